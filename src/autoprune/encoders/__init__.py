@@ -1,0 +1,1 @@
+"""A Hugging Face encoder and its layers: registry, loading, surgery, cost."""

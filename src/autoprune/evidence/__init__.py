@@ -1,0 +1,1 @@
+"""What was found out: records, comparison, statistics, report."""

@@ -1,0 +1,1 @@
+"""Which layers are kept: layouts and the fixed strategies that name them. Pure Python."""

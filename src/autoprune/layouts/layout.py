@@ -1,0 +1,107 @@
+"""A layout: which layers of an encoder are kept, in their original order."""
+
+import re
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from math import comb
+from typing import Self
+
+from autoprune.errors import LayoutError
+
+_TEXT = re.compile(r"(\d{1,4}):(\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Layers `keep` (counted from 0, the one nearest the embeddings) of a model of `depth` layers.
+
+    Raises `LayoutError` unless `keep` is rising, without repeats, inside `[0, depth)`, not empty.
+
+    >>> str(Layout(12, (0, 1, 2, 3, 8, 11)))
+    '12:0-3,8,11'
+    """
+
+    depth: int
+    keep: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.keep:
+            raise LayoutError("a layout keeps at least one layer, got none")
+        if any(later <= earlier for earlier, later in pairwise(self.keep)):
+            raise LayoutError(f"layers must rise without repeats, got {self.keep}")
+        if self.keep[0] < 0 or self.keep[-1] >= self.depth:
+            raise LayoutError(
+                f"layers of a {self.depth}-layer model run from 0 to {self.depth - 1}, "
+                f"got {self.keep}"
+            )
+
+    @classmethod
+    def full(cls, depth: int) -> Self:
+        """Return the layout that keeps every layer."""
+        return cls(depth, tuple(range(depth)))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text form; raises `LayoutError`.
+
+        >>> Layout.parse("12:0-3,8,11").keep
+        (0, 1, 2, 3, 8, 11)
+        """
+        match = _TEXT.fullmatch(text.strip())
+        if match is None:
+            raise LayoutError(f"a layout is written like 12:0-3,8,11, got {text[:80]!r}")
+        keep: list[int] = []
+        for part in match[2].split(","):
+            first, _, last = part.partition("-")
+            if last and int(last) < int(first):
+                raise LayoutError(f"a range of layers runs upwards, got {part!r} in {text[:80]!r}")
+            keep.extend(range(int(first), int(last or first) + 1))
+        return cls(int(match[1]), tuple(keep))
+
+    def __str__(self) -> str:
+        parts: list[str] = []
+        start = previous = self.keep[0]
+        for layer in (*self.keep[1:], self.depth + 1):
+            if layer != previous + 1:
+                parts.append(str(start) if start == previous else f"{start}-{previous}")
+                start = layer
+            previous = layer
+        return f"{self.depth}:{','.join(parts)}"
+
+    @property
+    def picture(self) -> str:
+        """The layers as dots, the one nearest the embeddings first.
+
+        >>> Layout.parse("12:0-3,8,11").picture
+        '●●●●○○○○●○○●'
+        """
+        kept = set(self.keep)
+        return "".join("●" if layer in kept else "○" for layer in range(self.depth))
+
+    @property
+    def flags(self) -> tuple[int, ...]:
+        """One figure per layer of the full model: 1 where it is kept, else 0."""
+        kept = set(self.keep)
+        return tuple(int(layer in kept) for layer in range(self.depth))
+
+
+def check_keep(depth: int, keep: int) -> None:
+    """Raise `LayoutError` unless pruning a model of `depth` layers to `keep` removes something."""
+    if not 1 <= keep < depth:
+        raise LayoutError(
+            f"keep must be 1 to {depth - 1}, since the model has {depth} layers, got {keep}"
+        )
+
+
+def every(depth: int, keep: int) -> list[Layout]:
+    """Return all layouts of `keep` of `depth` layers in lexical order: `count(depth, keep)` many.
+
+    >>> [str(layout) for layout in every(3, 2)]
+    ['3:0-1', '3:0,2', '3:1-2']
+    """
+    return [Layout(depth, kept) for kept in combinations(range(depth), keep)]
+
+
+def count(depth: int, keep: int) -> int:
+    """Return how many layouts keep `keep` of `depth` layers."""
+    return comb(depth, keep)

@@ -1,0 +1,1 @@
+"""What a layout is worth: budget, fine-tuning loop, metrics, bench."""

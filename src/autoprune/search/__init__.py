@@ -1,0 +1,1 @@
+"""Which layout to try next: sampler, study, storage. The only room that knows Optuna."""

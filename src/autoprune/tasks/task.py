@@ -1,0 +1,88 @@
+"""A task: a labelled text-classification data set; one entry of `TASKS` adds one."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a task's files; None: found by the known spellings."""
+
+    text: str | None = None
+    pair: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A labelled text-classification data set with train, validation and test splits.
+
+    `source` is `official:SHC` (the MahaNews layout), `package:demo`, `files:PATH` or `hub:ORG/NAME`;
+    `labels` are the known label names in index order, or None where they are read off the train
+    split; `metric` names an entry of `scoring.metrics.METRICS`; `tokens` is the longest input worth
+    paying for.
+    """
+
+    name: str
+    source: str
+    columns: Columns = Columns()
+    labels: tuple[str, ...] | None = None
+    metric: str = "accuracy"
+    tokens: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Texts and labels of one split, row by row; `labels` index into the split's label names."""
+
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+    pairs: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        assert len(self.texts) == len(self.labels), "a label for each text"
+        assert self.pairs is None or len(self.pairs) == len(self.texts), "a second text for each"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """How many rows of one split each cleaning step removed, and how many it leaves."""
+
+    split: str
+    read: int
+    headers: int
+    empty: int
+    duplicates: int
+    leaked: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """What the search may see of a task: the train and validation rows, cleaned.
+
+    `names` are the label names in index order; `cleaned` tells of train and validation;
+    `fingerprint` is a SHA-256 over the rows of both, in order.
+    """
+
+    names: tuple[str, ...]
+    train: Rows
+    validation: Rows
+    cleaned: tuple[Cleaned, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestSplit:
+    """The test rows, for the last comparison only.
+
+    `rows` are all that can be scored (a known label, a text): the raw test split; `kept` marks
+    those that cleaning leaves: no duplicates, none that stand in train or validation.
+    """
+
+    rows: Rows
+    kept: tuple[bool, ...]
+    cleaned: Cleaned
+    fingerprint: str
