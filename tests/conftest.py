@@ -1,12 +1,18 @@
 """One thread per test process: tiny models are an order of magnitude slower on several."""
 
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+
+# Test modules are imported one by one (importmode=importlib), so what they share is put in reach.
+sys.path.insert(0, str(Path(__file__).parent))
+from hub_server import HubServer
 
 torch.set_num_threads(1)
 
@@ -18,3 +24,23 @@ def isolated(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("AUTOPRUNE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("AUTOPRUNE_DATA_DIR", raising=False)
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """Serve a hub on this machine, and have this process use it, with an empty cache."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session
+
+    with HubServer() as server:
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        close_session()
+        yield server
+        close_session()

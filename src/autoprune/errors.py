@@ -17,9 +17,16 @@ class UnknownNameError(AutopruneError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        choice = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
+        near = max(names, key=lambda known: _likeness(name, known))
+        alike = _likeness(name, near)[0] >= 0.5
+        choice = f"did you mean {near!r}?" if alike else f"choose one of {', '.join(names)}"
         super().__init__(f"unknown {kind} {name!r}, {choice}" + (f" {hint}" if hint else ""))
+
+
+def _likeness(name: str, known: str) -> tuple[float, bool]:
+    """Rank how near two names are; of equally near ones, that with the same letters is meant."""
+    ratio = difflib.SequenceMatcher(None, name, known).ratio()
+    return ratio, sorted(name) == sorted(known)
 
 
 class OptionError(AutopruneError):
@@ -40,6 +47,10 @@ class DataError(AutopruneError):
 
 class StudyError(AutopruneError):
     """Go on with the settings the study was begun with, or begin another."""
+
+
+class TrialError(AutopruneError):
+    """This candidate cannot be scored (its loss is not a number, say); the study goes on."""
 
 
 class StorageError(AutopruneError):

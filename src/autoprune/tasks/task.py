@@ -16,10 +16,10 @@ class Columns:
 class Task:
     """A labelled text-classification data set with train, validation and test splits.
 
-    `source` is `official:SHC` (the MahaNews layout), `package:demo`, `files:PATH` or `hub:ORG/NAME`;
+    `source` is `official:SHC` (MahaNews's layout), `package:demo`, `files:PATH` or `hub:ORG/NAME`;
     `labels` are the known label names in index order, or None where they are read off the train
     split; `metric` names an entry of `scoring.metrics.METRICS`; `tokens` is the longest input worth
-    paying for.
+    paying for; `full_epochs` is how many passes over the train split a full run may make.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Task:
     labels: tuple[str, ...] | None = None
     metric: str = "accuracy"
     tokens: int = 128
+    full_epochs: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class Splits:
     """What the search may see of a task: the train and validation rows, cleaned.
 
     `names` are the label names in index order; `cleaned` tells of train and validation;
-    `fingerprint` is a SHA-256 over the rows of both, in order.
+    `fingerprint` is a SHA-256 over the rows of both, in order; `cut` names the splits that the
+    source lacks: a fifth of its train rows was cut off for each.
     """
 
     names: tuple[str, ...]
@@ -72,6 +74,7 @@ class Splits:
     validation: Rows
     cleaned: tuple[Cleaned, ...]
     fingerprint: str
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

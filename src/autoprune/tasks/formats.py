@@ -1,0 +1,162 @@
+"""The file formats: one file of the user's becomes a table of named columns."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoprune.errors import DataError
+from autoprune.tasks.wording import first_line, listed, quoted, shown
+
+ABSENT = object()  # stands where a JSON row has no such key at all, which is not the same as null
+_LONGEST_FIELD = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of equal length; `places[i]` tells a person where row `i` stands (`line 7`)."""
+
+    origin: str
+    columns: dict[str, Sequence[object]]
+    places: Sequence[str]
+
+
+def read_table(path: Path) -> Table:
+    """Read one CSV, TSV, JSON-lines or Parquet file, the format told by the name's end.
+
+    Every text comes back as it was written: nothing is taken for a missing value. Raises
+    `DataError`, with the line, for files that are empty, not UTF-8, binary or torn.
+    """
+    reader = FORMATS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"data files end in {', '.join(FORMATS)}, got {shown(path)}")
+    try:
+        table = reader(path)
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise DataError(f"{shown(path)} must be readable, got: {reason}") from error
+    if not table.places:
+        raise DataError(f"{shown(path)} must have rows below its header, got none")
+    return table
+
+
+def _read_text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # `start` counts without the mark that utf-8-sig takes off, the file has it: look again.
+        start = error.start + 3 * content.startswith(b"\xef\xbb\xbf")
+        line = content.count(b"\n", 0, start) + 1
+        raise DataError(
+            f"{shown(path)} must be UTF-8, line {line} has the byte "
+            f"0x{content[start]:02x} at offset {start}"
+        ) from error
+    if not text.strip():
+        raise DataError(f"{shown(path)} is empty, a header and rows are needed")
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{shown(path)} must be a text file, line {line} has a NUL byte")
+    return text
+
+
+def _read_separated(path: Path, separator: str) -> Table:
+    # Python's own reader and not pandas': it tells the line of a ragged row, where pandas pads it.
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=separator, strict=True)
+    rows: list[list[str]] = []
+    places: list[str] = []
+    names: list[str] = []
+    try:
+        names = [name.strip() for name in next(row for row in reader if row)]
+        _no_repeats(path, names)
+        for row in reader:
+            if not row:  # an empty line
+                continue
+            if len(row) != len(names):
+                raise DataError(
+                    f"{shown(path)} has {len(names)} columns, line {reader.line_num} has {len(row)}"
+                )
+            rows.append(row)
+            places.append(f"line {reader.line_num}")
+    except csv.Error as error:
+        raise DataError(
+            f"{shown(path)} has broken quotes, line {reader.line_num}: {first_line(error)}"
+        ) from error
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return Table(shown(path), dict(zip(names, columns, strict=True)), places)
+
+
+def _read_csv(path: Path) -> Table:
+    return _read_separated(path, ",")
+
+
+def _read_tsv(path: Path) -> Table:
+    return _read_separated(path, "\t")
+
+
+def _read_json_lines(path: Path) -> Table:
+    rows: list[dict[str, object]] = []
+    places: list[str] = []
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        _no_repeats(path, [name for name, _ in pairs])
+        return dict(pairs)
+
+    # Only "\n" ends a line: texts may hold other separators (U+2028), which splitlines would cut.
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, object_pairs_hook=unique)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{shown(path)} must hold one JSON object a line, line {number}: "
+                f"{first_line(error)}"
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{shown(path)} must hold one JSON object a line, line {number} is {quoted(line)}"
+            )
+        rows.append(row)
+        places.append(f"line {number}")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Table(
+        shown(path), {name: [row.get(name, ABSENT) for row in rows] for name in names}, places
+    )
+
+
+def _read_parquet(path: Path) -> Table:
+    import pyarrow  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    if path.stat().st_size == 0:
+        raise DataError(f"{shown(path)} is empty, a Parquet file with rows is needed")
+    try:
+        table = parquet.ParquetFile(path).read()
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{shown(path)} must be a Parquet file: {first_line(error)}") from error
+    _no_repeats(path, table.column_names)
+    places = [f"row {number}" for number in range(1, table.num_rows + 1)]
+    return Table(
+        shown(path), {name: table[name].to_pylist() for name in table.column_names}, places
+    )
+
+
+def _no_repeats(path: Path, names: Sequence[str]) -> None:
+    repeated = [name for place, name in enumerate(names) if name in names[:place]]
+    if repeated:
+        raise DataError(
+            f"{shown(path)} must name each column once, got {listed(dict.fromkeys(repeated))} twice"
+        )
+
+
+FORMATS: dict[str, Callable[[Path], Table]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_json_lines,
+    ".json": _read_json_lines,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,187 @@
+"""Whatever texts a user writes in any format come back the same; what is torn is refused."""
+
+import csv
+import json
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autoprune.errors import DataError
+from autoprune.tasks.columns import pick
+from autoprune.tasks.formats import FORMATS, read_table
+from autoprune.tasks.task import Columns
+
+# Any text but NUL and half characters, which no row may hold.
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+ROWS = st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=8)
+NAMES = ("sentence", "other", "label")
+
+
+def write_separated(path, rows, separator):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=separator).writerows([NAMES, *rows])
+
+
+def write_json(path, rows):
+    lines = (json.dumps(dict(zip(NAMES, row, strict=True)), ensure_ascii=False) for row in rows)
+    path.write_bytes("\n".join(lines).encode())
+
+
+def write_parquet(path, rows):
+    pd.DataFrame(rows, columns=list(NAMES)).to_parquet(path)
+
+
+WRITERS = {
+    ".csv": lambda path, rows: write_separated(path, rows, ","),
+    ".tsv": lambda path, rows: write_separated(path, rows, "\t"),
+    ".jsonl": write_json,
+    ".json": write_json,
+    ".parquet": write_parquet,
+}
+
+
+def read(path, **columns):
+    return pick(read_table(path), Columns(**columns))
+
+
+def refused(path, match, **columns):
+    with pytest.raises(DataError, match=match) as caught:
+        read(path, **columns)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=ROWS)
+def test_texts_come_back_the_same(tmp_path, suffix, rows):
+    path = tmp_path / f"rows{suffix}"
+    WRITERS[suffix](path, rows)
+    raw = read(path, pair="other")
+    assert list(raw.texts) == [row[0].strip() for row in rows]
+    assert list(raw.pairs) == [row[1].strip() for row in rows]
+    assert list(raw.labels) == [row[2].strip() for row in rows]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_words_for_nothing_stay_texts(tmp_path, suffix):
+    words = ["NA", "null", "None", "nan", "", "1.0", "007", "true", "#N/A", "-"]
+    path = tmp_path / f"rows{suffix}"
+    WRITERS[suffix](path, [(word, word, word) for word in words])
+    raw = read(path)
+    assert list(raw.texts) == words
+    assert list(raw.labels) == words
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path, suffix):
+    path = tmp_path / f"rows{suffix}"
+    WRITERS[suffix](path, [("शेती", "", "a")])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(path).texts == ("शेती",)
+
+
+def test_empty_lines_and_windows_line_ends_are_no_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"\r\ntext,label\r\n\r\na,x\r\n\r\nb,y\r\n\r\n")
+    assert read(path).texts == ("a", "b")
+
+
+def test_json_texts_may_hold_other_line_separators(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a\u2028b\x85c", "label": "x"}\n', encoding="utf-8")
+    assert read(path).texts == ("a\u2028b\x85c",)
+
+
+def test_whole_number_labels_become_their_digits_and_nulls_empty(tmp_path):
+    path = tmp_path / "rows.parquet"
+    frame = pd.DataFrame({"text": ["a", None, "c"], "label": pd.array([3, 10, None], "Int64")})
+    frame.to_parquet(path)
+    raw = read(path)
+    assert raw.labels == ("3", "10", "")
+    assert raw.texts == ("a", "", "c")
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a", "label": 3}\n{"text": "b", "label": null}\n')
+    assert read(path).labels == ("3", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "rows.csv is empty"),
+        (b" \n\n", "rows.csv is empty"),
+        (b"\xef\xbb\xbf", "rows.csv is empty"),
+        (b"text,label\n", "must have rows below its header"),
+        (b"text,label\na,x\nb\xff,y\n", "UTF-8, line 3 has the byte 0xff at offset 16"),
+        (b"\xef\xbb\xbftext,label\nb\xff,y\n", "UTF-8, line 2 has the byte 0xff at offset 15"),
+        ("text,label\nअ,x\n".encode("utf-16"), "UTF-8, line 1 has the byte 0xff at offset 0"),
+        (b"text,label\na,x\nb\0,y\n", "line 3 has a NUL byte"),
+        (b'text,label\na,x\n"b"c,y\n', "broken quotes, line 3"),
+        (b'text,label\na,x\n"b,y\n', "broken quotes, line 3"),
+        (b"text,label\na,x\nb,y,z\n", "has 2 columns, line 3 has 3"),
+        (b'text,label\n"a\na",x\nb\n', "has 2 columns, line 4 has 1"),
+        (b"text,label,text\na,x,b\n", "name each column once, got 'text' twice"),
+        (b"a,label\na,x\n", "no known text column, name one by --text; .*'a', 'label'"),
+        (b"text,b\na,x\n", "no known label column, name one by --label; .*'text', 'b'"),
+        (b"text,Text,label\na,b,x\n", "'text', 'Text', name one by --text"),
+        (b"te\x1bxt,b\na,x\n", r"'te\\x1bxt', 'b'"),
+        (("\n" + "x" * 9999 + ",b\n1,2").encode(), "no known text column"),
+    ],
+)
+def test_a_torn_csv_file_is_refused_in_one_line(tmp_path, content, match):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    refused(path, match)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("", "rows.jsonl is empty"),
+        ('{"text": "a", "label": "x"}\n{"text": ', "one JSON object a line, line 2: "),
+        ('[{"text": "a", "label": "x"}]', "one JSON object a line, line 1 is "),
+        ("[" * 200_000, "one JSON object a line, line 1: "),
+        ('{"text": "a", "text": "b", "label": "x"}', "name each column once, got 'text' twice"),
+        ('{"text": 7, "label": "x"}', "'text' of rows.jsonl must hold texts, line 1 has int '7'"),
+        ('{"text": "a", "label": 0.5}', "texts or whole numbers, line 1 has float '0.5'"),
+        ('{"text": "a", "label": NaN}', "texts or whole numbers, line 1 has float 'nan'"),
+        ('\n{"text": ["a"], "label": "x"}', "must hold texts, line 2 has list"),
+        ('{"text": "a", "label": "x"}\n{"text": "a"}', "line 2 has nothing"),
+        (r'{"text": "a\u0000b", "label": "x"}', "line 1 has a NUL or half a character"),
+        (r'{"text": "a\ud800b", "label": "x"}', "line 1 has a NUL or half a character"),
+    ],
+)
+def test_a_torn_json_file_is_refused_in_one_line(tmp_path, content, match):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content)
+    refused(path, match)
+
+
+def test_torn_parquet_files_are_refused(tmp_path):
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"")
+    refused(path, "rows.parquet is empty")
+    path.write_bytes(b"PAR1 is not enough")
+    refused(path, "must be a Parquet file")
+    pd.DataFrame({"text": [1.5], "label": ["x"]}).to_parquet(path)
+    refused(path, "must hold texts, row 1 has float '1.5'")
+    pd.DataFrame({"text": [], "label": []}).to_parquet(path)
+    refused(path, "must have rows below its header")
+
+
+def test_other_formats_folders_and_asked_columns(tmp_path, write):
+    (tmp_path / "rows.txt").write_text("text,label\na,x\n")
+    refused(tmp_path / "rows.txt", "end in .csv, .tsv, .jsonl, .json, .parquet, got rows.txt")
+    (tmp_path / "folder.csv").mkdir()
+    refused(tmp_path / "folder.csv", "must be readable, got: Is a directory")
+    path = write("rows.csv", [("a", "x", "b")], header=("Headline", "Class", "more"))
+    assert read(path).texts == ("a",)
+    assert read(path, text="more", label="headline").labels == ("a",)
+    refused(
+        path, "no column 'body', name one by --text; .*'Headline', 'Class', 'more'", text="body"
+    )
+    refused(path, "text, text-pair and label must be different", text="more", pair="More")
