@@ -2,20 +2,21 @@
 
 from dataclasses import dataclass
 
-from autoprune.errors import OptionError
-
-METHODS = ("full", "lora", "head")
+from autoprune.errors import OptionError, UnknownNameError
+from autoprune.scoring.names import METHOD_NAMES
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What one fine-tuning run may spend.
 
-    `steps`: optimizer steps; `batch`: rows a step; `tokens`: longest input, the rest is cut off;
+    `steps`: optimizer steps; `batch`: rows a step, computed in `parts` equal parts whose gradients
+    are added up where memory is short; `tokens`: longest input, the rest is cut off;
     `learning_rate`: peak of the linear warm-up and decay; `checks`: how often, evenly spread and
     at the end, the validation split is scored; `method`: which weights learn; `patience`: stop
     after so many checks without a better validation quality and go back to the best one
-    (None: run to the end and take the last weights). Raises `OptionError`.
+    (None: run to the end and take the last weights). Raises `OptionError`,
+    `UnknownNameError`.
     """
 
     steps: int
@@ -25,14 +26,15 @@ class Budget:
     checks: int = 3
     method: str = "full"
     patience: int | None = None
+    parts: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "tokens", "checks"):
+        for name in ("steps", "batch", "tokens", "checks", "parts"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.learning_rate < 1:
             raise OptionError(f"learning rate must lie between 0 and 1, got {self.learning_rate}")
-        if self.method not in METHODS:
-            raise OptionError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        if self.method not in METHOD_NAMES:
+            raise UnknownNameError("method", self.method, METHOD_NAMES)
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience must be at least 1, got {self.patience}")

@@ -1,0 +1,156 @@
+"""Getting an encoder's files onto this machine: from the package, a folder, or the hub."""
+
+import logging
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from autoprune.encoders.calls import UnreachableError, call_hub
+from autoprune.encoders.encoder import Checkpoint, Encoder
+from autoprune.encoders.folder import CONFIG, WEIGHTS, chosen, has_weights, read_checkpoint
+from autoprune.errors import HubError, ModelError
+
+_log = logging.getLogger(__name__)
+
+# The hub's own service, which converts pickled weights in an isolated machine and offers the
+# result as a pull request: https://huggingface.co/spaces/safetensors/convert
+_CONVERTER = "SFconvertbot"
+_CONVERSION = "Adding `safetensors` variant"
+# Seconds to wait for the hub to tell about a model; files have HF_HUB_DOWNLOAD_TIMEOUT.
+_TIMEOUT = 30.0
+
+
+def fetch(encoder: Encoder, trust_remote_code: bool = False) -> Checkpoint:
+    """Return `encoder` as whole files on this machine, downloading what is not cached yet.
+
+    Only config, safetensors and tokenizer are downloaded, Python files only if trusted. Raises
+    `ModelError` where the model is unfit, `HubError` where it cannot be had.
+    """
+    if encoder.source.startswith("package:"):
+        name = encoder.source.removeprefix("package:")
+        folder = Path(str(resources.files("autoprune.encoders").joinpath(name)))
+        return read_checkpoint(encoder, folder)
+    if not encoder.revision:
+        folder = Path(encoder.source)
+        return read_checkpoint(encoder, folder, trust_remote_code=trust_remote_code)
+    folder = _snapshot(encoder, trust_remote_code)
+    return read_checkpoint(encoder, folder, folder.name, trust_remote_code)
+
+
+def _snapshot(encoder: Encoder, trust_remote_code: bool) -> Path:
+    """Return the cached folder of a hub model, named after its commit."""
+    if constants.HF_HUB_OFFLINE:
+        return _cached(encoder)
+    try:
+        info = _info(encoder, encoder.revision)
+    except UnreachableError as error:
+        folder = _cached(encoder, error)
+        _log.warning("%s; going on with the cached commit %s", error, folder.name)
+        return folder
+    if not has_weights(_names(info)):
+        revision = _converted(encoder, _names(info))
+        info = _info(encoder, revision)
+        _log.warning("%s has no safetensors: using %s, commit %s", encoder, revision, info.sha)
+    folder = _download(encoder, info, chosen(_names(info), trust_remote_code))
+    _note(encoder, folder)
+    return folder
+
+
+def _info(encoder: Encoder, revision: str) -> ModelInfo:
+    return call_hub(
+        str(encoder),
+        lambda: HfApi().model_info(encoder.source, revision=revision, timeout=_TIMEOUT),
+    )
+
+
+def _names(info: ModelInfo) -> list[str]:
+    return [sibling.rfilename for sibling in info.siblings or []]
+
+
+def _download(encoder: Encoder, info: ModelInfo, names: list[str]) -> Path:
+    """Download the files `names` of one commit, one by one, each going on where it was cut."""
+    if not info.sha or not names:
+        raise ModelError(f"a model holds {CONFIG} and {WEIGHTS}, {encoder} on the hub does not")
+    get = partial(hf_hub_download, encoder.source, revision=info.sha)
+    paths = [call_hub(str(encoder), partial(get, name)) for name in names]
+    return Path(paths[0]).parent
+
+
+def _converted(encoder: Encoder, names: list[str]) -> str:
+    """Return the pull request in which the hub's own converter offers safetensors.
+
+    It starts from the main branch, so it stands in for no other revision.
+    """
+    if CONFIG not in names:
+        raise ModelError(f"a model holds {CONFIG} and safetensors, {encoder} on the hub does not")
+    if encoder.revision == "main":
+        offers = call_hub(
+            str(encoder),
+            lambda: list(
+                HfApi().get_repo_discussions(
+                    encoder.source,
+                    author=_CONVERTER,
+                    discussion_type="pull_request",
+                    discussion_status="open",
+                )
+            ),
+        )
+        for offer in offers:
+            # Anybody may open a pull request: the server's filter is not enough to go by.
+            if (
+                offer.author == _CONVERTER
+                and offer.is_pull_request
+                and offer.status == "open"
+                and offer.title.startswith(_CONVERSION)
+            ):
+                return f"refs/pr/{offer.num}"
+    raise ModelError(
+        f"{encoder} has only pickled weights, which can run code when read: on a machine you "
+        f"trust, load and save it with transformers to get {WEIGHTS}, and pass that folder"
+    )
+
+
+def _cached(encoder: Encoder, reason: HubError | None = None) -> Path:
+    """Return the cached folder of a hub model without asking the hub; raises `HubError`.
+
+    What this tool fetched whole comes first, then what other tools left in the cache.
+    """
+    for revision in (_noted(encoder), encoder.revision):
+        try:
+            # Other files of the commit that some tool has listed need not be there.
+            folder = Path(
+                snapshot_download(
+                    encoder.source,
+                    revision=revision,
+                    allow_patterns=[CONFIG],
+                    local_files_only=True,
+                )
+            )
+        except LocalEntryNotFoundError:
+            continue
+        if has_weights(path.name for path in folder.iterdir()):
+            return folder
+    raise reason or HubError(
+        f"HF_HUB_OFFLINE is set and the cache {constants.HF_HUB_CACHE} does not hold {encoder}: "
+        "unset it once to fetch the model, or pass a local folder"
+    )
+
+
+def _noted(encoder: Encoder) -> str:
+    return f"autoprune/{encoder.revision}"
+
+
+def _note(encoder: Encoder, folder: Path) -> None:
+    """Note in the hub's cache which commit, now whole there, a revision stands for."""
+    note = folder.parent.parent / "refs" / _noted(encoder)
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=note.parent, delete=False) as new:
+            new.write(folder.name)
+        Path(new.name).replace(note)
+    except OSError as error:  # a cache we may only read serves online all the same
+        _log.warning("cannot note the commit of %s for offline use: %s", encoder, error.strerror)

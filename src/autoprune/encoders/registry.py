@@ -1,0 +1,104 @@
+"""Which encoders go by a short name, and what a text that names an encoder means."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from autoprune.encoders.encoder import Encoder
+from autoprune.errors import ModelError, UnknownNameError
+
+ENCODERS: dict[str, Encoder] = {
+    encoder.name: encoder
+    for encoder in (
+        Encoder("mahabert-v2", "l3cube-pune/marathi-bert-v2", "main"),
+        Encoder("muril", "google/muril-base-cased", "main"),
+        Encoder("mahabert-small", "l3cube-pune/marathi-bert-small", "main"),
+        Encoder("mahabert-smaller", "l3cube-pune/marathi-bert-smaller", "main"),
+        Encoder("demo", "package:demo"),
+    )
+}
+
+# L3Cube models trained from scratch at these depths: what a pruned one must beat.
+RIVALS: dict[str, dict[int, str]] = {
+    "mahabert-v2": {6: "mahabert-small", 2: "mahabert-smaller"},
+    "muril": {6: "mahabert-small", 2: "mahabert-smaller"},
+}
+
+_HINT = "(a folder, or a hub id written org/name, serves too)"
+_REVISION = re.compile(r"(?!.*\.\.)[\w-][\w./-]*", re.ASCII)
+_NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
+_HUB_ID = re.compile(rf"(?P<id>{_NAME}/{_NAME})(?:@(?P<revision>.+))?", re.ASCII)
+
+
+def find(text: str) -> Encoder:
+    """Return the encoder that `text` names: a registry name, a folder, or a hub id.
+
+    A registry name or a hub id may be followed by `@` and a branch, tag or commit. Touches no
+    network. Raises `UnknownNameError`; `ModelError` for a path where there is no folder.
+
+    >>> str(find("google/muril-base-cased@main"))
+    'google/muril-base-cased@main'
+    """
+    name, _, revision = text.partition("@")
+    if name in ENCODERS:
+        return _at(ENCODERS[name], revision)
+    path = Path(text)
+    if text.strip() and text.isprintable():
+        if path.parts[0].startswith("~"):
+            path = _home(path)
+        if _is_folder(path):
+            return Encoder(path.resolve().name or "model", str(path.resolve()))
+        if _looks_like_path(text):
+            raise ModelError(
+                f"a model is a folder with config.json in it, found none at {_short(text)}"
+            )
+        if match := _HUB_ID.fullmatch(text):
+            return _at(Encoder(match["id"], match["id"], "main"), match["revision"] or "")
+    raise UnknownNameError("model", text[:80], ENCODERS, _HINT)
+
+
+def rivals_of(encoder: Encoder, keep: int) -> list[Encoder]:
+    """Return the named scratch-trained rivals of `encoder` pruned to `keep` layers, often none.
+
+    >>> [str(rival) for rival in rivals_of(find("muril"), 6)]
+    ['mahabert-small@main']
+    """
+    return [
+        ENCODERS[by_keep[keep]]
+        for name, by_keep in RIVALS.items()
+        if ENCODERS[name].source == encoder.source and keep in by_keep
+    ]
+
+
+def _at(encoder: Encoder, revision: str) -> Encoder:
+    if not revision:
+        return encoder
+    if encoder.source.startswith("package:"):
+        raise ModelError(
+            f"{encoder.name} comes with the package, it has no revision {_short(revision)}"
+        )
+    if not _REVISION.fullmatch(revision):
+        raise ModelError(f"a revision is a branch, tag or commit, got {_short(revision)}")
+    return replace(encoder, revision=revision)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 120 else f"{text[:40]}...{text[-40:]}")
+
+
+def _looks_like_path(text: str) -> bool:
+    return text.startswith((".", "/", "~")) or "\\" in text or text.partition("@")[0].count("/") > 1
+
+
+def _home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user
+        return path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # too long for a path, or not ours to look at
+        return False

@@ -1,0 +1,35 @@
+"""The vocabulary: during a search, only the embedding rows that the task's tokens touch."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedModel
+
+
+def touched(pad_id: int, *ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the token ids that occur in any of `ids`, rising, and all up to the padding's.
+
+    Those are kept so that padding has the number it had: RoBERTa counts positions by it, and
+    MPNet by number 1 whatever its tokenizer says.
+
+    >>> touched(0, np.array([7, 3], dtype=np.int32))
+    array([0, 1, 3, 7])
+    """
+    return np.unique(np.concatenate([np.arange(max(pad_id, 1) + 1), *ids])).astype(np.int64)
+
+
+def keep_tokens(model: PreTrainedModel, kept: NDArray[np.int64]) -> int:
+    """Leave only the embedding rows `kept` in `model`, in place; return how many weights went.
+
+    Token `kept[i]` becomes token `i`. On texts made of these tokens no logit and no gradient of
+    another weight changes: a row that is never looked up has gradient nought. Two thirds of
+    MahaBERT-v2's weights are such rows. For training only: the config keeps the old vocabulary.
+    """
+    table = model.get_input_embeddings()
+    assert isinstance(table, nn.Embedding), "an encoder looks its tokens up in a table"
+    pad = table.padding_idx
+    assert pad is None or kept[pad] == pad, "padding keeps its number"
+    rows = table.weight.detach()[torch.from_numpy(kept)].clone()
+    model.set_input_embeddings(nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=pad))
+    return int(table.weight.numel() - rows.numel())

@@ -1,0 +1,182 @@
+"""The bench: everything that must not differ between the candidates it measures."""
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedModel
+
+from autoprune.encoders.cost import Parameters, count_parameters
+from autoprune.encoders.surgery import keep_layers, layers_of
+from autoprune.encoders.vocabulary import keep_tokens
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.budget import Budget
+from autoprune.scoring.memory import Parts
+from autoprune.scoring.methods import METHODS, merge
+from autoprune.scoring.metrics import score
+from autoprune.scoring.score import Score
+from autoprune.scoring.training import Clock, predict, train
+from autoprune.tasks.tokenising import Encoded
+
+Check = Callable[[float, int], None]  # validation quality, steps done
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained candidate: the plain model, its validation score, and what happened on the way.
+
+    `steps` is how many were done before the weights it ends with; `busy` the share of the time
+    spent in forward, backward and optimizer steps.
+    """
+
+    model: PreTrainedModel
+    score: Score
+    steps: int
+    busy: float
+    notes: tuple[str, ...]
+
+
+def _go_on(quality: float, step: int) -> None:
+    """Watch nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """The check to go back to, and the weights that learn as they were there."""
+
+    score: Score
+    steps: int
+    weights: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A full model, and how many weights of its vocabulary were left out."""
+
+    model: PreTrainedModel
+    spared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Trains and scores layouts of one model on one task within one budget.
+
+    `load` returns the full classifier whose new head depends on the seed alone, so that every
+    layout starts from the same head. `rows` are the train rows; their tokens, and those of all rows
+    to be predicted, are numbered by their place in `tokens` (None: as the model numbers them), and
+    the embedding rows of all others are left out. Same seed, same machine, same
+    number of threads: the same score, bit for bit on a processor.
+    """
+
+    load: Callable[[int], PreTrainedModel]
+    rows: Encoded
+    validation: Encoded
+    budget: Budget
+    device: torch.device
+    metric: str = "accuracy"
+    tokens: NDArray[np.int64] | None = None
+    _loaded: dict[int, _Loaded] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def measure(self, layout: Layout, seed: int, check: Check = _go_on) -> Score:
+        """Return the validation score of `layout`; nothing of the trained model stays.
+
+        `check` is called with the validation quality at each check and may raise to stop the run.
+        Raises `TrialError` when the loss is not a number.
+        """
+        return self.train(layout, seed, check).score
+
+    def train(self, layout: Layout, seed: int, check: Check = _go_on) -> Trained:
+        """Return `layout` trained from the loaded weights; see `measure`."""
+        started = time.perf_counter()
+        clock, parts = Clock(), Parts(-(-self.budget.batch // self.budget.parts))
+        model = self._learning(layout, seed)
+        best: _Best | None = None
+        for steps in train(model, self.rows, self.budget, seed, self.device, parts, clock):
+            checked = self._score(model, seed, parts, clock)
+            check(checked.quality, steps)
+            if self.budget.patience is None:
+                best = _Best(checked, steps, {})
+            elif best is None or checked.quality > best.score.quality:
+                best = _Best(checked, steps, _snapshot(model))
+            elif self._waited(best.steps, steps):
+                break
+        assert best is not None, "the last step is a check"
+        model.load_state_dict(best.weights, strict=False)
+        plain, final = merge(model), best.score
+        if plain is not model:  # merging an adapter rounds: score what is handed over
+            final = self._score(plain, seed, parts, clock)
+        seconds = time.perf_counter() - started
+        busy = clock.seconds / seconds
+        return Trained(plain, replace(final, seconds=seconds), best.steps, busy, tuple(parts.notes))
+
+    def parameters(self, layout: Layout) -> Parameters:
+        """Count the parameters of `layout`, the classifier included."""
+        seed = next(iter(self._loaded), 0)
+        pruned = count_parameters(self._pruned(layout, seed))
+        spared = self._full(seed).spared
+        return Parameters(pruned.total + spared, pruned.embeddings + spared)
+
+    def seconds_per_step(self, layout: Layout, steps: int = 3) -> float:
+        """Measure the median time of an optimizer step of `layout` on this device.
+
+        Two steps before the measured ones warm up; the first allocate memory and pick kernels.
+        """
+        brief = replace(self.budget, steps=steps + 2, checks=steps + 2)
+        model = self._learning(layout, 0)
+        parts = Parts(-(-brief.batch // brief.parts))
+        times = [time.perf_counter()]
+        for _ in train(model, self.rows, brief, 0, self.device, parts, Clock()):
+            times.append(time.perf_counter())
+        return statistics.median(later - earlier for earlier, later in pairwise(times[2:]))
+
+    def _score(self, model: nn.Module, seed: int, parts: Parts, clock: Clock) -> Score:
+        logits = predict(model, self.validation, self.device, parts, clock)
+        return score(logits, self.validation.labels, self.metric, "validation", seed, 0.0)
+
+    def _waited(self, best: int, now: int) -> bool:
+        """Tell whether the budget's patience has run out since step `best`."""
+        checks = (now - best) * self.budget.checks / self.budget.steps
+        return self.budget.patience is not None and checks >= self.budget.patience
+
+    def _learning(self, layout: Layout, seed: int) -> nn.Module:
+        """Return the pruned model on the device with the weights that the method trains."""
+        model = self._pruned(layout, seed).to(self.device)
+        torch.manual_seed(seed)  # adapters are drawn
+        return METHODS[self.budget.method](model)
+
+    def _pruned(self, layout: Layout, seed: int) -> PreTrainedModel:
+        """Return a copy of the loaded model with only the layers of `layout`."""
+        full = self._full(seed).model
+        # The dropped layers are handed to deepcopy as already copied, so that only kept ones cost.
+        dropped = {
+            id(layer): layer
+            for number, layer in enumerate(layers_of(full))
+            if number not in layout.keep
+        }
+        model = copy.deepcopy(full, dict(dropped))
+        keep_layers(model, layout)
+        return model
+
+    def _full(self, seed: int) -> _Loaded:
+        if seed not in self._loaded:
+            self._loaded.clear()  # one model at a time: at base size it is 0.95 GB
+            model = self.load(seed)
+            spared = 0 if self.tokens is None else keep_tokens(model, self.tokens)
+            self._loaded[seed] = _Loaded(model, spared)
+        return self._loaded[seed]
+
+
+def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copy the weights that learn; the others are as they were."""
+    return {
+        name: weight.detach().clone()
+        for name, weight in model.named_parameters()
+        if weight.requires_grad
+    }

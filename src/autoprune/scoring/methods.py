@@ -1,0 +1,55 @@
+"""Methods: which weights of a pruned model learn."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from autoprune.encoders.surgery import head_parameters, layers_of
+
+
+def _all(model: PreTrainedModel) -> nn.Module:
+    return model
+
+
+def _head(model: PreTrainedModel) -> nn.Module:
+    head = head_parameters(model)
+    for name, weight in model.named_parameters():
+        weight.requires_grad = name in head
+    return model
+
+
+def _lora(model: PreTrainedModel) -> nn.Module:
+    layers = {id(part) for layer in layers_of(model) for part in layer.modules()}
+    adapted = [
+        name
+        for name, part in model.named_modules()
+        if id(part) in layers and isinstance(part, nn.Linear)
+    ]
+    # peft leaves the freshly drawn pooler as it was drawn unless it is named here.
+    drawn = sorted({name.rpartition(".")[0] for name in head_parameters(model)})
+    config = LoraConfig(r=16, lora_alpha=32, target_modules=adapted, modules_to_save=drawn)
+    return cast(nn.Module, get_peft_model(model, config))
+
+
+def merge(model: nn.Module) -> PreTrainedModel:
+    """Return the plain model: adapters merged into its weights, every weight able to learn.
+
+    Merging rounds: logits differ by about 2e-7 from those of the adapted model.
+    """
+    plain: Any = model
+    if hasattr(plain, "merge_and_unload"):
+        plain = plain.merge_and_unload()
+    for weight in plain.parameters():
+        weight.requires_grad = True
+    return cast(PreTrainedModel, plain)
+
+
+# `lora`: arXiv 2106.09685, on every linear map of the kept layers, with pooler and head trained.
+METHODS: dict[str, Callable[[PreTrainedModel], nn.Module]] = {
+    "full": _all,
+    "lora": _lora,
+    "head": _head,
+}

@@ -1,0 +1,172 @@
+"""The fine-tuning loop: a generator that hands over at each check."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from autoprune.errors import TrialError
+from autoprune.scoring.budget import Budget
+from autoprune.scoring.devices import fast_in_bfloat16
+from autoprune.scoring.memory import Parts
+from autoprune.tasks.batching import batches, collate, in_order
+from autoprune.tasks.tokenising import Encoded
+
+WARM_UP = 0.1  # share of the steps over which the learning rate rises
+WEIGHT_DECAY = 0.01
+LONGEST_GRADIENT = 1.0
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds spent in forward, backward and optimizer steps; the rest of a trial is overhead."""
+
+    seconds: float = 0.0
+    _since: float = 0.0
+
+    def __enter__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+
+def optimizer_of(model: nn.Module, device: torch.device) -> torch.optim.AdamW:
+    """Return AdamW over the weights that learn, without decay on biases and norms."""
+    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    groups = [
+        {"params": [w for w in learning if w.ndim >= 2], "weight_decay": WEIGHT_DECAY},
+        {"params": [w for w in learning if w.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, fused=device.type in ("cpu", "cuda"))
+
+
+def rate(step: int, steps: int) -> float:
+    """Return the share of the peak learning rate at `step`: linear rise, then linear fall to 0.
+
+    >>> [round(rate(step, 10), 2) for step in (0, 1, 5, 9)]
+    [1.0, 1.0, 0.56, 0.11]
+    """
+    rising = max(1, round(WARM_UP * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return (steps - step) / (steps - rising)
+
+
+def check_steps(budget: Budget) -> set[int]:
+    """Return after which steps validation is scored: evenly spread, the last one always."""
+    return {math.ceil(budget.steps * i / budget.checks) for i in range(1, budget.checks + 1)}
+
+
+def train(
+    model: nn.Module,
+    rows: Encoded,
+    budget: Budget,
+    seed: int,
+    device: torch.device,
+    parts: Parts,
+    clock: Clock,
+) -> Iterator[int]:
+    """Fine-tune `model` in place; yield the number of steps done at each check.
+
+    The order of the rows and the dropout depend on `seed` alone; torch's global generator is
+    seeded. Raises `TrialError` when the loss is not a finite number.
+    """
+    torch.manual_seed(seed)
+    order = _forever(rows.lengths, budget.batch, np.random.default_rng(seed))
+    optimizer = optimizer_of(model, device)
+    checks = check_steps(budget)
+    model.train()
+    for step, index in zip(range(budget.steps), order, strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = budget.learning_rate * rate(step, budget.steps)
+        loss = _gradients(model, rows, index, device, parts, clock)
+        if not math.isfinite(loss):
+            raise TrialError(
+                f"the loss is {loss} at step {step + 1} with seed {seed}, "
+                "try a smaller --learning-rate"
+            )
+        with clock:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), LONGEST_GRADIENT)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if step + 1 in checks:
+            yield step + 1
+            model.train()
+
+
+def predict(
+    model: nn.Module, rows: Encoded, device: torch.device, parts: Parts, clock: Clock
+) -> NDArray[np.float32]:
+    """Return the logits (rows, classes) in the order of `rows`, without dropout."""
+    model.eval()
+    found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+    todo = in_order(rows.lengths, parts.rows)
+    while todo:
+        try:
+            with torch.inference_mode():
+                logits = _forward(model, rows, todo[0], device, clock)[0]
+        except RuntimeError as error:
+            parts.halve(error)
+            todo = [piece for index in todo for piece in _pieces(index, parts.rows)]
+            continue
+        found.append((todo.pop(0), logits.float().cpu().numpy()))
+    logits_in_order = np.empty((len(rows.lengths), found[0][1].shape[1]), dtype=np.float32)
+    for index, part in found:
+        logits_in_order[index] = part
+    return logits_in_order
+
+
+def _forever(
+    lengths: NDArray[np.int64], batch: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    while True:
+        yield from batches(lengths, batch, rng)
+
+
+def _pieces(index: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
+    return [index[start : start + rows] for start in range(0, len(index), rows)]
+
+
+def _gradients(
+    model: nn.Module,
+    rows: Encoded,
+    index: NDArray[np.int64],
+    device: torch.device,
+    parts: Parts,
+    clock: Clock,
+) -> float:
+    """Add up the gradients of the mean loss over the batch, part by part; return that loss."""
+    while True:
+        try:
+            total = 0.0
+            for piece in _pieces(index, parts.rows):
+                logits, labels = _forward(model, rows, piece, device, clock)
+                with clock:
+                    loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+                    loss = loss / len(index)
+                    loss.backward()
+                    total += loss.item()
+            return total
+        except RuntimeError as error:
+            parts.halve(error)
+            model.zero_grad(set_to_none=True)
+
+
+def _forward(
+    model: nn.Module,
+    rows: Encoded,
+    index: NDArray[np.int64],
+    device: torch.device,
+    clock: Clock,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits (rows, classes) and labels (rows,)."""
+    batch = {name: values.to(device) for name, values in collate(rows, index).items()}
+    labels = batch.pop("labels")
+    with clock, torch.autocast(device.type, torch.bfloat16, enabled=fast_in_bfloat16(device)):
+        return model(**batch).logits, labels

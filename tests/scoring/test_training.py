@@ -1,0 +1,99 @@
+"""The loop's parts against known answers."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoprune.encoders.surgery import head_parameters
+from autoprune.errors import OptionError, UnknownNameError
+from autoprune.scoring.budget import Budget
+from autoprune.scoring.devices import fast_in_bfloat16, pick
+from autoprune.scoring.methods import METHODS
+from autoprune.scoring.metrics import METRICS, score
+from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES
+from autoprune.scoring.training import check_steps, optimizer_of, rate
+
+
+def test_names_are_the_entries():
+    assert tuple(METHODS) == METHOD_NAMES
+    assert tuple(METRICS) == METRIC_NAMES
+
+
+def test_biases_and_norms_do_not_decay(bench):
+    model = bench.load(0)
+    decaying, steady = optimizer_of(model, torch.device("cpu")).param_groups
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    assert {name.rpartition(".")[2] for name in (names[id(w)] for w in steady["params"])} == {
+        "bias",
+        "weight",
+    }
+    assert all("LayerNorm" in names[id(w)] or "bias" in names[id(w)] for w in steady["params"])
+    assert all("LayerNorm" not in names[id(w)] for w in decaying["params"])
+    assert (decaying["weight_decay"], steady["weight_decay"]) == (0.01, 0.0)
+    assert len(decaying["params"]) + len(steady["params"]) == len(names)
+
+
+def test_frozen_weights_get_no_optimizer_state(bench):
+    model = METHODS["head"](bench.load(0))
+    groups = optimizer_of(model, torch.device("cpu")).param_groups
+    assert sum(len(group["params"]) for group in groups) == len(head_parameters(model)) == 4
+
+
+@given(st.integers(1, 3000))
+def test_the_rate_rises_to_its_peak_and_falls(steps):
+    rates = [rate(step, steps) for step in range(steps)]
+    peak = rates.index(max(rates))
+    assert max(rates) == 1.0 and min(rates) > 0
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+@given(st.integers(1, 500), st.integers(1, 20))
+def test_checks_are_spread_and_the_last_step_is_one(steps, checks):
+    places = check_steps(Budget(steps=steps, checks=checks))
+    assert max(places) == steps and min(places) >= 1
+    assert len(places) == min(steps, checks)
+
+
+def test_metrics_have_known_answers():
+    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2]], dtype=np.float32))
+    labels = np.array([0, 1, 1])
+    result = score(logits, labels, "macro-f1", "validation", 4, 1.5)
+    assert result.accuracy == pytest.approx(2 / 3)
+    assert result.macro_f1 == result.quality == pytest.approx(2 / 3)
+    assert result.loss == pytest.approx(-np.log([0.7, 0.8, 0.3]).mean(), abs=1e-6)
+    assert score(logits, labels, "accuracy", "test", 4, 1.5).quality == result.accuracy
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("batch", 0), ("tokens", -1), ("learning_rate", 0.0), ("learning_rate", 2.0),
+     ("checks", 0), ("patience", 0), ("parts", 0)],
+)  # fmt: skip
+def test_a_budget_that_cannot_be_spent_is_refused(name, value):
+    with pytest.raises(OptionError, match="must"):
+        Budget(**{"steps": 1, name: value})
+
+
+def test_an_unknown_method_or_device_is_answered_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'lora'"):
+        Budget(steps=1, method="lorra")
+    with pytest.raises(UnknownNameError, match="did you mean 'cuda'"):
+        pick("cuda0")
+
+
+def test_a_device_that_is_not_here_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick("auto").type == pick("cpu").type == "cpu"
+    for name in set(DEVICE_NAMES) - {"auto", "cpu"}:
+        with pytest.raises(OptionError, match="--device cpu or auto"):
+            pick(name)
+
+
+@pytest.mark.parametrize(("able", "fast"), [({"avx512_bf16": True}, True), ({"avx2": True}, False)])
+def test_bfloat16_is_used_where_the_processor_computes_it(monkeypatch, able, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert fast_in_bfloat16(torch.device("cpu")) is fast
