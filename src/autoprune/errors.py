@@ -1,7 +1,7 @@
 """What a user can do wrong: one class per remedy, one line per mistake."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class AutopruneError(Exception):
@@ -55,3 +55,10 @@ class TrialError(AutopruneError):
 
 class StorageError(AutopruneError):
     """See to the place where the study is kept."""
+
+
+def check_names(kind: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise `UnknownNameError` for the first of `names` that is not known."""
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(kind, name, known)

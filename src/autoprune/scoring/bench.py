@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -69,9 +67,9 @@ class Bench:
     """Trains and scores layouts of one model on one task within one budget.
 
     `load` returns the full classifier whose new head depends on the seed alone, so that every
-    layout starts from the same head. `rows` are the train rows; their tokens, and those of all rows
-    to be predicted, are numbered by their place in `tokens` (None: as the model numbers them), and
-    the embedding rows of all others are left out. Same seed, same machine, same
+    layout starts from the same head. `rows` are the train rows; where their tokens
+    are renumbered, the embedding rows of all other tokens are left out, and whatever is predicted
+    must be numbered alike. Same seed, same machine, same
     number of threads: the same score, bit for bit on a processor.
     """
 
@@ -81,8 +79,10 @@ class Bench:
     budget: Budget
     device: torch.device
     metric: str = "accuracy"
-    tokens: NDArray[np.int64] | None = None
     _loaded: dict[int, _Loaded] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        assert self.validation.kept is self.rows.kept, "all rows are numbered alike"
 
     def measure(self, layout: Layout, seed: int, check: Check = _go_on) -> Score:
         """Return the validation score of `layout`; nothing of the trained model stays.
@@ -168,7 +168,7 @@ class Bench:
         if seed not in self._loaded:
             self._loaded.clear()  # one model at a time: at base size it is 0.95 GB
             model = self.load(seed)
-            spared = 0 if self.tokens is None else keep_tokens(model, self.tokens)
+            spared = 0 if self.rows.kept is None else keep_tokens(model, self.rows.kept)
             self._loaded[seed] = _Loaded(model, spared)
         return self._loaded[seed]
 

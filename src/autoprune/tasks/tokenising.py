@@ -16,7 +16,8 @@ class Encoded:
 
     `ids`, int32 (tokens,): row `i` is `ids[starts[i] : starts[i] + lengths[i]]`; `types`, the
     token types likewise, or None where the model takes none; `lengths`, `starts` and `labels`,
-    int64 (rows,); `cut` is how many rows were longer than the limit.
+    int64 (rows,); `cut` is how many rows were longer than the limit; `kept`: token `i` stands for
+    the tokenizer's token `kept[i]` (see `renumber`), None where the two agree.
     """
 
     ids: NDArray[np.int32]
@@ -27,6 +28,7 @@ class Encoded:
     pad_id: int
     pad_type: int
     cut: int
+    kept: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -66,7 +68,7 @@ def renumber(encoded: Encoded, kept: NDArray[np.int64]) -> Encoded:
     """
     places = np.searchsorted(kept, encoded.ids)
     assert (kept[places] == encoded.ids).all(), "no token is left out"
-    return replace(encoded, ids=places.astype(np.int32))
+    return replace(encoded, ids=places.astype(np.int32), kept=kept)
 
 
 def _call(tokenizer: Any, rows: Rows, typed: bool, **options: Any) -> Any:

@@ -1,0 +1,46 @@
+"""The commands under one name, and how their mistakes are told."""
+
+import sys
+
+import typer
+
+from autoprune import __version__
+from autoprune.cli.baseline import baseline
+from autoprune.cli.lists import layouts, models, tasks
+from autoprune.cli.search import search
+from autoprune.errors import AutopruneError
+
+app = typer.Typer(
+    name="autoprune",
+    help="Find out which layers of an encoder your task needs, and prove it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for command in (search, baseline, models, tasks, layouts):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autoprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _autoprune(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and leave: code 0, 2 for a user's mistake (one line), 130 after Ctrl-C."""
+    try:
+        sys.exit(app(arguments, standalone_mode=False) or 0)
+    except (AutopruneError, typer.TyperException) as error:
+        message = str(error) if isinstance(error, AutopruneError) else error.format_message()
+        typer.echo(f"autoprune: {' '.join(message.split())}", err=True)
+        sys.exit(2)

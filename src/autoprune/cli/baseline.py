@@ -1,0 +1,77 @@
+"""The baseline command."""
+
+import time
+from pathlib import Path
+
+from autoprune.cli import options
+from autoprune.layouts.strategies import STRATEGIES
+from autoprune.tasks.task import Columns
+
+
+def baseline(
+    model: options.Model,
+    task: options.TaskName,
+    keep: options.Keep,
+    seed: options.Seed = 0,
+    seeds: options.Seeds = 3,
+    strategy: options.Strategies = None,
+    rival: options.Rivals = None,
+    data_dir: options.DataDir = None,
+    text: options.TextColumn = None,
+    text_pair: options.PairColumn = None,
+    label: options.LabelColumn = None,
+    metric: options.Metric = None,
+    keep_duplicates: options.KeepDuplicates = False,
+    epochs: options.Epochs = 3,
+    full_epochs: options.FullEpochs = None,
+    batch: options.Batch = 32,
+    parts: options.Parts = 1,
+    tokens: options.Tokens = None,
+    learning_rate: options.LearningRate = None,
+    method: options.Method = "full",
+    device: options.Device = "auto",
+    study: options.StudyName = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    json: options.Json = False,
+) -> None:
+    """Compare the fixed strategies, the full model and models trained from scratch; no search.
+
+    Records go to `studies/`, a report to `reports/`; what a search has measured is not run again.
+
+    Example: `autoprune baseline --model muril --task shc --keep 6 --strategy top --strategy middle`
+    """
+    started = time.perf_counter()
+    from autoprune.cli.ground import lay
+    from autoprune.cli.result import finish
+    from autoprune.cli.run import fresh_seeds, hold_against, say_cost, say_data
+    from autoprune.cli.show import Show
+    from autoprune.search.storage import lock
+
+    ground = lay(
+        model=model,
+        task=task,
+        keep=keep,
+        strategies=strategy or list(STRATEGIES),
+        rivals=rival or [],
+        columns=Columns(text, text_pair, label),
+        metric=metric,
+        data_dir=data_dir,
+        keep_duplicates=keep_duplicates,
+        seed=seed,
+        device=device,
+        method=method,
+        epochs=epochs,
+        full_epochs=full_epochs,
+        batch=batch,
+        parts=parts,
+        tokens=tokens,
+        learning_rate=learning_rate,
+        trust_remote_code=trust_remote_code,
+    )
+    show = Show()
+    folder = Path("studies") / (study or ground.study)
+    with lock(folder):
+        say_data(ground, show)
+        say_cost(ground, show, 0, seeds)
+        comparison = hold_against(ground, show, folder, None, fresh_seeds(seed, seeds))
+        finish(ground, folder, comparison, None, time.perf_counter() - started, json)

@@ -1,0 +1,161 @@
+"""The two halves of a study: the search, and the comparison on fresh seeds."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from autoprune.cli.ground import Ground
+from autoprune.cli.show import Show, minutes, percent
+from autoprune.errors import LayoutError, TrialError
+from autoprune.evidence.comparison import Comparison, compare
+from autoprune.evidence.measuring import Conditions, Progress
+from autoprune.evidence.trials import append_new, trial_record
+from autoprune.evidence.versions import installed
+from autoprune.layouts.layout import Layout, count
+from autoprune.scoring.budget import Budget
+from autoprune.scoring.devices import describe
+from autoprune.scoring.score import Score
+from autoprune.search.findings import Finding, Outcome
+from autoprune.search.storage import Storage
+from autoprune.search.study import findings, search
+
+RECORDS = "records.jsonl"
+
+
+def fresh_seeds(seed: int, number: int) -> list[int]:
+    """Return the comparison's seeds: none of them is the search's."""
+    return [seed + 1 + i for i in range(number)]
+
+
+def conditions(ground: Ground, budget: Budget) -> Conditions:
+    """Return what all measurements with `budget` share."""
+    return Conditions(
+        task=ground.task.name,
+        metric=ground.task.metric,
+        budget=budget,
+        fingerprints={"train and validation": ground.splits.fingerprint},
+        versions=installed(),
+        device=describe(ground.device),
+    )
+
+
+def find_layout(
+    ground: Ground,
+    show: Show,
+    folder: Path,
+    *,
+    storage: Storage,
+    trials: int,
+    sampler: str,
+    pruner: str,
+    seed: int,
+) -> Outcome:
+    """Search until `trials` are finished in all; each finished one is recorded in `folder`."""
+    bench = ground.bench(ground.quick)
+    under = conditions(ground, ground.quick)
+    parameters = bench.parameters(next(iter(ground.strategies.values()))).total
+    depth = ground.checkpoint.depth
+
+    def measure(layout: Layout, seed: int, check: Callable[[float, int], None]) -> Score:
+        show.begins(layout)
+        try:
+            return bench.measure(layout, seed, check)
+        except LayoutError as error:  # a layout that this family cannot have
+            raise TrialError(str(error)) from error
+
+    def watch(finding: Finding) -> None:
+        append_new(folder / RECORDS, [trial_record(finding, under, ground.model, seed, parameters)])
+        quality = finding.score.quality if finding.score else None
+        show.ends(finding.origin, finding.layout, quality, finding.reason)
+
+    # depth, keep and seed are the study's own
+    identity = {
+        "model": ground.model,
+        "task": ground.task.name,
+        "metric": ground.task.metric,
+        "data": ground.splits.fingerprint,
+        **asdict(ground.quick),
+    }
+    done = len(findings(storage, folder.name, depth))
+    with show.phase("trial", done, max(trials, done)):
+        outcome = search(
+            measure,
+            depth,
+            ground.keep,
+            trials=trials,
+            storage=storage,
+            name=folder.name,
+            identity=identity,
+            sampler=sampler,
+            pruner=pruner,
+            seed=seed,
+            first=ground.strategies,
+            watch=watch,
+        )
+    append_new(
+        folder / RECORDS,
+        [trial_record(f, under, ground.model, seed, parameters) for f in outcome.findings],
+    )
+    return outcome
+
+
+def hold_against(
+    ground: Ground, show: Show, folder: Path, found: Layout | None, seeds: list[int]
+) -> Comparison:
+    """Train all entrants on fresh seeds with the full budget and compare them on the test split."""
+    entrants = ground.entrants(found)
+    layouts = {entrant.origin: entrant.layout for entrant in entrants}
+
+    def watch(progress: Progress) -> None:
+        record = progress.record
+        quality = record.score("validation").quality if record.scores else None
+        remark = "on file" if progress.reused else record.reason or f"seed {progress.seed}"
+        show.ends(progress.origin, layouts[progress.origin], quality, remark)
+
+    under = conditions(ground, ground.full)
+    with show.phase("run", 0, len(entrants) * len(seeds)):
+        return compare(entrants, seeds, ground.test, under, folder / RECORDS, watch)
+
+
+def say_data(ground: Ground, show: Show) -> None:
+    """Tell what was read, what cleaning removed, and how many texts are cut off."""
+    show.cleaning((*ground.splits.cleaned, ground.test.cleaned))
+    if ground.splits.cut:
+        show.say(
+            f"the data have no {' and no '.join(ground.splits.cut)} split: "
+            "a fifth of the train rows was cut off for each, by label and seed"
+        )
+    cut, rows = ground.inputs.train.cut, len(ground.inputs.train)
+    if cut:
+        show.say(
+            f"{cut} of {rows} train texts are longer than {ground.quick.tokens} tokens and are "
+            "cut off there; see --tokens"
+        )
+
+
+def say_cost(ground: Ground, show: Show, trials: int, seeds: int) -> None:
+    """Measure a step on this device and say how long the whole study takes at most."""
+    bench = ground.bench(ground.quick)
+    depth, keep = ground.checkpoint.depth, ground.keep
+    step = bench.seconds_per_step(next(iter(ground.strategies.values())))
+    searching = trials * ground.quick.steps * step
+    pruned = len(ground.strategies) + (trials > 0) + 1 + len(ground.rivals)  # scratch is one
+    comparing = seeds * ground.full.steps * step * (pruned + depth / keep)
+    search = f"{minutes(searching)} for {trials} trials of {ground.quick.steps} steps, "
+    show.say(
+        f"{step * 1000:.0f} ms a step on {describe(ground.device)}: {search if trials else ''}"
+        f"at most {minutes(comparing)} for the comparison on {seeds} seeds, up to "
+        f"{ground.full.steps} steps a run ({count(depth, keep):,} layouts in all). Shorter: fewer "
+        "--trials or --seeds, smaller --epochs, --full-epochs or --tokens, a GPU"
+    )
+
+
+def say_stopped(show: Show, outcome: Outcome) -> None:
+    """Tell what is kept of an interrupted search, the best so far, and how to go on."""
+    best = "no trial was finished"
+    if outcome.found is not None and outcome.mean is not None:
+        best = f"best so far {outcome.found.picture} {outcome.found} ({percent(outcome.mean)})"
+    show.say(
+        f"stopped: {outcome.trials} finished trials are kept, {best}; "
+        "the same command again goes on"
+    )

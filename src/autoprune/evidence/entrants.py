@@ -1,0 +1,27 @@
+"""Entrants: who is compared, and how one of them is run on one seed."""
+
+from autoprune.evidence.measuring import Entrant, Run
+from autoprune.evidence.record import Start
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.bench import Bench
+from autoprune.scoring.memory import Parts
+from autoprune.scoring.training import Clock, predict
+from autoprune.tasks.tokenising import Encoded
+
+
+def entrant(
+    origin: str, layout: Layout, bench: Bench, test: Encoded, model: str, start: Start
+) -> Entrant:
+    """Return the entrant that trains `layout` on `bench` and predicts every raw test row.
+
+    `model` names the checkpoint with its commit; `start` is `pretrained` or `random`.
+    """
+    assert test.kept is bench.rows.kept, "all rows are numbered alike"
+
+    def run(seed: int) -> Run:
+        trained = bench.train(layout, seed)
+        parts = Parts(bench.budget.batch)
+        logits = predict(trained.model, test, bench.device, parts, Clock())
+        return Run(trained.score, logits, (*trained.notes, *parts.notes))
+
+    return Entrant(origin, layout, start, model, bench.parameters(layout).total, run)

@@ -1,0 +1,167 @@
+"""Measuring: every entrant on every fresh seed, kept as records, nothing measured twice."""
+
+import hashlib
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprune.errors import TrialError
+from autoprune.evidence.record import Record, Start, identity, key, now
+from autoprune.evidence.records import append, read
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.budget import Budget
+from autoprune.scoring.metrics import score
+from autoprune.scoring.score import Score
+from autoprune.tasks.task import TestSplit
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One trained entrant: its validation score and its logits (raw test rows in order, classes).
+
+    `notes` tell what happened on the way, one line each (a batch halved for memory, say).
+    """
+
+    validation: Score
+    logits: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """A candidate of the comparison; `run` trains it with a seed, may raise `TrialError`.
+
+    `origin` is `found`, a strategy, `full`, `scratch` or a rival's name, different for each
+    entrant; `model` is `name@commit`. Entrants of equal model, start and layout are measured once.
+    """
+
+    origin: str
+    layout: Layout
+    start: Start
+    model: str
+    parameters: int
+    run: Callable[[int], Run]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What all entrants share: the full budget, the data (`fingerprints` of it), the machine."""
+
+    task: str
+    metric: str
+    budget: Budget
+    fingerprints: dict[str, str]
+    versions: dict[str, str]
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the measuring stands: `done` of `total` entrants x seeds; `reused`: not run now."""
+
+    origin: str
+    seed: int
+    record: Record
+    reused: bool
+    done: int
+    total: int
+
+
+Measured = dict[tuple[str, int], Record]
+
+
+def measure(
+    entrants: Sequence[Entrant],
+    seeds: Sequence[int],
+    test: TestSplit,
+    conditions: Conditions,
+    path: Path,
+    watch: Callable[[Progress], None],
+) -> Measured:
+    """Return a record for each entrant's origin and seed, the seeds in the outer loop.
+
+    Records in `path` with the same key are taken as they are, failed ones tried again; a new one is
+    appended as soon as it is measured, before `watch` is told.
+    """
+    known: dict[Hashable, Record] = {
+        key(record): record
+        for record in read(path)
+        if record.phase == "comparison" and record.state == "complete"
+    }
+    prints = _fingerprints(conditions, test)
+    measured: Measured = {}
+    total = len(entrants) * len(seeds)
+    for seed in seeds:
+        for entrant in entrants:
+            wanted = identity(
+                entrant.model,
+                entrant.start,
+                entrant.layout,
+                seed,
+                conditions.budget,
+                conditions.task,
+                prints,
+            )
+            reused = wanted in known
+            if not reused:
+                known[wanted] = _measured(entrant, seed, test, conditions)
+                append(path, known[wanted])
+            record = measured[entrant.origin, seed] = known[wanted]
+            watch(Progress(entrant.origin, seed, record, reused, len(measured), total))
+    return measured
+
+
+def _measured(entrant: Entrant, seed: int, test: TestSplit, conditions: Conditions) -> Record:
+    scores: tuple[Score, ...] = ()
+    predictions: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    reason = ""
+    try:
+        run = entrant.run(seed)
+        notes = run.notes
+        scores = _scores(run, test, conditions.metric, seed)
+        predictions = tuple(map(int, run.logits.argmax(-1)))  # (rows, classes) -> (rows,)
+    except TrialError as error:
+        reason = str(error) or "no reason given"
+    return Record(
+        phase="comparison",
+        origin=entrant.origin,
+        layout=entrant.layout,
+        start=entrant.start,
+        model=entrant.model,
+        task=conditions.task,
+        budget=conditions.budget,
+        seed=seed,
+        scores=scores,
+        parameters=entrant.parameters,
+        fingerprints=_fingerprints(conditions, test),
+        versions=conditions.versions,
+        device=conditions.device,
+        finished=now(),
+        predictions=predictions,
+        notes=notes,
+        state="failed" if reason else "complete",
+        reason=reason,
+    )
+
+
+def _scores(run: Run, test: TestSplit, metric: str, seed: int) -> tuple[Score, ...]:
+    """Return the validation score and those on the cleaned and the raw test rows."""
+    assert run.validation.split == "validation", "a run is scored on validation"
+    assert len(run.logits) == len(test.rows), "logits for each raw test row"
+    if not np.isfinite(run.logits).all():
+        raise TrialError("the trained model's outputs are not finite numbers")
+    labels, kept = np.array(test.rows.labels), np.array(test.kept)
+    seconds = run.validation.seconds
+    cleaned = score(run.logits[kept], labels[kept], metric, "test", seed, seconds)
+    raw = score(run.logits, labels, metric, "test-raw", seed, seconds)
+    return run.validation, cleaned, raw
+
+
+def _fingerprints(conditions: Conditions, test: TestSplit) -> dict[str, str]:
+    """Return the data's fingerprints with those of the test rows and of which are kept."""
+    kept = hashlib.sha256(bytes(test.kept)).hexdigest()
+    return conditions.fingerprints | {"test": test.fingerprint, "test kept": kept}

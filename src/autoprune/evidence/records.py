@@ -1,0 +1,133 @@
+"""Records: a file with one JSON line for each measurement, only ever appended to."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, BinaryIO, get_args
+
+from autoprune.errors import AutopruneError, StudyError
+from autoprune.evidence.record import SCHEMA, Phase, Record, Start, State
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.budget import Budget
+from autoprune.scoring.score import Score
+
+
+def to_text(record: Record) -> str:
+    """Return the record as one line of JSON, without the line's end; exact for every float."""
+    entry = dataclasses.asdict(record) | {"layout": str(record.layout)}
+    return json.dumps(entry, allow_nan=False, separators=(",", ":"))
+
+
+_KINDS: dict[str, type] = {
+    "origin": str,
+    "model": str,
+    "task": str,
+    "seed": int,
+    "parameters": int,
+    "fingerprints": dict,
+    "versions": dict,
+    "device": str,
+    "finished": str,
+    "reason": str,
+}
+_CHOICES = {"phase": get_args(Phase), "start": get_args(Start), "state": get_args(State)}
+
+
+def from_text(text: str) -> Record:
+    """Read one line of JSON; raises ValueError with the reason where it is no record."""
+    try:
+        entry: dict[str, Any] = json.loads(text)
+        if entry["schema"] != SCHEMA:
+            raise ValueError(f"schema {entry['schema']!r} is not {SCHEMA}")
+        record = Record(
+            **entry
+            | {
+                "layout": Layout.parse(entry["layout"]),
+                "budget": Budget(**entry["budget"]),
+                "scores": tuple(Score(**score) for score in entry["scores"]),
+                "predictions": tuple(map(int, entry["predictions"])),
+                "notes": tuple(map(str, entry["notes"])),
+            }
+        )
+    except (KeyError, TypeError, AttributeError, AssertionError, AutopruneError) as error:
+        raise ValueError(str(error)) from error
+    for name, kind in _KINDS.items():
+        if not isinstance(getattr(record, name), kind):
+            raise ValueError(f"{name} must be of type {kind.__name__}")
+    for name, choices in _CHOICES.items():
+        if getattr(record, name) not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}")
+    return record
+
+
+def read(path: Path) -> list[Record]:
+    """Read the records, oldest first; none where there is no file yet.
+
+    A last line that was cut off while it was written (no line end) is passed over. Raises
+    `StudyError` that names file and line where another line is no record of this schema.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror}") from error
+    *whole, torn = content.split(b"\n")
+    records = [_parsed(line, path, number) for number, line in enumerate(whole, start=1)]
+    tail = _tail(torn)
+    return records if tail is None else [*records, tail]
+
+
+def _parsed(line: bytes, path: Path, number: int) -> Record:
+    try:
+        return from_text(line.decode())
+    except ValueError as error:
+        why = " ".join(str(error).split())[:120]
+        raise StudyError(
+            f"records must be whole lines written by this version: {path} line {number}: {why!a}"
+        ) from error
+
+
+def _tail(torn: bytes) -> Record | None:
+    """Return the record of a last line that lacks only its end, None where it is cut off."""
+    try:
+        return from_text(torn.decode())
+    except ValueError:
+        return None
+
+
+def append(path: Path, record: Record) -> None:
+    """Add a record as the file's last line, on disk when this returns; folders are made.
+
+    What a killed process left of a last line is cut off first. Raises `StudyError` where the file
+    cannot be written.
+    """
+    line = to_text(record).encode() + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(exist_ok=True)
+        with path.open("r+b") as file:
+            _mend_end(file)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StudyError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _mend_end(file: BinaryIO) -> None:
+    """Move to the end of `file`, where a new line begins: a torn last line is cut off or ended."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    if _tail(content[start:]) is None:
+        file.truncate(start)
+        file.seek(start)
+    else:
+        file.write(b"\n")

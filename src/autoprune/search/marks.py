@@ -1,0 +1,90 @@
+"""How a layout and what became of it are written into an Optuna trial."""
+
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from autoprune.errors import LayoutError
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.score import Score
+
+FAILED = "failed"
+"""User attribute: why this candidate could not be scored; such a trial counts as finished."""
+
+INTERRUPTED = "interrupted"
+"""User attribute: why the trial came to no end; it does not count and is run again."""
+
+REFUSED = "refused"
+"""User attribute: why an enqueued trial was not run; it does not count."""
+
+SEARCHED = "search"
+"""Origin of a layout that a sampler proposed; others carry the name they were enqueued with."""
+
+
+def flag_names(depth: int) -> list[str]:
+    """Return the parameter name of each layer, with enough digits to sort.
+
+    >>> flag_names(12)[-1], flag_names(101)[0]
+    ('layer_11', 'layer_000')
+    """
+    digits = max(2, len(str(depth - 1)))
+    return [f"layer_{layer:0{digits}d}" for layer in range(depth)]
+
+
+def distributions(depth: int) -> dict[str, BaseDistribution]:
+    """Return the parameters of a study: one flag per layer of the full model."""
+    return {name: IntDistribution(0, 1) for name in flag_names(depth)}
+
+
+def params(layout: Layout) -> dict[str, int]:
+    """Return the flags of `layout` by parameter name."""
+    return dict(zip(flag_names(layout.depth), layout.flags, strict=True))
+
+
+def attributes(layout: Layout, origin: str) -> dict[str, str]:
+    """Return the user attributes that say which layout a trial runs."""
+    return {"layout": str(layout), "picture": layout.picture, "origin": origin}
+
+
+def layout_of_trial(trial: FrozenTrial, depth: int) -> Layout | None:
+    """Return the layout a trial runs, or is to run; None where its flags name none."""
+    flags = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    names = flag_names(depth)
+    if any(flags.get(name) not in (0, 1) for name in names):
+        return None
+    try:
+        return Layout(depth, tuple(layer for layer, name in enumerate(names) if flags[name]))
+    except LayoutError:
+        return None
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Say whether a trial is finished: complete, pruned, or could not be scored."""
+    failed = trial.state == TrialState.FAIL and FAILED in trial.user_attrs
+    return failed or trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def given_up(trial: FrozenTrial) -> bool:
+    """Say whether a trial ended without finishing: interrupted or refused."""
+    return trial.state.is_finished() and not counts(trial)
+
+
+def write_score(trial: Trial, score: Score) -> None:
+    """Write a score to a trial, all but its quality, which is the trial's value."""
+    for name in ("accuracy", "macro_f1", "loss", "split", "seed", "seconds"):
+        trial.set_user_attr(name, getattr(score, name))
+
+
+def read_score(trial: FrozenTrial) -> Score | None:
+    """Return the score of a complete trial, None of any other."""
+    if trial.state != TrialState.COMPLETE or trial.value is None:
+        return None
+    attrs = trial.user_attrs
+    return Score(
+        quality=trial.value,
+        accuracy=attrs["accuracy"],
+        macro_f1=attrs["macro_f1"],
+        loss=attrs["loss"],
+        split=attrs["split"],
+        seed=attrs["seed"],
+        seconds=attrs["seconds"],
+    )

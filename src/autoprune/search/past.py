@@ -1,0 +1,63 @@
+"""What a study knows when it has to propose the next layout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from autoprune.layouts.layout import Layout
+from autoprune.search.marks import given_up, layout_of_trial
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """All that a proposal may depend on, apart from the seed.
+
+    `observed`: layouts with their quality, in the order they were run; `running`: layouts under
+    way elsewhere; `tried`: all of these, and those that failed or wait in the queue: none of them
+    may be proposed.
+    """
+
+    depth: int
+    keep: int
+    observed: tuple[tuple[Layout, float], ...]
+    running: tuple[Layout, ...]
+    tried: frozenset[Layout]
+
+
+def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
+    """Read the past from a study's trials.
+
+    A pruned trial is observed at its last check plus what complete trials gained on average from
+    that check to their end: left out, the model would propose the neighbours of weak layouts
+    again. Interrupted trials are as if they had never been.
+    """
+    observed: list[tuple[Layout, float]] = []
+    running: list[Layout] = []
+    tried: set[Layout] = set()
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    for trial in trials:
+        layout = layout_of_trial(trial, depth)
+        if layout is None or len(layout.keep) != keep or given_up(trial):
+            continue
+        tried.add(layout)
+        if trial.state == TrialState.RUNNING:
+            running.append(layout)
+        quality = trial.value if trial.state == TrialState.COMPLETE else _expected(trial, complete)
+        if quality is not None:
+            observed.append((layout, quality))
+    return Past(depth, keep, tuple(observed), tuple(running), frozenset(tried))
+
+
+def _expected(trial: FrozenTrial, complete: Sequence[FrozenTrial]) -> float | None:
+    """Return the quality a pruned trial would have ended with, None where nothing tells."""
+    if trial.state != TrialState.PRUNED or trial.last_step is None:
+        return None
+    step = trial.last_step
+    gains = [
+        end.value - end.intermediate_values[step]
+        for end in complete
+        if end.value is not None and step in end.intermediate_values
+    ]
+    return trial.intermediate_values[step] + float(np.mean(gains)) if gains else None

@@ -1,0 +1,120 @@
+"""Where a study is kept: a journal file in its folder, or a database by URL."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from autoprune.errors import StorageError, StudyError
+from autoprune.search.failures import mask, reason
+from autoprune.search.journal import open_journal
+
+Storage = BaseStorage
+"""An open storage, for rooms that do not know Optuna."""
+
+JOURNAL = "journal.log"
+
+_PAUSES = (0.5, 1.0)  # seconds between tries to reach a server
+_CONNECT_SECONDS = 5
+
+
+def open_storage(place: str | None, folder: Path) -> BaseStorage:
+    """Open the database at URL `place`, or the journal in `folder` if `place` is None.
+
+    Takes `sqlite:///file` (one process at a time) and `postgresql+psycopg://user@host/database`.
+    A server that cannot be reached is tried three times. Raises `StorageError`, which never
+    shows a password.
+    """
+    if place is not None:
+        return _open_database(place)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open_journal(folder / JOURNAL)
+    except OSError as error:
+        raise StorageError(
+            f"cannot keep a study in {folder}: {error.strerror or reason(error)}"
+        ) from None
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the study in `folder`: a second search there raises `StudyError` at once.
+
+    The system lets go of it when the process ends, however it ends.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / ".lock", timeout=0)
+        held.acquire()
+    except Timeout:
+        raise StudyError(
+            f"another search is at work in {folder}: wait for its end, or use another --study name"
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"cannot keep a study in {folder}: {error.strerror or reason(error)}"
+        ) from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _open_database(place: str) -> RDBStorage:
+    url = _parse(place)
+    shown = mask(place)
+    for pause in (*_PAUSES, None):
+        try:
+            return RDBStorage(url.render_as_string(hide_password=False), _options(url))
+        except (ImportError, NoSuchModuleError):
+            raise StorageError(
+                f"storage {shown} needs a driver that is not installed: "
+                'pip install "autoprune[postgresql]" and begin the URL with postgresql+psycopg://'
+            ) from None
+        except RuntimeError:
+            raise StorageError(
+                f"storage {shown} was written by another version of Optuna: upgrade it with "
+                "`optuna storage upgrade`, or use another database"
+            ) from None
+        except (SQLAlchemyError, OSError) as error:
+            if pause is None or not _unreachable(error):
+                raise StorageError(f"cannot open storage {shown}: {reason(error, place)}") from None
+        time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def _parse(place: str) -> URL:
+    """Read a URL; raises `StorageError` unless it names a database we test with."""
+    try:
+        url = make_url(place)
+    except (ArgumentError, ValueError):
+        raise StorageError(
+            "a storage is a URL like sqlite:///study.db or "
+            f"postgresql+psycopg://user@host/database, got {mask(place)[:80]!r}"
+        ) from None
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StorageError(
+            f"a storage is an sqlite or a postgresql+psycopg URL, got {mask(place)[:80]!r}"
+        )
+    return url
+
+
+def _options(url: URL) -> dict[str, Any]:
+    """Return engine options: a bounded wait, and for servers a look whether they still answer."""
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": 20}}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_SECONDS}}
+
+
+def _unreachable(error: Exception) -> bool:
+    """Say whether a later try may succeed: a server that answers FATAL has made up its mind."""
+    text = str(error)
+    return "connection" in text and ("FATAL" not in text or "starting up" in text)

@@ -1,0 +1,132 @@
+"""Made-up records, entrants and comparisons: no model, no training, figures that are known."""
+
+import numpy as np
+import pytest
+
+from autoprune.errors import TrialError
+from autoprune.evidence.comparison import compare
+from autoprune.evidence.measuring import Conditions, Entrant, Run
+from autoprune.evidence.record import Record
+from autoprune.evidence.setting import Setting
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.budget import Budget
+from autoprune.scoring.score import Score
+from autoprune.tasks.task import Cleaned, Rows, TestSplit
+
+QUICK = Budget(steps=10)
+FULL = Budget(steps=50, patience=3)
+
+
+def scored(quality, split="validation", seed=1):
+    return Score(quality, quality, quality / 2, 0.7, split, seed, 2.5)
+
+
+@pytest.fixture
+def score():
+    return scored
+
+
+@pytest.fixture
+def trial():
+    """Make a search record of a layout's text and its validation quality (None: failed)."""
+
+    def make(layout, quality, **changes):
+        fields = {
+            "phase": "search",
+            "origin": "gp",
+            "layout": Layout.parse(layout),
+            "start": "pretrained",
+            "model": "demo@abc",
+            "task": "demo",
+            "budget": QUICK,
+            "seed": 1,
+            "scores": () if quality is None else (scored(quality),),
+            "parameters": 1000,
+            "fingerprints": {"train+validation": "f1"},
+            "versions": {"torch": "2"},
+            "device": "cpu",
+            "finished": "2025-01-01T00:00:00+00:00",
+        }
+        return Record(**fields | changes)
+
+    return make
+
+
+@pytest.fixture
+def split():
+    """Twelve raw test rows of three labels; the last two are duplicates that cleaning removes."""
+    labels = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 0, 1)
+    kept = (*(True for _ in range(10)), False, False)
+    cleaned = Cleaned("test", 13, 0, 1, 2, 0, 10)
+    return TestSplit(Rows(tuple("abcdefghijkl"), labels), kept, cleaned, "f2")
+
+
+@pytest.fixture
+def conditions():
+    return Conditions(
+        "demo", "accuracy", FULL, {"train+validation": "f1"}, {"torch": "2.13"}, "cpu"
+    )
+
+
+@pytest.fixture
+def entrant(split):
+    """Make an entrant that has the named rows wrong, by seed, and a validation quality."""
+
+    def make(origin, layout, wrong, validation, calls=None, fails=(), **changes):
+        def run(seed):
+            if calls is not None:
+                calls.append((origin, seed))
+            if seed in fails:
+                raise TrialError("loss is not a number")
+            labels = np.array(split.rows.labels)
+            rows = wrong[seed] if isinstance(wrong, dict) else wrong
+            said = labels.copy()
+            said[list(rows)] = (said[list(rows)] + 1) % 3
+            return Run(scored(validation, seed=seed), np.eye(3, dtype=np.float32)[said])
+
+        fields = {"start": "pretrained", "model": "demo@abc", "parameters": 7000} | changes
+        return Entrant(origin, Layout.parse(layout), run=run, **fields)
+
+    return make
+
+
+@pytest.fixture
+def entrants(entrant):
+    """Found 9/10 right on the cleaned rows, top 7/10, bottom 2/10, full 10/10, scratch 1/10."""
+    return [
+        entrant("found", "4:0,2", (0,), 0.81),
+        entrant("top", "4:0-1", (1, 2, 3), 0.61),
+        entrant("bottom", "4:2-3", range(8), 0.51),
+        entrant("full", "4:0-3", (), 0.91),
+        entrant("scratch", "4:0-1", range(9), 0.31, start="random", model="scratch@0"),
+    ]
+
+
+@pytest.fixture
+def comparison(entrants, split, conditions, tmp_path):
+    return compare(entrants, (7, 8), split, conditions, tmp_path / "records.jsonl")
+
+
+@pytest.fixture
+def setting():
+    return Setting(
+        model="demo",
+        commit="abc",
+        task="demo",
+        labels=("sport", "health", "auto"),
+        metric="accuracy",
+        depth=4,
+        keep=2,
+        quick=QUICK,
+        full=FULL,
+        cleaned=(
+            Cleaned("train", 101, 1, 2, 3, 0, 95),
+            Cleaned("validation", 40, 0, 0, 4, 5, 31),
+            Cleaned("test", 13, 0, 1, 2, 0, 10),
+        ),
+        fingerprints={"train+validation": "f1", "test": "f2"},
+        versions={"torch": "2.13.0"},
+        device="cpu, 2 threads",
+        command="autoprune search --model demo --task demo --keep 2",
+        finished="2025-01-01T00:00:00+00:00",
+    )

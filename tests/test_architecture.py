@@ -1,0 +1,99 @@
+"""The rooms: who may import whom, who may import what, and what stays out of sight."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import autoprune
+
+ROOT = Path(autoprune.__file__).parent
+ROOMS = ["errors", "layouts", "encoders", "tasks", "scoring", "search", "evidence", "cli"]
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+# Which rooms may import a package; what is not named here is the standard library's or forbidden.
+THIRD_PARTY = {
+    "numpy": {"encoders", "tasks", "scoring", "search", "evidence", "cli"},
+    "torch": {"encoders", "tasks", "scoring", "cli"},
+    "transformers": {"encoders", "tasks", "scoring", "cli"},
+    "huggingface_hub": {"encoders", "tasks"},
+    "safetensors": {"encoders"},
+    "pyarrow": {"tasks"},
+    "datasets": {"tasks"},
+    "platformdirs": {"tasks"},
+    "peft": {"scoring"},
+    "sklearn": {"tasks", "scoring", "search"},
+    "scipy": {"scoring", "search", "evidence"},
+    "optuna": {"search"},
+    "sqlalchemy": {"search"},
+    "filelock": {"tasks", "search"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=names):
+                found |= {name.name for name in names}
+            case ast.ImportFrom(module=str(module), names=names):
+                found |= {module} | {f"{module}.{name.name}" for name in names}
+    return found
+
+
+def own_imports(path: Path) -> set[str]:
+    mine = {name.removeprefix("autoprune.") for name in imports_of(path)}
+    return {name for name in mine if name in MODULES}
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])
+def test_a_room_imports_only_from_rooms_above(module):
+    own = ROOMS.index(room_of(module))
+    below = {name for name in own_imports(MODULES[module]) if ROOMS.index(room_of(name)) > own}
+    assert not below
+
+
+def test_modules_import_each_other_in_one_direction():
+    graph = {
+        name: own_imports(path) - {name} for name, path in MODULES.items() if name != "__init__"
+    }
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])
+def test_third_parties_stay_in_their_rooms(module):
+    packages = {name.split(".")[0] for name in imports_of(MODULES[module])}
+    foreign = packages - set(sys.stdlib_module_names) - {"autoprune"}
+    assert {p for p in foreign if room_of(module) not in THIRD_PARTY.get(p, set())} == set()
+
+
+@pytest.mark.parametrize("room", ["encoders", "scoring", "search"])
+def test_only_evidence_and_cli_can_reach_the_test_split(room):
+    for module, path in MODULES.items():
+        text = path.read_text() if room_of(module) == room else ""
+        assert "read_test" not in text and "held_out" not in text, module
+
+
+def test_the_command_line_answers_without_heavy_imports():
+    code = (
+        "import sys, autoprune.cli; "
+        "print({'torch', 'transformers', 'optuna', 'pandas', 'sklearn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_modules_have_one_idea():
+    long = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert {name: lines for name, lines in long.items() if lines > 250} == {}
