@@ -1,5 +1,7 @@
 """Made-up records, entrants and comparisons: no model, no training, figures that are known."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,7 @@ def trial():
             "start": "pretrained",
             "model": "demo@abc",
             "task": "demo",
+            "metric": "accuracy",
             "budget": QUICK,
             "seed": 1,
             "scores": () if quality is None else (scored(quality),),
@@ -85,7 +88,9 @@ def entrant(split):
             return Run(scored(validation, seed=seed), np.eye(3, dtype=np.float32)[said])
 
         fields = {"start": "pretrained", "model": "demo@abc", "parameters": 7000} | changes
-        return Entrant(origin, Layout.parse(layout), run=run, **fields)
+        return Entrant(
+            origin, Layout.parse(layout), begin=lambda seed: partial(run, seed), **fields
+        )
 
     return make
 

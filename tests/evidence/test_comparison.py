@@ -147,11 +147,11 @@ def test_logits_that_are_no_numbers_fail_the_run(entrant, split, conditions, tmp
     top = entrant("top", "4:0-1", (0,), 0.5)
     broken = entrant("bottom", "4:2-3", (0,), 0.5)
 
-    def run(seed):
-        good = broken.run(seed)
-        return dataclasses.replace(good, logits=good.logits * np.float32("nan"))
+    def begin(seed):
+        good = broken.begin(seed)()
+        return lambda: dataclasses.replace(good, logits=good.logits * np.float32("nan"))
 
-    entrants = [top, dataclasses.replace(broken, run=run)]
+    entrants = [top, dataclasses.replace(broken, begin=begin)]
     comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
     assert "not finite" in comparison.left_out[0]
 

@@ -46,6 +46,7 @@ records = st.builds(
     start=st.sampled_from(["pretrained", "random"]),
     model=texts,
     task=texts,
+    metric=texts,
     budget=budgets,
     seed=st.integers(0, 2**32),
     scores=st.lists(scores, max_size=3).map(tuple),
@@ -166,6 +167,7 @@ def test_a_folder_cannot_be_read_as_records(tmp_path):
         {"seed": 2},
         {"budget": Budget(steps=11)},
         {"task": "shc"},
+        {"metric": "macro-f1"},
         {"fingerprints": {"train+validation": "other"}},
     ],
 )

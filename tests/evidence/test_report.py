@@ -113,12 +113,12 @@ def test_without_a_search_the_report_has_no_part_on_it(
 def test_failures_and_notes_are_told(setting, entrant, split, conditions, tmp_path):
     noted = entrant("bottom", "4:2-3", (1,), 0.4)
 
-    def run(seed):
-        return dataclasses.replace(noted.run(seed), notes=("batch halved to 16",))
+    def begin(seed):
+        return lambda: dataclasses.replace(noted.begin(seed)(), notes=("batch halved to 16",))
 
     entrants = [
         entrant("top", "4:0-1", (0,), 0.5),
-        dataclasses.replace(noted, run=run),
+        dataclasses.replace(noted, begin=begin),
         entrant("full", "4:0-3", (), 0.5, fails=(8,)),
     ]
     comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")

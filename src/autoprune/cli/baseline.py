@@ -30,6 +30,7 @@ def baseline(
     learning_rate: options.LearningRate = None,
     method: options.Method = "full",
     device: options.Device = "auto",
+    workers: options.Workers = None,
     study: options.StudyName = None,
     trust_remote_code: options.TrustRemoteCode = False,
     json: options.Json = False,
@@ -66,6 +67,7 @@ def baseline(
         parts=parts,
         tokens=tokens,
         learning_rate=learning_rate,
+        workers=workers,
         trust_remote_code=trust_remote_code,
     )
     show = Show()

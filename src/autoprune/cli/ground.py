@@ -24,6 +24,7 @@ from autoprune.layouts.layout import Layout, check_keep
 from autoprune.layouts.strategies import STRATEGIES, layouts_of
 from autoprune.scoring.bench import Bench
 from autoprune.scoring.budget import Budget
+from autoprune.scoring.crew import Crew, cores, workers_for
 from autoprune.scoring.devices import pick
 from autoprune.scoring.names import METRIC_NAMES
 from autoprune.scoring.rates import default_rate
@@ -62,6 +63,7 @@ class Ground:
     quick: Budget
     full: Budget
     device: torch.device
+    workers: int
 
     @property
     def model(self) -> str:
@@ -79,26 +81,30 @@ class Ground:
         load = partial(load_classifier, self.checkpoint, self.splits.names)
         return self._bench(load, self.inputs, budget)
 
-    def entrants(self, found: Layout | None) -> list[Entrant]:
+    def entrants(self, found: Layout | None, crew: Crew) -> list[Entrant]:
         """Return who is compared: found, strategies, full, scratch-trained, named rivals."""
         depth = self.checkpoint.depth
         bench = self.bench(self.full)
         mine = {"found": found} if found else {}
         mine |= self.strategies | {"full": Layout.full(depth)}
         entrants = [
-            entrant(origin, layout, bench, self.inputs.test, self.model, "pretrained")
+            entrant(origin, layout, bench, self.inputs.test, self.model, "pretrained", crew)
             for origin, layout in mine.items()
         ]
         load = partial(random_classifier, self.checkpoint, self.splits.names, self.keep)
         scratch = self._bench(load, self.inputs, self.full)
         shape = Layout.full(self.keep)
-        entrants.append(entrant("scratch", shape, scratch, self.inputs.test, self.model, "random"))
+        entrants.append(
+            entrant("scratch", shape, scratch, self.inputs.test, self.model, "random", crew)
+        )
         for rival in self.rivals:
             inputs = _encode(rival, self.splits, self.test, self.full.tokens)
             load = partial(load_classifier, rival, self.splits.names)
             bench = self._bench(load, inputs, self.full)
             name, shape = rival.encoder.name, Layout.full(rival.depth)
-            entrants.append(entrant(name, shape, bench, inputs.test, _name(rival), "pretrained"))
+            entrants.append(
+                entrant(name, shape, bench, inputs.test, _name(rival), "pretrained", crew)
+            )
         return entrants
 
     def _bench(self, load: Load, inputs: Inputs, budget: Budget) -> Bench:
@@ -125,9 +131,13 @@ def lay(
     parts: int,
     tokens: int | None,
     learning_rate: float | None,
+    workers: int | None,
     trust_remote_code: bool,
 ) -> Ground:
-    """Check all that the user asked for, cheapest first, then load it; raises `AutopruneError`."""
+    """Check all that the user asked for, cheapest first, then load it; raises `AutopruneError`.
+
+    Sets how many threads torch uses in this process.
+    """
     encoder, chosen = find_encoder(model), find_task(task, columns)
     others = [find_encoder(name) for name in rivals]
     check_names("strategy", strategies, STRATEGIES)
@@ -140,17 +150,20 @@ def lay(
     named = [*rivals_of(encoder, keep), *others]
     splits = read(chosen, data_dir, keep_duplicates, seed)
     test = read_test(chosen, data_dir, keep_duplicates, seed)
+    width = _width(checkpoint)
     epoch = math.ceil(len(splits.train) / batch)
     quick = Budget(
         steps=epochs * epoch,
         batch=batch,
         tokens=tokens or chosen.tokens,
-        learning_rate=learning_rate or default_rate(_width(checkpoint), method),
+        learning_rate=learning_rate or default_rate(width, method),
         checks=epochs,
         method=method,
         parts=parts,
     )
     passes = full_epochs or chosen.full_epochs
+    workers = workers or workers_for(width, where)
+    torch.set_num_threads(max(1, cores() // workers))
     return Ground(
         checkpoint=checkpoint,
         rivals=tuple(fetch(rival, trust_remote_code) for rival in named),
@@ -163,6 +176,7 @@ def lay(
         quick=quick,
         full=replace(quick, steps=passes * epoch, checks=passes, patience=PATIENCE),
         device=where,
+        workers=workers,
     )
 
 

@@ -125,6 +125,16 @@ Tokens = Annotated[
     int | None,
     typer.Option(min=4, help="Longest input. [default: the task's]", show_default=False),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=256,
+        help="Processes that train the comparison's runs side by side. [default: one for each "
+        "core for a narrow model on a processor, else 1]",
+        show_default=False,
+    ),
+]
 LearningRate = Annotated[
     float | None,
     typer.Option(help="Peak rate. [default: by the model's width]", show_default=False),

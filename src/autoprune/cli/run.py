@@ -13,6 +13,7 @@ from autoprune.evidence.trials import append_new, trial_record
 from autoprune.evidence.versions import installed
 from autoprune.layouts.layout import Layout, count
 from autoprune.scoring.budget import Budget
+from autoprune.scoring.crew import Crew
 from autoprune.scoring.devices import describe
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, Outcome
@@ -103,7 +104,8 @@ def hold_against(
     ground: Ground, show: Show, folder: Path, found: Layout | None, seeds: list[int]
 ) -> Comparison:
     """Train all entrants on fresh seeds with the full budget and compare them on the test split."""
-    entrants = ground.entrants(found)
+    crew = Crew(ground.workers)
+    entrants = ground.entrants(found, crew)
     layouts = {entrant.origin: entrant.layout for entrant in entrants}
 
     def watch(progress: Progress) -> None:
@@ -113,7 +115,7 @@ def hold_against(
         show.ends(progress.origin, layouts[progress.origin], quality, remark)
 
     under = conditions(ground, ground.full)
-    with show.phase("run", 0, len(entrants) * len(seeds)):
+    with crew, show.phase("run", 0, len(entrants) * len(seeds)):
         return compare(entrants, seeds, ground.test, under, folder / RECORDS, watch)
 
 
@@ -144,9 +146,10 @@ def say_cost(ground: Ground, show: Show, trials: int, seeds: int) -> None:
     search = f"{minutes(searching)} for {trials} trials of {ground.quick.steps} steps, "
     show.say(
         f"{step * 1000:.0f} ms a step on {describe(ground.device)}: {search if trials else ''}"
-        f"at most {minutes(comparing)} for the comparison on {seeds} seeds, up to "
-        f"{ground.full.steps} steps a run ({count(depth, keep):,} layouts in all). Shorter: fewer "
-        "--trials or --seeds, smaller --epochs, --full-epochs or --tokens, a GPU"
+        f"at most {minutes(comparing / ground.workers)} for the comparison on {seeds} seeds, up to "
+        f"{ground.full.steps} steps a run, {ground.workers} at a time "
+        f"({count(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, smaller "
+        "--epochs, --full-epochs or --tokens, a GPU"
     )
 
 

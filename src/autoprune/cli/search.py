@@ -37,6 +37,7 @@ def search(
     learning_rate: options.LearningRate = None,
     method: options.Method = "full",
     device: options.Device = "auto",
+    workers: options.Workers = None,
     study: options.StudyName = None,
     storage: options.Storage = None,
     trust_remote_code: options.TrustRemoteCode = False,
@@ -84,6 +85,7 @@ def search(
         parts=parts,
         tokens=tokens,
         learning_rate=learning_rate,
+        workers=workers,
         trust_remote_code=trust_remote_code,
     )
     show = Show()

@@ -1,27 +1,35 @@
 """Entrants: who is compared, and how one of them is run on one seed."""
 
+from collections.abc import Callable
+
 from autoprune.evidence.measuring import Entrant, Run
 from autoprune.evidence.record import Start
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.bench import Bench
+from autoprune.scoring.crew import Crew
 from autoprune.scoring.memory import Parts
 from autoprune.scoring.training import Clock, predict
 from autoprune.tasks.tokenising import Encoded
 
 
 def entrant(
-    origin: str, layout: Layout, bench: Bench, test: Encoded, model: str, start: Start
+    origin: str, layout: Layout, bench: Bench, test: Encoded, model: str, start: Start, crew: Crew
 ) -> Entrant:
     """Return the entrant that trains `layout` on `bench` and predicts every raw test row.
 
-    `model` names the checkpoint with its commit; `start` is `pretrained` or `random`.
+    The run begins as soon as a process of `crew` is free. `model` names the checkpoint with its
+    commit; `start` is `pretrained` or `random`.
     """
     assert test.kept is bench.rows.kept, "all rows are numbered alike"
 
-    def run(seed: int) -> Run:
-        trained = bench.train(layout, seed)
-        parts = Parts(bench.budget.batch)
-        logits = predict(trained.model, test, bench.device, parts, Clock())
-        return Run(trained.score, logits, (*trained.notes, *parts.notes))
+    def begin(seed: int) -> Callable[[], Run]:
+        return crew.start(_run, bench, layout, test, seed)
 
-    return Entrant(origin, layout, start, model, bench.parameters(layout).total, run)
+    return Entrant(origin, layout, start, model, bench.parameters(layout).total, begin)
+
+
+def _run(bench: Bench, layout: Layout, test: Encoded, seed: int) -> Run:
+    trained = bench.train(layout, seed)
+    parts = Parts(bench.budget.batch)
+    logits = predict(trained.model, test, bench.device, parts, Clock())
+    return Run(trained.score, logits, (*trained.notes, *parts.notes))

@@ -32,7 +32,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A candidate of the comparison; `run` trains it with a seed, may raise `TrialError`.
+    """A candidate of the comparison; `begin` begins to train it with a seed.
+
+    What `begin` returns waits for the end of that run, and may raise `TrialError`.
 
     `origin` is `found`, a strategy, `full`, `scratch` or a rival's name, different for each
     entrant; `model` is `name@commit`. Entrants of equal model, start and layout are measured once.
@@ -43,7 +45,7 @@ class Entrant:
     start: Start
     model: str
     parameters: int
-    run: Callable[[int], Run]
+    begin: Callable[[int], Callable[[], Run]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,35 +94,48 @@ def measure(
         if record.phase == "comparison" and record.state == "complete"
     }
     prints = _fingerprints(conditions, test)
+    runs = [(seed, entrant) for seed in seeds for entrant in entrants]
+    under_way: dict[Hashable, Callable[[], Run]] = {}
+    for seed, entrant in runs:
+        wanted = _wanted(entrant, seed, conditions, prints)
+        if wanted not in known and wanted not in under_way:
+            under_way[wanted] = entrant.begin(seed)
     measured: Measured = {}
-    total = len(entrants) * len(seeds)
-    for seed in seeds:
-        for entrant in entrants:
-            wanted = identity(
-                entrant.model,
-                entrant.start,
-                entrant.layout,
-                seed,
-                conditions.budget,
-                conditions.task,
-                prints,
-            )
-            reused = wanted in known
-            if not reused:
-                known[wanted] = _measured(entrant, seed, test, conditions)
-                append(path, known[wanted])
-            record = measured[entrant.origin, seed] = known[wanted]
-            watch(Progress(entrant.origin, seed, record, reused, len(measured), total))
+    for seed, entrant in runs:
+        wanted = _wanted(entrant, seed, conditions, prints)
+        reused = wanted in known
+        if not reused:
+            known[wanted] = _measured(entrant, under_way.pop(wanted), seed, test, conditions)
+            append(path, known[wanted])
+        record = measured[entrant.origin, seed] = known[wanted]
+        watch(Progress(entrant.origin, seed, record, reused, len(measured), len(runs)))
     return measured
 
 
-def _measured(entrant: Entrant, seed: int, test: TestSplit, conditions: Conditions) -> Record:
+def _wanted(
+    entrant: Entrant, seed: int, conditions: Conditions, prints: dict[str, str]
+) -> Hashable:
+    return identity(
+        entrant.model,
+        entrant.start,
+        entrant.layout,
+        seed,
+        conditions.budget,
+        conditions.task,
+        conditions.metric,
+        prints,
+    )
+
+
+def _measured(
+    entrant: Entrant, wait: Callable[[], Run], seed: int, test: TestSplit, conditions: Conditions
+) -> Record:
     scores: tuple[Score, ...] = ()
     predictions: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     reason = ""
     try:
-        run = entrant.run(seed)
+        run = wait()
         notes = run.notes
         scores = _scores(run, test, conditions.metric, seed)
         predictions = tuple(map(int, run.logits.argmax(-1)))  # (rows, classes) -> (rows,)
@@ -133,6 +148,7 @@ def _measured(entrant: Entrant, seed: int, test: TestSplit, conditions: Conditio
         start=entrant.start,
         model=entrant.model,
         task=conditions.task,
+        metric=conditions.metric,
         budget=conditions.budget,
         seed=seed,
         scores=scores,

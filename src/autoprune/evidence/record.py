@@ -34,6 +34,7 @@ class Record:
     start: Start
     model: str
     task: str
+    metric: str
     budget: Budget
     seed: int
     scores: tuple[Score, ...]
@@ -68,10 +69,11 @@ def identity(
     seed: int,
     budget: Budget,
     task: str,
+    metric: str,
     fingerprints: dict[str, str],
 ) -> Hashable:
     """Return what two measurements share only if one repeats the other."""
-    return model, start, layout, seed, budget, task, tuple(sorted(fingerprints.items()))
+    return model, start, layout, seed, budget, task, metric, tuple(sorted(fingerprints.items()))
 
 
 def key(record: Record) -> Hashable:
@@ -83,6 +85,7 @@ def key(record: Record) -> Hashable:
         record.seed,
         record.budget,
         record.task,
+        record.metric,
         record.fingerprints,
     )
 

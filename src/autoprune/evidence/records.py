@@ -23,6 +23,7 @@ _KINDS: dict[str, type] = {
     "origin": str,
     "model": str,
     "task": str,
+    "metric": str,
     "seed": int,
     "parameters": int,
     "fingerprints": dict,

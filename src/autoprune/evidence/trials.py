@@ -21,6 +21,7 @@ def trial_record(
         start="pretrained",
         model=model,
         task=conditions.task,
+        metric=conditions.metric,
         budget=conditions.budget,
         seed=seed,
         scores=() if finding.score is None else (finding.score,),

@@ -4,8 +4,9 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -83,6 +84,10 @@ class Bench:
 
     def __post_init__(self) -> None:
         assert self.validation.kept is self.rows.kept, "all rows are numbered alike"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        """Travel to another process without the loaded model."""
+        return type(self), tuple(getattr(self, one.name) for one in fields(self) if one.init)
 
     def measure(self, layout: Layout, seed: int, check: Check = _go_on) -> Score:
         """Return the validation score of `layout`; nothing of the trained model stays.

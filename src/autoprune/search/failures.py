@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import make_url
@@ -46,7 +47,8 @@ def mask(url: str) -> str:
     except (ArgumentError, ValueError):
         return re.sub(r"//.*@", "//***@", url)
     hidden = {key: "***" for key in parts.query if "pass" in key.lower()}
-    return parts.update_query_dict(hidden).render_as_string(hide_password=True)
+    shown = parts.update_query_dict(hidden).render_as_string(hide_password=True)
+    return shown.replace(quote("***"), "***")
 
 
 def _secrets(url: str) -> list[str]:

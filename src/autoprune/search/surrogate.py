@@ -5,11 +5,13 @@ layers and an RBF kernel decays with the Hamming distance, for what layers do to
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -18,6 +20,15 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Wh
 from autoprune.search.space import Flags
 
 Values = NDArray[np.float64]
+
+_PRIOR = {
+    "additive": (1.0, 0.5),
+    "joint": (1.0, 0.5),
+    "scale": (1.0, 0.25),
+    "noise": (0.1, 1.5),
+}
+"""Median and spread (of the logarithm) of each parameter's log-normal prior, for qualities of
+variance 1 and layouts at most 2 apart: additive and joint effects matter alike, noise is open."""
 
 _CHUNK = 20_000  # rows predicted at once: bounds the memory for large spaces
 
@@ -38,19 +49,20 @@ class Surrogate:
     def fit(cls, flags: Flags, qualities: Values) -> Self:
         """Fit to `flags` (runs, depth) and `qualities` (runs,); a layout may come several times.
 
-        Length scale, shares of both parts and noise maximise the marginal likelihood, from one
-        fixed start: restarts cost time and changed no choice on planted landscapes.
+        Shares of both parts, length scale and noise are the most probable ones under the prior:
+        the likelihood alone, with few runs, takes noise for structure or structure for noise.
         """
         kernel = (
-            ConstantKernel(1.0, (1e-3, 1e2)) * DotProduct(1.0, "fixed")
-            + ConstantKernel(1.0, (1e-3, 1e2)) * RBF(1.0, (0.2, 5.0))
-            + WhiteKernel(0.05, (1e-5, 2.0))
+            ConstantKernel(_PRIOR["additive"][0], (1e-3, 1e2)) * DotProduct(1.0, "fixed")
+            + ConstantKernel(_PRIOR["joint"][0], (1e-3, 1e2)) * RBF(_PRIOR["scale"][0], (0.2, 5.0))
+            + WhiteKernel(_PRIOR["noise"][0], (1e-5, 2.0))
         )
-        constant = np.ptp(qualities) == 0
-        return cls._of(kernel, flags, qualities, None if constant else "fmin_l_bfgs_b")
+        return cls._of(kernel, flags, qualities, _most_probable)
 
     @classmethod
-    def _of(cls, kernel: Any, flags: Flags, qualities: Values, optimizer: str | None) -> Self:
+    def _of(
+        cls, kernel: Any, flags: Flags, qualities: Values, optimizer: Callable[..., Any] | None
+    ) -> Self:
         process = GaussianProcessRegressor(
             kernel, alpha=1e-8, optimizer=optimizer, normalize_y=True, random_state=0
         )
@@ -80,6 +92,21 @@ class Surrogate:
         mean, _ = self.predict(flags)
         rows = np.concatenate([self.flags, flags])
         return self._of(self.process.kernel_, rows, np.concatenate([self.qualities, mean]), None)
+
+
+def _most_probable(
+    objective: Callable[[Values], tuple[float, Values]], start: Values, bounds: Values
+) -> tuple[Values, float]:
+    """Minimise scikit-learn's `objective`, less the log-prior, from the prior's centre `start`."""
+    spreads = np.array([spread for _, spread in _PRIOR.values()])
+
+    def loss(theta: Values) -> tuple[float, Values]:
+        value, slope = objective(theta)
+        off = (theta - start) / spreads
+        return value + 0.5 * float(off @ off), slope + off / spreads
+
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(a, b) for a, b in bounds])
+    return best.x, float(best.fun)
 
 
 def expected_improvement(mean: Values, std: Values, incumbent: float) -> Values:

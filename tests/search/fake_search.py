@@ -1,0 +1,46 @@
+"""A search over made-up qualities, run as a program so that a test can kill it.
+
+Arguments: folder, sampler, trials, and after how many checks the process kills itself (0: never).
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from autoprune.layouts.strategies import layouts_of
+from autoprune.scoring.score import Score
+from autoprune.search.storage import lock, open_storage
+from autoprune.search.study import search
+
+checks = deadly = 0
+
+
+def measure(layout, seed, check):
+    global checks
+    quality = sum((layer * 7 % 5 + 1) / 40 for layer in layout.keep)
+    for step in (10, 20):
+        check(quality * step / 20, step)
+        checks += 1
+        if checks == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return Score(quality, quality, quality, 1 - quality, "validation", seed, 0.5)
+
+
+if __name__ == "__main__":
+    folder, sampler, trials, deadly = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
+    with lock(folder):
+        outcome = search(
+            measure,
+            8,
+            4,
+            trials=trials,
+            storage=open_storage(None, folder),
+            name="fake",
+            identity={"model": "fake"},
+            sampler=sampler,
+            first=layouts_of(["top", "bottom"], 8, 4),
+        )
+    for finding in outcome.findings:
+        sys.stdout.write(f"{finding}\n")
+    sys.stdout.write(f"{outcome.found} {outcome.repeated}\n")

@@ -1,0 +1,91 @@
+import optuna
+import pytest
+
+from autoprune.errors import StudyError
+from autoprune.layouts.strategies import layouts_of
+from autoprune.search.identity import begin
+from autoprune.search.study import search
+
+IDENTITY = {
+    "model": "mr-12",
+    "commit": None,
+    "task": "shc",
+    "data": "sha256:0a1b",
+    "learning_rate": 5e-05,
+    "steps": 66,
+    "keep": 6,
+}
+OTHER = {
+    "model": "mr-6",
+    "commit": "8d7e",
+    "task": "lpc",
+    "data": "sha256:77ff",
+    "learning_rate": 1e-4,
+    "steps": 67,
+    "keep": 4,
+}
+
+
+@pytest.fixture
+def storage():
+    return optuna.storages.InMemoryStorage()
+
+
+@pytest.mark.parametrize("key", IDENTITY)
+def test_another_value_is_refused_by_name(key, storage):
+    begin(storage, "s", IDENTITY)
+    with pytest.raises(StudyError) as error:
+        begin(storage, "s", {**IDENTITY, key: OTHER[key]})
+    assert str(error.value) == (
+        f"study s was begun with {key} {IDENTITY[key]}, got {OTHER[key]}: "
+        "use the same, or another --study name"
+    )
+
+
+def test_all_differences_are_named_also_missing_ones(storage):
+    begin(storage, "s", IDENTITY)
+    less = {key: value for key, value in IDENTITY.items() if key != "steps"}
+    with pytest.raises(StudyError, match=r"with steps 66, got \(not stated\); method \(not stated"):
+        begin(storage, "s", {**less, "method": "lora"})
+    assert begin(storage, "s", IDENTITY).user_attrs["steps"] == 66
+
+
+def test_same_identity_goes_on_and_another_name_begins_another(storage):
+    begin(storage, "s", IDENTITY)
+    begin(storage, "s", dict(reversed(IDENTITY.items())))
+    begin(storage, "t", OTHER)
+    assert optuna.get_all_study_names(storage) == ["s", "t"]
+
+
+@pytest.mark.parametrize(("changes", "words"), [({"seed": 1}, "seed 0, got 1")])
+def test_search_itself_guards_what_it_is_told(changes, words, storage, planted):
+    settings = {"trials": 1, "storage": storage, "name": "s", "identity": {}}
+    first = layouts_of(["top"], 8, 4)
+    search(planted(0, 8, 4), 8, 4, first=first, **settings)
+    with pytest.raises(StudyError, match=words):
+        search(planted(0, 8, 4), 8, 4, first=first, **settings, **changes)
+    with pytest.raises(StudyError, match="depth 8, got 12; keep 4, got 6"):
+        search(planted(0, 12, 6), 12, 6, **settings)
+
+
+def test_a_study_of_another_kind_is_refused(storage):
+    study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(StudyError, match="study s was not begun by autoprune"):
+        begin(storage, "s", IDENTITY)
+    optuna.create_study(study_name="t", storage=storage, directions=["maximize", "minimize"])
+    with pytest.raises(StudyError, match="study t was not begun by autoprune"):
+        begin(storage, "t", IDENTITY)
+
+
+def test_a_study_of_another_schema_is_refused(storage):
+    study = begin(storage, "s", IDENTITY)
+    study.set_user_attr("autoprune", {"schema": 99, "identity": []})
+    with pytest.raises(StudyError, match="schema 99, this autoprune writes schema 1"):
+        begin(storage, "s", IDENTITY)
+
+
+def test_a_beginning_cut_short_is_begun_again(storage):
+    study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
+    study.set_user_attr("model", "mr-12")
+    assert begin(storage, "s", IDENTITY).user_attrs["task"] == "shc"

@@ -1,0 +1,72 @@
+import optuna
+import pytest
+
+from autoprune.layouts.strategies import layouts_of
+from autoprune.search import names
+from autoprune.search.pruners import PRUNERS
+
+FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+
+
+def test_names_are_those_of_the_pruners():
+    assert tuple(PRUNERS) == names.PRUNER_NAMES
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_weak_runs_stop_early_but_never_a_strategy(pruner, go):
+    outcome = go(sampler="random", pruner=pruner, trials=40)
+    states = [finding.state for finding in outcome.findings]
+    assert states[:3] == ["complete"] * 3
+    assert 8 <= states.count("pruned") <= 32
+    assert (outcome.trials, outcome.repeated) == (40, 0)
+    pruned = [finding for finding in outcome.findings if finding.state == "pruned"]
+    assert {finding.score for finding in pruned} == {None}
+    assert {finding.reason for finding in pruned} <= {"weak at step 10", "weak at step 20"}
+    full = go(sampler="random", storage=optuna.storages.InMemoryStorage(), trials=40)
+    qualities = {finding.layout: finding.score.quality for finding in full.findings}
+    mean = sum(qualities.values()) / 40
+    assert sum(qualities[finding.layout] for finding in pruned) / len(pruned) < mean
+
+
+def test_none_lets_every_run_end(go):
+    assert {finding.state for finding in go(trials=20).findings} == {"complete"}
+
+
+@pytest.mark.parametrize(
+    ("others", "value", "stops"),
+    [
+        ([], 0.1, False),
+        ([0.5], 0.4, True),
+        ([0.5], 0.5, False),
+        ([0.1, 0.2, 0.6], 0.3, False),
+        ([0.1, 0.5, 0.6, 0.7], 0.3, True),
+    ],
+)
+def test_halving_lets_the_better_half_go_on(others, value, stops):
+    study = optuna.create_study(direction="maximize", pruner=PRUNERS["halving"]())
+    for other in others:
+        trial = study.ask()
+        trial.report(other, 10)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    trial = study.ask()
+    assert not trial.should_prune()
+    trial.report(value, 10)
+    assert trial.should_prune() is stops
+
+
+def test_a_pruned_run_is_expected_where_complete_ones_ended(go, tmp_path):
+    """The surrogate sees a pruned run at its last check plus the usual gain from there."""
+    from autoprune.search.past import past_of
+    from autoprune.search.storage import open_storage
+
+    go(sampler="random", pruner="halving", trials=25)
+    storage = open_storage(None, tmp_path / "study")
+    trials = optuna.load_study(study_name="shc", storage=storage).trials
+    states = optuna.trial.TrialState
+    complete = [trial for trial in trials if trial.state == states.COMPLETE]
+    pruned = next(trial for trial in trials if trial.state == states.PRUNED)
+    step = pruned.last_step
+    gain = sum(end.value - end.intermediate_values[step] for end in complete) / len(complete)
+    observed = past_of(trials, 8, 4).observed
+    assert len(observed) == 25
+    assert observed[pruned.number][1] == pytest.approx(pruned.value + gain)

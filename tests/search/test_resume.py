@@ -1,0 +1,89 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from autoprune.layouts.strategies import layouts_of
+from autoprune.search.samplers import SAMPLERS
+from autoprune.search.storage import JOURNAL, open_storage
+
+PROGRAM = Path(__file__).with_name("fake_search.py")
+FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_interrupt_inside_any_measurement_changes_nothing(sampler, go, planted, told):
+    undisturbed = go(sampler=sampler, storage=optuna.storages.InMemoryStorage())
+    for number, finding in enumerate(undisturbed.findings):
+        measure = planted(0, 8, 4, {(finding.layout, 10 * (number % 3)): interrupt})
+        outcome = go(measure, sampler=sampler)
+        assert outcome.interrupted
+        assert told(outcome) == told(undisturbed)[:number]
+    outcome = go(sampler=sampler)
+    assert not outcome.interrupted
+    assert told(outcome) == told(undisturbed)
+    assert (outcome.found, outcome.repeated) == (undisturbed.found, 0)
+
+
+def test_an_interrupt_between_any_trials_changes_nothing(go, told):
+    undisturbed = go(storage=optuna.storages.InMemoryStorage())
+    for number in range(1, 9):
+        outcome = go(watch=lambda finding: interrupt())
+        assert outcome.interrupted
+        assert told(outcome) == told(undisturbed)[:number]
+    assert told(go()) == told(undisturbed)
+
+
+def test_an_interrupt_before_any_score_has_found_nothing(go, planted):
+    outcome = go(planted(0, 8, 4, {(FIRST["top"], 20): interrupt}))
+    assert (outcome.found, outcome.mean, outcome.std, outcome.findings) == (None, None, None, ())
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_interrupted_runs_do_not_count_for_pruning(pruner, go, planted, told):
+    settings = {"pruner": pruner, "sampler": "random", "trials": 20}
+    undisturbed = go(storage=optuna.storages.InMemoryStorage(), **settings)
+    layouts = [finding.layout for finding in undisturbed.findings if finding.state == "complete"]
+    for layout in layouts:
+        go(planted(0, 8, 4, {(layout, 20): interrupt}), **settings)
+    assert told(go(**settings)) == told(undisturbed)
+
+
+@pytest.mark.parametrize(("torn", "every"), [(0, 1), (9, 6)])
+def test_a_kill_at_any_write_changes_nothing(torn, every, go, told, tmp_path):
+    """The journal cut after each of its lines, and within the next one, is gone on with."""
+    settings = {"sampler": "random", "trials": 5, "first": {"top": FIRST["top"]}}
+    undisturbed = told(go(**settings))
+    journal = tmp_path / "study" / JOURNAL
+    content = journal.read_bytes()
+    ends = [match.end() for match in re.finditer(rb"\n", content)]
+    assert len(ends) > 80
+    for end in ends[::every]:
+        journal.write_bytes(content[: end + torn])
+        assert told(go(**settings)) == undisturbed
+
+
+def test_kill_9_changes_nothing(tmp_path):
+    def run(folder, deadly):
+        return subprocess.run(
+            [sys.executable, PROGRAM, tmp_path / folder, "gp", "9", str(deadly)],
+            capture_output=True,
+            text=True,
+        )
+
+    whole = run("whole", 0)
+    assert (whole.returncode, whole.stderr) == (0, "")
+    assert run("cut", 13).returncode == -9
+    rest = run("cut", 0)
+    assert (rest.stdout, rest.stderr) == (whole.stdout, "")
+    study = optuna.load_study(study_name="fake", storage=open_storage(None, tmp_path / "cut"))
+    states = [trial.state.name for trial in study.trials]
+    assert (states.count("FAIL"), states.count("COMPLETE"), len(states)) == (1, 9, 10)
+    assert sum("interrupted" in trial.user_attrs for trial in study.trials) == 1

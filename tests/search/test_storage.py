@@ -1,0 +1,194 @@
+import json
+import sqlite3
+import subprocess
+import sys
+import traceback
+
+import optuna
+import pytest
+
+from autoprune.errors import StorageError, StudyError
+from autoprune.search import storage as storage_module
+from autoprune.search.failures import mask, reason, storage_failures
+from autoprune.search.storage import JOURNAL, lock, open_storage
+
+
+@pytest.fixture
+def journal(go, tmp_path):
+    """Return the journal of a finished study."""
+    go(trials=4)
+    return tmp_path / "study" / JOURNAL
+
+
+def refused(place, folder):
+    with pytest.raises(StorageError) as error:
+        open_storage(place, folder)
+    assert "secret" not in "".join(traceback.format_exception(error.value))
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    "tail", [b"{", b'{"op_code":5,"worker', b"\0\0\0\0", b'{"op_code":5,"p":"\xe0\xa4']
+)
+def test_a_torn_last_line_is_cut_off(tail, journal, go):
+    before = journal.read_bytes()
+    journal.write_bytes(before + tail)
+    open_storage(None, journal.parent)
+    assert journal.read_bytes() == before
+    assert go(trials=5).trials == 5
+    assert go(trials=6).trials == 6
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_journal_of_one_torn_line_begins_anew(cut, journal, go):
+    journal.write_bytes(journal.read_bytes()[:cut])
+    assert go(trials=4).trials == 4
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"hello\n", b"[1]\n", b'{"op_code":77}\n', b"\xff\xfe\n", b"no newline", b"\n"]
+)
+@pytest.mark.parametrize("line", [1, 4, None])
+def test_a_broken_journal_is_refused_by_line_and_left_alone(garbage, line, journal):
+    lines = journal.read_bytes().splitlines(keepends=True)
+    place = len(lines) if line is None else line - 1
+    content = b"".join([*lines[:place], garbage, *lines[place:]])
+    journal.write_bytes(content)
+    message = refused(None, journal.parent)
+    assert f"is broken at line {place + 1}: move it away" in message
+    assert journal.read_bytes() == content
+
+
+def test_a_journal_that_tells_no_story_is_refused(journal):
+    journal.write_text('{"op_code":5,"worker_id":"w"}\n')
+    assert "tells of no study that Optuna understands" in refused(None, journal.parent)
+
+
+def test_a_lock_left_by_a_killed_process_is_no_obstacle(journal, go):
+    journal.with_name(JOURNAL + ".lock").touch()
+    assert go(trials=5).trials == 5
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot keep a study in" in refused(None, tmp_path / "file")
+    assert "cannot keep a study in" in refused(None, tmp_path / "file" / "below")
+    with pytest.raises(StorageError, match="cannot keep a study in"), lock(tmp_path / "file"):
+        pass
+
+
+def test_a_read_only_journal_is_refused(journal, monkeypatch):
+    def deny(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.open", deny)
+    assert refused(None, journal.parent).endswith("Permission denied")
+
+
+@pytest.mark.parametrize(
+    "place", ["study.db", "ldap://ann:secret@host/x", "mysql://ann:secret@h/x", "://"]
+)
+def test_only_urls_of_known_databases_are_taken(place, tmp_path):
+    assert refused(place, tmp_path).startswith("a storage is a")
+
+
+def test_a_missing_driver_is_named(tmp_path):
+    message = refused("postgresql+pg8000://ann:secret@localhost/x", tmp_path)
+    assert 'pip install "autoprune[postgresql]"' in message
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "study.db").write_text("Dear diary, " * 100)
+    assert "file is not a database" in refused(f"sqlite:///{tmp_path}/study.db", tmp_path)
+
+
+def test_a_database_in_a_missing_folder_is_refused(tmp_path):
+    assert "unable to open" in refused(f"sqlite:///{tmp_path}/missing/study.db", tmp_path)
+
+
+def test_a_database_of_another_optuna_is_refused(tmp_path):
+    place = f"sqlite:///{tmp_path}/study.db"
+    open_storage(place, tmp_path)
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        database.execute("update version_info set schema_version = 1")
+        database.execute("update alembic_version set version_num = 'v0.0.1'")
+    assert "another version of Optuna" in refused(place, tmp_path)
+
+
+def test_a_server_that_cannot_be_reached_is_tried_three_times(tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(storage_module.time, "sleep", pauses.append)
+    message = refused("postgresql+psycopg://ann:secret@127.0.0.1:1/x", tmp_path)
+    assert pauses == [0.5, 1.0]
+    assert "postgresql+psycopg://ann:***@127.0.0.1:1/x" in message
+
+
+def test_a_wrong_password_is_refused_at_once_and_not_shown(postgresql, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(storage_module.time, "sleep", pauses.append)
+    wrong = postgresql.replace("//postgres:@", "//ann:secret%21@")
+    message = refused(wrong, tmp_path)
+    assert 'password authentication failed for user "ann"' in message
+    assert "ann:***@" in message
+    assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("postgresql://ann:se%40cret@h:5432/d", "postgresql://ann:***@h:5432/d"),
+        ("postgresql://h/d?user=ann&password=secret", "postgresql://h/d?password=***&user=ann"),
+        ("postgresql://ann:secret@h:port/d", "postgresql://***@h:port/d"),
+    ],
+)
+def test_mask_hides_passwords_only(url, shown):
+    assert mask(url) == shown
+
+
+def test_reason_hides_both_spellings_of_a_password():
+    error = OSError("no se@cret for se%40cret,\nsorry")
+    assert reason(error, "postgresql://ann:se%40cret@h/d") == "no *** for ***, sorry"
+
+
+def test_a_storage_that_fails_under_way_is_one_line(go, journal, planted):
+    table = planted(0, 8, 4)
+
+    def measure(layout, seed, check):
+        journal.unlink()
+        journal.mkdir()
+        return table(layout, seed, check)
+
+    with pytest.raises(StorageError, match=r"the study's storage failed: .*Is a directory"):
+        go(measure, trials=5)
+
+
+def test_other_errors_pass_the_guard():
+    with pytest.raises(ZeroDivisionError), storage_failures():
+        _ = 1 / 0
+
+
+def test_one_search_at_a_time(tmp_path):
+    program = (
+        "import pathlib, sys, time\n"
+        "from autoprune.search.storage import lock\n"
+        f"with lock(pathlib.Path({str(tmp_path)!r})):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(StudyError, match="another search is at work in"), lock(tmp_path):
+        pass
+    holder.kill()
+    holder.communicate()
+    with lock(tmp_path):
+        assert (tmp_path / ".lock").exists()
+
+
+def test_journal_stays_readable_by_plain_optuna(journal):
+    plain = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    assert len(optuna.load_study(study_name="shc", storage=plain).trials) == 4
+    assert all(json.loads(line) for line in journal.read_text().splitlines())

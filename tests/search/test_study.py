@@ -1,0 +1,200 @@
+import dataclasses
+import gc
+import warnings
+import weakref
+
+import numpy as np
+import optuna
+import pytest
+
+from autoprune.errors import LayoutError, OptionError, StudyError, TrialError
+from autoprune.layouts.layout import Layout, count, every
+from autoprune.layouts.strategies import layouts_of
+from autoprune.scoring.score import Score
+from autoprune.search.marks import params
+from autoprune.search.storage import open_storage
+from autoprune.search.study import findings, search
+
+FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+
+
+def fail(error):
+    def hook():
+        raise error
+
+    return hook
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite", "postgresql"])
+def test_every_storage_gives_the_same_study_also_when_gone_on_with(
+    kind, postgresql, go, told, tmp_path
+):
+    place = {
+        "journal": None,
+        "sqlite": f"sqlite:///{tmp_path / 'study.db'}",
+        "postgresql": postgresql,
+    }[kind]
+    undisturbed = go(storage=optuna.storages.InMemoryStorage())
+    go(storage=open_storage(place, tmp_path), trials=6)
+    outcome = go(storage=open_storage(place, tmp_path))
+    assert told(outcome) == told(undisturbed)
+    assert (outcome.found, outcome.mean) == (undisturbed.found, undisturbed.mean)
+    again = open_storage(place, tmp_path)
+    assert findings(again, "shc", 8) == outcome.findings
+    assert findings(again, "another", 8) == ()
+
+
+def test_strategies_come_first_once_each_and_trials_is_the_total(go):
+    seen = []
+    same = {"top": FIRST["top"], "also top": FIRST["top"], "bottom": FIRST["bottom"]}
+    assert [finding.origin for finding in go(trials=1, first=same).findings] == ["top"]
+    outcome = go(trials=5, first=same, watch=seen.append)
+    origins = [finding.origin for finding in outcome.findings]
+    assert origins == ["top", "bottom", "search", "search", "search"]
+    assert tuple(seen) == outcome.findings[1:]
+    assert [finding.number for finding in outcome.findings] == [1, 2, 3, 4, 5]
+    assert (outcome.trials, outcome.distinct_layouts, outcome.repeated) == (5, 5, 0)
+    assert go(trials=3, first=same, watch=seen.append).findings == outcome.findings
+    assert len(seen) == 4
+
+
+def test_repeated_is_counted_not_assumed(go):
+    outcome = go(trials=3)
+    twice = dataclasses.replace(outcome, findings=outcome.findings + outcome.findings[:2])
+    assert (twice.trials, twice.distinct_layouts, twice.repeated) == (5, 3, 2)
+
+
+def test_best_is_the_highest_quality_so_far(go):
+    outcome = go()
+    qualities = [finding.score.quality for finding in outcome.findings]
+    assert [finding.best for finding in outcome.findings] == list(np.maximum.accumulate(qualities))
+    assert len(set(qualities)) == 9
+
+
+def test_trials_show_layout_and_score_in_optunas_own_tools(go, tmp_path):
+    go(trials=4)
+    study = optuna.load_study(study_name="shc", storage=open_storage(None, tmp_path / "study"))
+    assert study.metric_names == ["validation quality"]
+    trial = study.trials[0]
+    assert trial.params == params(FIRST["top"])
+    assert trial.user_attrs["layout"] == "8:0-3"
+    assert trial.user_attrs["picture"] == "●●●●○○○○"
+    assert {"accuracy", "macro_f1", "loss", "seconds", "seed"} <= set(trial.user_attrs)
+    assert sorted(trial.intermediate_values) == [10, 20, 30]
+    assert len(optuna.importance.get_param_importances(study)) == 8
+
+
+def test_search_ends_when_no_layout_is_left(planted):
+    outcome = search(
+        planted(0, 4, 2),
+        4,
+        2,
+        trials=50,
+        storage=optuna.storages.InMemoryStorage(),
+        name="small",
+        identity={},
+    )
+    assert {finding.layout for finding in outcome.findings} == set(every(4, 2))
+    assert (outcome.trials, outcome.repeated) == (count(4, 2), 0)
+    best = max(outcome.findings, key=lambda finding: finding.score.quality)
+    assert outcome.found == best.layout
+
+
+def test_found_is_no_lucky_run(go):
+    """A weak layout's run is lucky by a lot; the surrogate sees through it."""
+    worth, lucky = np.linspace(0.0, 0.15, 8), FIRST["top"]
+
+    def measure(layout, seed, check):
+        noise = np.random.default_rng(layout.keep).normal(scale=0.02) + 0.4 * (layout == lucky)
+        quality = float(worth[list(layout.keep)].sum() + noise + 0.1)
+        return Score(quality, quality, quality, 0.5, "validation", seed, 1.0)
+
+    outcome = go(measure, trials=40, sampler="random")
+    assert outcome.findings[0].score.quality == outcome.findings[-1].best
+    assert outcome.found != lucky
+    assert worth[list(outcome.found.keep)].sum() > 0.9 * worth[4:].sum()
+    assert outcome.mean < outcome.findings[-1].best
+    assert 0 < outcome.std < 0.2
+
+
+def test_a_candidate_without_a_score_counts_and_is_not_tried_again(go, planted):
+    error = TrialError("the loss became NaN at step 12")
+    whole = planted(0, 8, 4, {(FIRST["middle"], 10): fail(error)})
+    outcome = go(whole, trials=20)
+    failed = outcome.findings[1]
+    assert (failed.state, failed.reason, failed.score) == ("failed", str(error), None)
+    assert (failed.layout, failed.best) == (FIRST["middle"], outcome.findings[0].best)
+    assert (outcome.trials, outcome.repeated) == (20, 0)
+    assert outcome.found != FIRST["middle"]
+
+
+def test_no_candidate_with_a_score_is_an_error(go, planted):
+    hooks = {(layout, 0): fail(TrialError("too hot")) for layout in FIRST.values()}
+    with pytest.raises(StudyError, match=r"none of the 3 candidates of study shc .* too hot"):
+        go(planted(0, 8, 4, hooks), trials=3)
+
+
+def test_what_else_goes_wrong_in_a_measurement_goes_through(go, planted, told):
+    hooks = {(FIRST["middle"], 20): fail(FileNotFoundError("model.safetensors"))}
+    with pytest.raises(FileNotFoundError, match="model"):
+        go(planted(0, 8, 4, hooks))
+    assert told(go()) == told(go(storage=optuna.storages.InMemoryStorage()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"trials": 0}, OptionError, "trials must be at least 1, got 0"),
+        ({"keep": 8}, LayoutError, "keep must be 1 to 7"),
+    ],
+)
+def test_settings_that_make_no_search_are_refused(changes, error, words, planted):
+    settings = {"depth": 8, "keep": 4, "trials": 3, "name": "x", "identity": {}, **changes}
+    with pytest.raises(error, match=words):
+        search(planted(0, 8, 4), storage=optuna.storages.InMemoryStorage(), **settings)
+
+
+def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
+    go(trials=4)
+    storage = open_storage(None, tmp_path / "study")
+    study = optuna.load_study(study_name="shc", storage=storage)
+    wanted = Layout.parse("8:1,3,5,7")
+    study.enqueue_trial({**params(wanted), "layer_00": 1})  # one too many
+    study.enqueue_trial({**params(wanted), "layer_00": 5})
+    study.enqueue_trial(params(FIRST["top"]))  # measured before
+    study.enqueue_trial(params(wanted))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcome = go(trials=7)
+    assert (outcome.trials, outcome.repeated) == (7, 0)
+    assert outcome.findings[4].layout == wanted
+    assert {len(finding.layout.keep) for finding in outcome.findings} == {4}
+
+
+def test_nothing_of_a_measurement_is_kept(go, planted):
+    class Model:
+        pass
+
+    inner, models = planted(0, 8, 4), []
+
+    def measure(layout, seed, check):
+        model = Model()
+        models.append(weakref.ref(model))
+        return inner(layout, seed, check)
+
+    left = []
+
+    def watch(finding):
+        gc.collect()
+        left.append(sum(model() is not None for model in models))
+
+    go(measure, pruner="halving", watch=watch)
+    assert left == [0] * 9
+
+
+def test_search_prints_and_warns_nothing(go, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        go(sampler="tpe")
+        go(sampler="tpe", trials=12)
+    assert capfd.readouterr() == ("", "")
