@@ -39,8 +39,10 @@ def _autoprune(
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave: code 0, 2 for a user's mistake (one line), 130 after Ctrl-C."""
     try:
-        sys.exit(app(arguments, standalone_mode=False) or 0)
+        # The name is given: completion asks for it, and `python -m autoprune` has another.
+        sys.exit(app(arguments, prog_name="autoprune", standalone_mode=False) or 0)
     except (AutopruneError, typer.TyperException) as error:
         message = str(error) if isinstance(error, AutopruneError) else error.format_message()
-        typer.echo(f"autoprune: {' '.join(message.split())}", err=True)
+        if message:  # none where the help was asked for by giving no command
+            typer.echo(f"autoprune: {' '.join(message.split())}", err=True)
         sys.exit(2)

@@ -43,9 +43,10 @@ def baseline(
     """
     started = time.perf_counter()
     from autoprune.cli.ground import lay
-    from autoprune.cli.result import finish
+    from autoprune.cli.result import check_places, finish
     from autoprune.cli.run import fresh_seeds, hold_against, say_cost, say_data
     from autoprune.cli.show import Show
+    from autoprune.scoring.crew import Crew
     from autoprune.search.storage import lock
 
     ground = lay(
@@ -72,8 +73,9 @@ def baseline(
     )
     show = Show()
     folder = Path("studies") / (study or ground.study)
-    with lock(folder):
+    check_places(folder)
+    with lock(folder), Crew(ground.workers) as crew:
         say_data(ground, show)
         say_cost(ground, show, 0, seeds)
-        comparison = hold_against(ground, show, folder, None, fresh_seeds(seed, seeds))
+        comparison = hold_against(ground, show, folder, crew, None, fresh_seeds(seed, seeds))
         finish(ground, folder, comparison, None, time.perf_counter() - started, json)

@@ -1,12 +1,14 @@
-"""The options that commands share: their names, help texts and completion."""
+"""The options that commands share: their names, help texts, completion, and what they may hold."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autoprune.encoders.registry import ENCODERS
+from autoprune.errors import OptionError, check_names
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES
 from autoprune.search.names import PRUNER_NAMES, SAMPLER_NAMES
@@ -20,6 +22,39 @@ def _completes(names: Iterable[str]) -> Callable[[str], list[str]]:
         return [name for name in known if name.startswith(incomplete)]
 
     return starting
+
+
+def _known(
+    kind: str, names: Collection[str]
+) -> Callable[[str | list[str] | None], str | list[str] | None]:
+    """Return a check that a value, or each of several, is one of `names`."""
+
+    def check(value: str | list[str] | None) -> str | list[str] | None:
+        check_names(kind, [value] if isinstance(value, str) else value or [], names)
+        return value
+
+    return check
+
+
+_STUDY_BYTES = 150  # a file system takes 255, the report's draft adds some
+
+
+def _plain(name: str | None) -> str | None:
+    """Check that a study's name is one folder's name, not a way to another place."""
+    if name is None:
+        return None
+    if not re.fullmatch(r"\w[\w.+@=-]*", name) or len(name.encode()) > _STUDY_BYTES:
+        raise OptionError(
+            "a study's name is letters, digits and any of . _ + @ = - after the first, at most "
+            f"{_STUDY_BYTES} bytes, got {name[:60]!a}"
+        )
+    return name
+
+
+def _rate(value: float | None) -> float | None:
+    if value is not None and not 0 < value < 1:
+        raise OptionError(f"--learning-rate must lie between 0 and 1, got {value}")
+    return value
 
 
 Model = Annotated[
@@ -37,13 +72,23 @@ TaskName = Annotated[
         autocompletion=_completes(TASKS),
     ),
 ]
-Keep = Annotated[int, typer.Option(help="How many layers stay.")]
+Keep = Annotated[int, typer.Option(min=1, help="How many layers stay.")]
 Trials = Annotated[int, typer.Option(min=1, help="Layouts to try, in all; again: goes on.")]
 Sampler = Annotated[
-    str, typer.Option(help="What proposes layouts.", autocompletion=_completes(SAMPLER_NAMES))
+    str,
+    typer.Option(
+        help="What proposes layouts.",
+        autocompletion=_completes(SAMPLER_NAMES),
+        callback=_known("sampler", SAMPLER_NAMES),
+    ),
 ]
 Pruner = Annotated[
-    str, typer.Option(help="What stops weak trials early.", autocompletion=_completes(PRUNER_NAMES))
+    str,
+    typer.Option(
+        help="What stops weak trials early.",
+        autocompletion=_completes(PRUNER_NAMES),
+        callback=_known("pruner", PRUNER_NAMES),
+    ),
 ]
 Storage = Annotated[
     str | None,
@@ -54,7 +99,9 @@ Storage = Annotated[
 ]
 StudyName = Annotated[
     str | None,
-    typer.Option("--study", help="Name of the study; else <model>-<task>-keep<k>."),
+    typer.Option(
+        "--study", help="Name of the study; else <model>-<task>-keep<k>.", callback=_plain
+    ),
 ]
 Strategies = Annotated[
     list[str] | None,
@@ -62,6 +109,7 @@ Strategies = Annotated[
         "--strategy",
         help="A fixed strategy to compare with; repeat for more. [default: all]",
         autocompletion=_completes(STRATEGIES),
+        callback=_known("strategy", STRATEGIES),
         show_default=False,
     ),
 ]
@@ -97,6 +145,7 @@ Metric = Annotated[
     typer.Option(
         help="What layouts are chosen by. [default: the task's]",
         autocompletion=_completes(METRIC_NAMES),
+        callback=_known("metric", METRIC_NAMES),
         show_default=False,
     ),
 ]
@@ -104,10 +153,20 @@ KeepDuplicates = Annotated[
     bool, typer.Option("--keep-duplicates", help="Leave duplicate and leaked rows in.")
 ]
 Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=_completes(DEVICE_NAMES))
+    str,
+    typer.Option(
+        help="auto, cpu, cuda or mps.",
+        autocompletion=_completes(DEVICE_NAMES),
+        callback=_known("device", DEVICE_NAMES),
+    ),
 ]
 Method = Annotated[
-    str, typer.Option(help="full, lora or head.", autocompletion=_completes(METHOD_NAMES))
+    str,
+    typer.Option(
+        help="full, lora or head.",
+        autocompletion=_completes(METHOD_NAMES),
+        callback=_known("method", METHOD_NAMES),
+    ),
 ]
 Epochs = Annotated[int, typer.Option(min=1, help="Quick budget: passes a trial may make.")]
 FullEpochs = Annotated[
@@ -137,7 +196,9 @@ Workers = Annotated[
 ]
 LearningRate = Annotated[
     float | None,
-    typer.Option(help="Peak rate. [default: by the model's width]", show_default=False),
+    typer.Option(
+        help="Peak rate. [default: by the model's width]", callback=_rate, show_default=False
+    ),
 ]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that the model's author wrote.")

@@ -1,24 +1,24 @@
 """The result: a report in a file, and a table or one JSON object on standard output."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from autoprune.cli.ground import Ground
 from autoprune.cli.run import RECORDS, conditions
-from autoprune.cli.show import percent
+from autoprune.cli.table import print_table
+from autoprune.errors import StudyError
 from autoprune.evidence.comparison import Comparison
 from autoprune.evidence.record import now, repeated
 from autoprune.evidence.records import read
 from autoprune.evidence.report import as_json, markdown
 from autoprune.evidence.setting import Setting
-from autoprune.evidence.verdict import p_text, points, recommendation, verdict
+from autoprune.evidence.verdict import recommendation, verdict
 from autoprune.evidence.writing import write_whole
 from autoprune.search.findings import Outcome
 
@@ -56,15 +56,32 @@ def finish(
         for record in read(folder / RECORDS)
         if record.phase == "search" and record.budget == ground.quick and record.layout in tried
     ]
-    report = Path("reports") / f"{folder.name}.md"
+    report = _report(folder)
     write_whole(report, markdown(setting, comparison, trials))
     if as_one_object:
         typer.echo(json.dumps(_object(folder, comparison, outcome, seconds, report)))
         return
-    _print_table(comparison)
+    print_table(comparison)
     typer.echo(verdict(comparison))
     typer.echo(recommendation(comparison))
     typer.echo(f"Report: {report}   records: {folder / RECORDS}   {seconds:.0f} s")
+
+
+def check_places(folder: Path) -> None:
+    """Raise `StudyError` now for files that could not be read or written after hours of work."""
+    for path in (folder / RECORDS, _report(folder)):
+        if path.is_dir():
+            raise StudyError(f"cannot write {path}: it is a folder, move it away")
+        there = next(parent for parent in path.parents if parent.exists())
+        if not there.is_dir():
+            raise StudyError(f"cannot write {path}: {there} is no folder, move it away")
+        if not os.access(path if path.exists() else there, os.W_OK):
+            raise StudyError(f"cannot write {path}: no permission, see to it or work elsewhere")
+    read(folder / RECORDS)
+
+
+def _report(folder: Path) -> Path:
+    return Path("reports") / f"{folder.name}.md"
 
 
 def _object(
@@ -88,33 +105,3 @@ def _object(
         "report": str(report),
         "comparison": as_json(comparison),
     }
-
-
-def _print_table(comparison: Comparison) -> None:
-    table = Table(title="Test split, cleaned: means over fresh seeds", title_justify="left")
-    for heading in ("origin", "layers", "layout"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("test", "raw", "validation", "parameters", "difference", "95 % interval", "p"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in comparison.rows:
-        gap = row.difference
-        held = ("reference", "", "")
-        if row.origin != comparison.reference:
-            held = (
-                points(gap.mean),
-                f"{points(gap.low)} to {points(gap.high)}",
-                p_text(gap.p_value),
-            )
-        table.add_row(
-            row.origin,
-            row.layout.picture,
-            str(row.layout),
-            percent(row.test_mean),
-            percent(row.raw_mean),
-            percent(row.validation_mean),
-            f"{row.parameters / 1e6:.1f} M",
-            *held,
-        )
-    console = Console()
-    # A pipe has no width: the table is written whole for it.
-    console.print(table, width=console.width if console.is_terminal else 160, markup=False)

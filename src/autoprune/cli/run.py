@@ -12,6 +12,7 @@ from autoprune.evidence.measuring import Conditions, Progress
 from autoprune.evidence.trials import append_new, trial_record
 from autoprune.evidence.versions import installed
 from autoprune.layouts.layout import Layout, count
+from autoprune.scoring.bench import Bench, Check, go_on
 from autoprune.scoring.budget import Budget
 from autoprune.scoring.crew import Crew
 from autoprune.scoring.devices import describe
@@ -36,7 +37,7 @@ def conditions(ground: Ground, budget: Budget) -> Conditions:
         budget=budget,
         fingerprints={"train and validation": ground.splits.fingerprint},
         versions=installed(),
-        device=describe(ground.device),
+        device=f"{describe(ground.device)}, {ground.workers} at a time",
     )
 
 
@@ -44,6 +45,7 @@ def find_layout(
     ground: Ground,
     show: Show,
     folder: Path,
+    crew: Crew,
     *,
     storage: Storage,
     trials: int,
@@ -57,12 +59,16 @@ def find_layout(
     parameters = bench.parameters(next(iter(ground.strategies.values()))).total
     depth = ground.checkpoint.depth
 
-    def measure(layout: Layout, seed: int, check: Callable[[float, int], None]) -> Score:
-        show.begins(layout)
-        try:
-            return bench.measure(layout, seed, check)
-        except LayoutError as error:  # a layout that this family cannot have
-            raise TrialError(str(error)) from error
+    if pruner != "none":  # it hears of the checks, so its trials run in this process
+        crew = Crew(1)
+
+    def begin(layout: Layout, seed: int, check: Check) -> Callable[[], Score]:
+        def wait() -> Score:
+            show.begins(layout)
+            return result()
+
+        result = crew.start(_measure, bench, layout, seed, check if crew.workers == 1 else go_on)
+        return wait
 
     def watch(finding: Finding) -> None:
         append_new(folder / RECORDS, [trial_record(finding, under, ground.model, seed, parameters)])
@@ -80,7 +86,7 @@ def find_layout(
     done = len(findings(storage, folder.name, depth))
     with show.phase("trial", done, max(trials, done)):
         outcome = search(
-            measure,
+            bench.measure,
             depth,
             ground.keep,
             trials=trials,
@@ -92,6 +98,8 @@ def find_layout(
             seed=seed,
             first=ground.strategies,
             watch=watch,
+            side_by_side=crew.workers,
+            begin=begin,
         )
     append_new(
         folder / RECORDS,
@@ -100,11 +108,22 @@ def find_layout(
     return outcome
 
 
+def _measure(bench: Bench, layout: Layout, seed: int, check: Check) -> Score:
+    try:
+        return bench.measure(layout, seed, check)
+    except LayoutError as error:  # a layout that this family cannot have
+        raise TrialError(str(error)) from error
+
+
 def hold_against(
-    ground: Ground, show: Show, folder: Path, found: Layout | None, seeds: list[int]
+    ground: Ground,
+    show: Show,
+    folder: Path,
+    crew: Crew,
+    found: Layout | None,
+    seeds: list[int],
 ) -> Comparison:
     """Train all entrants on fresh seeds with the full budget and compare them on the test split."""
-    crew = Crew(ground.workers)
     entrants = ground.entrants(found, crew)
     layouts = {entrant.origin: entrant.layout for entrant in entrants}
 
@@ -115,7 +134,7 @@ def hold_against(
         show.ends(progress.origin, layouts[progress.origin], quality, remark)
 
     under = conditions(ground, ground.full)
-    with crew, show.phase("run", 0, len(entrants) * len(seeds)):
+    with show.phase("run", 0, len(entrants) * len(seeds)):
         return compare(entrants, seeds, ground.test, under, folder / RECORDS, watch)
 
 
@@ -140,7 +159,7 @@ def say_cost(ground: Ground, show: Show, trials: int, seeds: int) -> None:
     bench = ground.bench(ground.quick)
     depth, keep = ground.checkpoint.depth, ground.keep
     step = bench.seconds_per_step(next(iter(ground.strategies.values())))
-    searching = trials * ground.quick.steps * step
+    searching = trials * ground.quick.steps * step / ground.workers
     pruned = len(ground.strategies) + (trials > 0) + 1 + len(ground.rivals)  # scratch is one
     comparing = seeds * ground.full.steps * step * (pruned + depth / keep)
     search = f"{minutes(searching)} for {trials} trials of {ground.quick.steps} steps, "

@@ -6,9 +6,7 @@ from pathlib import Path
 import typer
 
 from autoprune.cli import options
-from autoprune.errors import check_names
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.search.names import PRUNER_NAMES, SAMPLER_NAMES
 from autoprune.tasks.task import Columns
 
 
@@ -51,10 +49,8 @@ def search(
     Example: `autoprune search --model mahabert-v2 --task ldc --keep 6`
     """
     started = time.perf_counter()
-    check_names("sampler", [sampler], SAMPLER_NAMES)
-    check_names("pruner", [pruner], PRUNER_NAMES)
     from autoprune.cli.ground import lay
-    from autoprune.cli.result import finish
+    from autoprune.cli.result import check_places, finish
     from autoprune.cli.run import (
         find_layout,
         fresh_seeds,
@@ -64,6 +60,7 @@ def search(
         say_stopped,
     )
     from autoprune.cli.show import Show
+    from autoprune.scoring.crew import Crew
     from autoprune.search.storage import lock, open_storage
 
     ground = lay(
@@ -90,14 +87,16 @@ def search(
     )
     show = Show()
     folder = Path("studies") / (study or ground.study)
+    check_places(folder)
     place = open_storage(storage, folder)
-    with lock(folder):
+    with lock(folder), Crew(ground.workers) as crew:
         say_data(ground, show)
         say_cost(ground, show, trials, seeds)
         outcome = find_layout(
             ground,
             show,
             folder,
+            crew,
             storage=place,
             trials=trials,
             sampler=sampler,
@@ -107,5 +106,7 @@ def search(
         if outcome.interrupted or outcome.found is None:
             say_stopped(show, outcome)
             raise typer.Exit(130)
-        comparison = hold_against(ground, show, folder, outcome.found, fresh_seeds(seed, seeds))
+        comparison = hold_against(
+            ground, show, folder, crew, outcome.found, fresh_seeds(seed, seeds)
+        )
         finish(ground, folder, comparison, outcome, time.perf_counter() - started, json)

@@ -1,8 +1,10 @@
 """What is seen while a study runs: a line for each result, and below them a live view."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -10,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoprune.layouts.layout import Layout
+from autoprune.search.marks import SEARCHED
 from autoprune.tasks.task import Cleaned
 
 
@@ -19,7 +22,11 @@ def percent(share: float) -> str:
 
 
 def minutes(seconds: float) -> str:
-    """Write seconds in the unit that a person would use."""
+    """Write seconds in the unit that a person would use.
+
+    >>> minutes(42.4), minutes(300), minutes(9000)
+    ('42 s', '5.0 min', '2.5 h')
+    """
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -27,22 +34,49 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+class Pace:
+    """How long a phase still takes, from the results that had to be waited for.
+
+    `abreast` measurements run at a time: they end together, roughly, so time is counted in rounds
+    of them. What was on file already took no time and tells nothing of the rest.
+    """
+
+    def __init__(self, remaining: int, abreast: int) -> None:
+        self.remaining, self.abreast = remaining, abreast
+        self._measured = 0
+        self._began = self._last = time.monotonic()
+
+    def ends(self, measured: bool) -> None:
+        """Count one result; `measured` is False where it was on file."""
+        self.remaining -= 1
+        self._measured += measured
+        if measured:
+            self._last = time.monotonic()
+
+    def left(self) -> float | None:
+        """Return the seconds left, None before the first measured result."""
+        if not self._measured:
+            return None
+        a_round = (self._last - self._began) / math.ceil(self._measured / self.abreast)
+        whole = a_round * math.ceil(self.remaining / self.abreast)
+        return max(0.0, whole - (time.monotonic() - self._last))
+
+
 class Show:
     """Prints to standard error; on a terminal the last lines are kept up to date."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._now: Layout | None = None
+        self.console = Console(stderr=True, highlight=False)
         self._label = ""
-        self._best: tuple[float, Layout] | None = None
-        self._fixed: dict[str, float] = {}
-        self._done = self._total = 0
-        self._busy = 0.0
+        self._done = self._total = self._depth = 0
+        self._scores: dict[tuple[str, Layout], list[float]] = {}
+        self._now: Layout | None = None
         self._since = time.monotonic()
+        self._pace = Pace(0, 1)
 
     def say(self, line: str) -> None:
         """Print one plain line."""
-        self.console.print(Text(line))
+        self.console.print(Text(line), soft_wrap=True)
 
     def cleaning(self, splits: Sequence[Cleaned]) -> None:
         """Print what each cleaning step removed."""
@@ -54,46 +88,78 @@ class Show:
             )
 
     @contextmanager
-    def phase(self, label: str, done: int, total: int) -> Iterator[None]:
-        """Show a phase of `total` measurements of which `done` are there already."""
-        self._label, self._done, self._total, self._busy = label, done, total, 0.0
-        if not self.console.is_terminal:
-            yield
-            return
-        with Live(
-            get_renderable=self._view, console=self.console, refresh_per_second=4, transient=True
-        ):
-            yield
+    def phase(self, label: str, done: int, total: int, abreast: int = 1) -> Iterator[None]:
+        """Show a phase of `total` measurements, `done` of them there already, `abreast` at a time.
+
+        Ctrl-C goes through, after a line that says what is kept.
+        """
+        self._label, self._done, self._total = label, done, total
+        self._scores, self._now = {}, None
+        self._pace = Pace(total - done, abreast)
+        try:
+            if self.console.is_terminal:
+                with self._live():
+                    yield
+            else:
+                yield
+        except KeyboardInterrupt:
+            self.say(
+                f"stopped: {self._done} of {self._total} {label}s are kept; "
+                "the same command again goes on"
+            )
+            raise
+
+    def recalls(self, origin: str, layout: Layout, quality: float) -> None:
+        """Take a result of an earlier command into the view."""
+        self._scores.setdefault((origin, layout), []).append(quality)
 
     def begins(self, layout: Layout) -> None:
         """Show which layout is being measured now."""
         self._now, self._since = layout, time.monotonic()
 
-    def ends(self, origin: str, layout: Layout, quality: float | None, remark: str) -> None:
-        """Print one result; `quality` is on validation, None where there is none."""
-        self._busy += time.monotonic() - self._since
+    def ends(
+        self,
+        origin: str,
+        layout: Layout,
+        quality: float | None,
+        remark: str,
+        measured: bool = True,
+    ) -> None:
+        """Print one result; `quality` is on validation, None where there is none.
+
+        `measured` is False for a result that was on file.
+        """
+        self._pace.ends(measured)
         self._done, self._now = self._done + 1, None
-        score = "   –   " if quality is None else f"{percent(quality):>7}"
-        if quality is not None and (self._best is None or quality > self._best[0]):
-            self._best = (quality, layout)
-        if quality is not None and origin not in ("gp", "random", "tpe", "brute-force"):
-            self._fixed[origin] = quality
+        self._depth = max(self._depth, layout.depth)
+        score = "–" if quality is None else percent(quality)
+        if quality is not None:
+            self.recalls(origin, layout, quality)
         self.say(
-            f"{self._label} {self._done:>3}/{self._total}  {layout.picture}  {score}  "
-            f"{origin:10} {layout!s:18} {remark}".rstrip()
+            f"{self._label} {self._done:>3}/{self._total}  {layout.picture:{self._depth}}  "
+            f"{score:>7}  {origin:10} {layout!s:18} {remark}".rstrip()
+        )
+
+    def _live(self) -> Live:
+        return Live(
+            get_renderable=self._view, console=self.console, refresh_per_second=4, transient=True
         )
 
     def _view(self) -> Group:
         table = Table.grid(padding=(0, 2))
+        table.add_row("", f"{self._label} {min(self._done + 1, self._total)} of {self._total}")
         if self._now is not None:
             spent = minutes(time.monotonic() - self._since)
             table.add_row("now", Text(f"{self._now.picture}  {spent}"))
-        if self._best is not None:
-            table.add_row("best so far", Text(f"{self._best[1].picture}  {percent(self._best[0])}"))
-        if self._fixed:
-            scores = "  ".join(f"{name} {percent(value)}" for name, value in self._fixed.items())
-            table.add_row("fixed", Text(scores))
-        if self._busy:
-            left = self._busy / max(1, self._done) * (self._total - self._done)
-            table.add_row("time left", Text(f"{minutes(left)} ({self._done} of {self._total})"))
+        means = {key: fmean(values) for key, values in self._scores.items()}
+        if means:
+            (origin, layout), best = max(means.items(), key=lambda item: item[1])
+            table.add_row("best so far", Text(f"{layout.picture}  {percent(best)}  {origin}"))
+        named = [
+            f"{origin} {percent(mean)}" for (origin, _), mean in means.items() if origin != SEARCHED
+        ]
+        if named:
+            table.add_row("on validation", Text("  ".join(named)))
+        left = self._pace.left()
+        table.add_row("time left", "known after the first" if left is None else minutes(left))
         return Group(Text(""), table)

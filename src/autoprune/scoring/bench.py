@@ -42,7 +42,7 @@ class Trained:
     notes: tuple[str, ...]
 
 
-def _go_on(quality: float, step: int) -> None:
+def go_on(quality: float, step: int) -> None:
     """Watch nothing."""
 
 
@@ -89,7 +89,7 @@ class Bench:
         """Travel to another process without the loaded model."""
         return type(self), tuple(getattr(self, one.name) for one in fields(self) if one.init)
 
-    def measure(self, layout: Layout, seed: int, check: Check = _go_on) -> Score:
+    def measure(self, layout: Layout, seed: int, check: Check = go_on) -> Score:
         """Return the validation score of `layout`; nothing of the trained model stays.
 
         `check` is called with the validation quality at each check and may raise to stop the run.
@@ -97,7 +97,7 @@ class Bench:
         """
         return self.train(layout, seed, check).score
 
-    def train(self, layout: Layout, seed: int, check: Check = _go_on) -> Trained:
+    def train(self, layout: Layout, seed: int, check: Check = go_on) -> Trained:
         """Return `layout` trained from the loaded weights; see `measure`."""
         started = time.perf_counter()
         clock, parts = Clock(), Parts(-(-self.budget.batch // self.budget.parts))

@@ -1,6 +1,7 @@
 """The search: propose a layout, measure it, write down what came of it, until enough are done."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import optuna
 from optuna.pruners import NopPruner
@@ -13,7 +14,8 @@ from autoprune.layouts.layout import Layout, check_keep
 from autoprune.scoring.score import Score
 from autoprune.search.failures import storage_failures
 from autoprune.search.findings import Finding, Outcome, findings_of, outcome_of
-from autoprune.search.identity import Value, begin
+from autoprune.search.identity import Value
+from autoprune.search.identity import begin as begin_study
 from autoprune.search.marks import FAILED, INTERRUPTED, SEARCHED, write_score
 from autoprune.search.pruners import PRUNERS, reaches_end
 from autoprune.search.queue import next_trial
@@ -24,6 +26,9 @@ Check = Callable[[float, int], None]
 
 Measure = Callable[[Layout, int, Check], Score]
 """Takes layout, seed and check; raises `TrialError` for a candidate that cannot be scored."""
+
+Begin = Callable[[Layout, int, Check], Callable[[], Score]]
+"""Begins a measurement elsewhere; what it returns waits for the end as `Measure` would."""
 
 
 def search(
@@ -40,6 +45,8 @@ def search(
     seed: int = 0,
     first: Mapping[str, Layout] | None = None,
     watch: Callable[[Finding], None] | None = None,
+    side_by_side: int = 1,
+    begin: Begin | None = None,
 ) -> Outcome:
     """Search the layouts that keep `keep` of `depth` layers until `trials` are finished in all.
 
@@ -48,6 +55,10 @@ def search(
     layout is run twice, so a search ends early when none is left; trials that a killed process
     left running are run again. Each trial finished in this call is handed to `watch`.
     KeyboardInterrupt closes the running trial and returns what was measured so far.
+
+    With `begin`, `side_by_side` layouts are proposed and begun together, each believed to come out
+    as expected while the others are proposed, and the next ones when all have ended: what is
+    proposed depends on that number, never on which process was faster.
 
     Raises `StudyError` (another identity, a study of another kind, or no candidate could be
     scored), `StorageError`, `LayoutError`, `OptionError`; what else `measure` raises goes through.
@@ -59,15 +70,18 @@ def search(
     interrupted = False
     with storage_failures():
         storage = optuna.storages.get_storage(storage)
-        study = begin(storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity})
+        study = begin_study(storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity})
         study.sampler = SAMPLERS[sampler](depth, keep, seed)
         study.pruner = PRUNERS[pruner]()
         _close_running(study, storage)
     try:
-        while (begun := next_trial(study, depth, keep, trials, first or {})) is not None:
-            _run(study, *begun, measure, seed)
-            if watch is not None:
-                watch(_findings(study, depth)[-1])
+        start = begin or _later(measure)
+        while group := _group(study, depth, keep, trials, first or {}, side_by_side):
+            waits = [start(layout, seed, _checks(study, trial)) for trial, layout in group]
+            for (trial, _), wait in zip(group, waits, strict=True):
+                _finish(study, trial, wait)
+                if watch is not None:
+                    watch(_findings(study, depth)[-1])
     except KeyboardInterrupt:
         interrupted = True
         with storage_failures():
@@ -95,8 +109,36 @@ def _findings(study: Study, depth: int) -> tuple[Finding, ...]:
         return findings_of(study.get_trials(deepcopy=False), depth)
 
 
-def _run(study: Study, trial: Trial, layout: Layout, measure: Measure, seed: int) -> None:
-    """Measure one layout and close its trial."""
+def _later(measure: Measure) -> Begin:
+    """Measure in this process, when the result is asked for."""
+    return lambda layout, seed, check: partial(measure, layout, seed, check)
+
+
+def _group(
+    study: Study,
+    depth: int,
+    keep: int,
+    trials: int,
+    first: Mapping[str, Layout],
+    side_by_side: int,
+) -> list[tuple[Trial, Layout]]:
+    """Begin the trials that run together, none when the search is done.
+
+    A group that a kill cut short is first made whole, so that the next one is proposed from as
+    many results as it would have been undisturbed.
+    """
+    done = len(_findings(study, depth))
+    group: list[tuple[Trial, Layout]] = []
+    for _ in range(min(side_by_side - done % side_by_side, trials - done)):
+        begun = next_trial(study, depth, keep, trials, first)
+        if begun is None:
+            break
+        group.append(begun)
+    return group
+
+
+def _checks(study: Study, trial: Trial) -> Check:
+    """Return what reports a trial's checks and stops a weak one."""
     may_stop = trial.user_attrs["origin"] == SEARCHED and not isinstance(study.pruner, NopPruner)
 
     def check(quality: float, step: int) -> None:
@@ -106,8 +148,13 @@ def _run(study: Study, trial: Trial, layout: Layout, measure: Measure, seed: int
         if stop:
             raise optuna.TrialPruned
 
+    return check
+
+
+def _finish(study: Study, trial: Trial, wait: Callable[[], Score]) -> None:
+    """Wait for a measurement and close its trial."""
     try:
-        score = measure(layout, seed, check)
+        score = wait()
     except optuna.TrialPruned:
         with storage_failures():
             study.tell(trial, state=TrialState.PRUNED)

@@ -1,0 +1,129 @@
+"""A tiny model and a tiny task on disk, and the command run in this process or in its own."""
+
+import contextlib
+import csv
+import io
+import json
+import random
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from autoprune.cli import main
+from tiny_models import NUMBERS, save_model
+
+LABELS = ("खेळ", "राज्य", "देश")  # a text's first word says which one is right
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command came back with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self):
+        """The lines of standard error that hold anything."""
+        return [line for line in self.err.splitlines() if line.strip()]
+
+    @property
+    def result(self):
+        """The one JSON object on standard output, without the time that it took."""
+        result = json.loads(self.out)
+        del result["seconds"]
+        return result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_core():
+    """Let the command train with one thread: tiny models crawl on several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autoprune.cli.ground.cores", lambda: 1, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Return a function that runs the command in this process, in `folder` if one is given."""
+
+    def run(*arguments, folder="."):
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as left,
+        ):
+            patch.setattr(sys, "argv", ["autoprune", *map(str, arguments)])
+            main()
+        return Answer(left.value.code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Return a function that starts the command as a process of its own, in a folder."""
+
+    def start(*arguments, folder):
+        return subprocess.Popen(
+            [sys.executable, "-m", "autoprune", *map(str, arguments)],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """Return the folder of a tiny BERT with five layers."""
+    return save_model("bert", tmp_path_factory.mktemp("models") / "tiny")
+
+
+def write_rows(path, rows, header=("text", "label")):
+    """Write rows as a CSV file, its folder made, and return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def _rows(count, seed):
+    draw = random.Random(seed)
+    labels = [index % len(LABELS) for index in range(count)]
+    ends = [" ".join(draw.choices(NUMBERS[3:], k=draw.randint(4, 9))) for _ in labels]
+    return [
+        (f"{NUMBERS[label]} {end}", LABELS[label]) for label, end in zip(labels, ends, strict=True)
+    ]
+
+
+@pytest.fixture(scope="session")
+def write():
+    return write_rows
+
+
+@pytest.fixture(scope="session")
+def task(tmp_path_factory):
+    """Return the folder of a task with 60, 24 and 30 rows; two test rows are one text."""
+    folder = tmp_path_factory.mktemp("tasks") / "own"
+    test = _rows(29, 3)
+    write_rows(folder / "train.csv", _rows(60, 1))
+    write_rows(folder / "validation.csv", _rows(24, 2))
+    write_rows(folder / "test.csv", [*test, test[0]])
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path):
+    """Return the working folder."""
+    return Path(tmp_path)
