@@ -44,7 +44,9 @@ def imports_of(path: Path) -> set[str]:
             case ast.Import(names=names):
                 found |= {name.name for name in names}
             case ast.ImportFrom(module=str(module), names=names):
-                found |= {module} | {f"{module}.{name.name}" for name in names}
+                inner = {f"{module}.{name.name}" for name in names}
+                modules = {name for name in inner if name.removeprefix("autoprune.") in MODULES}
+                found |= modules or {module}
     return found
 
 
@@ -54,7 +56,7 @@ def own_imports(path: Path) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    return module.split(".")[0]
+    return module.split(".")[0].replace("__main__", "cli")
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])

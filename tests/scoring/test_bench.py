@@ -155,11 +155,10 @@ def test_out_of_memory_halves_the_rows_at_once_and_changes_no_batch(bench):
 
     whole = replace(bench, load=small).train(HALF, 0)
     parts = replace(bench, load=scarce).train(HALF, 0)
-    assert parts.notes == (
-        "out of memory: went on with 4 rows at once",
-        "out of memory: went on with 2 rows at once",
+    assert parts.score.note == (
+        "out of memory: went on with 4 rows at once; out of memory: went on with 2 rows at once"
     )
-    assert whole.notes == ()
+    assert whole.score.note == ""
     assert parts.score.loss == pytest.approx(whole.score.loss, abs=0.02)
     split = replace(bench, load=small, budget=replace(bench.budget, parts=4)).train(HALF, 0)
     assert split.score.loss == pytest.approx(whole.score.loss, abs=0.02)

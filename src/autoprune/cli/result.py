@@ -11,7 +11,7 @@ import typer
 
 from autoprune.cli.ground import Ground
 from autoprune.cli.run import RECORDS, conditions
-from autoprune.cli.table import print_table
+from autoprune.cli.table import print_line, print_table
 from autoprune.errors import StudyError
 from autoprune.evidence.comparison import Comparison
 from autoprune.evidence.record import now, repeated
@@ -62,9 +62,9 @@ def finish(
         typer.echo(json.dumps(_object(folder, comparison, outcome, seconds, report)))
         return
     print_table(comparison)
-    typer.echo(verdict(comparison))
-    typer.echo(recommendation(comparison))
-    typer.echo(f"Report: {report}   records: {folder / RECORDS}   {seconds:.0f} s")
+    print_line(verdict(comparison))
+    print_line(recommendation(comparison))
+    print_line(f"Report: {report}   records: {folder / RECORDS}   {seconds:.0f} s")
 
 
 def check_places(folder: Path) -> None:

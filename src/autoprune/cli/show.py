@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import fmean
 
+from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -76,7 +77,7 @@ class Show:
 
     def say(self, line: str) -> None:
         """Print one plain line."""
-        self.console.print(Text(line), soft_wrap=True)
+        self.console.print(Text(line), soft_wrap=not self.console.is_terminal)
 
     def cleaning(self, splits: Sequence[Cleaned]) -> None:
         """Print what each cleaning step removed."""
@@ -159,7 +160,7 @@ class Show:
             f"{origin} {percent(mean)}" for (origin, _), mean in means.items() if origin != SEARCHED
         ]
         if named:
-            table.add_row("on validation", Text("  ".join(named)))
+            table.add_row("on validation", Columns(named, padding=(0, 2)))
         left = self._pace.left()
         table.add_row("time left", "known after the first" if left is None else minutes(left))
         return Group(Text(""), table)

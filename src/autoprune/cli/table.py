@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -15,39 +15,48 @@ from autoprune.evidence.verdict import p_text, points
 PIPE_WIDTH = 140  # a pipe has no width: all columns are written
 
 _LEFT = {"origin", "layers", "layout"}
-_DROPPED = ("parameters", "validation", "layout", "layers")  # in this order where it is narrow
+# What goes first in a narrow console, and how much space around each cell it goes for.
+_DROPPED = {"parameters": 1, "validation": 1, "layout": 1, "layers": 0}
 
 
 def print_table(comparison: Comparison) -> None:
     """Print the comparison on standard output, with a line above that says how it is read."""
-    console = Console(highlight=False)
     columns = _columns(comparison)
-    width = console.width if console.is_terminal else max(PIPE_WIDTH, _width(columns, 1))
-    shown = fitting(columns, width)
-    padding = int(_width(shown, 1) <= width)
-    table = Table(box=box.SIMPLE, padding=(0, padding))
-    for heading in shown:
-        side = "left" if heading in _LEFT else "right"
-        table.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    for cells in zip(*shown.values(), strict=True):
-        table.add_row(*map(Text, cells))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(PIPE_WIDTH, _width(columns, padding=1)))
     seeds = len(comparison.seeds)
-    console.print(
+    print_line(
         f"Means over {seeds} fresh seed{'s' * (seeds > 1)} by {comparison.metric}. test: the "
         f"cleaned test rows ({comparison.test_rows} of {comparison.raw_rows}), raw: all of them; "
-        f"difference, interval and p: against {comparison.reference}, on the cleaned rows.",
-        soft_wrap=not console.is_terminal,
+        f"difference, interval and p: against {comparison.reference}, on the cleaned rows."
     )
-    console.print(table, width=width)
+    console.print(_table(fitting(columns, console.width), console.width))
+
+
+def print_line(line: str) -> None:
+    """Print one line on standard output; a console breaks it between words."""
+    console = Console(highlight=False)
+    console.print(Text(line), soft_wrap=not console.is_terminal)
+
+
+def _table(columns: dict[str, list[str]], width: int) -> Table:
+    padding = int(_width(columns, padding=1) <= width)
+    table = Table(box=box.SIMPLE, padding=(0, padding))
+    for heading in columns:
+        justify: JustifyMethod = "left" if heading in _LEFT else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, cells))
+    return table
 
 
 def fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
     """Return the columns that `width` cells have room for; the least telling ones go first."""
     shown = dict(columns)
-    for heading in _DROPPED:
-        if _width(shown, 0) <= width:
-            break
-        del shown[heading]
+    for heading, padding in _DROPPED.items():
+        if _width(shown, padding) > width:
+            del shown[heading]
     return shown
 
 

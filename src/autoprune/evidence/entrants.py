@@ -32,4 +32,4 @@ def _run(bench: Bench, layout: Layout, test: Encoded, seed: int) -> Run:
     trained = bench.train(layout, seed)
     parts = Parts(bench.budget.batch)
     logits = predict(trained.model, test, bench.device, parts, Clock())
-    return Run(trained.score, logits, (*trained.notes, *parts.notes))
+    return Run(trained.score, logits, tuple(parts.notes))

@@ -22,7 +22,7 @@ from autoprune.tasks.task import TestSplit
 class Run:
     """One trained entrant: its validation score and its logits (raw test rows in order, classes).
 
-    `notes` tell what happened on the way, one line each (a batch halved for memory, say).
+    `notes` tell what happened while predicting, one line each (fewer rows at once, say).
     """
 
     validation: Score
@@ -136,7 +136,7 @@ def _measured(
     reason = ""
     try:
         run = wait()
-        notes = run.notes
+        notes = tuple(note for note in (run.validation.note, *run.notes) if note)
         scores = _scores(run, test, conditions.metric, seed)
         predictions = tuple(map(int, run.logits.argmax(-1)))  # (rows, classes) -> (rows,)
     except TrialError as error:

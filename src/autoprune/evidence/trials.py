@@ -30,6 +30,7 @@ def trial_record(
         versions=conditions.versions,
         device=conditions.device,
         finished=now(),
+        notes=(finding.score.note,) if finding.score and finding.score.note else (),
         state=cast(State, finding.state),
         reason=finding.reason,
     )

@@ -29,7 +29,7 @@ Check = Callable[[float, int], None]  # validation quality, steps done
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained candidate: the plain model, its validation score, and what happened on the way.
+    """A trained candidate: the plain model and its validation score.
 
     `steps` is how many were done before the weights it ends with; `busy` the share of the time
     spent in forward, backward and optimizer steps.
@@ -39,7 +39,6 @@ class Trained:
     score: Score
     steps: int
     busy: float
-    notes: tuple[str, ...]
 
 
 def go_on(quality: float, step: int) -> None:
@@ -119,7 +118,8 @@ class Bench:
             final = self._score(plain, seed, parts, clock)
         seconds = time.perf_counter() - started
         busy = clock.seconds / seconds
-        return Trained(plain, replace(final, seconds=seconds), best.steps, busy, tuple(parts.notes))
+        final = replace(final, seconds=seconds, note="; ".join(parts.notes))
+        return Trained(plain, final, best.steps, busy)
 
     def parameters(self, layout: Layout) -> Parameters:
         """Count the parameters of `layout`, the classifier included."""

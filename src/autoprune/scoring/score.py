@@ -9,7 +9,8 @@ class Score:
     """How good one trained candidate is on one split.
 
     `quality` is the task's metric (accuracy or macro-F1), in [0, 1], higher is better; `loss` is
-    the mean cross-entropy in nats, finite and not negative; `seconds` is the training's wall time.
+    the mean cross-entropy in nats, finite and not negative; `seconds` is the training's wall time;
+    `note` tells what happened on the way (a batch halved for memory, say), mostly empty.
     """
 
     quality: float
@@ -19,6 +20,7 @@ class Score:
     split: str
     seed: int
     seconds: float
+    note: str = ""
 
     def __post_init__(self) -> None:
         for name in ("quality", "accuracy", "macro_f1"):

@@ -39,7 +39,7 @@ def open_journal(path: Path) -> JournalStorage:
     A last line torn by a kill or a crash is cut off: Optuna reads past it, but would append the
     next entry to it, and then read nothing any more.
     """
-    lock = _OsLock(path.with_name(path.name + ".lock"))
+    lock = _OsLock(path.with_name(path.name + ".guard"))
     lock.acquire()
     try:
         with path.open("a+b") as file:

@@ -70,7 +70,7 @@ def given_up(trial: FrozenTrial) -> bool:
 
 def write_score(trial: Trial, score: Score) -> None:
     """Write a score to a trial, all but its quality, which is the trial's value."""
-    for name in ("accuracy", "macro_f1", "loss", "split", "seed", "seconds"):
+    for name in ("accuracy", "macro_f1", "loss", "split", "seed", "seconds", "note"):
         trial.set_user_attr(name, getattr(score, name))
 
 
@@ -87,4 +87,5 @@ def read_score(trial: FrozenTrial) -> Score | None:
         split=attrs["split"],
         seed=attrs["seed"],
         seconds=attrs["seconds"],
+        note=attrs.get("note", ""),
     )

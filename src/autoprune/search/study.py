@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from autoprune.errors import OptionError, StudyError, TrialError
+from autoprune.errors import OptionError, StudyError, TrialError, UnknownNameError
 from autoprune.layouts.layout import Layout, check_keep
 from autoprune.scoring.score import Score
 from autoprune.search.failures import storage_failures
@@ -61,11 +61,16 @@ def search(
     proposed depends on that number, never on which process was faster.
 
     Raises `StudyError` (another identity, a study of another kind, or no candidate could be
-    scored), `StorageError`, `LayoutError`, `OptionError`; what else `measure` raises goes through.
+    scored), `StorageError`, `LayoutError`, `OptionError`, `UnknownNameError`; what else `measure`
+    raises goes through.
     """
     check_keep(depth, keep)
     if trials < 1:
         raise OptionError(f"trials must be at least 1, got {trials}")
+    if sampler not in SAMPLERS:
+        raise UnknownNameError("sampler", sampler, SAMPLERS)
+    if pruner not in PRUNERS:
+        raise UnknownNameError("pruner", pruner, PRUNERS)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     interrupted = False
     with storage_failures():

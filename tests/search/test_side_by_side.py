@@ -1,0 +1,100 @@
+"""Several layouts under way at once: the same course every time, also after a stop."""
+
+import optuna
+import pytest
+
+from autoprune.layouts.layout import Layout
+from autoprune.layouts.strategies import layouts_of
+from autoprune.scoring.score import Score
+from autoprune.search.study import search
+
+FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+
+
+def measure(layout, seed, check):
+    quality = sum((layer * 7 % 5 + 1) / 40 for layer in layout.keep)
+    return Score(quality, quality, quality, 1 - quality, "validation", seed, 0.5)
+
+
+class Begun:
+    """Begins measurements, remembers how many are under way, and stops the `deadly`-th wait."""
+
+    def __init__(self, deadly=0):
+        self.deadly, self.waits, self.open, self.most = deadly, 0, 0, 0
+
+    def __call__(self, layout, seed, check):
+        self.open += 1
+        self.most = max(self.most, self.open)
+
+        def wait():
+            self.waits += 1
+            self.open -= 1
+            if self.waits == self.deadly:
+                raise KeyboardInterrupt
+            return measure(layout, seed, check)
+
+        return wait
+
+
+def run(storage, begin, trials=11, side_by_side=2):
+    return search(
+        measure,
+        8,
+        4,
+        trials=trials,
+        storage=storage,
+        name="fake",
+        identity={"model": "fake"},
+        first=FIRST,
+        side_by_side=side_by_side,
+        begin=begin,
+    )
+
+
+@pytest.fixture
+def storage():
+    return optuna.storages.InMemoryStorage()
+
+
+def course(outcome):
+    return [(finding.layout, finding.score.quality) for finding in outcome.findings]
+
+
+@pytest.mark.parametrize("side_by_side", [1, 2, 3])
+def test_so_many_are_under_way_and_none_twice(storage, side_by_side):
+    begun = Begun()
+    outcome = run(storage, begun, side_by_side=side_by_side)
+    assert begun.most == side_by_side
+    assert (outcome.trials, outcome.repeated) == (11, 0)
+    assert [f.layout for f in outcome.findings[:3]] == list(FIRST.values())
+    again = run(optuna.storages.InMemoryStorage(), Begun(), side_by_side=side_by_side)
+    assert course(again) == course(outcome)
+
+
+def test_one_at_a_time_is_the_plain_search(storage):
+    plain = search(
+        measure, 8, 4, trials=11, storage=optuna.storages.InMemoryStorage(), name="fake",
+        identity={"model": "fake"}, first=FIRST,
+    )  # fmt: skip
+    assert course(run(storage, Begun(), side_by_side=1)) == course(plain)
+
+
+@pytest.mark.parametrize("deadly", range(1, 11))
+def test_a_stop_within_a_group_changes_nothing(storage, deadly):
+    stopped = run(storage, Begun(deadly))
+    assert stopped.interrupted and stopped.trials == deadly - 1
+    resumed = run(storage, Begun())
+    undisturbed = run(optuna.storages.InMemoryStorage(), Begun())
+    assert course(resumed) == course(undisturbed)
+    assert resumed.found == undisturbed.found
+    assert resumed.repeated == 0
+
+
+def test_a_small_space_ends_the_search(storage):
+    outcome = search(
+        measure, 4, 2, trials=50, storage=storage, name="fake", identity={}, side_by_side=4,
+        begin=Begun(),
+    )  # fmt: skip
+    assert outcome.trials == 6
+    assert len({finding.layout for finding in outcome.findings}) == 6
+    assert outcome.found == Layout(4, (1, 2))
