@@ -32,6 +32,15 @@ def test_an_interrupt_inside_any_measurement_changes_nothing(sampler, go, plante
     assert (outcome.found, outcome.repeated) == (undisturbed.found, 0)
 
 
+def test_an_interrupted_layout_runs_first_even_under_another_sampler(go, planted):
+    undisturbed = go(sampler="random", storage=optuna.storages.InMemoryStorage(), trials=6)
+    cut = undisturbed.findings[4].layout
+    go(planted(0, 8, 4, {(cut, 20): interrupt}), sampler="random")
+    outcome = go(sampler="brute-force", trials=6)
+    assert outcome.findings[:5] == undisturbed.findings[:5]
+    assert outcome.findings[5].layout != undisturbed.findings[5].layout
+
+
 def test_an_interrupt_between_any_trials_changes_nothing(go, told):
     undisturbed = go(storage=optuna.storages.InMemoryStorage())
     for number in range(1, 9):
