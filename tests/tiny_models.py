@@ -90,10 +90,10 @@ def tiny_tokenizer():
     )
 
 
-def save_model(family, folder):
+def save_model(family, folder, **sizes):
     """Save a tiny pre-trained model of a family, its tokenizer beside it; return `folder`."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **{**_SIZES, **FAMILIES[family]})
+    config = AutoConfig.for_model(family, **{**_SIZES, **FAMILIES[family], **sizes})
     model = AutoModelForMaskedLM.from_config(config)
     jitter_(model)
     model.save_pretrained(folder)

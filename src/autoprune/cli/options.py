@@ -1,9 +1,9 @@
 """The options that commands share: their names, help texts, completion, and what they may hold."""
 
-import re
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated
+from unicodedata import category
 
 import typer
 
@@ -43,10 +43,16 @@ def _plain(name: str | None) -> str | None:
     """Check that a study's name is one folder's name, not a way to another place."""
     if name is None:
         return None
-    if not re.fullmatch(r"\w[\w.+@=-]*", name) or len(name.encode()) > _STUDY_BYTES:
+    # The vowel signs of Marathi are marks, neither letters nor digits.
+    known = all(one.isalnum() or one in "._+@=-" or category(one)[0] == "M" for one in name)
+    if (
+        not known
+        or not (name[:1].isalnum() or name[:1] == "_")
+        or len(name.encode()) > _STUDY_BYTES
+    ):
         raise OptionError(
             "a study's name is letters, digits and any of . _ + @ = - after the first, at most "
-            f"{_STUDY_BYTES} bytes, got {name[:60]!a}"
+            f"{_STUDY_BYTES} bytes, got {name[:60]!r}"
         )
     return name
 

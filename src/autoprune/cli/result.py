@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def finish(
         fingerprints=under.fingerprints | {"test": ground.test.fingerprint},
         versions=under.versions,
         device=under.device,
-        command=shlex.join(["autoprune", *sys.argv[1:]]),
+        command=command_line(sys.argv[1:]),
         finished=now(),
     )
     tried = {finding.layout for finding in outcome.findings} if outcome else set()
@@ -56,7 +58,7 @@ def finish(
         for record in read(folder / RECORDS)
         if record.phase == "search" and record.budget == ground.quick and record.layout in tried
     ]
-    report = _report(folder)
+    report = _report(folder, outcome is not None)
     write_whole(report, markdown(setting, comparison, trials))
     if as_one_object:
         typer.echo(json.dumps(_object(folder, comparison, outcome, seconds, report)))
@@ -69,7 +71,7 @@ def finish(
 
 def check_places(folder: Path) -> None:
     """Raise `StudyError` now for files that could not be read or written after hours of work."""
-    for path in (folder / RECORDS, _report(folder)):
+    for path in (folder / RECORDS, _report(folder, True), _report(folder, False)):
         if path.is_dir():
             raise StudyError(f"cannot write {path}: it is a folder, move it away")
         there = next(parent for parent in path.parents if parent.exists())
@@ -80,8 +82,19 @@ def check_places(folder: Path) -> None:
     read(folder / RECORDS)
 
 
-def _report(folder: Path) -> Path:
-    return Path("reports") / f"{folder.name}.md"
+def _report(folder: Path, searched: bool) -> Path:
+    """Name the report; that of `baseline` leaves the search's as it is."""
+    return Path("reports") / f"{folder.name}{'' if searched else '-baseline'}.md"
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Return what was typed, but for the password of a storage URL.
+
+    >>> command_line(["search", "--storage=postgresql+psycopg://me:se@cret@db/x", "--text", "a b"])
+    "autoprune search '--storage=postgresql+psycopg://me:***@db/x' --text 'a b'"
+    """
+    typed = [re.sub(r"(://[^/:@]*):.*@", r"\1:***@", argument) for argument in arguments]
+    return shlex.join(["autoprune", *typed])
 
 
 def _object(

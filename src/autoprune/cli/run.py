@@ -83,8 +83,15 @@ def find_layout(
         "data": ground.splits.fingerprint,
         **asdict(ground.quick),
     }
-    done = len(findings(storage, folder.name, depth))
-    with show.phase("trial", done, max(trials, done)):
+    earlier = findings(storage, folder.name, depth)
+    done = len(earlier)
+    if done:
+        more = "the search is done" if done >= trials else f"going on to {trials}"
+        show.say(f"{done} trials of this study are finished, {more}")
+    with show.phase("trial", done, max(trials, done), crew.workers):
+        for finding in earlier:
+            if finding.score is not None:
+                show.recalls(finding.origin, finding.layout, finding.score.quality)
         outcome = search(
             bench.measure,
             depth,
@@ -131,10 +138,11 @@ def hold_against(
         record = progress.record
         quality = record.score("validation").quality if record.scores else None
         remark = "on file" if progress.reused else record.reason or f"seed {progress.seed}"
-        show.ends(progress.origin, layouts[progress.origin], quality, remark)
+        layout = layouts[progress.origin]
+        show.ends(progress.origin, layout, quality, remark, not progress.reused)
 
     under = conditions(ground, ground.full)
-    with show.phase("run", 0, len(entrants) * len(seeds)):
+    with show.phase("run", 0, len(entrants) * len(seeds), crew.workers):
         return compare(entrants, seeds, ground.test, under, folder / RECORDS, watch)
 
 

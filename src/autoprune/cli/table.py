@@ -15,8 +15,8 @@ from autoprune.evidence.verdict import p_text, points
 PIPE_WIDTH = 140  # a pipe has no width: all columns are written
 
 _LEFT = {"origin", "layers", "layout"}
-# What goes first in a narrow console, and how much space around each cell it goes for.
-_DROPPED = {"parameters": 1, "validation": 1, "layout": 1, "layers": 0}
+# Columns that go first, in this order, and how wide a console must be for them.
+_ROOM = {"parameters": 120, "validation": 120, "layout": 120, "layers": 0}
 
 
 def print_table(comparison: Comparison) -> None:
@@ -52,10 +52,10 @@ def _table(columns: dict[str, list[str]], width: int) -> Table:
 
 
 def fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
-    """Return the columns that `width` cells have room for; the least telling ones go first."""
+    """Return the columns that a console of `width` cells has room for; the essential ones stay."""
     shown = dict(columns)
-    for heading, padding in _DROPPED.items():
-        if _width(shown, padding) > width:
+    for heading, least in _ROOM.items():
+        if width < least or _width(shown, padding=0) > width:
             del shown[heading]
     return shown
 

@@ -1,0 +1,111 @@
+"""Help with examples that parse, the lists, and shell completion by its own protocol."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from autoprune.cli.app import app
+
+COMMANDS = typer.main.get_command(app).commands
+AUTOPRUNE = Path(sys.executable).with_name("autoprune")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_with_an_example_that_parses(run, name):
+    answer = run(name, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert "Example: autoprune" in " ".join(answer.out.split())
+    [example] = re.findall(r"Example: `autoprune (.*)`", COMMANDS[name].help)
+    first, *arguments = shlex.split(example)
+    assert first == name
+    context = COMMANDS[name].make_context(name, arguments)
+    assert context.params.get("model", "demo")
+
+
+def test_the_general_help_names_all_commands(run):
+    out = run("--help").out
+    assert [name for name in COMMANDS if name not in out] == []
+
+
+def test_no_command_shows_the_help(run):
+    answer = run()
+    assert answer.err == ""
+    assert "baseline" in answer.out
+
+
+def test_the_version(run):
+    assert re.fullmatch(r"autoprune \d+\.\d+\.\d+\n", run("--version").out)
+
+
+def test_models(run):
+    out = run("models").out.splitlines()
+    assert "l3cube-pune/marathi-bert-v2" in out[0]
+    names = ["mahabert-v2", "muril", "mahabert-small", "mahabert-smaller", "demo"]
+    assert [line.split()[0] for line in out] == names
+
+
+def test_tasks(run):
+    lines = {line.split()[0]: line for line in run("tasks").out.splitlines()}
+    assert set(lines) == {"shc", "lpc", "ldc", "demo"}
+    assert "official:LDC" in lines["ldc"]
+
+
+def test_layouts(run):
+    assert run("layouts", "--depth", 12, "--keep", 6).out.splitlines() == [
+        "top        ●●●●●●○○○○○○  12:0-5",
+        "middle     ●●●○○○○○○●●●  12:0-2,9-11",
+        "bottom     ○○○○○○●●●●●●  12:6-11",
+        "alternate  ●○●○●○●○●○●○  12:0,2,4,6,8,10",
+        "924 layouts keep 6 of 12 layers",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--help"], 0, "Usage: autoprune "),
+        (["layouts", "--depth", "3", "--keep", "3"], 2, "autoprune: keep must be 1 to 2, "),
+    ],
+)
+def test_python_m_is_the_same_command(arguments, code, said):
+    done = subprocess.run(
+        [sys.executable, "-m", "autoprune", *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == code
+    assert (done.stdout + done.stderr).strip().startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("search --model maha", {"mahabert-v2", "mahabert-small", "mahabert-smaller"}),
+        ("search --task l", {"lpc", "ldc"}),
+        ("baseline --strategy ", {"top", "middle", "bottom", "alternate"}),
+        ("search --rival mu", {"muril"}),
+        ("search --sampler b", {"brute-force"}),
+        ("search --pruner m", {"median"}),
+        ("search --method l", {"lora"}),
+        ("search --metric ", {"accuracy", "macro-f1"}),
+        ("search --device c", {"cpu", "cuda"}),
+        ("mod", {"models"}),
+    ],
+)
+def test_the_shell_completes(line, names):
+    done = subprocess.run(
+        [AUTOPRUNE],
+        env={
+            **os.environ,
+            "_AUTOPRUNE_COMPLETE": "complete_bash",
+            "COMP_WORDS": f"autoprune {line}",
+            "COMP_CWORD": str(len(f"autoprune {line}".split(" ")) - 1),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert (set(done.stdout.split()), done.stderr) == (names, "")

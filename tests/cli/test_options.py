@@ -1,0 +1,141 @@
+"""Baseline, and what the options change, seen from outside."""
+
+import json
+
+import pytest
+
+BRIEF = ("--epochs", 1, "--full-epochs", 1, "--seeds", 1, "--workers", 1, "--json")
+
+
+@pytest.fixture
+def brief(run, model, task):
+    """Return a function that runs a command as short as it can be."""
+
+    def brief(command, *options):
+        return run(command, "--model", model, "--task", task, "--keep", 2, *BRIEF, *options)
+
+    return brief
+
+
+def origins(answer):
+    return [row["origin"] for row in answer.result["comparison"]]
+
+
+def row(answer, origin):
+    return next(row for row in answer.result["comparison"] if row["origin"] == origin)
+
+
+def last_record(folder):
+    [path] = folder.glob("studies/*/records.jsonl")
+    return json.loads(path.read_text().splitlines()[-1])
+
+
+def test_baseline_compares_what_is_asked_for(brief, here):
+    answer = brief("baseline", "--strategy", "top", "--strategy", "middle")
+    assert answer.code == 0, answer.err
+    assert origins(answer) == ["top", "middle", "full", "scratch"]
+    assert answer.result["recommended"] in ("5:0-1", "5:0,4")
+    assert answer.result["repeated"] == 0
+    assert not {"found", "trials"} & set(answer.result)
+    assert here.joinpath("reports/tiny-own-keep2.md").exists()
+
+
+def test_baseline_takes_what_a_search_has_measured(brief):
+    search = brief("search", "--trials", 1)
+    baseline = brief("baseline")
+    lines = [line for line in baseline.lines if line.startswith("run")]
+    assert len(lines) == 6
+    assert [line for line in lines if not line.endswith("on file")] == []
+    rows = search.result["comparison"]
+    assert [row["test_mean"] for row in baseline.result["comparison"]] == [
+        row["test_mean"] for row in rows if row["origin"] != "found"
+    ]
+
+
+def test_a_search_compares_with_the_strategies_asked_for(brief):
+    answer = brief("search", "--trials", 2, "--strategy", "bottom")
+    assert origins(answer) == ["found", "bottom", "full", "scratch"]
+    assert "trial   1/2  ○○○●●" in answer.err
+
+
+@pytest.mark.parametrize("sampler", ["gp", "random", "tpe", "brute-force"])
+@pytest.mark.parametrize("pruner", ["none", "median", "halving"])
+def test_each_sampler_with_each_pruner(brief, sampler, pruner):
+    answer = brief("search", "--trials", 6, "--sampler", sampler, "--pruner", pruner)
+    assert answer.code == 0, answer.err
+    assert (answer.result["trials"], answer.result["distinct_layouts"]) == (6, 6)
+
+
+@pytest.mark.parametrize("method", ["lora", "head"])
+def test_methods(brief, here, method):
+    answer = brief("baseline", "--strategy", "top", "--method", method)
+    assert answer.code == 0, answer.err
+    assert last_record(here)["budget"]["method"] == method
+
+
+def test_macro_f1_decides_where_it_is_asked_for(brief, here):
+    answer = brief("baseline", "--strategy", "top", "--metric", "macro-f1")
+    top = row(answer, "top")
+    assert top["test_mean"] == pytest.approx(top["macro_f1"])
+    assert last_record(here)["metric"] == "macro-f1"
+    assert top["test_mean"] != row(brief("baseline", "--strategy", "top"), "top")["test_mean"]
+
+
+def test_keep_duplicates_scores_every_test_row(brief):
+    cleaned = brief("baseline", "--strategy", "top")
+    kept = brief("baseline", "--strategy", "top", "--keep-duplicates")
+    assert "test: 30 rows read, 29 left" in cleaned.err
+    assert "test: 30 rows read, 30 left" in kept.err
+    assert row(kept, "top")["test_mean"] == row(kept, "top")["test_raw_mean"]
+    assert row(cleaned, "top")["test_mean"] * 29 == pytest.approx(
+        round(row(cleaned, "top")["test_mean"] * 29)
+    )
+
+
+def test_the_study_has_the_name_asked_for(brief, here):
+    answer = brief("baseline", "--strategy", "top", "--study", "मराठी-1")
+    assert answer.result["study"] == "मराठी-1"
+    assert here.joinpath("studies/मराठी-1/records.jsonl").exists()
+    assert here.joinpath("reports/मराठी-1.md").exists()
+
+
+def test_a_search_in_a_database_goes_on_there(brief, here):
+    options = ("--strategy", "top", "--storage", "sqlite:///study.db")
+    first = brief("search", "--trials", 2, *options)
+    again = brief("search", "--trials", 3, *options)
+    assert (first.result["trials"], again.result["trials"]) == (2, 3)
+    assert again.result["repeated"] == 0
+    assert "trial   3/3" in again.err and "trial   2/3" not in again.err
+    assert here.joinpath("study.db").exists()
+    assert list(here.glob("studies/*/journal.log")) == []
+
+
+def test_columns_by_name(run, model, task, write, here):
+    """The task's labels in a column of another name, and a second text that changes the score."""
+    texts = [line.split(",") for line in task.joinpath("train.csv").read_text().splitlines()[1:]]
+    rows = [(text, label, text.split()[0], "रिकामा") for text, label in texts]
+    write(here / "mine" / "train.csv", rows, ("body", "about", "first", "text"))
+    command = [
+        *("baseline", "--model", model, "--task", "mine", "--keep", 2, "--strategy", "top"),
+        *(*BRIEF, "--label", "about"),
+    ]
+    one = run(*command, "--text", "body")
+    two = run(*command, "--text", "body", "--text-pair", "first")
+    assert (one.code, two.code) == (0, 0), one.err + two.err
+    assert "no test and no validation split" in one.err
+    assert one.result["comparison"] != two.result["comparison"]
+    known_spelling = run(*command)
+    assert known_spelling.code == 2  # the column "text" holds the same word in every row
+    assert "train.csv" in known_spelling.err
+
+
+def test_long_texts_are_cut_and_said(run, model, write, here):
+    rows = [(f"{'एक दोन ' * 40}{i}", f"{i % 2}") for i in range(16)]
+    write(here / "long" / "train.csv", rows)
+    answer = run(
+        *("baseline", "--model", model, "--task", "long", "--keep", 2, "--strategy", "top"),
+        *BRIEF,
+        "--keep-duplicates",
+    )
+    assert answer.code == 0, answer.err
+    assert "are cut off there" in answer.err
