@@ -37,7 +37,7 @@ def test_baseline_compares_what_is_asked_for(brief, here):
     assert answer.result["recommended"] in ("5:0-1", "5:0,4")
     assert answer.result["repeated"] == 0
     assert not {"found", "trials"} & set(answer.result)
-    assert here.joinpath("reports/tiny-own-keep2.md").exists()
+    assert here.joinpath("reports/tiny-own-keep2-baseline.md").exists()
 
 
 def test_baseline_takes_what_a_search_has_measured(brief):
@@ -96,7 +96,7 @@ def test_the_study_has_the_name_asked_for(brief, here):
     answer = brief("baseline", "--strategy", "top", "--study", "मराठी-1")
     assert answer.result["study"] == "मराठी-1"
     assert here.joinpath("studies/मराठी-1/records.jsonl").exists()
-    assert here.joinpath("reports/मराठी-1.md").exists()
+    assert here.joinpath("reports/मराठी-1-baseline.md").exists()
 
 
 def test_a_search_in_a_database_goes_on_there(brief, here):

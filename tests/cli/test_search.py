@@ -150,7 +150,7 @@ OTHERS = {
     "keep": (["--keep", "3"], ["keep 2, got 3"]),
     "method": (["--method", "head"], ["method full, got head"]),
     "metric": (["--metric", "macro-f1"], ["metric accuracy, got macro-f1"]),
-    "tokens": (["--tokens", "16"], ["tokens 128, got 16"]),
+    "tokens": (["--tokens", "16"], ["tokens 40, got 16"]),
     "cleaning": (["--keep-duplicates"], ["data "]),
     "task": (["--task", "{}/task"], ["task own, got task", "data "]),
     "model": (["--model", "{}/wider"], ["model tiny@sha256:", "got wider@sha256:"]),

@@ -1,7 +1,7 @@
 """The ground that search and baseline stand on: the model, the task's rows, the two benches."""
 
 import math
-import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from autoprune.encoders.encoder import Checkpoint
-from autoprune.encoders.folder import read_config
+from autoprune.encoders.encoder import Checkpoint, Encoder
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier, load_tokenizer, random_classifier
 from autoprune.encoders.registry import find as find_encoder
 from autoprune.encoders.registry import rivals_of
+from autoprune.encoders.shape import longest_input, width_of
 from autoprune.encoders.vocabulary import touched
-from autoprune.errors import check_names
+from autoprune.errors import OptionError, check_names
 from autoprune.evidence.entrants import entrant
 from autoprune.evidence.measuring import Entrant
 from autoprune.layouts.layout import Layout, check_keep
@@ -50,7 +50,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a study must not change on the way; `quick` and `full` are its two budgets."""
+    """What a study must not change on the way; `quick` and `full` are its two budgets.
+
+    `tokens` is the longest input asked for; each model takes as many of them as it can.
+    """
 
     checkpoint: Checkpoint
     rivals: tuple[Checkpoint, ...]
@@ -60,6 +63,7 @@ class Ground:
     inputs: Inputs
     keep: int
     strategies: dict[str, Layout]
+    tokens: int
     quick: Budget
     full: Budget
     device: torch.device
@@ -74,7 +78,11 @@ class Ground:
     def study(self) -> str:
         """The study's name unless the user gives another."""
         parts = (self.checkpoint.encoder.name, self.task.name, f"keep{self.keep}")
-        return re.sub(r"[^\w.-]+", "--", "-".join(parts))
+        # Vowel signs of Indic scripts are marks (M*), which \w does not match.
+        return "".join(
+            c if c.isalnum() or c in "._-" or unicodedata.category(c)[0] == "M" else "--"
+            for c in "-".join(parts)
+        )
 
     def bench(self, budget: Budget) -> Bench:
         """Return the bench for layouts of the model."""
@@ -98,7 +106,7 @@ class Ground:
             entrant("scratch", shape, scratch, self.inputs.test, self.model, "random", crew)
         )
         for rival in self.rivals:
-            inputs = _encode(rival, self.splits, self.test, self.full.tokens)
+            inputs = _encode(rival, self.splits, self.test, self.tokens)
             load = partial(load_classifier, rival, self.splits.names)
             bench = self._bench(load, inputs, self.full)
             name, shape = rival.encoder.name, Layout.full(rival.depth)
@@ -139,23 +147,25 @@ def lay(
     Sets how many threads torch uses in this process.
     """
     encoder, chosen = find_encoder(model), find_task(task, columns)
-    others = [find_encoder(name) for name in rivals]
     check_names("strategy", strategies, STRATEGIES)
     if metric is not None:
         check_names("metric", [metric], METRIC_NAMES)
         chosen = replace(chosen, metric=metric)
     where = pick(device)
-    checkpoint = fetch(encoder, trust_remote_code)
-    check_keep(checkpoint.depth, keep)
-    named = [*rivals_of(encoder, keep), *others]
+    opponents = _opponents([*rivals_of(encoder, keep), *map(find_encoder, rivals)])
     splits = read(chosen, data_dir, keep_duplicates, seed)
     test = read_test(chosen, data_dir, keep_duplicates, seed)
-    width = _width(checkpoint)
+    checkpoint = fetch(encoder, trust_remote_code)
+    check_keep(checkpoint.depth, keep)
+    fetched = tuple(fetch(opponent, trust_remote_code) for opponent in opponents)
+    for each in (checkpoint, *fetched):  # weights that cannot be loaded are refused before work
+        load_classifier(each, splits.names, seed)
+    width = width_of(checkpoint)
     epoch = math.ceil(len(splits.train) / batch)
     quick = Budget(
         steps=epochs * epoch,
         batch=batch,
-        tokens=tokens or chosen.tokens,
+        tokens=longest_input(checkpoint, tokens or chosen.tokens),
         learning_rate=learning_rate or default_rate(width, method),
         checks=epochs,
         method=method,
@@ -166,13 +176,14 @@ def lay(
     torch.set_num_threads(max(1, cores() // workers))
     return Ground(
         checkpoint=checkpoint,
-        rivals=tuple(fetch(rival, trust_remote_code) for rival in named),
+        rivals=fetched,
         task=chosen,
         splits=splits,
         test=test,
         inputs=_encode(checkpoint, splits, test, quick.tokens),
         keep=keep,
         strategies=layouts_of(list(strategies), checkpoint.depth, keep),
+        tokens=tokens or chosen.tokens,
         quick=quick,
         full=replace(quick, steps=passes * epoch, checks=passes, patience=PATIENCE),
         device=where,
@@ -180,19 +191,28 @@ def lay(
     )
 
 
+def _opponents(rivals: Sequence[Encoder]) -> list[Encoder]:
+    """Return the rivals, each once; refuse one that goes by the name of another entrant."""
+    once = list({(rival.source, rival.revision): rival for rival in rivals}.values())
+    taken = {"found", "full", "scratch", *STRATEGIES}
+    for rival in once:
+        if rival.name in taken:
+            raise OptionError(
+                f"a rival needs a name of its own in the table, {rival.name!r} ({rival.source}) is "
+                "taken: rename its folder"
+            )
+        taken.add(rival.name)
+    return once
+
+
 def _name(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.encoder.name}@{checkpoint.commit}"
 
 
-def _width(checkpoint: Checkpoint) -> int:
-    config = read_config(checkpoint.folder, checkpoint.trust_remote_code)
-    return int(config.hidden_size)
-
-
 def _encode(checkpoint: Checkpoint, splits: Splits, test: TestSplit, tokens: int) -> Inputs:
-    tokenizer = load_tokenizer(checkpoint)
+    tokenizer, longest = load_tokenizer(checkpoint), longest_input(checkpoint, tokens)
     encoded = [
-        encode(rows, tokenizer, tokens) for rows in (splits.train, splits.validation, test.rows)
+        encode(rows, tokenizer, longest) for rows in (splits.train, splits.validation, test.rows)
     ]
     kept = touched(encoded[0].pad_id, *(rows.ids for rows in encoded))
     return Inputs(*(renumber(rows, kept) for rows in encoded))

@@ -19,7 +19,7 @@ from autoprune.scoring.devices import describe
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, Outcome
 from autoprune.search.storage import Storage
-from autoprune.search.study import findings, search
+from autoprune.search.study import findings, open_study, search
 
 RECORDS = "records.jsonl"
 
@@ -39,6 +39,22 @@ def conditions(ground: Ground, budget: Budget) -> Conditions:
         versions=installed(),
         device=f"{describe(ground.device)}, {ground.workers} at a time",
     )
+
+
+def begin_study(ground: Ground, storage: Storage, name: str, seed: int) -> None:
+    """Begin the study, or refuse to go on with one about something else, before any work."""
+    open_study(storage, name, ground.checkpoint.depth, ground.keep, seed, _identity(ground))
+
+
+def _identity(ground: Ground) -> dict[str, str | int | float | None]:
+    """Return what a study must not change on the way, apart from depth, keep and seed."""
+    return {
+        "model": ground.model,
+        "task": ground.task.name,
+        "metric": ground.task.metric,
+        "data": ground.splits.fingerprint,
+        **asdict(ground.quick),
+    }
 
 
 def find_layout(
@@ -75,14 +91,6 @@ def find_layout(
         quality = finding.score.quality if finding.score else None
         show.ends(finding.origin, finding.layout, quality, finding.reason)
 
-    # depth, keep and seed are the study's own
-    identity = {
-        "model": ground.model,
-        "task": ground.task.name,
-        "metric": ground.task.metric,
-        "data": ground.splits.fingerprint,
-        **asdict(ground.quick),
-    }
     earlier = findings(storage, folder.name, depth)
     done = len(earlier)
     if done:
@@ -99,7 +107,7 @@ def find_layout(
             trials=trials,
             storage=storage,
             name=folder.name,
-            identity=identity,
+            identity=_identity(ground),
             sampler=sampler,
             pruner=pruner,
             seed=seed,

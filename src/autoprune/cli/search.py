@@ -52,6 +52,7 @@ def search(
     from autoprune.cli.ground import lay
     from autoprune.cli.result import check_places, finish
     from autoprune.cli.run import (
+        begin_study,
         find_layout,
         fresh_seeds,
         hold_against,
@@ -90,6 +91,7 @@ def search(
     check_places(folder)
     place = open_storage(storage, folder)
     with lock(folder), Crew(ground.workers) as crew:
+        begin_study(ground, place, folder.name, seed)
         say_data(ground, show)
         say_cost(ground, show, trials, seeds)
         outcome = find_layout(

@@ -28,8 +28,10 @@ def workers_for(hidden: int, device: torch.device) -> int:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use; `OMP_NUM_THREADS` sets a limit."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(here, int(limit)) if limit.isdecimal() and int(limit) else here
 
 
 class Crew:

@@ -1,5 +1,6 @@
 """Methods: which weights of a pruned model learn."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -31,7 +32,9 @@ def _lora(model: PreTrainedModel) -> nn.Module:
     # peft leaves the freshly drawn pooler as it was drawn unless it is named here.
     drawn = sorted({name.rpartition(".")[0] for name in head_parameters(model)})
     config = LoraConfig(r=16, lora_alpha=32, target_modules=adapted, modules_to_save=drawn)
-    return cast(nn.Module, get_peft_model(model, config))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+        return cast(nn.Module, get_peft_model(model, config))
 
 
 def merge(model: nn.Module) -> PreTrainedModel:

@@ -104,6 +104,8 @@ def _parse(place: str) -> URL:
         raise StorageError(
             f"a storage is an sqlite or a postgresql+psycopg URL, got {mask(place)[:80]!r}"
         )
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise StorageError("a storage keeps the study in a file, sqlite:///study.db, got memory")
     return url
 
 

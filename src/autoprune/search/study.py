@@ -73,9 +73,9 @@ def search(
         raise UnknownNameError("pruner", pruner, PRUNERS)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     interrupted = False
+    storage = optuna.storages.get_storage(storage)
+    study = open_study(storage, name, depth, keep, seed, identity)
     with storage_failures():
-        storage = optuna.storages.get_storage(storage)
-        study = begin_study(storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity})
         study.sampler = SAMPLERS[sampler](depth, keep, seed)
         study.pruner = PRUNERS[pruner]()
         _close_running(study, storage)
@@ -100,13 +100,28 @@ def search(
     return outcome
 
 
+def open_study(
+    storage: BaseStorage,
+    name: str,
+    depth: int,
+    keep: int,
+    seed: int,
+    identity: Mapping[str, Value],
+) -> Study:
+    """Begin study `name`, or go on with it; raises `StudyError` where it is about another thing."""
+    with storage_failures():
+        whole = {"depth": depth, "keep": keep, "seed": seed, **identity}
+        return begin_study(storage, name, whole)
+
+
 def findings(storage: BaseStorage, name: str, depth: int) -> tuple[Finding, ...]:
-    """Return the finished trials of study `name` so far, none if it was not begun."""
+    """Return the finished trials of study `name` so far, none if it was not begun for `depth`."""
     with storage_failures():
         storage = optuna.storages.get_storage(storage)
         if name not in optuna.get_all_study_names(storage):
             return ()
-        return _findings(optuna.load_study(study_name=name, storage=storage), depth)
+        study = optuna.load_study(study_name=name, storage=storage)
+        return _findings(study, depth) if study.user_attrs.get("depth") == depth else ()
 
 
 def _findings(study: Study, depth: int) -> tuple[Finding, ...]:
