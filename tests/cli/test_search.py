@@ -43,6 +43,12 @@ def copy(searched, here):
     return shutil.copytree(searched.folder, here, dirs_exist_ok=True)
 
 
+def test_libraries_say_nothing_of_their_own(searched):
+    first_words = ("train:", "validation:", "test:", "trial", "run")
+    others = [line for line in searched.answer.lines if not line.startswith(first_words)]
+    assert [line for line in others if " a step on " not in line] == []
+
+
 def test_standard_output_is_one_json_object(searched):
     assert searched.answer.code == 0, searched.answer.err
     assert searched.answer.out.count("\n") == 1

@@ -71,7 +71,6 @@ def search(
         raise UnknownNameError("sampler", sampler, SAMPLERS)
     if pruner not in PRUNERS:
         raise UnknownNameError("pruner", pruner, PRUNERS)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     interrupted = False
     storage = optuna.storages.get_storage(storage)
     study = open_study(storage, name, depth, keep, seed, identity)
@@ -109,6 +108,7 @@ def open_study(
     identity: Mapping[str, Value],
 ) -> Study:
     """Begin study `name`, or go on with it; raises `StudyError` where it is about another thing."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage_failures():
         whole = {"depth": depth, "keep": keep, "seed": seed, **identity}
         return begin_study(storage, name, whole)

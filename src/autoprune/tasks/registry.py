@@ -19,7 +19,7 @@ TASKS: dict[str, Task] = {
     "shc": Task("shc", "official:SHC", labels=MAHANEWS_LABELS, tokens=64),
     "lpc": Task("lpc", "official:LPC", labels=MAHANEWS_LABELS, tokens=256),
     "ldc": Task("ldc", "official:LDC", labels=MAHANEWS_LABELS, tokens=512),
-    "demo": Task("demo", "package:demo", labels=MAHANEWS_LABELS, tokens=64, full_epochs=4),
+    "demo": Task("demo", "package:demo", labels=MAHANEWS_LABELS, tokens=64, full_epochs=5),
 }
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
