@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tiny_models import save_model
+
 BRIEF = ("--epochs", 1, "--full-epochs", 1, "--seeds", 1, "--workers", 1, "--json")
 
 
@@ -139,3 +141,26 @@ def test_long_texts_are_cut_and_said(run, model, write, here):
     )
     assert answer.code == 0, answer.err
     assert "are cut off there" in answer.err
+
+
+def test_a_family_is_spared_the_strategies_it_cannot_have(run, task, tmp_path):
+    folder = save_model("modernbert", tmp_path / "modern")
+    brief = ("--model", folder, "--task", task, "--keep", 2, *BRIEF)
+    answer = run("search", *brief, "--trials", 4)
+    assert answer.code == 0, answer.err
+    assert origins(answer) == ["found", "top", "middle", "alternate", "full", "scratch"]
+    assert "this family of models cannot have bottom: not compared" in answer.lines
+    refused = run("baseline", *brief, "--strategy", "bottom")
+    assert (refused.code, refused.out) == (2, "")
+    assert "layer 0 of ModernBERT must be kept" in refused.lines[-1]
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_a_pruned_search_runs_and_reports(brief, here, pruner):
+    answer = brief(
+        "search", "--trials", 8, "--pruner", pruner, "--epochs", 2, "--sampler", "random"
+    )
+    assert answer.code == 0, answer.err
+    assert (answer.result["trials"], answer.result["repeated"]) == (8, 0)
+    states = [json.loads(line) for line in next(here.glob("studies/*/records.jsonl")).open()]
+    assert len([state for state in states if state["phase"] == "search"]) == 8

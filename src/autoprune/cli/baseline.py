@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 from autoprune.cli import options
-from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.task import Columns
 
 
@@ -53,7 +52,7 @@ def baseline(
         model=model,
         task=task,
         keep=keep,
-        strategies=strategy or list(STRATEGIES),
+        strategies=strategy or None,
         rivals=rival or [],
         columns=Columns(text, text_pair, label),
         metric=metric,

@@ -16,8 +16,9 @@ from autoprune.encoders.loading import load_classifier, load_tokenizer, random_c
 from autoprune.encoders.registry import find as find_encoder
 from autoprune.encoders.registry import rivals_of
 from autoprune.encoders.shape import longest_input, width_of
+from autoprune.encoders.surgery import check_layout
 from autoprune.encoders.vocabulary import touched
-from autoprune.errors import OptionError, check_names
+from autoprune.errors import LayoutError, OptionError, check_names
 from autoprune.evidence.entrants import entrant
 from autoprune.evidence.measuring import Entrant
 from autoprune.layouts.layout import Layout, check_keep
@@ -52,7 +53,8 @@ class Inputs:
 class Ground:
     """What a study must not change on the way; `quick` and `full` are its two budgets.
 
-    `tokens` is the longest input asked for; each model takes as many of them as it can.
+    `left_out` are the strategies that the model's family cannot have. `tokens` is the longest
+    input asked for; each model takes as many of them as it can.
     """
 
     checkpoint: Checkpoint
@@ -63,6 +65,7 @@ class Ground:
     inputs: Inputs
     keep: int
     strategies: dict[str, Layout]
+    left_out: tuple[str, ...]
     tokens: int
     quick: Budget
     full: Budget
@@ -124,7 +127,7 @@ def lay(
     model: str,
     task: str,
     keep: int,
-    strategies: Sequence[str],
+    strategies: Sequence[str] | None,
     rivals: Sequence[str],
     columns: Columns,
     metric: str | None,
@@ -144,10 +147,11 @@ def lay(
 ) -> Ground:
     """Check all that the user asked for, cheapest first, then load it; raises `AutopruneError`.
 
-    Sets how many threads torch uses in this process.
+    Without `strategies`, all are compared that the model's family can have. Sets how many threads
+    torch uses in this process.
     """
     encoder, chosen = find_encoder(model), find_task(task, columns)
-    check_names("strategy", strategies, STRATEGIES)
+    check_names("strategy", strategies or (), STRATEGIES)
     if metric is not None:
         check_names("metric", [metric], METRIC_NAMES)
         chosen = replace(chosen, metric=metric)
@@ -158,8 +162,13 @@ def lay(
     checkpoint = fetch(encoder, trust_remote_code)
     check_keep(checkpoint.depth, keep)
     fetched = tuple(fetch(opponent, trust_remote_code) for opponent in opponents)
-    for each in (checkpoint, *fetched):  # weights that cannot be loaded are refused before work
-        load_classifier(each, splits.names, seed)
+    for rival in fetched:  # weights that cannot be loaded are refused before work
+        load_classifier(rival, splits.names, seed)
+    whole = load_classifier(checkpoint, splits.names, seed)
+    named = layouts_of(list(strategies or STRATEGIES), checkpoint.depth, keep)
+    left_out = tuple(name for name in named if not _can_have(whole, named[name]))
+    for name in left_out if strategies else ():
+        check_layout(whole, named[name])
     width = width_of(checkpoint)
     epoch = math.ceil(len(splits.train) / batch)
     quick = Budget(
@@ -182,13 +191,22 @@ def lay(
         test=test,
         inputs=_encode(checkpoint, splits, test, quick.tokens),
         keep=keep,
-        strategies=layouts_of(list(strategies), checkpoint.depth, keep),
+        strategies={name: named[name] for name in named if name not in left_out},
+        left_out=left_out,
         tokens=tokens or chosen.tokens,
         quick=quick,
         full=replace(quick, steps=passes * epoch, checks=passes, patience=PATIENCE),
         device=where,
         workers=workers,
     )
+
+
+def _can_have(model: PreTrainedModel, layout: Layout) -> bool:
+    try:
+        check_layout(model, layout)
+    except LayoutError:
+        return False
+    return True
 
 
 def _opponents(rivals: Sequence[Encoder]) -> list[Encoder]:

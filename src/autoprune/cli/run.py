@@ -157,6 +157,8 @@ def hold_against(
 def say_data(ground: Ground, show: Show) -> None:
     """Tell what was read, what cleaning removed, and how many texts are cut off."""
     show.cleaning((*ground.splits.cleaned, ground.test.cleaned))
+    if ground.left_out:
+        show.say(f"this family of models cannot have {', '.join(ground.left_out)}: not compared")
     if ground.splits.cut:
         show.say(
             f"the data have no {' and no '.join(ground.splits.cut)} split: "

@@ -6,7 +6,6 @@ from pathlib import Path
 import typer
 
 from autoprune.cli import options
-from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.task import Columns
 
 
@@ -68,7 +67,7 @@ def search(
         model=model,
         task=task,
         keep=keep,
-        strategies=strategy or list(STRATEGIES),
+        strategies=strategy or None,
         rivals=rival or [],
         columns=Columns(text, text_pair, label),
         metric=metric,

@@ -53,13 +53,8 @@ def keep_layers(model: PreTrainedModel, layout: Layout) -> None:
     `LayoutError` for a layout of another depth, or of layers that cannot take each other's place
     (ModernBERT without layer 0); `ModelError` as `layers_of` does.
     """
-    layers = layers_of(model)
-    if layout.depth != len(layers):
-        raise LayoutError(
-            f"layout {layout} is for {layout.depth} layers, {_name(model)} has {len(layers)}"
-        )
-    _check_places(model, layers, layout)
-    kept = set(layout.keep)
+    check_layout(model, layout)
+    layers, kept = layers_of(model), set(layout.keep)
     for layer in reversed(range(layout.depth)):
         if layer not in kept:
             del layers[layer]
@@ -95,8 +90,17 @@ def head_parameters(model: PreTrainedModel) -> set[str]:
     }
 
 
-def _check_places(model: PreTrainedModel, layers: nn.ModuleList, layout: Layout) -> None:
-    """Refuse where a reload would build, at some place, a layer unlike the one kept there."""
+def check_layout(model: PreTrainedModel, layout: Layout) -> None:
+    """Raise `LayoutError` for a layout that `keep_layers` would refuse; `model` stays as it is.
+
+    That is one of another depth, or one where a reload would build, at some place, a layer unlike
+    the one kept there.
+    """
+    layers = layers_of(model)
+    if layout.depth != len(layers):
+        raise LayoutError(
+            f"layout {layout} is for {layout.depth} layers, {_name(model)} has {len(layers)}"
+        )
     for place, layer in enumerate(layout.keep):
         if _shapes(layers[layer]) == _shapes(layers[place]):
             continue

@@ -44,4 +44,5 @@ def describe(device: torch.device) -> str:
     name = platform.machine()
     if device.type == "cpu":
         name = torch.cpu.get_capabilities().get("cpu_name") or name
-    return f"{device.type} ({name}, {torch.get_num_threads()} threads, {numbers})"
+    threads = torch.get_num_threads()
+    return f"{device.type} ({name}, {threads} thread{'s' * (threads > 1)}, {numbers})"
