@@ -21,12 +21,12 @@ from autoprune.tasks.task import Columns
 TRIALS = 5
 
 
-def ground(model: str, task: str, data_dir: Path | None) -> Ground:
-    """Lay the ground as `autoprune search --keep 6 --workers N` does, one thread a process."""
+def ground(model: str, task: str, data_dir: Path | None, keep: int = 6) -> Ground:
+    """Lay the ground as `autoprune search` does, one thread a process."""
     return lay(
         model=model,
         task=task,
-        keep=6,
+        keep=keep,
         strategies=["top"],
         rivals=[],
         columns=Columns(),

@@ -30,6 +30,7 @@ THIRD_PARTY = {
     "sklearn": {"tasks", "scoring", "search"},
     "scipy": {"scoring", "search", "evidence"},
     "optuna": {"search"},
+    "optuna_dashboard": {"search"},
     "sqlalchemy": {"search"},
     "filelock": {"tasks", "search"},
     "typer": {"cli"},

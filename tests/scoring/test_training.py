@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from autoprune.encoders.surgery import head_parameters
 from autoprune.errors import OptionError, UnknownNameError
+from autoprune.scoring import devices
 from autoprune.scoring.budget import Budget
 from autoprune.scoring.devices import fast_in_bfloat16, pick
 from autoprune.scoring.methods import METHODS
@@ -93,7 +94,21 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch):
             pick(name)
 
 
-@pytest.mark.parametrize(("able", "fast"), [({"avx512_bf16": True}, True), ({"avx2": True}, False)])
-def test_bfloat16_is_used_where_the_processor_computes_it(monkeypatch, able, fast):
+@pytest.mark.parametrize(
+    ("able", "gain", "fast"),
+    [
+        ({"avx512_bf16": True}, 2.0, True),
+        ({"amx_bf16": True}, 8.0, True),
+        ({"avx512_bf16": True}, 0.5, False),  # measured on a virtual machine, 2026-11-24
+        ({"avx2": True}, 2.0, False),
+    ],
+)
+def test_bfloat16_is_used_where_it_is_measured_to_be_faster(monkeypatch, able, gain, fast):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    monkeypatch.setattr(devices, "_gain", lambda: gain)
     assert fast_in_bfloat16(torch.device("cpu")) is fast
+
+
+def test_the_measured_gain_is_a_ratio_and_stays_what_it_was():
+    assert 0.01 < devices._gain() < 100
+    assert devices._gain() == devices._gain()

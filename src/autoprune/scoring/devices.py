@@ -1,11 +1,16 @@
 """Devices: where candidates are trained, and whether bfloat16 is fast there."""
 
 import platform
+import time
+from functools import cache
 
 import torch
 
 from autoprune.errors import OptionError, UnknownNameError
 from autoprune.scoring.names import DEVICE_NAMES
+
+# Below this gain in matrix products, the casts of autocast cost more than bfloat16 saves.
+LEAST_GAIN = 1.3
 
 
 def pick(name: str) -> torch.device:
@@ -24,16 +29,35 @@ def pick(name: str) -> torch.device:
 
 
 def fast_in_bfloat16(device: torch.device) -> bool:
-    """Tell whether bfloat16 is computed by the hardware itself; emulated, it is slower than fp32.
+    """Tell whether bfloat16 is faster there than fp32; emulated, it is slower.
 
-    Processors: AVX512-BF16 or AMX; GPUs: compute capability 8.0 (Ampere) and later; MPS: no.
+    GPUs: compute capability 8.0 (Ampere) and later. Processors with AVX512-BF16 or AMX: measured
+    once a process, since some virtual machines offer AVX512-BF16 at half the speed of fp32.
+    MPS: no.
     """
     if device.type == "cuda":
         return bool(torch.cuda.get_device_capability(device) >= (8, 0))
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16")) and _gain() >= LEAST_GAIN
     return False
+
+
+@cache
+def _gain() -> float:
+    """Return how many times faster this processor multiplies matrices in bfloat16 than in fp32.
+
+    The two take turns and the fastest of each counts, so that other work on the machine does not
+    tip the choice. About 20 ms.
+    """
+    best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    for _ in range(10):
+        for kind in best:
+            left, right = torch.ones(512, 256, dtype=kind), torch.ones(256, 512, dtype=kind)
+            started = time.perf_counter()
+            torch.mm(left, right)
+            best[kind] = min(best[kind], time.perf_counter() - started)
+    return best[torch.float32] / best[torch.bfloat16]
 
 
 def describe(device: torch.device) -> str:

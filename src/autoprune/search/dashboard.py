@@ -1,0 +1,103 @@
+"""Optuna's dashboard over one or many storages, on this machine only."""
+
+import socketserver
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import optuna_dashboard
+
+from autoprune.errors import OptionError
+from autoprune.search.gathered import Gathered
+from autoprune.search.storage import Storage
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+HOST = "127.0.0.1"
+"""The dashboard asks nobody for a password, so nobody else may reach it."""
+
+_READING = ("GET", "HEAD", "OPTIONS")
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    allow_reuse_address = sys.platform != "win32"  # there it would share a port that is taken
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Print nothing for a request."""
+
+
+def serve(
+    storages: Sequence[Storage],
+    port: int,
+    *,
+    writable: bool,
+    ready: Callable[[str], None],
+    browser: bool,
+) -> None:
+    """Serve the studies of `storages` until Ctrl-C, on `port` or the next free one.
+
+    `ready` is told the address. Unless `writable`, every request but to read is answered with 405.
+    Only one storage can be writable. Raises `OptionError`.
+    """
+    if writable and len(storages) != 1:
+        raise OptionError(f"--writable is for one study, name it; here are {len(storages)}")
+    storage = storages[0] if len(storages) == 1 else Gathered(storages)
+    app = local_only(optuna_dashboard.wsgi(storage))
+    with _listen(app if writable else read_only(app), port) as server:
+        address = f"http://{HOST}:{server.server_port}/dashboard/"
+        ready(address)
+        if browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        server.serve_forever()
+
+
+def read_only(app: "WSGIApplication") -> "WSGIApplication":
+    """Return `app` with every request but to read answered by 405."""
+
+    def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in _READING:
+            return app(environ, start)
+        return _refuse(
+            start,
+            "405 Method Not Allowed",
+            "the dashboard is read-only, start it with --writable to change a study",
+        )
+
+    return guarded
+
+
+def local_only(app: "WSGIApplication") -> "WSGIApplication":
+    """Return `app` with every request for another host's name answered by 403.
+
+    A web page could else have its own name point here and read or delete the studies.
+    """
+
+    def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        if environ.get("HTTP_HOST", HOST).partition(":")[0] in (HOST, "localhost"):
+            return app(environ, start)
+        return _refuse(start, "403 Forbidden", f"this server answers to {HOST} only")
+
+    return guarded
+
+
+def _refuse(start: "StartResponse", status: str, why: str) -> Iterable[bytes]:
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Allow", ", ".join(_READING))]
+    start(status, headers)
+    return [f"{why}\n".encode()]
+
+
+def _listen(app: Any, port: int) -> WSGIServer:
+    """Bind `port`, or the first free one of the next 20."""
+    for candidate in range(port, min(port + 20, 65536)):
+        try:
+            return make_server(HOST, candidate, app, _Server, _Quiet)
+        except OSError:
+            continue
+    raise OptionError(f"ports {port} to {port + 19} are taken, name another with --port")

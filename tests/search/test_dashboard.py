@@ -1,0 +1,176 @@
+"""The dashboard shows all studies as they are, on this machine only, and writes nothing."""
+
+import http.client
+import inspect
+import json
+import socket
+import threading
+
+import optuna
+import pytest
+from optuna.storages import BaseStorage, InMemoryStorage
+
+from autoprune.errors import OptionError
+from autoprune.search.dashboard import HOST, serve
+from autoprune.search.gathered import Gathered
+from autoprune.search.storage import JOURNAL, open_storage
+
+
+def fill(storage, name, trials):
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    for number in range(trials):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"layer_00": number % 2},
+                distributions={"layer_00": optuna.distributions.IntDistribution(0, 1)},
+                value=number / 10,
+                user_attrs={"layout": f"12:{number}"},
+            )
+        )
+
+
+@pytest.fixture
+def storages(tmp_path):
+    storages = [open_storage(None, tmp_path / name) for name in ("first", "second")]
+    fill(storages[0], "first", 3)
+    fill(storages[1], "second", 4)
+    return storages
+
+
+@pytest.fixture
+def start():
+    """Serve `storages` in a thread; return (port, ask)."""
+
+    def start(storages, port=0, writable=False):
+        address, up = [], threading.Event()
+
+        def ready(text):
+            address.append(text)
+            up.set()
+
+        if port == 0:
+            with socket.socket() as free:
+                free.bind((HOST, 0))
+                port = free.getsockname()[1]
+        arguments = {"writable": writable, "ready": ready, "browser": False}
+        threading.Thread(target=serve, args=(storages, port), kwargs=arguments, daemon=True).start()
+        assert up.wait(30)
+        port = int(address[0].rpartition(":")[2].partition("/")[0])
+
+        def ask(method, path, headers=None, body=None):
+            connection = http.client.HTTPConnection(HOST, port, timeout=30)
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+        return port, ask
+
+    return start
+
+
+def names(ask):
+    return [
+        one["study_name"] for one in json.loads(ask("GET", "/api/studies")[1])["study_summaries"]
+    ]
+
+
+def test_gathered_studies_hold_what_their_storages_hold(storages):
+    gathered = Gathered(storages)
+    for own, shown in zip(
+        [study for storage in storages for study in storage.get_all_studies()],
+        gathered.get_all_studies(),
+        strict=True,
+    ):
+        storage = storages[["first", "second"].index(own.study_name)]
+        number = shown._study_id
+        assert gathered.get_study_id_from_name(own.study_name) == number
+        assert gathered.get_study_name_from_id(number) == own.study_name
+        assert gathered.get_study_directions(number) == own.directions
+        assert gathered.get_study_user_attrs(number) == own.user_attrs
+        assert gathered.get_study_system_attrs(number) == own.system_attrs
+        trials = gathered.get_all_trials(number)
+        assert [trial.params for trial in trials] == [
+            trial.params for trial in storage.get_all_trials(own._study_id)
+        ]
+        assert [gathered.get_trial(trial._trial_id) for trial in trials] == trials
+        assert gathered.get_n_trials(number) == len(trials)
+    assert len({study._study_id for study in gathered.get_all_studies()}) == 2
+
+
+def test_a_study_loaded_from_the_gathering_knows_its_best_trial(storages):
+    assert optuna.load_study(study_name="second", storage=Gathered(storages)).best_value == 0.3
+
+
+def test_what_is_written_later_is_seen(storages):
+    gathered = Gathered(storages)
+    second = gathered.get_study_id_from_name("second")
+    assert gathered.get_n_trials(second) == 4
+    optuna.load_study(study_name="second", storage=storages[1]).add_trial(
+        optuna.trial.create_trial(value=0.9)
+    )
+    assert gathered.get_n_trials(second) == 5
+
+
+def test_unknown_names_and_numbers_are_key_errors(storages):
+    gathered = Gathered(storages)
+    for ask, key in ((gathered.get_study_id_from_name, "third"), (gathered.get_trial, 1 << 40)):
+        with pytest.raises(KeyError):
+            ask(key)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [name for name in sorted(BaseStorage.__abstractmethods__) if not name.startswith("get_")],
+)
+def test_every_method_that_writes_refuses(storages, method):
+    takes = inspect.signature(getattr(InMemoryStorage, method)).parameters
+    with pytest.raises(PermissionError):
+        getattr(Gathered(storages), method)(*[0] * (len(takes) - 1))
+
+
+def test_all_studies_are_served_and_writing_is_refused(storages, start, tmp_path):
+    before = [(tmp_path / name / JOURNAL).read_bytes() for name in ("first", "second")]
+    _, ask = start(storages)
+    assert names(ask) == ["first", "second"]
+    second = Gathered(storages).get_study_id_from_name("second")
+    assert len(json.loads(ask("GET", f"/api/studies/{second}?after=0")[1])["trials"]) == 4
+    status, page = ask("GET", "/dashboard/")
+    assert status == 200
+    assert "<html" in page
+    for method in ("DELETE", "POST", "PUT", "PATCH"):
+        status, text = ask(method, f"/api/studies/{second}")
+        assert status == 405
+        assert "--writable" in text
+    assert [(tmp_path / name / JOURNAL).read_bytes() for name in ("first", "second")] == before
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_request_under_a_foreign_name_is_refused(storages, start, writable):
+    port, ask = start(storages[:1], writable=writable)
+    assert ask("GET", "/api/studies", {"Host": f"evil.example:{port}"})[0] == 403
+    assert ask("DELETE", "/api/studies/0", {"Host": "evil.example"})[0] in (403, 405)
+    assert ask("GET", "/api/studies", {"Host": f"localhost:{port}"})[0] == 200
+    assert names(ask) == ["first"]
+
+
+def test_a_writable_dashboard_deletes(storages, start):
+    _, ask = start(storages[:1], writable=True)
+    body = json.dumps({"remove_associated_artifacts": False})
+    status, text = ask("DELETE", "/api/studies/0", {"Content-Type": "application/json"}, body)
+    assert status == 204, text
+    assert names(ask) == []
+
+
+def test_only_one_storage_can_be_writable(storages):
+    with pytest.raises(OptionError, match="name it"):
+        serve(storages, 8080, writable=True, ready=print, browser=False)
+
+
+def test_a_taken_port_gives_way_to_the_next(storages, start):
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found, ask = start(storages, port=port)
+        assert port < found < port + 20
+        assert names(ask) == ["first", "second"]
