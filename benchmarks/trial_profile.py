@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch.profiler import profile
 
-from autoprune.cli.ground import Ground, lay
+from autoprune.cli.ground import Ground
+from autoprune.cli.laying import lay
 from autoprune.evidence.versions import installed
 from autoprune.tasks.task import Columns
 

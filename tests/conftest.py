@@ -1,6 +1,7 @@
 """One thread per test process: tiny models are an order of magnitude slower on several."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +16,30 @@ sys.path.insert(0, str(Path(__file__).parent))
 from hub_server import HubServer
 
 torch.set_num_threads(1)
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+NO_BROWSER = "no Chromium on this machine, so no page was looked at: apt-get install chromium"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Return Debian's Chromium under playwright's control; the test is skipped where it is not."""
+    if CHROMIUM is None:
+        pytest.skip(NO_BROWSER)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say at the end that the browser tests did not run."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    without = [report for report in skipped if NO_BROWSER in str(report.longrepr)]
+    if without:
+        terminalreporter.write_line(f"{len(without)} browser tests were skipped: {NO_BROWSER}")
 
 
 @pytest.fixture(autouse=True)

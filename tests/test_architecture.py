@@ -11,18 +11,31 @@ import pytest
 import autoprune
 
 ROOT = Path(autoprune.__file__).parent
-ROOMS = ["errors", "layouts", "encoders", "tasks", "scoring", "search", "evidence", "cli"]
+ROOMS = [
+    "errors",
+    "layouts",
+    "encoders",
+    "tasks",
+    "scoring",
+    "search",
+    "evidence",
+    "artifacts",
+    "cli",
+]
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(ROOT.rglob("*.py"))
 }
 # Which rooms may import a package; what is not named here is the standard library's or forbidden.
 THIRD_PARTY = {
-    "numpy": {"encoders", "tasks", "scoring", "search", "evidence", "cli"},
-    "torch": {"encoders", "tasks", "scoring", "cli"},
-    "transformers": {"encoders", "tasks", "scoring", "cli"},
-    "huggingface_hub": {"encoders", "tasks"},
-    "safetensors": {"encoders"},
+    "numpy": {"encoders", "tasks", "scoring", "search", "evidence", "artifacts", "cli"},
+    "torch": {"encoders", "tasks", "scoring", "artifacts", "cli"},
+    "transformers": {"encoders", "tasks", "scoring", "artifacts", "cli"},
+    "huggingface_hub": {"encoders", "tasks", "artifacts"},
+    "safetensors": {"encoders", "artifacts"},
+    "tokenizers": {"artifacts"},
+    "onnx": {"artifacts"},
+    "onnxruntime": {"artifacts"},
     "pyarrow": {"tasks"},
     "datasets": {"tasks"},
     "platformdirs": {"tasks"},
@@ -33,6 +46,8 @@ THIRD_PARTY = {
     "optuna_dashboard": {"search"},
     "sqlalchemy": {"search"},
     "filelock": {"tasks", "search"},
+    "jinja2": {"evidence", "artifacts"},
+    "plotly": {"evidence"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

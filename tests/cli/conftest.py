@@ -6,16 +6,19 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from autoprune.cli import main
 from tiny_models import NUMBERS, save_model
 
+TRIALS = 6
 LABELS = ("खेळ", "राज्य", "देश")
 
 
@@ -44,7 +47,7 @@ class Answer:
 def one_core():
     """Let the command train with one thread: tiny models crawl on several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autoprune.cli.ground.cores", lambda: 1, raising=False)
+        patch.setattr("autoprune.cli.laying.cores", lambda: 1)
         yield
 
 
@@ -134,3 +137,27 @@ def task(tmp_path_factory):
 def here(tmp_path):
     """Return the working folder."""
     return Path(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def command(model, task):
+    """Return the arguments of a search of 6 of 10 layouts, compared on two seeds."""
+    return [
+        *("search", "--model", model, "--task", task, "--keep", 2, "--trials", TRIALS),
+        *("--epochs", 4, "--full-epochs", 4, "--seeds", 2, "--batch", 16, "--learning-rate", 0.02),
+        *("--workers", 1, "--rival", model.parent / "small", "--json"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def searched(run, command, model, tmp_path_factory):
+    """Run the search once, and hand out its folder and its answer."""
+    shutil.copytree(model, model.parent / "small", dirs_exist_ok=True)
+    folder = tmp_path_factory.mktemp("searched")
+    return SimpleNamespace(folder=folder, answer=run(*command, folder=folder))
+
+
+@pytest.fixture
+def copy(searched, here):
+    """Return a copy of the searched folder, which is the working folder."""
+    return shutil.copytree(searched.folder, here, dirs_exist_ok=True)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,30 +16,6 @@ TRIALS = 6
 
 def records(folder, study=STUDY):
     return folder.joinpath(study, "records.jsonl").read_text().splitlines()
-
-
-@pytest.fixture(scope="module")
-def command(model, task):
-    """Return the arguments of a search of 6 of 10 layouts, compared on two seeds."""
-    return [
-        *("search", "--model", model, "--task", task, "--keep", 2, "--trials", TRIALS),
-        *("--epochs", 4, "--full-epochs", 4, "--seeds", 2, "--batch", 16, "--learning-rate", 0.02),
-        *("--workers", 1, "--rival", model.parent / "small", "--json"),
-    ]
-
-
-@pytest.fixture(scope="module")
-def searched(run, command, model, tmp_path_factory):
-    """Run the search once, and hand out its folder and its answer."""
-    shutil.copytree(model, model.parent / "small", dirs_exist_ok=True)
-    folder = tmp_path_factory.mktemp("searched")
-    return SimpleNamespace(folder=folder, answer=run(*command, folder=folder))
-
-
-@pytest.fixture
-def copy(searched, here):
-    """Return a copy of the searched folder, which is the working folder."""
-    return shutil.copytree(searched.folder, here, dirs_exist_ok=True)
 
 
 def test_libraries_say_nothing_of_their_own(searched):

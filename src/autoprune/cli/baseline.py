@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from autoprune.cli import options
 from autoprune.tasks.task import Columns
@@ -41,40 +42,42 @@ def baseline(
     Example: `autoprune baseline --model muril --task shc --keep 6 --strategy top --strategy middle`
     """
     started = time.perf_counter()
-    from autoprune.cli.ground import lay
+    from autoprune.cli.laying import lay
     from autoprune.cli.result import check_places, finish
     from autoprune.cli.run import fresh_seeds, hold_against, say_cost, say_data
     from autoprune.cli.show import Show
     from autoprune.scoring.crew import Crew
     from autoprune.search.storage import lock
 
-    ground = lay(
-        model=model,
-        task=task,
-        keep=keep,
-        strategies=strategy or None,
-        rivals=rival or [],
-        columns=Columns(text, text_pair, label),
-        metric=metric,
-        data_dir=data_dir,
-        keep_duplicates=keep_duplicates,
-        seed=seed,
-        device=device,
-        method=method,
-        epochs=epochs,
-        full_epochs=full_epochs,
-        batch=batch,
-        parts=parts,
-        tokens=tokens,
-        learning_rate=learning_rate,
-        workers=workers,
-        trust_remote_code=trust_remote_code,
-    )
+    asked: dict[str, Any] = {
+        "model": model,
+        "task": task,
+        "keep": keep,
+        "strategies": strategy or None,
+        "rivals": rival or [],
+        "columns": Columns(text, text_pair, label),
+        "metric": metric,
+        "data_dir": data_dir,
+        "keep_duplicates": keep_duplicates,
+        "seed": seed,
+        "device": device,
+        "method": method,
+        "epochs": epochs,
+        "full_epochs": full_epochs,
+        "batch": batch,
+        "parts": parts,
+        "tokens": tokens,
+        "learning_rate": learning_rate,
+        "workers": workers,
+    }
+    ground = lay(**asked, trust_remote_code=trust_remote_code)
     show = Show()
     folder = Path("studies") / (study or ground.study)
     check_places(folder)
     with lock(folder), Crew(ground.workers) as crew:
         say_data(ground, show)
         say_cost(ground, show, 0, seeds)
-        comparison = hold_against(ground, show, folder, crew, None, fresh_seeds(seed, seeds))
-        finish(ground, folder, comparison, None, time.perf_counter() - started, json)
+        entrants = ground.entrants(None, crew)
+        comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
+        seconds = time.perf_counter() - started
+        finish(ground, asked, folder, entrants, comparison, None, seconds, json)

@@ -1,43 +1,27 @@
 """The ground that search and baseline stand on: the model, the task's rows, the two benches."""
 
-import math
 import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
-from autoprune.encoders.encoder import Checkpoint, Encoder
-from autoprune.encoders.hub import fetch
+from autoprune.encoders.encoder import Checkpoint
 from autoprune.encoders.loading import load_classifier, load_tokenizer, random_classifier
-from autoprune.encoders.registry import find as find_encoder
-from autoprune.encoders.registry import rivals_of
-from autoprune.encoders.shape import longest_input, width_of
-from autoprune.encoders.surgery import check_layout
+from autoprune.encoders.shape import longest_input
 from autoprune.encoders.vocabulary import touched
-from autoprune.errors import LayoutError, OptionError, check_names
 from autoprune.evidence.entrants import entrant
 from autoprune.evidence.measuring import Entrant
-from autoprune.layouts.layout import Layout, check_keep
-from autoprune.layouts.strategies import STRATEGIES, layouts_of
+from autoprune.layouts.layout import Layout
 from autoprune.scoring.bench import Bench
 from autoprune.scoring.budget import Budget
-from autoprune.scoring.crew import Crew, cores, workers_for
-from autoprune.scoring.devices import pick
-from autoprune.scoring.names import METRIC_NAMES
-from autoprune.scoring.rates import default_rate
-from autoprune.tasks.held_out import read_test
-from autoprune.tasks.reading import read
-from autoprune.tasks.registry import find as find_task
-from autoprune.tasks.task import Columns, Splits, Task, TestSplit
+from autoprune.scoring.crew import Crew
+from autoprune.tasks.task import Splits, Task, TestSplit
 from autoprune.tasks.tokenising import Encoded, encode, renumber
 
 Load = Callable[[int], PreTrainedModel]
-
-PATIENCE = 3  # checks without a better validation quality before a full run stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +93,7 @@ class Ground:
             entrant("scratch", shape, scratch, self.inputs.test, self.model, "random", crew)
         )
         for rival in self.rivals:
-            inputs = _encode(rival, self.splits, self.test, self.tokens)
+            inputs = inputs_of(rival, self.splits, self.test, self.tokens)
             load = partial(load_classifier, rival, self.splits.names)
             bench = self._bench(load, inputs, self.full)
             name, shape = rival.encoder.name, Layout.full(rival.depth)
@@ -122,112 +106,12 @@ class Ground:
         return Bench(load, inputs.train, inputs.validation, budget, self.device, self.task.metric)
 
 
-def lay(
-    *,
-    model: str,
-    task: str,
-    keep: int,
-    strategies: Sequence[str] | None,
-    rivals: Sequence[str],
-    columns: Columns,
-    metric: str | None,
-    data_dir: Path | None,
-    keep_duplicates: bool,
-    seed: int,
-    device: str,
-    method: str,
-    epochs: int,
-    full_epochs: int | None,
-    batch: int,
-    parts: int,
-    tokens: int | None,
-    learning_rate: float | None,
-    workers: int | None,
-    trust_remote_code: bool,
-) -> Ground:
-    """Check all that the user asked for, cheapest first, then load it; raises `AutopruneError`.
-
-    Without `strategies`, all are compared that the model's family can have. Sets how many threads
-    torch uses in this process.
-    """
-    encoder, chosen = find_encoder(model), find_task(task, columns)
-    check_names("strategy", strategies or (), STRATEGIES)
-    if metric is not None:
-        check_names("metric", [metric], METRIC_NAMES)
-        chosen = replace(chosen, metric=metric)
-    where = pick(device)
-    opponents = _opponents([*rivals_of(encoder, keep), *map(find_encoder, rivals)])
-    splits = read(chosen, data_dir, keep_duplicates, seed)
-    test = read_test(chosen, data_dir, keep_duplicates, seed)
-    checkpoint = fetch(encoder, trust_remote_code)
-    check_keep(checkpoint.depth, keep)
-    fetched = tuple(fetch(opponent, trust_remote_code) for opponent in opponents)
-    for rival in fetched:  # weights that cannot be loaded are refused before work
-        load_classifier(rival, splits.names, seed)
-    whole = load_classifier(checkpoint, splits.names, seed)
-    named = layouts_of(list(strategies or STRATEGIES), checkpoint.depth, keep)
-    left_out = tuple(name for name in named if not _can_have(whole, named[name]))
-    for name in left_out if strategies else ():
-        check_layout(whole, named[name])
-    width = width_of(checkpoint)
-    epoch = math.ceil(len(splits.train) / batch)
-    quick = Budget(
-        steps=epochs * epoch,
-        batch=batch,
-        tokens=longest_input(checkpoint, tokens or chosen.tokens),
-        learning_rate=learning_rate or default_rate(width, method),
-        checks=epochs,
-        method=method,
-        parts=parts,
-    )
-    passes = full_epochs or chosen.full_epochs
-    workers = workers or workers_for(width, where)
-    torch.set_num_threads(max(1, cores() // workers))
-    return Ground(
-        checkpoint=checkpoint,
-        rivals=fetched,
-        task=chosen,
-        splits=splits,
-        test=test,
-        inputs=_encode(checkpoint, splits, test, quick.tokens),
-        keep=keep,
-        strategies={name: named[name] for name in named if name not in left_out},
-        left_out=left_out,
-        tokens=tokens or chosen.tokens,
-        quick=quick,
-        full=replace(quick, steps=passes * epoch, checks=passes, patience=PATIENCE),
-        device=where,
-        workers=workers,
-    )
-
-
-def _can_have(model: PreTrainedModel, layout: Layout) -> bool:
-    try:
-        check_layout(model, layout)
-    except LayoutError:
-        return False
-    return True
-
-
-def _opponents(rivals: Sequence[Encoder]) -> list[Encoder]:
-    """Return the rivals, each once; refuse one that goes by the name of another entrant."""
-    once = list({(rival.source, rival.revision): rival for rival in rivals}.values())
-    taken = {"found", "full", "scratch", *STRATEGIES}
-    for rival in once:
-        if rival.name in taken:
-            raise OptionError(
-                f"a rival needs a name of its own in the table, {rival.name!r} ({rival.source}) is "
-                "taken: rename its folder"
-            )
-        taken.add(rival.name)
-    return once
-
-
 def _name(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.encoder.name}@{checkpoint.commit}"
 
 
-def _encode(checkpoint: Checkpoint, splits: Splits, test: TestSplit, tokens: int) -> Inputs:
+def inputs_of(checkpoint: Checkpoint, splits: Splits, test: TestSplit, tokens: int) -> Inputs:
+    """Tokenise the three splits for one model, each text cut to `tokens` or what it can take."""
     tokenizer, longest = load_tokenizer(checkpoint), longest_input(checkpoint, tokens)
     encoded = [
         encode(rows, tokenizer, longest) for rows in (splits.train, splits.validation, test.rows)

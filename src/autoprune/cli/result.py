@@ -5,21 +5,23 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from autoprune.cli.ground import Ground
-from autoprune.cli.run import RECORDS, conditions
+from autoprune.cli.run import conditions
 from autoprune.cli.table import print_line, print_table
 from autoprune.errors import StudyError
 from autoprune.evidence.comparison import Comparison
+from autoprune.evidence.measuring import Entrant
 from autoprune.evidence.record import now, repeated
 from autoprune.evidence.records import read
 from autoprune.evidence.report import as_json, markdown
 from autoprune.evidence.setting import Setting
+from autoprune.evidence.studied import BASELINE, RECORDS, STUDY, Choice, write_study
 from autoprune.evidence.verdict import recommendation, verdict
 from autoprune.evidence.writing import write_whole
 from autoprune.search.findings import Outcome
@@ -27,13 +29,18 @@ from autoprune.search.findings import Outcome
 
 def finish(
     ground: Ground,
+    asked: Mapping[str, Any],
     folder: Path,
+    entrants: Sequence[Entrant],
     comparison: Comparison,
     outcome: Outcome | None,
     seconds: float,
     as_one_object: bool,
 ) -> None:
-    """Write the report, then print the result; `outcome` is None where nothing was searched."""
+    """Write the study's end and the report, then print the result.
+
+    `asked` are the arguments of `lay`; `outcome` is None where nothing was searched.
+    """
     under = conditions(ground, ground.full)
     setting = Setting(
         model=ground.checkpoint.encoder.name,
@@ -58,6 +65,7 @@ def finish(
         for record in read(folder / RECORDS)
         if record.phase == "search" and record.budget == ground.quick and record.layout in tried
     ]
+    write_study(folder, asked, setting, entrants, comparison, ground.test, _choice(outcome))
     report = _report(folder, outcome is not None)
     write_whole(report, markdown(setting, comparison, trials))
     if as_one_object:
@@ -69,9 +77,17 @@ def finish(
     print_line(f"Report: {report}   records: {folder / RECORDS}   {seconds:.0f} s")
 
 
+def _choice(outcome: Outcome | None) -> Choice | None:
+    if outcome is None or outcome.found is None:
+        return None
+    assert outcome.mean is not None and outcome.std is not None, "what was found has a mean"
+    return Choice(outcome.found, outcome.mean, outcome.std)
+
+
 def check_places(folder: Path) -> None:
     """Raise `StudyError` now for files that could not be read or written after hours of work."""
-    for path in (folder / RECORDS, _report(folder, True), _report(folder, False)):
+    own = (folder / name for name in (RECORDS, STUDY, BASELINE))
+    for path in (*own, _report(folder, True), _report(folder, False)):
         if path.is_dir():
             raise StudyError(f"cannot write {path}: it is a folder, move it away")
         there = next(parent for parent in path.parents if parent.exists())

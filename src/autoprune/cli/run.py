@@ -1,6 +1,6 @@
 """The two halves of a study: the search, and the comparison on fresh seeds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from autoprune.cli.ground import Ground
 from autoprune.cli.show import Show, minutes, percent
 from autoprune.errors import LayoutError, TrialError
 from autoprune.evidence.comparison import Comparison, compare
-from autoprune.evidence.measuring import Conditions, Progress
+from autoprune.evidence.measuring import Conditions, Entrant, Progress
+from autoprune.evidence.studied import RECORDS
 from autoprune.evidence.trials import append_new, trial_record
 from autoprune.evidence.versions import installed
 from autoprune.layouts.layout import Layout, count
@@ -20,8 +21,6 @@ from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, Outcome
 from autoprune.search.storage import Storage
 from autoprune.search.study import findings, open_study, search
-
-RECORDS = "records.jsonl"
 
 
 def fresh_seeds(seed: int, number: int) -> list[int]:
@@ -135,11 +134,10 @@ def hold_against(
     show: Show,
     folder: Path,
     crew: Crew,
-    found: Layout | None,
+    entrants: Sequence[Entrant],
     seeds: list[int],
 ) -> Comparison:
     """Train all entrants on fresh seeds with the full budget and compare them on the test split."""
-    entrants = ground.entrants(found, crew)
     layouts = {entrant.origin: entrant.layout for entrant in entrants}
 
     def watch(progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -48,7 +49,7 @@ def search(
     Example: `autoprune search --model mahabert-v2 --task ldc --keep 6`
     """
     started = time.perf_counter()
-    from autoprune.cli.ground import lay
+    from autoprune.cli.laying import lay
     from autoprune.cli.result import check_places, finish
     from autoprune.cli.run import (
         begin_study,
@@ -63,28 +64,28 @@ def search(
     from autoprune.scoring.crew import Crew
     from autoprune.search.storage import lock, open_storage
 
-    ground = lay(
-        model=model,
-        task=task,
-        keep=keep,
-        strategies=strategy or None,
-        rivals=rival or [],
-        columns=Columns(text, text_pair, label),
-        metric=metric,
-        data_dir=data_dir,
-        keep_duplicates=keep_duplicates,
-        seed=seed,
-        device=device,
-        method=method,
-        epochs=epochs,
-        full_epochs=full_epochs,
-        batch=batch,
-        parts=parts,
-        tokens=tokens,
-        learning_rate=learning_rate,
-        workers=workers,
-        trust_remote_code=trust_remote_code,
-    )
+    asked: dict[str, Any] = {
+        "model": model,
+        "task": task,
+        "keep": keep,
+        "strategies": strategy or None,
+        "rivals": rival or [],
+        "columns": Columns(text, text_pair, label),
+        "metric": metric,
+        "data_dir": data_dir,
+        "keep_duplicates": keep_duplicates,
+        "seed": seed,
+        "device": device,
+        "method": method,
+        "epochs": epochs,
+        "full_epochs": full_epochs,
+        "batch": batch,
+        "parts": parts,
+        "tokens": tokens,
+        "learning_rate": learning_rate,
+        "workers": workers,
+    }
+    ground = lay(**asked, trust_remote_code=trust_remote_code)
     show = Show()
     folder = Path("studies") / (study or ground.study)
     check_places(folder)
@@ -107,7 +108,7 @@ def search(
         if outcome.interrupted or outcome.found is None:
             say_stopped(show, outcome)
             raise typer.Exit(130)
-        comparison = hold_against(
-            ground, show, folder, crew, outcome.found, fresh_seeds(seed, seeds)
-        )
-        finish(ground, folder, comparison, outcome, time.perf_counter() - started, json)
+        entrants = ground.entrants(outcome.found, crew)
+        comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
+        seconds = time.perf_counter() - started
+        finish(ground, asked, folder, entrants, comparison, outcome, seconds, json)

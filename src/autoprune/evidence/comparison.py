@@ -92,13 +92,24 @@ def compare(
     if sum(test.kept) < 2:
         raise DataError(f"cleaning must leave at least 2 test rows, it left {sum(test.kept)}")
     measured = measure(entrants, seeds, test, conditions, path, watch)
+    return settle(entrants, seeds, test, conditions.metric, measured)
+
+
+def settle(
+    entrants: Sequence[Entrant],
+    seeds: Sequence[int],
+    test: TestSplit,
+    metric: str,
+    measured: Measured,
+) -> Comparison:
+    """Hold what was measured of every entrant on every seed against each other; see `compare`."""
     failed = {
         origin: f"{origin} failed with seed {seed}: {record.reason}"
         for (origin, seed), record in reversed(measured.items())
         if record.state == "failed"
     }
     whole = [entrant for entrant in entrants if entrant.origin not in failed]
-    return _table(whole, tuple(seeds), test, conditions.metric, measured, tuple(failed.values()))
+    return _table(whole, tuple(seeds), test, metric, measured, tuple(failed.values()))
 
 
 def _table(

@@ -93,7 +93,7 @@ def measure(
         for record in read(path)
         if record.phase == "comparison" and record.state == "complete"
     }
-    prints = _fingerprints(conditions, test)
+    prints = fingerprints_with(test, conditions.fingerprints)
     runs = [(seed, entrant) for seed in seeds for entrant in entrants]
     under_way: dict[Hashable, Callable[[], Run]] = {}
     for seed, entrant in runs:
@@ -153,7 +153,7 @@ def _measured(
         seed=seed,
         scores=scores,
         parameters=entrant.parameters,
-        fingerprints=_fingerprints(conditions, test),
+        fingerprints=fingerprints_with(test, conditions.fingerprints),
         versions=conditions.versions,
         device=conditions.device,
         finished=now(),
@@ -177,7 +177,7 @@ def _scores(run: Run, test: TestSplit, metric: str, seed: int) -> tuple[Score, .
     return run.validation, cleaned, raw
 
 
-def _fingerprints(conditions: Conditions, test: TestSplit) -> dict[str, str]:
+def fingerprints_with(test: TestSplit, fingerprints: dict[str, str]) -> dict[str, str]:
     """Return the data's fingerprints with those of the test rows and of which are kept."""
     kept = hashlib.sha256(bytes(test.kept)).hexdigest()
-    return conditions.fingerprints | {"test": test.fingerprint, "test kept": kept}
+    return fingerprints | {"test": test.fingerprint, "test kept": kept}

@@ -1,0 +1,241 @@
+"""A finished study on disk: written at its end, read back by all that is made from it later."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoprune.errors import AutopruneError, StudyError
+from autoprune.evidence.comparison import Comparison, settle
+from autoprune.evidence.measuring import Entrant, Measured, Run, fingerprints_with
+from autoprune.evidence.record import Record, identity, key
+from autoprune.evidence.records import read
+from autoprune.evidence.setting import Setting
+from autoprune.evidence.writing import write_whole
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.budget import Budget
+from autoprune.tasks.task import Cleaned, Columns, Rows, TestSplit
+
+SCHEMA = 1
+STUDY = "study.json"
+BASELINE = "baseline.json"
+RECORDS = "records.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a search chose: the layout, and how good the surrogate takes it to be (mean, std)."""
+
+    layout: Layout
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """A finished study read back from its folder: all that a report starts from.
+
+    `trials` are the search's records in order, none for a baseline; `comparison` is rebuilt from
+    the records. `test` has labels and which rows are kept; its texts are empty unless `texts`, for
+    a study holds no text of its task. `found`, `mean` and `std` are the search's choice, None for
+    a baseline. `asked` is what the study was started with, as plain values.
+    """
+
+    name: str
+    folder: Path
+    setting: Setting
+    trials: tuple[Record, ...]
+    comparison: Comparison
+    test: TestSplit
+    texts: bool
+    found: Layout | None
+    mean: float | None
+    std: float | None
+    asked: Mapping[str, Any]
+
+
+def write_study(
+    folder: Path,
+    asked: Mapping[str, Any],
+    setting: Setting,
+    entrants: Sequence[Entrant],
+    comparison: Comparison,
+    test: TestSplit,
+    choice: Choice | None,
+) -> None:
+    """Write what the records lack to `folder`: settings, entrants, test labels; never a text.
+
+    A baseline (no `choice`) has a file of its own and leaves a search's as it is. Raises
+    `StudyError` where it cannot be written.
+    """
+    content = {
+        "schema": SCHEMA,
+        "asked": dict(asked),
+        "setting": dataclasses.asdict(setting),
+        "seeds": comparison.seeds,
+        "entrants": [
+            {
+                "origin": entrant.origin,
+                "layout": str(entrant.layout),
+                "start": entrant.start,
+                "model": entrant.model,
+                "parameters": entrant.parameters,
+            }
+            for entrant in entrants
+        ],
+        "choice": choice and {"layout": str(choice.layout), "mean": choice.mean, "std": choice.std},
+        "test": {
+            "labels": test.rows.labels,
+            "kept": list(map(int, test.kept)),
+            "cleaned": dataclasses.asdict(test.cleaned),
+            "fingerprint": test.fingerprint,
+        },
+    }
+    text = json.dumps(content, ensure_ascii=False, indent=1, default=_plain)
+    write_whole(folder / (STUDY if choice else BASELINE), text + "\n")
+
+
+def _plain(value: object) -> Any:
+    return dataclasses.asdict(value) if isinstance(value, Columns) else str(value)
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether a search or a baseline in `folder` came to its end."""
+    return (folder / STUDY).is_file() or (folder / BASELINE).is_file()
+
+
+def read_study(folder: Path) -> Studied:
+    """Read a study back, the search where there is one, else the baseline; raises `StudyError`."""
+    path = folder / (STUDY if (folder / STUDY).is_file() else BASELINE)
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        if entry["schema"] != SCHEMA:
+            raise ValueError(f"schema {entry['schema']!r} is not {SCHEMA}")
+        return _studied(folder, entry)
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"no finished study in {folder}: run `autoprune search` or `baseline` to its end"
+        ) from error
+    except StudyError:
+        raise
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, AutopruneError) as error:
+        raise StudyError(
+            f"a study must be as this version wrote it, {path} is not ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:100]!a}): run the study's command again"
+        ) from error
+
+
+def with_texts(studied: Studied, test: TestSplit) -> Studied:
+    """Return the study with the texts of its test split; raises `StudyError` if it is another."""
+    if test.fingerprint != studied.test.fingerprint or test.kept != studied.test.kept:
+        raise StudyError(
+            f"the test rows of study {studied.name} must be those it was run on, these differ: "
+            "name the data it was run on with --data-dir"
+        )
+    return dataclasses.replace(studied, test=test, texts=True)
+
+
+def _studied(folder: Path, entry: dict[str, Any]) -> Studied:
+    setting, test = _setting(entry["setting"]), _test(entry["test"])
+    entrants = [_entrant(one) for one in entry["entrants"]]
+    seeds = tuple(map(int, entry["seeds"]))
+    records = read(folder / RECORDS)
+    measured = _measured(folder, records, entrants, seeds, setting, test)
+    choice = entry["choice"]
+    return Studied(
+        name=folder.resolve().name,
+        folder=folder,
+        setting=setting,
+        trials=tuple(
+            record
+            for record in records
+            if record.phase == "search" and record.budget == setting.quick
+        ),
+        comparison=settle(entrants, seeds, test, setting.metric, measured),
+        test=test,
+        texts=False,
+        found=Layout.parse(choice["layout"]) if choice else None,
+        mean=float(choice["mean"]) if choice else None,
+        std=float(choice["std"]) if choice else None,
+        asked=entry["asked"],
+    )
+
+
+def _measured(
+    folder: Path,
+    records: Sequence[Record],
+    entrants: Sequence[Entrant],
+    seeds: Sequence[int],
+    setting: Setting,
+    test: TestSplit,
+) -> Measured:
+    """Find the record of every entrant and seed: the complete one, else the last that failed."""
+    known = {
+        key(record): record
+        for state in ("failed", "complete")
+        for record in records
+        if record.phase == "comparison" and record.state == state
+    }
+    own = {name: text for name, text in setting.fingerprints.items() if name != "test"}
+    prints = fingerprints_with(test, own)
+    measured: Measured = {}
+    for seed in seeds:
+        for one in entrants:
+            wanted = identity(
+                one.model,
+                one.start,
+                one.layout,
+                seed,
+                setting.full,
+                setting.task,
+                setting.metric,
+                prints,
+            )
+            if wanted not in known:
+                raise StudyError(
+                    f"the records of a finished study hold every run, {folder / RECORDS} lacks "
+                    f"{one.origin} with seed {seed}: run the study's command again"
+                )
+            measured[one.origin, seed] = known[wanted]
+    return measured
+
+
+def _setting(entry: dict[str, Any]) -> Setting:
+    return Setting(
+        **entry
+        | {
+            "labels": tuple(entry["labels"]),
+            "quick": entry["quick"] and Budget(**entry["quick"]),
+            "full": Budget(**entry["full"]),
+            "cleaned": tuple(Cleaned(**one) for one in entry["cleaned"]),
+        }
+    )
+
+
+def _test(entry: dict[str, Any]) -> TestSplit:
+    labels = tuple(map(int, entry["labels"]))
+    return TestSplit(
+        rows=Rows(("",) * len(labels), labels),
+        kept=tuple(map(bool, entry["kept"])),
+        cleaned=Cleaned(**entry["cleaned"]),
+        fingerprint=str(entry["fingerprint"]),
+    )
+
+
+def _entrant(entry: dict[str, Any]) -> Entrant:
+    return Entrant(
+        origin=str(entry["origin"]),
+        layout=Layout.parse(entry["layout"]),
+        start=entry["start"],
+        model=str(entry["model"]),
+        parameters=int(entry["parameters"]),
+        begin=_over,
+    )
+
+
+def _over(seed: int) -> Callable[[], Run]:
+    raise AssertionError(f"the study is over, seed {seed} is not run again")

@@ -1,0 +1,93 @@
+"""Finished studies read back: the same comparison, the same ground, or a refusal that says why."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autoprune.cli.past import all_studies, asked_of, find_study, finished_studies, ground_of
+from autoprune.errors import StudyError
+from autoprune.evidence.report import as_json
+from autoprune.evidence.studied import read_study, with_texts
+
+STUDY = Path("studies/tiny-own-keep2")
+
+
+def rewrite(path, **fields):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_a_study_is_read_back_as_it_ended(searched, copy):
+    whole = json.loads(searched.answer.out)
+    studied = read_study(STUDY)
+    assert as_json(studied.comparison) == whole["comparison"]
+    assert str(studied.found) == whole["found"]
+    assert 0 < studied.mean <= 1
+    assert studied.std >= 0
+    assert len(studied.trials) == whole["trials"]
+    assert (studied.name, studied.setting.model) == ("tiny-own-keep2", "tiny")
+
+
+def test_no_text_of_the_task_is_written(copy, task):
+    written = (copy / STUDY / "study.json").read_text()
+    texts = [line.split(",")[0] for line in next(task.glob("test*")).read_text().splitlines()[1:]]
+    assert len(texts) > 10
+    assert [text for text in texts if text in written] == []
+
+
+def test_the_ground_is_laid_again(copy):
+    ground = ground_of(STUDY)
+    studied = with_texts(read_study(STUDY), ground.test)
+    assert studied.texts
+    assert studied.test.rows.texts == ground.test.rows.texts
+    assert (ground.full, ground.quick) == (studied.setting.full, studied.setting.quick)
+    assert "trust_remote_code" not in asked_of(STUDY)
+
+
+def test_other_rows_are_refused(copy, task, tmp_path, write):
+    ground = ground_of(STUDY)
+    rewrite(STUDY / "study.json", asked={**read_study(STUDY).asked, "keep_duplicates": True})
+    with pytest.raises(StudyError, match="are not those that study tiny-own-keep2 was run on"):
+        ground_of(STUDY)
+    other = read_study(STUDY)
+    object.__setattr__(other.test, "fingerprint", "0")
+    with pytest.raises(StudyError, match="must be those it was run on"):
+        with_texts(other, ground.test)
+
+
+def test_another_model_is_refused(copy):
+    studied = json.loads((STUDY / "study.json").read_text())
+    rewrite(STUDY / "study.json", setting={**studied["setting"], "commit": "sha256:0"})
+    with pytest.raises(StudyError, match="bring the model back"):
+        ground_of(STUDY)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda: (STUDY / "study.json").unlink(), "no finished study"),
+        (lambda: (STUDY / "study.json").write_text("{"), "must be as this version wrote it"),
+        (lambda: rewrite(STUDY / "study.json", schema=0), "schema 0 is not 1"),
+        (lambda: rewrite(STUDY / "study.json", entrants=[{}]), "KeyError: .*origin"),
+        (lambda: (STUDY / "records.jsonl").write_text(""), "lacks found with seed 1"),
+    ],
+)
+def test_a_broken_study_is_one_line(copy, spoil, says):
+    spoil()
+    with pytest.raises(StudyError, match=says) as refusal:
+        read_study(STUDY)
+    assert "\n" not in str(refusal.value)
+
+
+def test_studies_are_found_by_name_and_path(copy):
+    assert find_study("tiny-own-keep2") == STUDY
+    assert find_study(str(copy / STUDY)) == copy / STUDY
+    assert all_studies() == finished_studies() == [STUDY]
+    with pytest.raises(StudyError, match="did you mean 'tiny-own-keep2'"):
+        find_study("tiny-own-keep3")
+
+
+def test_a_study_that_goes_on_is_not_finished(copy):
+    (STUDY / "study.json").unlink()
+    assert all_studies() == [STUDY]
+    assert finished_studies() == []
