@@ -62,8 +62,13 @@ def run(where: tuple[str, str, str, int], layout: str, seed: int, full: bool) ->
             logits = predict(model, encoded, laid.device, parts, clock)
             scores.append(score(logits, encoded.labels, "accuracy", name, seed, 0.0))
         valid, test = scores
-        one = (valid.quality, valid.loss, test.quality, test.loss)
-        rows.append((layout, seed, step, *(round(value, 5) for value in one), round(spent, 2)))
+        figures = (
+            round(valid.quality, 5),
+            round(valid.loss, 5),
+            round(test.quality, 5),
+            round(test.loss, 5),
+        )
+        rows.append((layout, seed, step, *figures, round(spent, 2)))
         since = time.process_time()
     return rows
 
