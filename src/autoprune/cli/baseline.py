@@ -43,7 +43,7 @@ def baseline(
     """
     started = time.perf_counter()
     from autoprune.cli.laying import lay
-    from autoprune.cli.result import check_places, finish
+    from autoprune.cli.result import check_places, finish, print_object
     from autoprune.cli.run import fresh_seeds, hold_against, say_cost, say_data
     from autoprune.cli.show import Show
     from autoprune.scoring.crew import Crew
@@ -80,4 +80,6 @@ def baseline(
         entrants = ground.entrants(None, crew)
         comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
         seconds = time.perf_counter() - started
-        finish(ground, asked, folder, entrants, comparison, None, seconds, json)
+        result = finish(ground, asked, folder, entrants, comparison, None, seconds, json)
+    if json:
+        print_object(result, time.perf_counter() - started)

@@ -1,73 +1,22 @@
-"""The options that commands share: their names, help texts, completion, and what they may hold."""
+"""The options that commands share: their names, help texts and completion."""
 
-from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated
-from unicodedata import category
 
 import typer
 
+from autoprune.cli.checks import above_nought, completes, known, numbers, plain, rate
 from autoprune.encoders.registry import ENCODERS
-from autoprune.errors import OptionError, check_names
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES
 from autoprune.search.names import PRUNER_NAMES, SAMPLER_NAMES
 from autoprune.tasks.registry import TASKS
 
-
-def _completes(names: Iterable[str]) -> Callable[[str], list[str]]:
-    known = sorted(names)
-
-    def starting(incomplete: str) -> list[str]:
-        return [name for name in known if name.startswith(incomplete)]
-
-    return starting
-
-
-def _known(
-    kind: str, names: Collection[str]
-) -> Callable[[str | list[str] | None], str | list[str] | None]:
-    """Return a check that a value, or each of several, is one of `names`."""
-
-    def check(value: str | list[str] | None) -> str | list[str] | None:
-        check_names(kind, [value] if isinstance(value, str) else value or [], names)
-        return value
-
-    return check
-
-
-_STUDY_BYTES = 150  # a file system takes 255, the report's draft adds some
-
-
-def _plain(name: str | None) -> str | None:
-    """Check that a study's name is one folder's name, not a way to another place."""
-    if name is None:
-        return None
-    # The vowel signs of Marathi are marks, neither letters nor digits.
-    known = all(one.isalnum() or one in "._+@=-" or category(one)[0] == "M" for one in name)
-    if (
-        not known
-        or not (name[:1].isalnum() or name[:1] == "_")
-        or len(name.encode()) > _STUDY_BYTES
-    ):
-        raise OptionError(
-            "a study's name is letters, digits and any of . _ + @ = - after the first, at most "
-            f"{_STUDY_BYTES} bytes, got {name[:60]!r}"
-        )
-    return name
-
-
-def _rate(value: float | None) -> float | None:
-    if value is not None and not 0 < value < 1:
-        raise OptionError(f"--learning-rate must lie between 0 and 1, got {value}")
-    return value
-
-
 Model = Annotated[
     str,
     typer.Option(
         help="A name from `autoprune models`, a hub id `org/name[@revision]`, or a folder.",
-        autocompletion=_completes(ENCODERS),
+        autocompletion=completes(ENCODERS),
     ),
 ]
 TaskName = Annotated[
@@ -75,25 +24,58 @@ TaskName = Annotated[
     typer.Option(
         "--task",
         help="A name from `autoprune tasks`, a file or folder of yours, or a hub data set.",
-        autocompletion=_completes(TASKS),
+        autocompletion=completes(TASKS),
     ),
 ]
 Keep = Annotated[int, typer.Option(min=1, help="How many layers stay.")]
+Keeps = Annotated[
+    str,
+    typer.Option(
+        "--keep",
+        help="How many layers stay; `2-8` or `2,4,6`: a study for each, and what each costs.",
+        callback=numbers,
+    ),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="With several --keep: the smallest model at most so many points under the full one.",
+        show_default=False,
+    ),
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(
+        "--max-latency-ms",
+        help="With several --keep: the smallest model that takes at most so long for one text.",
+        callback=above_nought,
+        show_default=False,
+    ),
+]
+MaxMegabytes = Annotated[
+    float | None,
+    typer.Option(
+        help="With several --keep: the smallest model that takes at most so much on disk.",
+        callback=above_nought,
+        show_default=False,
+    ),
+]
 Trials = Annotated[int, typer.Option(min=1, help="Layouts to try, in all; again: goes on.")]
 Sampler = Annotated[
     str,
     typer.Option(
         help="What proposes layouts.",
-        autocompletion=_completes(SAMPLER_NAMES),
-        callback=_known("sampler", SAMPLER_NAMES),
+        autocompletion=completes(SAMPLER_NAMES),
+        callback=known("sampler", SAMPLER_NAMES),
     ),
 ]
 Pruner = Annotated[
     str,
     typer.Option(
         help="What stops weak trials early.",
-        autocompletion=_completes(PRUNER_NAMES),
-        callback=_known("pruner", PRUNER_NAMES),
+        autocompletion=completes(PRUNER_NAMES),
+        callback=known("pruner", PRUNER_NAMES),
     ),
 ]
 Storage = Annotated[
@@ -105,17 +87,15 @@ Storage = Annotated[
 ]
 StudyName = Annotated[
     str | None,
-    typer.Option(
-        "--study", help="Name of the study; else <model>-<task>-keep<k>.", callback=_plain
-    ),
+    typer.Option("--study", help="Name of the study; else <model>-<task>-keep<k>.", callback=plain),
 ]
 Strategies = Annotated[
     list[str] | None,
     typer.Option(
         "--strategy",
         help="A fixed strategy to compare with; repeat for more. [default: all]",
-        autocompletion=_completes(STRATEGIES),
-        callback=_known("strategy", STRATEGIES),
+        autocompletion=completes(STRATEGIES),
+        callback=known("strategy", STRATEGIES),
         show_default=False,
     ),
 ]
@@ -124,7 +104,7 @@ Rivals = Annotated[
     typer.Option(
         "--rival",
         help="A small pre-trained model to compare with; repeat for more.",
-        autocompletion=_completes(ENCODERS),
+        autocompletion=completes(ENCODERS),
         show_default=False,
     ),
 ]
@@ -150,8 +130,8 @@ Metric = Annotated[
     str | None,
     typer.Option(
         help="What layouts are chosen by. [default: the task's]",
-        autocompletion=_completes(METRIC_NAMES),
-        callback=_known("metric", METRIC_NAMES),
+        autocompletion=completes(METRIC_NAMES),
+        callback=known("metric", METRIC_NAMES),
         show_default=False,
     ),
 ]
@@ -162,16 +142,16 @@ Device = Annotated[
     str,
     typer.Option(
         help="auto, cpu, cuda or mps.",
-        autocompletion=_completes(DEVICE_NAMES),
-        callback=_known("device", DEVICE_NAMES),
+        autocompletion=completes(DEVICE_NAMES),
+        callback=known("device", DEVICE_NAMES),
     ),
 ]
 Method = Annotated[
     str,
     typer.Option(
         help="full, lora or head.",
-        autocompletion=_completes(METHOD_NAMES),
-        callback=_known("method", METHOD_NAMES),
+        autocompletion=completes(METHOD_NAMES),
+        callback=known("method", METHOD_NAMES),
     ),
 ]
 Epochs = Annotated[int, typer.Option(min=1, help="Quick budget: passes a trial may make.")]
@@ -203,7 +183,7 @@ Workers = Annotated[
 LearningRate = Annotated[
     float | None,
     typer.Option(
-        help="Peak rate. [default: by the model's width]", callback=_rate, show_default=False
+        help="Peak rate. [default: by the model's width]", callback=rate, show_default=False
     ),
 ]
 TrustRemoteCode = Annotated[

@@ -35,9 +35,9 @@ def finish(
     comparison: Comparison,
     outcome: Outcome | None,
     seconds: float,
-    as_one_object: bool,
-) -> None:
-    """Write the study's end and the report, then print the result.
+    quiet: bool,
+) -> dict[str, Any]:
+    """Write the study's end and the report, print the result unless `quiet`; return it as values.
 
     `asked` are the arguments of `lay`; `outcome` is None where nothing was searched.
     """
@@ -68,13 +68,17 @@ def finish(
     write_study(folder, asked, setting, entrants, comparison, ground.test, _choice(outcome))
     report = _report(folder, outcome is not None)
     write_whole(report, markdown(setting, comparison, trials))
-    if as_one_object:
-        typer.echo(json.dumps(_object(folder, comparison, outcome, seconds, report)))
-        return
-    print_table(comparison)
-    print_line(verdict(comparison))
-    print_line(recommendation(comparison))
-    print_line(f"Report: {report}   records: {folder / RECORDS}   {seconds:.0f} s")
+    if not quiet:
+        print_table(comparison)
+        print_line(verdict(comparison))
+        print_line(recommendation(comparison))
+        print_line(f"Report: {report}   records: {folder / RECORDS}   {seconds:.0f} s")
+    return _object(folder, comparison, outcome, report)
+
+
+def print_object(result: Mapping[str, Any], seconds: float) -> None:
+    """Print a result as one JSON object on standard output, with the seconds that it took."""
+    typer.echo(json.dumps({**result, "seconds": round(seconds, 1)}))
 
 
 def _choice(outcome: Outcome | None) -> Choice | None:
@@ -114,7 +118,7 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def _object(
-    folder: Path, comparison: Comparison, outcome: Outcome | None, seconds: float, report: Path
+    folder: Path, comparison: Comparison, outcome: Outcome | None, report: Path
 ) -> dict[str, Any]:
     searched: dict[str, Any] = {}
     if outcome is not None:
@@ -129,7 +133,6 @@ def _object(
         "recommended": str(comparison.row(comparison.recommended).layout),
         "recommended_origin": comparison.recommended,
         "repeated": repeated(read(folder / RECORDS)),
-        "seconds": round(seconds, 1),
         "verdict": verdict(comparison),
         "report": str(report),
         "comparison": as_json(comparison),

@@ -1,19 +1,16 @@
 """The search command."""
 
 import time
-from pathlib import Path
 from typing import Any
 
-import typer
-
-from autoprune.cli import options
+from autoprune.cli import checks, options
 from autoprune.tasks.task import Columns
 
 
 def search(
     model: options.Model,
     task: options.TaskName,
-    keep: options.Keep,
+    keep: options.Keeps,
     trials: options.Trials = 16,
     sampler: options.Sampler = "gp",
     pruner: options.Pruner = "none",
@@ -36,6 +33,9 @@ def search(
     method: options.Method = "full",
     device: options.Device = "auto",
     workers: options.Workers = None,
+    max_drop: options.MaxDrop = None,
+    max_latency_ms: options.MaxLatency = None,
+    max_megabytes: options.MaxMegabytes = None,
     study: options.StudyName = None,
     storage: options.Storage = None,
     trust_remote_code: options.TrustRemoteCode = False,
@@ -45,29 +45,20 @@ def search(
 
     It is held against the fixed strategies, the full model and models trained from scratch. The
     same command again goes on where it stopped. Records go to `studies/`, a report to `reports/`.
+    With `--keep 2-8`, each number of layers is a study; at the end stands what each of them costs.
 
     Example: `autoprune search --model mahabert-v2 --task ldc --keep 6`
     """
     started = time.perf_counter()
-    from autoprune.cli.laying import lay
-    from autoprune.cli.result import check_places, finish
-    from autoprune.cli.run import (
-        begin_study,
-        find_layout,
-        fresh_seeds,
-        hold_against,
-        say_cost,
-        say_data,
-        say_stopped,
-    )
+    from autoprune.cli.laying import lay_each
+    from autoprune.cli.pareto import check_limits, end
+    from autoprune.cli.result import print_object
     from autoprune.cli.show import Show
-    from autoprune.scoring.crew import Crew
-    from autoprune.search.storage import lock, open_storage
+    from autoprune.cli.studying import study_each
 
     asked: dict[str, Any] = {
         "model": model,
         "task": task,
-        "keep": keep,
         "strategies": strategy or None,
         "rivals": rival or [],
         "columns": Columns(text, text_pair, label),
@@ -85,30 +76,22 @@ def search(
         "learning_rate": learning_rate,
         "workers": workers,
     }
-    ground = lay(**asked, trust_remote_code=trust_remote_code)
+    limits = check_limits(checks.keeps_of(keep), max_drop, max_latency_ms, max_megabytes)
+    grounds = lay_each(keeps=checks.keeps_of(keep), **asked, trust_remote_code=trust_remote_code)
     show = Show()
-    folder = Path("studies") / (study or ground.study)
-    check_places(folder)
-    place = open_storage(storage, folder)
-    with lock(folder), Crew(ground.workers) as crew:
-        begin_study(ground, place, folder.name, seed)
-        say_data(ground, show)
-        say_cost(ground, show, trials, seeds)
-        outcome = find_layout(
-            ground,
-            show,
-            folder,
-            crew,
-            storage=place,
-            trials=trials,
-            sampler=sampler,
-            pruner=pruner,
-            seed=seed,
-        )
-        if outcome.interrupted or outcome.found is None:
-            say_stopped(show, outcome)
-            raise typer.Exit(130)
-        entrants = ground.entrants(outcome.found, crew)
-        comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
-        seconds = time.perf_counter() - started
-        finish(ground, asked, folder, entrants, comparison, outcome, seconds, json)
+    done = study_each(
+        grounds,
+        study,
+        asked,
+        show,
+        trials=trials,
+        sampler=sampler,
+        pruner=pruner,
+        seed=seed,
+        seeds=seeds,
+        storage=storage,
+        quiet=json,
+    )
+    result = done[0].result if len(done) == 1 else end(done, limits, show, json)
+    if json:
+        print_object(result, time.perf_counter() - started)

@@ -1,0 +1,100 @@
+"""The end of a search over several numbers of layers: what each costs, and which to take."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autoprune.cli.show import Show
+from autoprune.cli.studying import Done
+from autoprune.cli.table import PIPE_WIDTH, print_line
+from autoprune.errors import OptionError
+from autoprune.evidence.front import Limits, Point, dominated, knee, point, smallest
+from autoprune.evidence.front_report import HEADER, advice, cells, markdown
+from autoprune.evidence.writing import write_whole
+from autoprune.scoring.devices import describe
+
+
+def check_limits(
+    keeps: Sequence[int],
+    max_drop: float | None,
+    max_latency_ms: float | None,
+    max_megabytes: float | None,
+) -> Limits:
+    """Return the limits; raises `OptionError` where there is nothing to choose among."""
+    limits = Limits(max_drop, max_latency_ms, max_megabytes)
+    if limits.any and len(keeps) == 1:
+        raise OptionError(
+            "--max-drop, --max-latency-ms and --max-megabytes choose among several numbers of "
+            f"layers, name them like --keep 2-8, got {keeps[0]}"
+        )
+    return limits
+
+
+def end(done: Sequence[Done], limits: Limits, show: Show, quiet: bool) -> dict[str, Any]:
+    """Measure what each recommended layout costs, write the front's report, and print its table.
+
+    Returns what `--json` tells; `quiet` leaves standard output alone.
+    """
+    from autoprune.cli.prices import prices_of
+
+    show.say(f"measuring what {len(done) + 1} models cost, in turns")
+    prices = prices_of(done)
+    points = [
+        point(one.comparison, one.comparison.recommended, price)
+        for one, price in zip(done, prices[:-1], strict=True)
+    ]
+    full = point(done[0].comparison, "full", prices[-1])
+    ground = done[0].ground
+    keeps = f"keep{points[0].keep}-{points[-1].keep}"
+    path = Path("reports") / f"{ground.study.removesuffix(f'keep{ground.keep}')}{keeps}.md"
+    report = markdown(
+        ground.checkpoint.encoder.name,
+        ground.task.name,
+        ground.task.metric,
+        describe(ground.device),
+        points,
+        full,
+        limits,
+        [one.folder.name for one in done],
+    )
+    write_whole(path, report)
+    if not quiet:
+        _print(points, full, limits, path)
+    chosen = smallest(points, full, limits) if limits.any else knee(points)
+    return {
+        "studies": [one.result for one in done],
+        "front": [_values(one, [*points, full]) for one in (*points, full)],
+        "knee": str(knee(points).layout),
+        "recommended": str(chosen.layout) if chosen else None,
+        "report": str(path),
+    }
+
+
+def _print(points: Sequence[Point], full: Point, limits: Limits, path: Path) -> None:
+    everyone = [*points, full]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_WIDTH)
+    table = Table(box=box.SIMPLE, padding=(0, 0))
+    # The layout and the parameters are in the report; a console has no room for them.
+    shown = [heading for heading in HEADER if heading not in ("layout", "parameters")]
+    for heading in shown:
+        table.add_column(heading, justify="right", no_wrap=heading == HEADER[0])
+    for one in everyone:
+        row = dict(zip(HEADER, cells(one, everyone), strict=True))
+        table.add_row(*(Text(row[heading]) for heading in shown))
+    console.print(table)
+    for sentence in advice(points, full, limits):
+        print_line(sentence)
+    print_line(f"Report: {path}")
+
+
+def _values(one: Point, everyone: Sequence[Point]) -> dict[str, Any]:
+    values = asdict(one) | {"layout": str(one.layout)}
+    return values | {"on_the_front": not dominated(one, everyone)}

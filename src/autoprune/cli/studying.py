@@ -1,0 +1,138 @@
+"""Studying: for each number of layers the search, then the comparison, and the study's end."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from autoprune.cli.ground import Ground
+from autoprune.cli.past import STUDIES
+from autoprune.cli.result import check_places, finish
+from autoprune.cli.run import (
+    begin_study,
+    find_layout,
+    fresh_seeds,
+    hold_against,
+    say_cost,
+    say_data,
+    say_stopped,
+)
+from autoprune.cli.show import Show
+from autoprune.evidence.comparison import Comparison
+from autoprune.evidence.lending import lend
+from autoprune.evidence.studied import RECORDS
+from autoprune.scoring.crew import Crew
+from autoprune.search.storage import Storage, lock, open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A study that came to its end; `result` is what `--json` tells of it."""
+
+    ground: Ground
+    folder: Path
+    comparison: Comparison
+    result: dict[str, Any]
+
+
+def folder_of(ground: Ground, name: str | None, several: bool) -> Path:
+    """Return the study's folder; a name that several studies share is told apart by the layers."""
+    mine = f"{name}-keep{ground.keep}" if name and several else name
+    return STUDIES / (mine or ground.study)
+
+
+def study_each(
+    grounds: Sequence[Ground],
+    name: str | None,
+    asked: Mapping[str, Any],
+    show: Show,
+    *,
+    trials: int,
+    sampler: str,
+    pruner: str,
+    seed: int,
+    seeds: int,
+    storage: str | None,
+    quiet: bool,
+) -> list[Done]:
+    """Search and compare on each ground in turn; `quiet` leaves standard output alone.
+
+    All folders are locked, and every study begun or refused, before the first is worked on.
+    Raises `typer.Exit` where the user stops a search.
+    """
+    folders = [folder_of(ground, name, len(grounds) > 1) for ground in grounds]
+    for folder in folders:
+        check_places(folder)
+    places = [open_storage(storage, folder) for folder in folders]
+    done: list[Done] = []
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(lock(folder))
+        crew = stack.enter_context(Crew(grounds[0].workers))
+        for ground, folder, place in zip(grounds, folders, places, strict=True):
+            begin_study(ground, place, folder.name, seed)
+        say_data(grounds[0], show)
+        for ground, folder, place in zip(grounds, folders, places, strict=True):
+            if len(grounds) > 1:
+                show.say(f"{ground.keep} of {ground.checkpoint.depth} layers: {folder}")
+            earlier = [one.folder / RECORDS for one in done]
+            lend(earlier, folder / RECORDS)
+            done.append(
+                _study(
+                    ground,
+                    folder,
+                    place,
+                    {**asked, "keep": ground.keep},
+                    show,
+                    crew,
+                    trials=trials,
+                    sampler=sampler,
+                    pruner=pruner,
+                    seed=seed,
+                    seeds=seeds,
+                    quiet=quiet,
+                )
+            )
+    return done
+
+
+def _study(
+    ground: Ground,
+    folder: Path,
+    place: Storage,
+    asked: Mapping[str, Any],
+    show: Show,
+    crew: Crew,
+    *,
+    trials: int,
+    sampler: str,
+    pruner: str,
+    seed: int,
+    seeds: int,
+    quiet: bool,
+) -> Done:
+    started = time.perf_counter()
+    say_cost(ground, show, trials, seeds)
+    outcome = find_layout(
+        ground,
+        show,
+        folder,
+        crew,
+        storage=place,
+        trials=trials,
+        sampler=sampler,
+        pruner=pruner,
+        seed=seed,
+    )
+    if outcome.interrupted or outcome.found is None:
+        say_stopped(show, outcome)
+        raise typer.Exit(130)
+    entrants = ground.entrants(outcome.found, crew)
+    comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
+    seconds = time.perf_counter() - started
+    result = finish(ground, asked, folder, entrants, comparison, outcome, seconds, quiet)
+    return Done(ground, folder, comparison, result)

@@ -1,0 +1,120 @@
+"""The front in words and Markdown: one table over all numbers of layers, and the advice."""
+
+from collections.abc import Sequence
+
+from autoprune.evidence.front import Limits, Point, broken, dominated, knee, smallest
+from autoprune.evidence.markdown import plain, table
+
+HEADER = (
+    "layers kept",
+    "layout",
+    "from",
+    "validation",
+    "test",
+    "95 % interval",
+    "ms a text",
+    "texts a second",
+    "MB",
+    "parameters",
+    "on the front",
+)
+
+
+def cells(one: Point, points: Sequence[Point]) -> list[str]:
+    """Return the cells of one row under `HEADER`."""
+    price = one.price
+    return [
+        one.layout.picture,
+        str(one.layout),
+        one.origin,
+        f"{100 * one.validation:.1f} %",
+        f"{100 * one.test:.1f} %",
+        f"{100 * one.test_low:.1f} to {100 * one.test_high:.1f}",
+        f"{price.latency_ms:.1f}",
+        f"{price.per_second:.0f}",
+        f"{price.megabytes:.1f}",
+        f"{price.parameters:,}",
+        "no" if dominated(one, points) else "yes",
+    ]
+
+
+def advice(points: Sequence[Point], full: Point, limits: Limits) -> list[str]:
+    """Say which number of layers to take, in a sentence each: the knee, and what was asked for.
+
+    Validation decides; the test figure is told beside it.
+    """
+    bend = knee(points)
+    said = [
+        f"The knee of quality against latency lies at {_named(bend)}: {_against(bend, full)}. "
+        "Each further layer buys less from there on."
+    ]
+    if not limits.any:
+        return said
+    chosen = smallest(points, full, limits)
+    if chosen is not None:
+        return [
+            *said,
+            f"The smallest model that holds {_asked(limits)} is {_named(chosen)}: "
+            f"{_against(chosen, full)}.",
+        ]
+    near = min(points, key=lambda one: (len(broken(one, full, limits)), -one.validation))
+    why = " and ".join(broken(near, full, limits))
+    return [
+        *said,
+        f"None of these models holds {_asked(limits)}: the nearest, {_named(near)}, "
+        f"is {why}. Widen --keep or the limits.",
+    ]
+
+
+def markdown(
+    model: str,
+    task: str,
+    metric: str,
+    device: str,
+    points: Sequence[Point],
+    full: Point,
+    limits: Limits,
+    studies: Sequence[str],
+) -> str:
+    """Write the report of a search over several numbers of layers; the studies tell the rest."""
+    everyone = [*points, full]
+    rows = [[plain(cell) for cell in cells(one, everyone)] for one in everyone]
+    return (
+        "\n\n".join(
+            [
+                f"# {plain(model)} on {plain(task)}: how many layers?",
+                *(plain(sentence) for sentence in advice(points, full, limits)),
+                table(list(HEADER), rows),
+                f"Quality is {plain(metric)}, a mean over fresh seeds; all choosing goes by "
+                "validation. Latency is of one text, throughput of batches of 32, both medians of "
+                f"interleaved rounds on {plain(device)}; other machines have other figures. *On "
+                "the front* is a model that no other one beats or equals in quality, latency and "
+                "size at once.",
+                "Studies: " + ", ".join(plain(study) for study in studies) + ".",
+            ]
+        )
+        + "\n"
+    )
+
+
+def _named(one: Point) -> str:
+    return f"{one.keep} layers, {one.layout}"
+
+
+def _against(one: Point, full: Point) -> str:
+    drop = 100 * (full.validation - one.validation)
+    word = "below" if drop >= 0 else "above"
+    return (
+        f"{100 * one.validation:.1f} % on validation, {abs(drop):.1f} points {word} the full "
+        f"model, {100 * one.test:.1f} % on test, "
+        f"{one.price.per_second / full.price.per_second:.2f} times its throughput"
+    )
+
+
+def _asked(limits: Limits) -> str:
+    asked = {
+        f"a drop of at most {limits.drop} points": limits.drop,
+        f"at most {limits.latency_ms} ms a text": limits.latency_ms,
+        f"at most {limits.megabytes} MB": limits.megabytes,
+    }
+    return " and ".join(text for text, limit in asked.items() if limit is not None)

@@ -1,0 +1,85 @@
+"""The front: known knees, known limits, and what can never be recommended."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoprune.evidence.front import Limits, Point, Price, broken, dominated, knee, smallest
+from autoprune.evidence.front_report import advice, markdown
+from autoprune.layouts.layout import Layout
+
+
+def point(keep, quality, *, latency=None, size=None, origin="found"):
+    """Return a point that takes a millisecond and a megabyte for each layer unless told."""
+    price = Price(1000 * keep, size or keep, latency or keep, 1000 / keep)
+    layout = Layout(12, tuple(range(keep)))
+    return Point(keep, layout, origin, quality, quality - 0.01, quality - 0.03, quality, price)
+
+
+FULL = point(12, 0.80, origin="full")
+# Steep up to 4 layers, flat from there.
+CURVE = [point(keep, quality) for keep, quality in [(2, 0.5), (3, 0.65), (4, 0.77), (6, 0.78)]]
+
+
+def test_the_knee_is_where_the_curve_bends():
+    assert knee(CURVE).keep == 4
+
+
+def test_a_point_below_the_front_is_never_the_knee():
+    worse = point(5, 0.60)
+    assert dominated(worse, [*CURVE, worse])
+    assert knee([*CURVE, worse]).keep == 4
+
+
+def test_equal_points_do_not_dominate_each_other():
+    assert not dominated(CURVE[0], [CURVE[0], CURVE[0]])
+
+
+@pytest.mark.parametrize("kept", [[4], [2, 6]])
+def test_without_a_bend_the_best_is_taken(kept):
+    few = [one for one in CURVE if one.keep in kept]
+    assert knee(few).keep == max(kept)
+
+
+@pytest.mark.parametrize(
+    ("limits", "keep"),
+    [
+        (Limits(drop=3.0), 4),
+        (Limits(drop=2.0), 6),
+        (Limits(drop=15.0), 3),
+        (Limits(latency_ms=3.5), 2),
+        (Limits(megabytes=6.0, drop=2.5), 6),
+    ],
+)
+def test_the_smallest_that_holds_is_picked(limits, keep):
+    assert smallest(CURVE, FULL, limits).keep == keep
+
+
+def test_limits_that_nothing_holds_are_said_with_the_nearest():
+    limits = Limits(drop=1.0, latency_ms=5.0)
+    assert smallest(CURVE, FULL, limits) is None
+    assert broken(CURVE[2], FULL, limits) == ["3.0 points below the full model"]
+    assert broken(CURVE[3], FULL, limits) == ["2.0 points below the full model", "6.0 ms a text"]
+    last = advice(CURVE, FULL, limits)[-1]
+    assert last.startswith("None of these models holds a drop of at most 1.0 points and at most 5")
+    assert "the nearest, 4 layers, 12:0-3, is 3.0 points below" in last
+
+
+@given(st.lists(st.tuples(st.integers(1, 11), st.floats(0.1, 1.0)), min_size=1, max_size=9))
+def test_the_knee_is_on_the_front_and_the_pick_holds(pairs):
+    points = [point(keep, quality) for keep, quality in pairs]
+    assert not dominated(knee(points), points)
+    chosen = smallest(points, FULL, Limits(drop=10.0))
+    holding = [one for one in points if 100 * (0.80 - one.validation) <= 10.0 + 1e-9]
+    assert (chosen is None) == (holding == [])
+    assert all(chosen.keep <= one.keep for one in holding)
+
+
+def test_the_report_escapes_names_and_shows_every_point():
+    text = markdown(
+        "<b>m", "a|b", "accuracy", "cpu", CURVE, FULL, Limits(drop=3.0), ["m-keep2", "m|keep3"]
+    )
+    assert "<b>" not in text
+    assert "a\\|b" in text
+    assert text.count("●○") >= len(CURVE)
+    assert "The smallest model that holds a drop of at most 3.0 points is 4 layers" in text
