@@ -7,6 +7,7 @@ import typer
 
 from autoprune import __version__
 from autoprune.cli.baseline import baseline
+from autoprune.cli.cost import cost
 from autoprune.cli.dashboard import dashboard
 from autoprune.cli.lists import layouts, models, tasks
 from autoprune.cli.search import search
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (search, baseline, dashboard, models, tasks, layouts):
+for command in (search, baseline, cost, dashboard, models, tasks, layouts):
     app.command()(command)
 
 

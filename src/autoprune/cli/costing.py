@@ -1,0 +1,150 @@
+"""Costing: which models of a study or folder are measured, on which texts, and what is said."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from autoprune.artifacts.costing import Conditions, Cost, Subject, costs
+from autoprune.artifacts.onnx_export import INT8, MODEL
+from autoprune.cli.past import find_study, ground_of
+from autoprune.cli.saving import saved
+from autoprune.encoders.encoder import Encoder
+from autoprune.encoders.folder import CONFIG, read_checkpoint
+from autoprune.encoders.gain import alarms
+from autoprune.encoders.hub import fetch
+from autoprune.encoders.registry import find as find_encoder
+from autoprune.errors import OptionError
+from autoprune.evidence.studied import read_study
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.crew import cores
+from autoprune.scoring.devices import pick
+from autoprune.tasks.reading import read
+from autoprune.tasks.registry import find as find_task
+from autoprune.tasks.task import Columns, Rows
+
+DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for, as it was typed; `threads` None: as many as there are cores."""
+
+    target: str
+    batch: int
+    device: str
+    threads: int | None
+    rounds: int
+    trust_remote_code: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The costs, the first being what the others are held against, and what is to be said."""
+
+    target: str
+    costs: tuple[Cost, ...]
+    under: Conditions
+    threads: int
+    alarms: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """The models to measure; `pruned` is the name of that which comes of the first one."""
+
+    subjects: tuple[Subject, ...]
+    pruned: str | None
+    rows: Rows
+    tokens: int
+    notes: tuple[str, ...]
+
+
+def measure(
+    wanted: Wanted, against: str | None, task: str | None, data_dir: Path | None
+) -> Measured:
+    """Measure the models of a study or folder by turns; raises `AutopruneError`."""
+    folder = Path(wanted.target).expanduser()
+    device = pick(wanted.device)
+    if folder.joinpath(CONFIG).is_file():
+        field = _of_folder(folder, against, task, data_dir, wanted.trust_remote_code)
+        return _measure(wanted, device, field)
+    for option, value in (("--against", against), ("--task", task)):
+        if value is not None:
+            raise OptionError(
+                f"{option} is for the folder of a model, and {wanted.target!r} is none "
+                f"(no {CONFIG} there): leave it out for a study"
+            )
+    with _of_study(wanted, data_dir) as field:
+        return _measure(wanted, device, field)
+
+
+def _measure(wanted: Wanted, device: torch.device, field: _Field) -> Measured:
+    torch.set_num_threads(wanted.threads or cores())
+    under = Conditions(wanted.batch, wanted.rounds, device, field.tokens)
+    found = costs(field.subjects, field.rows, under)
+    full = found[0].pace
+    small = next((cost.pace for cost in found if cost.name == field.pruned), None)
+    return Measured(
+        target=wanted.target,
+        costs=tuple(found),
+        under=under,
+        threads=torch.get_num_threads(),
+        alarms=alarms(full, small, wanted.batch) if full and small else (),
+        notes=field.notes,
+    )
+
+
+def _of_folder(
+    folder: Path, against: str | None, task: str | None, data_dir: Path | None, trusted: bool
+) -> _Field:
+    """Return an exported model, its ONNX files, and the model it is held against, if any."""
+    encoder = Encoder(folder.resolve().name or "model", str(folder.resolve()))
+    own = Subject(encoder.name, read_checkpoint(encoder, folder, trust_remote_code=trusted))
+    kinds = {MODEL: "ONNX", INT8: "ONNX int8"}
+    subjects = [own] + [
+        Subject(f"{own.name}, {kind}", own.checkpoint, folder / file)
+        for file, kind in kinds.items()
+        if (folder / file).is_file()
+    ]
+    pruned = None
+    if against is not None:
+        other = fetch(find_encoder(against), trusted)
+        name = other.encoder.name
+        subjects.insert(0, Subject(f"{name} (against)" if name == own.name else name, other))
+        pruned = own.name if other.depth > own.checkpoint.depth else None
+    chosen = find_task(task or DEMO, Columns())
+    note = "The texts are those of the built-in demo: name your task with --task."
+    return _Field(
+        subjects=tuple(subjects),
+        pruned=pruned,
+        rows=read(chosen, data_dir).train,
+        tokens=chosen.tokens,
+        notes=() if task else (note,),
+    )
+
+
+@contextmanager
+def _of_study(wanted: Wanted, data_dir: Path | None) -> Iterator[_Field]:
+    """Lend the full model, the recommended layout and the rivals of a finished study, saved."""
+    place = find_study(wanted.target)
+    comparison = read_study(place).comparison
+    ground = ground_of(
+        place, data_dir, device=wanted.device, trust_remote_code=wanted.trust_remote_code
+    )
+    best = comparison.row(comparison.recommended)
+    layouts = {"full": Layout.full(best.layout.depth), best.origin: best.layout}
+    with saved(ground, layouts, ground.rivals) as subjects:
+        yield _Field(
+            subjects=tuple(subjects),
+            pruned=best.origin,
+            rows=ground.splits.train,
+            tokens=ground.tokens,
+            notes=(
+                f"{best.origin} is {best.layout.picture} {best.layout}; a model trained from "
+                f"scratch with {len(best.layout.keep)} layers has its shape, and so its cost.",
+            ),
+        )

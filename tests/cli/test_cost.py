@@ -1,0 +1,192 @@
+"""The cost command: full, pruned and rivals measured by turns, and wrong input told in one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from autoprune.cli.cost_table import fitting
+from autoprune.encoders.gain import Pace, alarms
+
+NAME = "tiny-own-keep2"
+FEW = ("--rounds", 6, "--batch", 4)
+
+
+@pytest.fixture(scope="session")
+def measured(run, searched):
+    """Measure the study's models once, in all that is measured."""
+    return run("cost", NAME, *FEW, "--json", folder=searched.folder)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Spare the processes in which peak memory is measured."""
+    monkeypatch.setattr("autoprune.artifacts.costing.peak_bytes", lambda *_: 12_345_678)
+
+
+@pytest.fixture
+def exported(model, here):
+    """Return the folder of a saved classifier of five layers."""
+    folder = here / "mine"
+    AutoModelForSequenceClassification.from_pretrained(model, num_labels=3).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
+
+
+def test_a_study_is_measured_as_full_pruned_and_rivals(measured, searched):
+    assert (measured.code, measured.err) == (0, "")
+    found = json.loads(measured.out)
+    recommended = json.loads(searched.answer.out)["recommended_origin"]
+    names = [one["name"] for one in found["models"]]
+    assert names == ["full", recommended, "small"]
+    assert [one["layers"] for one in found["models"]] == [5, 2, 5]
+    assert (found["batch"], found["rounds"], found["threads"]) == (4, 6, 1)
+    assert found["device"].endswith("1 thread, fp32)")
+    assert "scratch with 2 layers has its shape" in found["notes"][0]
+
+
+def test_every_figure_of_a_study_is_measured(measured):
+    full, pruned, rival = json.loads(measured.out)["models"]
+    assert rival["parameters"] == full["parameters"]
+    layer = (full["parameters"]["total"] - pruned["parameters"]["total"]) / 3
+    assert layer == 4 * (16 * 16 + 16) + 2 * 16 * 24 + 24 + 16 + 4 * 16
+    assert full["parameters"]["embeddings"] == pruned["parameters"]["embeddings"]
+    assert full["bytes"] - pruned["bytes"] > 4 * 3 * layer
+    assert 2 < full["flops"] / pruned["flops"] < 2.6  # the layers alone: 2.5
+    assert full["gain"] == {"median": 1.0, "low": 1.0, "high": 1.0}
+    assert pruned["gain"]["median"] > 1
+    for one in (full, pruned, rival):
+        for key in ("latency", "throughput", "gain"):
+            assert 0 < one[key]["low"] <= one[key]["median"] <= one[key]["high"]
+        assert 0 <= one["peak_bytes"] < 50e6  # of a tiny model nothing may be seen
+        assert 0 <= one["pace"]["outside"] < one["pace"]["forward"]
+        assert one["pace"]["tokenising"] > 0
+
+
+def test_alarms_are_those_of_what_was_measured(measured):
+    found = json.loads(measured.out)
+    full, pruned, _ = (Pace(**one["pace"]) for one in found["models"])
+    assert tuple(found["alarms"]) == alarms(full, pruned, 4)
+
+
+def test_nothing_of_a_study_is_left_behind(copy, run, quick, monkeypatch, tmp_path):
+    drafts = tmp_path / "drafts"
+    drafts.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(drafts))
+    before = sorted(Path().rglob("*"))
+    assert run("cost", NAME, *FEW).code == 0
+    assert list(drafts.iterdir()) == []
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_the_table_names_all_models_and_says_what_it_means(copy, run, quick):
+    answer = run("cost", Path("studies") / NAME, *FEW)
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert lines[0].startswith("Batches of 4, texts of at most ")
+    assert "95 % intervals of 6 rounds in turn" in lines[0]
+    rows = {line.split()[0]: line for line in lines if line.strip()}
+    assert {"full", "small", "model"} <= rows.keys()
+    assert "12 MB" in rows["full"]
+    assert "1.00 (1.00–1.00)" in rows["full"]
+
+
+def test_a_folder_alone_is_measured_on_the_demos_texts(exported, run, quick):
+    answer = run("cost", exported, *FEW, "--json")
+    found = json.loads(answer.out)
+    [one] = found["models"]
+    assert (one["name"], one["layers"], found["alarms"]) == ("mine", 5, [])
+    assert one["bytes"] >= (exported / "model.safetensors").stat().st_size
+    assert found["notes"] == [
+        "The texts are those of the built-in demo: name your task with --task."
+    ]
+
+
+def test_a_folder_is_held_against_its_model_on_its_task(exported, model, task, run, quick):
+    answer = run("cost", exported, "--against", model, "--task", task, *FEW, "--json")
+    found = json.loads(answer.out)
+    assert [one["name"] for one in found["models"]] == ["tiny", "mine"]
+    assert found["notes"] == []
+
+
+def test_two_models_of_one_name_are_told_apart(exported, here, run, quick):
+    other = shutil.copytree(exported, here / "other/mine")
+    answer = run("cost", exported, "--against", other, *FEW, "--json")
+    names = [one["name"] for one in json.loads(answer.out)["models"]]
+    assert names == ["mine (against)", "mine"]
+
+
+def test_a_broken_onnx_file_is_told(exported, run, quick):
+    (exported / "model.onnx").write_bytes(b"no model")
+    answer = run("cost", exported, *FEW)
+    [line] = answer.lines
+    assert answer.code == 2
+    assert "cannot open the model" in line and "model.onnx" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["tiny-own-kep2"], "did you mean 'tiny-own-keep2'?"),
+        (["nowhere/at/all"], "no study 'nowhere/at/all'"),
+        ([NAME, "--against", "demo"], "--against is for the folder of a model"),
+        ([NAME, "--task", "demo"], "--task is for the folder of a model"),
+        ([NAME, "--rounds", "5"], "Input should be greater than or equal to 6"),
+        ([NAME, "--batch", "0"], "greater than or equal to 1"),
+        ([NAME, "--threads", "0"], "greater than or equal to 1"),
+        ([NAME, "--device", "cuda"], "device cuda is not on this machine"),
+        ([NAME, "--device", "cude"], "did you mean 'cuda'?"),
+        ([NAME, "--data-dir", "gone"], "--data-dir must be a folder"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(copy, run, arguments, says):
+    answer = run("cost", *arguments)
+    [line] = answer.lines
+    assert (answer.code, answer.out) == (2, "")
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--against", "demoo"], "did you mean 'demo'?"),
+        (["--against", "gone/at/all"], "found none at"),
+        (["--task", "demoo"], "did you mean 'demo'?"),
+    ],
+)
+def test_a_wrong_companion_of_a_folder_is_told_in_one_line(exported, run, arguments, says):
+    answer = run("cost", exported, *arguments)
+    [line] = answer.lines
+    assert (answer.code, answer.out) == (2, "")
+    assert says in line
+
+
+def test_a_folder_whose_weights_are_gone_is_told(exported, run):
+    (exported / "model.safetensors").unlink()
+    answer = run("cost", exported)
+    [line] = answer.lines
+    assert answer.code == 2 and "model.safetensors" in line
+
+
+def test_no_room_for_the_models_is_told(copy, run, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
+    answer = run("cost", NAME)
+    [line] = answer.lines
+    assert answer.code == 2
+    assert "No space left on device" in line and "TMPDIR" in line
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_a_narrow_console_spares_what_is_not_essential(width):
+    headings = ["model", "layers", "parameters", "embeddings", "disk", "memory", "ms, one text"]
+    headings += ["texts a second", "gain", "GFLOP a text"]
+    columns = {heading: [heading] for heading in headings}
+    shown = fitting(columns, width)
+    assert {"model", "ms, one text", "texts a second", "gain"} <= shown.keys()
+    assert list(shown) == [heading for heading in headings if heading in shown]
+    assert sum(len(heading) + 1 for heading in shown) + 1 <= max(width, 42)
