@@ -5,6 +5,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from autoprune.evidence.tables import Table
+
 _SYNTAX = re.compile(r"([\\`*_\[\]|~#!$])")
 _TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -42,3 +44,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     assert all(len(row) == len(header) for row in rows), "a cell for each column"
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def written(content: Table) -> str:
+    """Return a table of plain values; layouts become pictures of dots."""
+    rows = [
+        [plain(cell) if isinstance(cell, str) else cell.picture for cell in row]
+        for row in content.rows
+    ]
+    return table([plain(name) for name in content.header], rows)

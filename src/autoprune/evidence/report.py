@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoprune.evidence.comparison import Comparison, Row
-from autoprune.evidence.markdown import plain, table
+from autoprune.evidence.markdown import plain, written
 from autoprune.evidence.record import Record
 from autoprune.evidence.searched import layers_section, search_section
 from autoprune.evidence.setting import Setting
+from autoprune.evidence.tables import Cell, Table
 from autoprune.evidence.terms import cleaning_section, limits_section, repeat_section, terms_section
 from autoprune.evidence.verdict import (
     UNITS,
@@ -17,6 +18,8 @@ from autoprune.evidence.verdict import (
     recommendation,
     verdict,
 )
+
+DOTS = "● is a layer that is kept, the one nearest the embeddings first."
 
 
 def markdown(setting: Setting, comparison: Comparison, trials: Sequence[Record]) -> str:
@@ -30,7 +33,7 @@ def markdown(setting: Setting, comparison: Comparison, trials: Sequence[Record])
         comparison_table(comparison),
         "\n".join(f"- {plain(reason)}" for reason in comparison.left_out),
         "\n".join(f"- {plain(sentence)}" for sentence in against_others(comparison)),
-        _reading(comparison),
+        plain(f"{reading(comparison)} {DOTS}"),
         _happened(comparison),
         *([search_section(trials), layers_section(trials)] if trials else []),
         cleaning_section(setting),
@@ -43,7 +46,12 @@ def markdown(setting: Setting, comparison: Comparison, trials: Sequence[Record])
 
 def comparison_table(comparison: Comparison) -> str:
     """Return the table of all entrants; the best fixed strategy is the reference."""
-    header = [
+    return written(entrants_table(comparison))
+
+
+def entrants_table(comparison: Comparison) -> Table:
+    """Return the figures of all entrants as plain values."""
+    header = (
         "origin",
         "layers",
         "layout",
@@ -57,11 +65,12 @@ def comparison_table(comparison: Comparison) -> str:
         f"against {comparison.reference}",
         "95 % interval",
         "p",
-    ]
-    return table(header, [_cells(row, comparison) for row in comparison.rows])
+    )
+    rows = tuple(_cells(row, comparison) for row in comparison.rows)
+    return Table("Comparison on the test split", header, rows)
 
 
-def _cells(row: Row, comparison: Comparison) -> list[str]:
+def _cells(row: Row, comparison: Comparison) -> tuple[Cell, ...]:
     std = "" if row.test_std is None else f" ± {row.test_std * 100:.1f}"
     gap = row.difference
     held = ["reference", "", ""]
@@ -69,11 +78,11 @@ def _cells(row: Row, comparison: Comparison) -> list[str]:
         held = [
             points(gap.mean),
             f"{points(gap.low)} to {points(gap.high)}",
-            plain(p_text(gap.p_value)),
+            p_text(gap.p_value),
         ]
-    return [
-        plain(row.origin),
-        row.layout.picture,
+    return (
+        row.origin,
+        row.layout,
         str(row.layout),
         f"{row.test_mean * 100:.1f}{std}",
         f"{row.test_low * 100:.1f} to {row.test_high * 100:.1f}",
@@ -83,10 +92,10 @@ def _cells(row: Row, comparison: Comparison) -> list[str]:
         f"{row.parameters:,}",
         f"{row.seconds:.1f}",
         *held,
-    ]
+    )
 
 
-def _reading(comparison: Comparison) -> str:
+def reading(comparison: Comparison) -> str:
     """Tell how the table is read."""
     seeds = len(comparison.seeds)
     spread = "± is the standard deviation over seeds" if seeds > 1 else "one seed has no spread"
@@ -98,24 +107,28 @@ def _reading(comparison: Comparison) -> str:
     return (
         f"How to read it: figures are {UNITS[comparison.metric].removeprefix('points of ')} in % "
         f"unless their column says otherwise, means over {seeds} fresh seed(s); {spread}. "
-        f"*test, cleaned* leaves out duplicates and rows that stand in train or validation "
-        f"({comparison.test_rows} of {comparison.raw_rows} rows); *test, raw* is the whole split. "
-        f"*against {comparison.reference}* is in points, same rows and same seeds; "
+        f"“test, cleaned” leaves out duplicates and rows that stand in train or validation "
+        f"({comparison.test_rows} of {comparison.raw_rows} rows); “test, raw” is the whole split. "
+        f"“against {comparison.reference}” is in points, same rows and same seeds; "
         f"{comparison.reference} was chosen among the fixed strategies by validation, not by test. "
         f"{noise} p is from an exact paired permutation test on which rows are right, for the "
         "trained models as they are: only where it is below 0.05 and the interval leaves out 0 is "
         "one called better or worse. Each row is one test: among many, one in twenty is below "
-        "0.05 by chance. ● is a layer that is kept, the one nearest the embeddings first."
+        "0.05 by chance."
     )
 
 
-def _happened(comparison: Comparison) -> str:
-    """List what went otherwise than planned in the comparison's runs."""
-    notes = [
-        f"- {plain(f'{record.origin}, seed {record.seed}: {note}')}"
+def happened(comparison: Comparison) -> list[str]:
+    """Tell what went otherwise than planned in the comparison's runs, a line each."""
+    return [
+        f"{record.origin}, seed {record.seed}: {note}"
         for record in comparison.records
         for note in record.notes
     ]
+
+
+def _happened(comparison: Comparison) -> str:
+    notes = [f"- {plain(note)}" for note in happened(comparison)]
     return "\n".join(["On the way:", "", *notes]) if notes else ""
 
 

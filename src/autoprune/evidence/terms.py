@@ -4,52 +4,74 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from autoprune.evidence.comparison import Comparison
-from autoprune.evidence.markdown import fenced, plain, table
+from autoprune.evidence.markdown import fenced, plain, written
 from autoprune.evidence.record import Record
 from autoprune.evidence.setting import Setting
+from autoprune.evidence.tables import Table
 from autoprune.scoring.budget import Budget
 from autoprune.tasks.task import Cleaned
 
 
 def cleaning_section(setting: Setting) -> str:
     """Return how many rows each cleaning step took from each split."""
+    return "\n\n".join(["## Data", plain(labels(setting)), written(cleaning_table(setting))])
+
+
+def labels(setting: Setting) -> str:
+    """Name the labels in one sentence."""
+    return f"{len(setting.labels)} labels: {', '.join(setting.labels)}."
+
+
+def cleaning_table(setting: Setting) -> Table:
+    """Return how many rows each cleaning step took from each split, one row a split."""
     names = [field.name for field in fields(Cleaned)]
-    header = {
+    said = {
         "headers": "stray headers",
         "empty": "empty texts",
         "leaked": "in an earlier split",
     }
-    rows = [[plain(str(getattr(split, name))) for name in names] for split in setting.cleaned]
-    labels = f"{len(setting.labels)} labels: {', '.join(map(plain, setting.labels))}."
-    return "\n\n".join(["## Data", labels, table([header.get(name, name) for name in names], rows)])
+    rows = [tuple(str(getattr(split, name)) for name in names) for split in setting.cleaned]
+    return Table("Cleaning", tuple(said.get(name, name) for name in names), tuple(rows))
 
 
 def terms_section(setting: Setting, comparison: Comparison, trials: Sequence[Record]) -> str:
     """Return both budgets and what the study cost in seconds of training."""
+    budgets, spent = written(budgets_table(setting)), plain(cost(comparison, trials))
+    return "\n\n".join(["## Budgets and cost", budgets, spent])
+
+
+def budgets_table(setting: Setting) -> Table:
+    """Return what one candidate could spend, in the search and in the comparison."""
     budgets = {"quick (search)": setting.quick, "full (comparison)": setting.full}
     names = [field.name for field in fields(Budget)]
     rows = [
-        [label, *(str(getattr(budget, name)).replace("None", "none") for name in names)]
+        (label, *(str(getattr(budget, name)).replace("None", "none") for name in names))
         for label, budget in budgets.items()
         if budget is not None
     ]
+    header = ("budget", *(name.replace("_", " ") for name in names))
+    return Table("Budgets", header, tuple(rows))
+
+
+def cost(comparison: Comparison, trials: Sequence[Record]) -> str:
+    """Say what the study cost in seconds of training."""
     searched = sum(trial.scores[-1].seconds for trial in trials if trial.scores)
     compared = sum(run.score("validation").seconds for run in comparison.records if run.scores)
     runs = len(comparison.records)
-    cost = [f"{compared:.0f} s for {runs} runs of the comparison"]
+    spent = [f"{compared:.0f} s for {runs} runs of the comparison"]
     if trials:
-        cost.insert(0, f"{searched:.0f} s for {len(trials)} trials")
-    return "\n\n".join(
-        [
-            "## Budgets and cost",
-            table(["budget", *(name.replace("_", " ") for name in names)], rows),
-            f"Training took {', '.join(cost)}.",
-        ]
-    )
+        spent.insert(0, f"{searched:.0f} s for {len(trials)} trials")
+    return f"Training took {', '.join(spent)}."
 
 
 def repeat_section(setting: Setting, comparison: Comparison) -> str:
     """Return what is needed to run the study again."""
+    needed = written(repeat_table(setting, comparison))
+    return "\n\n".join(["## To repeat it", fenced(setting.command), needed])
+
+
+def repeat_table(setting: Setting, comparison: Comparison) -> Table:
+    """Return what the command alone does not say: versions, data, device."""
     seeds = ", ".join(map(str, comparison.seeds))
     entries = {
         "model": setting.model,
@@ -61,29 +83,23 @@ def repeat_section(setting: Setting, comparison: Comparison) -> str:
         **{f"version of {name}": text for name, text in setting.versions.items()},
         **{f"fingerprint of {name}": text for name, text in setting.fingerprints.items()},
     }
-    return "\n\n".join(
-        [
-            "## To repeat it",
-            fenced(setting.command),
-            table(
-                ["what", "value"], [[plain(name), plain(text)] for name, text in entries.items()]
-            ),
-        ]
-    )
+    return Table("Needed to repeat it", ("what", "value"), tuple(entries.items()))
 
 
 def limits_section(comparison: Comparison) -> str:
     """Say what the figures cannot show."""
-    return "\n\n".join(
-        [
-            "## Limits",
-            f"One model, one task, one budget, {len(comparison.seeds)} seed(s), "
-            f"{comparison.test_rows} test rows: differences smaller than the intervals cannot be "
-            "seen, and another model, task or longer training may turn the order. One training run "
-            "is noisy by more than a point on tasks of this size. A scratch-trained model of equal "
-            "depth had only this task's training rows and this budget, no pre-training. The "
-            "validation rows served the search and the choice of the best strategy, so figures on "
-            "validation flatter; the test rows served neither. "
-            "Seconds are of this machine.",
-        ]
+    return "\n\n".join(["## Limits", plain(limits(comparison))])
+
+
+def limits(comparison: Comparison) -> str:
+    """Say what the figures cannot show, in one paragraph."""
+    return (
+        f"One model, one task, one budget, {len(comparison.seeds)} seed(s), "
+        f"{comparison.test_rows} test rows: differences smaller than the intervals cannot be "
+        "seen, and another model, task or longer training may turn the order. One training run "
+        "is noisy by more than a point on tasks of this size. A scratch-trained model of equal "
+        "depth had only this task's training rows and this budget, no pre-training. The "
+        "validation rows served the search and the choice of the best strategy, so figures on "
+        "validation flatter; the test rows served neither. "
+        "Seconds are of this machine."
     )
