@@ -1,6 +1,7 @@
 """Made-up records, entrants and comparisons: no model, no training, figures that are known."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from autoprune.evidence.comparison import compare
 from autoprune.evidence.measuring import Conditions, Entrant, Run
 from autoprune.evidence.record import Record
 from autoprune.evidence.setting import Setting
+from autoprune.evidence.studied import Studied
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.budget import Budget
 from autoprune.scoring.score import Score
@@ -134,4 +136,30 @@ def setting():
         device="cpu, 2 threads",
         command="autoprune search --model demo --task demo --keep 2",
         finished="2025-01-01T00:00:00+00:00",
+    )
+
+
+@pytest.fixture
+def studied(setting, comparison, split, trial):
+    """A study of two seeds for each layout of 4 layers, one of them stopped and one failed."""
+    qualities = {"4:0-1": 0.61, "4:0,2": 0.81, "4:0,3": 0.7, "4:1-2": 0.5, "4:1,3": 0.55}
+    trials = [
+        *(trial(text, quality) for text, quality in qualities.items()),
+        *(trial(text, quality + 0.01, seed=2) for text, quality in qualities.items()),
+        trial("4:2-3", 0.4, origin="bottom"),
+        trial("4:2-3", 0.41, seed=2, state="pruned"),
+        trial("4:2-3", None, seed=3, state="failed", reason="loss is not a number"),
+    ]
+    return Studied(
+        name="demo-demo-keep2",
+        folder=Path("studies/demo-demo-keep2"),
+        setting=setting,
+        trials=tuple(trials),
+        comparison=comparison,
+        test=split,
+        texts=True,
+        found=Layout.parse("4:0,2"),
+        mean=0.8,
+        std=0.02,
+        asked={},
     )

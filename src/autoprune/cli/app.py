@@ -10,6 +10,7 @@ from autoprune.cli.baseline import baseline
 from autoprune.cli.cost import cost
 from autoprune.cli.dashboard import dashboard
 from autoprune.cli.lists import layouts, models, tasks
+from autoprune.cli.report import report
 from autoprune.cli.search import search
 from autoprune.errors import AutopruneError
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (search, baseline, cost, dashboard, models, tasks, layouts):
+for command in (search, baseline, cost, report, dashboard, models, tasks, layouts):
     app.command()(command)
 
 

@@ -1,0 +1,134 @@
+"""The report command: finished studies as Markdown and as one page for the browser."""
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoprune.cli.past import asked_of, find_study, finished_studies
+from autoprune.errors import AutopruneError, OptionError, StudyError
+
+if TYPE_CHECKING:
+    from autoprune.evidence.studied import Studied
+
+REPORTS = Path("reports")
+
+
+def report(
+    study: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Names or folders of finished studies; else all of ./studies.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The page, a file .html; else reports/STUDY.html, reports/studies.html for many.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where the tasks' data lie now, if moved.", show_default=False),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+) -> None:
+    """Write the report on finished studies: Markdown, and one HTML file that needs no network.
+
+    Example: `autoprune report my-study --out my-study.html`
+    """
+    from autoprune.evidence.writing import write_whole
+
+    _check(out, data_dir)
+    texts = _texts([_with_texts(folder, data_dir) for folder in _folders(study)], out)
+    for place in reversed(texts):  # the page first: its place is the user's choice
+        write_whole(place, texts[place])
+    for place in texts:
+        typer.echo(place)
+    if open_:
+        webbrowser.open(place.resolve().as_uri())
+
+
+def _check(out: Path | None, data_dir: Path | None) -> None:
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"--out must name a file that ends in .html, got {out}")
+    if data_dir is not None and not data_dir.is_dir():
+        raise OptionError(f"--data-dir must be a folder, {data_dir} is none")
+
+
+def _folders(names: list[str] | None) -> list[Path]:
+    """Return the folders of the wanted studies, each once; raises `StudyError`."""
+    if names:
+        found = [find_study(name) for name in names]
+        return list({folder.resolve(): folder for folder in found}.values())
+    every = finished_studies()
+    if not every:
+        raise StudyError(
+            "no finished study here: run `autoprune search` first, or go where the folder "
+            "studies is"
+        )
+    return every
+
+
+def _texts(studied: "list[Studied]", out: Path | None) -> dict[Path, str]:
+    """Return the text of each file, the page last."""
+    from autoprune.evidence.page.page import page
+    from autoprune.evidence.report import markdown
+
+    named = {_file(one): one for one in studied}
+    if len(named) < len(studied):
+        folders = ", ".join(str(one.folder) for one in studied)
+        raise OptionError(f"studies in one report need different names, got {folders}")
+    single = len(named) == 1
+    whole = out or REPORTS / f"{next(iter(named)) if single else 'studies'}.html"
+    texts = {
+        whole.with_suffix(".md") if single else whole.parent / f"{name}.md": markdown(
+            one.setting, one.comparison, one.trials
+        )
+        for name, one in named.items()
+    }
+    return {**texts, whole: page(studied, {one.name: _importances(one) for one in studied})}
+
+
+def _file(studied: "Studied") -> str:
+    """Name a study's files; those of a baseline leave a search's as they are."""
+    return studied.name if studied.found else f"{studied.name}-baseline"
+
+
+def _with_texts(folder: Path, data_dir: Path | None) -> "Studied":
+    """Read a study, with its test texts if its data can be read again."""
+    from autoprune.evidence.studied import read_study, with_texts
+    from autoprune.tasks.held_out import read_test
+    from autoprune.tasks.registry import find as find_task
+
+    studied, asked = read_study(folder), asked_of(folder)
+    try:
+        test = read_test(
+            find_task(asked["task"], asked["columns"]),
+            data_dir or asked["data_dir"],
+            asked["keep_duplicates"],
+            asked["seed"],
+        )
+        return with_texts(studied, test)
+    except AutopruneError as error:
+        why = " ".join(str(error).split())
+        typer.echo(f"the report on {studied.name} shows no texts: {why}", err=True)
+        return studied
+
+
+def _importances(studied: "Studied") -> dict[str, float]:
+    """Ask Optuna which layers decide, where the study's journal is beside it."""
+    from autoprune.search.importances import importances
+    from autoprune.search.storage import JOURNAL, open_storage
+
+    if not studied.trials or not (studied.folder / JOURNAL).is_file():
+        return {}
+    try:
+        return importances(open_storage(None, studied.folder), studied.name)
+    except AutopruneError as error:
+        why = " ".join(str(error).split())
+        typer.echo(f"the report on {studied.name} shows no importances: {why}", err=True)
+        return {}

@@ -1,0 +1,1 @@
+"""The report as one page that needs no network: text, tables, and figures drawn in the browser."""

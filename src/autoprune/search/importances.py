@@ -1,0 +1,28 @@
+"""Importances: what Optuna says of how much each layer's flag decides."""
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from autoprune.search.failures import storage_failures
+
+LEAST = 4  # complete trials; forests grown on fewer say nothing
+
+
+def importances(storage: BaseStorage, name: str) -> dict[str, float]:
+    """Return each layer's share in the scores' variance by fANOVA: `layer 3` -> [0, 1], sum 1.
+
+    None where the study is not there, too few trials are complete, or all scores are equal. The
+    same trials give the same shares. Source: Hutter, Hoos and Leyton-Brown, ICML 2014.
+    """
+    with storage_failures():
+        storage = optuna.storages.get_storage(storage)
+        if name not in optuna.get_all_study_names(storage):
+            return {}
+        study = optuna.load_study(study_name=name, storage=storage)
+        whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(whole) < LEAST or len({trial.value for trial in whole}) == 1:
+        return {}
+    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    return {f"layer {int(flag.rpartition('_')[2])}": float(shares[flag]) for flag in sorted(shares)}

@@ -1,0 +1,116 @@
+"""The report command: files where they were asked for, and wrong input told in one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+NAME = "tiny-own-keep2"
+STUDY = Path("studies") / NAME
+
+
+def second(name="other"):
+    """Copy the study under another name and return its folder."""
+    return shutil.copytree(STUDY, Path("studies") / name)
+
+
+def test_all_finished_studies_are_reported(run, copy, task):
+    shutil.rmtree("reports")
+    answer = run("report")
+    page = Path("reports") / f"{NAME}.html"
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines() == [str(page.with_suffix(".md")), str(page)]
+    text = page.read_text(encoding="utf-8")
+    assert "tiny on own: 2 of 5 layers" in text
+    assert "Importance of each layer" in text
+    assert "Test texts that one entrant has wrong" in text
+
+
+def test_the_markdown_is_that_of_the_search(run, searched, copy):
+    before = Path("reports", f"{NAME}.md").read_text(encoding="utf-8")
+    assert run("report", NAME).code == 0
+    assert Path("reports", f"{NAME}.md").read_text(encoding="utf-8") == before
+
+
+def test_the_page_goes_where_it_is_wanted(run, copy):
+    answer = run("report", STUDY, "--out", "my/own.html")
+    assert answer.out.split() == ["my/own.md", "my/own.html"]
+    assert Path("my/own.html").stat().st_size > 1_000_000
+
+
+def test_several_studies_are_one_page(run, copy):
+    second()
+    answer = run("report", NAME, "other", NAME)
+    assert answer.out.split() == [
+        f"reports/{NAME}.md",
+        "reports/other.md",
+        "reports/studies.html",
+    ]
+    assert "2 studies" in Path("reports/studies.html").read_text(encoding="utf-8")
+
+
+def test_data_that_are_gone_leave_out_the_texts(run, copy):
+    entry = json.loads((STUDY / "study.json").read_text())
+    entry["asked"]["data_dir"] = None
+    entry["asked"]["task"] = "gone/folder/of.csv"
+    (STUDY / "study.json").write_text(json.dumps(entry))
+    answer = run("report", NAME)
+    assert answer.code == 0
+    [line] = answer.lines
+    assert line.startswith(f"the report on {NAME} shows no texts: ")
+    assert "The texts are left out" in Path("reports", f"{NAME}.html").read_text(encoding="utf-8")
+
+
+def test_other_rows_leave_out_the_texts(run, copy):
+    entry = json.loads((STUDY / "study.json").read_text())
+    entry["asked"]["keep_duplicates"] = True
+    (STUDY / "study.json").write_text(json.dumps(entry))
+    answer = run("report", NAME)
+    assert answer.code == 0
+    [line] = answer.lines
+    assert "shows no texts: the test rows of study tiny-own-keep2 must be those" in line
+
+
+def test_a_broken_journal_leaves_out_the_importances(run, copy):
+    (STUDY / "journal.log").write_text("no journal\n")
+    answer = run("report", NAME)
+    assert answer.code == 0
+    [line] = answer.lines
+    assert line.startswith(f"the report on {NAME} shows no importances: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tiny-own-keep3"], "did you mean 'tiny-own-keep2'?"),
+        (["begun"], "no finished study in"),
+        ([NAME, "--out", "report.pdf"], "--out must name a file that ends in .html"),
+        ([NAME, "--out", "reports/folder.html"], "cannot write reports/folder.html"),
+        ([NAME, "--data-dir", "nowhere"], "--data-dir must be a folder"),
+        ([NAME, f"elsewhere/{NAME}"], "need different names"),
+    ],
+)
+def test_wrong_input_is_one_line(run, copy, arguments, said):
+    Path("studies/begun").mkdir()
+    shutil.copy(STUDY / "journal.log", "studies/begun")
+    Path("reports/folder.html").mkdir()
+    shutil.copytree(STUDY, f"elsewhere/{NAME}")
+    answer = run("report", *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    [line] = answer.lines
+    assert said in line
+
+
+def test_no_study_at_all_is_one_line(run, here):
+    answer = run("report")
+    assert answer.code == 2
+    [line] = answer.lines
+    assert "no finished study here" in line
+
+
+def test_the_page_is_opened_on_demand(run, copy, monkeypatch):
+    seen = []
+    monkeypatch.setattr("webbrowser.open", seen.append)
+    run("report", NAME, "--open")
+    assert seen == [Path("reports", f"{NAME}.html").resolve().as_uri()]

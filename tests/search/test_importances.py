@@ -1,0 +1,47 @@
+"""Importances: which layers decide, from the trials of a search."""
+
+import optuna
+import pytest
+
+from autoprune.layouts.layout import every
+from autoprune.scoring.score import Score
+from autoprune.search.importances import importances
+from autoprune.search.study import search
+
+
+def run(measure, trials, name="s"):
+    storage = optuna.storages.InMemoryStorage()
+    search(measure, 6, 3, trials=trials, storage=storage, name=name, identity={}, sampler="random")
+    return storage
+
+
+def deciding(layer):
+    """Return a measure in which one layer decides."""
+
+    def measure(layout, seed, check):
+        quality = 0.9 if layer in layout.keep else 0.1
+        return Score(quality, quality, quality, 0.5, "validation", seed, 0.1)
+
+    return measure
+
+
+def test_the_layer_that_decides_has_the_largest_share():
+    storage = run(deciding(4), len(every(6, 3)))
+    shares = importances(storage, "s")
+    assert list(shares) == [f"layer {layer}" for layer in range(6)]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=shares.get) == "layer 4"
+    assert shares["layer 4"] > 0.8
+    assert importances(storage, "s") == shares
+
+
+@pytest.mark.parametrize(("name", "trials"), [("other", 6), ("s", 2)])
+def test_too_little_gives_none(name, trials):
+    assert importances(run(deciding(1), trials), name) == {}
+
+
+def test_equal_scores_give_none():
+    def measure(layout, seed, check):
+        return Score(0.5, 0.5, 0.5, 0.5, "validation", seed, 0.1)
+
+    assert importances(run(measure, 6), "s") == {}
