@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
@@ -102,7 +102,10 @@ class Bench:
         clock, parts = Clock(), Parts(-(-self.budget.batch // self.budget.parts))
         model = self._learning(layout, seed)
         best: _Best | None = None
-        for steps in train(model, self.rows, self.budget, seed, self.device, parts, clock):
+        budget = self.budget
+        if check is go_on and budget.patience is None:
+            budget = replace(budget, checks=1)  # nobody looks at the others, and they draw nothing
+        for steps in train(model, self.rows, budget, seed, self.device, parts, clock):
             checked = self._score(model, seed, parts, clock)
             check(checked.quality, steps)
             if self.budget.patience is None:
@@ -120,6 +123,11 @@ class Bench:
         busy = clock.seconds / seconds
         final = replace(final, seconds=seconds, note="; ".join(parts.notes))
         return Trained(plain, final, best.steps, busy)
+
+    def untrained(self, layout: Layout, seed: int) -> PreTrainedModel:
+        """Return a copy of the loaded model with only the layers of `layout`, on the device."""
+        placed: Any = self._pruned(layout, seed).to(self.device)
+        return cast(PreTrainedModel, placed)
 
     def parameters(self, layout: Layout) -> Parameters:
         """Count the parameters of `layout`, the classifier included."""
@@ -152,7 +160,7 @@ class Bench:
 
     def _learning(self, layout: Layout, seed: int) -> nn.Module:
         """Return the pruned model on the device with the weights that the method trains."""
-        model = self._pruned(layout, seed).to(self.device)
+        model = self.untrained(layout, seed)
         torch.manual_seed(seed)  # adapters are drawn
         return METHODS[self.budget.method](model)
 

@@ -1,0 +1,124 @@
+"""Layers run one at a time give what the pruned model gives: all families, all layouts."""
+
+import copy
+from itertools import combinations
+
+import pytest
+import torch
+
+from autoprune.encoders.encoder import Checkpoint, Encoder
+from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.stack import Stack, only
+from autoprune.encoders.surgery import check_layout, keep_layers, layers_of
+from autoprune.errors import LayoutError
+from autoprune.layouts.layout import Layout
+from tiny_models import save_model
+
+DEPTH = 4
+# ConvBERT's convolutions choose their way by where a tensor lies in memory: the same pruned model,
+# run twice on the same batch, differs as much.
+ROUNDED = {"convbert"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return a function that loads a jittered classifier of a family, once."""
+    made = {}
+
+    def whole(family, jitter):
+        if family not in made:
+            folder = save_model(family, tmp_path_factory.mktemp(family), num_hidden_layers=DEPTH)
+            checkpoint = Checkpoint(Encoder("tiny", str(folder)), folder, "", DEPTH)
+            made[family] = load_classifier(checkpoint, ["a", "b", "c"], 0)
+            jitter(made[family])
+        return made[family]
+
+    return whole
+
+
+@pytest.fixture
+def inputs():
+    """Return three rows of unlike lengths, padded."""
+    ids = torch.randint(5, 15, (3, 9), generator=torch.Generator().manual_seed(1))
+    mask = (torch.arange(9) < torch.tensor([[9], [7], [4]])).long()
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+def layouts_for(model):
+    """Return all layouts that the family can have."""
+    every = [Layout(DEPTH, keep) for k in range(1, 5) for keep in combinations(range(DEPTH), k)]
+    fitting = []
+    for layout in every:
+        try:
+            check_layout(model, layout)
+        except LayoutError:
+            continue
+        fitting.append(layout)
+    return fitting
+
+
+def pruned_logits(model, layout, inputs):
+    pruned = copy.deepcopy(model)
+    keep_layers(pruned, layout)
+    return pruned(**inputs).logits
+
+
+def test_every_path_gives_the_pruned_models_logits(family, whole, jitter, inputs):
+    model = whole(family, jitter)
+    layouts = layouts_for(model)
+    assert len(layouts) == (8 if family == "modernbert" else 15)
+    tolerance = 1e-6 if family in ROUNDED else 0.0
+    with torch.inference_mode():
+        stack = Stack(model, inputs)
+        for layout in layouts:
+            state = None
+            for layer in layout.keep:
+                state = stack.after(state, layer)
+            wanted = pruned_logits(model, layout, inputs)
+            torch.testing.assert_close(stack.logits(state), wanted, atol=tolerance, rtol=0)
+
+
+def test_a_model_restricted_to_a_layout_is_the_pruned_one_and_whole_again(
+    family, whole, jitter, inputs
+):
+    model = whole(family, jitter)
+    layers = layers_of(model)
+    names = list(model.state_dict())
+    tolerance = 1e-6 if family in ROUNDED else 0.0
+    with torch.inference_mode():
+        for layout in layouts_for(model):
+            with only(model, layout):
+                found = model(**inputs).logits
+            wanted = pruned_logits(model, layout, inputs)
+            torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
+    assert layers_of(model) is layers
+    assert list(model.state_dict()) == names
+
+
+def test_gradients_reach_the_layers_that_ran_and_no_others(whole, jitter, inputs):
+    model = copy.deepcopy(whole("bert", jitter))
+    with only(model, Layout(DEPTH, (0, 2))):
+        logits = model(**inputs).logits
+    logits.sum().backward()
+    reached = [any(w.grad is not None for w in part.parameters()) for part in layers_of(model)]
+    assert reached == [True, False, True, False]
+
+
+def test_a_stack_leaves_the_model_as_it_was_also_after_an_error(whole, jitter, inputs):
+    model = whole("bert", jitter)
+    layers = layers_of(model)
+    with torch.inference_mode():
+        before = model(**inputs).logits
+        stack = Stack(model, inputs)
+        with pytest.raises(TypeError):
+            stack.logits("no state")
+        assert layers_of(model) is layers
+        assert torch.equal(model(**inputs).logits, before)
+        shorter = {name: part[:, :4] for name, part in inputs.items()}
+        assert not torch.equal(model(**shorter).logits, before)
+
+
+def test_a_layout_that_the_model_cannot_have_is_refused(whole, jitter):
+    model = whole("modernbert", jitter)
+    with pytest.raises(LayoutError, match="layer 0 of ModernBERT"), only(model, Layout(4, (1, 2))):
+        pass
