@@ -1,5 +1,8 @@
 """The vocabulary: during a search, only the embedding rows that the task's tokens touch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,3 +36,22 @@ def keep_tokens(model: PreTrainedModel, kept: NDArray[np.int64]) -> int:
     rows = table.weight.detach()[torch.from_numpy(kept)].clone()
     model.set_input_embeddings(nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=pad))
     return int(table.weight.numel() - rows.numel())
+
+
+def restore(
+    model: PreTrainedModel, weights: Mapping[str, NDArray[Any]], kept: NDArray[np.int64] | None
+) -> None:
+    """Put trained `weights` into `model` in place: the same layers, with its whole vocabulary.
+
+    Row `i` of their token table is that of token `kept[i]` (None: they have the whole table); all
+    other rows, left out of training, stay as they are in `model`. Raises RuntimeError where names
+    or shapes differ.
+    """
+    state = {name: torch.from_numpy(array) for name, array in weights.items()}
+    table = model.get_input_embeddings().weight
+    name = next(name for name, weight in model.named_parameters() if weight is table)
+    if kept is not None:
+        whole = table.detach().clone()
+        whole[torch.from_numpy(kept)] = state[name]
+        state[name] = whole
+    model.load_state_dict(state)
