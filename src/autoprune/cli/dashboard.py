@@ -26,10 +26,10 @@ def dashboard(
     Example: `autoprune dashboard --no-browser --port 8391`
     """
     from autoprune.search.dashboard import serve
-    from autoprune.search.storage import open_storage
+    from autoprune.search.storage import open_existing, open_storage
 
     if study is not None and "://" in study:
-        storages = [open_storage(study, Path())]
+        storages = [open_existing(study)]
     else:
         storages = [open_storage(None, folder) for folder in _folders(study)]
     serve(
@@ -43,19 +43,20 @@ def dashboard(
 
 def _folders(study: str | None) -> list[Path]:
     """Return the folders that hold the wanted studies; raises `StudyError`."""
+    from autoprune.cli.past import STUDIES, find_study
     from autoprune.search.storage import JOURNAL
 
     if study is None:
-        found = sorted(path.parent for path in Path("studies").glob(f"*/{JOURNAL}"))
+        found = sorted(path.parent for path in STUDIES.glob(f"*/{JOURNAL}"))
         if not found:
             raise StudyError(
                 "no studies here: run `autoprune search` first, or go where the folder studies is"
             )
         return found
-    for folder in (Path("studies") / study, Path(study)):
-        if (folder / JOURNAL).is_file():
-            return [folder]
-    raise StudyError(
-        f"no study {study}: neither {Path('studies') / study / JOURNAL} nor "
-        f"{Path(study) / JOURNAL} is there"
-    )
+    folder = find_study(study)
+    if not (folder / JOURNAL).is_file():
+        raise StudyError(
+            f"study {study} has no {JOURNAL} in {folder}: a baseline has no trials to show; name "
+            "the URL if the trials are in a database"
+        )
+    return [folder]

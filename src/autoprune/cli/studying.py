@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from autoprune.cli.ground import Ground
+from autoprune.cli.noting import note_begin, note_end
 from autoprune.cli.past import STUDIES
 from autoprune.cli.result import check_places, finish
 from autoprune.cli.run import (
@@ -75,6 +76,7 @@ def study_each(
         crew = stack.enter_context(Crew(grounds[0].workers))
         for ground, folder, place in zip(grounds, folders, places, strict=True):
             begin_study(ground, place, folder.name, seed)
+            note_begin(ground, place, folder.name)
         say_data(grounds[0], show)
         for ground, folder, place in zip(grounds, folders, places, strict=True):
             if len(grounds) > 1:
@@ -135,4 +137,5 @@ def _study(
     comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
     seconds = time.perf_counter() - started
     result = finish(ground, asked, folder, entrants, comparison, outcome, seconds, quiet)
+    note_end(folder, place)
     return Done(ground, folder, comparison, result)

@@ -13,6 +13,9 @@ FAILED = "failed"
 INTERRUPTED = "interrupted"
 """User attribute: why the trial came to no end; it does not count and is run again."""
 
+STOPPED = "stopped"
+"""User attribute: why a trial ended, in words; nothing but people reads it."""
+
 REFUSED = "refused"
 """User attribute: why an enqueued trial was not run; it does not count."""
 
@@ -69,9 +72,17 @@ def given_up(trial: FrozenTrial) -> bool:
 
 
 def write_score(trial: Trial, score: Score) -> None:
-    """Write a score to a trial, all but its quality, which is the trial's value."""
-    for name in ("accuracy", "macro_f1", "loss", "split", "seed", "seconds", "note"):
+    """Write a score to a trial, all but its quality, which is the trial's value.
+
+    What people look for comes first and is short: loss to 1e-6, seconds to 0.01.
+    """
+    trial.set_user_attr("validation", f"{100 * score.quality:.1f} %")
+    trial.set_user_attr("loss", round(score.loss, 6))
+    trial.set_user_attr("seconds", round(score.seconds, 2))
+    for name in ("accuracy", "macro_f1", "split", "seed"):
         trial.set_user_attr(name, getattr(score, name))
+    if score.note:
+        trial.set_user_attr("note", score.note)
 
 
 def read_score(trial: FrozenTrial) -> Score | None:

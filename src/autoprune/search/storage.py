@@ -42,6 +42,17 @@ def open_storage(place: str | None, folder: Path) -> BaseStorage:
         ) from None
 
 
+def open_existing(place: str) -> BaseStorage:
+    """Open the database at URL `place`, which must be there already if it is a file.
+
+    Raises `StorageError`.
+    """
+    url = _parse(place)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+        raise StorageError(f"no storage {mask(place)}: there is no file {url.database}")
+    return _open_database(place)
+
+
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold the study in `folder`: a second search there raises `StudyError` at once.

@@ -16,7 +16,7 @@ from autoprune.search.failures import storage_failures
 from autoprune.search.findings import Finding, Outcome, findings_of, outcome_of
 from autoprune.search.identity import Value
 from autoprune.search.identity import begin as begin_study
-from autoprune.search.marks import FAILED, INTERRUPTED, SEARCHED, write_score
+from autoprune.search.marks import FAILED, INTERRUPTED, SEARCHED, STOPPED, write_score
 from autoprune.search.pruners import PRUNERS, reaches_end
 from autoprune.search.queue import next_trial
 from autoprune.search.samplers import SAMPLERS
@@ -177,13 +177,16 @@ def _finish(study: Study, trial: Trial, wait: Callable[[], Score]) -> None:
         score = wait()
     except optuna.TrialPruned:
         with storage_failures():
+            trial.set_user_attr(STOPPED, "weak beside other trials at the same step")
             study.tell(trial, state=TrialState.PRUNED)
     except TrialError as error:
         with storage_failures():
+            trial.set_user_attr(STOPPED, "could not be scored")
             trial.set_user_attr(FAILED, str(error))
             study.tell(trial, state=TrialState.FAIL)
     else:
         with storage_failures():
+            trial.set_user_attr(STOPPED, "at the end of its budget")
             write_score(trial, score)
             study.tell(trial, score.quality)
 
@@ -191,5 +194,6 @@ def _finish(study: Study, trial: Trial, wait: Callable[[], Score]) -> None:
 def _close_running(study: Study, storage: BaseStorage) -> None:
     """Close trials that came to no end; one process at a time runs a study, so all are dead."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        storage.set_trial_user_attr(trial._trial_id, STOPPED, "interrupted")
         storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, "stopped before its end")
         study.tell(trial.number, state=TrialState.FAIL)

@@ -1,0 +1,104 @@
+"""Notes, plots and words for people in a study's storage, and what a search makes of them."""
+
+import json
+
+import optuna
+import pytest
+from optuna_dashboard import get_note
+
+from autoprune.errors import TrialError
+from autoprune.layouts.layout import Layout
+from autoprune.search.annotation import annotate, introduce
+from autoprune.search.storage import open_storage
+
+FAILING = Layout.parse("8:4-7")
+STOPPING = Layout.parse("8:0-3")
+
+
+class Drawn:
+    """Stands for a figure."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def to_json(self):
+        return json.dumps(self.content)
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def storage(request, tmp_path):
+    place = None if request.param == "journal" else f"sqlite:///{tmp_path}/study.db"
+    return open_storage(place, tmp_path / "study")
+
+
+def load(storage):
+    return optuna.load_study(study_name="shc", storage=storage)
+
+
+def plot(storage, title):
+    attrs = load(storage)._storage.get_study_system_attrs(load(storage)._study_id)
+    key = f"dashboard:plot_data:{title}:"
+    return json.loads("".join(attrs.get(f"{key}{part}", "") for part in range(len(attrs))))
+
+
+def test_an_introduction_stays_until_the_result_comes(storage, go):
+    go(storage=storage, trials=2)
+    introduce(storage, "shc", "first")
+    introduce(storage, "shc", "second")
+    assert get_note(load(storage)) == "first"
+    annotate(storage, "shc", "result " * 900, {})
+    introduce(storage, "shc", "third")
+    assert get_note(load(storage)) == "result " * 900
+    annotate(storage, "shc", "short", {})
+    assert get_note(load(storage)) == "short"
+
+
+def test_figures_take_the_place_of_those_of_the_same_title(storage, go):
+    go(storage=storage, trials=2)
+    annotate(storage, "shc", "n", {"map": Drawn({"z": [1] * 3000}), "other": Drawn({})})
+    assert plot(storage, "map") == {"z": [1] * 3000}
+    annotate(storage, "shc", "n", {"map": Drawn({"z": [2]})})
+    assert plot(storage, "map") == {"z": [2]}
+    assert plot(storage, "other") == {}
+
+
+def test_notes_and_figures_do_not_disturb_the_search(storage, go, told):
+    whole = go(trials=9)
+    go(storage=storage, trials=5)
+    annotate(storage, "shc", "n", {"map": Drawn({})})
+    assert told(go(storage=storage, trials=9)) == told(whole)
+
+
+def test_trials_say_in_words_how_they_went(storage, go, planted):
+    plain = planted(0, 8, 4)
+
+    def measure(layout, seed, check):
+        if layout == FAILING:
+            raise TrialError("loss is not a number")
+        if layout == STOPPING:
+            raise optuna.TrialPruned
+        return plain(layout, seed, check)
+
+    go(measure, storage=storage, trials=4)
+    by_layout = {trial.user_attrs["layout"]: trial for trial in load(storage).trials}
+    failed, pruned = (by_layout.pop(str(layout)) for layout in (FAILING, STOPPING))
+    assert failed.user_attrs["stopped"] == "could not be scored"
+    assert failed.user_attrs["failed"] == "loss is not a number"
+    assert pruned.user_attrs["stopped"] == "weak beside other trials at the same step"
+    assert len(by_layout) == 2
+    for trial in by_layout.values():
+        words = trial.user_attrs
+        assert words["stopped"] == "at the end of its budget"
+        assert words["validation"] == f"{100 * trial.value:.1f} %"
+        assert words["picture"].count("●") == 4
+        assert (words["seconds"], words["loss"]) == (0.5, round(1 - trial.value, 6))
+    assert load(storage).metric_names == ["validation quality"]
+
+
+def test_an_interrupted_trial_says_so(storage, go, planted):
+    def stop():
+        raise KeyboardInterrupt
+
+    go(planted(0, 8, 4, {(FAILING, 10): stop}), storage=storage, trials=4)
+    ends = {trial.user_attrs["stopped"] for trial in load(storage).trials}
+    assert ends == {"at the end of its budget", "interrupted"}
