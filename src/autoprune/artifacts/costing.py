@@ -18,6 +18,7 @@ from autoprune.encoders.gain import Pace
 from autoprune.encoders.peak import peak_bytes
 from autoprune.encoders.running import Classifier, flops, open_classifier, share_outside
 from autoprune.encoders.timing import Median, median_of, take_turns
+from autoprune.scoring.devices import describe
 from autoprune.tasks.task import Rows
 
 TEXTS = 64  # rows that are measured, more where two batches take more
@@ -42,7 +43,8 @@ class Subject:
 class Cost:
     """What one model costs.
 
-    `bytes` on disk, weights and tokenizer; `peak_bytes` of memory to load it and run a batch;
+    `bytes` on disk, weights and tokenizer; `peak_bytes` of memory to load it and run a batch, None
+    where that was not asked for;
     `latency`, seconds for a batch of one text; `throughput`, texts a second in batches; `gain`,
     times the throughput of the first model measured; `flops` a text, padding included. `parameters`
     and `flops` are None for an ONNX file, `pace` as well.
@@ -52,7 +54,7 @@ class Cost:
     layers: int
     parameters: Parameters | None
     bytes: int
-    peak_bytes: int
+    peak_bytes: int | None
     latency: Median
     throughput: Median
     gain: Median
@@ -62,12 +64,21 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What all models are measured with; `tokens` is the longest input."""
+    """What all models are measured with; `tokens` is the longest input.
+
+    `memory`: whether peak memory is measured too, for each model in a process of its own.
+    """
 
     batch: int
     rounds: int
     device: torch.device
     tokens: int
+    memory: bool = True
+
+    @property
+    def machine(self) -> str:
+        """The device in words; models are run in fp32 here, whatever is fast in training."""
+        return describe(self.device).replace("bf16", "fp32")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,19 +181,23 @@ def _cost(
             tokenising=median_of(seconds[subject.name, "tokenise"]).median / rows,
             alone=alone.median,
         )
-    device = torch.device("cpu") if subject.onnx else under.device
     return Cost(
         name=subject.name,
         layers=subject.checkpoint.depth,
         parameters=count,
         bytes=_bytes(subject),
-        peak_bytes=peak_bytes(partial(_job, subject, device, one.batches[0]), device, __name__),
+        peak_bytes=_peak(one, under.device) if under.memory else None,
         latency=alone,
         throughput=median_of([rows / spent for spent in mine]),
         gain=median_of([theirs / spent for theirs, spent in zip(first, mine, strict=True)]),
         flops=arithmetic,
         pace=pace,
     )
+
+
+def _peak(one: _Ready, device: torch.device) -> int:
+    device = torch.device("cpu") if one.subject.onnx else device
+    return peak_bytes(partial(_job, one.subject, device, one.batches[0]), device, __name__)
 
 
 def _bytes(subject: Subject) -> int:

@@ -1,7 +1,9 @@
 """Checks: what an option may hold, and how its names are completed."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from unicodedata import category
+
+from typer import CallbackParam
 
 from autoprune.errors import OptionError, check_names
 
@@ -71,14 +73,28 @@ def keeps_of(text: str) -> list[int]:
     return sorted(found)
 
 
+def keeps_text(keeps: Sequence[int]) -> str:
+    """Write rising numbers such that `keeps_of` reads them.
+
+    >>> keeps_text([2, 4, 5, 6])
+    '2,4-6'
+    """
+    firsts = [keep for keep in keeps if keep - 1 not in keeps]
+    lasts = [keep for keep in keeps if keep + 1 not in keeps]
+    return ",".join(
+        str(first) if first == last else f"{first}-{last}"
+        for first, last in zip(firsts, lasts, strict=True)
+    )
+
+
 def numbers(text: str) -> str:
     """Check that `keeps_of` can read `text`."""
     keeps_of(text)
     return text
 
 
-def above_nought(value: float | None) -> float | None:
+def above_nought(parameter: CallbackParam, value: float | None) -> float | None:
     """Check that a limit is a finite number above 0."""
     if value is not None and not 0 < value < float("inf"):
-        raise OptionError(f"a limit must be above 0, got {value}")
+        raise OptionError(f"{parameter.opts[0]} must be a number above 0, got {value}")
     return value

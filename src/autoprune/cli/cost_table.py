@@ -16,7 +16,6 @@ from autoprune.cli.costing import Measured
 from autoprune.cli.table import PIPE_WIDTH, print_line
 from autoprune.encoders.timing import Median
 from autoprune.evidence.versions import installed
-from autoprune.scoring.devices import describe
 
 _MISSING = "–"
 _MODEL = "model"
@@ -33,7 +32,7 @@ def print_costs(measured: Measured) -> None:
     under = measured.under
     print_line(
         f"Batches of {under.batch}, texts of at most {under.tokens} tokens, "
-        f"{_device(measured)}; medians and 95 % intervals of {under.rounds} rounds in turn. "
+        f"{under.machine}; medians and 95 % intervals of {under.rounds} rounds in turn. "
         f"gain: times the throughput of {measured.costs[0].name}; memory: the most it takes to "
         "load the model and run a batch."
     )
@@ -64,7 +63,7 @@ def as_json(measured: Measured) -> str:
         {
             "target": measured.target,
             "date": time.strftime("%Y-%m-%d"),
-            "device": _device(measured),
+            "device": under.machine,
             "threads": measured.threads,
             "batch": under.batch,
             "rounds": under.rounds,
@@ -75,11 +74,6 @@ def as_json(measured: Measured) -> str:
             "notes": measured.notes,
         }
     )
-
-
-def _device(measured: Measured) -> str:
-    """Name the device; models are run in fp32 here, whatever is fast in training."""
-    return describe(measured.under.device).replace("bf16", "fp32")
 
 
 def _width(columns: dict[str, list[str]], padding: int = 1) -> int:
@@ -95,7 +89,9 @@ def _columns(costs: Sequence[Cost]) -> dict[str, list[str]]:
         "parameters": lambda one: _millions(one.parameters.total if one.parameters else None),
         "embeddings": lambda one: _millions(one.parameters.embeddings if one.parameters else None),
         "disk": lambda one: f"{one.bytes / 1e6:.1f} MB",
-        "memory": lambda one: f"{one.peak_bytes / 1e6:.0f} MB",
+        "memory": lambda one: (
+            _MISSING if one.peak_bytes is None else f"{one.peak_bytes / 1e6:.0f} MB"
+        ),
         "ms, one text": lambda one: _median(one.latency, 1000, 2),
         "texts a second": lambda one: _median(one.throughput, 1, 0),
         "gain": lambda one: _median(one.gain, 1, 2),

@@ -10,14 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autoprune.cli.checks import keeps_text
+from autoprune.cli.ground import Ground
+from autoprune.cli.result import check_place
 from autoprune.cli.show import Show
-from autoprune.cli.studying import Done
+from autoprune.cli.studying import Done, folder_of
 from autoprune.cli.table import PIPE_WIDTH, print_line
 from autoprune.errors import OptionError
 from autoprune.evidence.front import Limits, Point, dominated, knee, point, smallest
 from autoprune.evidence.front_report import HEADER, advice, cells, markdown
 from autoprune.evidence.writing import write_whole
-from autoprune.scoring.devices import describe
 
 
 def check_limits(
@@ -36,6 +38,19 @@ def check_limits(
     return limits
 
 
+def check_report(grounds: Sequence[Ground], name: str | None) -> None:
+    """Raise `StudyError` now where the front's report could not be written after hours of work."""
+    if len(grounds) > 1:
+        keeps = [ground.keep for ground in grounds]
+        check_place(_report([folder_of(ground, name, True) for ground in grounds], keeps))
+
+
+def _report(folders: Sequence[Path], keeps: Sequence[int]) -> Path:
+    """Name the report over all studies: theirs end in the number of layers, it in all of them."""
+    stem = folders[0].name.removesuffix(str(keeps[0]))
+    return Path("reports") / f"{stem}{keeps_text(keeps)}.md"
+
+
 def end(done: Sequence[Done], limits: Limits, show: Show, quiet: bool) -> dict[str, Any]:
     """Measure what each recommended layout costs, write the front's report, and print its table.
 
@@ -44,20 +59,19 @@ def end(done: Sequence[Done], limits: Limits, show: Show, quiet: bool) -> dict[s
     from autoprune.cli.prices import prices_of
 
     show.say(f"measuring what {len(done) + 1} models cost, in turns")
-    prices = prices_of(done)
+    prices, machine = prices_of(done)
     points = [
         point(one.comparison, one.comparison.recommended, price)
         for one, price in zip(done, prices[:-1], strict=True)
     ]
     full = point(done[0].comparison, "full", prices[-1])
     ground = done[0].ground
-    keeps = f"keep{points[0].keep}-{points[-1].keep}"
-    path = Path("reports") / f"{ground.study.removesuffix(f'keep{ground.keep}')}{keeps}.md"
+    path = _report([one.folder for one in done], [one.ground.keep for one in done])
     report = markdown(
         ground.checkpoint.encoder.name,
         ground.task.name,
         ground.task.metric,
-        describe(ground.device),
+        machine,
         points,
         full,
         limits,

@@ -12,14 +12,14 @@ from autoprune.layouts.layout import Layout
 from autoprune.scoring.crew import cores
 
 BATCH = 32  # texts that go together where throughput is measured
-_ROUNDS = 15
+ROUNDS = 15
 
 
-def prices_of(done: Sequence[Done]) -> list[Price]:
+def prices_of(done: Sequence[Done]) -> tuple[list[Price], str]:
     """Measure the layout that each study recommends, and the full model last, by turns.
 
-    On all cores; sets how many threads torch uses in this process. Raises `OptionError` where the
-    models do not fit on the disk or into memory.
+    Returns the prices and the machine in words. On all cores: sets how many threads torch uses in
+    this process. Raises `OptionError` where the disk has no room for the models.
     """
     ground = done[0].ground
     layouts = {
@@ -28,9 +28,10 @@ def prices_of(done: Sequence[Done]) -> list[Price]:
     }
     layouts["full"] = Layout.full(ground.checkpoint.depth)
     torch.set_num_threads(cores())
-    under = Conditions(BATCH, _ROUNDS, ground.device, ground.tokens)
+    under = Conditions(BATCH, ROUNDS, ground.device, ground.tokens, memory=False)
     with saved(ground, layouts) as subjects:
-        return [_price(cost) for cost in costs(subjects, ground.splits.train, under)]
+        found = costs(subjects, ground.splits.train, under)
+    return [_price(cost) for cost in found], under.machine
 
 
 def _price(cost: Cost) -> Price:

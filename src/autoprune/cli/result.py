@@ -92,14 +92,19 @@ def check_places(folder: Path) -> None:
     """Raise `StudyError` now for files that could not be read or written after hours of work."""
     own = (folder / name for name in (RECORDS, STUDY, BASELINE))
     for path in (*own, _report(folder, True), _report(folder, False)):
-        if path.is_dir():
-            raise StudyError(f"cannot write {path}: it is a folder, move it away")
-        there = next(parent for parent in path.parents if parent.exists())
-        if not there.is_dir():
-            raise StudyError(f"cannot write {path}: {there} is no folder, move it away")
-        if not os.access(path if path.exists() else there, os.W_OK):
-            raise StudyError(f"cannot write {path}: no permission, see to it or work elsewhere")
+        check_place(path)
     read(folder / RECORDS)
+
+
+def check_place(path: Path) -> None:
+    """Raise `StudyError` where a file cannot be written at `path`."""
+    if path.is_dir():
+        raise StudyError(f"cannot write {path}: it is a folder, move it away")
+    there = next(parent for parent in path.parents if parent.exists())
+    if not there.is_dir():
+        raise StudyError(f"cannot write {path}: {there} is no folder, move it away")
+    if not os.access(path if path.exists() else there, os.W_OK):
+        raise StudyError(f"cannot write {path}: no permission, see to it or work elsewhere")
 
 
 def _report(folder: Path, searched: bool) -> Path:

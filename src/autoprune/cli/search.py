@@ -51,7 +51,7 @@ def search(
     """
     started = time.perf_counter()
     from autoprune.cli.laying import lay_each
-    from autoprune.cli.pareto import check_limits, end
+    from autoprune.cli.pareto import check_limits, check_report, end
     from autoprune.cli.result import print_object
     from autoprune.cli.show import Show
     from autoprune.cli.studying import study_each
@@ -78,6 +78,7 @@ def search(
     }
     limits = check_limits(checks.keeps_of(keep), max_drop, max_latency_ms, max_megabytes)
     grounds = lay_each(keeps=checks.keeps_of(keep), **asked, trust_remote_code=trust_remote_code)
+    check_report(grounds, study)
     show = Show()
     done = study_each(
         grounds,

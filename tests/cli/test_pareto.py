@@ -1,0 +1,148 @@
+"""A search over several numbers of layers: a study each, one table, and what is recommended."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoprune.cli.checks import keeps_of, keeps_text
+from autoprune.search.storage import lock
+
+REPORT = "reports/tiny-own-keep1,3.md"
+FOLDERS = ["tiny-own-keep1", "tiny-own-keep3"]
+
+
+@pytest.fixture(scope="module")
+def command(model, task):
+    """Return the arguments of a brief search with 1 and with 3 of 5 layers."""
+    return [
+        *("search", "--model", model, "--task", task, "--keep", "3,1", "--trials", 2),
+        *("--epochs", 2, "--full-epochs", 2, "--seeds", 1, "--batch", 16, "--learning-rate", 0.02),
+        *("--workers", 1, "--strategy", "top", "--strategy", "bottom"),
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_rounds():
+    """Measure as seldom as an interval allows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autoprune.cli.prices.ROUNDS", 6)
+        yield
+
+
+@pytest.fixture(scope="module")
+def searched(run, command, tmp_path_factory):
+    """Run the search once as JSON; hand out its folder, its answer, and what it answered."""
+    folder = tmp_path_factory.mktemp("several")
+    answer = run(*command, "--max-drop", 100, "--json", folder=folder)
+    assert answer.code == 0, answer.err
+    return SimpleNamespace(folder=folder, answer=answer, found=json.loads(answer.out))
+
+
+def test_each_number_of_layers_is_a_study_with_its_report(searched):
+    assert [one["study"] for one in searched.found["studies"]] == FOLDERS
+    for name in FOLDERS:
+        study = json.loads((searched.folder / "studies" / name / "study.json").read_text())
+        assert study["asked"]["keep"] == int(name[-1])
+        assert (searched.folder / "reports" / f"{name}.md").is_file()
+
+
+def test_the_front_has_the_recommended_layouts_and_the_full_model(searched):
+    front = searched.found["front"]
+    assert [(one["keep"], one["origin"] == "full") for one in front] == [
+        (1, False),
+        (3, False),
+        (5, True),
+    ]
+    recommended = [one["recommended"] for one in searched.found["studies"]]
+    assert [one["layout"] for one in front] == [*recommended, "5:0-4"]
+    megabytes = [one["price"]["megabytes"] for one in front]
+    assert megabytes == sorted(set(megabytes))
+    parameters = [one["price"]["parameters"] for one in front]
+    assert parameters[1] - parameters[0] == parameters[2] - parameters[1] > 0
+    assert front[0]["price"]["latency_ms"] < front[2]["price"]["latency_ms"]
+    assert front[0]["on_the_front"]  # the fastest and smallest
+
+
+def test_what_holds_the_limits_with_the_fewest_layers_is_recommended(searched):
+    found = searched.found
+    assert found["recommended"] == found["front"][0]["layout"]
+    assert found["knee"] in [one["layout"] for one in found["front"][:2]]
+
+
+def test_the_full_model_is_trained_once_for_all_studies(searched):
+    again = [line for line in searched.answer.lines if " full " in line]
+    assert [line.rstrip().endswith("on file") for line in again] == [False, True]
+
+
+def test_the_same_again_trains_nothing_and_prints_table_advice_and_report(searched, command, run):
+    answer = run(*command, "--max-megabytes", 0.001, folder=searched.folder)
+    assert answer.code == 0, answer.err
+    ends = [line for line in answer.lines if line.startswith("run ")]
+    assert ends and all(line.rstrip().endswith("on file") for line in ends)
+    table = answer.out[answer.out.index("layers kept") :]
+    assert [picture in table for picture in ("●●●●●", "full")] == [True, True]
+    assert "None of these models holds at most 0.001 MB: the nearest, " in table
+    assert table.rstrip().endswith(f"Report: {REPORT}")
+    report = (searched.folder / REPORT).read_text()
+    assert report.startswith("# tiny on own: how many layers?")
+    assert "fp32" in report and "bf16" not in report
+
+
+def test_a_named_search_names_its_studies_and_its_report_by_it(command, run, here):
+    answer = run(*command, "--study", "mine", "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert [one["study"] for one in found["studies"]] == ["mine-keep1", "mine-keep3"]
+    assert found["report"] == "reports/mine-keep1,3.md"
+    assert found["recommended"] == found["knee"]
+    assert (here / found["report"]).is_file()
+
+
+def test_no_study_begins_where_one_is_at_work(command, run, here):
+    with lock(here / "studies" / FOLDERS[1]):
+        answer = run(*command)
+    [line] = answer.lines
+    assert answer.code == 2 and "another search is at work" in line
+    assert not (here / "studies" / FOLDERS[0] / "records.jsonl").exists()
+
+
+def test_a_report_that_cannot_be_written_is_told_before_work(command, run, here):
+    (here / REPORT).mkdir(parents=True)
+    answer = run(*command)
+    [line] = answer.lines
+    assert answer.code == 2 and f"cannot write {REPORT}: it is a folder" in line
+    assert not (here / "studies").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--keep", "3-1"], "--keep counts layers from 1 on, rising, got '3-1'"),
+        (["--keep", "1,,3"], "--keep takes integers such as 6, 2-8 or 2,4,6"),
+        (["--keep", "2-"], "--keep takes integers"),
+        (["--keep", "1-5"], "keep must be 1 to 4, since the model has 5 layers, got 5"),
+        (["--keep", "2", "--max-drop", "1"], "choose among several numbers of layers"),
+        (["--max-drop", "-1"], "--max-drop"),
+        (["--max-latency-ms", "0"], "--max-latency-ms must be a number above 0, got 0.0"),
+        (["--max-megabytes", "inf"], "--max-megabytes must be a number above 0, got inf"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(command, run, here, arguments, says):
+    answer = run(*command, *arguments)
+    [line] = answer.lines
+    assert (answer.code, answer.out) == (2, "")
+    assert says in line
+    assert list(here.glob("*")) == []
+
+
+@given(st.sets(st.integers(1, 30), min_size=1))
+def test_numbers_of_layers_have_one_text(keeps):
+    assert keeps_of(keeps_text(sorted(keeps))) == sorted(keeps)
+
+
+def test_the_command_line_of_the_report_is_whole(searched):
+    text = (searched.folder / "reports" / f"{FOLDERS[0]}.md").read_text()
+    assert "--keep 3,1" in text
