@@ -1,0 +1,142 @@
+"""The dashboard in a browser: two studies, their notes and plots, and no way to write."""
+
+import json
+import select
+import signal
+from urllib.request import urlopen
+
+import optuna
+import pytest
+
+from autoprune.evidence.note import opening
+from autoprune.scoring.budget import Budget
+from autoprune.search.annotation import introduce
+from autoprune.search.storage import JOURNAL, open_storage
+
+NASTY = "<script>window.pwned=1</script><img src=x onerror=window.pwned=2> **b** $x$"
+STUDY = "tiny-own-keep2"
+SECONDS = 120  # a page loads in two; a machine may be busy with other things
+
+
+@pytest.fixture(scope="module")
+def folder(searched):
+    """Return the searched folder with a second study beside, whose names are out to run as code."""
+    storage = open_storage(None, searched.folder / "studies" / "evil")
+    optuna.create_study(storage=storage, study_name=NASTY, direction="maximize")
+    budget = Budget(steps=10)
+    asked = (NASTY, NASTY, (NASTY, "b"), "accuracy", 12, 6, budget, budget)
+    introduce(storage, NASTY, opening(*asked))
+    return searched.folder
+
+
+@pytest.fixture(scope="module")
+def address(start, folder):
+    """Serve the folder with the command itself; return the address it tells."""
+    server = start("dashboard", "--no-browser", "--port", 8491, folder=folder)
+    assert select.select([server.stdout], [], [], SECONDS)[0], "the command tells its address"
+    told = server.stdout.readline()
+    assert told.endswith(" until Ctrl-C\n"), server.stderr.read()
+    yield told.removesuffix(" until Ctrl-C\n")
+    server.send_signal(signal.SIGINT)
+    assert "Traceback" not in server.communicate(timeout=30)[1]
+
+
+@pytest.fixture(scope="module")
+def tab(chromium, address):
+    """Return one tab for all pages; `heard` is what went wrong in it, or was asked of others."""
+    own = (address.removesuffix("dashboard/"), "data:", "blob:", "about:")
+    tab = chromium.new_page(viewport={"width": 1400, "height": 1200})
+    tab.set_default_timeout(SECONDS * 1000)
+    tab.heard = []
+
+    def ask(request):
+        if not request.url.startswith(own):
+            tab.heard.append(f"asked for {request.url}")
+
+    tab.on("request", ask)
+    tab.on("console", lambda message: tab.heard.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: tab.heard.append(f"failed {error}"))
+    tab.on("dialog", lambda dialog: tab.heard.append(f"asked {dialog.message}"))
+    yield tab
+    tab.close()
+
+
+@pytest.fixture
+def show(tab, address):
+    """Open a page below the dashboard in the tab."""
+
+    def show(path=""):
+        tab.goto("about:blank")
+        tab.heard.clear()
+        tab.goto(f"{address}{path}", wait_until="networkidle")
+        return tab
+
+    return show
+
+
+@pytest.fixture(scope="module")
+def numbers(address):
+    """Return the number of each study by its name."""
+    with urlopen(f"{address.removesuffix('dashboard/')}api/studies") as answer:
+        studies = json.load(answer)["study_summaries"]
+    return {one["study_name"]: one["study_id"] for one in studies}
+
+
+def test_two_studies_are_shown_on_127_0_0_1(show, address):
+    assert address.startswith("http://127.0.0.1:84")
+    tab = show()
+    tab.get_by_text(STUDY).wait_for()
+    assert tab.get_by_text(NASTY).count() == 1
+    assert tab.get_by_text("MAXIMIZE").count() == 2
+    assert tab.heard == []
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [(STUDY, ""), (STUDY, "/analytics"), (STUDY, "/trials"), (STUDY, "/note"), (NASTY, "")],
+)
+def test_every_page_of_a_study_loads_without_an_error(show, numbers, name, page):
+    tab = show(f"studies/{numbers[name]}{page}")
+    tab.get_by_text(f"{name} (id={numbers[name]})").wait_for()
+    assert tab.heard == []
+    assert tab.evaluate("typeof window.pwned") == "undefined"
+
+
+def test_the_note_is_read_as_text(show, numbers):
+    tab = show(f"studies/{numbers[NASTY]}/note")
+    tab.get_by_text(f"layers of {NASTY} to keep").wait_for()
+    assert tab.locator("main img, main script").count() == 0
+    tab = show(f"studies/{numbers[STUDY]}/note")
+    for heading in ("What", "How", "Result"):
+        tab.get_by_role("heading", name=heading, exact=True).wait_for()
+    assert tab.locator("table tr", has_text="reference").count() == 1
+
+
+def test_both_plots_are_drawn(show, numbers):
+    tab = show(f"studies/{numbers[STUDY]}")
+    for title in ("Layer effects on validation", "Layout map: 6 layouts, best on top"):
+        plot = tab.locator(".js-plotly-plot", has_text=title)
+        plot.wait_for()
+        assert plot.locator(".trace path, .hm image").count() > 0
+
+
+def test_a_trial_says_how_it_went(show, numbers):
+    tab = show(f"studies/{numbers[STUDY]}/trials?numbers=0")
+    tab.get_by_text("at the end of its budget").wait_for()
+    said = tab.locator("body").inner_text()
+    for words in ("picture ●●○○○", "origin top", "validation ", "loss ", "seconds "):
+        assert words in said
+
+
+def test_what_is_written_in_the_page_is_refused(show, numbers, folder):
+    journals = [folder / "studies" / name / JOURNAL for name in (STUDY, "evil")]
+    before = [journal.read_bytes() for journal in journals]
+    tab = show(f"studies/{numbers[STUDY]}/note")
+    code = """async ([method, path, body]) =>
+        (await fetch(path, {method, body, headers: {'Content-Type': 'application/json'}})).status"""
+    study = f"/api/studies/{numbers[STUDY]}"
+    note = json.dumps({"version": 3, "body": "mine"})
+    assert tab.evaluate(code, ["PUT", f"{study}/note", note]) == 405
+    assert tab.evaluate(code, ["DELETE", study, "{}"]) == 405
+    assert tab.evaluate(code, ["POST", "/api/studies", "{}"]) == 405
+    assert [journal.read_bytes() for journal in journals] == before
