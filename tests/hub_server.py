@@ -1,5 +1,6 @@
 """A Hugging Face hub on this machine, for tests: serves folders, and fails when told to."""
 
+import base64
 import hashlib
 import json
 import threading
@@ -12,11 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Repo:
-    """A repository: its revisions' files, pull requests, and whether a token is asked for."""
+    """A repository: its revisions' files, pull requests, if it is gated, if private."""
 
     revisions: dict[str, tuple[str, dict[str, bytes]]] = field(default_factory=dict)
     discussions: list[dict] = field(default_factory=list)
     gated: bool = False
+    private: bool = False
 
 
 @dataclass
@@ -32,8 +34,10 @@ class Failure:
 class HubServer:
     """Speaks the hub's protocol on 127.0.0.1; `log` holds (method, path) of all requests.
 
-    `kind` is `models` or `datasets`.
+    `kind` is `models` or `datasets`; `token` is the one that may write.
     """
+
+    token = "hf_thetokenofthetests"
 
     def __init__(self) -> None:
         self.repos: dict[tuple[str, str], Repo] = {}
@@ -63,6 +67,10 @@ class HubServer:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
+        return self.put(name, files, kind, revision)
+
+    def put(self, name: str, files: dict[str, bytes], kind: str, revision: str) -> str:
+        """Serve `files` as a revision of `name`; return its commit."""
         digest = hashlib.sha1(repr((name, revision)).encode(), usedforsecurity=False)
         for file, content in files.items():
             digest.update(file.encode() + content)
@@ -120,14 +128,64 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_POST(self) -> None:
-        """Answer `paths-info`: what is known of some files."""
+        """Answer `paths-info`, what is known of some files, and all that an upload asks."""
         path = unquote(urlsplit(self.path).path)
         with self.hub.lock:
             self.hub.log.append((self.command, path))
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["paths"]
-        kind, org, name, _, revision = path.removeprefix("/api/").split("/", 4)
-        if found := self._revision(kind, f"{org}/{name}", revision):
+        body = self._body()
+        if failure := self._failure(path, "status"):
+            return self._answer(failure.status, b"{}")
+        if path == "/api/validate-yaml":
+            return self._json({"errors": [], "warnings": []})
+        if path != "/api/repos/create":
+            kind, org, name, what, revision = path.removeprefix("/api/").split("/", 4)
+            if what == "paths-info":
+                return self._paths(kind, f"{org}/{name}", revision, json.loads(body)["paths"])
+        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            return self._answer(403, b"{}")
+        if path == "/api/repos/create":
+            return self._create(json.loads(body))
+        if what == "preupload":
+            files = [one["path"] for one in json.loads(body)["files"]]
+            answer = {"uploadMode": "regular", "shouldIgnore": False}
+            return self._json({"files": [{"path": file, **answer} for file in files]})
+        return self._commit(kind, f"{org}/{name}", revision, body.splitlines())
+
+    def _body(self) -> bytes:
+        if "Content-Length" in self.headers:
+            return self.rfile.read(int(self.headers["Content-Length"]))
+        parts = []
+        while size := int(self.rfile.readline(), 16):  # in chunks
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _paths(self, kind: str, name: str, revision: str, asked: list[str]) -> None:
+        if found := self._revision(kind, name, revision):
             self._json([entry for entry in _entries(found[1]) if entry["path"] in asked])
+
+    def _create(self, asked: dict) -> None:
+        name = f"{asked['organization']}/{asked['name']}"
+        if ("models", name) in self.hub.repos:
+            url = f"{self.hub.url}/{name}"
+            return self._answer(409, json.dumps({"url": url}).encode())
+        self.hub.repos["models", name] = Repo(
+            private=asked.get("visibility") == "private" or bool(asked.get("private"))
+        )
+        self.hub.put(name, {".gitattributes": b""}, "models", "main")
+        return self._json({"url": f"{self.hub.url}/{name}"})
+
+    def _commit(self, kind: str, name: str, revision: str, lines: list[bytes]) -> None:
+        files = dict(self.hub.repos[kind, name].revisions[revision][1])
+        for key, value in ((one["key"], one["value"]) for one in map(json.loads, lines)):
+            if key == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif key == "deletedFile":
+                del files[value["path"]]
+        commit = self.hub.put(name, files, kind, revision)
+        url = f"{self.hub.url}/{name}/commit/{commit}"
+        self._json({"commitUrl": url, "commitOid": commit, "success": True})
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -155,7 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "tree":
             return self._tree(files, "/".join(below), "recursive=true" in url.query.lower())
         siblings = [{"rfilename": file} for file in files]
-        info = {"id": f"{org}/{name}", "sha": commit, "siblings": siblings, "private": False}
+        info = {"id": f"{org}/{name}", "sha": commit, "siblings": siblings}
+        info["private"] = self.hub.repos[kind, f"{org}/{name}"].private
         return self._json({**info, "tags": [], "downloads": 0, "likes": 0})
 
     def _tree(self, files: dict[str, bytes], below: str, recursive: bool) -> None:

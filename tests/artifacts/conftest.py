@@ -24,11 +24,11 @@ from autoprune.tasks.tokenising import Encoded, encode, renumber
 from tiny_models import FAMILIES, NUMBERS, SPECIAL, save_model
 
 
-# DeBERTa cannot be trained in bfloat16; and which machines would is not what is tested here.
+# Which machines would train in bfloat16 is not what is tested here.
 @pytest.fixture(scope="session", autouse=True)
 def no_bfloat16():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autoprune.scoring.training.fast_in_bfloat16", lambda _: False)
+        patch.setattr("autoprune.scoring.devices.fast_in_bfloat16", lambda _: False)
         yield
 
 
