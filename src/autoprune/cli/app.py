@@ -9,7 +9,9 @@ from autoprune import __version__
 from autoprune.cli.baseline import baseline
 from autoprune.cli.cost import cost
 from autoprune.cli.dashboard import dashboard
+from autoprune.cli.export import export
 from autoprune.cli.lists import layouts, models, tasks
+from autoprune.cli.predict import predict
 from autoprune.cli.report import report
 from autoprune.cli.search import search
 from autoprune.errors import AutopruneError
@@ -21,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (search, baseline, cost, report, dashboard, models, tasks, layouts):
+for command in (search, baseline, export, predict, cost, report, dashboard, models, tasks, layouts):
     app.command()(command)
 
 

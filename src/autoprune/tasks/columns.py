@@ -22,9 +22,9 @@ def pick(table: Table, columns: Columns) -> Raw:
     Nulls become empty texts, which cleaning counts and removes; whole-number labels become their
     digits. Raises `DataError` for a missing column, and for what is not a text, with its place.
     """
-    text = _column(table, "text", columns.text, TEXT_SPELLINGS)
-    label = _column(table, "label", columns.label, LABEL_SPELLINGS)
-    pair = None if columns.pair is None else _column(table, "text-pair", columns.pair, ())
+    text = column(table, "text", columns.text, TEXT_SPELLINGS)
+    label = column(table, "label", columns.label, LABEL_SPELLINGS)
+    pair = None if columns.pair is None else column(table, "text-pair", columns.pair, ())
     if len({text, label, pair}) < 3:
         raise DataError(f"text, text-pair and label must be different columns of {table.origin}")
     return Raw(
@@ -37,7 +37,11 @@ def pick(table: Table, columns: Columns) -> Raw:
     )
 
 
-def _column(table: Table, option: str, asked: str | None, spellings: Sequence[str]) -> str:
+def column(table: Table, option: str, asked: str | None, spellings: Sequence[str]) -> str:
+    """Return the column `asked` for by `--option`, else one of the known `spellings`, in any case.
+
+    Raises `DataError` where there is none, or more than one.
+    """
     names: Collection[str] = table.columns
     if asked is not None and asked in names:
         return asked

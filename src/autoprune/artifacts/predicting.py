@@ -1,0 +1,68 @@
+"""Predicting: what a saved classifier says of texts, as they come."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autoprune.artifacts.batches import Tokenising, tokenising
+from autoprune.encoders.encoder import Encoder
+from autoprune.encoders.folder import read_checkpoint, read_config
+from autoprune.encoders.running import Classifier, open_classifier
+from autoprune.errors import ModelError
+
+_BATCHES = 32  # as many batches of rows are held at once, so that rows of like length go together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictor:
+    """A saved classifier; `labels` are its names in index order."""
+
+    labels: tuple[str, ...]
+    classifier: Classifier
+    tokenise: Tokenising
+
+    def __call__(
+        self, rows: Iterable[tuple[str, str | None]], batch: int
+    ) -> Iterator[NDArray[np.float64]]:
+        """Yield the probabilities of each row's labels, (labels,), in the order of the rows.
+
+        No more than some batches of rows are read ahead.
+        """
+        rest = iter(rows)
+        while held := list(islice(rest, batch * _BATCHES)):
+            order = np.argsort([len(text) + len(pair or "") for text, pair in held], kind="stable")
+            found = np.concatenate(
+                [
+                    self._shares([held[row] for row in order[start : start + batch]])
+                    for start in range(0, len(held), batch)
+                ]
+            )
+            yield from found[np.argsort(order)]
+
+    def _shares(self, rows: Sequence[tuple[str, str | None]]) -> NDArray[np.float64]:
+        """Return the probabilities of some rows, (rows, labels)."""
+        pairs = [pair for _, pair in rows if pair is not None]
+        tokens = self.tokenise([text for text, _ in rows], pairs or None)
+        logits = self.classifier(tokens).astype(np.float64)
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        shares: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
+        return shares
+
+
+def open_predictor(folder: Path, device: torch.device) -> Predictor:
+    """Load the classifier in `folder`; raises `ModelError` where there is none."""
+    checkpoint = read_checkpoint(Encoder(folder.name, str(folder)), folder)
+    config = read_config(folder, trust_remote_code=False)
+    kinds = config.architectures or ()
+    if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
+        raise ModelError(
+            f"{folder} holds no trained classifier ({', '.join(kinds) or 'it does not say what'}): "
+            "name the folder of an exported model"
+        )
+    labels = tuple(str(config.id2label[place]) for place in sorted(config.id2label))
+    return Predictor(labels, open_classifier(checkpoint, device), tokenising(folder))

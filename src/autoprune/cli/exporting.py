@@ -1,0 +1,130 @@
+"""Exporting: which layout of a study is meant, and what is said on the way."""
+
+from pathlib import Path
+
+from autoprune.artifacts.attempts import Attempt, fresh_seeds
+from autoprune.artifacts.export import Exported, Source, Wish
+from autoprune.cli.ground import Ground
+from autoprune.cli.show import Show, minutes, percent
+from autoprune.cli.table import print_line
+from autoprune.errors import HubError, LayoutError, TrialError, UnknownNameError
+from autoprune.evidence.records import read
+from autoprune.evidence.studied import RECORDS, Studied
+from autoprune.layouts.layout import Layout
+from autoprune.layouts.strategies import STRATEGIES, layouts_of
+
+
+def choose(studied: Studied, text: str | None) -> tuple[Layout, str]:
+    """Return the layout that `text` names, and who named it: `found`, a strategy, `full`, `given`.
+
+    None: what the search found, else what the study recommends. Raises `UnknownNameError`,
+    `LayoutError`.
+    """
+    depth, keep = studied.setting.depth, studied.setting.keep
+    comparison = studied.comparison
+    layouts = layouts_of(list(STRATEGIES), depth, keep) | {"full": Layout.full(depth)}
+    if studied.found is not None:
+        layouts["found"] = studied.found
+    name = text or ("found" if studied.found else "recommended")
+    if name == "recommended":
+        return comparison.row(comparison.recommended).layout, comparison.recommended
+    if name in layouts:
+        return layouts[name], name
+    if name == "found":
+        raise LayoutError(f"study {studied.name} is a baseline and has found nothing: name another")
+    if not any(letter.isdigit() for letter in name):
+        hint = f"(or a layout such as {Layout.full(depth)})"
+        raise UnknownNameError("layout", name[:80], [*layouts, "recommended"], hint)
+    layout = Layout.parse(name)
+    if layout.depth != depth:
+        raise LayoutError(
+            f"layout {layout} is for {layout.depth} layers, {studied.setting.model} of study "
+            f"{studied.name} has {depth}"
+        )
+    return layout, "given"
+
+
+def seeds_for(studied: Studied, number: int) -> tuple[int, ...]:
+    """Return seeds that neither the study's search nor any comparison in its folder has used."""
+    used = [record.seed for record in read(studied.folder / RECORDS)]
+    return tuple(fresh_seeds([*used, int(studied.asked["seed"])], number))
+
+
+def source_of(studied: Studied, ground: Ground) -> Source:
+    """Return what the export starts from."""
+    return Source(
+        studied=studied,
+        checkpoint=ground.checkpoint,
+        task=ground.task,
+        splits=ground.splits,
+        test=ground.test,
+        encoded=ground.inputs.test,
+        bench=ground.bench(ground.full),
+    )
+
+
+def say_begin(studied: Studied, source: Source, wish: Wish, workers: int, show: Show) -> None:
+    """Say what will be trained, how long at most, and where the study recommends otherwise."""
+    comparison = studied.comparison
+    better = comparison.row(comparison.recommended)
+    if better.layout != wish.layout:
+        show.say(
+            f"study {studied.name} recommends {better.origin} ({better.layout}), not this: "
+            "--layout recommended takes it"
+        )
+    steps = source.bench.budget.steps
+    step = source.bench.seconds_per_step(wish.layout)
+    rounds = -(-len(wish.seeds) // workers)
+    show.say(
+        f"fine-tuning {wish.layout.picture} {wish.layout} ({wish.origin}) on fresh seeds "
+        f"{', '.join(map(str, wish.seeds))}: at most {steps} steps a run, "
+        f"{minutes(rounds * steps * step)} in all"
+    )
+
+
+def say_run(show: Show, seed: int, run: Attempt | TrialError) -> None:
+    """Say how a run ended."""
+    if isinstance(run, TrialError):
+        show.say(f"seed {seed}: {run}")
+        return
+    validation = run.score("validation")
+    show.say(
+        f"seed {seed}: {percent(validation.quality)} on validation, {minutes(validation.seconds)}"
+    )
+
+
+def say_end(exported: Exported, wish: Wish, source: Source, out: Path) -> None:
+    """Print what was written, how good it is, and what may come next."""
+    best = exported.best
+    validation, test, raw = (best.score(name) for name in ("validation", "test", "test-raw"))
+    print_line(
+        f"{wish.layout.picture} {wish.layout} ({wish.origin}), seed {validation.seed}: "
+        f"{source.bench.metric} {percent(validation.quality)} on validation, "
+        f"{percent(test.quality)} on the cleaned test rows, {percent(raw.quality)} on all."
+    )
+    for note in exported.notes:
+        print_line(note)
+    print_line(
+        f"Reloaded in a fresh process: {exported.rows} rows, largest difference of a logit "
+        f"{exported.gap:.0e}."
+    )
+    print_line(f"{out}: {_megabytes(exported.bytes)}, weights {_megabytes(exported.weights)}.")
+    print_line(
+        f"Next: autoprune predict {out} FILE   autoprune cost {out}   or in Python "
+        f'transformers.pipeline("text-classification", "{out}")'
+    )
+
+
+def say_push(out: Path, name: str, private: bool) -> None:
+    """Upload the model in `out` and print where it is; raises `HubError`."""
+    from autoprune.artifacts.pushing import push
+
+    try:
+        address = push(out, name, private)
+    except HubError as error:
+        raise HubError(f"{error}; the model itself is whole, in {out}") from error
+    print_line(f"Pushed to {address}, {'private' if private else 'for everyone to see'}.")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

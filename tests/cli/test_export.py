@@ -1,0 +1,242 @@
+"""The export command: a folder that plain transformers loads, or one line and nothing at all."""
+
+import json
+import shutil
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from autoprune.artifacts import reloading
+from autoprune.artifacts.gate import check
+from autoprune.artifacts.packing import save
+from autoprune.evidence.studied import read_study
+
+NAME = "tiny-own-keep2"
+STUDY = Path("studies") / NAME
+LABELS = ["खेळ", "देश", "राज्य"]
+
+
+@pytest.fixture
+def here_too(monkeypatch):
+    """Reload in this process: a fresh one takes seconds, and has tests of its own."""
+    monkeypatch.setattr("autoprune.artifacts.export.check", partial(check, reload=reloading.reload))
+
+
+def lies(folder="."):
+    return {path for path in Path(folder).rglob("*") if path.suffix not in (".lock", ".guard")}
+
+
+def test_a_finished_study_becomes_a_model(run, copy):
+    answer = run("export", NAME, "--out", "my/model")
+    assert answer.code == 0, answer.err
+    names = ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(path.name for path in Path("my/model").iterdir()) == [
+        *names,
+        "tokenizer_config.json",
+    ]
+    assert [path.name for path in Path("my").iterdir()] == ["model"]
+
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        "my/model", output_loading_info=True
+    )
+    assert [name for name, keys in report.items() if keys] == []
+    assert model.config.num_hidden_layers == 2
+    assert sorted(model.config.id2label.values()) == LABELS
+    classify = pipeline("text-classification", "my/model")
+    assert classify("एक एक दोन एक")[0]["label"] in LABELS
+    assert AutoTokenizer.from_pretrained("my/model").is_fast
+
+    [first, gate, place, following] = answer.out.splitlines()
+    found = read_study(STUDY).found
+    assert first.startswith(f"{found.picture} {found} (found), seed ")
+    assert " on validation, " in first and " on the cleaned test rows, " in first
+    assert gate.startswith("Reloaded in a fresh process: 64 rows, largest difference of a logit ")
+    assert place == "my/model: 0.0 MB, weights 0.0 MB."
+    assert "autoprune predict my/model FILE" in following
+    starting = [line for line in answer.lines if line.startswith("fine-tuning")]
+    assert len(starting) == 1
+    assert "on fresh seeds 3, 4, 5: at most 16 steps a run" in starting[0]
+    assert [line.split(":")[0] for line in answer.lines[-3:]] == ["seed 3", "seed 4", "seed 5"]
+    card = Path("my/model/README.md").read_text(encoding="utf-8")
+    assert "autoprune export tiny-own-keep2 --out my/model" in card
+    assert found.picture in card
+
+
+@pytest.mark.parametrize(
+    ("layout", "said", "layers"),
+    [
+        ("top", "●●○○○ 5:0-1 (top)", 2),
+        ("alternate", "●○●○○ 5:0,2 (alternate)", 2),
+        ("full", "●●●●● 5:0-4 (full)", 5),
+        ("5:1,3-4", "○●○●● 5:1,3-4 (given)", 3),
+    ],
+)
+def test_other_layouts(run, copy, here_too, layout, said, layers):
+    answer = run("export", NAME, "--out", "model", "--layout", layout, "--seeds", 1)
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith(said)
+    assert json.loads(Path("model/config.json").read_text())["num_hidden_layers"] == layers
+    assert said.split()[0] in Path("model/README.md").read_text(encoding="utf-8")
+
+
+def recommend(origin):
+    """Make the records say that `origin` is best on validation and everybody else is bad."""
+    path = STUDY / "records.jsonl"
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    for entry in entries:
+        for score in entry["scores"]:
+            score["quality"] = 0.9 if entry["origin"] == origin else 0.1
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+def test_a_better_layout_is_pointed_out_and_taken_on_demand(run, copy, here_too):
+    other = "middle" if str(read_study(STUDY).found) != "5:0,4" else "top"
+    recommend(other)
+    layout = read_study(STUDY).comparison.row(other).layout
+    answer = run("export", NAME, "--out", "found", "--seeds", 1)
+    [line] = [line for line in answer.lines if "recommends" in line]
+    assert line == (
+        f"study {NAME} recommends {other} ({layout}), not this: --layout recommended takes it"
+    )
+    assert "(found)" in answer.out
+    answer = run("export", NAME, "--out", "better", "--seeds", 1, "--layout", "recommended")
+    assert [line for line in answer.lines if "recommends" in line] == []
+    assert f"{layout} ({other})" in answer.out
+
+
+def test_the_same_command_gives_the_same_weights(run, copy, here_too):
+    for out in ("one", "two"):
+        assert run("export", STUDY, "--out", out, "--seeds", 2).code == 0
+    first, second = (load_file(f"{out}/model.safetensors") for out in ("one", "two"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert first.keys() == second.keys()
+
+
+def test_a_baseline_gives_what_it_recommends(run, copy, here_too):
+    entry = json.loads((STUDY / "study.json").read_text())
+    STUDY.joinpath("study.json").unlink()
+    entrants = [one for one in entry["entrants"] if one["origin"] != "found"]
+    whole = {**entry, "choice": None, "entrants": entrants}
+    STUDY.joinpath("baseline.json").write_text(json.dumps(whole))
+    studied = read_study(STUDY)
+    best = studied.comparison.recommended
+    answer = run("export", NAME, "--out", "model", "--seeds", 1)
+    assert answer.code == 0, answer.err
+    assert f"{studied.comparison.row(best).layout} ({best})" in answer.out
+    refusal = run("export", NAME, "--out", "other", "--layout", "found")
+    assert refusal.code == 2
+    assert "is a baseline and has found nothing" in refusal.err
+
+
+WRONG = {
+    "study": (["tiny-own-keep3", "--out", "new"], ["did you mean 'tiny-own-keep2'?"]),
+    "unfinished": (["begun", "--out", "new"], ["no finished study in studies/begun"]),
+    "layout": ([NAME, "--out", "new", "--layout", "midle"], ["did you mean 'middle'?"]),
+    "rival": ([NAME, "--out", "new", "--layout", "scratch"], ["unknown layout 'scratch'"]),
+    "syntax": ([NAME, "--out", "new", "--layout", "0-2"], ["written like 12:0-3,8,11"]),
+    "depth": ([NAME, "--out", "new", "--layout", "12:0-5"], ["12 layers", "tiny", "has 5"]),
+    "full folder": ([NAME, "--out", "studies"], ["studies is not empty"]),
+    "file": ([NAME, "--out", "file"], ["file is a file"]),
+    "in a file": ([NAME, "--out", "file/new"], ["file is a file"]),
+    "here": ([NAME, "--out", "."], [". is the working folder"]),
+    "int8": ([NAME, "--out", "new", "--int8"], ["--int8", "give --onnx as well"]),
+    "public": ([NAME, "--out", "new", "--public"], ["--public", "give --push"]),
+    "corpus": ([NAME, "--out", "new", "--corpus", "file"], ["give --trim-vocabulary as well"]),
+    "push": ([NAME, "--out", "new", "--push", "model"], ["--push takes a hub id", "'model'"]),
+    "push up": ([NAME, "--out", "new", "--push", "../x"], ["--push takes a hub id"]),
+    "seeds": ([NAME, "--out", "new", "--seeds", "0"], ["--seeds"]),
+    "workers": ([NAME, "--out", "new", "--workers", "0"], ["--workers"]),
+    "data": ([NAME, "--out", "new", "--data-dir", "nowhere"], ["--data-dir must be a folder"]),
+    "no out": ([NAME], ["--out"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG.values(), ids=WRONG)
+def test_wrong_input_is_one_line_and_nothing_is_written(run, copy, arguments, words):
+    Path("file").touch()
+    Path("studies/begun").mkdir()
+    shutil.copy(STUDY / "journal.log", "studies/begun")
+    before = lies()
+    answer = run("export", *arguments)
+    assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
+    assert [word for word in words if word not in answer.lines[0]] == []
+    assert lies() == before
+
+
+def test_no_permission_is_found_before_the_work(run, copy, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root
+    answer = run("export", NAME, "--out", "new/model")
+    assert (answer.code, len(answer.lines)) == (2, 1)
+    assert "cannot make new/model: no permission" in answer.err
+
+
+def test_data_that_changed_are_refused(run, copy):
+    entry = json.loads((STUDY / "study.json").read_text())
+    entry["asked"]["keep_duplicates"] = True
+    (STUDY / "study.json").write_text(json.dumps(entry))
+    answer = run("export", NAME, "--out", "new")
+    assert answer.code == 2
+    assert "are not those that study" in answer.lines[-1]
+    assert not Path("new").exists()
+
+
+def test_a_fault_in_the_folder_leaves_nothing_behind(run, copy, here_too, monkeypatch):
+    def spoiled(model, tokenizer, folder):
+        model.classifier.bias.data[0] += 0.5
+        save(model, tokenizer, folder)
+
+    monkeypatch.setattr("autoprune.artifacts.export.save", spoiled)
+    before = lies()
+    answer = run("export", NAME, "--out", "new/model", "--seeds", 1)
+    assert (answer.code, answer.out) == (2, "")
+    assert "so it is not kept: a logit of row " in answer.lines[-1]
+    assert "differs by 0.5" in answer.lines[-1]
+    assert lies() == before
+
+
+def test_ctrl_c_leaves_nothing_behind(start, copy):
+    before = lies()
+    with start("export", NAME, "--out", "new/model", "--seeds", 40, folder=".") as process:
+        for line in process.stderr:
+            if line.startswith("seed 4"):
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.strip().endswith(
+        "stopped: nothing was written to new/model; the same command begins again"
+    )
+    assert lies() == before
+
+
+def test_the_vocabulary_is_cut(run, copy, here_too, tmp_path):
+    Path("corpus.txt").write_text("एक दोन दहा\n" * 30, encoding="utf-8")
+    run("export", NAME, "--out", "whole", "--seeds", 1)
+    options = ("--seeds", 1, "--trim-vocabulary", "--corpus", "corpus.txt")
+    answer = run("export", NAME, "--out", "cut", *options)
+    assert answer.code == 0, answer.err
+    whole, cut = (AutoTokenizer.from_pretrained(out) for out in ("whole", "cut"))
+    assert len(cut) <= len(whole)
+    assert "Vocabulary cut from 15 to " in answer.out
+    assert "3 lines of the corpus left out for it" in answer.out
+
+
+def test_what_was_written_is_uploaded(run, copy, here_too, monkeypatch):
+    seen = []
+
+    def push(folder, name, private):
+        seen.append((str(folder), name, private, Path(folder, "config.json").exists()))
+        return f"https://hub/{name}"
+
+    monkeypatch.setattr("autoprune.artifacts.pushing.push", push)
+    monkeypatch.setattr("autoprune.artifacts.pushing.check_target", lambda *_: None)
+    options = ("--seeds", 1, "--push", "org/my-model")
+    assert "Pushed to https://hub/org/my-model" in run("export", NAME, "--out", "a", *options).out
+    run("export", NAME, "--out", "b", *options, "--public")
+    assert seen == [("a", "org/my-model", True, True), ("b", "org/my-model", False, True)]
+    assert '"org/my-model"' in Path("a/README.md").read_text(encoding="utf-8")

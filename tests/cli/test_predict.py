@@ -1,0 +1,201 @@
+"""The predict command: the model's own answers, in order, whole or not at all."""
+
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow
+import pytest
+import torch
+from pyarrow import parquet
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from autoprune.artifacts.predicting import open_predictor
+from tiny_models import NUMBERS, jitter_, save_model, tiny_tokenizer
+
+LABELS = ("खेळ", "राज्य, देश", "label")
+TEXTS = [" ".join(NUMBERS[: 1 + at % 7] * (1 + at % 5)) for at in range(70)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return the folder of a tiny classifier with three labels."""
+    made = tmp_path_factory.mktemp("exported") / "model"
+    save_model("bert", made)
+    torch.manual_seed(1)
+    names = dict(enumerate(LABELS))
+    model = AutoModelForSequenceClassification.from_pretrained(made, id2label=names)
+    jitter_(model, 0.5)
+    model.save_pretrained(made)
+    tokenizer = tiny_tokenizer()
+    tokenizer.model_max_length = 20
+    tokenizer.save_pretrained(made)
+    return made
+
+
+def shares(folder, texts, pairs=None):
+    """Return what plain transformers makes of each row alone."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = []
+    for at, text in enumerate(texts):
+        row = tokenizer(text, pairs and pairs[at], truncation=True, return_tensors="pt")
+        with torch.inference_mode():
+            found.append(model(**row).logits.softmax(-1)[0].tolist())
+    return found
+
+
+def write(path, content):
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def as_csv(path, separator=","):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = [("id", "Title"), *enumerate(TEXTS)]
+        csv.writer(file, delimiter=separator).writerows(rows)
+    return path
+
+
+def as_parquet(path):
+    parquet.write_table(pyarrow.table({"id": range(70), "text": TEXTS}), path, row_group_size=30)
+    return path
+
+
+FILES = {
+    "csv": lambda: as_csv(Path("rows.csv")),
+    "tsv": lambda: as_csv(Path("rows.tsv"), "\t"),
+    "parquet": lambda: as_parquet(Path("rows.parquet")),
+    "json lines": lambda: write(
+        Path("rows.jsonl"), "".join(json.dumps({"text": text}) + "\n\n" for text in TEXTS)
+    ),
+    "plain": lambda: write(Path("rows.txt"), "\n".join(TEXTS)),
+}
+
+
+@pytest.mark.parametrize("make", FILES.values(), ids=FILES)
+def test_any_format_gives_the_models_own_answers(run, folder, make):
+    answer = run("predict", folder, make(), "--batch", 4)
+    assert (answer.code, answer.err) == (0, "")
+    [header, *rows] = csv.reader(answer.out.splitlines())
+    assert header == ["label", "probability", *(f"p({label})" for label in LABELS)]
+    assert len(rows) == len(TEXTS)
+    for row, wanted in zip(rows, shares(folder, TEXTS), strict=True):
+        assert row[0] == LABELS[wanted.index(max(wanted))]
+        assert [float(one) for one in row[1:]] == pytest.approx([max(wanted), *wanted], abs=2e-6)
+    assert len({row[1] for row in rows}) > 20
+
+
+def test_json_lines_and_pairs(run, folder):
+    rows = [{"one": text, "two": "दहा नऊ"} for text in TEXTS]
+    write(Path("rows.jsonl"), "\n".join(map(json.dumps, rows)))
+    options = ("--text", "one", "--text-pair", "two", "--out", "labels.jsonl")
+    answer = run("predict", folder, "rows.jsonl", *options)
+    assert (answer.code, answer.out) == (0, "Wrote the labels of 70 texts to labels.jsonl\n")
+    found = [json.loads(line) for line in Path("labels.jsonl").read_text("utf-8").splitlines()]
+    for one, wanted in zip(found, shares(folder, TEXTS, ["दहा नऊ"] * 70), strict=True):
+        assert one["label"] == LABELS[wanted.index(max(wanted))]
+        assert one["probability"] == max(one["probabilities"].values())
+        assert list(one["probabilities"]) == list(LABELS)
+        assert list(one["probabilities"].values()) == pytest.approx(wanted, abs=2e-6)
+
+
+def test_the_format_is_that_which_was_asked_for(run, folder):
+    make = FILES["plain"]
+    lines = run("predict", folder, make(), "--format", "jsonl").out.splitlines()
+    assert len([json.loads(line) for line in lines]) == 70
+    run("predict", folder, make(), "--format", "csv", "--out", "labels.jsonl")
+    assert Path("labels.jsonl").read_text("utf-8").startswith("label,probability,")
+
+
+def test_empty_lines_keep_their_place(run, folder):
+    write(Path("rows.txt"), "एक\n\nदोन\n")
+    rows = list(csv.reader(run("predict", folder, "rows.txt").out.splitlines()))[1:]
+    first, empty, last = shares(folder, ["एक", "", "दोन"])
+    found = [[float(one) for one in row[2:]] for row in rows]
+    assert found == [pytest.approx(one, abs=2e-6) for one in (first, empty, last)]
+
+
+def test_no_more_is_read_than_is_needed(folder):
+    read = []
+    rows = ((text, None) for text in itertools.cycle(TEXTS) if not read.append(text))
+    answers = open_predictor(folder, torch.device("cpu"))(rows, 2)
+    for _ in range(200):
+        next(answers)
+    assert 200 <= len(read) <= 300
+
+
+WRONG = {
+    "no file": (["nowhere.csv"], "FILE must be a file with texts, nowhere.csv is none"),
+    "no column": (["ids.csv"], "has no known text column, name one by --text"),
+    "other column": (["rows.csv", "--text", "titel"], "has no column 'titel'"),
+    "text of lines": (["rows.txt", "--text", "x"], "are for files with columns"),
+    "ragged": (["ragged.csv"], "has 2 columns, line 3 has 1"),
+    "twice": (["twice.csv"], "must name each column once"),
+    "broken": (["broken.jsonl"], "must hold one JSON object a line, line 2"),
+    "number": (["number.jsonl"], "must hold texts, line 1 has int '3'"),
+    "lacking": (["lacking.jsonl"], "has no 'text' in line 2"),
+    "no utf-8": (["latin.txt"], "must be UTF-8"),
+    "no parquet": (["no.parquet"], "must be a Parquet file"),
+    "empty": (["empty.txt"], "has no texts"),
+    "header only": (["header.csv"], "has no texts"),
+    "same file": (["rows.csv", "--out", "rows.csv"], "another file than that of the texts"),
+    "no folder": (["rows.csv", "--out", "no/out.csv"], "a folder that exists"),
+    "format": (["rows.csv", "--format", "xml"], "unknown format 'xml'"),
+}
+
+
+@pytest.fixture
+def files():
+    as_csv(Path("rows.csv"))
+    write(Path("rows.txt"), "एक\n")
+    write(Path("ids.csv"), "a,b\n1,2\n")
+    write(Path("ragged.csv"), "text,id\nएक,1\nदोन\n")
+    write(Path("twice.csv"), "text,text\na,b\n")
+    write(Path("broken.jsonl"), '{"text": "a"}\n{"text": \n')
+    write(Path("number.jsonl"), '{"text": 3}\n')
+    write(Path("lacking.jsonl"), '{"text": "a"}\n{"txt": "a"}\n')
+    write(Path("no.parquet"), "PAR?")
+    write(Path("empty.txt"), "")
+    write(Path("header.csv"), "text\n")
+    Path("latin.txt").write_bytes(b"caf\xe9\n")
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG.values(), ids=WRONG)
+def test_wrong_input_is_one_line_and_writes_nothing(run, folder, files, arguments, says):
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    out = [] if "--out" in arguments else ["--out", "new.csv"]
+    answer = run("predict", folder, *arguments, *out)
+    assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
+    assert says in answer.err
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_a_fault_far_behind_leaves_the_older_file(run, folder):
+    write(Path("rows.csv"), "text\n" + "एक\n" * 200 + '"torn\n')
+    write(Path("out.csv"), "older")
+    answer = run("predict", folder, "rows.csv", "--batch", 1, "--out", "out.csv")
+    assert answer.code == 2
+    assert "broken quotes" in answer.err
+    assert Path("out.csv").read_text() == "older"
+    assert sorted(path.name for path in Path().iterdir()) == ["out.csv", "rows.csv"]
+
+
+def test_a_model_without_a_trained_head_is_refused(run, model, files):
+    answer = run("predict", model, "rows.txt")
+    assert (answer.code, answer.out) == (2, "")
+    assert "holds no trained classifier (BertForMaskedLM)" in answer.err
+
+
+def test_a_reader_that_has_seen_enough_ends_it_in_silence(folder):
+    write(Path("rows.txt"), "एक\n" * 20_000)
+    command = [sys.executable, "-m", "autoprune", "predict", str(folder), "rows.txt"]
+    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ)
+    assert done.stdout.readline().startswith(b"label,")
+    done.stdout.close()
+    assert done.stderr.read() == b""
+    assert done.wait(60) == 0
