@@ -6,6 +6,7 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from autoprune.artifacts import reloading
 from autoprune.artifacts.gate import check
+from autoprune.artifacts.onnx_running import onnx_logits
 from autoprune.artifacts.packing import save
 from autoprune.evidence.studied import read_study
 
@@ -224,6 +226,22 @@ def test_the_vocabulary_is_cut(run, copy, here_too, tmp_path):
     assert len(cut) <= len(whole)
     assert "Vocabulary cut from 15 to " in answer.out
     assert "3 lines of the corpus left out for it" in answer.out
+
+
+def test_all_forms_of_a_model_together(run, copy):
+    texts = ["एक दोन एक", "तीन", "सात नऊ दहा"]
+    options = ("--seeds", 1, "--trim-vocabulary", "--onnx", "--int8")
+    answer = run("export", NAME, "--out", "model", *options)
+    assert answer.code == 0, answer.err
+    said = [line for line in answer.out.splitlines() if "accuracy on the cleaned test rows" in line]
+    assert [line.split(":")[0] for line in said] == ["model.onnx", "model-int8.onnx"]
+    Path("texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    rows = run("predict", "model", "texts.txt", "--format", "jsonl").out.splitlines()
+    shares = np.array([list(json.loads(row)["probabilities"].values()) for row in rows])
+    logits = onnx_logits(Path("model/model.onnx"), Path("model"), texts)
+    powers = np.exp(logits)
+    assert np.abs(powers / powers.sum(-1, keepdims=True) - shares).max() < 1e-4
+    assert shares.std() > 0.01
 
 
 def test_what_was_written_is_uploaded(run, copy, here_too, monkeypatch):
