@@ -22,8 +22,15 @@ from autoprune.tasks.task import Columns
 TRIALS = 5
 
 
-def ground(model: str, task: str, data_dir: Path | None, keep: int = 6) -> Ground:
-    """Lay the ground as `autoprune search` does, one thread a process."""
+def ground(
+    model: str,
+    task: str,
+    data_dir: Path | None,
+    keep: int = 6,
+    epochs: int = 3,
+    workers: int | None = None,
+) -> Ground:
+    """Lay the ground as `autoprune search` does."""
     return lay(
         model=model,
         task=task,
@@ -37,13 +44,13 @@ def ground(model: str, task: str, data_dir: Path | None, keep: int = 6) -> Groun
         seed=0,
         device="auto",
         method="full",
-        epochs=3,
+        epochs=epochs,
         full_epochs=None,
         batch=32,
         parts=1,
         tokens=None,
         learning_rate=None,
-        workers=None,
+        workers=workers,
         trust_remote_code=False,
     )
 
