@@ -7,6 +7,7 @@ import typer
 
 from autoprune import __version__
 from autoprune.cli.baseline import baseline
+from autoprune.cli.compare import compare
 from autoprune.cli.cost import cost
 from autoprune.cli.dashboard import dashboard
 from autoprune.cli.export import export
@@ -14,6 +15,7 @@ from autoprune.cli.lists import layouts, models, tasks
 from autoprune.cli.predict import predict
 from autoprune.cli.report import report
 from autoprune.cli.search import search
+from autoprune.cli.studies import studies
 from autoprune.errors import AutopruneError
 
 app = typer.Typer(
@@ -23,7 +25,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (search, baseline, export, predict, cost, report, dashboard, models, tasks, layouts):
+for command in (
+    search,
+    baseline,
+    export,
+    predict,
+    cost,
+    report,
+    studies,
+    compare,
+    dashboard,
+    models,
+    tasks,
+    layouts,
+):
     app.command()(command)
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 STUDIES = Path("studies")
 
-_FILES = ("journal.log", "study.json", "baseline.json")  # a folder with one of them is a study
+# A folder with one of them is a study; one in a database has only records until it is finished.
+_FILES = ("journal.log", "study.json", "baseline.json", "records.jsonl")
 
 
 def find_study(name: str) -> Path:

@@ -1,12 +1,11 @@
 """Runs: who is looked at closely, and what each of them said of the test rows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprune.evidence.record import Record
+from autoprune.evidence.runs import runs_of
 from autoprune.evidence.studied import Studied
 
 
@@ -29,7 +28,10 @@ def close(studied: Studied) -> list[Said]:
     once = {layouts[origin]: origin for origin in reversed(origins) if origin in layouts}
     kept = np.array(studied.test.kept)
     return [
-        Said(origin, np.array([run.predictions for run in _runs(studied, origin)])[:, kept])
+        Said(
+            origin,
+            np.array([run.predictions for run in runs_of(studied, origin).values()])[:, kept],
+        )
         for origin in dict.fromkeys(origins)
         if origin in once.values()
     ]
@@ -39,19 +41,3 @@ def truth(studied: Studied) -> NDArray[np.int64]:
     """Return the labels of the cleaned test rows, (rows,)."""
     labels: NDArray[np.int64] = np.array(studied.test.rows.labels)[np.array(studied.test.kept)]
     return labels
-
-
-def _runs(studied: Studied, origin: str) -> Sequence[Record]:
-    """Return the records of one pruned entrant, one a seed.
-
-    Entrants of one layout share their records, so they are found by layout, not by origin.
-    """
-    comparison, setting = studied.comparison, studied.setting
-    layout, model = comparison.row(origin).layout, f"{setting.model}@{setting.commit}"
-    by_seed = {
-        record.seed: record
-        for record in comparison.records
-        if (record.layout, record.model, record.start) == (layout, model, "pretrained")
-        and record.state == "complete"
-    }
-    return [by_seed[seed] for seed in comparison.seeds]

@@ -1,0 +1,81 @@
+"""The compare command: a paired test between what two studies recommend."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoprune.cli import options
+from autoprune.cli.past import find_study
+
+if TYPE_CHECKING:
+    from autoprune.evidence.winners import Pair, Winner
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="A finished study, by name or folder.")],
+    second: Annotated[str, typer.Argument(help="The study to compare it with.")],
+    json: options.Json = False,
+) -> None:
+    """Test whether the layout that one study recommends is better than the other study's.
+
+    Both must have been scored on the same test rows: same rows, same seeds, an exact paired test.
+
+    Example: `autoprune compare my-study my-other-study`
+    """
+    from json import dumps
+
+    from autoprune.evidence.studied import read_study
+    from autoprune.evidence.winners import hold
+
+    pair = hold(read_study(find_study(first)), read_study(find_study(second)))
+    if json:
+        typer.echo(dumps(_as_json(pair)))
+        return
+    _print(pair)
+
+
+def _print(pair: "Pair") -> None:
+    from autoprune.cli.show import percent
+    from autoprune.cli.table import print_line
+    from autoprune.evidence.winners import verdict
+
+    both = (pair.first, pair.second)
+    wide = max(len(one.study) for one in both)
+    deep = max(one.row.layout.depth for one in both)
+    for one in both:
+        print_line(
+            f"{one.study:{wide}}  {one.row.layout.picture:{deep}}  {percent(one.quality):>7}  "
+            f"{one.row.origin:10} {one.row.layout}"
+        )
+    for line in (verdict(pair), *pair.notes):
+        print_line(line)
+
+
+def _as_json(pair: "Pair") -> dict[str, Any]:
+    from autoprune.evidence.winners import verdict
+
+    gap = pair.difference
+    return {
+        "first": _winner(pair.first),
+        "second": _winner(pair.second),
+        "metric": pair.metric,
+        "test_rows": pair.test_rows,
+        "seeds": pair.seeds,
+        "difference": gap.mean,
+        "low": gap.low,
+        "high": gap.high,
+        "p_value": gap.p_value,
+        "finding": gap.finding,
+        "verdict": verdict(pair),
+        "notes": pair.notes,
+    }
+
+
+def _winner(one: "Winner") -> dict[str, Any]:
+    return {
+        "study": one.study,
+        "model": one.model,
+        "origin": one.row.origin,
+        "layout": str(one.row.layout),
+        "test_mean": one.quality,
+    }

@@ -1,0 +1,68 @@
+"""The compare command: what two studies recommend, on the same rows, or a refusal in one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from autoprune.evidence.studied import read_study
+
+NAME = "tiny-own-keep2"
+STUDY = Path("studies") / NAME
+
+
+def test_the_winners_are_held_against_each_other(run, copy):
+    shutil.copytree(STUDY, "studies/same")
+    answer = run("compare", NAME, "studies/same")
+    assert (answer.code, answer.err) == (0, "")
+    first, second, said = answer.out.splitlines()
+    mine = read_study(STUDY).comparison
+    row = mine.row(mine.recommended)
+    assert first.split()[:2] == [NAME, row.layout.picture]
+    assert second.split()[:2] == ["same", row.layout.picture]
+    assert f"{100 * row.test_mean:.1f} %" in first
+    assert said.startswith("Both studies recommend the same layout of the same model")
+
+
+def test_json_tells_the_same(run, copy):
+    shutil.copytree(STUDY, "studies/same")
+    told = json.loads(run("compare", NAME, "same", "--json").out)
+    mine = read_study(STUDY).comparison
+    row = mine.row(mine.recommended)
+    assert told["first"]["layout"] == told["second"]["layout"] == str(row.layout)
+    assert told["first"]["test_mean"] == pytest.approx(row.test_mean)
+    assert (told["difference"], told["p_value"]) == (0, 1)
+    assert (told["seeds"], told["test_rows"]) == (list(mine.seeds), mine.test_rows)
+    assert "there is nothing to tell apart" in told["verdict"]
+
+
+def test_other_test_rows_are_refused(run, copy):
+    mine = read_study(STUDY).test.fingerprint
+    other = shutil.copytree(STUDY, "studies/elsewhere")
+    for name in ("study.json", "records.jsonl"):
+        place = Path(other) / name
+        place.write_text(
+            place.read_text(encoding="utf-8").replace(mine, "0" * 64), encoding="utf-8"
+        )
+    answer = run("compare", NAME, "elsewhere")
+    assert (answer.code, answer.out) == (2, "")
+    [line] = answer.lines
+    assert f"those of {NAME} and elsewhere differ" in line
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((NAME, NAME), "two different studies are compared, got tiny-own-keep2 twice"),
+        ((NAME, "tiny-own-keep3"), "did you mean 'tiny-own-keep2'?"),
+        ((NAME, "begun"), "no finished study in studies/begun"),
+    ],
+)
+def test_wrong_input_is_one_line(run, copy, names, said):
+    Path("studies/begun").mkdir()
+    shutil.copy(STUDY / "journal.log", "studies/begun")
+    answer = run("compare", *names)
+    assert (answer.code, answer.out) == (2, "")
+    [line] = answer.lines
+    assert said in line

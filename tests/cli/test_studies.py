@@ -1,0 +1,82 @@
+"""The studies command: each study of the folder with its state and its best layout."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from autoprune.evidence.studied import read_study
+
+NAME = "tiny-own-keep2"
+STUDY = Path("studies") / NAME
+
+
+@pytest.fixture
+def begun(copy):
+    """A copy of the study as if it had been stopped in its search, after two trials."""
+    folder = Path("studies/begun")
+    folder.mkdir()
+    lines = (STUDY / "records.jsonl").read_text().splitlines(keepends=True)
+    (folder / "records.jsonl").write_text("".join(lines[:2]))
+    return folder
+
+
+def test_each_study_has_its_state_and_its_best(run, begun):
+    Path("studies/empty").mkdir()
+    Path("studies/empty/journal.log").touch()
+    answer = run("studies")
+    assert (answer.code, answer.err) == (0, "")
+    lines = {line.split()[0]: line for line in answer.out.splitlines()}
+    assert list(lines) == ["begun", "empty", NAME]
+    comparison = read_study(STUDY).comparison
+    row = comparison.row(comparison.recommended)
+    assert "finished" in lines[NAME]
+    assert f"{row.layout.picture}  {100 * row.test_mean:>5.1f} % on test" in lines[NAME]
+    assert "unfinished     2 trials" in lines["begun"]
+    assert "on validation" in lines["begun"]
+    assert lines["empty"].endswith("0 trials")
+
+
+def test_json_tells_the_same(run, begun):
+    one, other = json.loads(run("studies", "--json").out)["studies"]
+    trials = [json.loads(line) for line in (begun / "records.jsonl").read_text().splitlines()]
+    best = max(trials, key=lambda trial: trial["scores"][0]["quality"])
+    assert (one["study"], one["state"], one["trials"]) == ("begun", "unfinished", 2)
+    assert one["best"]["layout"] == best["layout"]
+    assert one["best"]["quality"] == best["scores"][0]["quality"]
+    assert (one["keep"], one["depth"], one["finding"]) == (2, 5, "")
+    assert (other["state"], other["best"]["split"]) == ("finished", "test")
+    assert other["finding"] in ("better", "worse", "no difference found", "same layout")
+
+
+def test_a_search_at_work_is_running(run, begun):
+    with FileLock(begun / ".lock"):
+        out = run("studies").out
+    assert out.splitlines()[0].split()[:2] == ["begun", "running"]
+    assert run("studies").out.splitlines()[0].split()[:2] == ["begun", "unfinished"]
+
+
+def test_a_finished_study_that_is_at_work_again_is_running(run, copy):
+    with FileLock(STUDY / ".lock"):
+        [line] = run("studies").out.splitlines()
+    assert line.split()[:2] == [NAME, "running"]
+
+
+def test_a_study_that_cannot_be_read_leaves_the_others(run, copy):
+    shutil.copytree(STUDY, "studies/broken")
+    Path("studies/broken/study.json").write_text("{")
+    answer = run("studies")
+    assert answer.code == 0
+    assert [line.split()[0] for line in answer.out.splitlines()] == [NAME]
+    [line] = answer.lines
+    assert line.startswith("broken: a study must be as this version wrote it")
+
+
+def test_no_study_at_all(run, here):
+    answer = run("studies")
+    assert (answer.code, answer.out) == (2, "")
+    [line] = answer.lines
+    assert "no studies here" in line
+    assert json.loads(run("studies", "--json").out) == {"studies": []}
