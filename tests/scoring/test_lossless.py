@@ -1,12 +1,25 @@
 """Shortcuts that leave the score as it is, bit for bit."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
+import torch
 
+from autoprune.encoders.hub import fetch
+from autoprune.encoders.loading import load_classifier, load_tokenizer
+from autoprune.encoders.registry import find
+from autoprune.encoders.surgery import layers_of
 from autoprune.layouts.layout import Layout
 from autoprune.scoring import bench as benches
+from autoprune.scoring import frozen, training
+from autoprune.scoring.bench import Bench
 from autoprune.scoring.names import METHOD_NAMES
+from autoprune.tasks.task import Rows
+from autoprune.tasks.tokenising import encode
+from tiny_models import DEPTH, FAMILIES, save_model
 
 HALF = Layout(4, (0, 2))
 
@@ -41,3 +54,46 @@ def test_checks_that_nobody_hears_of_are_left_out_and_change_no_score(
 def test_a_budget_with_patience_hears_of_every_check(bench, budget, predicted):
     replace(bench, budget=replace(budget, patience=3)).measure(HALF, 3)
     assert len(predicted) == 3
+
+
+def saved(family, folder):
+    """Return a loader of a tiny pre-trained model of `family` without dropout, and rows for it."""
+    checkpoint = fetch(find(str(save_model(family, folder))), False)
+    words = ["एक", "दोन", "तीन", "चार", "पाच", "सहा"]
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 48)
+    texts = [" ".join([words[label], *rng.choice(words, rng.integers(1, 6))]) for label in labels]
+    rows = encode(Rows(tuple(texts), tuple(labels)), load_tokenizer(checkpoint), 16)
+    return partial(load_classifier, checkpoint, ["a", "b", "c"]), rows
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_head_trained_on_states_computed_once_is_the_same(family, tmp_path, budget, monkeypatch):
+    load, rows = saved(family, tmp_path / "model")
+    mine = Bench(load, rows, rows, replace(budget, method="probe"), torch.device("cpu"))
+    for room in (frozen, training):  # bfloat16 rounds a state otherwise where a batch is otherwise
+        monkeypatch.setattr(room, "fast_in_bfloat16", lambda _: False)
+    layout = Layout(DEPTH, (0, 2, 3))
+    once = mine.train(layout, 3)
+    monkeypatch.setattr(benches, "computed_once", lambda _, splits, *__: nullcontext(splits))
+    each = mine.train(layout, 3)
+    assert once.score.loss == pytest.approx(each.score.loss, abs=2e-6)
+    assert once.score.loss != pytest.approx(mine.train(layout, 4).score.loss, abs=2e-5)
+    torch.testing.assert_close(
+        dict(once.model.named_parameters()), dict(each.model.named_parameters()), atol=2e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("family", sorted({*FAMILIES} - {"modernbert", "nomic_bert"}))
+def test_a_frozen_encoder_runs_once_for_each_row(family, tmp_path, budget):
+    load, rows = saved(family, tmp_path / "model")
+    ran = []
+
+    def watched(seed):
+        model = load(seed)
+        layers_of(model)[0].register_forward_hook(lambda *_: ran.append(1))
+        return model
+
+    head = replace(budget, method="probe", batch=48)
+    Bench(watched, rows, rows, head, torch.device("cpu")).train(Layout(DEPTH, (0, 1)), 3)
+    assert len(ran) == 3  # a few rows to try it, the train rows, the validation rows

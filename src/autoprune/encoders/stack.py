@@ -28,7 +28,7 @@ def only(model: PreTrainedModel, layout: Layout) -> Iterator[None]:
     """
     check_layout(model, layout)
     layers = layers_of(model)
-    with _exchanged(model, layers, [layers[layer] for layer in layout.keep]):
+    with exchanged(model, layers, [layers[layer] for layer in layout.keep]):
         yield
 
 
@@ -55,8 +55,8 @@ class Stack:
 
     def logits(self, state: torch.Tensor) -> torch.Tensor:
         """Return the logits of a model whose last layer left `state`: (rows, classes)."""
-        skip = _Stand(self._layers[0], lambda hidden, *_: self._answer(hidden))
-        last = _Stand(self._layers[0], lambda *_: self._answer(state))
+        skip = Stand(self._layers[0], lambda hidden, *_: self._answer(hidden))
+        last = Stand(self._layers[0], lambda *_: self._answer(state))
         return self._run([skip, last])
 
     def _note(self) -> None:
@@ -79,7 +79,7 @@ class Stack:
             for part in self._model.base_model.children()
         ]
         try:
-            self._run([_Stand(layer, noting) for layer in self._layers])
+            self._run([Stand(layer, noting) for layer in self._layers])
         finally:
             for hook in hooks:
                 hook.remove()
@@ -95,7 +95,7 @@ class Stack:
             seen.append(hidden)
             return self._answer(hidden)
 
-        self._run([self._layers[layer], _Stand(self._layers[0], noting)])
+        self._run([self._layers[layer], Stand(self._layers[0], noting)])
         return seen[0]
 
     def _answer(self, state: torch.Tensor) -> Any:
@@ -104,13 +104,13 @@ class Stack:
 
     def _run(self, layers: Sequence[nn.Module]) -> torch.Tensor:
         with ExitStack() as stack:
-            stack.enter_context(_exchanged(self._model, layers_of(self._model), layers))
+            stack.enter_context(exchanged(self._model, layers_of(self._model), layers))
             for part, found in self._below:
                 stack.enter_context(_replayed(part, found))
             return cast(torch.Tensor, self._model(**self._inputs).logits)
 
 
-class _Stand(nn.Module):  # type: ignore[misc]  # torch is not looked into
+class Stand(nn.Module):  # type: ignore[misc]  # torch is not looked into
     """Takes a layer's place in the list, with the layer's plain attributes; `answer` is called."""
 
     def __init__(self, layer: nn.Module, answer: Callable[..., Any]) -> None:
@@ -125,7 +125,7 @@ class _Stand(nn.Module):  # type: ignore[misc]  # torch is not looked into
 
 
 @contextmanager
-def _exchanged(
+def exchanged(
     model: PreTrainedModel, layers: nn.ModuleList, others: Sequence[nn.Module]
 ) -> Iterator[None]:
     """Let `model` hold `others` in place of `layers` for a while."""

@@ -3,7 +3,8 @@
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any, Self, cast
@@ -17,6 +18,7 @@ from autoprune.encoders.surgery import keep_layers, layers_of
 from autoprune.encoders.vocabulary import keep_tokens
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.budget import Budget
+from autoprune.scoring.frozen import computed_once
 from autoprune.scoring.memory import Parts
 from autoprune.scoring.methods import METHODS, merge
 from autoprune.scoring.metrics import score
@@ -105,20 +107,21 @@ class Bench:
         budget = self.budget
         if check is go_on and budget.patience is None:
             budget = replace(budget, checks=1)  # nobody looks at the others, and they draw nothing
-        for steps in train(model, self.rows, budget, seed, self.device, parts, clock):
-            checked = self._score(model, seed, parts, clock)
-            check(checked.quality, steps)
-            if self.budget.patience is None:
-                best = _Best(checked, steps, {})
-            elif best is None or checked.quality > best.score.quality:
-                best = _Best(checked, steps, _snapshot(model))
-            elif self._waited(best.steps, steps):
-                break
+        with self._splits(model, parts) as (rows, validation):
+            for steps in train(model, rows, budget, seed, self.device, parts, clock):
+                checked = self._score(model, validation, seed, parts, clock)
+                check(checked.quality, steps)
+                if self.budget.patience is None:
+                    best = _Best(checked, steps, {})
+                elif best is None or checked.quality > best.score.quality:
+                    best = _Best(checked, steps, _snapshot(model))
+                elif self._waited(best.steps, steps):
+                    break
         assert best is not None, "the last step is a check"
         model.load_state_dict(best.weights, strict=False)
         plain, final = merge(model), best.score
         if plain is not model:  # merging an adapter rounds: score what is handed over
-            final = self._score(plain, seed, parts, clock)
+            final = self._score(plain, self.validation, seed, parts, clock)
         seconds = time.perf_counter() - started
         busy = clock.seconds / seconds
         final = replace(final, seconds=seconds, note="; ".join(parts.notes))
@@ -149,9 +152,18 @@ class Bench:
             times.append(time.perf_counter())
         return statistics.median(later - earlier for earlier, later in pairwise(times[2:]))
 
-    def _score(self, model: nn.Module, seed: int, parts: Parts, clock: Clock) -> Score:
-        logits = predict(model, self.validation, self.device, parts, clock)
-        return score(logits, self.validation.labels, self.metric, "validation", seed, 0.0)
+    def _splits(self, model: nn.Module, parts: Parts) -> AbstractContextManager[Sequence[Encoded]]:
+        """Return train and validation rows in the form in which `model` is to take them."""
+        splits = (self.rows, self.validation)
+        if self.budget.method == "probe":
+            return computed_once(model, splits, parts.rows, self.device)
+        return nullcontext(splits)
+
+    def _score(
+        self, model: nn.Module, rows: Encoded, seed: int, parts: Parts, clock: Clock
+    ) -> Score:
+        logits = predict(model, rows, self.device, parts, clock)
+        return score(logits, rows.labels, self.metric, "validation", seed, 0.0)
 
     def _waited(self, best: int, now: int) -> bool:
         """Tell whether the budget's patience has run out since step `best`."""

@@ -5,6 +5,7 @@ import time
 from functools import cache
 
 import torch
+from torch import nn
 
 from autoprune.errors import OptionError, UnknownNameError
 from autoprune.scoring.names import DEVICE_NAMES
@@ -41,6 +42,14 @@ def fast_in_bfloat16(device: torch.device) -> bool:
         able = torch.cpu.get_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16")) and _gain() >= LEAST_GAIN
     return False
+
+
+def takes_bfloat16(model: nn.Module) -> bool:
+    """Tell whether the family can run in bfloat16.
+
+    DeBERTa fills masked scores with fp32's lowest number, which bfloat16 cannot hold.
+    """
+    return bool(model.config.model_type != "deberta")
 
 
 @cache

@@ -51,8 +51,10 @@ def merge(model: nn.Module) -> PreTrainedModel:
 
 
 # `lora`: arXiv 2106.09685, on every linear map of the kept layers, with pooler and head trained.
+# `probe`: `head` on states of the frozen layers computed once, so without dropout in them.
 METHODS: dict[str, Callable[[PreTrainedModel], nn.Module]] = {
     "full": _all,
     "lora": _lora,
     "head": _head,
+    "probe": _head,
 }

@@ -1,5 +1,5 @@
 """The names of the choices in this room, for help and completion without importing torch."""
 
 DEVICE_NAMES = ("auto", "cpu", "cuda", "mps")
-METHOD_NAMES = ("full", "lora", "head")
+METHOD_NAMES = ("full", "lora", "head", "probe")
 METRIC_NAMES = ("accuracy", "macro-f1")

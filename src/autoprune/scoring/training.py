@@ -12,7 +12,7 @@ from torch import nn
 
 from autoprune.errors import TrialError
 from autoprune.scoring.budget import Budget
-from autoprune.scoring.devices import fast_in_bfloat16
+from autoprune.scoring.devices import fast_in_bfloat16, takes_bfloat16
 from autoprune.scoring.memory import Parts
 from autoprune.tasks.batching import batches, collate, in_order
 from autoprune.tasks.tokenising import Encoded
@@ -168,5 +168,6 @@ def _forward(
     """Return logits (rows, classes) and labels (rows,)."""
     batch = {name: values.to(device) for name, values in collate(rows, index).items()}
     labels = batch.pop("labels")
-    with clock, torch.autocast(device.type, torch.bfloat16, enabled=fast_in_bfloat16(device)):
+    fast = fast_in_bfloat16(device) and takes_bfloat16(model)
+    with clock, torch.autocast(device.type, torch.bfloat16, enabled=fast):
         return model(**batch).logits, labels
