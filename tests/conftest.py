@@ -19,27 +19,36 @@ torch.set_num_threads(1)
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 NO_BROWSER = "no Chromium on this machine, so no page was looked at: apt-get install chromium"
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests that need a browser where there is none."""
+    if CHROMIUM is not None:
+        return
+    without = [item for item in items if "chromium" in getattr(item, "fixturenames", ())]
+    if without:
+        items[:] = [item for item in items if item not in without]
+        config.hook.pytest_deselected(items=without)
+        config.stash[LEFT_OUT] = len(without)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say at the end that the browser tests did not run."""
+    without = config.stash.get(LEFT_OUT, 0)
+    if without:
+        terminalreporter.write_line(f"{without} browser tests were left out: {NO_BROWSER}")
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    """Return Debian's Chromium under playwright's control; the test is skipped where it is not."""
-    if CHROMIUM is None:
-        pytest.skip(NO_BROWSER)
+    """Return Debian's Chromium under playwright's control."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Say at the end that the browser tests did not run."""
-    skipped = terminalreporter.stats.get("skipped", ())
-    without = [report for report in skipped if NO_BROWSER in str(report.longrepr)]
-    if without:
-        terminalreporter.write_line(f"{len(without)} browser tests were skipped: {NO_BROWSER}")
 
 
 @pytest.fixture(autouse=True)
