@@ -14,6 +14,7 @@ from autoprune.cli.export import export
 from autoprune.cli.lists import layouts, models, tasks
 from autoprune.cli.predict import predict
 from autoprune.cli.report import report
+from autoprune.cli.score import score
 from autoprune.cli.search import search
 from autoprune.cli.studies import studies
 from autoprune.errors import AutopruneError
@@ -28,6 +29,7 @@ app = typer.Typer(
 for command in (
     search,
     baseline,
+    score,
     export,
     predict,
     cost,

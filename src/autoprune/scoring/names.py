@@ -3,3 +3,4 @@
 DEVICE_NAMES = ("auto", "cpu", "cuda", "mps")
 METHOD_NAMES = ("full", "lora", "head", "probe")
 METRIC_NAMES = ("accuracy", "macro-f1")
+PROXY_NAMES = ("alignment", "leave-one-out")

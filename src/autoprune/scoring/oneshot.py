@@ -69,7 +69,7 @@ def score_all(
         ranked = staying[np.argsort(losses[staying] / seen[staying], kind="stable")]
         staying = np.sort(ranked[: (len(ranked) + 1) // 2])
     scores = tuple(
-        Shared(layout, losses[i] / seen[i], hits[i] / seen[i], int(seen[i]))
+        Shared(layout, float(losses[i] / seen[i]), float(hits[i] / seen[i]), int(seen[i]))
         for i, layout in enumerate(layouts)
     )
     return OneShot(scores, passes / len(rows))
