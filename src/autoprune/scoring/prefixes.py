@@ -29,12 +29,12 @@ class Prefixes:
     ) -> None:
         assert most >= 1, "a state is kept at least until the next layer ran"
         self.passes = 0.0
-        self._rows, self._most, self._device = rows, most, device
+        self._model, self._rows, self._most, self._device = model, rows, most, device
         self._batches = []
         for index in in_order(rows.lengths, batch):
             inputs = {name: part.to(device) for name, part in collate(rows, index).items()}
             labels = inputs.pop("labels")
-            with inference(device):
+            with inference(model, device):
                 self._batches.append((Stack(model, inputs), labels, States()))
 
     def losses(self, layouts: Sequence[Layout]) -> list[float]:
@@ -42,7 +42,7 @@ class Prefixes:
         found = np.zeros(len(layouts))
         # Neighbours in lexical order share the longest beginnings.
         order = sorted(range(len(layouts)), key=lambda place: layouts[place].keep)
-        with inference(self._device):
+        with inference(self._model, self._device):
             for stack, labels, states in self._batches:
                 for place in order:
                     state = self._state(stack, states, layouts[place].keep, len(labels))

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from autoprune.encoders.stack import Stack
 from autoprune.layouts.layout import Layout
-from autoprune.scoring.devices import fast_in_bfloat16
+from autoprune.scoring.devices import fast_in_bfloat16, takes_bfloat16
 from autoprune.tasks.batching import collate
 from autoprune.tasks.tokenising import Encoded
 
@@ -31,11 +31,12 @@ class Visit:
     number: int
     state: torch.Tensor
     stack: Stack
+    model: PreTrainedModel
     device: torch.device
 
     def logits(self) -> torch.Tensor:
         """Return the layout's logits: (rows, classes)."""
-        with inference(self.device):
+        with inference(self.model, self.device):
             return self.stack.logits(self.state)
 
 
@@ -76,26 +77,30 @@ def walk(
     """
     inputs = {name: part.to(device) for name, part in collate(rows, index).items()}
     del inputs["labels"]
-    with inference(device):
+    with inference(model, device):
         stack = Stack(model, inputs)
-    yield from _below(stack, root, None, device)
+    yield from _below(model, stack, root, None, device)
 
 
 @contextmanager
-def inference(device: torch.device) -> Iterator[None]:
+def inference(model: PreTrainedModel, device: torch.device) -> Iterator[None]:
     """Run without gradients, in the numbers in which candidates are trained and scored."""
-    fast = fast_in_bfloat16(device)
+    fast = fast_in_bfloat16(device) and takes_bfloat16(model)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=fast):
         yield
 
 
 def _below(
-    stack: Stack, node: Node, state: torch.Tensor | None, device: torch.device
+    model: PreTrainedModel,
+    stack: Stack,
+    node: Node,
+    state: torch.Tensor | None,
+    device: torch.device,
 ) -> Iterator[Visit]:
     for layer, further in node.nexts.items():
         # Not around the loop: what a generator enters would hold for its caller too.
-        with inference(device):
+        with inference(model, device):
             behind = stack.after(state, layer)
         if further.ends is not None:
-            yield Visit(further.ends, behind, stack, device)
-        yield from _below(stack, further, behind, device)
+            yield Visit(further.ends, behind, stack, model, device)
+        yield from _below(model, stack, further, behind, device)
