@@ -40,7 +40,8 @@ class Stack:
 
     def __init__(self, model: PreTrainedModel, inputs: Inputs) -> None:
         self._model, self._inputs = model, inputs
-        self._layers = list(layers_of(model))
+        self._list = layers_of(model)
+        self._layers, self._place = list(self._list), _place_of(model, self._list)
         self._calls: list[Call] = []
         self._rest: tuple[Any, ...] | None = None  # what a layer returns behind the state
         self._below: list[tuple[nn.Module, Any]] = []  # embeddings and the like, and their output
@@ -104,7 +105,7 @@ class Stack:
 
     def _run(self, layers: Sequence[nn.Module]) -> torch.Tensor:
         with ExitStack() as stack:
-            stack.enter_context(exchanged(self._model, layers_of(self._model), layers))
+            stack.enter_context(_exchanged_at(*self._place, self._list, layers))
             for part, found in self._below:
                 stack.enter_context(_replayed(part, found))
             return cast(torch.Tensor, self._model(**self._inputs).logits)
@@ -129,12 +130,24 @@ def exchanged(
     model: PreTrainedModel, layers: nn.ModuleList, others: Sequence[nn.Module]
 ) -> Iterator[None]:
     """Let `model` hold `others` in place of `layers` for a while."""
-    parent, name = next(
+    with _exchanged_at(*_place_of(model, layers), layers, others):
+        yield
+
+
+def _place_of(model: PreTrainedModel, layers: nn.ModuleList) -> tuple[nn.Module, str]:
+    """Return the part of `model` that holds the list of layers, and by which name."""
+    return next(
         (part, name)
         for part in model.modules()
         for name, child in part.named_children()
         if child is layers
     )
+
+
+@contextmanager
+def _exchanged_at(
+    parent: nn.Module, name: str, layers: nn.ModuleList, others: Sequence[nn.Module]
+) -> Iterator[None]:
     setattr(parent, name, nn.ModuleList(others))
     try:
         yield
