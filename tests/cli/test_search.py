@@ -69,7 +69,7 @@ def test_records_and_report_are_there(searched):
     trials = [entry for entry in entries if entry["phase"] == "search"]
     assert [trial["layout"] for trial in trials[:4]] == ["5:0-1", "5:0,4", "5:3-4", "5:0,2"]
     assert len(trials) == TRIALS
-    assert {entry["seed"] for entry in trials} == {0}
+    assert [entry["seed"] for entry in trials] == list(range(1000, 1000 + TRIALS))
     assert {entry["seed"] for entry in entries if entry not in trials} == {1, 2}
     splits = {score["split"] for trial in trials for score in trial["scores"]}
     assert splits == {"validation"}

@@ -11,13 +11,13 @@ from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding
 
 SCORE = Score(0.5, 0.5, 0.4, 1.2, "validation", 3, 7.0, note="out of memory: went on with 2 rows")
-DONE = Finding(1, Layout.parse("4:0-1"), "top", "complete", SCORE, "", 0.5)
-FAILED = Finding(2, Layout.parse("4:2-3"), "search", "failed", None, "the loss is nan", 0.5)
+DONE = Finding(1, Layout.parse("4:0-1"), "top", "complete", SCORE, "", 0.5, 3, 0.3)
+FAILED = Finding(2, Layout.parse("4:2-3"), "search", "failed", None, "the loss is nan", 0.5, 3, 0.3)
 
 
 @pytest.fixture
 def recorded(conditions):
-    return [trial_record(finding, conditions, "demo@abc", 3, 7000) for finding in (DONE, FAILED)]
+    return [trial_record(finding, conditions, "demo@abc", 7000) for finding in (DONE, FAILED)]
 
 
 def test_a_record_tells_what_happened(recorded, conditions):

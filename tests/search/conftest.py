@@ -51,7 +51,8 @@ def planted(landscape):
         table = landscape(seed, depth, keep)
         calls = hooks or {}
 
-        def measure(layout, seed, check):
+        def measure(run, check):
+            layout, seed = run.layout, run.seed
             calls.get((layout, 0), lambda: None)()
             quality = float(table[rank(layout)])
             for step in (10, 20, 30):

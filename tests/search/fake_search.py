@@ -16,15 +16,15 @@ from autoprune.search.study import search
 checks = deadly = 0
 
 
-def measure(layout, seed, check):
+def measure(run, check):
     global checks
-    quality = sum((layer * 7 % 5 + 1) / 40 for layer in layout.keep)
+    quality = sum((layer * 7 % 5 + 1) / 40 for layer in run.layout.keep)
     for step in (10, 20):
         check(quality * step / 20, step)
         checks += 1
         if checks == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-    return Score(quality, quality, quality, 1 - quality, "validation", seed, 0.5)
+    return Score(quality, quality, quality, 1 - quality, "validation", run.seed, 0.5)
 
 
 if __name__ == "__main__":

@@ -72,12 +72,12 @@ def test_notes_and_figures_do_not_disturb_the_search(storage, go, told):
 def test_trials_say_in_words_how_they_went(storage, go, planted):
     plain = planted(0, 8, 4)
 
-    def measure(layout, seed, check):
-        if layout == FAILING:
+    def measure(run, check):
+        if run.layout == FAILING:
             raise TrialError("loss is not a number")
-        if layout == STOPPING:
+        if run.layout == STOPPING:
             raise optuna.TrialPruned
-        return plain(layout, seed, check)
+        return plain(run, check)
 
     go(measure, storage=storage, trials=4)
     by_layout = {trial.user_attrs["layout"]: trial for trial in load(storage).trials}

@@ -81,7 +81,7 @@ def test_a_study_of_another_kind_is_refused(storage):
 def test_a_study_of_another_schema_is_refused(storage):
     study = begin(storage, "s", IDENTITY)
     study.set_user_attr("autoprune", {"schema": 99, "identity": []})
-    with pytest.raises(StudyError, match="schema 99, this autoprune writes schema 1"):
+    with pytest.raises(StudyError, match="schema 99, this autoprune writes schema 2"):
         begin(storage, "s", IDENTITY)
 
 

@@ -18,9 +18,9 @@ def run(measure, trials, name="s"):
 def deciding(layer):
     """Return a measure in which one layer decides."""
 
-    def measure(layout, seed, check):
-        quality = 0.9 if layer in layout.keep else 0.1
-        return Score(quality, quality, quality, 0.5, "validation", seed, 0.1)
+    def measure(run, check):
+        quality = 0.9 if layer in run.layout.keep else 0.1
+        return Score(quality, quality, quality, 0.5, "validation", run.seed, 0.1)
 
     return measure
 
@@ -41,7 +41,7 @@ def test_too_little_gives_none(name, trials):
 
 
 def test_equal_scores_give_none():
-    def measure(layout, seed, check):
-        return Score(0.5, 0.5, 0.5, 0.5, "validation", seed, 0.1)
+    def measure(run, check):
+        return Score(0.5, 0.5, 0.5, 0.5, "validation", run.seed, 0.1)
 
     assert importances(run(measure, 6), "s") == {}

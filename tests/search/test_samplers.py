@@ -9,8 +9,9 @@ from autoprune.errors import StudyError
 from autoprune.layouts.layout import Layout, count, every
 from autoprune.layouts.strategies import layouts_of
 from autoprune.search import names, proposals
-from autoprune.search.marks import distributions, flag_names, params
+from autoprune.search.marks import distributions, flag_names, flags
 from autoprune.search.past import Past, past_of
+from autoprune.search.run import Run
 from autoprune.search.samplers import SAMPLERS
 from autoprune.search.space import rank
 from autoprune.search.tree import propose_by_tree
@@ -24,16 +25,17 @@ PROPOSE = (
 
 
 def begin(sampler, depth, keep, seed, first=()):
-    study = optuna.create_study(direction="maximize", sampler=SAMPLERS[sampler](depth, keep, seed))
+    rule = SAMPLERS[sampler](depth, keep, seed, 1.0)
+    study = optuna.create_study(direction="maximize", sampler=rule)
     for layout in first:
-        study.enqueue_trial(params(layout))
+        study.enqueue_trial(flags(layout))
     return study
 
 
 def ask(study, depth):
     trial = study.ask(distributions(depth))
-    flags = [trial.params[name] for name in flag_names(depth)]
-    return trial, Layout(depth, tuple(np.flatnonzero(flags).tolist()))
+    bits = [trial.params[name] for name in flag_names(depth)]
+    return trial, Layout(depth, tuple(np.flatnonzero(bits).tolist()))
 
 
 def climb(sampler, table, depth, keep, trials, seed, first=()):
@@ -65,13 +67,37 @@ def test_another_seed_proposes_others(sampler, landscape):
     assert climb(sampler, landscape(1), 12, 6, 12, 0) != climb(sampler, landscape(1), 12, 6, 12, 1)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["random", "tpe", "brute-force"])
 @pytest.mark.parametrize(("depth", "keep"), [(2, 1), (5, 2), (6, 5)])
 def test_small_spaces_are_exhausted_then_refused(sampler, depth, keep, landscape):
     layouts = climb(sampler, landscape(0, depth, keep), depth, keep, count(depth, keep), 3)
     assert set(layouts) == set(every(depth, keep))
     with pytest.raises(StudyError, match="have been tried"):
         climb(sampler, landscape(0, depth, keep), depth, keep, count(depth, keep) + 1, 3)
+
+
+@pytest.mark.parametrize(("depth", "keep"), [(2, 1), (4, 2)])
+def test_surrogate_goes_on_in_small_spaces_on_new_seeds(depth, keep, landscape):
+    study, runs = begin("gp", depth, keep, 5), []
+    for _ in range(12):
+        trial, layout = ask(study, depth)
+        study.tell(trial, float(landscape(0, depth, keep)[rank(layout)]))
+        runs.append((layout, trial.params["seed"]))
+    assert {layout for layout, _ in runs} == set(every(depth, keep))
+    assert [seed for _, seed in runs] == list(range(1005, 1017))
+
+
+def test_a_layout_that_cannot_be_scored_is_not_run_again(landscape):
+    study, failed = begin("gp", 4, 2, 0), Layout(4, (2, 3))
+    for _ in range(20):
+        trial, layout = ask(study, 4)
+        if layout == failed:
+            trial.set_user_attr("failed", "this family cannot have it")
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, 0.5 + 0.1 * sum(layout.keep))
+    states = [trial.state.name for trial in study.trials]
+    assert states.count("FAIL") == 1
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -89,10 +115,11 @@ def test_no_trial_of_any_state_is_proposed_again(sampler):
         seen.append(layout)
     _, running = ask(study, 4)
     waiting = next(layout for layout in every(4, 2) if layout not in {*seen, running})
-    study.enqueue_trial(params(waiting))
+    study.enqueue_trial(flags(waiting))
     past = past_of(study.get_trials(), 4, 2)
     assert past.tried == {*seen, running, waiting}
-    assert past.running == (running,)
+    assert [run.layout for run in past.running] == [running]
+    assert past.made == 5
     proposed = {propose(past, np.random.default_rng(0)) for propose in PROPOSE}
     assert proposed == set(every(4, 2)) - past.tried
 
@@ -103,7 +130,7 @@ def test_brute_force_goes_in_lexical_order(landscape):
 
 def test_random_is_uniform_over_what_is_left():
     tried = frozenset(every(4, 2)[:2])
-    past = Past(4, 2, (), (), tried)
+    past = Past(4, 2, (), (), 2, tried)
     rng = np.random.default_rng(0)
     ranks = [rank(proposals.propose_randomly(past, rng)) for _ in range(4000)]
     assert np.bincount(ranks) == pytest.approx([0, 0, 1000, 1000, 1000, 1000], abs=120)
@@ -112,10 +139,11 @@ def test_random_is_uniform_over_what_is_left():
 def test_running_layouts_spread_the_workers(landscape):
     table = landscape(2)
     layouts = climb("gp", table, 12, 6, 20, 0)
-    observed = tuple((layout, float(table[rank(layout)])) for layout in layouts)
-    alone = Past(12, 6, observed, (), frozenset(layouts))
+    runs = [Run(layout, number) for number, layout in enumerate(layouts)]
+    observed = tuple((run, float(table[rank(run.layout)])) for run in runs)
+    alone = Past(12, 6, observed, (), 20, frozenset(layouts))
     one = proposals.propose_by_surrogate(alone, np.random.default_rng(0))
-    beside = Past(12, 6, observed, (one,), frozenset([*layouts, one]))
+    beside = Past(12, 6, observed, (Run(one, 20),), 21, frozenset([*layouts, one]))
     assert proposals.propose_by_surrogate(beside, np.random.default_rng(0)) != one
 
 
@@ -151,18 +179,18 @@ def test_deep_models_are_searched_without_listing_the_space():
     rounds = range(40)
     begun = time.process_time()
     for number in rounds:
-        past = Past(24, 12, tuple(observed), (), frozenset(layout for layout, _ in observed))
+        tried = frozenset(run.layout for run, _ in observed)
+        past = Past(24, 12, tuple(observed), (), number, tried)
         layout = proposals.propose_by_surrogate(past, np.random.default_rng((0, number)))
-        observed.append((layout, float(weights[list(layout.keep)].sum())))
+        observed.append((Run(layout, number), float(weights[list(layout.keep)].sum())))
     seconds = (time.process_time() - begun) / len(rounds)
-    assert len({layout for layout, _ in observed}) == len(rounds)
     assert max(quality for _, quality in observed) == pytest.approx(np.sort(weights)[12:].sum())
     assert seconds < 1.0
 
 
 def test_random_and_brute_force_know_large_spaces():
     first = Layout(24, next(combinations(range(24), 12)))
-    past = Past(24, 12, ((first, 0.5),), (), frozenset([first]))
+    past = Past(24, 12, ((Run(first, 0), 0.5),), (), 1, frozenset([first]))
     assert proposals.propose_in_order(past, np.random.default_rng(0)) == Layout(
         24, (*range(11), 12)
     )

@@ -11,9 +11,9 @@ from autoprune.search.study import search
 FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
 
 
-def measure(layout, seed, check):
-    quality = sum((layer * 7 % 5 + 1) / 40 for layer in layout.keep)
-    return Score(quality, quality, quality, 1 - quality, "validation", seed, 0.5)
+def measure(run, check):
+    quality = sum((layer * 7 % 5 + 1) / 40 for layer in run.layout.keep)
+    return Score(quality, quality, quality, 1 - quality, "validation", run.seed, 0.5)
 
 
 class Begun:
@@ -22,7 +22,7 @@ class Begun:
     def __init__(self, deadly=0):
         self.deadly, self.waits, self.open, self.most = deadly, 0, 0, 0
 
-    def __call__(self, layout, seed, check):
+    def __call__(self, run, check):
         self.open += 1
         self.most = max(self.most, self.open)
 
@@ -31,7 +31,7 @@ class Begun:
             self.open -= 1
             if self.waits == self.deadly:
                 raise KeyboardInterrupt
-            return measure(layout, seed, check)
+            return measure(run, check)
 
         return wait
 
@@ -93,7 +93,7 @@ def test_a_stop_within_a_group_changes_nothing(storage, deadly):
 def test_a_small_space_ends_the_search(storage):
     outcome = search(
         measure, 4, 2, trials=50, storage=storage, name="fake", identity={}, side_by_side=4,
-        begin=Begun(),
+        begin=Begun(), sampler="random",
     )  # fmt: skip
     assert outcome.trials == 6
     assert len({finding.layout for finding in outcome.findings}) == 6

@@ -157,10 +157,10 @@ def test_reason_hides_both_spellings_of_a_password():
 def test_a_storage_that_fails_under_way_is_one_line(go, journal, planted):
     table = planted(0, 8, 4)
 
-    def measure(layout, seed, check):
+    def measure(run, check):
         journal.unlink()
         journal.mkdir()
-        return table(layout, seed, check)
+        return table(run, check)
 
     with pytest.raises(StorageError, match=r"the study's storage failed: .*Is a directory"):
         go(measure, trials=5)

@@ -13,7 +13,8 @@ from autoprune.layouts.layout import Layout, count, every
 from autoprune.layouts.strategies import layouts_of
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, outcome_of
-from autoprune.search.marks import params
+from autoprune.search.marks import flags, params
+from autoprune.search.run import Run
 from autoprune.search.space import draw, layout_of
 from autoprune.search.storage import open_storage
 from autoprune.search.study import findings, search
@@ -79,12 +80,12 @@ def test_trials_show_layout_and_score_in_optunas_own_tools(go, tmp_path):
     study = optuna.load_study(study_name="shc", storage=open_storage(None, tmp_path / "study"))
     assert study.metric_names == ["validation quality"]
     trial = study.trials[0]
-    assert trial.params == params(FIRST["top"])
+    assert trial.params == params(Run(FIRST["top"], 1000, 1.0))
     assert trial.user_attrs["layout"] == "8:0-3"
     assert trial.user_attrs["picture"] == "●●●●○○○○"
     assert {"accuracy", "macro_f1", "loss", "seconds", "seed"} <= set(trial.user_attrs)
     assert sorted(trial.intermediate_values) == [10, 20, 30]
-    assert len(optuna.importance.get_param_importances(study)) == 8
+    assert len(optuna.importance.get_param_importances(study)) == 10
 
 
 def test_search_ends_when_no_layout_is_left(planted):
@@ -96,6 +97,7 @@ def test_search_ends_when_no_layout_is_left(planted):
         storage=optuna.storages.InMemoryStorage(),
         name="small",
         identity={},
+        sampler="random",
     )
     assert {finding.layout for finding in outcome.findings} == set(every(4, 2))
     assert (outcome.trials, outcome.repeated) == (count(4, 2), 0)
@@ -119,7 +121,7 @@ def test_found_is_seldom_the_luckiest_run():
 
     def finding(number, layout, quality):
         score = Score(float(quality), 0.0, 0.0, 0.5, "validation", 0, 1.0)
-        return Finding(number, layout, "search", "complete", score, "", None)
+        return Finding(number, layout, "search", "complete", score, "", None, number, 1.0)
 
     found, luckiest = np.mean([lost(seed) for seed in range(20)], axis=0)
     assert 0 < found < luckiest * 2 / 3
@@ -176,10 +178,10 @@ def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
     storage = open_storage(None, tmp_path / "study")
     study = optuna.load_study(study_name="shc", storage=storage)
     wanted = Layout.parse("8:1,3,5,7")
-    study.enqueue_trial({**params(wanted), "layer_00": 1})  # one too many
-    study.enqueue_trial({**params(wanted), "layer_00": 5})
-    study.enqueue_trial(params(FIRST["top"]))  # measured before
-    study.enqueue_trial(params(wanted))
+    study.enqueue_trial({**flags(wanted), "layer_00": 1})  # one too many
+    study.enqueue_trial({**flags(wanted), "layer_00": 5})
+    study.enqueue_trial(params(Run(FIRST["top"], 1000)))  # measured before
+    study.enqueue_trial(flags(wanted))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outcome = go(trials=7)
@@ -194,10 +196,10 @@ def test_nothing_of_a_measurement_is_kept(go, planted):
 
     inner, models = planted(0, 8, 4), []
 
-    def measure(layout, seed, check):
+    def measure(run, check):
         model = Model()
         models.append(weakref.ref(model))
-        return inner(layout, seed, check)
+        return inner(run, check)
 
     left = []
 

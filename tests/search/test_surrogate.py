@@ -2,16 +2,19 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from autoprune.search.kernel import Kernel, Rows
 from autoprune.search.space import draw, grid
-from autoprune.search.surrogate import Surrogate, expected_improvement
+from autoprune.search.surrogate import Runs, Surrogate, coded
 
 
 def test_additive_qualities_are_learnt_from_few_runs():
     rng = np.random.default_rng(3)
     weights = rng.normal(size=12)
     seen = draw(12, 6, 40, rng)
-    mean, _ = Surrogate.fit(seen, seen @ weights).predict(grid(12, 6))
+    mean, _ = Surrogate.fit(Runs.of(seen, seen @ weights)).predict(grid(12, 6))
     assert np.corrcoef(mean, grid(12, 6) @ weights)[0, 1] > 0.99
 
 
@@ -19,7 +22,7 @@ def test_noise_is_fitted_and_left_out_of_the_uncertainty():
     rng = np.random.default_rng(0)
     seen = np.repeat(draw(12, 6, 20, rng), 8, axis=0)
     worth = seen @ np.linspace(-1, 1, 12)
-    surrogate = Surrogate.fit(seen, worth + rng.normal(scale=0.5, size=len(seen)))
+    surrogate = Surrogate.fit(Runs.of(seen, worth + rng.normal(scale=0.5, size=len(seen))))
     mean, std = surrogate.predict(seen)
     assert np.sqrt(surrogate.noise) == pytest.approx(0.5, rel=0.25)
     assert std.max() < 0.3  # 8 runs each: well below the noise of one
@@ -29,7 +32,8 @@ def test_noise_is_fitted_and_left_out_of_the_uncertainty():
 def test_uncertainty_grows_away_from_the_runs():
     rng = np.random.default_rng(1)
     seen = draw(12, 6, 25, rng)
-    _, std = Surrogate.fit(seen, rng.normal(size=25)).predict(np.vstack([seen[:1], 1 - seen[:1]]))
+    surrogate = Surrogate.fit(Runs.of(seen, rng.normal(size=25)))
+    _, std = surrogate.predict(np.vstack([seen[:1], 1 - seen[:1]]))
     assert std[1] > std[0]
 
 
@@ -38,7 +42,7 @@ def test_few_or_equal_qualities_are_no_trouble(qualities):
     seen = grid(12, 6)[: len(qualities)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        mean, std = Surrogate.fit(seen, np.array(qualities)).predict(grid(12, 6))
+        mean, std = Surrogate.fit(Runs.of(seen, np.array(qualities))).predict(grid(12, 6))
     assert np.isfinite(mean).all() and np.isfinite(std).all()
     assert (std >= 0).all()
 
@@ -46,23 +50,92 @@ def test_few_or_equal_qualities_are_no_trouble(qualities):
 def test_believed_runs_lower_the_uncertainty_and_leave_the_mean():
     rng = np.random.default_rng(2)
     seen, running = draw(12, 6, 20, rng), draw(12, 6, 3, rng)
-    before = Surrogate.fit(seen, seen @ rng.normal(size=12) + 3.0)
-    after = before.believe(running)
+    before = Surrogate.fit(Runs.of(seen, seen @ rng.normal(size=12) + 3.0))
+    after = before.believe(running, np.ones(3))
     assert (after.predict(running)[1] < before.predict(running)[1]).all()
     assert after.predict(running)[0] == pytest.approx(before.predict(running)[0], abs=1e-3)
+    assert before.believe(running, np.full(3, 0.5)) is before  # no run of that budget is known
 
 
 def test_large_spaces_are_predicted_in_parts():
     rng = np.random.default_rng(2)
     seen = draw(14, 7, 10, rng)
-    surrogate = Surrogate.fit(seen, rng.normal(size=10))
+    surrogate = Surrogate.fit(Runs.of(seen, rng.normal(size=10)))
     rows = draw(14, 7, 25_000, rng)
     mean, std = surrogate.predict(rows)
     last = surrogate.predict(rows[-1:])
     assert (mean[-1], std[-1]) == pytest.approx((last[0][0], last[1][0]), abs=1e-6)
 
 
-def test_expected_improvement_known_answers():
-    gains = expected_improvement(np.array([1.0, 0.0, -9.0]), np.array([1.0, 0.0, 1.0]), 1.0)
-    assert gains == pytest.approx([0.3989423, 0.0, 0.0], abs=1e-6)
-    assert expected_improvement(np.array([2.0]), np.array([0.0]), 1.5) == pytest.approx([0.5])
+def test_cheap_runs_tell_of_the_full_budget():
+    """Eight runs of the full budget alone know little; beside forty cheap ones they know most."""
+    rng = np.random.default_rng(5)
+    weights, space = rng.normal(size=12), grid(12, 6)
+    cheap, dear = draw(12, 6, 40, rng), draw(12, 6, 8, rng)
+    qualities = np.concatenate([2 * (cheap @ weights) - 7, dear @ weights])
+    qualities += rng.normal(scale=0.3, size=48)
+    share = np.repeat([0.3, 1.0], [40, 8])
+    both = Surrogate.fit(Runs(np.concatenate([cheap, dear]), qualities, share))
+    alone = Surrogate.fit(Runs.of(dear, qualities[40:]))
+    truth = space @ weights
+    known, guessed = both.predict(space)[0], alone.predict(space)[0]
+    assert np.corrcoef(known, truth)[0, 1] > 0.97 > 0.9 > np.corrcoef(guessed, truth)[0, 1]
+
+
+@pytest.mark.parametrize(("worth", "low", "high"), [(1.0, 0.5, 1.3), (0.0, -0.15, 0.15)])
+def test_a_cheap_score_is_trusted_as_far_as_the_pairs_go(worth, low, high):
+    rng = np.random.default_rng(4)
+    space = grid(12, 6)
+    hints = rng.normal(size=len(space))  # nothing that layers explain
+    truth = worth * hints + 0.3 * rng.normal(size=len(space))
+    rows = rng.choice(len(space), 60, replace=False)
+    surrogate = Surrogate.fit(Runs.of(space[rows], truth[rows], hints[rows] * 40 + 7))
+    assert low < surrogate.trust * surrogate.scale < high
+    mean, _ = surrogate.predict(space, hints * 40 + 7)
+    rest = np.setdiff1d(np.arange(len(space)), rows)
+    gained = np.corrcoef(mean[rest], truth[rest])[0, 1]
+    assert gained > 0.9 if worth else abs(gained) < 0.2
+
+
+def test_what_a_run_teaches_is_what_it_then_changes():
+    rng = np.random.default_rng(8)
+    seen, asked = draw(12, 6, 20, rng), draw(12, 6, 7, rng)
+    share = np.where(np.arange(20) % 4, 0.3, 1.0)
+    before = Surrogate.fit(Runs(seen, rng.normal(size=20), share))
+    moves = before.teaches(asked, None, 0.3)
+    row = Rows(coded(asked[2:3]), np.array([0]), None)
+    cross = before.kernel.between(row, before.rows)
+    spread = before.kernel.variance(row) - cross @ np.linalg.solve(
+        before.factor @ before.factor.T, cross.T
+    )
+    surprise = float(np.sqrt(spread + before.kernel.noise[0]).item())
+    expected = float((cross @ before.weights).item())
+    value = (expected + surprise) * before.scale + before.centres[0]
+    known = before.runs.with_more(Runs(asked[2:3], np.array([value]), np.array([0.3])))
+    fitted = (known, before.levels, before.centres, before.scale, before.hint, before.kernel)
+    after = Surrogate._known(*fitted)
+    change = after.predict(asked)[0] - before.predict(asked)[0]
+    assert change == pytest.approx(moves[:, 2], abs=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.integers(1, 3))
+def test_slopes_are_those_of_the_kernel(seed, hints, levels):
+    rng = np.random.default_rng(seed)
+    rows = Rows(
+        coded(draw(8, 4, 9, rng)),
+        rng.integers(levels, size=9),
+        rng.normal(size=9) if hints else None,
+    )
+    logs = rng.normal(scale=0.7, size=3 + hints + 2 * (levels - 1) + levels)
+
+    def whole(at):
+        kernel = Kernel._at(at, levels, hints)
+        return kernel.between(rows, rows) + np.diag(kernel.noise[rows.levels])
+
+    for number, slope in enumerate(Kernel._at(logs, levels, hints).slopes(rows)):
+        step = 1e-5 * np.eye(len(logs))[number]
+        assert slope == pytest.approx((whole(logs + step) - whole(logs - step)) / 2e-5, abs=1e-6)
+    assert number == len(logs) - 1
+    kernel = Kernel._at(logs, levels, hints)
+    assert kernel.variance(rows) == pytest.approx(np.diag(kernel.between(rows, rows)))

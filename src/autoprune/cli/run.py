@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from autoprune.cli.ground import Ground
@@ -12,13 +13,14 @@ from autoprune.evidence.measuring import Conditions, Entrant, Progress
 from autoprune.evidence.studied import RECORDS
 from autoprune.evidence.trials import append_new, trial_record
 from autoprune.evidence.versions import installed
-from autoprune.layouts.layout import Layout, count
+from autoprune.layouts.layout import count
 from autoprune.scoring.bench import Bench, Check, go_on
 from autoprune.scoring.budget import Budget
 from autoprune.scoring.crew import Crew
 from autoprune.scoring.devices import describe
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, Outcome
+from autoprune.search.run import Run
 from autoprune.search.storage import Storage
 from autoprune.search.study import findings, open_study, search
 
@@ -52,6 +54,7 @@ def _identity(ground: Ground) -> dict[str, str | int | float | None]:
         "task": ground.task.name,
         "metric": ground.task.metric,
         "data": ground.splits.fingerprint,
+        "full_steps": ground.full.steps,
         **asdict(ground.quick),
     }
 
@@ -77,16 +80,16 @@ def find_layout(
     if pruner != "none":  # it hears of the checks, so its trials run in this process
         crew = Crew(1)
 
-    def begin(layout: Layout, seed: int, check: Check) -> Callable[[], Score]:
+    def begin(run: Run, check: Check) -> Callable[[], Score]:
         def wait() -> Score:
-            show.begins(layout)
+            show.begins(run.layout)
             return result()
 
-        result = crew.start(_measure, bench, layout, seed, check if crew.workers == 1 else go_on)
+        result = crew.start(_measure, bench, run, check if crew.workers == 1 else go_on)
         return wait
 
     def watch(finding: Finding) -> None:
-        append_new(folder / RECORDS, [trial_record(finding, under, ground.model, seed, parameters)])
+        append_new(folder / RECORDS, [trial_record(finding, under, ground.model, parameters)])
         quality = finding.score.quality if finding.score else None
         show.ends(finding.origin, finding.layout, quality, finding.reason)
 
@@ -100,7 +103,7 @@ def find_layout(
             if finding.score is not None:
                 show.recalls(finding.origin, finding.layout, finding.score.quality)
         outcome = search(
-            bench.measure,
+            partial(_measure, bench),
             depth,
             ground.keep,
             trials=trials,
@@ -110,6 +113,7 @@ def find_layout(
             sampler=sampler,
             pruner=pruner,
             seed=seed,
+            fidelity=min(1.0, ground.quick.steps / ground.full.steps),
             first=ground.strategies,
             watch=watch,
             side_by_side=crew.workers,
@@ -117,14 +121,14 @@ def find_layout(
         )
     append_new(
         folder / RECORDS,
-        [trial_record(f, under, ground.model, seed, parameters) for f in outcome.findings],
+        [trial_record(f, under, ground.model, parameters) for f in outcome.findings],
     )
     return outcome
 
 
-def _measure(bench: Bench, layout: Layout, seed: int, check: Check) -> Score:
+def _measure(bench: Bench, run: Run, check: Check) -> Score:
     try:
-        return bench.measure(layout, seed, check)
+        return bench.measure(run.layout, run.seed, check)
     except LayoutError as error:  # a layout that this family cannot have
         raise TrialError(str(error)) from error
 

@@ -10,9 +10,7 @@ from autoprune.evidence.records import append, read
 from autoprune.search.findings import Finding
 
 
-def trial_record(
-    finding: Finding, conditions: Conditions, model: str, seed: int, parameters: int
-) -> Record:
+def trial_record(finding: Finding, conditions: Conditions, model: str, parameters: int) -> Record:
     """Return the record of a finished trial; `conditions` hold the quick budget."""
     return Record(
         phase="search",
@@ -23,7 +21,7 @@ def trial_record(
         task=conditions.task,
         metric=conditions.metric,
         budget=conditions.budget,
-        seed=seed,
+        seed=finding.seed,
         scores=() if finding.score is None else (finding.score,),
         parameters=parameters,
         fingerprints=conditions.fingerprints,

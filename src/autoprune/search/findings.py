@@ -8,9 +8,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.score import Score
-from autoprune.search.marks import FAILED, SEARCHED, counts, layout_of_trial, read_score
+from autoprune.search.marks import FAILED, SEARCHED, counts, read_score, run_of_trial
+from autoprune.search.proposals import surrogate_of
+from autoprune.search.run import Run
 from autoprune.search.space import flags_of
-from autoprune.search.surrogate import Surrogate
 
 _STATES = {
     TrialState.COMPLETE: "complete",
@@ -26,7 +27,7 @@ class Finding:
     `number`: its place among the finished trials, from 1; `origin`: the strategy's name, or
     `search`; `state`: `complete`, `pruned` or `failed`; `score`: of complete trials only;
     `reason`: why it failed or was pruned, else empty; `best`: highest quality of a complete trial
-    up to this one, None before the first.
+    up to this one, None before the first; `seed` and `fidelity` as in `Run`.
     """
 
     number: int
@@ -36,6 +37,8 @@ class Finding:
     score: Score | None
     reason: str
     best: float | None
+    seed: int
+    fidelity: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,9 @@ class Outcome:
 
     @property
     def repeated(self) -> int:
-        """How many finished trials ran a layout again: same seed, same budget."""
-        return self.trials - self.distinct_layouts
+        """How many finished trials made a run again: same layout, same seed, same budget."""
+        runs = {(finding.layout, finding.seed, finding.fidelity) for finding in self.findings}
+        return self.trials - len(runs)
 
 
 def findings_of(trials: Sequence[FrozenTrial], depth: int) -> tuple[Finding, ...]:
@@ -75,20 +79,22 @@ def findings_of(trials: Sequence[FrozenTrial], depth: int) -> tuple[Finding, ...
     findings: list[Finding] = []
     best: float | None = None
     for trial in filter(counts, trials):
-        layout = layout_of_trial(trial, depth)
-        assert layout is not None, f"trial {trial.number} is finished, so it ran a layout"
+        run = run_of_trial(trial, depth)
+        assert run is not None, f"trial {trial.number} is finished, so it ran a layout"
         score = read_score(trial)
         if score is not None and (best is None or score.quality > best):
             best = score.quality
         findings.append(
             Finding(
                 number=len(findings) + 1,
-                layout=layout,
+                layout=run.layout,
                 origin=trial.user_attrs.get("origin", SEARCHED),
                 state=_STATES[trial.state],
                 score=score,
                 reason=_reason(trial),
                 best=best,
+                seed=run.seed,
+                fidelity=run.fidelity,
             )
         )
     return tuple(findings)
@@ -103,12 +109,13 @@ def _reason(trial: FrozenTrial) -> str:
 def outcome_of(findings: tuple[Finding, ...], interrupted: bool) -> Outcome:
     """Choose the layout that the complete trials speak for."""
     scored = [
-        (finding.layout, finding.score.quality) for finding in findings if finding.score is not None
+        (Run(finding.layout, finding.seed, finding.fidelity), finding.score.quality)
+        for finding in findings
+        if finding.score is not None
     ]
     if not scored:
         return Outcome(findings, None, None, None, interrupted)
-    flags = flags_of([layout for layout, _ in scored])
-    surrogate = Surrogate.fit(flags, np.array([quality for _, quality in scored]))
-    mean, std = surrogate.predict(flags)
+    mean, std = surrogate_of(scored).predict(flags_of([run.layout for run, _ in scored]))
     best = int(np.argmax(mean))
-    return Outcome(findings, scored[best][0], float(mean[best]), float(std[best]), interrupted)
+    found = scored[best][0].layout
+    return Outcome(findings, found, float(mean[best]), float(std[best]), interrupted)

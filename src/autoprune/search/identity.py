@@ -13,7 +13,7 @@ from autoprune.errors import StudyError
 Value = str | int | float | None
 
 _MARK = "autoprune"
-_SCHEMA = 1
+_SCHEMA = 2  # 1 had one seed for all trials and no fidelity
 
 
 def begin(storage: BaseStorage, name: str, identity: Mapping[str, Value]) -> Study:

@@ -1,11 +1,12 @@
-"""How a layout and what became of it are written into an Optuna trial."""
+"""How a run and what became of it are written into an Optuna trial."""
 
-from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprune.errors import LayoutError
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.score import Score
+from autoprune.search.run import Run
 
 FAILED = "failed"
 """User attribute: why this candidate could not be scored; such a trial counts as finished."""
@@ -18,6 +19,11 @@ STOPPED = "stopped"
 
 REFUSED = "refused"
 """User attribute: why an enqueued trial was not run; it does not count."""
+
+SEED, FIDELITY = "seed", "fidelity"
+"""Parameters of a trial beside its layers' flags."""
+
+_LARGEST_SEED = 2**32
 
 SEARCHED = "search"
 """Origin of a layout that a sampler proposed; others carry the name they were enqueued with."""
@@ -34,13 +40,22 @@ def flag_names(depth: int) -> list[str]:
 
 
 def distributions(depth: int) -> dict[str, BaseDistribution]:
-    """Return the parameters of a study: one flag per layer of the full model."""
-    return {name: IntDistribution(0, 1) for name in flag_names(depth)}
+    """Return the parameters of a study: a flag for each layer of the full model, seed, fidelity."""
+    return {
+        **{name: IntDistribution(0, 1) for name in flag_names(depth)},
+        SEED: IntDistribution(0, _LARGEST_SEED),
+        FIDELITY: FloatDistribution(0.0, 1.0),
+    }
 
 
-def params(layout: Layout) -> dict[str, int]:
+def flags(layout: Layout) -> dict[str, int]:
     """Return the flags of `layout` by parameter name."""
     return dict(zip(flag_names(layout.depth), layout.flags, strict=True))
+
+
+def params(run: Run) -> dict[str, int | float]:
+    """Return the parameters of the trial that makes `run`."""
+    return {**flags(run.layout), SEED: run.seed, FIDELITY: run.fidelity}
 
 
 def attributes(layout: Layout, origin: str) -> dict[str, str]:
@@ -50,14 +65,23 @@ def attributes(layout: Layout, origin: str) -> dict[str, str]:
 
 def layout_of_trial(trial: FrozenTrial, depth: int) -> Layout | None:
     """Return the layout a trial runs, or is to run; None where its flags name none."""
-    flags = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     names = flag_names(depth)
-    if any(flags.get(name) not in (0, 1) for name in names):
+    if any(given.get(name) not in (0, 1) for name in names):
         return None
     try:
-        return Layout(depth, tuple(layer for layer, name in enumerate(names) if flags[name]))
+        return Layout(depth, tuple(layer for layer, name in enumerate(names) if given[name]))
     except LayoutError:
         return None
+
+
+def run_of_trial(trial: FrozenTrial, depth: int) -> Run | None:
+    """Return what a trial runs, or is to run; None where its parameters do not say all of it."""
+    given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    layout = layout_of_trial(trial, depth)
+    if layout is None or SEED not in given or FIDELITY not in given:
+        return None
+    return Run(layout, int(given[SEED]), float(given[FIDELITY]))
 
 
 def counts(trial: FrozenTrial) -> bool:

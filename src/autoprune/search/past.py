@@ -7,22 +7,24 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.marks import given_up, layout_of_trial
+from autoprune.search.marks import given_up, layout_of_trial, run_of_trial
+from autoprune.search.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
     """All that a proposal may depend on, apart from the seed.
 
-    `observed`: layouts with their quality, in the order they were run; `running`: layouts under
-    way elsewhere; `tried`: all of these, and those that failed or wait in the queue: none of them
-    may be proposed.
+    `observed`: runs with their quality, in the order they were made; `running`: those under way
+    elsewhere; `made`: how many runs were begun or wait in the queue, failed ones included; `tried`:
+    their layouts.
     """
 
     depth: int
     keep: int
-    observed: tuple[tuple[Layout, float], ...]
-    running: tuple[Layout, ...]
+    observed: tuple[tuple[Run, float], ...]
+    running: tuple[Run, ...]
+    made: int
     tried: frozenset[Layout]
 
 
@@ -33,21 +35,26 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
     that check to their end: left out, the model would propose the neighbours of weak layouts
     again. Interrupted trials are as if they had never been.
     """
-    observed: list[tuple[Layout, float]] = []
-    running: list[Layout] = []
+    observed: list[tuple[Run, float]] = []
+    running: list[Run] = []
     tried: set[Layout] = set()
+    made = 0
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     for trial in trials:
         layout = layout_of_trial(trial, depth)
         if layout is None or len(layout.keep) != keep or given_up(trial):
             continue
         tried.add(layout)
+        made += 1
+        run = run_of_trial(trial, depth)
+        if run is None:  # enqueued by another hand: the rest is settled when it begins
+            continue
         if trial.state == TrialState.RUNNING:
-            running.append(layout)
+            running.append(run)
         quality = trial.value if trial.state == TrialState.COMPLETE else _expected(trial, complete)
         if quality is not None:
-            observed.append((layout, quality))
-    return Past(depth, keep, tuple(observed), tuple(running), frozenset(tried))
+            observed.append((run, quality))
+    return Past(depth, keep, tuple(observed), tuple(running), made, frozenset(tried))
 
 
 def _expected(trial: FrozenTrial, complete: Sequence[FrozenTrial]) -> float | None:

@@ -1,5 +1,6 @@
 """Rules that propose the next layout from what a study knows: one function each."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from math import comb
 
@@ -8,7 +9,9 @@ from numpy.typing import NDArray
 
 from autoprune.errors import StudyError
 from autoprune.layouts.layout import Layout
+from autoprune.search.gains import Values, expected_improvement, knowledge_gradient
 from autoprune.search.past import Past
+from autoprune.search.run import Run
 from autoprune.search.space import (
     LISTABLE,
     Flags,
@@ -19,7 +22,7 @@ from autoprune.search.space import (
     neighbours,
     rank,
 )
-from autoprune.search.surrogate import Surrogate, Values, expected_improvement
+from autoprune.search.surrogate import Runs, Surrogate
 
 STARTS = 5
 """Layouts tried before the first model is fitted, the enqueued strategies among them."""
@@ -27,6 +30,8 @@ STARTS = 5
 _SEEDS = 10  # best layouts whose neighbours are looked at, where the space cannot be listed
 _SAMPLES = 2_000  # random layouts looked at beside them
 _CLIMBS = 3  # best of all these from which swaps climb further
+_LOOKED_AT = 200  # layouts whose runs are weighed against each other
+_LEADERS = 20  # of the best means, which these runs may overtake
 
 
 def propose_randomly(past: Past, rng: np.random.Generator) -> Layout:
@@ -50,27 +55,45 @@ def propose_in_order(past: Past, rng: np.random.Generator) -> Layout:  # noqa: A
 
 
 def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
-    """Take the untried layout of the greatest expected improvement under a Gaussian process.
+    """Take the layout of which one more run is expected to better the final choice the most.
 
-    Runs under way count as if they had ended as expected, so that workers do not crowd together.
+    That may be a layout that was run before, on a new seed. Runs under way count as if they had
+    ended as expected, so that workers do not crowd together.
     """
-    if len(past.tried) < STARTS or not past.observed:
+    layouts = comb(past.depth, past.keep)
+    if len(past.tried) < min(STARTS, layouts) or not past.observed:
         return propose_randomly(past, rng)
-    seen = flags_of([layout for layout, _ in past.observed])
-    surrogate = Surrogate.fit(seen, np.array([quality for _, quality in past.observed]))
+    seen = flags_of([run.layout for run, _ in past.observed])
+    surrogate = surrogate_of(past.observed)
     if past.running:
-        surrogate = surrogate.believe(flags_of(past.running))
-    means, _ = surrogate.predict(seen)
-    if comb(past.depth, past.keep) <= LISTABLE:
-        rows = np.flatnonzero(_untried(past))
-        candidates = grid(past.depth, past.keep)[rng.permutation(rows)]  # equals: by chance
+        surrogate = surrogate.believe(
+            flags_of([run.layout for run in past.running]),
+            np.array([run.fidelity for run in past.running]),
+        )
+    incumbent = float(surrogate.predict(seen)[0].max())
+    if layouts <= LISTABLE:
+        space = grid(past.depth, past.keep)
+        pool = space[rng.permutation(len(space))]  # equals: by chance
     else:
-        best = np.unique(seen[np.argsort(-means, kind="stable")[:_SEEDS]], axis=0)
-        pool = [neighbours(row) for row in best]
-        pool.append(draw(past.depth, past.keep, _SAMPLES, rng))
-        candidates = _climb(np.concatenate(pool), past, surrogate, float(means.max()))
-    gains = _gains(candidates, surrogate, float(means.max()))
-    return layout_of(candidates[int(np.argmax(gains))])
+        best = np.argsort(-surrogate.predict(seen)[0], kind="stable")[:_SEEDS]
+        near = [neighbours(row) for row in np.unique(seen[best], axis=0)]
+        near += [draw(past.depth, past.keep, _SAMPLES, rng), seen]
+        pool = _climb(np.concatenate(near), surrogate, incumbent)
+    rows = _hopeful(_possible(pool, past), surrogate, incumbent)
+    moves = surrogate.teaches(rows, None, past.observed[-1][0].fidelity)
+    gains = knowledge_gradient(surrogate.predict(rows)[0], moves)
+    return layout_of(rows[int(np.argmax(gains))])
+
+
+def surrogate_of(observed: Sequence[tuple[Run, float]]) -> Surrogate:
+    """Fit a surrogate to runs with their qualities."""
+    return Surrogate.fit(
+        Runs(
+            flags_of([run.layout for run, _ in observed]),
+            np.array([quality for _, quality in observed]),
+            np.array([run.fidelity for run, _ in observed]),
+        )
+    )
 
 
 def _gains(flags: Flags, surrogate: Surrogate, incumbent: float) -> Values:
@@ -78,26 +101,37 @@ def _gains(flags: Flags, surrogate: Surrogate, incumbent: float) -> Values:
     return expected_improvement(*surrogate.predict(flags), incumbent)
 
 
-def _climb(pool: Flags, past: Past, surrogate: Surrogate, incumbent: float) -> Flags:
-    """Return the ends of swap ascents on expected improvement from the best of `pool`."""
-    pool = _without(pool, past)
+def _hopeful(pool: Flags, surrogate: Surrogate, incumbent: float) -> Flags:
+    """Return the rows of `pool` that may be the best, and those that are thought to be."""
+    mean, std = surrogate.predict(pool)
+    gains = expected_improvement(mean, std, incumbent)
+    order = np.argsort(-gains, kind="stable")[:_LOOKED_AT]
+    leaders = np.argsort(-mean, kind="stable")[:_LEADERS]
+    return np.asarray(pool[np.concatenate([order, np.setdiff1d(leaders, order)])])
+
+
+def _climb(pool: Flags, surrogate: Surrogate, incumbent: float) -> Flags:
+    """Return `pool` with the ends of swap ascents on expected improvement from its best rows."""
     order = np.argsort(-_gains(pool, surrogate, incumbent), kind="stable")[:_CLIMBS]
     ends = []
     for row in pool[order]:
         gain = _gains(row[None, :], surrogate, incumbent)[0]
-        while len(near := _without(neighbours(row), past)):
+        while True:
+            near = neighbours(row)
             gains = _gains(near, surrogate, incumbent)
             if gains.max() <= gain:
                 break
             row, gain = near[int(np.argmax(gains))], gains.max()
         ends.append(row)
-    return np.array(ends)
+    return np.unique(np.concatenate([pool, np.array(ends)]), axis=0)
 
 
-def _without(flags: Flags, past: Past) -> Flags:
-    """Return the rows that were not tried yet."""
-    tried = {layout.flags for layout in past.tried}
-    return flags[[tuple(row) not in tried for row in flags.tolist()]]
+def _possible(flags: Flags, past: Past) -> Flags:
+    """Return the rows that are not known to fail: those tried without a score are."""
+    known = {run.layout for run, _ in past.observed} | {run.layout for run in past.running}
+    failed = {layout.flags for layout in past.tried - known}
+    fits = [tuple(row) not in failed for row in flags.tolist()]
+    return np.asarray(flags[fits])
 
 
 def _untried(past: Past) -> NDArray[np.bool_]:

@@ -15,16 +15,19 @@ from autoprune.search.marks import (
     counts,
     distributions,
     given_up,
-    layout_of_trial,
     params,
+    run_of_trial,
 )
-from autoprune.search.past import past_of
+from autoprune.search.past import Past, past_of
+from autoprune.search.run import Run
+from autoprune.search.sampler import LayoutSampler
 
 
 def next_trial(
-    study: Study, depth: int, keep: int, trials: int, first: Mapping[str, Layout]
-) -> tuple[Trial, Layout] | None:
-    """Begin the next trial; None when `trials` are finished or no layout is left."""
+    study: Study, sampler: LayoutSampler, keep: int, trials: int, first: Mapping[str, Layout]
+) -> tuple[Trial, Run] | None:
+    """Begin the next trial; None when `trials` are finished or nothing is left to run."""
+    depth = sampler.depth
     with storage_failures():
         while True:
             known = study.get_trials(deepcopy=False)
@@ -32,51 +35,59 @@ def next_trial(
             if sum(map(counts, known)) >= trials:
                 return None
             if not any(trial.state == TrialState.WAITING for trial in known):
-                if (queued := _queued(known, past.tried, first, depth)) is not None:
-                    layout, origin = queued
-                    study.enqueue_trial(params(layout), user_attrs=attributes(layout, origin))
-                elif len(past.tried) == count(depth, keep):
+                if (queued := _queued(known, past, first, sampler)) is not None:
+                    run, origin = queued
+                    marks = attributes(run.layout, origin)
+                    study.enqueue_trial(params(run), user_attrs=marks)
+                elif not sampler.fresh and len(past.tried) == count(depth, keep):
                     return None
             trial = study.ask(distributions(depth))
-            layout_or_none = _accept(study, trial, depth, keep)
-            if layout_or_none is not None:
-                return trial, layout_or_none
+            begun = _accept(study, trial, depth, keep)
+            if begun is not None:
+                return trial, begun
 
 
 def _queued(
     known: Sequence[FrozenTrial],
-    tried: frozenset[Layout],
+    past: Past,
     first: Mapping[str, Layout],
-    depth: int,
-) -> tuple[Layout, str] | None:
+    sampler: LayoutSampler,
+) -> tuple[Run, str] | None:
     """Return what must run before the sampler is asked: interrupted trials, then `first`.
 
     Read from the study each time rather than kept in a queue, so a kill at any moment loses
     nothing, and finished trials come in the order of an undisturbed search.
     """
+    made = runs_of(known, sampler.depth)
     for trial in filter(given_up, known):
-        layout = layout_of_trial(trial, depth)
-        if INTERRUPTED in trial.user_attrs and layout is not None and layout not in tried:
-            return layout, trial.user_attrs.get("origin", SEARCHED)
+        run = run_of_trial(trial, sampler.depth)
+        if INTERRUPTED in trial.user_attrs and run is not None and run not in made:
+            return run, trial.user_attrs.get("origin", SEARCHED)
     for origin, layout in first.items():
-        if layout not in tried:
-            return layout, origin
+        if layout not in past.tried:
+            return sampler.run(layout, past.made), origin
     return None
 
 
-def _accept(study: Study, trial: Trial, depth: int, keep: int) -> Layout | None:
-    """Return the layout of a begun trial, or close it: trials enqueued by others may not fit."""
+def runs_of(trials: Sequence[FrozenTrial], depth: int) -> set[Run]:
+    """Return the runs of all trials but those that ended without finishing."""
+    found = {run_of_trial(trial, depth) for trial in trials if not given_up(trial)}
+    return {run for run in found if run is not None}
+
+
+def _accept(study: Study, trial: Trial, depth: int, keep: int) -> Run | None:
+    """Return the run of a begun trial, or close it: trials enqueued by others may not fit."""
     known = study.get_trials(deepcopy=False)
     others = [other for other in known if other.number != trial.number]
-    layout = layout_of_trial(known[trial.number], depth)
-    if layout is None or len(layout.keep) != keep:
+    run = run_of_trial(known[trial.number], depth)
+    if run is None or len(run.layout.keep) != keep or run.fidelity == 0:
         trial.set_user_attr(REFUSED, f"a layout of this study keeps {keep} of {depth} layers")
-    elif layout in past_of(others, depth, keep).tried:
-        trial.set_user_attr(REFUSED, f"layout {layout} has been tried")
+    elif run in runs_of(others, depth):
+        trial.set_user_attr(REFUSED, f"layout {run.layout} has been tried with seed {run.seed}")
     else:
         if "layout" not in trial.user_attrs:
-            for key, value in attributes(layout, SEARCHED).items():
+            for key, value in attributes(run.layout, SEARCHED).items():
                 trial.set_user_attr(key, value)
-        return layout
+        return run
     study.tell(trial, state=TrialState.FAIL)
     return None

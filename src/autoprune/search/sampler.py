@@ -1,4 +1,4 @@
-"""An Optuna sampler that decides a whole layout at once and never the same one twice."""
+"""An Optuna sampler that decides a whole run at once and never the same one twice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,31 +12,48 @@ from optuna.trial import FrozenTrial
 from autoprune.layouts.layout import Layout
 from autoprune.search.marks import distributions, params
 from autoprune.search.past import Past, past_of
+from autoprune.search.run import Run
 
 Propose = Callable[[Past, np.random.Generator], Layout]
 
+_FIRST_SEED = 1_000
+"""Fresh seeds begin so far above the study's: those just above it are the comparison's."""
+
 
 class LayoutSampler(BaseSampler):
-    """Samples flags `layer_00`, `layer_01`, ... of which exactly `keep` are 1.
+    """Samples flags `layer_00`, `layer_01`, ... of which exactly `keep` are 1, seed and fidelity.
+
+    With `fresh`, each run has a seed of its own: what a seed does to layouts that are alike is
+    alike, so runs of one seed mislead together, and runs of many seeds correct each other. Else
+    all have the study's seed, and no layout comes twice.
 
     A proposal depends on `seed` and the past alone, never on how often the process was restarted:
-    the random numbers come from `seed` and how many layouts were tried. Raises `StudyError` when
-    every layout has been tried.
+    the random numbers come from `seed` and how many runs were made. Raises `StudyError` when
+    nothing is left to run.
     """
 
-    def __init__(self, depth: int, keep: int, seed: int, propose: Propose) -> None:
-        self._depth = depth
+    def __init__(
+        self, depth: int, keep: int, seed: int, fidelity: float, propose: Propose, fresh: bool
+    ) -> None:
+        self.depth = depth
         self._keep = keep
         self._seed = seed
+        self._fidelity = fidelity
         self._propose = propose
+        self.fresh = fresh
+
+    def run(self, layout: Layout, made: int) -> Run:
+        """Return the run of `layout` that comes after `made` others."""
+        seed = self._seed + _FIRST_SEED + made if self.fresh else self._seed
+        return Run(layout, seed, self._fidelity)
 
     def infer_relative_search_space(
         self,
         study: Study,  # noqa: ARG002
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """Return one flag per layer."""
-        return distributions(self._depth)
+        """Return one flag per layer, the seed and the fidelity."""
+        return distributions(self.depth)
 
     def sample_relative(
         self,
@@ -44,13 +61,13 @@ class LayoutSampler(BaseSampler):
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
-        """Return the flags of the next layout."""
+        """Return the parameters of the next run."""
         others = [
             other for other in study.get_trials(deepcopy=False) if other.number != trial.number
         ]
-        past = past_of(others, self._depth, self._keep)
-        rng = np.random.default_rng((self._seed, len(past.tried)))
-        return params(self._propose(past, rng))
+        past = past_of(others, self.depth, self._keep)
+        rng = np.random.default_rng((self._seed, past.made))
+        return params(self.run(self._propose(past, rng), past.made))
 
     def sample_independent(
         self,
@@ -60,4 +77,4 @@ class LayoutSampler(BaseSampler):
         param_distribution: BaseDistribution,  # noqa: ARG002
     ) -> Any:
         """Refuse: a layer flag is never decided alone."""
-        raise ValueError(f"{param_name} is no layer flag of a {self._depth}-layer model")
+        raise ValueError(f"{param_name} is no layer flag of a {self.depth}-layer model")

@@ -19,15 +19,17 @@ from autoprune.search.identity import begin as begin_study
 from autoprune.search.marks import FAILED, INTERRUPTED, SEARCHED, STOPPED, write_score
 from autoprune.search.pruners import PRUNERS, reaches_end
 from autoprune.search.queue import next_trial
+from autoprune.search.run import Run
+from autoprune.search.sampler import LayoutSampler
 from autoprune.search.samplers import SAMPLERS
 
 Check = Callable[[float, int], None]
 """Takes validation quality in [0, 1] and optimizer step; may raise `optuna.TrialPruned`."""
 
-Measure = Callable[[Layout, int, Check], Score]
-"""Takes layout, seed and check; raises `TrialError` for a candidate that cannot be scored."""
+Measure = Callable[[Run, Check], Score]
+"""Takes run and check; raises `TrialError` for a candidate that cannot be scored."""
 
-Begin = Callable[[Layout, int, Check], Callable[[], Score]]
+Begin = Callable[[Run, Check], Callable[[], Score]]
 """Begins a measurement elsewhere; what it returns waits for the end as `Measure` would."""
 
 
@@ -43,6 +45,7 @@ def search(
     sampler: str = "gp",
     pruner: str = "none",
     seed: int = 0,
+    fidelity: float = 1.0,
     first: Mapping[str, Layout] | None = None,
     watch: Callable[[Finding], None] | None = None,
     side_by_side: int = 1,
@@ -52,9 +55,11 @@ def search(
 
     The study `name` is begun or gone on with; `identity`, depth, keep and seed must be those it
     was begun with. The layouts `first` are run before others under their names as origin. No
-    layout is run twice, so a search ends early when none is left; trials that a killed process
-    left running are run again. Each trial finished in this call is handed to `watch`.
-    KeyboardInterrupt closes the running trial and returns what was measured so far.
+    run is made twice, and only `gp` makes others of the same layout, on new seeds: with the other
+    samplers a search ends early when no layout is left. `fidelity` is the share of the full budget
+    that a run has. Trials that a killed process left running are run again. Each trial finished
+    in this call is handed to `watch`. KeyboardInterrupt closes the running trial and returns what
+    was measured so far.
 
     With `begin`, `side_by_side` layouts are proposed and begun together, each believed to come out
     as expected while the others are proposed, and the next ones when all have ended: what is
@@ -75,13 +80,14 @@ def search(
     storage = optuna.storages.get_storage(storage)
     study = open_study(storage, name, depth, keep, seed, identity)
     with storage_failures():
-        study.sampler = SAMPLERS[sampler](depth, keep, seed)
+        chosen = SAMPLERS[sampler](depth, keep, seed, fidelity)
+        study.sampler = chosen
         study.pruner = PRUNERS[pruner]()
         _close_running(study, storage)
     try:
         start = begin or _later(measure)
-        while group := _group(study, depth, keep, trials, first or {}, side_by_side):
-            waits = [start(layout, seed, _checks(study, trial)) for trial, layout in group]
+        while group := _group(study, chosen, keep, trials, first or {}, side_by_side):
+            waits = [start(run, _checks(study, trial)) for trial, run in group]
             for (trial, _), wait in zip(group, waits, strict=True):
                 _finish(study, trial, wait)
                 if watch is not None:
@@ -131,26 +137,26 @@ def _findings(study: Study, depth: int) -> tuple[Finding, ...]:
 
 def _later(measure: Measure) -> Begin:
     """Measure in this process, when the result is asked for."""
-    return lambda layout, seed, check: partial(measure, layout, seed, check)
+    return lambda run, check: partial(measure, run, check)
 
 
 def _group(
     study: Study,
-    depth: int,
+    sampler: LayoutSampler,
     keep: int,
     trials: int,
     first: Mapping[str, Layout],
     side_by_side: int,
-) -> list[tuple[Trial, Layout]]:
+) -> list[tuple[Trial, Run]]:
     """Begin the trials that run together, none when the search is done.
 
     A group that a kill cut short is first made whole, so that the next one is proposed from as
     many results as it would have been undisturbed.
     """
-    done = len(_findings(study, depth))
-    group: list[tuple[Trial, Layout]] = []
+    done = len(_findings(study, sampler.depth))
+    group: list[tuple[Trial, Run]] = []
     for _ in range(min(side_by_side - done % side_by_side, trials - done)):
-        begun = next_trial(study, depth, keep, trials, first)
+        begun = next_trial(study, sampler, keep, trials, first)
         if begun is None:
             break
         group.append(begun)

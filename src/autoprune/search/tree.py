@@ -4,7 +4,7 @@ import numpy as np
 import optuna
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.marks import distributions, flag_names, params
+from autoprune.search.marks import distributions, flag_names, flags
 from autoprune.search.past import Past
 from autoprune.search.proposals import propose_randomly
 from autoprune.search.space import layout_of
@@ -23,17 +23,18 @@ def propose_by_tree(past: Past, rng: np.random.Generator) -> Layout:
         return propose_randomly(past, rng)
     sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    flags = distributions(past.depth)
-    for layout, quality in past.observed:
+    names = flag_names(past.depth)
+    space = {name: distributions(past.depth)[name] for name in names}
+    for run, quality in past.observed:
         study.add_trial(
             optuna.trial.create_trial(
-                params=params(layout), distributions=dict(flags), value=quality
+                params=flags(run.layout), distributions=dict(space), value=quality
             )
         )
     for _ in range(_DRAWS):
-        drawn = study.ask(flags)
+        drawn = study.ask(space)
         study.tell(drawn, state=optuna.trial.TrialState.FAIL)
-        row = np.array([drawn.params[name] for name in flag_names(past.depth)], dtype=np.int8)
+        row = np.array([drawn.params[name] for name in names], dtype=np.int8)
         while (surplus := int(row.sum()) - past.keep) != 0:
             row[rng.choice(np.flatnonzero(row == (surplus > 0)))] = int(surplus < 0)
         if layout_of(row) not in past.tried:
