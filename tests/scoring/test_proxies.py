@@ -10,9 +10,7 @@ from autoprune.encoders.surgery import layers_of
 from autoprune.layouts.layout import Layout, every
 from autoprune.scoring.features import alignment
 from autoprune.scoring.names import PROXY_NAMES
-from autoprune.scoring.oneshot import score_all
 from autoprune.scoring.proxies import PROXIES
-from autoprune.scoring.supernet import Sandwich, SinglePath, train_supernet
 
 LAYOUTS = every(4, 2)
 
@@ -67,40 +65,3 @@ def test_features_that_tell_the_labels_fit_best():
     assert alignment(turned, targets) == pytest.approx(1)
     assert alignment(7 * turned, targets) == pytest.approx(1)
     assert alignment(noise, targets) < 0.1
-
-
-@pytest.mark.parametrize("kind", [SinglePath, Sandwich])
-@pytest.mark.parametrize(("method", "moves"), [("full", True), ("lora", True), ("head", False)])
-def test_a_supernet_learns_what_its_method_trains_and_works_everywhere(bench, kind, method, moves):
-    budget = replace(bench.budget, method=method, steps=40, learning_rate=1e-2)
-    mine = replace(bench, budget=budget)
-    model = train_supernet(mine, LAYOUTS, 0, 1.0, kind)
-    before = mine.untrained(Layout.full(4), 0).eval()
-    assert model.state_dict().keys() == before.state_dict().keys()
-    moved = [
-        not torch.equal(old, new)
-        for old, new in zip(
-            layers_of(before).parameters(), layers_of(model).parameters(), strict=True
-        )
-    ]
-    assert any(moved) == moves
-    for old, new in zip(
-        *(
-            score_all(one, LAYOUTS, mine.validation, 8, mine.device).scores
-            for one in (before, model)
-        ),
-        strict=True,
-    ):
-        assert new.loss < old.loss
-
-
-def test_layouts_learn_from_the_full_model_in_a_sandwich(bench):
-    """With the labels' gradient stopped, they still move towards what the full model says."""
-    model = bench.untrained(Layout.full(4), 0)
-    sandwich = Sandwich(model, model, lambda: LAYOUTS[0], batch=8)
-    inputs = {"input_ids": torch.arange(10, 18).reshape(2, 4)}
-    (0.0 * sandwich(**inputs).logits.sum()).backward()
-    reached = [layer.output.dense.weight.grad.abs().sum() > 0 for layer in layers_of(model)[:2]]
-    assert reached == [True, True]
-    unkept = layers_of(model)[3].output.dense.weight.grad
-    assert (unkept == 0).all()
