@@ -17,17 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from autoprune.cli.ground import Ground
 from autoprune.encoders.stack import only
+from autoprune.evidence.agreement import agreement
 from autoprune.layouts.layout import Layout, every
 from autoprune.scoring.trie import count_passes, inference, trie_of, walk
 from autoprune.tasks.batching import collate, in_order
 from trial_profile import ground
-
-RESAMPLES = 2000
 
 
 def race(laid: Ground, batches: int) -> dict[str, float | bool]:
@@ -77,16 +74,17 @@ def worth(study: Path) -> list[dict[str, float | str]]:
                 if len(both) < 10:
                     continue
                 pairs = np.array([(by_layout[one], sign * reached[one]) for one in both])
-                low, high = interval(pairs)
+                told = agreement(*pairs.T)
+                assert told is not None, "scores differ"
                 found.append(
                     {
                         "proxy": proxy,
                         "budget": name,
                         "against": column,
                         "layouts": len(both),
-                        "spearman": float(spearmanr(*pairs.T).statistic),
-                        "low": low,
-                        "high": high,
+                        "spearman": told.correlation,
+                        "low": told.low,
+                        "high": told.high,
                     }
                 )
     return found
@@ -99,15 +97,6 @@ def trained(table: Path, column: str) -> dict[str, float]:
     for (layout, _), value in last.items():
         by_layout[layout].append(value)
     return {layout: float(np.mean(each)) for layout, each in by_layout.items()}
-
-
-def interval(pairs: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the rank correlation of pairs (layouts, 2)."""
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(len(pairs), size=(RESAMPLES, len(pairs)))
-    found = [spearmanr(*pairs[each].T).statistic for each in drawn]
-    low, high = np.quantile(found, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def read(table: Path) -> list[dict[str, str]]:

@@ -62,8 +62,12 @@ def test_a_finished_study_becomes_a_model(run, copy):
     assert "autoprune predict my/model FILE" in following
     starting = [line for line in answer.lines if line.startswith("fine-tuning")]
     assert len(starting) == 1
-    assert "on fresh seeds 3, 4, 5: at most 16 steps a run" in starting[0]
-    assert [line.split(":")[0] for line in answer.lines[-3:]] == ["seed 3", "seed 4", "seed 5"]
+    assert "on fresh seeds 1006, 1007, 1008: at most 16 steps a run" in starting[0]
+    assert [line.split(":")[0] for line in answer.lines[-3:]] == [
+        "seed 1006",
+        "seed 1007",
+        "seed 1008",
+    ]
     card = Path("my/model/README.md").read_text(encoding="utf-8")
     assert "autoprune export tiny-own-keep2 --out my/model" in card
     assert found.picture in card
@@ -205,7 +209,7 @@ def test_ctrl_c_leaves_nothing_behind(start, copy):
     before = lies()
     with start("export", NAME, "--out", "new/model", "--seeds", 40, folder=".") as process:
         for line in process.stderr:
-            if line.startswith("seed 4"):
+            if line.startswith("seed 1007"):
                 process.send_signal(signal.SIGINT)
                 break
         out, err = process.communicate(timeout=60)

@@ -98,7 +98,25 @@ def test_more_trials_go_on(searched, copy, run, command):
 
 
 def test_a_search_ends_when_no_layout_is_left(searched, copy, run, command):
-    assert run(*command, "--trials", 99).result["distinct_layouts"] == 10
+    rest = run(*command, "--trials", 99, "--sampler", "random").result
+    assert (rest["trials"], rest["distinct_layouts"]) == (10, 10)
+
+
+def test_a_cheap_score_informs_the_search_and_is_made_once(searched, copy, run, command):
+    hinted = (*command, "--proxy", "alignment", "--study", "hinted", "--seeds", 1)
+    answer = run(*hinted)
+    assert answer.code == 0, answer.err
+    told = [line for line in answer.lines if line.startswith("alignment")]
+    assert told[0] == "alignment: scoring all 10 layouts"
+    assert "rank correlation" in told[-1] and "weight" in told[-1]
+    kept = json.loads(copy.joinpath("studies/hinted/proxy.json").read_text())
+    assert (kept["proxy"], len(kept["values"])) == ("alignment", 10)
+    again = run(*hinted)
+    assert again.result["found"] == answer.result["found"]
+    assert not [line for line in again.lines if "scoring all" in line]
+    other = run(*command, "--study", "hinted", "--seeds", 1)
+    assert other.code == 2
+    assert "proxy alignment, got none" in other.lines[-1]
 
 
 def test_a_table_and_the_verdict_for_people(searched, copy, run, command):

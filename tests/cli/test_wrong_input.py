@@ -53,6 +53,8 @@ OPTIONS = {
     "strategy": (["--strategy", "midle"], ["strategy 'midle'", "did you mean 'middle'?"]),
     "sampler": (["--sampler", "tpee"], ["sampler 'tpee'", "did you mean 'tpe'?"]),
     "pruner": (["--pruner", "medain"], ["pruner 'medain'", "did you mean 'median'?"]),
+    "proxy": (["--proxy", "alignement"], ["proxy 'alignement'", "did you mean 'alignment'?"]),
+    "proxy unheard": (["--proxy", "alignment", "--sampler", "random"], ["--sampler gp"]),
     "device": (["--device", "cudo"], ["device 'cudo'", "did you mean 'cuda'?"]),
     "method": (["--method", "lorra"], ["method 'lorra'", "did you mean 'lora'?"]),
     "metric": (["--metric", "acuracy"], ["metric 'acuracy'", "did you mean 'accuracy'?"]),

@@ -8,7 +8,7 @@ import typer
 from autoprune.cli.checks import above_nought, completes, known, numbers, plain, rate
 from autoprune.encoders.registry import ENCODERS
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES
+from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES, PROXY_NAMES
 from autoprune.search.names import PRUNER_NAMES, SAMPLER_NAMES
 from autoprune.tasks.registry import TASKS
 
@@ -76,6 +76,14 @@ Pruner = Annotated[
         help="What stops weak trials early.",
         autocompletion=completes(PRUNER_NAMES),
         callback=known("pruner", PRUNER_NAMES),
+    ),
+]
+Proxy = Annotated[
+    str,
+    typer.Option(
+        help="A cheap score of all layouts, weighed by how far the trials bear it out.",
+        autocompletion=completes((*PROXY_NAMES, "none")),
+        callback=known("proxy", (*PROXY_NAMES, "none")),
     ),
 ]
 Storage = Annotated[

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from autoprune.cli.ground import Ground
+from autoprune.cli.hinting import hints_for, say_trust
 from autoprune.cli.show import Show, minutes, percent
 from autoprune.errors import LayoutError, TrialError
 from autoprune.evidence.comparison import Comparison, compare
@@ -42,12 +43,12 @@ def conditions(ground: Ground, budget: Budget) -> Conditions:
     )
 
 
-def begin_study(ground: Ground, storage: Storage, name: str, seed: int) -> None:
+def begin_study(ground: Ground, storage: Storage, name: str, seed: int, proxy: str) -> None:
     """Begin the study, or refuse to go on with one about something else, before any work."""
-    open_study(storage, name, ground.checkpoint.depth, ground.keep, seed, _identity(ground))
+    open_study(storage, name, ground.checkpoint.depth, ground.keep, seed, _identity(ground, proxy))
 
 
-def _identity(ground: Ground) -> dict[str, str | int | float | None]:
+def _identity(ground: Ground, proxy: str) -> dict[str, str | int | float | None]:
     """Return what a study must not change on the way, apart from depth, keep and seed."""
     return {
         "model": ground.model,
@@ -55,6 +56,7 @@ def _identity(ground: Ground) -> dict[str, str | int | float | None]:
         "metric": ground.task.metric,
         "data": ground.splits.fingerprint,
         "full_steps": ground.full.steps,
+        "proxy": proxy,
         **asdict(ground.quick),
     }
 
@@ -69,6 +71,7 @@ def find_layout(
     trials: int,
     sampler: str,
     pruner: str,
+    proxy: str,
     seed: int,
 ) -> Outcome:
     """Search until `trials` are finished in all; each finished one is recorded in `folder`."""
@@ -98,6 +101,7 @@ def find_layout(
     if done:
         more = "the search is done" if done >= trials else f"going on to {trials}"
         show.say(f"{done} trials of this study are finished, {more}")
+    hints = hints_for(ground, folder, proxy, seed, show)
     with show.phase("trial", done, max(trials, done), crew.workers):
         for finding in earlier:
             if finding.score is not None:
@@ -109,11 +113,12 @@ def find_layout(
             trials=trials,
             storage=storage,
             name=folder.name,
-            identity=_identity(ground),
+            identity=_identity(ground, proxy),
             sampler=sampler,
             pruner=pruner,
             seed=seed,
             fidelity=min(1.0, ground.quick.steps / ground.full.steps),
+            hints=hints,
             first=ground.strategies,
             watch=watch,
             side_by_side=crew.workers,
@@ -123,6 +128,7 @@ def find_layout(
         folder / RECORDS,
         [trial_record(f, under, ground.model, parameters) for f in outcome.findings],
     )
+    say_trust(proxy, hints, outcome, show)
     return outcome
 
 

@@ -14,6 +14,7 @@ def search(
     trials: options.Trials = 16,
     sampler: options.Sampler = "gp",
     pruner: options.Pruner = "none",
+    proxy: options.Proxy = "none",
     seed: options.Seed = 0,
     seeds: options.Seeds = 3,
     strategy: options.Strategies = None,
@@ -50,6 +51,7 @@ def search(
     Example: `autoprune search --model mahabert-v2 --task ldc --keep 6`
     """
     started = time.perf_counter()
+    from autoprune.cli.hinting import check_proxy
     from autoprune.cli.laying import lay_each
     from autoprune.cli.pareto import check_limits, check_report, end
     from autoprune.cli.result import print_object
@@ -79,6 +81,7 @@ def search(
     limits = check_limits(checks.keeps_of(keep), max_drop, max_latency_ms, max_megabytes)
     grounds = lay_each(keeps=checks.keeps_of(keep), **asked, trust_remote_code=trust_remote_code)
     check_report(grounds, study)
+    check_proxy(proxy, sampler, grounds)
     show = Show()
     done = study_each(
         grounds,
@@ -88,6 +91,7 @@ def search(
         trials=trials,
         sampler=sampler,
         pruner=pruner,
+        proxy=proxy,
         seed=seed,
         seeds=seeds,
         storage=storage,

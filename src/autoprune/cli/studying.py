@@ -55,6 +55,7 @@ def study_each(
     trials: int,
     sampler: str,
     pruner: str,
+    proxy: str,
     seed: int,
     seeds: int,
     storage: str | None,
@@ -75,7 +76,7 @@ def study_each(
             stack.enter_context(lock(folder))
         crew = stack.enter_context(Crew(grounds[0].workers))
         for ground, folder, place in zip(grounds, folders, places, strict=True):
-            begin_study(ground, place, folder.name, seed)
+            begin_study(ground, place, folder.name, seed, proxy)
             note_begin(ground, place, folder.name)
         say_data(grounds[0], show)
         for ground, folder, place in zip(grounds, folders, places, strict=True):
@@ -94,6 +95,7 @@ def study_each(
                     trials=trials,
                     sampler=sampler,
                     pruner=pruner,
+                    proxy=proxy,
                     seed=seed,
                     seeds=seeds,
                     quiet=quiet,
@@ -113,6 +115,7 @@ def _study(
     trials: int,
     sampler: str,
     pruner: str,
+    proxy: str,
     seed: int,
     seeds: int,
     quiet: bool,
@@ -128,6 +131,7 @@ def _study(
         trials=trials,
         sampler=sampler,
         pruner=pruner,
+        proxy=proxy,
         seed=seed,
     )
     if outcome.interrupted or outcome.found is None:

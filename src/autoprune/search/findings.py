@@ -1,6 +1,6 @@
 """What a search found out: its finished trials and the layout they speak for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.score import Score
 from autoprune.search.marks import FAILED, SEARCHED, counts, read_score, run_of_trial
-from autoprune.search.proposals import surrogate_of
+from autoprune.search.proposals import hints_of, surrogate_of
 from autoprune.search.run import Run
 from autoprune.search.space import flags_of
 
@@ -48,7 +48,7 @@ class Outcome:
     `found` is the measured layout of the best posterior mean over all complete runs, never the
     luckiest run: runs are noisy, and the best of many single scores is mostly luck. `mean` and
     `std` are the surrogate's quality of it and how sure that is. All three are None only if the
-    search was interrupted before a trial completed.
+    search was interrupted before a trial completed. `trust` is `Surrogate.trust`.
     """
 
     findings: tuple[Finding, ...]
@@ -56,6 +56,7 @@ class Outcome:
     mean: float | None
     std: float | None
     interrupted: bool
+    trust: float = 0.0
 
     @property
     def trials(self) -> int:
@@ -106,7 +107,11 @@ def _reason(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(FAILED, ""))
 
 
-def outcome_of(findings: tuple[Finding, ...], interrupted: bool) -> Outcome:
+def outcome_of(
+    findings: tuple[Finding, ...],
+    interrupted: bool,
+    hints: Mapping[Layout, float] | None = None,
+) -> Outcome:
     """Choose the layout that the complete trials speak for."""
     scored = [
         (Run(finding.layout, finding.seed, finding.fidelity), finding.score.quality)
@@ -115,7 +120,10 @@ def outcome_of(findings: tuple[Finding, ...], interrupted: bool) -> Outcome:
     ]
     if not scored:
         return Outcome(findings, None, None, None, interrupted)
-    mean, std = surrogate_of(scored).predict(flags_of([run.layout for run, _ in scored]))
+    flags = flags_of([run.layout for run, _ in scored])
+    surrogate = surrogate_of(scored, hints)
+    mean, std = surrogate.predict(flags, hints_of(flags, hints))
     best = int(np.argmax(mean))
     found = scored[best][0].layout
-    return Outcome(findings, found, float(mean[best]), float(std[best]), interrupted)
+    sure = float(mean[best]), float(std[best])
+    return Outcome(findings, found, *sure, interrupted, surrogate.trust)

@@ -1,6 +1,6 @@
 """What a study knows when it has to propose the next layout."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ class Past:
 
     `observed`: runs with their quality, in the order they were made; `running`: those under way
     elsewhere; `made`: how many runs were begun or wait in the queue, failed ones included; `tried`:
-    their layouts.
+    their layouts; `hints`: a cheap score of each layout, higher is better, or None.
     """
 
     depth: int
@@ -26,6 +26,7 @@ class Past:
     running: tuple[Run, ...]
     made: int
     tried: frozenset[Layout]
+    hints: Mapping[Layout, float] | None = None
 
 
 def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:

@@ -1,6 +1,6 @@
 """Rules that propose the next layout from what a study knows: one function each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import comb
 
@@ -64,36 +64,48 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
     if len(past.tried) < min(STARTS, layouts) or not past.observed:
         return propose_randomly(past, rng)
     seen = flags_of([run.layout for run, _ in past.observed])
-    surrogate = surrogate_of(past.observed)
+    surrogate = surrogate_of(past.observed, past.hints)
     if past.running:
-        surrogate = surrogate.believe(
-            flags_of([run.layout for run in past.running]),
-            np.array([run.fidelity for run in past.running]),
-        )
-    incumbent = float(surrogate.predict(seen)[0].max())
+        flags = flags_of([run.layout for run in past.running])
+        shares = np.array([run.fidelity for run in past.running])
+        surrogate = surrogate.believe(flags, shares, hints_of(flags, past.hints))
+    incumbent = float(surrogate.predict(seen, hints_of(seen, past.hints))[0].max())
     if layouts <= LISTABLE:
         space = grid(past.depth, past.keep)
         pool = space[rng.permutation(len(space))]  # equals: by chance
     else:
+        assert past.hints is None, "a space too large to list has no table of cheap scores"
         best = np.argsort(-surrogate.predict(seen)[0], kind="stable")[:_SEEDS]
         near = [neighbours(row) for row in np.unique(seen[best], axis=0)]
         near += [draw(past.depth, past.keep, _SAMPLES, rng), seen]
         pool = _climb(np.concatenate(near), surrogate, incumbent)
-    rows = _hopeful(_possible(pool, past), surrogate, incumbent)
-    moves = surrogate.teaches(rows, None, past.observed[-1][0].fidelity)
-    gains = knowledge_gradient(surrogate.predict(rows)[0], moves)
+    pool = _possible(pool, past)
+    hopeful = _hopeful(*surrogate.predict(pool, hints_of(pool, past.hints)), incumbent)
+    rows = pool[hopeful]
+    hints = hints_of(rows, past.hints)
+    moves = surrogate.teaches(rows, hints, past.observed[-1][0].fidelity)
+    gains = knowledge_gradient(surrogate.predict(rows, hints)[0], moves)
     return layout_of(rows[int(np.argmax(gains))])
 
 
-def surrogate_of(observed: Sequence[tuple[Run, float]]) -> Surrogate:
-    """Fit a surrogate to runs with their qualities."""
+def surrogate_of(
+    observed: Sequence[tuple[Run, float]], hints: Mapping[Layout, float] | None = None
+) -> Surrogate:
+    """Fit a surrogate to runs with their qualities, and to the cheap scores of their layouts."""
+    flags = flags_of([run.layout for run, _ in observed])
     return Surrogate.fit(
         Runs(
-            flags_of([run.layout for run, _ in observed]),
+            flags,
             np.array([quality for _, quality in observed]),
             np.array([run.fidelity for run, _ in observed]),
+            hints_of(flags, hints),
         )
     )
+
+
+def hints_of(flags: Flags, hints: Mapping[Layout, float] | None) -> Values | None:
+    """Return the cheap score of each row: (rows,)."""
+    return None if hints is None else np.array([hints[layout_of(row)] for row in flags])
 
 
 def _gains(flags: Flags, surrogate: Surrogate, incumbent: float) -> Values:
@@ -101,13 +113,12 @@ def _gains(flags: Flags, surrogate: Surrogate, incumbent: float) -> Values:
     return expected_improvement(*surrogate.predict(flags), incumbent)
 
 
-def _hopeful(pool: Flags, surrogate: Surrogate, incumbent: float) -> Flags:
-    """Return the rows of `pool` that may be the best, and those that are thought to be."""
-    mean, std = surrogate.predict(pool)
+def _hopeful(mean: Values, std: Values, incumbent: float) -> NDArray[np.int64]:
+    """Return the numbers of the rows that may be the best, and of those thought to be."""
     gains = expected_improvement(mean, std, incumbent)
     order = np.argsort(-gains, kind="stable")[:_LOOKED_AT]
     leaders = np.argsort(-mean, kind="stable")[:_LEADERS]
-    return np.asarray(pool[np.concatenate([order, np.setdiff1d(leaders, order)])])
+    return np.concatenate([order, np.setdiff1d(leaders, order)])
 
 
 def _climb(pool: Flags, surrogate: Surrogate, incumbent: float) -> Flags:

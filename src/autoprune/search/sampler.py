@@ -1,6 +1,7 @@
 """An Optuna sampler that decides a whole run at once and never the same one twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,21 @@ class LayoutSampler(BaseSampler):
     """
 
     def __init__(
-        self, depth: int, keep: int, seed: int, fidelity: float, propose: Propose, fresh: bool
+        self,
+        depth: int,
+        keep: int,
+        seed: int,
+        fidelity: float,
+        hints: Mapping[Layout, float] | None = None,
+        *,
+        propose: Propose,
+        fresh: bool,
     ) -> None:
         self.depth = depth
         self._keep = keep
         self._seed = seed
         self._fidelity = fidelity
+        self._hints = hints
         self._propose = propose
         self.fresh = fresh
 
@@ -65,7 +75,7 @@ class LayoutSampler(BaseSampler):
         others = [
             other for other in study.get_trials(deepcopy=False) if other.number != trial.number
         ]
-        past = past_of(others, self.depth, self._keep)
+        past = replace(past_of(others, self.depth, self._keep), hints=self._hints)
         rng = np.random.default_rng((self._seed, past.made))
         return params(self.run(self._propose(past, rng), past.made))
 

@@ -7,10 +7,10 @@ from autoprune.search.proposals import propose_by_surrogate, propose_in_order, p
 from autoprune.search.sampler import LayoutSampler
 from autoprune.search.tree import propose_by_tree
 
-SAMPLERS: dict[str, Callable[[int, int, int, float], LayoutSampler]] = {
+SAMPLERS: dict[str, Callable[..., LayoutSampler]] = {
     "gp": partial(LayoutSampler, propose=propose_by_surrogate, fresh=True),
     "random": partial(LayoutSampler, propose=propose_randomly, fresh=False),
     "tpe": partial(LayoutSampler, propose=propose_by_tree, fresh=False),
     "brute-force": partial(LayoutSampler, propose=propose_in_order, fresh=False),
 }
-"""Each takes (depth, keep, seed, fidelity)."""
+"""Each takes (depth, keep, seed, fidelity, hints=None); only `gp` listens to hints."""

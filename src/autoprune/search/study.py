@@ -46,6 +46,7 @@ def search(
     pruner: str = "none",
     seed: int = 0,
     fidelity: float = 1.0,
+    hints: Mapping[Layout, float] | None = None,
     first: Mapping[str, Layout] | None = None,
     watch: Callable[[Finding], None] | None = None,
     side_by_side: int = 1,
@@ -57,9 +58,10 @@ def search(
     was begun with. The layouts `first` are run before others under their names as origin. No
     run is made twice, and only `gp` makes others of the same layout, on new seeds: with the other
     samplers a search ends early when no layout is left. `fidelity` is the share of the full budget
-    that a run has. Trials that a killed process left running are run again. Each trial finished
-    in this call is handed to `watch`. KeyboardInterrupt closes the running trial and returns what
-    was measured so far.
+    that a run has; `hints` are cheap scores of all layouts, which `gp` weighs by how far the
+    study's own runs bear them out. Trials that a killed process left running are run again. Each
+    trial finished in this call is handed to `watch`. KeyboardInterrupt closes the running trial and
+    returns what was measured so far.
 
     With `begin`, `side_by_side` layouts are proposed and begun together, each believed to come out
     as expected while the others are proposed, and the next ones when all have ended: what is
@@ -80,7 +82,7 @@ def search(
     storage = optuna.storages.get_storage(storage)
     study = open_study(storage, name, depth, keep, seed, identity)
     with storage_failures():
-        chosen = SAMPLERS[sampler](depth, keep, seed, fidelity)
+        chosen = SAMPLERS[sampler](depth, keep, seed, fidelity, hints)
         study.sampler = chosen
         study.pruner = PRUNERS[pruner]()
         _close_running(study, storage)
@@ -96,7 +98,7 @@ def search(
         interrupted = True
         with storage_failures():
             _close_running(study, storage)
-    outcome = outcome_of(_findings(study, depth), interrupted)
+    outcome = outcome_of(_findings(study, depth), interrupted, hints)
     if outcome.found is None and not interrupted:
         raise StudyError(
             f"none of the {outcome.trials} candidates of study {name} could be scored, the last "

@@ -1,0 +1,42 @@
+"""Agreement: how far a cheap score ranks layouts as their runs do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+_RESAMPLES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Spearman's rank correlation in [-1, 1] with its 95 % bootstrap interval."""
+
+    correlation: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.correlation:+.2f} ({self.low:+.2f} to {self.high:+.2f})".replace("-", "−")
+
+
+def agreement(hints: Sequence[float], qualities: Sequence[float]) -> Agreement | None:
+    """Compare two scores of the same layouts; None for fewer than 5, or where one is constant.
+
+    Same pairs, same interval. Resamples in which a score is constant count as no correlation.
+    """
+    pairs = np.array([hints, qualities], dtype=np.float64)
+    if pairs.shape[1] < 5 or (np.ptp(pairs, axis=1) == 0).any():
+        return None
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(pairs.shape[1], size=(_RESAMPLES, pairs.shape[1]))
+    found = [_spearman(pairs[:, rows]) for rows in drawn]
+    low, high = np.quantile(found, (0.025, 0.975))
+    return Agreement(_spearman(pairs), float(low), float(high))
+
+
+def _spearman(pairs: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> float:
+    ranks = rankdata(pairs, axis=1) - (pairs.shape[1] + 1) / 2
+    spread = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
+    return float(ranks[0] @ ranks[1]) / spread if spread else 0.0

@@ -1,0 +1,59 @@
+"""A cheap score in the search: a good one helps, a worthless one does no lasting harm."""
+
+import numpy as np
+import optuna
+import pytest
+
+from autoprune.layouts.layout import every
+from autoprune.layouts.strategies import layouts_of
+from autoprune.scoring.score import Score
+from autoprune.search.space import rank
+from autoprune.search.study import search
+
+FIRST = layouts_of(["top", "middle", "bottom", "alternate"], 12, 6)
+LAYOUTS = every(12, 6)
+
+
+def regret(table, hints, seed, trials=14):
+    def measure(run, check):
+        quality = float(table[rank(run.layout)])
+        return Score(quality, quality, quality, 0.5, "validation", run.seed, 0.1)
+
+    outcome = search(
+        measure,
+        12,
+        6,
+        trials=trials,
+        storage=optuna.storages.InMemoryStorage(),
+        name="hinted",
+        identity={},
+        seed=seed,
+        first=FIRST,
+        hints=hints,
+    )
+    lost = (table.max() - table[rank(outcome.found)]) / (table.max() - table.mean())
+    return float(lost), outcome.trust
+
+
+@pytest.fixture(scope="module")
+def courses(landscape):
+    """Regret and trust after 14 runs over 6 landscapes: without hints, with good, with noise."""
+    found = {"none": [], "good": [], "noise": []}
+    for seed in range(6):
+        table, rng = landscape(seed), np.random.default_rng(seed)
+        noise = rng.normal(size=len(LAYOUTS))
+        good = table / table.std() + 0.3 * noise
+        found["none"].append(regret(table, None, seed))
+        found["good"].append(regret(table, dict(zip(LAYOUTS, good, strict=True)), seed))
+        found["noise"].append(regret(table, dict(zip(LAYOUTS, noise, strict=True)), seed))
+    return {name: np.mean(each, axis=0) for name, each in found.items()}
+
+
+def test_a_good_cheap_score_is_trusted_and_helps(courses):
+    assert courses["good"][0] < 0.5 * courses["none"][0], courses
+    assert courses["good"][1] > 0.5
+
+
+def test_a_worthless_one_gets_hardly_any_weight(courses):
+    assert abs(courses["noise"][1]) < 0.2, courses
+    assert courses["noise"][0] < courses["none"][0] + 0.1, courses
