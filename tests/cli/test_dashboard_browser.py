@@ -2,6 +2,7 @@
 
 import json
 import select
+import shutil
 import signal
 from urllib.request import urlopen
 
@@ -19,14 +20,16 @@ SECONDS = 120  # a page loads in two; a machine may be busy with other things
 
 
 @pytest.fixture(scope="module")
-def folder(searched):
-    """Return the searched folder with a second study beside, whose names are out to run as code."""
-    storage = open_storage(None, searched.folder / "studies" / "evil")
+def folder(searched, tmp_path_factory):
+    """Return a copy of the searched folder, and a second study, whose names are out to run."""
+    place = tmp_path_factory.mktemp("shown") / "searched"
+    shutil.copytree(searched.folder, place)
+    storage = open_storage(None, place / "studies" / "evil")
     optuna.create_study(storage=storage, study_name=NASTY, direction="maximize")
     budget = Budget(steps=10)
     asked = (NASTY, NASTY, (NASTY, "b"), "accuracy", 12, 6, budget, budget)
     introduce(storage, NASTY, opening(*asked))
-    return searched.folder
+    return place
 
 
 @pytest.fixture(scope="module")
