@@ -121,7 +121,7 @@ def main() -> None:
         layouts = chosen(asked.out / "quick.csv", asked.spread)
     else:
         layouts = [str(layout) for layout in every(depth, asked.keep)]
-        random.Random(0).shuffle(layouts)
+    random.Random(0).shuffle(layouts)
     done = {(row["layout"], int(row["seed"])) for row in read(table)}
     todo = [
         (layout, seed)
