@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,23 +120,44 @@ def test_what_a_run_teaches_is_what_it_then_changes():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.booleans(), st.integers(1, 3))
-def test_slopes_are_those_of_the_kernel(seed, hints, levels):
+@given(st.integers(0, 10_000), st.booleans(), st.integers(1, 3), st.booleans())
+def test_slopes_are_those_of_the_kernel(seed, hints, levels, seeds):
     rng = np.random.default_rng(seed)
     rows = Rows(
         coded(draw(8, 4, 9, rng)),
         rng.integers(levels, size=9),
         rng.normal(size=9) if hints else None,
+        rng.integers(2, size=9) if seeds else None,
     )
-    logs = rng.normal(scale=0.7, size=3 + hints + 2 * (levels - 1) + levels)
+    logs = rng.normal(scale=0.7, size=3 + hints + 2 * seeds + 2 * (levels - 1) + levels)
 
     def whole(at):
-        kernel = Kernel._at(at, levels, hints)
+        kernel = Kernel._at(at, levels, hints, seeds)
         return kernel.between(rows, rows) + np.diag(kernel.noise[rows.levels])
 
-    for number, slope in enumerate(Kernel._at(logs, levels, hints).slopes(rows)):
+    for number, slope in enumerate(Kernel._at(logs, levels, hints, seeds).slopes(rows)):
         step = 1e-5 * np.eye(len(logs))[number]
         assert slope == pytest.approx((whole(logs + step) - whole(logs - step)) / 2e-5, abs=1e-6)
     assert number == len(logs) - 1
-    kernel = Kernel._at(logs, levels, hints)
-    assert kernel.variance(rows) == pytest.approx(np.diag(kernel.between(rows, rows)))
+    kernel = Kernel._at(logs, levels, hints, seeds)
+    apart = kernel.between(replace(rows, seeds=np.arange(9)), replace(rows, seeds=np.arange(9)))
+    runs = kernel.variance(rows) + kernel.scatter(rows)
+    assert runs == pytest.approx(np.diag(apart) + kernel.noise[rows.levels])
+    lone = replace(rows, seeds=None)
+    assert kernel.variance(rows) == pytest.approx(np.diag(kernel.between(lone, lone)))
+
+
+def test_what_one_seed_does_to_like_layouts_is_not_taken_for_their_worth():
+    """The runs of one seed err alike: those of three seeds are weighed as three witnesses."""
+    rng = np.random.default_rng(6)
+    space, gained = grid(12, 6), []
+    for _ in range(6):
+        truth, whims = rng.normal(size=12), 1.5 * rng.normal(size=(3, 12))
+        rows = rng.choice(len(space), 90, replace=False)
+        seen, seeds = space[rows], np.repeat([0, 1, 2], [70, 10, 10])
+        qualities = seen @ truth + (seen * whims[seeds]).sum(axis=1)
+        surrogates = [Surrogate.fit(Runs(seen, qualities, np.ones(90), seeds=seeds))]
+        surrogates += [Surrogate.fit(Runs.of(seen, qualities))]
+        told, untold = (np.corrcoef(s.predict(space)[0], space @ truth)[0, 1] for s in surrogates)
+        gained.append(told - untold)
+    assert np.mean(gained) > 0.05

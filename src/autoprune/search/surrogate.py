@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
 
 from autoprune.search.kernel import Kernel, Rows, Values, fitted
@@ -26,13 +27,14 @@ class Runs:
     budget that each run had, in (0, 1], `fidelities` (runs,). A layout may come several times.
 
     `hints` are the cheap scores of the same layouts (runs,), any unit, higher is better; None: no
-    cheap score.
+    cheap score. `seeds` are those of the training (runs,); None: all different.
     """
 
     flags: Flags
     qualities: Values
     fidelities: Values
     hints: Values | None = None
+    seeds: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, flags: Flags, qualities: Values, hints: Values | None = None) -> Self:
@@ -49,7 +51,14 @@ class Runs:
             np.concatenate([self.qualities, more.qualities]),
             np.concatenate([self.fidelities, more.fidelities]),
             hints,
+            self._seeds_with(more),
         )
+
+    def _seeds_with(self, more: "Runs") -> NDArray[np.int64] | None:
+        if self.seeds is None:
+            return None
+        fresh = int(self.seeds.max()) + 1 + np.arange(len(more.flags))
+        return np.concatenate([self.seeds, fresh if more.seeds is None else more.seeds])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,11 +117,11 @@ class Surrogate:
     @staticmethod
     def _rows(runs: Runs, levels: Values, hint: tuple[float, float]) -> Rows:
         hints = None if runs.hints is None else (runs.hints - hint[0]) / hint[1]
-        return Rows(coded(runs.flags), np.searchsorted(levels, runs.fidelities), hints)
+        return Rows(coded(runs.flags), np.searchsorted(levels, runs.fidelities), hints, runs.seeds)
 
     @property
     def noise(self) -> float:
-        """The variance of one run with the largest budget, in the qualities' unit."""
+        """The variance of one run with the largest budget, its seed's effects apart."""
         return float(self.kernel.noise[-1]) * self.scale**2
 
     @property
@@ -144,7 +153,8 @@ class Surrogate:
         """Return by how much a run's surprise moves each expected quality: (rows, rows).
 
         Entry [i, j]: the change of the mean of row `i`, when row `j` is run with `fidelity` (one
-        of `levels`) and comes out one standard deviation above what is expected of it.
+        of `levels`) on a seed of its own, and comes out one standard deviation above what is
+        expected of it.
         """
         asked = self._asked(flags, hints)
         level = int(np.searchsorted(self.levels, fidelity))
@@ -153,7 +163,7 @@ class Surrogate:
         solved = cho_solve((self.factor, True), out.T)  # (runs, rows)
         together = self.kernel.between(asked, run) - into @ solved
         spread = self.kernel.variance(run) - np.einsum("pr,rp->p", out, solved)
-        spread = np.maximum(spread, 0.0) + self.kernel.noise[level]
+        spread = np.maximum(spread, 0.0) + self.kernel.scatter(run)
         return np.asarray(together / np.sqrt(spread) * self.scale)
 
     def believe(self, flags: Flags, fidelities: Values, hints: Values | None = None) -> Self:
