@@ -7,7 +7,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.search.marks import distributions, flag_names, flags
 from autoprune.search.past import Past
 from autoprune.search.proposals import propose_randomly
-from autoprune.search.space import layout_of
+from autoprune.search.space import Flags, layout_of
 
 _STARTS = 10  # as Optuna has it
 _DRAWS = 25
@@ -35,8 +35,15 @@ def propose_by_tree(past: Past, rng: np.random.Generator) -> Layout:
         drawn = study.ask(space)
         study.tell(drawn, state=optuna.trial.TrialState.FAIL)
         row = np.array([drawn.params[name] for name in names], dtype=np.int8)
-        while (surplus := int(row.sum()) - past.keep) != 0:
-            row[rng.choice(np.flatnonzero(row == (surplus > 0)))] = int(surplus < 0)
-        if layout_of(row) not in past.tried:
-            return layout_of(row)
+        layout = layout_of(mended(row, past.keep, rng))
+        if layout not in past.tried:
+            return layout
     return propose_randomly(past, rng)
+
+
+def mended(row: Flags, keep: int, rng: np.random.Generator) -> Flags:
+    """Return flags (depth,) with as many drawn at random as need be, so that `keep` are 1."""
+    row = row.copy()
+    while (surplus := int(row.sum()) - keep) != 0:
+        row[rng.choice(np.flatnonzero(row == (surplus > 0)))] = int(surplus < 0)
+    return row
