@@ -11,6 +11,7 @@ from autoprune.cli.checks import keeps_of, keeps_text
 from autoprune.search.storage import lock
 
 REPORT = "reports/tiny-own-keep1,3.md"
+PAGE = "reports/tiny-own-keep1,3.html"
 FOLDERS = ["tiny-own-keep1", "tiny-own-keep3"]
 
 
@@ -85,10 +86,14 @@ def test_the_same_again_trains_nothing_and_prints_table_advice_and_report(search
     table = answer.out[answer.out.index("layers kept") :]
     assert [picture in table for picture in ("●●●●●", "full")] == [True, True]
     assert "None of these models holds at most 0.001 MB: the nearest, " in table
-    assert table.rstrip().endswith(f"Report: {REPORT}")
+    assert table.rstrip().endswith(f"Report: {REPORT}   page: {PAGE}")
     report = (searched.folder / REPORT).read_text()
     assert report.startswith("# tiny on own: how many layers?")
     assert "fp32" in report and "bf16" not in report
+    page = (searched.folder / PAGE).read_text()
+    for written in (report, page):
+        assert "None of these models holds at most 0.001 MB: the nearest, " in written
+    assert "quality-latency" in page and "quality-size" in page
 
 
 def test_a_named_search_names_its_studies_and_its_report_by_it(command, run, here):
@@ -97,8 +102,9 @@ def test_a_named_search_names_its_studies_and_its_report_by_it(command, run, her
     found = json.loads(answer.out)
     assert [one["study"] for one in found["studies"]] == ["mine-keep1", "mine-keep3"]
     assert found["report"] == "reports/mine-keep1,3.md"
+    assert found["page"] == "reports/mine-keep1,3.html"
     assert found["recommended"] == found["knee"]
-    assert (here / found["report"]).is_file()
+    assert (here / found["report"]).is_file() and (here / found["page"]).is_file()
 
 
 def test_no_study_begins_where_one_is_at_work(command, run, here):
@@ -109,11 +115,12 @@ def test_no_study_begins_where_one_is_at_work(command, run, here):
     assert not (here / "studies" / FOLDERS[0] / "records.jsonl").exists()
 
 
-def test_a_report_that_cannot_be_written_is_told_before_work(command, run, here):
-    (here / REPORT).mkdir(parents=True)
+@pytest.mark.parametrize("taken", [REPORT, PAGE])
+def test_a_report_that_cannot_be_written_is_told_before_work(command, run, here, taken):
+    (here / taken).mkdir(parents=True)
     answer = run(*command)
     [line] = answer.lines
-    assert answer.code == 2 and f"cannot write {REPORT}: it is a folder" in line
+    assert answer.code == 2 and f"cannot write {taken}: it is a folder" in line
     assert not (here / "studies").exists()
 
 

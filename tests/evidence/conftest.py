@@ -163,3 +163,27 @@ def studied(setting, comparison, split, trial):
         std=0.02,
         asked={},
     )
+
+
+@pytest.fixture
+def browse(chromium, tmp_path):
+    """Open a page's HTML in a tab that hears all that the page asks for or says."""
+    opened = []
+
+    def browse(html, width=1400, theme="light"):
+        file = tmp_path / "page.html"
+        file.write_text(html, encoding="utf-8")
+        tab = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=theme)
+        opened.append(tab)
+        tab.heard = []
+        tab.on("request", lambda request: tab.heard.append(f"asked for {request.url}"))
+        tab.on("console", lambda message: tab.heard.append(f"said {message.text}"))
+        tab.on("pageerror", lambda error: tab.heard.append(f"failed {error}"))
+        tab.on("dialog", lambda dialog: tab.heard.append(f"asked {dialog.message}"))
+        tab.goto(file.as_uri())
+        tab.wait_for_selector(f"html[data-drawn={theme}]", state="attached")
+        return tab
+
+    yield browse
+    for tab in opened:
+        tab.close()

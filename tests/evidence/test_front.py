@@ -4,21 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.evidence.front import Limits, Point, Price, broken, dominated, knee, smallest
+from autoprune.evidence.front import Limits, broken, dominated, knee, smallest
 from autoprune.evidence.front_report import advice, markdown
-from autoprune.layouts.layout import Layout
-
-
-def point(keep, quality, *, latency=None, size=None, origin="found"):
-    """Return a point that takes a millisecond and a megabyte for each layer unless told."""
-    price = Price(1000 * keep, size or keep, latency or keep, 1000 / keep)
-    layout = Layout(12, tuple(range(keep)))
-    return Point(keep, layout, origin, quality, quality - 0.01, quality - 0.03, quality, price)
-
-
-FULL = point(12, 0.80, origin="full")
-# Steep up to 4 layers, flat from there.
-CURVE = [point(keep, quality) for keep, quality in [(2, 0.5), (3, 0.65), (4, 0.77), (6, 0.78)]]
+from made_fronts import CURVE, FULL, front, point
 
 
 def test_the_knee_is_where_the_curve_bends():
@@ -60,7 +48,7 @@ def test_limits_that_nothing_holds_are_said_with_the_nearest():
     assert smallest(CURVE, FULL, limits) is None
     assert broken(CURVE[2], FULL, limits) == ["3.0 points below the full model"]
     assert broken(CURVE[3], FULL, limits) == ["2.0 points below the full model", "6.0 ms a text"]
-    last = advice(CURVE, FULL, limits)[-1]
+    last = advice(front(limits))[-1]
     assert last.startswith("None of these models holds a drop of at most 1.0 points and at most 5")
     assert "the nearest, 4 layers, 12:0-3, is 3.0 points below" in last
 
@@ -76,10 +64,19 @@ def test_the_knee_is_on_the_front_and_the_pick_holds(pairs):
 
 
 def test_the_report_escapes_names_and_shows_every_point():
-    text = markdown(
-        "<b>m", "a|b", "accuracy", "cpu", CURVE, FULL, Limits(drop=3.0), ["m-keep2", "m|keep3"]
-    )
+    hostile = {"model": "<b>m", "task": "a|b", "studies": ("m-keep2", "m|keep3")}
+    text = markdown(front(Limits(drop=3.0), **hostile))
     assert "<b>" not in text
-    assert "a\\|b" in text
+    assert "a\\|b" in text and "m\\|keep3" in text
     assert text.count("●○") >= len(CURVE)
     assert "The smallest model that holds a drop of at most 3.0 points is 4 layers" in text
+
+
+@pytest.mark.parametrize(
+    ("limits", "keep"),
+    [(Limits(), 4), (Limits(drop=2.0), 6), (Limits(megabytes=3.5), 2), (Limits(drop=0.1), None)],
+)
+def test_what_is_chosen_goes_by_the_limits_else_by_the_knee(limits, keep):
+    made = front(limits)
+    assert made.knee.keep == 4
+    assert (made.chosen and made.chosen.keep) == keep

@@ -1,6 +1,7 @@
 """The page in a browser: nothing leaves it, nothing breaks it, everyone can read it."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -33,27 +34,9 @@ def hostile(studied, entrant, split, conditions, tmp_path):
 
 
 @pytest.fixture
-def show(chromium, studied, hostile, tmp_path):
-    """Open the page of a hostile and a calm study; return it with all that it asked for or said."""
-    file = tmp_path / "report.html"
-    file.write_text(page([hostile, studied], {studied.name: {"layer 0": 1.0}}), encoding="utf-8")
-    opened = []
-
-    def show(width=1400, theme="light"):
-        tab = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=theme)
-        opened.append(tab)
-        tab.heard = []
-        tab.on("request", lambda request: tab.heard.append(f"asked for {request.url}"))
-        tab.on("console", lambda message: tab.heard.append(f"said {message.text}"))
-        tab.on("pageerror", lambda error: tab.heard.append(f"failed {error}"))
-        tab.on("dialog", lambda dialog: tab.heard.append(f"asked {dialog.message}"))
-        tab.goto(file.as_uri())
-        tab.wait_for_selector(f"html[data-drawn={theme}]", state="attached")
-        return tab
-
-    yield show
-    for tab in opened:
-        tab.close()
+def show(browse, studied, hostile):
+    """Open the page of a hostile and a calm study."""
+    return partial(browse, page([hostile, studied], {studied.name: {"layer 0": 1.0}}))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -69,7 +52,7 @@ def test_everyone_can_read_it(show, width, theme):
 def test_nothing_leaves_the_page_and_hostile_texts_stay_text(show, tmp_path):
     tab = show()
     tab.evaluate("scrollTo(0, document.body.scrollHeight)")
-    assert tab.heard == [f"asked for {(tmp_path / 'report.html').as_uri()}"]
+    assert tab.heard == [f"asked for {(tmp_path / 'page.html').as_uri()}"]
     assert tab.evaluate("typeof window.pwned") == "undefined"
     assert tab.locator("h2", has_text=NASTY).count() == 1
     assert tab.locator("#s1-errors ~ .apart .words").first.inner_text() == TEXT

@@ -17,8 +17,8 @@ from autoprune.cli.show import Show
 from autoprune.cli.studying import Done, folder_of
 from autoprune.cli.table import PIPE_WIDTH, print_line
 from autoprune.errors import OptionError
-from autoprune.evidence.front import Limits, Point, dominated, knee, point, smallest
-from autoprune.evidence.front_report import HEADER, advice, cells, markdown
+from autoprune.evidence.front import Front, Limits, Point, dominated, point
+from autoprune.evidence.front_report import HEADER, advice, front_table, markdown
 from autoprune.evidence.writing import write_whole
 
 
@@ -42,13 +42,17 @@ def check_report(grounds: Sequence[Ground], name: str | None) -> None:
     """Raise `StudyError` now where the front's report could not be written after hours of work."""
     if len(grounds) > 1:
         keeps = [ground.keep for ground in grounds]
-        check_place(_report([folder_of(ground, name, True) for ground in grounds], keeps))
+        for place in _places([folder_of(ground, name, True) for ground in grounds], keeps):
+            check_place(place)
 
 
-def _report(folders: Sequence[Path], keeps: Sequence[int]) -> Path:
-    """Name the report over all studies: theirs end in the number of layers, it in all of them."""
-    stem = folders[0].name.removesuffix(str(keeps[0]))
-    return Path("reports") / f"{stem}{keeps_text(keeps)}.md"
+def _places(folders: Sequence[Path], keeps: Sequence[int]) -> tuple[Path, Path]:
+    """Name the report over all studies, and its page.
+
+    The studies' names end in the number of layers, those of the report in all of them.
+    """
+    stem = folders[0].name.removesuffix(str(keeps[0])) + keeps_text(keeps)
+    return Path("reports") / f"{stem}.md", Path("reports") / f"{stem}.html"
 
 
 def end(done: Sequence[Done], limits: Limits, show: Show, quiet: bool) -> dict[str, Any]:
@@ -56,42 +60,48 @@ def end(done: Sequence[Done], limits: Limits, show: Show, quiet: bool) -> dict[s
 
     Returns what `--json` tells; `quiet` leaves standard output alone.
     """
+    from autoprune.evidence.page.front import front_page
+
+    front = _front(done, limits, show)
+    report, page = _places([one.folder for one in done], [one.ground.keep for one in done])
+    write_whole(page, front_page(front))
+    write_whole(report, markdown(front))
+    if not quiet:
+        _print(front)
+        print_line(f"Report: {report}   page: {page}")
+    return {
+        "studies": [one.result for one in done],
+        "front": [_values(one, front.everyone) for one in front.everyone],
+        "knee": str(front.knee.layout),
+        "recommended": str(front.chosen.layout) if front.chosen else None,
+        "report": str(report),
+        "page": str(page),
+    }
+
+
+def _front(done: Sequence[Done], limits: Limits, show: Show) -> Front:
+    """Measure what each recommended layout and the full model cost."""
     from autoprune.cli.prices import prices_of
 
     show.say(f"measuring what {len(done) + 1} models cost, in turns")
     prices, machine = prices_of(done)
-    points = [
-        point(one.comparison, one.comparison.recommended, price)
-        for one, price in zip(done, prices[:-1], strict=True)
-    ]
-    full = point(done[0].comparison, "full", prices[-1])
     ground = done[0].ground
-    path = _report([one.folder for one in done], [one.ground.keep for one in done])
-    report = markdown(
-        ground.checkpoint.encoder.name,
-        ground.task.name,
-        ground.task.metric,
-        machine,
-        points,
-        full,
-        limits,
-        [one.folder.name for one in done],
+    return Front(
+        model=ground.checkpoint.encoder.name,
+        task=ground.task.name,
+        metric=ground.task.metric,
+        device=machine,
+        points=tuple(
+            point(one.comparison, one.comparison.recommended, price)
+            for one, price in zip(done, prices[:-1], strict=True)
+        ),
+        full=point(done[0].comparison, "full", prices[-1]),
+        limits=limits,
+        studies=tuple(one.folder.name for one in done),
     )
-    write_whole(path, report)
-    if not quiet:
-        _print(points, full, limits, path)
-    chosen = smallest(points, full, limits) if limits.any else knee(points)
-    return {
-        "studies": [one.result for one in done],
-        "front": [_values(one, [*points, full]) for one in (*points, full)],
-        "knee": str(knee(points).layout),
-        "recommended": str(chosen.layout) if chosen else None,
-        "report": str(path),
-    }
 
 
-def _print(points: Sequence[Point], full: Point, limits: Limits, path: Path) -> None:
-    everyone = [*points, full]
+def _print(front: Front) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_WIDTH)
@@ -100,13 +110,13 @@ def _print(points: Sequence[Point], full: Point, limits: Limits, path: Path) -> 
     shown = [heading for heading in HEADER if heading not in ("layout", "parameters")]
     for heading in shown:
         table.add_column(heading, justify="right", no_wrap=heading == HEADER[0])
-    for one in everyone:
-        row = dict(zip(HEADER, cells(one, everyone), strict=True))
+    for cells in front_table(front).rows:
+        texts = (cell if isinstance(cell, str) else cell.picture for cell in cells)
+        row = dict(zip(HEADER, texts, strict=True))
         table.add_row(*(Text(row[heading]) for heading in shown))
     console.print(table)
-    for sentence in advice(points, full, limits):
+    for sentence in advice(front):
         print_line(sentence)
-    print_line(f"Report: {path}")
 
 
 def _values(one: Point, everyone: Sequence[Point]) -> dict[str, Any]:

@@ -57,6 +57,38 @@ class Limits:
         return any(limit is not None for limit in (self.drop, self.latency_ms, self.megabytes))
 
 
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What a search over several numbers of layers found out; `points` are without the full model.
+
+    `device` is the machine that measured the prices, in words; `studies` are the names of theirs.
+    """
+
+    model: str
+    task: str
+    metric: str
+    device: str
+    points: tuple[Point, ...]
+    full: Point
+    limits: Limits
+    studies: tuple[str, ...]
+
+    @property
+    def everyone(self) -> tuple[Point, ...]:
+        """The points, and the full model last."""
+        return (*self.points, self.full)
+
+    @property
+    def knee(self) -> Point:
+        """The point from which on another layer stops paying."""
+        return knee(self.points)
+
+    @property
+    def chosen(self) -> Point | None:
+        """The smallest point within the limits, None where none is; without limits the knee."""
+        return smallest(self.points, self.full, self.limits) if self.limits.any else self.knee
+
+
 def point(comparison: Comparison, origin: str, price: Price) -> Point:
     """Return the row of `origin` as one point of the front."""
     row = comparison.row(origin)

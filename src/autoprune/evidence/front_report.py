@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from autoprune.evidence.front import Limits, Point, broken, dominated, knee, smallest
-from autoprune.evidence.markdown import plain, table
+from autoprune.evidence.front import Front, Limits, Point, broken, dominated
+from autoprune.evidence.markdown import plain, written
+from autoprune.evidence.tables import Cell, Table
 
 HEADER = (
     "layers kept",
@@ -20,11 +21,17 @@ HEADER = (
 )
 
 
-def cells(one: Point, points: Sequence[Point]) -> list[str]:
+def front_table(front: Front) -> Table:
+    """Return a row under `HEADER` for each number of layers, the full model's last."""
+    rows = tuple(cells(one, front.everyone) for one in front.everyone)
+    return Table("Quality and cost of each number of layers", HEADER, rows)
+
+
+def cells(one: Point, points: Sequence[Point]) -> tuple[Cell, ...]:
     """Return the cells of one row under `HEADER`."""
     price = one.price
-    return [
-        one.layout.picture,
+    return (
+        one.layout,
         str(one.layout),
         one.origin,
         f"{100 * one.validation:.1f} %",
@@ -35,29 +42,29 @@ def cells(one: Point, points: Sequence[Point]) -> list[str]:
         f"{price.megabytes:.1f}",
         f"{price.parameters:,}",
         "no" if dominated(one, points) else "yes",
-    ]
+    )
 
 
-def advice(points: Sequence[Point], full: Point, limits: Limits) -> list[str]:
+def advice(front: Front) -> list[str]:
     """Say which number of layers to take, in a sentence each: the knee, and what was asked for.
 
     Validation decides; the test figure is told beside it.
     """
-    bend = knee(points)
+    full, limits, bend = front.full, front.limits, front.knee
     said = [
         f"The knee of quality against latency lies at {_named(bend)}: {_against(bend, full)}. "
         "Each further layer buys less from there on."
     ]
     if not limits.any:
         return said
-    chosen = smallest(points, full, limits)
+    chosen = front.chosen
     if chosen is not None:
         return [
             *said,
             f"The smallest model that holds {_asked(limits)} is {_named(chosen)}: "
             f"{_against(chosen, full)}.",
         ]
-    near = min(points, key=lambda one: (len(broken(one, full, limits)), -one.validation))
+    near = min(front.points, key=lambda one: (len(broken(one, full, limits)), -one.validation))
     why = " and ".join(broken(near, full, limits))
     return [
         *said,
@@ -66,35 +73,35 @@ def advice(points: Sequence[Point], full: Point, limits: Limits) -> list[str]:
     ]
 
 
-def markdown(
-    model: str,
-    task: str,
-    metric: str,
-    device: str,
-    points: Sequence[Point],
-    full: Point,
-    limits: Limits,
-    studies: Sequence[str],
-) -> str:
+def reading(front: Front) -> str:
+    """Say how the table of a front is read."""
+    return (
+        f"Quality is {front.metric}, a mean over fresh seeds; all choosing goes by validation. "
+        "Latency is of one text, throughput of batches of 32, both medians of interleaved rounds "
+        f"on {front.device}; other machines have other figures. “On the front” is a model that no "
+        "other one beats or equals in quality, latency and size at once."
+    )
+
+
+def markdown(front: Front) -> str:
     """Write the report of a search over several numbers of layers; the studies tell the rest."""
-    everyone = [*points, full]
-    rows = [[plain(cell) for cell in cells(one, everyone)] for one in everyone]
     return (
         "\n\n".join(
             [
-                f"# {plain(model)} on {plain(task)}: how many layers?",
-                *(plain(sentence) for sentence in advice(points, full, limits)),
-                table(list(HEADER), rows),
-                f"Quality is {plain(metric)}, a mean over fresh seeds; all choosing goes by "
-                "validation. Latency is of one text, throughput of batches of 32, both medians of "
-                f"interleaved rounds on {plain(device)}; other machines have other figures. *On "
-                "the front* is a model that no other one beats or equals in quality, latency and "
-                "size at once.",
-                "Studies: " + ", ".join(plain(study) for study in studies) + ".",
+                f"# {plain(title(front))}",
+                *map(plain, advice(front)),
+                written(front_table(front)),
+                plain(reading(front)),
+                "Studies: " + ", ".join(map(plain, front.studies)) + ".",
             ]
         )
         + "\n"
     )
+
+
+def title(front: Front) -> str:
+    """Return the question that a front answers."""
+    return f"{front.model} on {front.task}: how many layers?"
 
 
 def _named(one: Point) -> str:

@@ -1,31 +1,12 @@
-"""The page: studies as one HTML file that needs no network, and nothing of it is run but our own.
+"""The page: studies as one HTML file."""
 
-The template escapes all texts, and the page's policy lets the browser run only the scripts whose
-hashes it names and load nothing at all.
-"""
-
-import base64
-import hashlib
-import json
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-import plotly.graph_objects as go
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
 
 from autoprune.evidence.front import Price
-from autoprune.evidence.markdown import line
 from autoprune.evidence.page.chapter import chapter
 from autoprune.evidence.page.matrix import matrix
-from autoprune.evidence.page.pictures import picture
-from autoprune.evidence.palette import DARK
+from autoprune.evidence.page.rendering import render
 from autoprune.evidence.studied import Studied
-from autoprune.evidence.tables import Table
-
-_HERE = Path(__file__).parent
-_FIGURE = re.compile(r"[-−+]?\d[\d.,]*( ?%)?( (±|to) [-−+]?[\d.,]+)?|< [\d.]+")
 
 
 def page(
@@ -49,71 +30,6 @@ def page(
         for number, one in enumerate(studied, start=1)
     ]
     ids = [(one.id, study) for one, study in zip(chapters, studied, strict=True)]
-    scripts = [get_plotlyjs(), (_HERE / "page.js").read_text(encoding="utf-8")]
-    assert not any("</script" in script for script in scripts), "a script ends only at its end"
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            chapters=chapters,
-            matrix=matrix(ids) if len(chapters) > 1 else None,
-            css=(_HERE / "page.css").read_text(encoding="utf-8"),
-            scripts=scripts,
-            policy=_policy(scripts),
-            dark=_data(DARK),
-        )
+    return render(
+        "page.html.j2", chapters=chapters, matrix=matrix(ids) if len(chapters) > 1 else None
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: line(value) if type(value) is str else value,
-    )
-    environment.filters["spec"] = _spec
-    environment.filters["picture"] = picture
-    environment.filters["points"] = lambda share: f"{100 * share:.1f}"
-    environment.filters["numeric"] = _numeric
-    environment.tests["words"] = lambda cell: isinstance(cell, str)
-    return environment
-
-
-def _numeric(table: Table) -> list[bool]:
-    """Tell of each column whether half of what it holds, or more, are figures."""
-    columns = [
-        [cell for cell in column if cell != ""] for column in zip(*table.rows, strict=True)
-    ] or [[] for _ in table.header]
-    return [
-        2 * sum(isinstance(cell, str) and bool(_FIGURE.fullmatch(cell)) for cell in column)
-        >= max(1, len(column))
-        for column in columns
-    ]
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    """Return the Content-Security-Policy: nothing is loaded, only `scripts` are run."""
-    hashes = [
-        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts
-    ]
-    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _spec(figure: go.Figure) -> str:
-    """Return a figure's data for its place inside <script>."""
-    return _data(figure.to_plotly_json())
-
-
-def _data(value: object) -> str:
-    """Return JSON that cannot end the <script> it stands in."""
-    text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=list
-    )
-    return text.replace("<", "\\u003c").replace("&", "\\u0026")

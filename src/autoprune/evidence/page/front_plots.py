@@ -1,0 +1,155 @@
+"""Plots of the front: what quality each number of layers has, against what it costs."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+import plotly.graph_objects as go
+
+from autoprune.evidence.figures import label
+from autoprune.evidence.front import Front, Point, dominated
+from autoprune.evidence.palette import MUTED, OCHRE, SLATE, TEAL, VIOLET, calm
+from autoprune.evidence.tables import Table
+
+Cost = Callable[[Point], float]
+
+_PLAIN = {"showarrow": False, "font": {"size": 13}}
+
+
+def against(front: Front, cost: Cost, axis: str) -> go.Figure:
+    """Draw quality in % against `cost`: validation as marks, test as dashes with its interval.
+
+    The line is the best validation quality that each cost buys; `axis` says what the cost is.
+    """
+    figure = go.Figure([_line(front, cost), _tests(front.everyone, cost)])
+    figure.add_traces([_marks(front, cost), _full(front, cost)])
+    for name, (symbol, colour, size, width), one in _picks(front):
+        ring = {"symbol": symbol, "size": size, "color": colour, "line": {"width": width}}
+        figure.add_scatter(
+            x=[cost(one)],
+            y=[100 * one.validation],
+            mode="markers",
+            marker=ring,
+            name=name,
+            hoverinfo="skip",
+        )
+    for one in front.everyone:  # above and left of its mark: no line comes from there
+        figure.add_annotation(
+            x=cost(one), y=100 * one.validation, text=str(one.keep), xshift=-14, yshift=15, **_PLAIN
+        )
+    calm(figure, 440, axis, f"{label(front.metric)}, %")
+    figure.update_xaxes(showgrid=False)
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def behind(front: Front, cost: Cost, axis: str) -> Table:
+    """Return what `against` draws as a table."""
+    marked: dict[int, list[str]] = {id(front.full): ["full model"]}
+    for name, _, one in _picks(front):
+        marked.setdefault(id(one), []).append(name)
+    rows = tuple(
+        (
+            one.layout,
+            str(one.keep),
+            f"{cost(one):.1f}",
+            f"{100 * one.validation:.1f} %",
+            f"{100 * one.test:.1f} %",
+            f"{100 * one.test_low:.1f} to {100 * one.test_high:.1f}",
+            ", ".join(marked.get(id(one), [])),
+        )
+        for one in front.everyone
+    )
+    header = ("layers kept", "of them", axis, "validation", "test", "95 % interval", "mark")
+    return Table(f"{front.metric} against {axis}", header, rows)
+
+
+def best_for(points: Sequence[Point], cost: Cost) -> list[Point]:
+    """Return the points that no cheaper and no equally cheap one equals or beats, cheapest first.
+
+    Quality is that on validation.
+    """
+    best: list[Point] = []
+    for one in sorted(points, key=lambda one: (cost(one), -one.validation)):
+        if not best or one.validation > best[-1].validation:
+            best.append(one)
+    return best
+
+
+def _picks(front: Front) -> list[tuple[str, tuple[str, str, int, float], Point]]:
+    """Return what is pointed out: its name, its symbol with colour, size and width, the point."""
+    picks = [("knee", ("diamond-open", OCHRE, 22, 2.5), front.knee)]
+    if front.limits.any and front.chosen is not None:
+        picks.append(("smallest within the limits", ("circle-open", VIOLET, 26, 2.5), front.chosen))
+    return picks
+
+
+def _line(front: Front, cost: Cost) -> go.Scatter:
+    best = best_for(front.everyone, cost)
+    return go.Scatter(
+        x=[cost(one) for one in best],
+        y=[100 * one.validation for one in best],
+        mode="lines",
+        line={"shape": "hv", "color": TEAL, "width": 2},
+        name="front",
+        hoverinfo="skip",
+    )
+
+
+def _tests(points: Sequence[Point], cost: Cost) -> go.Scatter:
+    return go.Scatter(
+        x=[cost(one) for one in points],
+        y=[100 * one.test for one in points],
+        error_y={
+            "array": [100 * (one.test_high - one.test) for one in points],
+            "arrayminus": [100 * (one.test - one.test_low) for one in points],
+            "color": MUTED,
+            "thickness": 1.5,
+            "width": 0,
+        },
+        mode="markers",
+        marker={"symbol": "line-ew-open", "color": MUTED, "size": 12, "line": {"width": 2}},
+        name="test, 95 % interval",
+        hoverinfo="skip",
+    )
+
+
+def _marks(front: Front, cost: Cost) -> go.Scatter:
+    """Draw the pruned models, filled where they are on the front, named by the layers kept."""
+    on = [not dominated(one, front.everyone) for one in front.points]
+    symbols = ["circle" if held else "circle-open" for held in on]
+    return _named(front.points, cost, symbols, TEAL, "validation, by layers kept")
+
+
+def _full(front: Front, cost: Cost) -> go.Scatter:
+    return _named([front.full], cost, ["square"], SLATE, "full model")
+
+
+def _named(
+    points: Sequence[Point], cost: Cost, symbols: Sequence[str], colour: str, name: str
+) -> go.Scatter:
+    return go.Scatter(
+        x=[cost(one) for one in points],
+        y=[100 * one.validation for one in points],
+        mode="markers",
+        marker={
+            "symbol": list(symbols),
+            "color": colour,
+            "size": 10,
+            "line": {"width": 2, "color": colour},
+        },
+        customdata=[_told(one) for one in points],
+        hovertemplate="%{customdata}<extra></extra>",
+        name=name,
+    )
+
+
+def _told(one: Point) -> str:
+    """Write what is shown of a point that is pointed at; plotly reads it as HTML."""
+    return "<br>".join(
+        [
+            f"{one.keep} layers, {escape(str(one.layout))} ({label(one.origin)})",
+            f"validation {100 * one.validation:.1f} %",
+            f"test {100 * one.test:.1f} % ({100 * one.test_low:.1f} to {100 * one.test_high:.1f})",
+            f"{one.price.latency_ms:.1f} ms a text, {one.price.megabytes:.1f} MB",
+        ]
+    )

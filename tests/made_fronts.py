@@ -1,0 +1,24 @@
+"""Made-up fronts: figures that are known, without a model."""
+
+from autoprune.evidence.front import Front, Limits, Point, Price
+from autoprune.layouts.layout import Layout
+
+
+def point(keep, quality, *, latency=None, size=None, origin="found"):
+    """Return a point that takes a millisecond and a megabyte for each layer unless told."""
+    price = Price(1000 * keep, size or keep, latency or keep, 1000 / keep)
+    layout = Layout(12, tuple(range(keep)))
+    return Point(keep, layout, origin, quality, quality - 0.01, quality - 0.03, quality, price)
+
+
+FULL = point(12, 0.80, origin="full")
+# Steep up to 4 layers, flat from there.
+CURVE = [point(keep, quality) for keep, quality in [(2, 0.5), (3, 0.65), (4, 0.77), (6, 0.78)]]
+
+
+def front(limits=Limits(), points=CURVE, **changes):  # noqa: B008 (it cannot be changed)
+    """Return the front of `points` unless told otherwise."""
+    fields = {"model": "m", "task": "t", "metric": "accuracy", "device": "cpu"}
+    studies = tuple(f"m-t-keep{one.keep}" for one in points)
+    fields |= {"full": FULL, "studies": studies} | changes
+    return Front(points=tuple(points), limits=limits, **fields)
