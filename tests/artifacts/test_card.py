@@ -26,6 +26,7 @@ from tiny_models import save_model
 
 LABELS = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0)
 EVIL = "</script><img src=x onerror=alert(1)>|`*[a](b)\n---\nlicense: evil\n# h"
+BARE = Base("t", "", "", "", (), "./t", "c")
 
 
 def entrant(origin, layout, wrong):
@@ -74,7 +75,7 @@ def studied(tmp_path):
 def making():
     return Making(
         name="org/pruned",
-        base=Base("tiny", "org/tiny", "cc-by-4.0", "", ("mr", "hi")),
+        base=Base("tiny", "org/tiny", "cc-by-4.0", "", ("mr", "hi"), "org/tiny@main", "c0ffee"),
         task=Task("own", "files:own"),
         layout=Layout.parse("4:0,2"),
         origin="found",
@@ -104,6 +105,7 @@ def test_the_hub_reads_the_front_matter(studied, making):
     assert figures["f1", "Macro-F1, all test rows"] == 0.53
     assert {one.dataset_split for one in data.eval_results} == {"test"}
     assert {one.dataset_name for one in data.eval_results} == {"own"}
+    assert data.to_dict()["autoprune"] == {"base": "org/tiny@main", "commit": "c0ffee"}
 
 
 def test_it_tells_all_that_a_user_must_know(studied, making):
@@ -142,8 +144,11 @@ def test_it_tells_all_that_a_user_must_know(studied, making):
         ({"origin": "full", "layout": Layout.full(4)}, "all of whose 4 layers were kept"),
         ({"notes": ("Vocabulary cut.",)}, "## Files\n\nVocabulary cut."),
         ({"pairs": True}, '({"text": "…", "text_pair": "…"}, truncation=True)'),
-        ({"base": Base("tiny", "", "", "", ())}, "could not be read here: find out before"),
-        ({"base": Base("t", "", "other", "https://x.org/l", ())}, "other (https://x.org/l)"),
+        ({"base": replace(BARE, name="tiny")}, "could not be read here: find out before"),
+        (
+            {"base": replace(BARE, license="other", license_link="https://x.org/l")},
+            "other (https://x.org/l)",
+        ),
     ],
 )
 def test_what_differs_is_said(studied, making, changes, said):
@@ -152,12 +157,12 @@ def test_what_differs_is_said(studied, making, changes, said):
 
 
 def test_an_unknown_license_is_unknown_and_no_base_is_made_up(studied, making):
-    data = ModelCard(card(studied, replace(making, base=Base("t", "", "", "", ())))).data
+    data = ModelCard(card(studied, replace(making, base=BARE))).data
     assert (data.license, data.base_model, data.language) == ("unknown", None, None)
 
 
 def test_a_known_task_is_marathi_and_a_hub_task_is_linked(studied, making):
-    bare = replace(making, base=Base("t", "", "", "", ()))
+    bare = replace(making, base=BARE)
     assert ModelCard(card(studied, replace(bare, task=find_task("shc")))).data.language == ["mr"]
     linked = ModelCard(card(studied, replace(bare, task=find_task("org/texts")))).data
     assert linked.datasets == ["org/texts"]
@@ -169,7 +174,7 @@ def test_text_from_outside_stays_text(studied, making):
     evil = replace(
         making,
         name=EVIL,
-        base=Base(EVIL, EVIL, EVIL, EVIL, (EVIL,)),
+        base=Base(EVIL, EVIL, EVIL, EVIL, (EVIL,), EVIL, EVIL),
         task=Task(EVIL, f"hub:{EVIL}"),
         device=EVIL,
         command=EVIL,
@@ -186,8 +191,9 @@ def test_text_from_outside_stays_text(studied, making):
 
 
 def test_the_card_of_the_base_model_is_read(tmp_path):
-    demo = base_of(fetch(find("demo")))
-    assert demo == Base("demo", "", "cc-by-nc-sa-4.0", "", ("mr",))
+    demo = fetch(find("demo"))
+    wanted = Base("demo", "", "cc-by-nc-sa-4.0", "", ("mr",), "demo", demo.commit)
+    assert base_of(demo, "demo") == wanted
 
 
 def checkpoint(folder, hub=""):
@@ -206,13 +212,13 @@ def checkpoint(folder, hub=""):
 )
 def test_a_card_that_says_nothing_is_no_reason_to_stop(tmp_path, text):
     tmp_path.joinpath("README.md").write_text(text)
-    assert base_of(checkpoint(tmp_path)) == Base("t", "", "", "", ())
+    assert base_of(checkpoint(tmp_path), "./t") == BARE
 
 
 def test_no_card_is_no_reason_to_stop(tmp_path):
-    assert base_of(checkpoint(tmp_path)).license == ""
+    assert base_of(checkpoint(tmp_path), "./t").license == ""
     tmp_path.joinpath("README.md").write_bytes(b"---\nlicense: \xff\n---\n")
-    assert base_of(checkpoint(tmp_path)).license == ""
+    assert base_of(checkpoint(tmp_path), "./t").license == ""
 
 
 def test_the_card_on_the_hub_is_read_at_its_commit(hub, tmp_path):
@@ -221,11 +227,13 @@ def test_the_card_on_the_hub_is_read_at_its_commit(hub, tmp_path):
     hub.add("org/tiny", folder)
     fetched = fetch(find("org/tiny"))
     assert not fetched.folder.joinpath("README.md").exists()
-    assert base_of(fetched) == Base("org/tiny", "org/tiny", "mit", "", ("mr", "en"))
+    wanted = Base("org/tiny", "org/tiny", "mit", "", ("mr", "en"), "org/tiny", fetched.commit)
+    assert base_of(fetched, "org/tiny") == wanted
 
 
 def test_a_hub_that_does_not_answer_is_no_reason_to_stop(hub, tmp_path):
     folder = save_model("bert", tmp_path / "tiny")
     hub.add("org/tiny", folder)
     fetched = fetch(find("org/tiny"))
-    assert base_of(fetched) == Base("org/tiny", "org/tiny", "", "", ())
+    wanted = Base("org/tiny", "org/tiny", "", "", (), "org/tiny", fetched.commit)
+    assert base_of(fetched, "org/tiny") == wanted

@@ -100,8 +100,43 @@ def test_a_folder_alone_is_measured_on_the_demos_texts(exported, run, quick):
     assert (one["name"], one["layers"], found["alarms"]) == ("mine", 5, [])
     assert one["bytes"] >= (exported / "model.safetensors").stat().st_size
     assert found["notes"] == [
-        "The texts are those of the built-in demo: name your task with --task."
+        f"The base model is not shown: no card in {exported} names it; --against names one to "
+        "compare with.",
+        "The texts are those of the built-in demo: name your task with --task.",
     ]
+
+
+def test_an_export_is_held_against_the_model_that_it_was_made_from(
+    copy, model, task, run, quick, monkeypatch
+):
+    monkeypatch.setattr("autoprune.artifacts.export.check", lambda *_: 0.0)
+    assert run("export", NAME, "--seeds", 1, "--out", "out").code == 0
+    answer = run("cost", "out", "--task", task, *FEW, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    found = json.loads(answer.out)
+    assert [(one["name"], one["layers"]) for one in found["models"]] == [("tiny", 5), ("out", 2)]
+    assert found["notes"] == ["tiny is the base model of out, as its card says."]
+    full, pruned = (Pace(**one["pace"]) for one in found["models"])
+    assert tuple(found["alarms"]) == alarms(full, pruned, 4)
+
+
+def test_an_export_whose_base_model_is_gone_is_shown_all_the_same(exported, run, quick):
+    card = "---\nautoprune: {base: ./gone, commit: c}\n---\n"
+    exported.joinpath("README.md").write_text(card)
+    answer = run("cost", exported, *FEW)
+    assert (answer.code, answer.err) == (0, "")
+    [line] = [line for line in answer.out.splitlines() if "base model" in line]
+    assert line.startswith("The base model is not shown: a model is a folder with config.json")
+    assert line.endswith("'./gone'; --against names one to compare with.")
+    assert "mine" in answer.out
+
+
+def test_the_base_model_may_have_the_name_of_the_export(exported, here, run, quick):
+    shutil.copytree(exported, here / "other/mine")
+    exported.joinpath("README.md").write_text("---\nautoprune: {base: ./other/mine}\n---\n")
+    answer = run("cost", exported, *FEW, "--json")
+    names = [one["name"] for one in json.loads(answer.out)["models"]]
+    assert names == ["mine (base)", "mine"]
 
 
 def test_a_folder_is_held_against_its_model_on_its_task(exported, model, task, run, quick):

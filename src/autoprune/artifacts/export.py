@@ -159,7 +159,7 @@ def _making(
 ) -> Making:
     return Making(
         name=wish.name,
-        base=base_of(source.checkpoint),
+        base=base_of(source.checkpoint, source.studied.asked["model"]),
         task=source.task,
         layout=wish.layout,
         origin=wish.origin,

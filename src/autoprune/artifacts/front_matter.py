@@ -5,6 +5,7 @@ Its fields: https://huggingface.co/docs/hub/model-cards#model-card-metadata
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from autoprune.artifacts.base import OWN
 from autoprune.artifacts.making import Making
 from autoprune.evidence.markdown import line
 from autoprune.tasks.registry import TASKS
@@ -51,4 +52,5 @@ def front_matter(making: Making, title: str) -> str:
         model_name=line(title),
         eval_results=results,
     )
+    data[OWN] = {"base": line(base.asked), "commit": line(base.commit)}
     return data.to_yaml().strip()

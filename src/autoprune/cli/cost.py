@@ -27,7 +27,8 @@ def cost(
     against: Annotated[
         str | None,
         typer.Option(
-            help="For a folder: the model to compare it with, by name or folder.",
+            help="For a folder: the model to compare it with, by name or folder. "
+            "[default: the base model that its card names]",
             autocompletion=completes(ENCODERS),
             show_default=False,
         ),

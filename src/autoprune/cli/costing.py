@@ -7,16 +7,17 @@ from pathlib import Path
 
 import torch
 
+from autoprune.artifacts.base import fetch_base
 from autoprune.artifacts.costing import Conditions, Cost, Subject, costs
 from autoprune.artifacts.onnx_export import INT8, MODEL
 from autoprune.cli.past import find_study, ground_of
 from autoprune.cli.saving import saved
-from autoprune.encoders.encoder import Encoder
+from autoprune.encoders.encoder import Checkpoint, Encoder
 from autoprune.encoders.folder import CONFIG, read_checkpoint
 from autoprune.encoders.gain import alarms
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.registry import find as find_encoder
-from autoprune.errors import OptionError
+from autoprune.errors import AutopruneError, OptionError
 from autoprune.evidence.studied import read_study
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.crew import cores
@@ -101,7 +102,10 @@ def _measure(wanted: Wanted, device: torch.device, field: _Field) -> Measured:
 def _of_folder(
     folder: Path, against: str | None, task: str | None, data_dir: Path | None, trusted: bool
 ) -> _Field:
-    """Return an exported model, its ONNX files, and the model it is held against, if any."""
+    """Return an exported model, its ONNX files, and first what it is held against, if any.
+
+    That is the model `against`, else the base model that the folder's card names.
+    """
     encoder = Encoder(folder.resolve().name or "model", str(folder.resolve()))
     own = Subject(encoder.name, read_checkpoint(encoder, folder, trust_remote_code=trusted))
     kinds = {MODEL: "ONNX", INT8: "ONNX int8"}
@@ -110,21 +114,37 @@ def _of_folder(
         for file, kind in kinds.items()
         if (folder / file).is_file()
     ]
+    other, notes = _other(folder, own.name, against, trusted)
     pruned = None
-    if against is not None:
-        other = fetch(find_encoder(against), trusted)
+    if other is not None:
         name = other.encoder.name
-        subjects.insert(0, Subject(f"{name} (against)" if name == own.name else name, other))
+        whose = "base" if against is None else "against"
+        subjects.insert(0, Subject(f"{name} ({whose})" if name == own.name else name, other))
         pruned = own.name if other.depth > own.checkpoint.depth else None
     chosen = find_task(task or DEMO, Columns())
-    note = "The texts are those of the built-in demo: name your task with --task."
+    if task is None:
+        notes.append("The texts are those of the built-in demo: name your task with --task.")
     return _Field(
         subjects=tuple(subjects),
         pruned=pruned,
         rows=read(chosen, data_dir).train,
         tokens=chosen.tokens,
-        notes=() if task else (note,),
+        notes=tuple(notes),
     )
+
+
+def _other(
+    folder: Path, name: str, against: str | None, trusted: bool
+) -> tuple[Checkpoint | None, list[str]]:
+    """Return the model to hold the one in `folder` against, None if none can be had, and notes."""
+    if against is not None:
+        return fetch(find_encoder(against), trusted), []
+    try:
+        base = fetch_base(folder, trusted)
+    except AutopruneError as error:
+        why = " ".join(str(error).split())
+        return None, [f"The base model is not shown: {why}; --against names one to compare with."]
+    return base, [f"{base.encoder.name} is the base model of {name}, as its card says."]
 
 
 @contextmanager
