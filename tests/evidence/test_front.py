@@ -29,6 +29,17 @@ def test_without_a_bend_the_best_is_taken(kept):
     assert knee(few).keep == max(kept)
 
 
+@pytest.mark.parametrize("qualities", [(0.50, 0.52, 0.60, 0.80), (0.5, 0.6, 0.7, 0.8)])
+def test_a_curve_that_never_flattens_has_no_knee_and_says_so(qualities):
+    steeper = [point(keep, quality) for keep, quality in zip((2, 3, 4, 5), qualities, strict=True)]
+    made = front(points=steeper)
+    assert (made.knee.keep, made.bends) == (5, False)
+    [said] = advice(made)
+    assert said.startswith("Quality has no knee against latency")
+    assert "The best on validation has 5 layers, 12:0-4: 80.0 % on validation" in said
+    assert front().bends
+
+
 @pytest.mark.parametrize(
     ("limits", "keep"),
     [

@@ -79,6 +79,13 @@ def test_the_knee_and_what_is_chosen_are_marked_in_plot_and_table(limits, marks)
     assert told == expected
 
 
+def test_without_a_knee_the_best_is_marked_and_named_so():
+    made = front(points=[point(2, 0.5), point(3, 0.52), point(4, 0.6)])
+    assert drawn(against(made, COSTS["latency"], "ms"))["best on validation"].x[0] == 4
+    html = front_page(made)
+    assert "(the best on validation)" in html and ">knee<" not in html
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_everyone_can_read_it(browse, hostile, width, theme):

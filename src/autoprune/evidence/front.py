@@ -80,8 +80,13 @@ class Front:
 
     @property
     def knee(self) -> Point:
-        """The point from which on another layer stops paying."""
+        """The point from which on another layer stops paying, the best one where it `bends` not."""
         return knee(self.points)
+
+    @property
+    def bends(self) -> bool:
+        """Whether there is a knee: the best point is never one."""
+        return self.knee.validation < max(one.validation for one in self.points)
 
     @property
     def chosen(self) -> Point | None:
@@ -122,7 +127,7 @@ def knee(points: Sequence[Point]) -> Point:
 
     Latency and validation quality are scaled to [0, 1] between the fastest and the slowest point
     that is not dominated; the knee lies farthest above the straight line between those two
-    (Satopaa et al. 2011, doi 10.1109/ICDCSW.2011.20). Of two points it is the better one.
+    (Satopaa et al. 2011, doi 10.1109/ICDCSW.2011.20). Where none lies above it, it is the best one.
     """
     front = sorted(
         (one for one in points if not dominated(one, points)),
@@ -131,14 +136,16 @@ def knee(points: Sequence[Point]) -> Point:
     first, last = front[0], front[-1]
     time = last.price.latency_ms - first.price.latency_ms
     gain = last.validation - first.validation
-    if len(front) < 3 or time <= 0 or gain <= 0:
-        return max(front, key=lambda one: one.validation)
+    best = max(front, key=lambda one: one.validation)
+    if time <= 0 or gain <= 0:
+        return best
 
     def above(one: Point) -> float:
         spent = (one.price.latency_ms - first.price.latency_ms) / time
         return (one.validation - first.validation) / gain - spent
 
-    return max(front, key=above)
+    bend = max(front, key=above)
+    return bend if above(bend) > 1e-9 else best
 
 
 def smallest(points: Sequence[Point], full: Point, limits: Limits) -> Point | None:

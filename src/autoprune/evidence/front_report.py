@@ -46,7 +46,7 @@ def cells(one: Point, points: Sequence[Point]) -> tuple[Cell, ...]:
 
 
 def advice(front: Front) -> list[str]:
-    """Say which number of layers to take, in a sentence each: the knee, and what was asked for.
+    """Say which number of layers to take: the knee, and what was asked for, a text each.
 
     Validation decides; the test figure is told beside it.
     """
@@ -54,6 +54,10 @@ def advice(front: Front) -> list[str]:
     said = [
         f"The knee of quality against latency lies at {_named(bend)}: {_against(bend, full)}. "
         "Each further layer buys less from there on."
+        if front.bends
+        else "Quality has no knee against latency: no number of layers lies above the straight line "
+        f"from the fastest to the best. The best on validation has {_named(bend)}: "
+        f"{_against(bend, full)}."
     ]
     if not limits.any:
         return said

@@ -2,7 +2,7 @@
 
 from autoprune.evidence.front import Front, Point
 from autoprune.evidence.front_report import advice, front_table, reading, title
-from autoprune.evidence.page.front_plots import Cost, against, behind
+from autoprune.evidence.page.front_plots import Cost, against, behind, pick
 from autoprune.evidence.page.parts import Items, Plot, Plots, Section, Sheet, Text
 from autoprune.evidence.page.rendering import render
 
@@ -20,12 +20,13 @@ def front_page(front: Front) -> str:
 
 def _tiles(front: Front) -> list[tuple[str, Point]]:
     """Return the points to see first with what they are, each once."""
-    named = {"the knee": front.knee}
+    first = f"the {pick(front)}"
+    named = {first: front.knee}
     if front.limits.any and front.chosen is not None:
         name = "the smallest within the limits"
         named = named | {name: front.chosen}
         if front.chosen == front.knee:
-            named = {f"the knee, and {name}": front.knee}
+            named = {f"{first}, and {name}": front.knee}
     return list((named | {"the full model": front.full}).items())
 
 

@@ -75,9 +75,14 @@ def best_for(points: Sequence[Point], cost: Cost) -> list[Point]:
     return best
 
 
+def pick(front: Front) -> str:
+    """Say what `front.knee` is, which stands in for a knee where there is none."""
+    return "knee" if front.bends else "best on validation"
+
+
 def _picks(front: Front) -> list[tuple[str, tuple[str, str, int, float], Point]]:
     """Return what is pointed out: its name, its symbol with colour, size and width, the point."""
-    picks = [("knee", ("diamond-open", OCHRE, 22, 2.5), front.knee)]
+    picks = [(pick(front), ("diamond-open", OCHRE, 22, 2.5), front.knee)]
     if front.limits.any and front.chosen is not None:
         picks.append(("smallest within the limits", ("circle-open", VIOLET, 26, 2.5), front.chosen))
     return picks
