@@ -55,8 +55,8 @@ def advice(front: Front) -> list[str]:
         f"The knee of quality against latency lies at {_named(bend)}: {_against(bend, full)}. "
         "Each further layer buys less from there on."
         if front.bends
-        else "Quality has no knee against latency: no number of layers lies above the straight line "
-        f"from the fastest to the best. The best on validation has {_named(bend)}: "
+        else "Quality has no knee against latency: no number of layers lies above the straight "
+        f"line from the fastest to the best. The best on validation has {_named(bend)}: "
         f"{_against(bend, full)}."
     ]
     if not limits.any:
