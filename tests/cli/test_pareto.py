@@ -115,6 +115,21 @@ def test_no_study_begins_where_one_is_at_work(command, run, here):
     assert not (here / "studies" / FOLDERS[0] / "records.jsonl").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--storage", "mysql://u@h/d"], "a storage is an sqlite or a postgresql+psycopg URL"),
+        (["--sampler", "tpe", "--proxy", "alignment"], "--proxy informs --sampler gp"),
+        (["--rival", "gone/at/all"], "found none at"),
+    ],
+)
+def test_what_is_refused_before_a_study_begins_leaves_nothing(command, run, here, arguments, says):
+    answer = run(*command, *arguments)
+    [line] = answer.lines
+    assert answer.code == 2 and says in line
+    assert list(here.glob("*")) == []
+
+
 @pytest.mark.parametrize("taken", [REPORT, PAGE])
 def test_a_report_that_cannot_be_written_is_told_before_work(command, run, here, taken):
     (here / taken).mkdir(parents=True)
