@@ -112,7 +112,18 @@ def test_no_study_begins_where_one_is_at_work(command, run, here):
         answer = run(*command)
     [line] = answer.lines
     assert answer.code == 2 and "another search is at work" in line
-    assert not (here / "studies" / FOLDERS[0] / "records.jsonl").exists()
+    assert [path.name for path in (here / "studies").iterdir()] == [FOLDERS[1]]
+
+
+def test_where_one_study_is_refused_no_other_leaves_a_folder(command, run, here):
+    begun = ["--keep", "3", "--trials", "1", "--full-epochs", "1"]
+    assert run(*command, *begun).code == 0
+    before = sorted((here / "studies").rglob("*"))
+    answer = run(*command, "--keep", "1-4", "--epochs", "3")
+    [line] = answer.lines
+    assert (answer.code, answer.out) == (2, "")
+    assert FOLDERS[1] in line
+    assert sorted((here / "studies").rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import Any
 
 import typer
 
+from autoprune.cli.beginning import begin_each
 from autoprune.cli.ground import Ground
-from autoprune.cli.noting import note_begin, note_end
+from autoprune.cli.noting import note_end
 from autoprune.cli.past import STUDIES
 from autoprune.cli.result import check_places, finish
 from autoprune.cli.run import (
-    begin_study,
     find_layout,
     fresh_seeds,
     hold_against,
@@ -27,7 +27,7 @@ from autoprune.evidence.comparison import Comparison
 from autoprune.evidence.lending import lend
 from autoprune.evidence.studied import RECORDS
 from autoprune.scoring.crew import Crew
-from autoprune.search.storage import Storage, lock, open_storage
+from autoprune.search.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,10 @@ def study_each(
     folders = [folder_of(ground, name, len(grounds) > 1) for ground in grounds]
     for folder in folders:
         check_places(folder)
-    places = [open_storage(storage, folder) for folder in folders]
     done: list[Done] = []
     with ExitStack() as stack:
-        for folder in folders:
-            stack.enter_context(lock(folder))
+        places = begin_each(grounds, folders, storage, seed, proxy, stack)
         crew = stack.enter_context(Crew(grounds[0].workers))
-        for ground, folder, place in zip(grounds, folders, places, strict=True):
-            begin_study(ground, place, folder.name, seed, proxy)
-            note_begin(ground, place, folder.name)
         say_data(grounds[0], show)
         for ground, folder, place in zip(grounds, folders, places, strict=True):
             if len(grounds) > 1:

@@ -1,0 +1,51 @@
+"""Beginning: the studies of a command are locked and begun, all of them or none."""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from autoprune.cli.ground import Ground
+from autoprune.cli.noting import note_begin
+from autoprune.cli.past import STUDIES
+from autoprune.cli.run import begin_study
+from autoprune.errors import AutopruneError
+from autoprune.search.storage import Storage, lock, open_storage
+
+
+def begin_each(
+    grounds: Sequence[Ground],
+    folders: Sequence[Path],
+    storage: str | None,
+    seed: int,
+    proxy: str,
+    stack: ExitStack,
+) -> list[Storage]:
+    """Lock each folder until `stack` ends, and begin its study or go on with it.
+
+    Where one is refused, the folders that were not there before are taken away again.
+    """
+    made: list[Path] = []
+    places: list[Storage] = []
+    try:
+        for folder in folders:
+            new = not folder.exists()
+            places.append(open_storage(storage, folder))
+            stack.enter_context(lock(folder))
+            if new:  # and locked: nobody else is at work in it
+                made.append(folder)
+        for ground, folder, place in zip(grounds, folders, places, strict=True):
+            begin_study(ground, place, folder.name, seed, proxy)
+        for ground, folder, place in zip(grounds, folders, places, strict=True):
+            note_begin(ground, place, folder.name)
+    except AutopruneError:
+        _take_away(made)
+        raise
+    return places
+
+
+def _take_away(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    if folders and not any(STUDIES.iterdir()):
+        STUDIES.rmdir()
