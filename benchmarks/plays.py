@@ -19,7 +19,7 @@ from autoprune.search.proposals import (
     propose_randomly,
     surrogate_of,
 )
-from autoprune.search.run import Run
+from autoprune.search.run import Run, Seen
 from autoprune.search.sampler import Propose
 from autoprune.search.space import flags_of, layout_of, neighbours
 from autoprune.search.tree import mended
@@ -28,8 +28,8 @@ from tables import FULL, QUICK, World
 _DRAWS = 25  # of TPE, for one layout that was not tried yet
 COSTS = (6, 12, 22, 50)
 
-Observed = list[tuple[Run, float]]
-Measure = Callable[[Run], float]
+Observed = list[Seen]
+Measure = Callable[[Run], Seen]
 Hints = dict[Layout, float] | None
 
 
@@ -56,21 +56,21 @@ class Game:
                 self.regret[cost] = self._world.regret(self._choose(self.observed))
         self.spent += fidelity
         run = Run(layout, len(self.observed), fidelity)
-        quality = self._measure(run)
-        self.observed.append((run, quality))
-        return quality
+        seen = self._measure(run)
+        self.observed.append(seen)
+        return seen.quality
 
 
 def luckiest(observed: Observed) -> Layout:
     """Choose as Optuna's `best_trial` does."""
-    return max(observed, key=lambda pair: pair[1])[0].layout
+    return max(observed, key=lambda one: one.quality).run.layout
 
 
 def expected(observed: Observed, hints: Hints = None) -> Layout:
     """Choose as `search` does: the measured layout of the best posterior mean."""
-    flags = flags_of([run.layout for run, _ in observed])
+    flags = flags_of([one.run.layout for one in observed])
     means, _ = surrogate_of(observed, hints).predict(flags, hints_of(flags, hints))
-    return observed[int(np.argmax(means))][0].layout
+    return observed[int(np.argmax(means))].run.layout
 
 
 def sampled(
@@ -80,7 +80,7 @@ def sampled(
     begin = iter(fixed_layouts(world) if first else ())
     while not game.over:
         seen = game.observed
-        tried = frozenset(run.layout for run, _ in seen)
+        tried = frozenset(one.run.layout for one in seen)
         past = Past(world.depth, world.keep, tuple(seen), (), len(seen), tried, hints)
         game.run(next(begin, None) or propose(past, rng))
 
@@ -100,8 +100,8 @@ def play_fixed(game: Game, world: World) -> None:
 def best_mean(observed: Observed) -> Layout:
     """Choose the layout of the best mean over its runs."""
     runs: dict[Layout, list[float]] = {}
-    for run, quality in observed:
-        runs.setdefault(run.layout, []).append(quality)
+    for one in observed:
+        runs.setdefault(one.run.layout, []).append(one.quality)
     return max(runs, key=lambda layout: statistics.mean(runs[layout]))
 
 
@@ -175,7 +175,7 @@ def _children(
 
 
 def _past(game: Game, world: World) -> Past:
-    tried = frozenset(run.layout for run, _ in game.observed)
+    tried = frozenset(one.run.layout for one in game.observed)
     return Past(world.depth, world.keep, tuple(game.observed), (), len(game.observed), tried)
 
 

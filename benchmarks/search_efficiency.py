@@ -28,7 +28,7 @@ import plotly.graph_objects as go
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.proxies import PROXIES
 from plays import COSTS, play
-from tables import Measured, World
+from tables import World
 
 TABLE = Path(__file__).parents[1] / "studies" / "exhaustive-mr-12-shc-keep6"
 PROXY = "default with "
@@ -49,7 +49,7 @@ def one(table: Path, rows: bool, name: str, replay: int) -> dict[int, float]:
     """Play one replay in a process of its own; the world is fitted once a process."""
     if table not in _world:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        _world[table] = World(Measured.read(table))
+        _world[table] = World(table)
     world = _world[table]
     measure = world.rows(replay) if rows else partial(world.measure, replay=replay)
     hints = None

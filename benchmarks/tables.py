@@ -1,125 +1,186 @@
 """What an exhaustive table knows, as a world in which searches can be replayed.
 
-One model is fitted to all rows: quick and full budget, all seeds. The truth of a layout is its
-posterior mean under the full budget and no seed. In a replay a run comes out as the model has it:
-the quality of its layout and budget, what its seed does to layouts that are alike, and noise.
+    python benchmarks/tables.py studies/exhaustive-mr-12-shc-keep6
+
+One model is fitted to all rows: quick and full budget, accuracy and loss, all seeds. The truth of a
+layout is its posterior mean accuracy under the full budget and no seed. `truth.csv` has it for all
+layouts, with what the other budgets are expected to show; `model.json` what a seed and noise do. In
+a replay a run comes out as the model has it: expectation, what its seed does to layouts that are
+alike, and noise.
 """
 
+import argparse
 import csv
+import json
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoprune.evidence.writing import write_whole
 from autoprune.layouts.layout import Layout
-from autoprune.search.kernel import Rows
-from autoprune.search.run import Run
-from autoprune.search.space import flags_of, grid, rank
-from autoprune.search.surrogate import Runs, Surrogate, coded
+from autoprune.search.kernel import Kernel
+from autoprune.search.run import Run, Seen
+from autoprune.search.runs import Runs, coded
+from autoprune.search.space import flags_of, grid, layout_of, rank
+from autoprune.search.surrogate import Surrogate
 
 Values = NDArray[np.float64]
 
 QUICK, FULL = 0.3, 1.0  # 3 and 10 epochs, as shares of the full budget
-_OBJECTIVE = "validation_accuracy"
+LEVELS = ("quick_loss", "full_loss", "quick_accuracy", "full_accuracy")
+_LEARNT = 0.3  # of the layouts with one run: enough for the few parameters of the kernel
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The last check of each run in a folder's tables; qualities in points."""
-
-    runs: tuple[Run, ...]
-    qualities: Values
-
-    @property
-    def seeds(self) -> NDArray[np.int64]:
-        """The seed of each run."""
-        return np.array([run.seed for run in self.runs])
-
-    @property
-    def fidelities(self) -> Values:
-        """The share of the full budget that each run had."""
-        return np.array([run.fidelity for run in self.runs])
-
-    @classmethod
-    def read(cls, folder: Path) -> "Measured":
-        """Read `quick.csv` and `full.csv`; raises `FileNotFoundError` without the former."""
-        last: dict[Run, float] = {}
-        for name, fidelity in (("quick.csv", QUICK), ("full.csv", FULL)):
-            table = folder / name
-            if fidelity == FULL and not table.exists():
-                continue
-            with table.open(newline="") as lines:
-                for row in csv.DictReader(lines):
-                    run = Run(Layout.parse(row["layout"]), int(row["seed"]), fidelity)
-                    last[run] = 100 * float(row[_OBJECTIVE])
-        return cls(tuple(last), np.array(list(last.values())))
-
-    def fit(self) -> Surrogate:
-        """Fit the model that tells noise, seed, budget and truth apart."""
-        flags = flags_of([run.layout for run in self.runs])
-        return Surrogate.fit(Runs(flags, self.qualities, self.fidelities, seeds=self.seeds))
+def read(folder: Path) -> list[Seen]:
+    """Return the last check of each run in a folder's tables; qualities in points."""
+    last: dict[Run, Seen] = {}
+    for name, fidelity in (("quick.csv", QUICK), ("full.csv", FULL)):
+        with (folder / name).open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                run = Run(Layout.parse(row["layout"]), int(row["seed"]), fidelity)
+                quality, loss = float(row["validation_accuracy"]), float(row["validation_loss"])
+                last[run] = Seen(run, 100 * quality, loss)
+    return list(last.values())
 
 
+def fit(seen: list[Seen]) -> Surrogate:
+    """Fit the model that tells noise, seed, budget and truth apart."""
+    several = {one.run.layout for one in seen if one.run.seed}
+    draw = random.Random(0)
+    part = [one for one in seen if one.run.layout in several or draw.random() < _LEARNT]
+    return Surrogate.fit(_runs(seen), _runs(part))
+
+
+def _runs(seen: list[Seen]) -> Runs:
+    return Runs(
+        flags_of([one.run.layout for one in seen]),
+        np.array([one.quality for one in seen]),
+        np.array([one.run.fidelity for one in seen]),
+        seeds=np.array([one.run.seed for one in seen]),
+        losses=np.array([one.loss for one in seen]),
+    )
+
+
+def write(folder: Path) -> None:
+    """Write what the tables of `folder` tell."""
+    seen = read(folder)
+    model = fit(seen)
+    first = seen[0].run.layout
+    space = grid(first.depth, len(first.keep))
+    std = model.predict(space)[1]
+    shown = [model.expect(space, level) for level in range(len(LEVELS))]
+    with (folder / "truth.csv").open("w", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["layout", "truth", "std", *LEVELS[:-1]])
+        for place, row in enumerate(space):
+            values = [shown[-1][place], std[place], *(level[place] for level in shown[:-1])]
+            writer.writerow([str(layout_of(row)), *(round(float(value), 4) for value in values)])
+    kernel = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in asdict(model.kernel).items()
+    }
+    told = {"runs": len(seen), "levels": LEVELS, "kernel": kernel, "scales": [*model.unit.scales]}
+    write_whole(folder / "model.json", json.dumps(told, indent=1) + "\n")
+
+
+@dataclass(frozen=True)
 class World:
     """All layouts of one depth and keep: their truth, and what runs of them come out as."""
 
-    def __init__(self, measured: Measured) -> None:
-        self._measured = measured
-        first = measured.runs[0].layout
-        self.depth, self.keep = first.depth, len(first.keep)
-        self.model = measured.fit()
-        self._grid = grid(self.depth, self.keep)
-        self.truth = self.model.predict(self._grid)[0]  # (layouts,) in points
-        self._expected = {
-            level: self._mean(number) for number, level in enumerate(self.model.levels.tolist())
-        }
+    folder: Path
 
-    def _mean(self, level: int) -> Values:
-        rows = Rows(coded(self._grid), np.full(len(self._grid), level), None)
-        echo = self.model.kernel.between(rows, self.model.rows) @ self.model.weights
-        return np.asarray(echo * self.model.scale + self.model.centres[level])
+    @cached_property
+    def _table(self) -> dict[str, Values]:
+        with (self.folder / "truth.csv").open(newline="") as lines:
+            rows = sorted(csv.DictReader(lines), key=lambda row: rank(Layout.parse(row["layout"])))
+        names = ("truth", *LEVELS[:-1])
+        table = {name: np.array([float(row[name]) for row in rows]) for name in names}
+        return table | {LEVELS[-1]: table["truth"]}
+
+    @cached_property
+    def _model(self) -> tuple[Kernel, Values]:
+        told = json.loads((self.folder / "model.json").read_text())
+        kernel: dict[str, Any] = {
+            name: np.array(value) if isinstance(value, list) else value
+            for name, value in told["kernel"].items()
+        }
+        return Kernel(**kernel), np.array(told["scales"])
+
+    @cached_property
+    def _seen(self) -> list[Seen]:
+        return read(self.folder)
 
     @cached_property
     def _root(self) -> Values:
         """A root of the covariance of what layers do, to draw a seed's effects with."""
-        codes = coded(self._grid)
-        kernel = self.model.kernel
+        codes = coded(grid(self.depth, self.keep))
+        kernel, _ = self._model
         near = np.exp(-(1.0 - codes @ codes.T) / kernel.reach**2)
         whole = kernel.additive * (codes @ codes.T) + kernel.joint * near
         return np.asarray(np.linalg.cholesky(whole + 1e-8 * np.eye(len(codes))), dtype=np.float64)
 
+    @property
+    def depth(self) -> int:
+        """How many layers the full model has."""
+        return self._seen[0].run.layout.depth
+
+    @property
+    def keep(self) -> int:
+        """How many of them are kept."""
+        return len(self._seen[0].run.layout.keep)
+
     def regret(self, layout: Layout) -> float:
         """Return how many points of truth `layout` is below the best."""
-        return float(self.truth.max() - self.truth[rank(layout)])
+        truth = self._table["truth"]
+        return float(truth.max() - truth[rank(layout)])
 
-    def measure(self, run: Run, replay: int) -> float:
-        """Return the quality of a run, the same whenever it is asked for in one replay."""
-        level = int(np.searchsorted(self.model.levels, run.fidelity))
-        kernel, place = self.model.kernel, rank(run.layout)
-        rng = np.random.default_rng((replay, run.seed, level))
-        effects = self._root[place] @ rng.normal(size=len(self._root)) * np.sqrt(kernel.drift)
-        effects += rng.normal() * np.sqrt(kernel.shift)
-        rng = np.random.default_rng((replay, run.seed, level, place))
-        noise = rng.normal() * np.sqrt(kernel.noise[level])
-        off = kernel.coupling[level] * effects + noise
-        return float(self._expected[run.fidelity][place] + off * self.model.scale)
+    def measure(self, run: Run, replay: int) -> Seen:
+        """Return what a run comes out as, the same whenever it is asked for in one replay."""
+        kernel, scales = self._model
+        full, place = int(run.fidelity == FULL), rank(run.layout)
+        rng = np.random.default_rng((replay, run.seed, full))
+        effects, shift = rng.normal(size=(2, len(self._root))), rng.normal(size=2)
+        noise = np.random.default_rng((replay, run.seed, full, place)).normal(size=2)
+        alone = np.sqrt(kernel.drift) * (effects @ self._root[place])
+        alone += np.sqrt(kernel.shift) * shift
+        seen = []
+        for look, level in enumerate((full, 2 + full)):
+            mine, also = (_tied(both, kernel.tie, look) for both in (alone, noise))
+            off = kernel.coupling[level] * mine + np.sqrt(kernel.noise[level]) * also
+            seen.append(float(self._table[LEVELS[level]][place] + off * scales[level]))
+        return Seen(run, seen[1], seen[0])
 
-    def rows(self, replay: int) -> Callable[[Run], float]:
+    def rows(self, replay: int) -> Callable[[Run], Seen]:
         """Return a measure that takes a layout's rows one after the other, by rising seed.
 
         What the table lacks comes out as in `measure`.
         """
-        left: dict[tuple[Layout, float], list[tuple[int, float]]] = {}
-        for run, quality in zip(self._measured.runs, self._measured.qualities, strict=True):
-            left.setdefault((run.layout, run.fidelity), []).append((run.seed, float(quality)))
-        for rows in left.values():
-            rows.sort(reverse=True)
+        left: dict[tuple[Layout, float], list[Seen]] = {}
+        for one in sorted(self._seen, key=lambda one: -one.run.seed):
+            left.setdefault((one.run.layout, one.run.fidelity), []).append(one)
 
-        def measure(run: Run) -> float:
+        def measure(run: Run) -> Seen:
             rows = left.get((run.layout, run.fidelity))
-            return rows.pop()[1] if rows else self.measure(run, replay)
+            if not rows:
+                return self.measure(run, replay)
+            row = rows.pop()
+            return Seen(run, row.quality, row.loss)
 
         return measure
+
+
+def _tied(both: Values, tie: float, look: int) -> float:
+    """Return the first of two normals, or one that correlates with it by `tie`."""
+    return float(both[0] if look == 0 else tie * both[0] + np.sqrt(1 - tie**2) * both[1])
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("folder", type=Path)
+    write(arguments.parse_args().folder)

@@ -13,15 +13,16 @@ def test_expected_improvement_known_answers():
 def test_a_run_of_which_nothing_depends_is_worth_nothing():
     """All means moved alike, or none: the choice stays, and so does its expected worth."""
     mean = np.array([1.0, 0.5, 0.9])
-    assert knowledge_gradient(mean, np.ones((3, 2))) == pytest.approx(0, abs=1e-9)
-    assert knowledge_gradient(mean, np.zeros((3, 2))) == pytest.approx(0, abs=1e-9)
+    assert knowledge_gradient(mean, np.ones((1, 3, 2))) == pytest.approx(0, abs=1e-9)
+    assert knowledge_gradient(mean, np.zeros((2, 3, 2))) == pytest.approx(0, abs=1e-9)
 
 
 def test_two_layouts_have_the_exact_answer():
     """By drawing surprises: the mean of the larger of two means, less the larger mean now."""
-    mean, moves = np.array([1.0, 0.8]), np.array([[0.1, 0.5], [0.4, -0.2]])
-    surprise = np.random.default_rng(0).normal(size=400_000)
-    after = mean[:, None, None] + moves[:, :, None] * surprise  # (rows, runs, draws)
+    mean = np.array([1.0, 0.8])
+    moves = np.array([[[0.1, 0.5], [0.4, -0.2]], [[0.3, 0.0], [-0.2, 0.1]]])
+    surprise = np.random.default_rng(0).normal(size=(2, 400_000))
+    after = mean[:, None, None] + np.einsum("kij,kd->ijd", moves, surprise)  # (rows, runs, draws)
     drawn = after.max(axis=0).mean(axis=1) - mean.max()
     assert knowledge_gradient(mean, moves) == pytest.approx(drawn, abs=2e-3)
 
@@ -29,5 +30,5 @@ def test_two_layouts_have_the_exact_answer():
 def test_a_repeat_of_an_unsure_leader_can_beat_a_new_layout():
     mean = np.array([1.0, 0.95, 0.2])
     repeat, new = [0.5, 0.0, 0.0], [0.0, 0.0, 0.6]
-    gains = knowledge_gradient(mean, np.array([repeat, new]).T)
+    gains = knowledge_gradient(mean, np.array([repeat, new]).T[None])
     assert gains[0] > gains[1]

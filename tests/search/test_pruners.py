@@ -69,4 +69,4 @@ def test_a_pruned_run_is_expected_where_complete_ones_ended(go, tmp_path):
     gain = sum(end.value - end.intermediate_values[step] for end in complete) / len(complete)
     observed = past_of(trials, 8, 4).observed
     assert len(observed) == 25
-    assert observed[pruned.number][1] == pytest.approx(pruned.value + gain)
+    assert observed[pruned.number].quality == pytest.approx(pruned.value + gain)

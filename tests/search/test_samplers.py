@@ -11,7 +11,7 @@ from autoprune.layouts.strategies import layouts_of
 from autoprune.search import names, proposals
 from autoprune.search.marks import distributions, flag_names, flags
 from autoprune.search.past import Past, past_of
-from autoprune.search.run import Run
+from autoprune.search.run import Run, Seen
 from autoprune.search.samplers import SAMPLERS
 from autoprune.search.space import rank
 from autoprune.search.tree import propose_by_tree
@@ -140,7 +140,7 @@ def test_running_layouts_spread_the_workers(landscape):
     table = landscape(2)
     layouts = climb("gp", table, 12, 6, 20, 0)
     runs = [Run(layout, number) for number, layout in enumerate(layouts)]
-    observed = tuple((run, float(table[rank(run.layout)])) for run in runs)
+    observed = tuple(Seen(run, float(table[rank(run.layout)])) for run in runs)
     alone = Past(12, 6, observed, (), 20, frozenset(layouts))
     one = proposals.propose_by_surrogate(alone, np.random.default_rng(0))
     beside = Past(12, 6, observed, (Run(one, 20),), 21, frozenset([*layouts, one]))
@@ -179,18 +179,18 @@ def test_deep_models_are_searched_without_listing_the_space():
     rounds = range(40)
     begun = time.process_time()
     for number in rounds:
-        tried = frozenset(run.layout for run, _ in observed)
+        tried = frozenset(one.run.layout for one in observed)
         past = Past(24, 12, tuple(observed), (), number, tried)
         layout = proposals.propose_by_surrogate(past, np.random.default_rng((0, number)))
-        observed.append((Run(layout, number), float(weights[list(layout.keep)].sum())))
+        observed.append(Seen(Run(layout, number), float(weights[list(layout.keep)].sum())))
     seconds = (time.process_time() - begun) / len(rounds)
-    assert max(quality for _, quality in observed) == pytest.approx(np.sort(weights)[12:].sum())
+    assert max(one.quality for one in observed) == pytest.approx(np.sort(weights)[12:].sum())
     assert seconds < 1.0
 
 
 def test_random_and_brute_force_know_large_spaces():
     first = Layout(24, next(combinations(range(24), 12)))
-    past = Past(24, 12, ((Run(first, 0), 0.5),), (), 1, frozenset([first]))
+    past = Past(24, 12, (Seen(Run(first, 0), 0.5),), (), 1, frozenset([first]))
     assert proposals.propose_in_order(past, np.random.default_rng(0)) == Layout(
         24, (*range(11), 12)
     )

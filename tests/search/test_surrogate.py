@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoprune.search.kernel import Kernel, Rows
+from autoprune.search.runs import Runs, coded
 from autoprune.search.space import draw, grid
-from autoprune.search.surrogate import Runs, Surrogate, coded
+from autoprune.search.surrogate import Surrogate
 
 
 def test_additive_qualities_are_learnt_from_few_runs():
@@ -91,60 +92,89 @@ def test_a_cheap_score_is_trusted_as_far_as_the_pairs_go(worth, low, high):
     truth = worth * hints + 0.3 * rng.normal(size=len(space))
     rows = rng.choice(len(space), 60, replace=False)
     surrogate = Surrogate.fit(Runs.of(space[rows], truth[rows], hints[rows] * 40 + 7))
-    assert low < surrogate.trust * surrogate.scale < high
+    assert low < surrogate.trust * surrogate.unit.scales[-1] < high
     mean, _ = surrogate.predict(space, hints * 40 + 7)
     rest = np.setdiff1d(np.arange(len(space)), rows)
     gained = np.corrcoef(mean[rest], truth[rest])[0, 1]
     assert gained > 0.9 if worth else abs(gained) < 0.2
 
 
-def test_what_a_run_teaches_is_what_it_then_changes():
+@pytest.mark.parametrize("known", [False, True])
+def test_what_a_run_teaches_is_what_it_then_changes(known):
     rng = np.random.default_rng(8)
     seen, asked = draw(12, 6, 20, rng), draw(12, 6, 7, rng)
     share = np.where(np.arange(20) % 4, 0.3, 1.0)
-    before = Surrogate.fit(Runs(seen, rng.normal(size=20), share))
-    moves = before.teaches(asked, None, 0.3)
-    row = Rows(coded(asked[2:3]), np.array([0]), None)
-    cross = before.kernel.between(row, before.rows)
-    spread = before.kernel.variance(row) - cross @ np.linalg.solve(
-        before.factor @ before.factor.T, cross.T
+    losses = rng.normal(size=20) if known else None
+    before = Surrogate.fit(Runs(seen, rng.normal(size=20), share, losses=losses))
+    levels = before.unit.levels(0.3)
+    run = Rows(coded(asked[[2] * len(levels)]), np.array(levels), None)
+    cross = before.kernel.between(run, before.rows)
+    solved = np.linalg.solve(before.factor @ before.factor.T, cross.T)
+    spread = (
+        np.array([[before.kernel.spread(run, a, b)[0] for b in levels] for a in levels])
+        - cross @ solved
     )
-    surprise = float(np.sqrt(spread + before.kernel.noise[0]).item())
-    expected = float((cross @ before.weights).item())
-    value = (expected + surprise) * before.scale + before.centres[0]
-    known = before.runs.with_more(Runs(asked[2:3], np.array([value]), np.array([0.3])))
-    fitted = (known, before.levels, before.centres, before.scale, before.hint, before.kernel)
-    after = Surrogate._known(*fitted)
-    change = after.predict(asked)[0] - before.predict(asked)[0]
-    assert change == pytest.approx(moves[:, 2], abs=1e-6)
+    surprises = np.linalg.cholesky(spread)  # the loss first, then what the quality adds
+    moves = before.teaches(asked, None, 0.3)
+    for number, surprise in enumerate(surprises.T):
+        values = cross @ before.weights + surprise
+        values = values * before.unit.scales[levels] + before.unit.centres[levels]
+        more = Runs(asked[2:3], values[-1:], np.array([0.3]), losses=values[:1] if known else None)
+        after = Surrogate._known(before.runs.with_more(more), before.unit, before.kernel)
+        change = after.predict(asked)[0] - before.predict(asked)[0]
+        assert change == pytest.approx(moves[number, :, 2], abs=1e-5)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.booleans(), st.integers(1, 3), st.booleans())
-def test_slopes_are_those_of_the_kernel(seed, hints, levels, seeds):
+@given(st.integers(0, 10_000), st.booleans(), st.integers(1, 3), st.booleans(), st.booleans())
+def test_slopes_are_those_of_the_kernel(seed, hints, levels, seeds, tied):
     rng = np.random.default_rng(seed)
+    level = rng.integers(levels, size=9)
     rows = Rows(
         coded(draw(8, 4, 9, rng)),
-        rng.integers(levels, size=9),
+        level,
         rng.normal(size=9) if hints else None,
-        rng.integers(2, size=9) if seeds else None,
+        np.arange(9) // 3 if seeds else np.arange(9) // (2 if tied else 1),
+        np.arange(9) // 2 if tied else np.arange(9),
     )
-    logs = rng.normal(scale=0.7, size=3 + hints + 2 * seeds + 2 * (levels - 1) + levels)
+    number = 3 + hints + 2 * rows.share_seeds + tied + 2 * (levels - 1) + levels
+    logs = rng.normal(scale=0.7, size=number)
 
     def whole(at):
-        kernel = Kernel._at(at, levels, hints, seeds)
-        return kernel.between(rows, rows) + np.diag(kernel.noise[rows.levels])
+        kernel = Kernel._at(at, rows, levels)
+        return kernel.between(rows, rows) + kernel.disturbance(rows)
 
-    for number, slope in enumerate(Kernel._at(logs, levels, hints, seeds).slopes(rows)):
-        step = 1e-5 * np.eye(len(logs))[number]
+    slopes = list(Kernel._at(logs, rows, levels).slopes(rows))
+    assert len(slopes) == len(logs)
+    for slope, step in zip(slopes, 1e-5 * np.eye(number), strict=True):
         assert slope == pytest.approx((whole(logs + step) - whole(logs - step)) / 2e-5, abs=1e-6)
-    assert number == len(logs) - 1
-    kernel = Kernel._at(logs, levels, hints, seeds)
-    apart = kernel.between(replace(rows, seeds=np.arange(9)), replace(rows, seeds=np.arange(9)))
-    runs = kernel.variance(rows) + kernel.scatter(rows)
-    assert runs == pytest.approx(np.diag(apart) + kernel.noise[rows.levels])
-    lone = replace(rows, seeds=None)
+    kernel = Kernel._at(logs, rows, levels)
+    lone = replace(rows, seeds=None, runs=None)
     assert kernel.variance(rows) == pytest.approx(np.diag(kernel.between(lone, lone)))
+    spread = [kernel.spread(rows, one, one)[i] for i, one in enumerate(level)]
+    assert spread == pytest.approx(np.diag(whole(logs)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_loss_that_tells_more_is_heard_more(seed):
+    """Quality is two parts noise to one of worth; the loss shows a third of that noise."""
+    rng = np.random.default_rng(seed)
+    space, weights = grid(12, 6), rng.normal(size=12)
+    seen = draw(12, 6, 60, rng)
+    noise = rng.normal(size=60)
+    worth = seen @ weights / (seen @ weights).std()
+    qualities = 50 + worth + 1.4 * noise
+    losses = 2 - 0.1 * (worth + 0.2 * rng.normal(size=60) + 0.4 * noise)
+    alone = Surrogate.fit(Runs.of(seen, qualities))
+    both = Surrogate.fit(Runs(seen, qualities, np.ones(60), losses=losses))
+
+    def known(surrogate):
+        return np.corrcoef(surrogate.predict(space)[0], space @ weights)[0, 1]
+
+    assert known(both) > known(alone) + 0.05
+    assert both.kernel.tie > 0.5
+    worthless = Surrogate.fit(Runs(seen, qualities, np.ones(60), losses=rng.normal(size=60)))
+    assert known(worthless) > known(alone) - 0.1
 
 
 def test_what_one_seed_does_to_like_layouts_is_not_taken_for_their_worth():

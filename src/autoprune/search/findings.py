@@ -10,7 +10,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.scoring.score import Score
 from autoprune.search.marks import FAILED, SEARCHED, counts, read_score, run_of_trial
 from autoprune.search.proposals import hints_of, surrogate_of
-from autoprune.search.run import Run
+from autoprune.search.run import Run, Seen
 from autoprune.search.space import flags_of
 
 _STATES = {
@@ -114,16 +114,20 @@ def outcome_of(
 ) -> Outcome:
     """Choose the layout that the complete trials speak for."""
     scored = [
-        (Run(finding.layout, finding.seed, finding.fidelity), finding.score.quality)
+        Seen(
+            Run(finding.layout, finding.seed, finding.fidelity),
+            finding.score.quality,
+            finding.score.loss,
+        )
         for finding in findings
         if finding.score is not None
     ]
     if not scored:
         return Outcome(findings, None, None, None, interrupted)
-    flags = flags_of([run.layout for run, _ in scored])
+    flags = flags_of([one.run.layout for one in scored])
     surrogate = surrogate_of(scored, hints)
     mean, std = surrogate.predict(flags, hints_of(flags, hints))
     best = int(np.argmax(mean))
-    found = scored[best][0].layout
+    found = scored[best].run.layout
     sure = float(mean[best]), float(std[best])
     return Outcome(findings, found, *sure, interrupted, surrogate.trust)

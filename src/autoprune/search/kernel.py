@@ -11,6 +11,8 @@ from scipy.optimize import minimize
 
 Values = NDArray[np.float64]
 
+JITTER = 1e-8
+
 _OFFSET = 1.0  # variance of the mean of each budget: it is known from few runs only
 
 # Median and spread (of the logarithm) of each parameter's log-normal prior, for qualities of
@@ -24,29 +26,38 @@ _COUPLING = (1.0, 0.5)
 _OWN = (0.3, 1.0)
 _DRIFT = (0.1, 1.5)
 _SHIFT = (0.1, 1.5)
+_TIE = (1.0, 1.5)
 _BOUND = 3.0  # spreads that a parameter may lie from its median
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Points of the process: `codes` (rows, depth), `levels` (rows,) from 0, the largest budget
-    last, and `hints` (rows,), cheap scores of variance 1, or None.
+    """Points of the process: `codes` (rows, depth), `levels` (rows,) from 0, and `hints` (rows,),
+    cheap scores of variance 1, or None.
 
-    `seeds` (rows,) are equal where one seed trained both with the same budget; None for points
-    that are no runs: the quality that is asked for is that of no seed.
+    A level is a budget and what was looked at, loss or quality; the last is the quality under the
+    largest budget. Of points that were run, `seeds` (rows,) are equal where one seed trained both
+    with the same budget, `runs` (rows,) where both were seen of one run; None: the seed-free
+    quality is asked for.
     """
 
     codes: Values
     levels: NDArray[np.int64]
     hints: Values | None
     seeds: NDArray[np.int64] | None = None
+    runs: NDArray[np.int64] | None = None
 
     @property
     def share_seeds(self) -> bool:
-        """Whether any two rows have a seed in common: else its effect is one with the noise."""
-        if self.seeds is None:
+        """Whether any two runs have a seed in common: else its effect is one with the noise."""
+        if self.seeds is None or self.runs is None:
             return False
-        return len({*zip(self.seeds.tolist(), self.levels.tolist(), strict=True)}) < len(self.seeds)
+        return len(np.unique(self.seeds)) < len(np.unique(self.runs))
+
+    @property
+    def tied(self) -> bool:
+        """Whether more than one thing was seen of any run."""
+        return self.runs is not None and len(np.unique(self.runs)) < len(self.runs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +65,11 @@ class Kernel:
     """Covariance between points.
 
     The quality under the largest budget is `additive` over layers, plus `joint` effects that reach
-    over `reach`, plus `weight` times the cheap score. A smaller budget shows it times `coupling`,
-    and `own` times as much variance of its own. All are (levels,) where budgets differ; `noise` is
-    the variance of one run. A seed adds effects of its own: `drift` times the variance of those of
-    the layers, alike for layouts that are alike, and `shift`, the same for all.
+    over `reach`, plus `weight` times the cheap score. Another level shows it times `coupling`,
+    and `own` times as much variance of its own; `noise` is the variance of one run. All three are
+    (levels,). A seed adds effects of its own: `drift` times the variance of those of the layers,
+    alike for layouts that are alike, and `shift`, the same for all. What is the seed's or the
+    noise's is correlated by `tie` between loss and quality of the same run.
     """
 
     additive: float
@@ -69,6 +81,7 @@ class Kernel:
     noise: Values
     drift: float = 0.0
     shift: float = 0.0
+    tie: float = 0.0
 
     def between(self, left: Rows, right: Rows) -> Values:
         """Return the covariance of two sets of points, without noise: (left, right)."""
@@ -76,7 +89,7 @@ class Kernel:
         layers = self.additive * (left.codes @ right.codes.T) + self.joint * self._near(
             _squares(left, right)
         )
-        alone = _same(left, right) * (self.drift * layers + self.shift)
+        alone = self._same(left, right) * (self.drift * layers + self.shift)
         return np.asarray(
             shared * (layers + self.weight * _hints(left, right) + alone)
             + alike * (self.own[left.levels][:, None] * layers + _OFFSET)
@@ -88,10 +101,45 @@ class Kernel:
         hints = 0.0 if rows.hints is None else self.weight * rows.hints**2
         return np.asarray(coupling * (layers + hints) + self.own[rows.levels] * layers + _OFFSET)
 
-    def scatter(self, rows: Rows) -> Values:
-        """Return by how much runs of each point on seeds of their own vary: (rows,)."""
-        seeds = self.drift * self._alone(rows) + self.shift
-        return np.asarray(self.coupling[rows.levels] ** 2 * seeds + self.noise[rows.levels])
+    def disturbance(self, rows: Rows) -> Values:
+        """Return the covariance of the noise of what was seen: (rows, rows)."""
+        noise = self.noise[rows.levels]
+        if rows.runs is None:
+            return np.diag(noise)
+        return np.asarray(np.sqrt(np.outer(noise, noise)) * self._twins(rows, rows, rows.runs))
+
+    def spread(self, rows: Rows, one: int, other: int) -> Values:
+        """Return how what is seen of a run on a seed of its own varies: (rows,).
+
+        It is the covariance of what two levels show of the same run, its noise included.
+        """
+        coupling, layers = self.coupling[one] * self.coupling[other], self._alone(rows)
+        hints = 0.0 if rows.hints is None else self.weight * rows.hints**2
+        tie = 1.0 if one == other else self.tie
+        spread = coupling * (layers + hints + tie * (self.drift * layers + self.shift))
+        spread += tie * np.sqrt(self.noise[one] * self.noise[other])
+        return np.asarray(spread + (one == other) * (self.own[one] * layers + _OFFSET))
+
+    def _same(self, left: Rows, right: Rows) -> Values | float:
+        """Return how far two rows share what their seed does."""
+        if left.seeds is None or right.seeds is None:
+            return 0.0
+        return self._twins(left, right, left.seeds, right.seeds)
+
+    def _twins(
+        self,
+        left: Rows,
+        right: Rows,
+        mine: NDArray[np.int64],
+        theirs: NDArray[np.int64] | None = None,
+    ) -> Values:
+        """Return 1 where two rows have an origin and a level in common, `tie` where the former."""
+        alike = np.equal.outer(left.levels, right.levels)
+        return np.where(
+            np.equal.outer(mine, mine if theirs is None else theirs),
+            np.where(alike, 1.0, self.tie),
+            0.0,
+        )
 
     def _alone(self, rows: Rows) -> Values:
         return np.asarray(self.additive * (rows.codes**2).sum(axis=1) + self.joint)
@@ -104,12 +152,12 @@ class Kernel:
         return shared, np.equal.outer(left.levels, right.levels).astype(np.float64)
 
     def slopes(self, rows: Rows) -> Iterator[Values]:
-        """Yield the derivative by the logarithm of each parameter, in the order of `_free`."""
+        """Yield the derivative of the whole covariance by the logarithm of each parameter."""
         shared, alike = self._levels(rows, rows)
         squares = _squares(rows, rows)
         additive = self.additive * (rows.codes @ rows.codes.T)
         joint = self.joint * self._near(squares)
-        same = _same(rows, rows)
+        same = self._same(rows, rows)
         both = shared * (1 + self.drift * same) + alike * self.own[rows.levels][:, None]
         yield both * additive
         yield both * joint
@@ -120,50 +168,50 @@ class Kernel:
         alone = shared * same * self.drift * layers, shared * same * self.shift
         if rows.share_seeds:
             yield from alone
+        disturbance = self.disturbance(rows)
+        if rows.tied:
+            yield (1 - self.tie) * (1 - alike) * (sum(alone) + disturbance)
         whole = shared * (layers + self.weight * _hints(rows, rows)) + sum(alone)
         for level in range(len(self.noise) - 1):
             mine = (rows.levels == level).astype(np.float64)
             yield whole * np.add.outer(mine, mine)
             yield np.outer(mine, mine) * self.own[level] * layers
         for level in range(len(self.noise)):
-            yield np.diag(self.noise[level] * (rows.levels == level))
+            mine = 0.5 * (rows.levels == level)
+            yield disturbance * np.add.outer(mine, mine)
 
     @classmethod
-    def _at(cls, logs: Values, levels: int, hints: bool, seeds: bool) -> Self:
-        values = list(np.exp(logs))
-        additive, joint, reach = values[:3]
-        weight = values[3] if hints else 0.0
-        drift, shift = values[3 + hints : 5 + hints] if seeds else (0.0, 0.0)
-        pairs, noise = values[3 + hints + 2 * seeds : -levels], values[-levels:]
-        return cls(
-            additive,
-            joint,
-            reach,
-            weight,
-            np.array([*pairs[0::2], 1.0]),
-            np.array([*pairs[1::2], 0.0]),
-            np.array(noise),
-            drift,
-            shift,
-        )
+    def _at(cls, logs: Values, rows: Rows, levels: int) -> Self:
+        """Return the kernel of these parameters, in the order of `slopes`."""
+        values = iter(np.exp(logs).tolist())
+        additive, joint, reach = (next(values) for _ in range(3))
+        weight = next(values) if rows.hints is not None else 0.0
+        drift, shift = (next(values) if rows.share_seeds else 0.0 for _ in range(2))
+        tie = 1 / (1 + 1 / next(values)) if rows.tied else 0.0
+        pairs = np.array([next(values) for _ in range(2 * levels - 2)])
+        coupling, own = np.append(pairs[0::2], 1.0), np.append(pairs[1::2], 0.0)
+        noise = np.array(list(values))
+        return cls(additive, joint, reach, weight, coupling, own, noise, drift, shift, tie)
 
 
 def fitted(rows: Rows, values: Values) -> Kernel:
     """Return the most probable kernel for `values` (rows,), centred, at `rows`."""
-    levels, hints, seeds = int(rows.levels.max()) + 1, rows.hints is not None, rows.share_seeds
+    levels = int(rows.levels.max()) + 1
     prior = np.array(
         [_ADDITIVE, _JOINT, _REACH]
-        + [_WEIGHT] * hints
-        + [_DRIFT, _SHIFT] * seeds
+        + [_WEIGHT] * (rows.hints is not None)
+        + [_DRIFT, _SHIFT] * rows.share_seeds
+        + [_TIE] * rows.tied
         + [_COUPLING, _OWN] * (levels - 1)
         + [_NOISE] * levels
     )
     start, spreads = np.log(prior[:, 0]), prior[:, 1]
 
     def loss(logs: Values) -> tuple[float, Values]:
-        kernel = Kernel._at(logs, levels, hints, seeds)
+        kernel = Kernel._at(logs, rows, levels)
         off = (logs - start) / spreads
-        whole = kernel.between(rows, rows) + np.diag(kernel.noise[rows.levels] + 1e-8)
+        whole = kernel.between(rows, rows) + kernel.disturbance(rows)
+        whole[np.diag_indices_from(whole)] += JITTER
         try:
             factor = cholesky(whole, lower=True)
         except LinAlgError:  # rounding, with hardly any noise
@@ -177,7 +225,7 @@ def fitted(rows: Rows, values: Values) -> Kernel:
 
     bounds = list(zip(start - _BOUND * spreads, start + _BOUND * spreads, strict=True))
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return Kernel._at(best.x, levels, hints, seeds)
+    return Kernel._at(best.x, rows, levels)
 
 
 def _squares(left: Rows, right: Rows) -> Values:
@@ -189,11 +237,3 @@ def _hints(left: Rows, right: Rows) -> Values | float:
     if left.hints is None or right.hints is None:
         return 0.0
     return np.outer(left.hints, right.hints)
-
-
-def _same(left: Rows, right: Rows) -> Values | float:
-    """Return 1 where one seed trained both with the same budget."""
-    if left.seeds is None or right.seeds is None:
-        return 0.0
-    same = np.equal.outer(left.seeds, right.seeds) & np.equal.outer(left.levels, right.levels)
-    return same.astype(np.float64)

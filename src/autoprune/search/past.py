@@ -2,27 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.layouts.layout import Layout
 from autoprune.search.marks import given_up, layout_of_trial, run_of_trial
-from autoprune.search.run import Run
+from autoprune.search.run import Run, Seen
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
     """All that a proposal may depend on, apart from the seed.
 
-    `observed`: runs with their quality, in the order they were made; `running`: those under way
+    `observed`: runs with what came of them, in the order they were made; `running`: those under way
     elsewhere; `made`: how many runs were begun or wait in the queue, failed ones included; `tried`:
     their layouts; `hints`: a cheap score of each layout, higher is better, or None.
     """
 
     depth: int
     keep: int
-    observed: tuple[tuple[Run, float], ...]
+    observed: tuple[Seen, ...]
     running: tuple[Run, ...]
     made: int
     tried: frozenset[Layout]
@@ -36,7 +37,7 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
     that check to their end: left out, the model would propose the neighbours of weak layouts
     again. Interrupted trials are as if they had never been.
     """
-    observed: list[tuple[Run, float]] = []
+    observed: list[Seen] = []
     running: list[Run] = []
     tried: set[Layout] = set()
     made = 0
@@ -54,7 +55,7 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
             running.append(run)
         quality = trial.value if trial.state == TrialState.COMPLETE else _expected(trial, complete)
         if quality is not None:
-            observed.append((run, quality))
+            observed.append(Seen(run, quality, trial.user_attrs.get("loss", nan)))
     return Past(depth, keep, tuple(observed), tuple(running), made, frozenset(tried))
 
 

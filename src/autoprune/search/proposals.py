@@ -11,7 +11,8 @@ from autoprune.errors import StudyError
 from autoprune.layouts.layout import Layout
 from autoprune.search.gains import Values, expected_improvement, knowledge_gradient
 from autoprune.search.past import Past
-from autoprune.search.run import Run
+from autoprune.search.run import Seen
+from autoprune.search.runs import Runs
 from autoprune.search.space import (
     LISTABLE,
     Flags,
@@ -22,7 +23,7 @@ from autoprune.search.space import (
     neighbours,
     rank,
 )
-from autoprune.search.surrogate import Runs, Surrogate
+from autoprune.search.surrogate import Surrogate
 
 STARTS = 5
 """Layouts tried before the first model is fitted, the enqueued strategies among them."""
@@ -30,7 +31,7 @@ STARTS = 5
 _SEEDS = 10  # best layouts whose neighbours are looked at, where the space cannot be listed
 _SAMPLES = 2_000  # random layouts looked at beside them
 _CLIMBS = 3  # best of all these from which swaps climb further
-_LOOKED_AT = 200  # layouts whose runs are weighed against each other
+_LOOKED_AT = 1_000  # layouts whose runs are weighed against each other
 _LEADERS = 20  # of the best means, which these runs may overtake
 
 
@@ -63,7 +64,7 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
     layouts = comb(past.depth, past.keep)
     if len(past.tried) < min(STARTS, layouts) or not past.observed:
         return propose_randomly(past, rng)
-    seen = flags_of([run.layout for run, _ in past.observed])
+    seen = flags_of([one.run.layout for one in past.observed])
     surrogate = surrogate_of(past.observed, past.hints)
     if past.running:
         flags = flags_of([run.layout for run in past.running])
@@ -83,22 +84,24 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
     hopeful = _hopeful(*surrogate.predict(pool, hints_of(pool, past.hints)), incumbent)
     rows = pool[hopeful]
     hints = hints_of(rows, past.hints)
-    moves = surrogate.teaches(rows, hints, past.observed[-1][0].fidelity)
+    moves = surrogate.teaches(rows, hints, past.observed[-1].run.fidelity)
     gains = knowledge_gradient(surrogate.predict(rows, hints)[0], moves)
     return layout_of(rows[int(np.argmax(gains))])
 
 
 def surrogate_of(
-    observed: Sequence[tuple[Run, float]], hints: Mapping[Layout, float] | None = None
+    observed: Sequence[Seen], hints: Mapping[Layout, float] | None = None
 ) -> Surrogate:
-    """Fit a surrogate to runs with their qualities, and to the cheap scores of their layouts."""
-    flags = flags_of([run.layout for run, _ in observed])
+    """Fit a surrogate to what was seen of runs, and to the cheap scores of their layouts."""
+    flags = flags_of([one.run.layout for one in observed])
+    losses = np.array([one.loss for one in observed])
     return Surrogate.fit(
         Runs(
             flags,
-            np.array([quality for _, quality in observed]),
-            np.array([run.fidelity for run, _ in observed]),
+            np.array([one.quality for one in observed]),
+            np.array([one.run.fidelity for one in observed]),
             hints_of(flags, hints),
+            losses=losses if np.isfinite(losses).any() else None,
         )
     )
 
@@ -139,7 +142,7 @@ def _climb(pool: Flags, surrogate: Surrogate, incumbent: float) -> Flags:
 
 def _possible(flags: Flags, past: Past) -> Flags:
     """Return the rows that are not known to fail: those tried without a score are."""
-    known = {run.layout for run, _ in past.observed} | {run.layout for run in past.running}
+    known = {one.run.layout for one in past.observed} | {run.layout for run in past.running}
     failed = {layout.flags for layout in past.tried - known}
     fits = [tuple(row) not in failed for row in flags.tolist()]
     return np.asarray(flags[fits])

@@ -1,6 +1,7 @@
-"""A run: what is measured once and never again."""
+"""A run: what is measured once and never again; and what was seen of it."""
 
 from dataclasses import dataclass
+from math import nan
 
 from autoprune.layouts.layout import Layout
 
@@ -15,3 +16,12 @@ class Run:
     layout: Layout
     seed: int
     fidelity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of a run on the validation split; `loss` is NaN where it is not known."""
+
+    run: Run
+    quality: float
+    loss: float = nan

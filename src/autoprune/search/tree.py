@@ -25,10 +25,10 @@ def propose_by_tree(past: Past, rng: np.random.Generator) -> Layout:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     names = flag_names(past.depth)
     space = {name: distributions(past.depth)[name] for name in names}
-    for run, quality in past.observed:
+    for one in past.observed:
         study.add_trial(
             optuna.trial.create_trial(
-                params=flags(run.layout), distributions=dict(space), value=quality
+                params=flags(one.run.layout), distributions=dict(space), value=one.quality
             )
         )
     for _ in range(_DRAWS):
