@@ -177,3 +177,13 @@ def test_two_searches_at_once_are_refused(copy, run, command, searched):
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1)
     assert "another search is at work in studies/tiny-own-keep2" in answer.err
     assert run(*command).result == searched.answer.result
+
+
+def test_a_search_out_of_time_is_compared_all_the_same(run, command, searched, here):
+    assert searched.answer.code == 0  # it makes the rival
+    answer = run(*command, "--minutes", 0.01, folder=here)
+    assert answer.code == 0, answer.err
+    assert 1 <= answer.result["trials"] < TRIALS
+    assert f"{answer.result['trials']} of {TRIALS} trials were made in the 0.01 min" in answer.err
+    layouts = {row["origin"]: row["layout"] for row in answer.result["comparison"]}
+    assert layouts["found"] == answer.result["found"]

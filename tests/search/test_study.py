@@ -162,6 +162,7 @@ def test_what_else_goes_wrong_in_a_measurement_goes_through(go, planted, told):
     ("changes", "error", "words"),
     [
         ({"trials": 0}, OptionError, "trials must be at least 1, got 0"),
+        ({"seconds": 0}, OptionError, "the time for a search must be above 0"),
         ({"keep": 8}, LayoutError, "keep must be 1 to 7"),
         ({"sampler": "tpa"}, UnknownNameError, "unknown sampler 'tpa', did you mean 'tpe'?"),
         ({"pruner": "medium"}, UnknownNameError, "unknown pruner 'medium', did you mean 'median'?"),

@@ -62,6 +62,12 @@ MaxMegabytes = Annotated[
     ),
 ]
 Trials = Annotated[int, typer.Option(min=1, help="Layouts to try, in all; again: goes on.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01, help="End the search (not the comparison) after so long, however many --trials."
+    ),
+]
 Sampler = Annotated[
     str,
     typer.Option(

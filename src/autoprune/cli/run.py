@@ -7,7 +7,8 @@ from pathlib import Path
 
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import hints_for, say_trust
-from autoprune.cli.show import Show, minutes, percent
+from autoprune.cli.show import Show, percent
+from autoprune.cli.show import minutes as in_words
 from autoprune.errors import LayoutError, TrialError
 from autoprune.evidence.comparison import Comparison, compare
 from autoprune.evidence.measuring import Conditions, Entrant, Progress
@@ -69,12 +70,13 @@ def find_layout(
     *,
     storage: Storage,
     trials: int,
+    minutes: float | None,
     sampler: str,
     pruner: str,
     proxy: str,
     seed: int,
 ) -> Outcome:
-    """Search until `trials` are finished in all; each finished one is recorded in `folder`."""
+    """Search until `trials` are finished in all, or the time is; each is recorded in `folder`."""
     bench = ground.bench(ground.quick)
     under = conditions(ground, ground.quick)
     parameters = bench.parameters(next(iter(ground.strategies.values()))).total
@@ -120,6 +122,7 @@ def find_layout(
             fidelity=min(1.0, ground.quick.steps / ground.full.steps),
             hints=hints,
             first=ground.strategies,
+            seconds=None if minutes is None else 60 * minutes,
             watch=watch,
             side_by_side=crew.workers,
             begin=begin,
@@ -128,6 +131,8 @@ def find_layout(
         folder / RECORDS,
         [trial_record(f, under, ground.model, parameters) for f in outcome.findings],
     )
+    if outcome.trials < trials and minutes is not None and not outcome.interrupted:
+        show.say(f"{outcome.trials} of {trials} trials were made in the {minutes:g} minutes given")
     say_trust(proxy, hints, outcome, show)
     return outcome
 
@@ -188,11 +193,11 @@ def say_cost(ground: Ground, show: Show, trials: int, seeds: int) -> None:
     searching = trials * ground.quick.steps * step / ground.workers
     pruned = len(ground.strategies) + (trials > 0) + 1 + len(ground.rivals)  # scratch is one
     comparing = seeds * ground.full.steps * step * (pruned + depth / keep)
-    search = f"{minutes(searching)} for {trials} trials of {ground.quick.steps} steps, "
+    search = f"{in_words(searching)} for {trials} trials of {ground.quick.steps} steps, "
     show.say(
         f"{step * 1000:.0f} ms a step on {describe(ground.device)}: {search if trials else ''}"
-        f"at most {minutes(comparing / ground.workers)} for the comparison on {seeds} seeds, up to "
-        f"{ground.full.steps} steps a run, {ground.workers} at a time "
+        f"at most {in_words(comparing / ground.workers)} for the comparison on {seeds} seeds, "
+        f"up to {ground.full.steps} steps a run, {ground.workers} at a time "
         f"({count(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, smaller "
         "--epochs, --full-epochs or --tokens, a GPU"
     )

@@ -22,6 +22,7 @@ from autoprune.search.queue import next_trial
 from autoprune.search.run import Run
 from autoprune.search.sampler import LayoutSampler
 from autoprune.search.samplers import SAMPLERS
+from autoprune.search.timer import Timer
 
 Check = Callable[[float, int], None]
 """Takes validation quality in [0, 1] and optimizer step; may raise `optuna.TrialPruned`."""
@@ -48,6 +49,7 @@ def search(
     fidelity: float = 1.0,
     hints: Mapping[Layout, float] | None = None,
     first: Mapping[str, Layout] | None = None,
+    seconds: float | None = None,
     watch: Callable[[Finding], None] | None = None,
     side_by_side: int = 1,
     begin: Begin | None = None,
@@ -60,8 +62,9 @@ def search(
     samplers a search ends early when no layout is left. `fidelity` is the share of the full budget
     that a run has; `hints` are cheap scores of all layouts, which `gp` weighs by how far the
     study's own runs bear them out. Trials that a killed process left running are run again. Each
-    trial finished in this call is handed to `watch`. KeyboardInterrupt closes the running trial and
-    returns what was measured so far.
+    trial finished in this call is handed to `watch`. With `seconds`, no trial is begun that would
+    end later, going by the slowest of this call; the first ones are made in any case.
+    KeyboardInterrupt closes the running trial and returns what was measured so far.
 
     With `begin`, `side_by_side` layouts are proposed and begun together, each believed to come out
     as expected while the others are proposed, and the next ones when all have ended: what is
@@ -74,6 +77,8 @@ def search(
     check_keep(depth, keep)
     if trials < 1:
         raise OptionError(f"trials must be at least 1, got {trials}")
+    if seconds is not None and seconds <= 0:
+        raise OptionError(f"the time for a search must be above 0, got {seconds} seconds")
     if sampler not in SAMPLERS:
         raise UnknownNameError("sampler", sampler, SAMPLERS)
     if pruner not in PRUNERS:
@@ -88,7 +93,10 @@ def search(
         _close_running(study, storage)
     try:
         start = begin or _later(measure)
-        while group := _group(study, chosen, keep, trials, first or {}, side_by_side):
+        timer = Timer(seconds)
+        while not timer.over() and (
+            group := _group(study, chosen, keep, trials, first or {}, side_by_side)
+        ):
             waits = [start(run, _checks(study, trial)) for trial, run in group]
             for (trial, _), wait in zip(group, waits, strict=True):
                 _finish(study, trial, wait)
