@@ -49,6 +49,19 @@ def test_few_or_equal_qualities_are_no_trouble(qualities):
     assert (std >= 0).all()
 
 
+def test_a_kernel_learnt_from_part_of_the_runs_is_told_of_all():
+    rng = np.random.default_rng(9)
+    weights, space = rng.normal(size=12), grid(12, 6)
+    seen = draw(12, 6, 90, rng)
+    losses = np.where(np.arange(90) % 3, 1.0 - seen @ weights, np.nan)  # of the part, none
+    runs = Runs(seen, seen @ weights + rng.normal(size=90), np.ones(90), losses=losses)
+    part = runs.every(3)
+    assert len(part.flags) == 30 and not np.isfinite(part.losses).any()
+    whole, few = Surrogate.fit(runs, part), Surrogate.fit(part)
+    known = [np.corrcoef(s.predict(space)[0], space @ weights)[0, 1] for s in (whole, few)]
+    assert known[0] > known[1]
+
+
 def test_believed_runs_lower_the_uncertainty_and_leave_the_mean():
     rng = np.random.default_rng(2)
     seen, running = draw(12, 6, 20, rng), draw(12, 6, 3, rng)

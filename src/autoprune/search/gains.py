@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 Values = NDArray[np.float64]
 
@@ -14,7 +14,9 @@ def expected_improvement(mean: Values, std: Values, incumbent: float) -> Values:
     """
     spread = np.maximum(std, 1e-12)
     z = (mean - incumbent) / spread
-    return np.asarray(spread * (z * norm.cdf(z) + norm.pdf(z)), dtype=np.float64)
+    # scipy.stats.norm takes twice as long, and this is asked for a million values at once.
+    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+    return np.asarray(spread * (z * ndtr(z) + density), dtype=np.float64)
 
 
 def knowledge_gradient(mean: Values, moves: Values) -> Values:

@@ -32,6 +32,7 @@ _SEEDS = 10  # best layouts whose neighbours are looked at, where the space cann
 _SAMPLES = 2_000  # random layouts looked at beside them
 _CLIMBS = 3  # best of all these from which swaps climb further
 _LOOKED_AT = 1_000  # layouts whose runs are weighed against each other
+_LEARNT = 80  # runs, evenly spread, from which the kernel is fitted; all are conditioned on
 _LEADERS = 20  # of the best means, which these runs may overtake
 
 
@@ -95,15 +96,17 @@ def surrogate_of(
     """Fit a surrogate to what was seen of runs, and to the cheap scores of their layouts."""
     flags = flags_of([one.run.layout for one in observed])
     losses = np.array([one.loss for one in observed])
-    return Surrogate.fit(
-        Runs(
-            flags,
-            np.array([one.quality for one in observed]),
-            np.array([one.run.fidelity for one in observed]),
-            hints_of(flags, hints),
-            losses=losses if np.isfinite(losses).any() else None,
-        )
+    runs = Runs(
+        flags,
+        np.array([one.quality for one in observed]),
+        np.array([one.run.fidelity for one in observed]),
+        hints_of(flags, hints),
+        losses=losses if np.isfinite(losses).any() else None,
     )
+    learnt = runs.every(-(-len(observed) // _LEARNT))
+    if set(learnt.fidelities) != set(runs.fidelities):
+        return Surrogate.fit(runs)
+    return Surrogate.fit(runs, learnt)
 
 
 def hints_of(flags: Flags, hints: Mapping[Layout, float] | None) -> Values | None:

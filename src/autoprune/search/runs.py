@@ -1,7 +1,7 @@
 """What was measured, and how it becomes the values of a process."""
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,11 @@ class Runs:
     def of(cls, flags: Flags, qualities: Values, hints: Values | None = None) -> Self:
         """Take all runs as having had the full budget."""
         return cls(flags, qualities, np.ones(len(flags)), hints)
+
+    def every(self, step: int) -> Self:
+        """Return one of `step` runs, the first among them."""
+        parts: list[Any] = [getattr(self, one.name) for one in fields(self)]
+        return type(self)(*(None if part is None else part[::step] for part in parts))
 
     def with_more(self, more: "Runs") -> "Runs":
         """Return these runs and `more`, which have seeds of their own."""
