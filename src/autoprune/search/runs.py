@@ -34,8 +34,9 @@ class Runs:
 
     def every(self, step: int) -> Self:
         """Return one of `step` runs, the first among them."""
-        parts: list[Any] = [getattr(self, one.name) for one in fields(self)]
-        return type(self)(*(None if part is None else part[::step] for part in parts))
+        whole = [getattr(self, one.name) for one in fields(self)]
+        parts: list[Any] = [None if one is None else one[::step] for one in whole]
+        return type(self)(*parts)
 
     def with_more(self, more: "Runs") -> "Runs":
         """Return these runs and `more`, which have seeds of their own."""
