@@ -28,7 +28,6 @@ from autoprune.artifacts.onnx_export import export_onnx
 from autoprune.artifacts.onnx_running import open_model
 from autoprune.artifacts.silence import silence
 from autoprune.cli.ground import Ground
-from autoprune.cli.laying import lay
 from autoprune.encoders.encoder import Encoder
 from autoprune.encoders.folder import read_checkpoint
 from autoprune.encoders.loading import load_classifier, load_tokenizer
@@ -37,7 +36,7 @@ from autoprune.encoders.surgery import keep_layers
 from autoprune.encoders.timing import Median, median_of, take_turns
 from autoprune.encoders.vocabulary import restore
 from autoprune.evidence.versions import installed
-from autoprune.tasks.task import Columns
+from trial_profile import ground
 
 KEEP, BATCH, SEED = 6, 32, 1
 FULL, SIX, ONNX, INT8 = "full", f"{KEEP} layers", f"{KEEP} layers, ONNX", f"{KEEP} layers, int8"
@@ -46,32 +45,6 @@ GAINS = ((SIX, FULL, 1.7), (ONNX, SIX, 1.5), (INT8, ONNX, 1.3))
 CPU = torch.device("cpu")
 
 Run = Callable[[Tokens], NDArray[np.float32]]
-
-
-def ground(model: str, task: str, data_dir: Path | None) -> Ground:
-    """Lay the ground as `autoprune search` does."""
-    return lay(
-        model=model,
-        task=task,
-        keep=KEEP,
-        strategies=["top"],
-        rivals=[],
-        columns=Columns(),
-        metric=None,
-        data_dir=data_dir,
-        keep_duplicates=False,
-        seed=0,
-        device="cpu",
-        method="full",
-        epochs=3,
-        full_epochs=None,
-        batch=BATCH,
-        parts=1,
-        tokens=None,
-        learning_rate=None,
-        workers=None,
-        trust_remote_code=False,
-    )
 
 
 def export(laid: Ground, folder: Path) -> None:
@@ -212,7 +185,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    laid = ground(asked.model, asked.task, asked.data_dir)
+    laid = ground(asked.model, asked.task, asked.data_dir, KEEP, device="cpu")
     if laid.test.rows.pairs is not None:
         parser.error("this is for tasks of one text a row")
     found = result(laid, asked)

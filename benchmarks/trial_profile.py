@@ -29,6 +29,7 @@ def ground(
     keep: int = 6,
     epochs: int = 3,
     workers: int | None = None,
+    device: str = "auto",
 ) -> Ground:
     """Lay the ground as `autoprune search` does."""
     return lay(
@@ -42,7 +43,7 @@ def ground(
         data_dir=data_dir,
         keep_duplicates=False,
         seed=0,
-        device="auto",
+        device=device,
         method="full",
         epochs=epochs,
         full_epochs=None,
