@@ -194,9 +194,8 @@ class Kernel:
         return cls(additive, joint, reach, weight, coupling, own, noise, drift, shift, tie)
 
 
-def fitted(rows: Rows, values: Values) -> Kernel:
+def fitted(rows: Rows, values: Values, levels: int) -> Kernel:
     """Return the most probable kernel for `values` (rows,), centred, at `rows`."""
-    levels = int(rows.levels.max()) + 1
     prior = np.array(
         [_ADDITIVE, _JOINT, _REACH]
         + [_WEIGHT] * (rows.hints is not None)

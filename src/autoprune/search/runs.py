@@ -1,5 +1,6 @@
 """What was measured, and how it becomes the values of a process."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -61,8 +62,8 @@ class Runs:
 class Unit:
     """How what was seen becomes the process's values, and back.
 
-    `budgets`: the shares in the runs, rising. A level is one of them for the loss, if that is
-    known, and then one for the quality: `centres` and `scales` (levels,), the latter negative for
+    `budgets`: the shares of the full budget, rising. A level is one of them for the loss, if that
+    is known, and then one for the quality: `centres` and `scales` (levels,), the latter negative for
     losses, so that more is better. `hint`: mean and spread of the cheap scores.
     """
 
@@ -72,9 +73,14 @@ class Unit:
     hint: tuple[float, float]
 
     @classmethod
-    def of(cls, runs: Runs) -> Self:
-        """Take the spread of the budget that was run most as unit; other budgets keep theirs."""
-        budgets, place, number = np.unique(runs.fidelities, return_inverse=True, return_counts=True)
+    def of(cls, runs: Runs, more: Sequence[float] = ()) -> Self:
+        """Take the spread of the budget that was run most as unit; other budgets keep theirs.
+
+        Of the budgets `more` no run is needed: the mean over the others stands in for theirs.
+        """
+        budgets = np.unique([*runs.fidelities, *more])
+        place = np.searchsorted(budgets, runs.fidelities)
+        number = np.bincount(place, minlength=len(budgets))
         centres, scales = list[float](), list[float]()
         for values, sign in ((runs.losses, -1), (runs.qualities, 1)):
             if values is None:
@@ -82,7 +88,8 @@ class Unit:
             known = [values[(place == one) & np.isfinite(values)] for one in range(len(budgets))]
             most = known[int(number.argmax())]
             scales += [sign * (float(most.std()) if len(most) else 0.0) or sign] * len(budgets)
-            centres += [float(one.mean()) if len(one) else 0.0 for one in known]
+            anywhere = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+            centres += [float(one.mean()) if len(one) else anywhere for one in known]
         hint = (0.0, 1.0)
         if runs.hints is not None:
             hint = float(runs.hints.mean()), float(runs.hints.std()) or 1.0

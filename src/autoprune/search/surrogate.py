@@ -8,6 +8,7 @@ Swersky et al. 2013 (https://papers.nips.cc/paper/5086) for several fidelities i
 Letham et al. 2019 (https://arxiv.org/abs/1706.07094) for choosing under noise.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,7 +25,7 @@ _CHUNK = 20_000  # rows predicted at once: bounds the memory for large spaces
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surrogate:
-    """A Gaussian process that knows `runs`; its quality is that under the largest budget run."""
+    """A Gaussian process that knows `runs`; its quality is that under the largest budget."""
 
     runs: Runs
     unit: Unit
@@ -34,15 +35,17 @@ class Surrogate:
     weights: Values
 
     @classmethod
-    def fit(cls, runs: Runs, part: Runs | None = None) -> Self:
+    def fit(cls, runs: Runs, part: Runs | None = None, budgets: Sequence[float] = ()) -> Self:
         """Fit to at least one run.
 
         The kernel's parameters are the most probable ones under their prior: the likelihood
         alone, with few runs, takes noise for structure or structure for noise. They are learnt
-        from all runs, or where that would take long from `part` of them, of the same budgets.
+        from all runs, or where that would take long from `part` of them. `budgets` are known of
+        beside those of the runs: the quality is that under the largest of all.
         """
-        unit = Unit.of(runs)
-        return cls._known(runs, unit, fitted(*unit.rows(runs if part is None else part)))
+        unit = Unit.of(runs, budgets)
+        rows, values = unit.rows(runs if part is None else part)
+        return cls._known(runs, unit, fitted(rows, values, len(unit.centres)))
 
     @classmethod
     def _known(cls, runs: Runs, unit: Unit, kernel: Kernel) -> Self:
