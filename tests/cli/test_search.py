@@ -109,6 +109,8 @@ def test_a_cheap_score_informs_the_search_and_is_made_once(searched, copy, run, 
     told = [line for line in answer.lines if line.startswith("alignment")]
     assert told[0] == "alignment: scoring all 10 layouts"
     assert "rank correlation" in told[-1] and "weight" in told[-1]
+    said = copy.joinpath("reports/hinted.md").read_text()
+    assert "Cheap score alignment: rank correlation" in said and "weight" in said
     kept = json.loads(copy.joinpath("studies/hinted/proxy.json").read_text())
     assert (kept["proxy"], len(kept["values"])) == ("alignment", 10)
     again = run(*hinted)

@@ -41,10 +41,9 @@ def hints_for(
     if proxy == NONE:
         return None
     place = folder / HINTS
-    if place.is_file():
-        kept = json.loads(place.read_text(encoding="utf-8"))
-        if kept["proxy"] == proxy:
-            return {Layout.parse(text): value for text, value in kept["values"].items()}
+    known = _kept(place)
+    if known is not None and known[0] == proxy:
+        return known[1]
     layouts = every(ground.checkpoint.depth, ground.keep)
     show.say(f"{proxy}: scoring all {len(layouts):,} layouts")
     started = time.perf_counter()
@@ -55,10 +54,20 @@ def hints_for(
     return dict(zip(layouts, values, strict=True))
 
 
-def say_trust(proxy: str, hints: dict[Layout, float] | None, outcome: Outcome, show: Show) -> None:
-    """Say how far the study's own runs bear the cheap score out."""
-    if hints is None:
-        return
+def _kept(place: Path) -> tuple[str, dict[Layout, float]] | None:
+    if not place.is_file():
+        return None
+    kept = json.loads(place.read_text(encoding="utf-8"))
+    values = {Layout.parse(text): value for text, value in kept["values"].items()}
+    return str(kept["proxy"]), values
+
+
+def trust(folder: Path, outcome: Outcome) -> str:
+    """Say how far the study's own runs bear its cheap score out; empty where it has none."""
+    known = _kept(folder / HINTS)
+    if known is None:
+        return ""
+    proxy, hints = known
     pairs = [
         (hints[finding.layout], finding.score.quality)
         for finding in outcome.findings
@@ -66,7 +75,7 @@ def say_trust(proxy: str, hints: dict[Layout, float] | None, outcome: Outcome, s
     ]
     found = agreement([hint for hint, _ in pairs], [quality for _, quality in pairs])
     told = "too few trials to compare it with" if found is None else f"rank correlation {found}"
-    show.say(
+    return (
         f"{proxy}: {told}; {len(pairs)} trials, weight {outcome.trust:+.2f} in the surrogate "
         "(1: a spread of the score is a spread of quality)"
     )

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from autoprune.cli.ground import Ground
+from autoprune.cli.hinting import trust
 from autoprune.cli.run import conditions
 from autoprune.cli.table import print_line, print_table
 from autoprune.errors import StudyError
@@ -58,6 +59,7 @@ def finish(
         device=under.device,
         command=command_line(sys.argv[1:]),
         finished=now(),
+        hint=trust(folder, outcome) if outcome else "",
     )
     tried = {finding.layout for finding in outcome.findings} if outcome else set()
     trials = [

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from autoprune.cli.ground import Ground
-from autoprune.cli.hinting import hints_for, say_trust
+from autoprune.cli.hinting import hints_for, trust
 from autoprune.cli.show import Show, percent
 from autoprune.cli.show import minutes as in_words
 from autoprune.errors import LayoutError, TrialError
@@ -133,7 +133,8 @@ def find_layout(
     )
     if outcome.trials < trials and minutes is not None and not outcome.interrupted:
         show.say(f"{outcome.trials} of {trials} trials were made in the {minutes:g} minutes given")
-    say_trust(proxy, hints, outcome, show)
+    if said := trust(folder, outcome):
+        show.say(said)
     return outcome
 
 

@@ -35,7 +35,7 @@ def markdown(setting: Setting, comparison: Comparison, trials: Sequence[Record])
         "\n".join(f"- {plain(sentence)}" for sentence in against_others(comparison)),
         plain(f"{reading(comparison)} {DOTS}"),
         _happened(comparison),
-        *([search_section(trials), layers_section(trials)] if trials else []),
+        *([search_section(trials, setting.hint), layers_section(trials)] if trials else []),
         cleaning_section(setting),
         terms_section(setting, comparison, trials),
         repeat_section(setting, comparison),

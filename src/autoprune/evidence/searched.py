@@ -17,20 +17,23 @@ SHOWN = 100  # rows of the trials table; the records file has them all
 _RANKS = {"complete": 0, "pruned": 1, "failed": 2}
 
 
-def search_section(trials: Sequence[Record]) -> str:
-    """Return the trials, complete ones first, the best first; failed ones with the reason."""
+def search_section(trials: Sequence[Record], hint: str) -> str:
+    """Return the trials, complete ones first, the best first; failed ones with the reason.
+
+    `hint` is what became known of the cheap score that informed the search, or empty.
+    """
     rest = len(trials) - SHOWN
-    parts = ["## The search", plain(course(trials)), written(trials_table(trials, SHOWN))]
+    parts = ["## The search", plain(course(trials, hint)), written(trials_table(trials, SHOWN))]
     return "\n\n".join([*parts, f"{rest} more are in the records."] if rest > 0 else parts)
 
 
-def course(trials: Sequence[Record]) -> str:
+def course(trials: Sequence[Record], hint: str) -> str:
     """Say how many trials there were, and how far to trust their scores."""
     layouts = len({trial.layout for trial in trials})
     return (
         f"{len(trials)} trials of {layouts} layouts, {repeated(trials)} measured twice. Scores are "
         "on validation with the quick budget and one seed a trial: their order is noisy, the "
-        "comparison above is what counts."
+        f"comparison above is what counts.{hint and f' Cheap score {hint}.'}"
     )
 
 

@@ -12,7 +12,8 @@ class Setting:
 
     `commit` is what the model's name resolved to; `labels` the label names in index order;
     `quick` the search's budget (None without a search) and `full` the comparison's; `cleaned`
-    tells of each split; `command` is the command line as typed; `finished` ISO 8601 in UTC.
+    tells of each split; `command` is the command line as typed; `finished` ISO 8601 in UTC;
+    `hint` what became known of the cheap score that informed the search, empty without one.
     """
 
     model: str
@@ -30,3 +31,4 @@ class Setting:
     device: str
     command: str
     finished: str
+    hint: str = ""

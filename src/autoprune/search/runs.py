@@ -63,8 +63,8 @@ class Unit:
     """How what was seen becomes the process's values, and back.
 
     `budgets`: the shares of the full budget, rising. A level is one of them for the loss, if that
-    is known, and then one for the quality: `centres` and `scales` (levels,), the latter negative for
-    losses, so that more is better. `hint`: mean and spread of the cheap scores.
+    is known, and then one for the quality: `centres` and `scales` (levels,), the latter negative
+    for losses, so that more is better. `hint`: mean and spread of the cheap scores.
     """
 
     budgets: Values

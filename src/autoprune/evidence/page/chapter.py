@@ -40,7 +40,7 @@ def chapter(
     first = {comparison.subject.origin, comparison.reference, "full"}
     sections = [
         comparison_section(studied, id),
-        *search_section(studied.trials, id),
+        *search_section(studied.trials, studied.setting.hint, id),
         *layers_section(studied.trials, id, importances),
         classes_section(studied, id),
         errors_section(studied, id),

@@ -17,13 +17,13 @@ IMPORTANCES = (
 )
 
 
-def search_section(trials: Sequence[Record], id: str) -> list[Section]:
+def search_section(trials: Sequence[Record], hint: str, id: str) -> list[Section]:
     """Return the course of the search, and every layout tried, the best first; none of none."""
     if not trials:
         return []
     table = trials_table(trials)
     parts = (
-        Text(course(trials)),
+        Text(course(trials, hint)),
         Plot(f"{id}-course", "Course of the search", drawn(trials), _course_table(trials)),
         Sheet(table, table.header.index("validation"), _bars(ranked(trials))),
     )
