@@ -21,8 +21,9 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
+# A test process uses one thread, so each core gets one; a file stays in one process, with its fixtures.
 test: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n logical --dist loadfile
 
 clean:
 	rm -rf $(VENV) build dist
