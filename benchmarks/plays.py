@@ -1,7 +1,7 @@
 """The ways of choosing layers, as replays on a world: each spends runs and names a layout."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
@@ -11,9 +11,11 @@ from optuna.trial import TrialState
 
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
+from autoprune.search.gains import knowledge_gradient
 from autoprune.search.marks import distributions, flag_names, flags
 from autoprune.search.past import Past
 from autoprune.search.proposals import (
+    STARTS,
     hints_of,
     propose_by_surrogate,
     propose_randomly,
@@ -21,7 +23,7 @@ from autoprune.search.proposals import (
 )
 from autoprune.search.run import Run, Seen
 from autoprune.search.sampler import Propose
-from autoprune.search.space import flags_of, layout_of, neighbours
+from autoprune.search.space import flags_of, grid, layout_of, neighbours
 from autoprune.search.tree import mended
 from tables import FULL, QUICK, World
 
@@ -66,10 +68,10 @@ def luckiest(observed: Observed) -> Layout:
     return max(observed, key=lambda one: one.quality).run.layout
 
 
-def expected(observed: Observed, hints: Hints = None) -> Layout:
+def expected(observed: Observed, hints: Hints = None, budgets: Sequence[float] = ()) -> Layout:
     """Choose as `search` does: the measured layout of the best posterior mean."""
     flags = flags_of([one.run.layout for one in observed])
-    means, _ = surrogate_of(observed, hints).predict(flags, hints_of(flags, hints))
+    means, _ = surrogate_of(observed, hints, budgets).predict(flags, hints_of(flags, hints))
     return observed[int(np.argmax(means))].run.layout
 
 
@@ -179,6 +181,26 @@ def _past(game: Game, world: World) -> Past:
     return Past(world.depth, world.keep, tuple(game.observed), (), len(game.observed), tried)
 
 
+def play_either(game: Game, world: World, rng: np.random.Generator) -> None:
+    """Choose the budget too: of quick and full runs, what is worth most for its cost."""
+    space, layouts = grid(world.depth, world.keep), fixed_layouts(world)
+    while not game.over:
+        made = len(game.observed)
+        if made < STARTS:
+            game.run(
+                layouts[made] if made < len(layouts) else propose_randomly(_past(game, world), rng)
+            )
+            continue
+        surrogate = surrogate_of(game.observed, budgets=(QUICK, FULL))
+        mean, _ = surrogate.predict(space)
+        worth = {
+            budget: knowledge_gradient(mean, surrogate.teaches(space, None, budget)) / budget
+            for budget in (QUICK, FULL)
+        }
+        budget = max(worth, key=lambda one: float(worth[one].max()))
+        game.run(layout_of(space[int(np.argmax(worth[budget]))]), budget)
+
+
 PLAYS = {"greedy": play_greedy, "evolution": play_evolution, "tpe": play_tpe}
 
 
@@ -188,6 +210,9 @@ def play(name: str, world: World, measure: Measure, replay: int, hints: Hints) -
     if name == "fixed":
         game = Game(world, measure, best_mean)
         play_fixed(game, world)
+    elif name == "either budget":
+        game = Game(world, measure, partial(expected, budgets=(QUICK, FULL)))
+        play_either(game, world, rng)
     elif name in PLAYS:
         game = Game(world, measure, luckiest)
         PLAYS[name](game, world, rng)

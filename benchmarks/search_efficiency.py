@@ -7,6 +7,8 @@ Cost counts fine-tunes of one candidate with the full budget; a quick run costs 
 by how many points of truth the chosen layout is below the best one, a mean over replays. Truth and
 runs come from `tables.World`, for all strategies alike. `--rows` replays rows of the table as they
 stand: the first run of a layout is that on seed 0, the next on its next seed, and so on.
+`--variants` adds what was tried beside the default: its choice after random runs, the choice of
+budget too, and each cheap score.
 
 The table has layouts of one size only, so `greedy` cannot remove layer by layer; it exchanges
 single layers of the best fixed strategy for as long as that helps.
@@ -16,6 +18,7 @@ import argparse
 import csv
 import json
 import multiprocessing
+import shutil
 import statistics
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +27,7 @@ from pathlib import Path
 
 import optuna
 import plotly.graph_objects as go
+from playwright.sync_api import sync_playwright
 
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.proxies import PROXIES
@@ -32,15 +36,8 @@ from tables import World
 
 TABLE = Path(__file__).parents[1] / "studies" / "exhaustive-mr-12-shc-keep6"
 PROXY = "default with "
-STRATEGIES_PLAYED = (
-    "default",
-    "random",
-    "random, posterior mean",
-    "tpe",
-    "greedy",
-    "evolution",
-    "fixed",
-)
+PLAYED = ("default", "random", "tpe", "greedy", "evolution", "fixed")
+VARIANTS = ("random, posterior mean", "either budget", *(PROXY + proxy for proxy in PROXIES))
 
 _world: dict[Path, World] = {}
 
@@ -69,7 +66,7 @@ def read_hints(table: Path, proxy: str) -> dict[Layout, float]:
 
 
 def plot(results: dict[str, list[dict[int, float]]], place: Path, title: str) -> None:
-    """Draw the mean regrets with their standard errors."""
+    """Draw the mean regrets with their standard errors, by means of Chromium."""
     figure = go.Figure()
     for name, replays in results.items():
         means, errors = zip(*(moments(replays, cost) for cost in COSTS), strict=True)
@@ -88,7 +85,13 @@ def plot(results: dict[str, list[dict[int, float]]], place: Path, title: str) ->
         width=900,
         height=520,
     )
-    figure.write_image(place)
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
+            viewport={"width": 900, "height": 520}
+        )
+        page.set_content(figure.to_html(include_plotlyjs=True), wait_until="load")
+        page.screenshot(path=place)
 
 
 def moments(replays: list[dict[int, float]], cost: int) -> tuple[float, float]:
@@ -104,14 +107,12 @@ def main() -> None:
     arguments.add_argument("--table", type=Path, default=TABLE)
     arguments.add_argument("--seeds", type=int, default=100)
     arguments.add_argument("--rows", action="store_true")
-    arguments.add_argument("--only", nargs="*")
+    arguments.add_argument("--variants", action="store_true")
+    arguments.add_argument("--only", nargs="*", choices=PLAYED + VARIANTS)
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--plot", type=Path)
     asked = arguments.parse_args()
-    names = asked.only or [
-        *STRATEGIES_PLAYED,
-        *(PROXY + proxy for proxy in PROXIES if (asked.table / "proxies.csv").exists()),
-    ]
+    names = asked.only or PLAYED + VARIANTS * asked.variants
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = {
             name: [pool.submit(one, asked.table, asked.rows, name, i) for i in range(asked.seeds)]

@@ -16,7 +16,9 @@ import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
+from statistics import correlation
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ Values = NDArray[np.float64]
 
 QUICK, FULL = 0.3, 1.0  # 3 and 10 epochs, as shares of the full budget
 LEVELS = ("quick_loss", "full_loss", "quick_accuracy", "full_accuracy")
+_FEWEST = 10  # layouts that two groups of runs must share
 _LEARNT = 0.3  # of the layouts with one run: enough for the few parameters of the kernel
 
 
@@ -135,10 +138,14 @@ class World:
         """How many of them are kept."""
         return len(self._seen[0].run.layout.keep)
 
+    @property
+    def truth(self) -> Values:
+        """The truth of all layouts in the order of `grid`: (layouts,) in points."""
+        return self._table["truth"]
+
     def regret(self, layout: Layout) -> float:
         """Return how many points of truth `layout` is below the best."""
-        truth = self._table["truth"]
-        return float(truth.max() - truth[rank(layout)])
+        return float(self.truth.max() - self.truth[rank(layout)])
 
     def measure(self, run: Run, replay: int) -> Seen:
         """Return what a run comes out as, the same whenever it is asked for in one replay."""
@@ -180,7 +187,45 @@ def _tied(both: Values, tie: float, look: int) -> float:
     return float(both[0] if look == 0 else tie * both[0] + np.sqrt(1 - tie**2) * both[1])
 
 
-if __name__ == "__main__":
+def agreements(folder: Path) -> list[str]:
+    """Say how far single runs foretell others of the same layouts, and the truth."""
+    groups: dict[tuple[float, int], dict[Layout, Seen]] = {}
+    for one in read(folder):
+        groups.setdefault((one.run.fidelity, one.run.seed), {})[one.run.layout] = one
+    said = []
+    for first, second in combinations(sorted(groups), 2):
+        both = sorted(groups[first].keys() & groups[second].keys(), key=lambda one: one.keep)
+        if len(both) < _FEWEST:
+            continue
+        left, right = ([groups[key][layout] for layout in both] for key in (first, second))
+        looks: dict[str, Callable[[Seen], float]] = {
+            "accuracy": lambda one: one.quality,
+            "loss": lambda one: -one.loss,
+        }
+        said += [
+            f"{mine} of {_name(first)} and {theirs} of {_name(second)}, {len(both)} layouts: "
+            f"{correlation([see(one) for one in left], [also(one) for one in right]):+.2f}"
+            for mine, see in looks.items()
+            for theirs, also in looks.items()
+        ]
+    return said
+
+
+def _name(group: tuple[float, int]) -> str:
+    return f"{'full' if group[0] == FULL else 'quick'} runs on seed {group[1]}"
+
+
+def main() -> None:
+    """Write the truth, and print how far single runs agree."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("folder", type=Path)
-    write(arguments.parse_args().folder)
+    folder = arguments.parse_args().folder
+    write(folder)
+    print("Correlation of (loss with its sign turned)", *agreements(folder), sep="\n")
+    truth = World(folder).truth
+    print(f"truth of {len(truth)} layouts: standard deviation {truth.std():.2f} points")
+    print(f"the best is {truth.max() - truth.mean():.2f} above the mean")
+
+
+if __name__ == "__main__":
+    main()

@@ -91,9 +91,14 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
 
 
 def surrogate_of(
-    observed: Sequence[Seen], hints: Mapping[Layout, float] | None = None
+    observed: Sequence[Seen],
+    hints: Mapping[Layout, float] | None = None,
+    budgets: Sequence[float] = (),
 ) -> Surrogate:
-    """Fit a surrogate to what was seen of runs, and to the cheap scores of their layouts."""
+    """Fit a surrogate to what was seen of runs, and to the cheap scores of their layouts.
+
+    `budgets`: see `Surrogate.fit`.
+    """
     flags = flags_of([one.run.layout for one in observed])
     losses = np.array([one.loss for one in observed])
     runs = Runs(
@@ -105,8 +110,8 @@ def surrogate_of(
     )
     learnt = runs.every(-(-len(observed) // _LEARNT))
     if set(learnt.fidelities) != set(runs.fidelities):
-        return Surrogate.fit(runs)
-    return Surrogate.fit(runs, learnt)
+        return Surrogate.fit(runs, budgets=budgets)
+    return Surrogate.fit(runs, learnt, budgets)
 
 
 def hints_of(flags: Flags, hints: Mapping[Layout, float] | None) -> Values | None:

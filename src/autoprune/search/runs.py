@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from autoprune.search.kernel import Rows, Values
 from autoprune.search.space import Flags
 
+_ENOUGH = 10  # runs of a budget that tell its spread
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runs:
@@ -74,7 +76,7 @@ class Unit:
 
     @classmethod
     def of(cls, runs: Runs, more: Sequence[float] = ()) -> Self:
-        """Take the spread of the budget that was run most as unit; other budgets keep theirs.
+        """Take the spread of each budget as its unit, or with few runs that of the one run most.
 
         Of the budgets `more` no run is needed: the mean over the others stands in for theirs.
         """
@@ -87,7 +89,9 @@ class Unit:
                 continue
             known = [values[(place == one) & np.isfinite(values)] for one in range(len(budgets))]
             most = known[int(number.argmax())]
-            scales += [sign * (float(most.std()) if len(most) else 0.0) or sign] * len(budgets)
+            spread = float(most.std()) if len(most) else 0.0
+            spreads = [float(one.std()) if len(one) >= _ENOUGH else spread for one in known]
+            scales += [sign * (one or 1.0) for one in spreads]
             anywhere = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
             centres += [float(one.mean()) if len(one) else anywhere for one in known]
         hint = (0.0, 1.0)
