@@ -147,6 +147,21 @@ class World:
         """Return how many points of truth `layout` is below the best."""
         return float(self.truth.max() - self.truth[rank(layout)])
 
+    def parts(self, level: int) -> str:
+        """Say what a run's figure at `level` is made of, in standard deviations of its unit."""
+        kernel, scales = self._model
+        layers, squared = kernel.additive + kernel.joint, kernel.coupling[level] ** 2
+        variances = {
+            "truth": squared * layers,
+            "this budget's own": kernel.own[level] * layers,
+            "the seed's, by layout": squared * kernel.drift * layers,
+            "the seed's, for all": squared * kernel.shift,
+            "noise": kernel.noise[level],
+        }
+        size = abs(scales[level])
+        told = ", ".join(f"{name} {size * var**0.5:.3g}" for name, var in variances.items())
+        return f"{LEVELS[level]}: {told}"
+
     def measure(self, run: Run, replay: int) -> Seen:
         """Return what a run comes out as, the same whenever it is asked for in one replay."""
         kernel, scales = self._model
@@ -222,7 +237,9 @@ def main() -> None:
     folder = arguments.parse_args().folder
     write(folder)
     print("Correlation of (loss with its sign turned)", *agreements(folder), sep="\n")
-    truth = World(folder).truth
+    world = World(folder)
+    print("Standard deviations", *(world.parts(level) for level in range(len(LEVELS))), sep="\n")
+    truth = world.truth
     print(f"truth of {len(truth)} layouts: standard deviation {truth.std():.2f} points")
     print(f"the best is {truth.max() - truth.mean():.2f} above the mean")
 
