@@ -97,6 +97,27 @@ def test_cheap_runs_tell_of_the_full_budget():
     assert np.corrcoef(known, truth)[0, 1] > 0.97 > 0.9 > np.corrcoef(guessed, truth)[0, 1]
 
 
+def test_a_budget_without_runs_can_be_spoken_of():
+    """From quick runs alone: the full budget ranks as they do, and a run with it tells more."""
+    rng = np.random.default_rng(7)
+    seen, asked = draw(12, 6, 30, rng), grid(12, 6)[::40]
+    quick = Runs(seen, seen @ rng.normal(size=12) + rng.normal(size=30), np.full(30, 0.3))
+    alone, both = Surrogate.fit(quick), Surrogate.fit(quick, budgets=(0.3, 1.0))
+    assert np.corrcoef(alone.predict(asked)[0], both.predict(asked)[0])[0, 1] > 0.99
+    full, less = (np.diagonal(both.teaches(asked, None, budget)[0]) for budget in (1.0, 0.3))
+    assert (full > less).all()
+
+
+@pytest.mark.parametrize("full", [5, 40])
+def test_a_budget_with_enough_runs_has_a_spread_of_its_own(full):
+    rng = np.random.default_rng(3)
+    seen = draw(12, 6, 60 + full, rng)
+    share = np.repeat([0.3, 1.0], [60, full])
+    worth = seen @ rng.normal(size=12)
+    unit = Surrogate.fit(Runs(seen, np.where(share < 1, 5 * worth, worth), share)).unit
+    assert (unit.scales[1] < 0.5 * unit.scales[0]) == (full == 40)
+
+
 @pytest.mark.parametrize(("worth", "low", "high"), [(1.0, 0.5, 1.3), (0.0, -0.15, 0.15)])
 def test_a_cheap_score_is_trusted_as_far_as_the_pairs_go(worth, low, high):
     rng = np.random.default_rng(4)
