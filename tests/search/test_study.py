@@ -14,6 +14,7 @@ from autoprune.layouts.strategies import layouts_of
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, outcome_of
 from autoprune.search.marks import flags, params
+from autoprune.search.past import past_of
 from autoprune.search.run import Run
 from autoprune.search.space import draw, layout_of
 from autoprune.search.storage import open_storage
@@ -125,6 +126,41 @@ def test_found_is_seldom_the_luckiest_run():
 
     found, luckiest = np.mean([lost(seed) for seed in range(20)], axis=0)
     assert 0 < found < luckiest * 2 / 3
+
+
+def test_found_is_chosen_by_the_loss_too():
+    """Where qualities are mostly noise and losses are none, hearing both chooses better."""
+
+    def lost(seed, told):
+        rng = np.random.default_rng(seed)
+        weights = rng.normal(size=12)
+        layouts = [layout_of(row) for row in np.unique(draw(12, 6, 60, rng), axis=0)]
+        worth = np.array([weights[list(layout.keep)].sum() for layout in layouts])
+        noisy = worth + rng.normal(scale=2 * worth.std(), size=len(worth))
+        scores = (noisy - noisy.min()) / np.ptp(noisy)
+        losses = worth.max() - worth if told else np.zeros(len(worth))
+        outcome = outcome_of(
+            tuple(
+                Finding(i, one, "search", "complete", score(quality, loss), "", None, i, 1.0)
+                for i, (one, quality, loss) in enumerate(zip(layouts, scores, losses, strict=True))
+            ),
+            False,
+        )
+        return (worth.max() - worth[layouts.index(outcome.found)]) / worth.std()
+
+    def score(quality, loss):
+        return Score(float(quality), 0.0, 0.0, float(loss), "validation", 0, 1.0)
+
+    told, untold = (np.mean([lost(seed, knows) for seed in range(8)]) for knows in (True, False))
+    assert told < untold - 0.1
+
+
+def test_what_is_proposed_next_hears_the_loss(go, tmp_path):
+    outcome = go(trials=6, sampler="random")
+    storage = open_storage(None, tmp_path / "study")
+    study = optuna.load_study(study_name="shc", storage=storage)
+    seen = past_of(study.trials, 8, 4).observed
+    assert [one.loss for one in seen] == [finding.score.loss for finding in outcome.findings]
 
 
 def test_found_comes_with_its_expected_quality(go):

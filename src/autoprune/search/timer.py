@@ -9,19 +9,16 @@ class Timer:
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._slowest = 0.0
-        self._begun = self._last = time.monotonic()
-        self._rounds = -1
+        self._begun = time.monotonic()
+        self._last: float | None = None
 
     def over(self) -> bool:
         """Tell, before each round, whether it would end too late if it were as the slowest so far.
 
         The first round is always made: without it there is nothing to choose from.
         """
-        now = time.monotonic()
-        if self._rounds >= 0:
-            self._slowest = max(self._slowest, now - self._last)
-        self._rounds += 1
-        self._last = now
-        if self._seconds is None or not self._rounds:
+        last, self._last = self._last, time.monotonic()
+        if self._seconds is None or last is None:
             return False
-        return now + self._slowest - self._begun > self._seconds
+        self._slowest = max(self._slowest, self._last - last)
+        return self._last + self._slowest - self._begun > self._seconds
