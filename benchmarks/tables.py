@@ -11,6 +11,7 @@ alike, and noise.
 
 import argparse
 import csv
+import io
 import json
 import random
 from collections.abc import Callable
@@ -78,12 +79,13 @@ def write(folder: Path) -> None:
     space = grid(first.depth, len(first.keep))
     std = model.predict(space)[1]
     shown = [model.expect(space, level) for level in range(len(LEVELS))]
-    with (folder / "truth.csv").open("w", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["layout", "truth", "std", *LEVELS[:-1]])
-        for place, row in enumerate(space):
-            values = [shown[-1][place], std[place], *(level[place] for level in shown[:-1])]
-            writer.writerow([str(layout_of(row)), *(round(float(value), 4) for value in values)])
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["layout", "truth", "std", *LEVELS[:-1]])
+    for place, row in enumerate(space):
+        values = [shown[-1][place], std[place], *(level[place] for level in shown[:-1])]
+        writer.writerow([str(layout_of(row)), *(round(float(value), 4) for value in values)])
+    write_whole(folder / "truth.csv", out.getvalue())
     kernel = {
         name: value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in asdict(model.kernel).items()
