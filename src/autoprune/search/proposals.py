@@ -71,22 +71,22 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
         flags = flags_of([run.layout for run in past.running])
         shares = np.array([run.fidelity for run in past.running])
         surrogate = surrogate.believe(flags, shares, hints_of(flags, past.hints))
-    incumbent = float(surrogate.predict(seen, hints_of(seen, past.hints))[0].max())
+    incumbent = float(surrogate.expect(seen, -1, hints_of(seen, past.hints)).max())
     if layouts <= LISTABLE:
         space = grid(past.depth, past.keep)
         pool = space[rng.permutation(len(space))]  # equals: by chance
     else:
         assert past.hints is None, "a space too large to list has no table of cheap scores"
-        best = np.argsort(-surrogate.predict(seen)[0], kind="stable")[:_SEEDS]
+        best = np.argsort(-surrogate.expect(seen, -1), kind="stable")[:_SEEDS]
         near = [neighbours(row) for row in np.unique(seen[best], axis=0)]
         near += [draw(past.depth, past.keep, _SAMPLES, rng), seen]
         pool = _climb(np.concatenate(near), surrogate, incumbent)
     pool = _possible(pool, past)
-    hopeful = _hopeful(*surrogate.predict(pool, hints_of(pool, past.hints)), incumbent)
+    mean, std = surrogate.predict(pool, hints_of(pool, past.hints))
+    hopeful = _hopeful(mean, std, incumbent)
     rows = pool[hopeful]
-    hints = hints_of(rows, past.hints)
-    moves = surrogate.teaches(rows, hints, past.observed[-1].run.fidelity)
-    gains = knowledge_gradient(surrogate.predict(rows, hints)[0], moves)
+    moves = surrogate.teaches(rows, hints_of(rows, past.hints), past.observed[-1].run.fidelity)
+    gains = knowledge_gradient(mean[hopeful], moves)
     return layout_of(rows[int(np.argmax(gains))])
 
 
