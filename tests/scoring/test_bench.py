@@ -48,13 +48,9 @@ def test_every_layout_starts_from_the_same_head(bench):
     assert not torch.allclose(heads[0], other)
 
 
-def test_training_learns_and_the_loaded_model_stays_as_it_was(bench):
+def test_training_learns(bench):
     long = replace(bench, budget=replace(bench.budget, steps=150))
-    before = {name: w.clone() for name, w in long.load(0).state_dict().items()}
     assert long.measure(Layout(4, (0, 1)), 0).quality > 0.8
-    kept = long._loaded[0].model.state_dict()
-    assert kept.keys() == before.keys()
-    assert all(torch.equal(kept[name], before[name]) for name in before)
 
 
 def test_the_kept_layers_are_the_layouts(bench):
@@ -185,7 +181,7 @@ def test_nothing_of_a_finished_trial_stays(bench):
     assert gone() is None
     for seed in range(5):
         bench.measure(HALF, seed)
-    assert models() == others + 1
+    assert models() == others
 
 
 def test_a_layout_of_another_depth_is_refused(bench):

@@ -1,8 +1,10 @@
 """Shortcuts that leave the score as it is, bit for bit."""
 
+import gc
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +99,17 @@ def test_a_frozen_encoder_runs_once_for_each_row(family, tmp_path, budget):
     head = replace(budget, method="probe", batch=48)
     Bench(watched, rows, rows, head, torch.device("cpu")).train(Layout(DEPTH, (0, 1)), 3)
     assert len(ran) == 3  # a few rows to try it, the train rows, the validation rows
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists the mappings")
+def test_the_checkpoints_file_is_not_held_in_memory_while_a_candidate_trains(tmp_path, budget):
+    load, rows = saved("bert", tmp_path / "model")
+    bench, mapped = Bench(load, rows, rows, budget, torch.device("cpu")), str(tmp_path / "model")
+    whole = load(0)
+    assert mapped in Path("/proc/self/maps").read_text()
+    del whole
+    gc.collect()
+    model = bench.untrained(Layout(DEPTH, (0, 1)), 0)
+    gc.collect()
+    assert mapped not in Path("/proc/self/maps").read_text()
+    assert len(layers_of(model)) == 2

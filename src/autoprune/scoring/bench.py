@@ -1,20 +1,19 @@
 """The bench: everything that must not differ between the candidates it measures."""
 
-import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from autoprune.encoders.cost import Parameters, count_parameters
-from autoprune.encoders.surgery import keep_layers, layers_of
+from autoprune.encoders.surgery import keep_layers
 from autoprune.encoders.vocabulary import keep_tokens
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.budget import Budget
@@ -57,19 +56,11 @@ class _Best:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A full model, and how many weights of its vocabulary were left out."""
-
-    model: PreTrainedModel
-    spared: int
-
-
-@dataclass(frozen=True, slots=True)
 class Bench:
     """Trains and scores layouts of one model on one task within one budget.
 
-    `load` returns the full classifier whose new head depends on the seed alone, so that every
-    layout starts from the same head. `rows` are the train rows; where their tokens
+    `load` returns a full classifier of its own each time, whose new head depends on the seed alone,
+    so that every layout starts from the same head. `rows` are the train rows; where their tokens
     are renumbered, the embedding rows of all other tokens are left out, and whatever is predicted
     must be numbered alike. Same seed, same machine, same
     number of threads: the same score, bit for bit on a processor.
@@ -81,14 +72,9 @@ class Bench:
     budget: Budget
     device: torch.device
     metric: str = "accuracy"
-    _loaded: dict[int, _Loaded] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         assert self.validation.kept is self.rows.kept, "all rows are numbered alike"
-
-    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        """Travel to another process without the loaded model."""
-        return type(self), tuple(getattr(self, one.name) for one in fields(self) if one.init)
 
     def measure(self, layout: Layout, seed: int, check: Check = go_on) -> Score:
         """Return the validation score of `layout`; nothing of the trained model stays.
@@ -128,16 +114,25 @@ class Bench:
         return Trained(plain, final, best.steps, busy)
 
     def untrained(self, layout: Layout, seed: int) -> PreTrainedModel:
-        """Return a copy of the loaded model with only the layers of `layout`, on the device."""
-        placed: Any = self._pruned(layout, seed).to(self.device)
+        """Return the loaded model with only the layers of `layout`, on the device.
+
+        Its weights are copied out of the checkpoint's file, which is mapped into memory: else all
+        that was ever read of it would stay there, at base size 0.8 GB beside the training.
+        """
+        model = self.load(seed)
+        keep_layers(model, layout)
+        if self.rows.kept is not None:
+            keep_tokens(model, self.rows.kept)
+        for weight in model.parameters():
+            weight.data = weight.data.clone()
+        placed: Any = model.to(self.device)
         return cast(PreTrainedModel, placed)
 
     def parameters(self, layout: Layout) -> Parameters:
         """Count the parameters of `layout`, the classifier included."""
-        seed = next(iter(self._loaded), 0)
-        pruned = count_parameters(self._pruned(layout, seed))
-        spared = self._full(seed).spared
-        return Parameters(pruned.total + spared, pruned.embeddings + spared)
+        model = self.load(0)
+        keep_layers(model, layout)
+        return count_parameters(model)
 
     def seconds_per_step(self, layout: Layout, steps: int = 3) -> float:
         """Measure the median time of an optimizer step of `layout` on this device.
@@ -175,27 +170,6 @@ class Bench:
         model = self.untrained(layout, seed)
         torch.manual_seed(seed)  # adapters are drawn
         return METHODS[self.budget.method](model)
-
-    def _pruned(self, layout: Layout, seed: int) -> PreTrainedModel:
-        """Return a copy of the loaded model with only the layers of `layout`."""
-        full = self._full(seed).model
-        # The dropped layers are handed to deepcopy as already copied, so that only kept ones cost.
-        dropped = {
-            id(layer): layer
-            for number, layer in enumerate(layers_of(full))
-            if number not in layout.keep
-        }
-        model = copy.deepcopy(full, dict(dropped))
-        keep_layers(model, layout)
-        return model
-
-    def _full(self, seed: int) -> _Loaded:
-        if seed not in self._loaded:
-            self._loaded.clear()  # one model at a time: at base size it is 0.95 GB
-            model = self.load(seed)
-            spared = 0 if self.rows.kept is None else keep_tokens(model, self.rows.kept)
-            self._loaded[seed] = _Loaded(model, spared)
-        return self._loaded[seed]
 
 
 def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
