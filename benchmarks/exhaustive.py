@@ -24,10 +24,11 @@ from autoprune.encoders.loading import load_classifier
 from autoprune.encoders.surgery import keep_layers
 from autoprune.encoders.vocabulary import keep_tokens
 from autoprune.layouts.layout import Layout, every
+from autoprune.scoring.course import Clock, Course
 from autoprune.scoring.crew import Crew, cores
 from autoprune.scoring.memory import Parts
 from autoprune.scoring.metrics import score
-from autoprune.scoring.training import Clock, predict, train
+from autoprune.scoring.training import check_steps, optimizer_of, predict, train
 from trial_profile import ground
 
 COLUMNS = (
@@ -54,8 +55,11 @@ def run(where: tuple[str, str, str, int], layout: str, seed: int, full: bool) ->
     keep_tokens(model, laid.inputs.train.kept)
     keep_layers(model, Layout.parse(layout))
     parts, clock, rows = Parts(budget.batch), Clock(), list[Row]()
+    course = Course(model, optimizer_of(model, laid.device), parts, clock)
     spent, since = 0.0, time.process_time()
-    for step in train(model, laid.inputs.train, budget, seed, laid.device, parts, clock):
+    for step in train(course, laid.inputs.train, budget, seed, laid.device):
+        if step not in check_steps(budget):
+            continue
         spent += time.process_time() - since
         scores = []
         for name, encoded in (("validation", laid.inputs.validation), ("test", laid.inputs.test)):

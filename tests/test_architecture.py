@@ -32,7 +32,7 @@ THIRD_PARTY = {
     "torch": {"encoders", "tasks", "scoring", "artifacts", "cli"},
     "transformers": {"encoders", "tasks", "scoring", "artifacts", "cli"},
     "huggingface_hub": {"encoders", "tasks", "artifacts"},
-    "safetensors": {"encoders", "artifacts"},
+    "safetensors": {"encoders", "scoring", "artifacts"},
     "tokenizers": {"artifacts"},
     "onnx": {"artifacts"},
     "onnxruntime": {"artifacts"},

@@ -11,9 +11,10 @@ import torch
 from autoprune.encoders.vocabulary import touched
 from autoprune.errors import LayoutError, TrialError
 from autoprune.layouts.layout import Layout
+from autoprune.scoring.course import Clock
 from autoprune.scoring.memory import Parts
 from autoprune.scoring.names import METHOD_NAMES
-from autoprune.scoring.training import Clock, predict
+from autoprune.scoring.training import predict
 from autoprune.tasks.tokenising import renumber
 
 HALF = Layout(4, (0, 2))

@@ -9,10 +9,11 @@ import torch
 
 from autoprune.encoders.stack import Stack
 from autoprune.layouts.layout import Layout, every
+from autoprune.scoring.course import Clock
 from autoprune.scoring.memory import Parts
 from autoprune.scoring.metrics import score
 from autoprune.scoring.oneshot import score_all, some
-from autoprune.scoring.training import Clock, predict
+from autoprune.scoring.training import predict
 from autoprune.scoring.trie import count_passes, trie_of, walk
 from autoprune.tasks.batching import in_order
 

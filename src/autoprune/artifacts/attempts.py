@@ -13,11 +13,12 @@ from autoprune.encoders.vocabulary import restore
 from autoprune.errors import TrialError
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.bench import Bench
+from autoprune.scoring.course import Clock
 from autoprune.scoring.crew import Crew
 from autoprune.scoring.memory import Parts
 from autoprune.scoring.metrics import score
 from autoprune.scoring.score import Score
-from autoprune.scoring.training import Clock, predict
+from autoprune.scoring.training import predict
 from autoprune.tasks.tokenising import Encoded
 
 

@@ -6,9 +6,10 @@ from autoprune.evidence.measuring import Entrant, Run
 from autoprune.evidence.record import Start
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.bench import Bench
+from autoprune.scoring.course import Clock
 from autoprune.scoring.crew import Crew
 from autoprune.scoring.memory import Parts
-from autoprune.scoring.training import Clock, predict
+from autoprune.scoring.training import predict
 from autoprune.tasks.tokenising import Encoded
 
 

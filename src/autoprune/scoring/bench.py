@@ -17,12 +17,17 @@ from autoprune.encoders.surgery import keep_layers
 from autoprune.encoders.vocabulary import keep_tokens
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.budget import Budget
+from autoprune.scoring.checkpoint import Checkpoint, data_print
+from autoprune.scoring.course import Best, Clock, Course
+from autoprune.scoring.devices import fast_in_bfloat16
 from autoprune.scoring.frozen import computed_once
+from autoprune.scoring.leaving import is_asked
 from autoprune.scoring.memory import Parts
 from autoprune.scoring.methods import METHODS, merge
 from autoprune.scoring.metrics import score
+from autoprune.scoring.place import Place
 from autoprune.scoring.score import Score
-from autoprune.scoring.training import Clock, predict, train
+from autoprune.scoring.training import check_steps, optimizer_of, predict, train
 from autoprune.tasks.tokenising import Encoded
 
 Check = Callable[[float, int], None]  # validation quality, steps done
@@ -47,15 +52,6 @@ def go_on(quality: float, step: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Best:
-    """The check to go back to, and the weights that learn as they were there."""
-
-    score: Score
-    steps: int
-    weights: dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True)
 class Bench:
     """Trains and scores layouts of one model on one task within one budget.
 
@@ -76,42 +72,72 @@ class Bench:
     def __post_init__(self) -> None:
         assert self.validation.kept is self.rows.kept, "all rows are numbered alike"
 
-    def measure(self, layout: Layout, seed: int, check: Check = go_on) -> Score:
+    def measure(
+        self, layout: Layout, seed: int, check: Check = go_on, saved: Place | None = None
+    ) -> Score:
         """Return the validation score of `layout`; nothing of the trained model stays.
 
         `check` is called with the validation quality at each check and may raise to stop the run.
-        Raises `TrialError` when the loss is not a number.
+        With `saved`, the run's state is kept there from time to time; where it is found, the run
+        goes on from it, and `check` hears of earlier checks again. Raises `TrialError` when the
+        loss is not a number, KeyboardInterrupt when it is asked to leave, its state kept.
         """
-        return self.train(layout, seed, check).score
+        return self.train(layout, seed, check, saved).score
 
-    def train(self, layout: Layout, seed: int, check: Check = go_on) -> Trained:
+    def train(
+        self, layout: Layout, seed: int, check: Check = go_on, saved: Place | None = None
+    ) -> Trained:
         """Return `layout` trained from the loaded weights; see `measure`."""
         started = time.perf_counter()
-        clock, parts = Clock(), Parts(-(-self.budget.batch // self.budget.parts))
-        model = self._learning(layout, seed)
-        best: _Best | None = None
+        course = self._course(self._learning(layout, seed), started)
         budget = self.budget
         if check is go_on and budget.patience is None:
             budget = replace(budget, checks=1)  # nobody looks at the others, and they draw nothing
-        with self._splits(model, parts) as (rows, validation):
-            for steps in train(model, rows, budget, seed, self.device, parts, clock):
-                checked = self._score(model, validation, seed, parts, clock)
-                check(checked.quality, steps)
-                if self.budget.patience is None:
-                    best = _Best(checked, steps, {})
-                elif best is None or checked.quality > best.score.quality:
-                    best = _Best(checked, steps, _snapshot(model))
-                elif self._waited(best.steps, steps):
-                    break
-        assert best is not None, "the last step is a check"
-        model.load_state_dict(best.weights, strict=False)
-        plain, final = merge(model), best.score
-        if plain is not model:  # merging an adapter rounds: score what is handed over
-            final = self._score(plain, self.validation, seed, parts, clock)
-        seconds = time.perf_counter() - started
-        busy = clock.seconds / seconds
+        with self._splits(course) as splits:
+            checkpoint = self._checkpoint(saved, course, layout, seed)
+            for quality, steps in course.heard:
+                check(quality, steps)
+            self._run(course, splits, budget, seed, check, checkpoint)
+        assert course.best is not None, "the last step is a check"
+        best, parts = course.best, course.parts
+        course.model.load_state_dict(best.weights, strict=False)
+        plain, final = merge(course.model), best.score
+        if plain is not course.model:  # merging an adapter rounds: score what is handed over
+            final = self._score(plain, self.validation, seed, parts, course.clock)
+        seconds = course.seconds()
         final = replace(final, seconds=seconds, note="; ".join(parts.notes))
-        return Trained(plain, final, best.steps, busy)
+        return Trained(plain, final, best.steps, course.clock.seconds / seconds)
+
+    def _run(
+        self,
+        course: Course,
+        splits: Sequence[Encoded],
+        budget: Budget,
+        seed: int,
+        check: Check,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        """Train to the end of the budget, or of the patience; the best check is in `course`."""
+        rows, validation = splits
+        checks = check_steps(budget)
+        for steps in train(course, rows, budget, seed, self.device):
+            if steps in checks:
+                now = self._score(course.model, validation, seed, course.parts, course.clock)
+                course.heard.append((now.quality, steps))
+                if budget.patience is None:
+                    course.best = Best(now, steps, {})
+                elif course.best is None or now.quality > course.best.score.quality:
+                    course.remember(now)
+                check(now.quality, steps)
+                assert course.best is not None
+                if self._waited(course.best.steps, steps):
+                    return
+            if checkpoint is not None:
+                checkpoint.keep()
+            if is_asked():
+                if checkpoint is not None:
+                    checkpoint.write()
+                raise KeyboardInterrupt
 
     def untrained(self, layout: Layout, seed: int) -> PreTrainedModel:
         """Return the loaded model with only the layers of `layout`, on the device.
@@ -139,19 +165,36 @@ class Bench:
 
         Two steps before the measured ones warm up; the first allocate memory and pick kernels.
         """
-        brief = replace(self.budget, steps=steps + 2, checks=steps + 2)
-        model = self._learning(layout, 0)
-        parts = Parts(-(-brief.batch // brief.parts))
+        brief = replace(self.budget, steps=steps + 2)
         times = [time.perf_counter()]
-        for _ in train(model, self.rows, brief, 0, self.device, parts, Clock()):
+        course = self._course(self._learning(layout, 0), times[0])
+        for _ in train(course, self.rows, brief, 0, self.device):
             times.append(time.perf_counter())
         return statistics.median(later - earlier for earlier, later in pairwise(times[2:]))
 
-    def _splits(self, model: nn.Module, parts: Parts) -> AbstractContextManager[Sequence[Encoded]]:
-        """Return train and validation rows in the form in which `model` is to take them."""
+    def _course(self, model: nn.Module, started: float) -> Course:
+        """Return the course of a run of `model` at its begin."""
+        parts = Parts(-(-self.budget.batch // self.budget.parts))
+        return Course(model, optimizer_of(model, self.device), parts, Clock(), started)
+
+    def _checkpoint(
+        self, saved: Place | None, course: Course, layout: Layout, seed: int
+    ) -> Checkpoint | None:
+        """Bring `course` to where an earlier process left it, and return what keeps it."""
+        if saved is None:
+            return None
+        data = data_print((self.rows, self.validation))
+        fast = fast_in_bfloat16(self.device)
+        run = repr((layout, seed, self.budget, self.metric, self.device.type, fast, data))
+        checkpoint = Checkpoint(saved, course, self.device, run)
+        checkpoint.take_up()
+        return checkpoint
+
+    def _splits(self, course: Course) -> AbstractContextManager[Sequence[Encoded]]:
+        """Return train and validation rows in the form in which the model is to take them."""
         splits = (self.rows, self.validation)
         if self.budget.method == "probe":
-            return computed_once(model, splits, parts.rows, self.device)
+            return computed_once(course.model, splits, course.parts.rows, self.device)
         return nullcontext(splits)
 
     def _score(
@@ -170,12 +213,3 @@ class Bench:
         model = self.untrained(layout, seed)
         torch.manual_seed(seed)  # adapters are drawn
         return METHODS[self.budget.method](model)
-
-
-def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Copy the weights that learn; the others are as they were."""
-    return {
-        name: weight.detach().clone()
-        for name, weight in model.named_parameters()
-        if weight.requires_grad
-    }

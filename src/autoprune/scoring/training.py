@@ -1,9 +1,8 @@
-"""The fine-tuning loop: a generator that hands over at each check."""
+"""The fine-tuning loop: a generator that hands over after each step."""
 
 import math
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 
 from autoprune.errors import TrialError
 from autoprune.scoring.budget import Budget
+from autoprune.scoring.course import Clock, Course
 from autoprune.scoring.devices import fast_in_bfloat16, takes_bfloat16
 from autoprune.scoring.memory import Parts
 from autoprune.tasks.batching import batches, collate, in_order
@@ -20,20 +20,6 @@ from autoprune.tasks.tokenising import Encoded
 WARM_UP = 0.1  # share of the steps over which the learning rate rises
 WEIGHT_DECAY = 0.01
 LONGEST_GRADIENT = 1.0
-
-
-@dataclass(slots=True)
-class Clock:
-    """Seconds spent in forward, backward and optimizer steps; the rest of a trial is overhead."""
-
-    seconds: float = 0.0
-    _since: float = 0.0
-
-    def __enter__(self) -> None:
-        self._since = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._since
 
 
 def optimizer_of(model: nn.Module, device: torch.device) -> torch.optim.AdamW:
@@ -64,40 +50,35 @@ def check_steps(budget: Budget) -> set[int]:
 
 
 def train(
-    model: nn.Module,
-    rows: Encoded,
-    budget: Budget,
-    seed: int,
-    device: torch.device,
-    parts: Parts,
-    clock: Clock,
+    course: Course, rows: Encoded, budget: Budget, seed: int, device: torch.device
 ) -> Iterator[int]:
-    """Fine-tune `model` in place; yield the number of steps done at each check.
+    """Go on with `course`, in place, to the end of the budget; yield the steps done after each.
 
     The order of the rows and the dropout depend on `seed` alone; torch's global generator is
-    seeded. Raises `TrialError` when the loss is not a finite number.
+    seeded before the first step, and must stand where it stood for a course that is gone on with.
+    Raises `TrialError` when the loss is not a finite number.
     """
-    torch.manual_seed(seed)
+    if course.steps == 0:
+        torch.manual_seed(seed)
+    model, optimizer = course.model, course.optimizer
     order = _forever(rows.lengths, budget.batch, np.random.default_rng(seed))
-    optimizer = optimizer_of(model, device)
-    checks = check_steps(budget)
-    model.train()
-    for step, index in zip(range(budget.steps), order, strict=False):
+    for index in islice(order, course.steps, budget.steps):
+        if not model.training:
+            model.train()
         for group in optimizer.param_groups:
-            group["lr"] = budget.learning_rate * rate(step, budget.steps)
-        loss = _gradients(model, rows, index, device, parts, clock)
+            group["lr"] = budget.learning_rate * rate(course.steps, budget.steps)
+        loss = _gradients(model, rows, index, device, course.parts, course.clock)
         if not math.isfinite(loss):
             raise TrialError(
-                f"the loss is {loss} at step {step + 1} with seed {seed}, "
+                f"the loss is {loss} at step {course.steps + 1} with seed {seed}, "
                 "try a smaller --learning-rate"
             )
-        with clock:
+        with course.clock:
             torch.nn.utils.clip_grad_norm_(model.parameters(), LONGEST_GRADIENT)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if step + 1 in checks:
-            yield step + 1
-            model.train()
+        course.steps += 1
+        yield course.steps
 
 
 def predict(
