@@ -32,7 +32,7 @@ BARE = Base("t", "", "", "", (), "./t", "c")
 def entrant(origin, layout, wrong):
     said = np.array([(label + (row < wrong)) % 3 for row, label in enumerate(LABELS)])
     run = Run(Score(0.5, 0.5, 0.4, 0.7, "validation", 1, 2.5), np.eye(3, dtype=np.float32)[said])
-    return Entrant(origin, Layout.parse(layout), "pretrained", "m@1", 7000, lambda _: lambda: run)
+    return Entrant(origin, Layout.parse(layout), "pretrained", "m@1", 7000, lambda *_: lambda: run)
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def entrant(split):
 
         fields = {"start": "pretrained", "model": "demo@abc", "parameters": 7000} | changes
         return Entrant(
-            origin, Layout.parse(layout), begin=lambda seed: partial(run, seed), **fields
+            origin, Layout.parse(layout), begin=lambda seed, _: partial(run, seed), **fields
         )
 
     return make

@@ -147,13 +147,41 @@ def test_logits_that_are_no_numbers_fail_the_run(entrant, split, conditions, tmp
     top = entrant("top", "4:0-1", (0,), 0.5)
     broken = entrant("bottom", "4:2-3", (0,), 0.5)
 
-    def begin(seed):
-        good = broken.begin(seed)()
+    def begin(seed, place):
+        good = broken.begin(seed, place)()
         return lambda: dataclasses.replace(good, logits=good.logits * np.float32("nan"))
 
     entrants = [top, dataclasses.replace(broken, begin=begin)]
     comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
     assert "not finite" in comparison.left_out[0]
+
+
+def test_a_run_is_kept_until_its_record_is_written(entrant, split, conditions, tmp_path):
+    path, places = tmp_path / "r.jsonl", []
+    top, full = entrant("top", "4:0-1", (0,), 0.5), entrant("full", "4:0-3", (), 0.5)
+
+    def kept(one):
+        def begin(seed, place):
+            def wait():
+                if (one, seed) == (full, 8) and not stopped:
+                    stopped.append(len(read(path)))
+                    raise KeyboardInterrupt
+                return one.begin(seed, place)()
+
+            place.path.parent.mkdir(exist_ok=True)
+            place.path.write_text("half-way")
+            places.append(place.path)
+            return wait
+
+        return dataclasses.replace(one, begin=begin)
+
+    entrants, stopped = [kept(top), kept(full)], []
+    with pytest.raises(KeyboardInterrupt):
+        compare(entrants, (7, 8), split, conditions, path, lambda _: None)
+    assert len(set(places)) == 4 and stopped == [3]
+    assert [place.exists() for place in places] == [False, False, False, True]
+    compare(entrants, (7, 8), split, conditions, path, lambda _: None)
+    assert places[4] == places[3] and not places[3].exists()
 
 
 def test_without_a_strategy_left_there_is_no_comparison(entrant, split, conditions, tmp_path):

@@ -113,8 +113,10 @@ def test_without_a_search_the_report_has_no_part_on_it(
 def test_failures_and_notes_are_told(setting, entrant, split, conditions, tmp_path):
     noted = entrant("bottom", "4:2-3", (1,), 0.4)
 
-    def begin(seed):
-        return lambda: dataclasses.replace(noted.begin(seed)(), notes=("batch halved to 16",))
+    def begin(seed, place):
+        return lambda: dataclasses.replace(
+            noted.begin(seed, place)(), notes=("batch halved to 16",)
+        )
 
     entrants = [
         entrant("top", "4:0-1", (0,), 0.5),

@@ -20,6 +20,7 @@ from autoprune.scoring.bench import Bench, Check, go_on
 from autoprune.scoring.budget import Budget
 from autoprune.scoring.crew import Crew
 from autoprune.scoring.devices import describe
+from autoprune.scoring.place import Place, place_of, sweep
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, Outcome
 from autoprune.search.run import Run
@@ -90,11 +91,13 @@ def find_layout(
             show.begins(run.layout)
             return result()
 
-        result = crew.start(_measure, bench, run, check if crew.workers == 1 else go_on)
+        place = place_of(folder, (run.layout, run.seed, run.fidelity))
+        result = crew.start(_measure, bench, run, check if crew.workers == 1 else go_on, place)
         return wait
 
     def watch(finding: Finding) -> None:
         append_new(folder / RECORDS, [trial_record(finding, under, ground.model, parameters)])
+        place_of(folder, (finding.layout, finding.seed, finding.fidelity)).take_away()
         quality = finding.score.quality if finding.score else None
         show.ends(finding.origin, finding.layout, quality, finding.reason)
 
@@ -138,9 +141,9 @@ def find_layout(
     return outcome
 
 
-def _measure(bench: Bench, run: Run, check: Check) -> Score:
+def _measure(bench: Bench, run: Run, check: Check, place: Place | None = None) -> Score:
     try:
-        return bench.measure(run.layout, run.seed, check)
+        return bench.measure(run.layout, run.seed, check, place)
     except LayoutError as error:  # a layout that this family cannot have
         raise TrialError(str(error)) from error
 
@@ -165,7 +168,9 @@ def hold_against(
 
     under = conditions(ground, ground.full)
     with show.phase("run", 0, len(entrants) * len(seeds), crew.workers):
-        return compare(entrants, seeds, ground.test, under, folder / RECORDS, watch)
+        comparison = compare(entrants, seeds, ground.test, under, folder / RECORDS, watch)
+    sweep(folder)
+    return comparison
 
 
 def say_data(ground: Ground, show: Show) -> None:

@@ -9,6 +9,7 @@ from autoprune.scoring.bench import Bench
 from autoprune.scoring.course import Clock
 from autoprune.scoring.crew import Crew
 from autoprune.scoring.memory import Parts
+from autoprune.scoring.place import Place
 from autoprune.scoring.training import predict
 from autoprune.tasks.tokenising import Encoded
 
@@ -23,14 +24,14 @@ def entrant(
     """
     assert test.kept is bench.rows.kept, "all rows are numbered alike"
 
-    def begin(seed: int) -> Callable[[], Run]:
-        return crew.start(_run, bench, layout, test, seed)
+    def begin(seed: int, place: Place) -> Callable[[], Run]:
+        return crew.start(_run, bench, layout, test, seed, place)
 
     return Entrant(origin, layout, start, model, bench.parameters(layout).total, begin)
 
 
-def _run(bench: Bench, layout: Layout, test: Encoded, seed: int) -> Run:
-    trained = bench.train(layout, seed)
+def _run(bench: Bench, layout: Layout, test: Encoded, seed: int, place: Place) -> Run:
+    trained = bench.train(layout, seed, saved=place)
     parts = Parts(bench.budget.batch)
     logits = predict(trained.model, test, bench.device, parts, Clock())
     return Run(trained.score, logits, tuple(parts.notes))

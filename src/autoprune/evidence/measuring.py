@@ -14,6 +14,7 @@ from autoprune.evidence.records import append, read
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.budget import Budget
 from autoprune.scoring.metrics import score
+from autoprune.scoring.place import Place, place_of
 from autoprune.scoring.score import Score
 from autoprune.tasks.task import TestSplit
 
@@ -34,7 +35,8 @@ class Run:
 class Entrant:
     """A candidate of the comparison; `begin` begins to train it with a seed.
 
-    What `begin` returns waits for the end of that run, and may raise `TrialError`.
+    The run is kept at the place that `begin` is given, and goes on from it. What `begin` returns
+    waits for its end, and may raise `TrialError`.
 
     `origin` is `found`, a strategy, `full`, `scratch` or a rival's name, different for each
     entrant; `model` is `name@commit`. Entrants of equal model, start and layout are measured once.
@@ -45,7 +47,7 @@ class Entrant:
     start: Start
     model: str
     parameters: int
-    begin: Callable[[int], Callable[[], Run]]
+    begin: Callable[[int, Place], Callable[[], Run]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def measure(
     """Return a record for each entrant's origin and seed, the seeds in the outer loop.
 
     Records in `path` with the same key are taken as they are, failed ones tried again; a new one is
-    appended as soon as it is measured, before `watch` is told.
+    appended as soon as it is measured, before `watch` is told. Runs under way are kept beside
+    `path`, until their record is written.
     """
     known: dict[Hashable, Record] = {
         key(record): record
@@ -99,7 +102,7 @@ def measure(
     for seed, entrant in runs:
         wanted = _wanted(entrant, seed, conditions, prints)
         if wanted not in known and wanted not in under_way:
-            under_way[wanted] = entrant.begin(seed)
+            under_way[wanted] = entrant.begin(seed, place_of(path.parent, wanted))
     measured: Measured = {}
     for seed, entrant in runs:
         wanted = _wanted(entrant, seed, conditions, prints)
@@ -107,6 +110,7 @@ def measure(
         if not reused:
             known[wanted] = _measured(entrant, under_way.pop(wanted), seed, test, conditions)
             append(path, known[wanted])
+            place_of(path.parent, wanted).take_away()
         record = measured[entrant.origin, seed] = known[wanted]
         watch(Progress(entrant.origin, seed, record, reused, len(measured), len(runs)))
     return measured

@@ -16,6 +16,7 @@ from autoprune.evidence.setting import Setting
 from autoprune.evidence.writing import write_whole
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.budget import Budget
+from autoprune.scoring.place import Place
 from autoprune.tasks.task import Cleaned, Columns, Rows, TestSplit
 
 SCHEMA = 1
@@ -237,5 +238,5 @@ def _entrant(entry: dict[str, Any]) -> Entrant:
     )
 
 
-def _over(seed: int) -> Callable[[], Run]:
+def _over(seed: int, _: Place) -> Callable[[], Run]:
     raise AssertionError(f"the study is over, seed {seed} is not run again")
