@@ -1,29 +1,36 @@
-"""A crew: processes that train candidates side by side, the cores shared out among them."""
+"""A crew: processes that train candidates side by side; one that dies is replaced."""
 
-import multiprocessing
 import os
-import signal
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing.connection import wait
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar, cast
 
 import torch
 
 from autoprune.errors import TrialError
+from autoprune.scoring.hand import Hand, Job, start
+from autoprune.scoring.leaving import is_asked
 from autoprune.scoring.rates import WIDE
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+TRIES = 3  # a job whose process was ended from outside is begun so often in all
+
+_PAUSE = 0.2  # seconds between two looks whether the user wants to leave
+
 
 def workers_for(hidden: int, device: torch.device) -> int:
-    """Return how many processes train encoders `hidden` wide best: 1 on a GPU.
+    """Return how many processes train encoders `hidden` wide best: one for each GPU.
 
     On a processor a narrow model gains little from a second thread (12 x 128, 16 tokens: nothing),
     so each core gets a process of its own; a wide one uses all cores, and holds more memory.
     """
+    if device.type == "cuda":
+        return max(1, int(torch.cuda.device_count()))
     return cores() if device.type == "cpu" and hidden < WIDE else 1
 
 
@@ -37,54 +44,97 @@ def cores() -> int:
 class Crew:
     """Runs jobs in `workers` processes, or in this one, when their result is asked for, if 1.
 
-    A context manager: leaving it with an error, or by Ctrl-C, ends the processes at once.
+    The cores are shared out among the processes, and the GPUs, one each. A context manager:
+    leaving it ends the processes at once. They also end when this process dies.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.threads = max(1, cores() // workers)
-        self._pool: ProcessPoolExecutor | None = None
+        self._hands: list[Hand] = []
+        self._queue: deque[Job] = deque()
 
     def __enter__(self) -> Self:
-        if self.workers > 1:
-            self._pool = ProcessPoolExecutor(
-                self.workers, multiprocessing.get_context("spawn"), _set_up, (self.threads,)
-            )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if self._pool is None:
-            return
-        if kind is not None:
-            for process in multiprocessing.active_children():
-                process.terminate()
-        self._pool.shutdown(cancel_futures=True)
+        self._queue.clear()
+        while self._hands:
+            self._hands.pop().end()
 
     def start(self, job: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> Callable[[], _T]:
         """Begin `job` as soon as a process is free; return a function that waits for its result.
 
-        Job, arguments and result travel between processes, so they are plain values. That function
-        raises what the job raised, and `TrialError` where its process was killed.
+        Job, arguments and result travel between processes, so they are plain values. A job whose
+        process was killed is begun again, so it had better go on from what it kept. The function
+        raises what the job raised, `TrialError` where its process was killed three times, and
+        KeyboardInterrupt where it was asked to leave.
         """
-        if self._pool is None:
+        if self.workers == 1:
             return lambda: job(*args, **named)
-        future = self._pool.submit(job, *args, **named)
+        mine = Job(partial(job, *args, **named))
+        self._queue.append(mine)
+        self._hand_out()
 
-        def wait() -> _T:
-            try:
-                return future.result()
-            except BrokenProcessPool as error:
-                raise TrialError(
-                    "a training process was ended from outside, maybe for lack of memory: "
-                    "try --workers 1"
-                ) from error
+        def outcome() -> _T:
+            while not mine.done:
+                self._look()
+                if is_asked() and not mine.done:
+                    self._leave()
+                    mine.error = mine.error or KeyboardInterrupt()
+                    break
+            if mine.error is not None:
+                raise mine.error
+            return cast(_T, mine.result)
 
-        return wait
+        return outcome
 
+    def _hand_out(self) -> None:
+        """Give waiting jobs to free processes, started as they are needed."""
+        while self._queue:
+            hand = next((hand for hand in self._hands if hand.job is None), None)
+            if hand is None:
+                free = set(range(self.workers)) - {hand.number for hand in self._hands}
+                if not free:
+                    return
+                hand = start(min(free), self.threads)
+                self._hands.append(hand)
+            hand.give(self._queue.popleft())
 
-def _set_up(threads: int) -> None:
-    """Prepare a process of the crew: its share of the cores; Ctrl-C is the parent's affair."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
+    def _look(self) -> None:
+        """Take in what the processes have to say, for a moment at most, and keep all at work."""
+        said = wait([hand.pipe for hand in self._hands], _PAUSE)
+        for hand in list(self._hands):
+            if hand.pipe in said and not hand.hear():
+                self._bury(hand)
+        self._hand_out()
+
+    def _bury(self, hand: Hand) -> None:
+        """Queue the job of a dead process again, before others, unless it died too often."""
+        self._hands.remove(hand)
+        hand.end()
+        job = hand.job
+        if job is None:
+            return
+        job.deaths += 1
+        if job.deaths < TRIES:
+            self._queue.appendleft(job)
+        else:
+            job.done = True
+            job.error = TrialError(
+                f"its process was ended from outside {TRIES} times, maybe for lack of memory: "
+                "try --workers 1"
+            )
+
+    def _leave(self) -> None:
+        """Let the processes keep the state of their runs, and begin no more."""
+        self._queue.clear()
+        for hand in self._hands:
+            hand.process.terminate()
+        while any(hand.job is not None for hand in self._hands):
+            for hand in list(self._hands):
+                if wait([hand.pipe], _PAUSE) and not hand.hear():
+                    self._hands.remove(hand)
+                    hand.end()
