@@ -33,6 +33,10 @@ class OptionError(AutopruneError):
     """Give an option another value."""
 
 
+class PlanError(AutopruneError):
+    """Mend the plan's file."""
+
+
 class ModelError(AutopruneError):
     """Choose another model, or mend its folder."""
 

@@ -14,6 +14,7 @@ from autoprune.cli.export import export
 from autoprune.cli.lists import layouts, models, tasks
 from autoprune.cli.predict import predict
 from autoprune.cli.report import report
+from autoprune.cli.reproduce import reproduce
 from autoprune.cli.score import score
 from autoprune.cli.search import search
 from autoprune.cli.studies import studies
@@ -33,6 +34,7 @@ for command in (
     export,
     predict,
     cost,
+    reproduce,
     report,
     studies,
     compare,

@@ -47,5 +47,6 @@ def begin_each(
 def _take_away(folders: Sequence[Path]) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    if folders and not any(STUDIES.iterdir()):
-        STUDIES.rmdir()
+    for place in [*{folder.parent for folder in folders} - {STUDIES}, STUDIES]:  # plans' first
+        if folders and not any(place.iterdir()):
+            place.rmdir()

@@ -71,6 +71,11 @@ class Ground:
             for c in "-".join(parts)
         )
 
+    @property
+    def whole_models(self) -> set[str]:
+        """The model and its rivals, each with its commit."""
+        return {_name(one) for one in (self.checkpoint, *self.rivals)}
+
     def bench(self, budget: Budget) -> Bench:
         """Return the bench for layouts of the model."""
         load = partial(load_classifier, self.checkpoint, self.splits.names)

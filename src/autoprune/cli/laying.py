@@ -1,7 +1,7 @@
 """Laying the ground: all that the user asked for is checked, cheapest first, and loaded."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,13 @@ def lay_each(
     learning_rate: float | None,
     workers: int | None,
     trust_remote_code: bool,
+    rivals_at: Mapping[int, Sequence[str]] | None = None,
 ) -> list[Ground]:
     """Check all that the user asked for, cheapest first, then load it; raises `AutopruneError`.
 
     Returns a ground for each of `keeps`; they share the rows and the checkpoints.
-    Without `strategies`, all are compared that the model's family can have. Sets how many threads
-    torch uses in this process.
+    Without `strategies`, all are compared that the model's family can have. `rivals_at` names
+    further rivals for one number of layers. Sets how many threads torch uses in this process.
     """
     encoder, chosen = find_encoder(model), find_task(task, columns)
     check_names("strategy", strategies or (), STRATEGIES)
@@ -73,8 +74,10 @@ def lay_each(
         check_names("metric", [metric], METRIC_NAMES)
         chosen = replace(chosen, metric=metric)
     where = pick(device)
-    own = [find_encoder(rival) for rival in rivals]
-    opponents = [_opponents([*rivals_of(encoder, keep), *own]) for keep in keeps]
+    own = {keep: [*rivals, *(rivals_at or {}).get(keep, ())] for keep in keeps}
+    opponents = [
+        _opponents([*rivals_of(encoder, keep), *map(find_encoder, own[keep])]) for keep in keeps
+    ]
     splits = read(chosen, data_dir, keep_duplicates, seed)
     test = read_test(chosen, data_dir, keep_duplicates, seed)
     checkpoint = fetch(encoder, trust_remote_code)

@@ -13,6 +13,7 @@ import typer
 
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import trust
+from autoprune.cli.past import STUDIES
 from autoprune.cli.run import conditions
 from autoprune.cli.table import print_line, print_table
 from autoprune.errors import StudyError
@@ -110,8 +111,12 @@ def check_place(path: Path) -> None:
 
 
 def _report(folder: Path, searched: bool) -> Path:
-    """Name the report; that of `baseline` leaves the search's as it is."""
-    return Path("reports") / f"{folder.name}{'' if searched else '-baseline'}.md"
+    """Name the report; that of `baseline` leaves the search's as it is.
+
+    A study of a plan lies one folder deeper, and so does its report.
+    """
+    deeper = folder.parent.relative_to(STUDIES) if folder.is_relative_to(STUDIES) else Path()
+    return Path("reports") / deeper / f"{folder.name}{'' if searched else '-baseline'}.md"
 
 
 def command_line(arguments: Sequence[str]) -> str:

@@ -61,9 +61,11 @@ def study_each(
     seeds: int,
     storage: str | None,
     quiet: bool,
+    lenders: Sequence[Path] = (),
 ) -> list[Done]:
     """Search and compare on each ground in turn; `quiet` leaves standard output alone.
 
+    `lenders` are folders of other studies, whose runs of the full model and of rivals serve too.
     All folders are locked, and every study begun or refused, before the first is worked on.
     Raises `typer.Exit` where the user stops a search.
     """
@@ -78,8 +80,8 @@ def study_each(
         for ground, folder, place in zip(grounds, folders, places, strict=True):
             if len(grounds) > 1:
                 show.say(f"{ground.keep} of {ground.checkpoint.depth} layers: {folder}")
-            earlier = [one.folder / RECORDS for one in done]
-            lend(earlier, folder / RECORDS)
+            earlier = [one / RECORDS for one in (*lenders, *(one.folder for one in done))]
+            lend(earlier, folder / RECORDS, ground.whole_models)
             done.append(
                 _study(
                     ground,

@@ -2,20 +2,26 @@
 
 from autoprune.evidence.record import Record
 from autoprune.evidence.studied import Studied
+from autoprune.layouts.strategies import STRATEGIES
+
+_OF_THE_MODEL = {"found", "full", *STRATEGIES}
 
 
 def runs_of(studied: Studied, origin: str) -> dict[int, Record]:
-    """Return the complete records of one pruned entrant by seed, in the order of the seeds.
+    """Return the complete records of one entrant by seed, in the order of the seeds.
 
-    Entrants of one layout share their records, so they are found by layout, not by origin. Raises
-    KeyError where `origin` was left out or did not enter.
+    Entrants of one layout share their records, so they are found by what they are, not by the
+    origin in the record. Raises KeyError where `origin` was left out or did not enter.
     """
     comparison, setting = studied.comparison, studied.setting
-    layout, model = comparison.row(origin).layout, f"{setting.model}@{setting.commit}"
+    layout = comparison.row(origin).layout
+    rival = origin not in _OF_THE_MODEL and origin != "scratch"
+    own = f"{setting.model}@{setting.commit}"
+    start = "random" if origin == "scratch" else "pretrained"
     by_seed = {
         record.seed: record
         for record in comparison.records
-        if (record.layout, record.model, record.start) == (layout, model, "pretrained")
-        and record.state == "complete"
+        if (record.layout, record.start, record.state) == (layout, start, "complete")
+        and (record.model.rpartition("@")[0] == origin if rival else record.model == own)
     }
     return {seed: by_seed[seed] for seed in comparison.seeds}

@@ -1,6 +1,7 @@
 """Statistics: how sure a mean over seeds and rows is, and an exact paired test."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,24 @@ def paired_interval(a: NDArray[np.float64], b: NDArray[np.float64]) -> Interval:
     """Return the mean of `a` minus `b`, both (seeds, rows), on the same seeds and rows."""
     assert a.shape == b.shape, f"pairs need equal shapes, got {a.shape} and {b.shape}"
     return mean_interval(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return each p-value corrected for being one of several, in the same order.
+
+    The smallest is multiplied by their number, the next by one less, and so on, none below the one
+    before it (Holm 1979, Scand. J. Statist. 6:65): below 0.05 there is at most one chance in twenty
+    that any of the hypotheses so rejected is true, whatever they have in common.
+
+    >>> holm([0.25, 0.125, 0.5])
+    [0.5, 0.375, 0.5]
+    """
+    corrected = [1.0] * len(p_values)
+    least = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = least
+    return corrected
 
 
 def spread(values: list[float]) -> float | None:

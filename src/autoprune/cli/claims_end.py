@@ -1,0 +1,190 @@
+"""The end of a plan: the claims tested on its finished cells, written and printed."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Drawn
+from rich.text import Text
+
+from autoprune.cli.grid import Place, finished
+from autoprune.cli.grid_cost import estimates
+from autoprune.cli.plan import Plan
+from autoprune.cli.result import check_place, command_line
+from autoprune.cli.show import minutes
+from autoprune.cli.table import PIPE_WIDTH, print_line
+from autoprune.evidence.cells import cell_of
+from autoprune.evidence.claim import Claim
+from autoprune.evidence.claims import claims
+from autoprune.evidence.claims_report import (
+    Reproduced,
+    claims_table,
+    layouts_table,
+    markdown,
+    said,
+    summary,
+    verdicts_table,
+)
+from autoprune.evidence.studied import Studied
+from autoprune.evidence.tables import Table
+from autoprune.evidence.writing import write_whole
+
+
+def check_claims(plan: Plan) -> None:
+    """Raise `StudyError` now where the report could not be written after hours of work."""
+    check_place(_report(plan))
+
+
+def say_cost(plan: Plan, places: Sequence[Place], quiet: bool) -> dict[str, Any]:
+    """Print what each cell takes at most from now on, unless `quiet`; return it as values."""
+    todo = [place for place in places if finished(place, plan) is None]
+    costs = estimates(todo, plan)
+    done = [place for place in places if place not in todo]
+    whole = sum(cost.seconds for cost in costs)
+    if not quiet:
+        rows = [
+            (
+                cost.place.name,
+                f"{1000 * cost.step:.0f}",
+                str(cost.trials),
+                str(cost.runs),
+                minutes(cost.seconds),
+            )
+            for cost in costs
+        ]
+        rows += [(place.name, "", "0", "0", "done") for place in done]
+        header = ("cell", "ms a step", "trials", "runs", "at most")
+        _print(Table("Time", header, tuple(rows)))
+        print_line(
+            f"Plan {plan.name}: {len(done)} cells done, {len(todo)} to do, "
+            f"at most {minutes(whole)}. Nothing was run."
+        )
+    return {
+        "plan": plan.name,
+        "done": [place.path for place in done],
+        "to_do": {
+            cost.place.path: {
+                "seconds_per_step": cost.step,
+                "trials": cost.trials,
+                "runs": cost.runs,
+                "seconds": cost.seconds,
+            }
+            for cost in costs
+        },
+        "at_most_seconds": whole,
+    }
+
+
+def end(plan: Plan, places: Sequence[Place], quiet: bool) -> dict[str, Any]:
+    """Test the claims on the finished cells, write the report, and print them unless `quiet`.
+
+    Returns what `--json` tells.
+    """
+    ended = {place.name: finished(place, plan) for place in places}
+    studies = [one for one in ended.values() if one is not None]
+    missing = tuple(name for name, one in ended.items() if one is None)
+    if not studies:
+        if not quiet:
+            print_line(f"No cell of plan {plan.name} is finished yet.")
+        return {"plan": plan.name, "missing": list(missing), "claims": []}
+    cells = tuple(map(cell_of, studies))
+    found = Reproduced(
+        plan=plan.name,
+        cells=cells,
+        claims=tuple(claims(cells, plan.multilingual, plan.margin / 100)),
+        missing=missing,
+        terms=tuple(_terms(plan, studies)),
+        command=command_line(sys.argv[1:]),
+    )
+    report = _report(plan)
+    write_whole(report, markdown(found))
+    if not quiet:
+        _show(found, report)
+    return _values(found, report)
+
+
+def _report(plan: Plan) -> Path:
+    return Path("reports") / f"{plan.name}.md"
+
+
+def _terms(plan: Plan, studies: Sequence[Studied]) -> list[str]:
+    """Say how the figures were made."""
+    first = studies[0].setting
+    versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
+    budgets = {
+        task: next((one.setting.full for one in studies if one.setting.task == task), None)
+        for task in dict.fromkeys(one.setting.task for one in studies)
+    }
+    return [
+        f"{plan.seeds} fresh seeds for each entrant, {plan.trials} trials for each search; "
+        "every entrant of a cell has the same budget, data and seeds",
+        *(
+            f"{task}: at most {full.steps} steps of {full.batch} rows, {full.tokens} tokens, "
+            f"peak rate {full.learning_rate:g}"
+            for task, full in budgets.items()
+            if full is not None
+        ),
+        "the learning rate is the same for all entrants and was not tuned for any of them",
+        f"comparable means at most {plan.margin:g} points below",
+        f"{versions}; {first.device}",
+    ]
+
+
+def _show(found: Reproduced, report: Path) -> None:
+    _print(layouts_table(found.cells))
+    brief = verdicts_table(found.cells, found.claims)
+    _print(brief)
+    _print(claims_table(found.claims))
+    for claim in found.claims:
+        print_line(said(claim))
+    for cell in found.missing:
+        print_line(f"Not finished: {cell}")
+    print_line(f"{summary(found)} Report: {report}")
+
+
+def _print(content: Table) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_WIDTH)
+    table = Drawn(box=box.SIMPLE, padding=(0, 1), title=content.caption, title_justify="left")
+    for name in content.header:
+        table.add_column(name)
+    for row in content.rows:
+        table.add_row(*(Text(one if isinstance(one, str) else one.picture) for one in row))
+    console.print(table)
+
+
+def _values(found: Reproduced, report: Path) -> dict[str, Any]:
+    return {
+        "plan": found.plan,
+        "missing": list(found.missing),
+        "claims": [_claim(one) for one in found.claims],
+        "cells": [
+            {
+                "cell": cell.name,
+                "recommended": str(cell.rows[cell.recommended].layout),
+                "recommended_origin": cell.recommended,
+                "best_fixed": cell.reference,
+                "verdicts": {one.letter: one.of_cell(cell.name) for one in found.claims},
+            }
+            for cell in found.cells
+        ],
+        "report": str(report),
+    }
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    return {
+        "letter": claim.letter,
+        "statement": claim.statement,
+        "test": claim.test,
+        "effect_of": claim.effect_of,
+        "effect": asdict(claim.effect) if claim.effect else None,
+        "verdict": claim.verdict,
+        "reason": claim.reason,
+        "findings": [asdict(one.tested) | {"verdict": one.verdict} for one in claim.findings],
+    }

@@ -1,0 +1,64 @@
+"""The reproduce command."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoprune.cli import options
+
+
+def reproduce(
+    plan: Annotated[
+        str, typer.Argument(help="demo, mini, paper, or a TOML file; see studies/README.md.")
+    ] = "demo",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell how long each cell takes; run nothing.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Work on MODEL/TASK/KEEP only, with * for anything; repeat for more.",
+            show_default=False,
+        ),
+    ] = None,
+    models_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that holds models by the plan's names; else AUTOPRUNE_MODELS_DIR.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: options.DataDir = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    json: options.Json = False,
+) -> None:
+    """Run a grid of models, tasks and numbers of layers, and test the claims of the paper on it.
+
+    Each cell is a study like that of `search`, in `studies/PLAN/`. The same command again goes on
+    where it stopped; several at a time share the cells. The claims stand in `reports/PLAN.md`.
+
+    Example: `autoprune reproduce paper --data-dir data --dry-run`
+    """
+    started = time.perf_counter()
+    from autoprune.cli.claims_end import check_claims, end, say_cost
+    from autoprune.cli.grid import lay_grid, selected
+    from autoprune.cli.grid_work import work
+    from autoprune.cli.plan import find_plan, read_plan
+    from autoprune.cli.result import print_object
+    from autoprune.cli.show import Show
+
+    chosen = read_plan(find_plan(plan))
+    check_claims(chosen)
+    places = lay_grid(chosen, models_dir, data_dir, workers, device, trust_remote_code)
+    wanted = selected(chosen, places, only or [])
+    if dry_run:
+        result = say_cost(chosen, wanted, json)
+    else:
+        work(chosen, places, wanted, Show())
+        result = end(chosen, places, json)
+    if json:
+        print_object(result, time.perf_counter() - started)

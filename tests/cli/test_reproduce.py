@@ -1,0 +1,202 @@
+"""A plan run as a user would: every cell a study, one table of claims, on again after a stop."""
+
+import json
+import shutil
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from autoprune.search.storage import lock
+from tiny_models import save_model
+
+CELLS = ["tiny-own-keep3", "tiny-own-keep2"]
+
+
+@pytest.fixture(scope="module")
+def models(model, tmp_path_factory):
+    """Return a folder with the tiny model and a smaller rival."""
+    folder = tmp_path_factory.mktemp("plan-models")
+    shutil.copytree(model, folder / "tiny")
+    save_model("bert", folder / "small", num_hidden_layers=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plan(task, tmp_path_factory):
+    """Return a plan of two cells that takes seconds."""
+    path = tmp_path_factory.mktemp("plans") / "little.toml"
+    path.write_text(
+        f"""
+        models = ["tiny"]
+        tasks = ["{task}"]
+        keeps = [3, 2]
+        strategies = ["top", "middle"]
+        trials = 3
+        seeds = 2
+        [rivals]
+        2 = ["small"]
+        [budget]
+        epochs = 1
+        full_epochs = 2
+        batch = 16
+        learning_rate = 0.02
+        """,
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def command(plan, models):
+    return ["reproduce", plan, "--models-dir", models, "--workers", 1]
+
+
+@pytest.fixture(scope="module")
+def reproduced(run, command, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reproduced")
+    answer = run(*command, folder=folder)
+    assert answer.code == 0, answer.err
+    return SimpleNamespace(folder=folder, answer=answer)
+
+
+@pytest.fixture
+def copied(reproduced, here):
+    return shutil.copytree(reproduced.folder, here, dirs_exist_ok=True)
+
+
+def records(folder, cell):
+    text = (folder / "studies/little" / cell / "records.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_each_cell_is_a_study_with_its_report(reproduced):
+    for cell in CELLS:
+        study = json.loads((reproduced.folder / "studies/little" / cell / "study.json").read_text())
+        assert study["asked"]["keep"] == int(cell[-1])
+        assert (reproduced.folder / "reports/little" / f"{cell}.md").is_file()
+    assert not (reproduced.folder / "studies/little/little").exists()
+
+
+def test_it_shows_what_is_done_and_to_do(reproduced):
+    err = reproduced.answer.err
+    assert "plan little: 2 cells, 0 done, 2 to do, at most" in err
+    assert err.index("cell 1/2: tiny on") < err.index("cell 2/2: tiny on")
+
+
+def test_the_full_model_is_trained_once_for_both_cells(reproduced):
+    three, two = (
+        [one for one in records(reproduced.folder, cell) if one["origin"] == "full"]
+        for cell in CELLS
+    )
+    assert len(three) == 2
+    assert three == two
+
+
+def test_the_rival_of_two_layers_enters_only_there(reproduced):
+    assert {one["origin"] for one in records(reproduced.folder, CELLS[0])} & {"small"} == set()
+    assert {one["origin"] for one in records(reproduced.folder, CELLS[1])} >= {"small", "scratch"}
+
+
+def test_the_table_has_a_verdict_in_each_cell_and_the_last_line_counts_them(reproduced):
+    lines = reproduced.answer.out.splitlines()
+    assert lines[-1].startswith("2 of 2 cells finished. Claims: ")
+    assert lines[-1].endswith("Report: reports/little.md")
+    start = next(index for index, line in enumerate(lines) if "What each cell says" in line)
+    rows = [
+        line.split("keep")[1].split()[1:] for line in lines[start:] if "tiny, own, keep" in line
+    ]
+    assert [len(row) for row in rows] == [7, 7]
+    words = {"supported", "contradicted", "undecided", "untested"}
+    assert {word for row in rows for word in row} <= words
+    text = (reproduced.folder / "reports/little.md").read_text()
+    assert (
+        "| b1 | Pruned models consistently beat small models pre-trained from scratch | reco"
+        in text
+    )
+    assert "MahaBERT | 91.163 | 86.731 | 94.706" in text
+    assert "others' figures, not ours" in text
+
+
+def test_the_same_command_again_runs_nothing_and_says_the_same(run, command, copied):
+    before = {path: path.read_bytes() for path in copied.rglob("*.jsonl")}
+    again = run(*command)
+    assert again.err.splitlines() == ["plan little: 2 cells, 2 done, 0 to do"]
+    first = (copied / "reports/little.md").read_text()
+    assert {path: path.read_bytes() for path in copied.rglob("*.jsonl")} == before
+    assert run(*command).out == again.out
+    assert (copied / "reports/little.md").read_text() == first
+
+
+def test_json_is_one_object(run, command, reproduced, copied):
+    found = run(*command, "--json").result
+    assert [one["letter"] for one in found["claims"]] == ["a", "b1", "b2", "c", "d", "e", "f"]
+    assert {one["letter"]: one["verdict"] for one in found["claims"]}["e"] == "untested"
+    assert [one["cell"] for one in found["cells"]] == ["tiny, own, keep 3", "tiny, own, keep 2"]
+    [b1] = [one for one in found["claims"] if one["letter"] == "b1"]
+    study = json.loads((copied / "studies/little" / CELLS[1] / "study.json").read_text())
+    tests = [row for row in study["entrants"] if row["origin"] == "small"]
+    assert tests and [one["second"] for one in b1["findings"]] == ["small"]
+
+
+def test_killed_in_the_second_cell_it_goes_on_and_comes_to_the_same(
+    run, start, command, here, reproduced
+):
+    with start(*command, folder=here) as process:
+        seen = 0
+        for line in process.stderr:
+            seen += line.startswith("cell 2/2")
+            if seen and line.startswith("trial   2/3"):
+                process.send_signal(signal.SIGKILL)
+                break
+        process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    kept = records(here, CELLS[1])
+    again = run(*command)
+    assert "plan little: 2 cells, 1 done, 1 to do" in again.err
+    assert again.out == reproduced.answer.out
+    assert records(here, CELLS[1])[: len(kept)] == kept
+
+
+def test_dry_run_tells_the_time_and_writes_nothing(run, command, here):
+    answer = run(*command, "--dry-run")
+    assert (answer.code, list(here.iterdir())) == (0, [])
+    assert "Plan little: 0 cells done, 2 to do, at most" in answer.out
+    found = run(*command, "--dry-run", "--json", "--only", "*/*/2").result
+    [cell] = found["to_do"].values()
+    # found, top, middle, scratch, small and full, two seeds each
+    assert (cell["trials"], cell["runs"]) == (3, 12)
+    assert 0 < cell["seconds_per_step"] < cell["seconds"]
+    assert list(here.iterdir()) == []
+
+
+def test_only_some_cells_and_what_is_missing(run, command, here, task):
+    answer = run(*command, "--only", f"tiny/{task}/2")
+    assert [path.name for path in (here / "studies/little").iterdir()] == [CELLS[1]]
+    assert answer.out.splitlines()[-1].startswith("1 of 2 cells finished.")
+    assert f"Not finished: tiny on {task}, keep 3" in answer.out
+    assert "--only takes MODEL/TASK/KEEP" in run(*command, "--only", "tiny/own/9").lines[-1]
+
+
+def test_a_cell_that_another_process_works_on_is_left_to_it(run, command, here, task):
+    with lock(here / "studies/little" / CELLS[0]):
+        answer = run(*command)
+    assert answer.code == 0
+    assert f"tiny on {task}, keep 3: another process is at work on it" in answer.err
+    assert answer.out.splitlines()[-1].startswith("1 of 2 cells finished.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["lttle"], "unknown plan 'lttle'"),
+        (["no.toml"], "there is none at no.toml"),
+        (["mini", "--models-dir", "nowhere"], "--models-dir (or AUTOPRUNE_MODELS_DIR) must be"),
+        (["mini"], "unknown model 'mr-12'"),
+    ],
+)
+def test_a_mistake_is_one_line(run, here, arguments, answer):
+    found = run("reproduce", *arguments)
+    assert (found.code, found.out, len(found.lines)) == (2, "", 1)
+    assert answer in found.lines[0]
+    assert list(here.iterdir()) == []
