@@ -45,6 +45,14 @@ def test_one_study_is_opened_as_asked(run, copy, served, name):
     assert (call["port"], call["writable"], call["browser"]) == (8391, True, False)
 
 
+def test_all_studies_are_opened_writable_on_demand(run, copy, served):
+    other = open_storage(None, copy / "studies" / "other")
+    optuna.create_study(storage=other, study_name="other")
+    assert run("dashboard", "--writable").code == 0
+    [call] = served
+    assert (call["studies"], call["writable"]) == (["other", NAME], True)
+
+
 def test_a_database_is_opened_by_its_url(run, here, served):
     optuna.create_study(storage="sqlite:///own.db", study_name="mine")
     assert run("dashboard", "sqlite:///own.db").code == 0

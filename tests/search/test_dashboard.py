@@ -9,8 +9,8 @@ import threading
 import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
+from optuna_dashboard import get_note
 
-from autoprune.errors import OptionError
 from autoprune.search.dashboard import HOST, serve
 from autoprune.search.gathered import Gathered
 from autoprune.search.storage import JOURNAL, open_storage
@@ -161,9 +161,50 @@ def test_a_writable_dashboard_deletes(storages, start):
     assert names(ask) == []
 
 
-def test_only_one_storage_can_be_writable(storages):
-    with pytest.raises(OptionError, match="name it"):
-        serve(storages, 8080, writable=True, ready=print, browser=False)
+def test_writing_to_gathered_studies_reaches_the_right_one(storages):
+    gathered = Gathered(storages, writable=True)
+    second = gathered.get_study_id_from_name("second")
+    shown = optuna.load_study(study_name="second", storage=gathered)
+    shown.set_user_attr("mine", "yes")
+    shown.set_metric_names(["accuracy"])
+    trial = shown.ask({"layer_00": optuna.distributions.IntDistribution(0, 1)})
+    trial.report(0.4, step=1)
+    trial.set_user_attr("layout", "12:9")
+    gathered.set_trial_system_attr(trial._trial_id, "why", "a test")
+    shown.tell(trial, 0.95)
+    assert gathered.get_trial(trial._trial_id).value == 0.95
+    first, own = (
+        optuna.load_study(study_name=name, storage=storage)
+        for name, storage in zip(("first", "second"), storages, strict=True)
+    )
+    assert (own.user_attrs, own.metric_names) == ({"mine": "yes"}, ["accuracy"])
+    written = own.trials[-1]
+    assert (written.number, written.value, written.intermediate_values) == (4, 0.95, {1: 0.4})
+    assert (written.user_attrs, written.params.keys()) == ({"layout": "12:9"}, {"layer_00"})
+    assert written.system_attrs["why"] == "a test"
+    assert (first.user_attrs, len(first.trials)) == ({}, 3)
+    gathered.delete_study(second)
+    assert [len(storage.get_all_studies()) for storage in storages] == [1, 0]
+
+
+def test_a_writable_dashboard_over_several_studies_changes_the_right_one(storages, start):
+    _, ask = start(storages, writable=True)
+    gathered = Gathered(storages)
+    first, second = map(gathered.get_study_id_from_name, ("first", "second"))
+    kind = {"Content-Type": "application/json"}
+    note = json.dumps({"body": "seen", "version": 1})
+    status, text = ask("PUT", f"/api/studies/{second}/note", kind, note)
+    assert status == 204, text
+    assert get_note(optuna.load_study(study_name="second", storage=storages[1])) == "seen"
+    body = json.dumps({"remove_associated_artifacts": False})
+    status, text = ask("DELETE", f"/api/studies/{first}", kind, body)
+    assert status == 204, text
+    assert names(ask) == ["second"]
+    for path in ("/api/studies", f"/api/studies/{second}/rename"):
+        status, text = ask("POST", path, kind, json.dumps({"study_name": "third"}))
+        assert status == 405
+        assert "begun by autoprune search" in text
+    assert names(ask) == ["second"]
 
 
 def test_a_taken_port_gives_way_to_the_next(storages, start):

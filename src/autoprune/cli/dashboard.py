@@ -18,7 +18,7 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The next free one if taken.")] = 8080,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     writable: Annotated[
-        bool, typer.Option("--writable", help="Let the page change and delete the one study.")
+        bool, typer.Option("--writable", help="Let the page change and delete them.")
     ] = False,
 ) -> None:
     """Show studies in Optuna's dashboard, on this machine only, until Ctrl-C.

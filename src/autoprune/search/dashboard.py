@@ -44,12 +44,12 @@ def serve(
     """Serve the studies of `storages` until Ctrl-C, on `port` or the next free one.
 
     `ready` is told the address. Unless `writable`, every request but to read is answered with 405.
-    Only one storage can be writable. Raises `OptionError`.
+    Where there are several storages, no study can be created or renamed. Raises `OptionError`.
     """
-    if writable and len(storages) != 1:
-        raise OptionError(f"--writable is for one study, name it; here are {len(storages)}")
-    storage = storages[0] if len(storages) == 1 else Gathered(storages)
+    storage = storages[0] if len(storages) == 1 else Gathered(storages, writable)
     app = local_only(optuna_dashboard.wsgi(storage))
+    if len(storages) > 1:
+        app = no_new_study(app)
     with _listen(app if writable else read_only(app), port) as server:
         address = f"http://{HOST}:{server.server_port}/dashboard/"
         ready(address)
@@ -68,6 +68,23 @@ def read_only(app: "WSGIApplication") -> "WSGIApplication":
             start,
             "405 Method Not Allowed",
             "the dashboard is read-only, start it with --writable to change a study",
+        )
+
+    return guarded
+
+
+def no_new_study(app: "WSGIApplication") -> "WSGIApplication":
+    """Return `app` with every request for a new study, or a new name of one, answered by 405."""
+
+    def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "").rstrip("/")
+        new = path == "/api/studies" or (path.startswith("/api/") and path.endswith("/rename"))
+        if environ["REQUEST_METHOD"] != "POST" or not new:
+            return app(environ, start)
+        return _refuse(
+            start,
+            "405 Method Not Allowed",
+            "a study is begun by autoprune search, and keeps the name of its folder",
         )
 
     return guarded
