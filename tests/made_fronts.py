@@ -5,8 +5,14 @@ from autoprune.layouts.layout import Layout
 
 
 def point(keep, quality, *, latency=None, size=None, origin="found"):
-    """Return a point that takes a millisecond and a megabyte for each layer unless told."""
-    price = Price(1000 * keep, size or keep, latency or keep, 1000 / keep)
+    """Return a point that takes a millisecond and a megabyte for each layer unless told.
+
+    The interval of the latency is a tenth below and a quarter above it.
+    """
+    spent, pace = latency or keep, 1000 / keep
+    price = Price(
+        1000 * keep, size or keep, spent, 0.9 * spent, 1.25 * spent, pace, 0.8 * pace, 1.1 * pace
+    )
     layout = Layout(12, tuple(range(keep)))
     return Point(keep, layout, origin, quality, quality - 0.01, quality - 0.03, quality, price)
 

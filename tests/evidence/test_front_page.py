@@ -4,6 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from autoprune.evidence.front import Limits
+from autoprune.evidence.front_report import markdown
 from autoprune.evidence.page.front import front_page
 from autoprune.evidence.page.front_plots import against, behind, best_for
 from autoprune.evidence.palette import TEAL
@@ -12,6 +13,7 @@ from made_fronts import CURVE, FULL, front, point
 NASTY = "<script>window.pwned=1</script><b>क्‍ष</b><img src=http://x.invalid/ onerror=pwned=2>"
 WORSE = point(5, 0.60, origin=NASTY)
 LIMITS = Limits(drop=2.5)
+ENDS = {"latency": lambda one: one.price.latency, "size": None}
 COSTS = {"latency": lambda one: one.price.latency_ms, "size": lambda one: one.price.megabytes}
 
 
@@ -27,9 +29,10 @@ def drawn(figure):
     return {trace.name.partition(",")[0]: trace for trace in figure.data}
 
 
-@pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
-def test_every_point_is_in_the_plot_with_its_interval_and_number(hostile, cost):
-    figure = against(hostile, cost, "a cost")
+@pytest.mark.parametrize("kind", COSTS)
+def test_every_point_is_in_the_plot_with_its_interval_and_number(hostile, kind):
+    cost = COSTS[kind]
+    figure = against(hostile, cost, "a cost", ENDS[kind])
     found = drawn(figure)
     everyone = [*CURVE, WORSE, FULL]
     marks = [*zip(found["validation"].x, found["validation"].y, strict=True)]
@@ -41,6 +44,25 @@ def test_every_point_is_in_the_plot_with_its_interval_and_number(hostile, cost):
     assert list(test.error_y.arrayminus) == pytest.approx([2.0] * 6)
     numbers = [(one.x, one.y, one.text) for one in figure.layout.annotations]
     assert numbers == [(cost(one), 100 * one.validation, str(one.keep)) for one in everyone]
+
+
+def test_latencies_are_drawn_and_tabled_with_their_intervals(hostile):
+    found = drawn(against(hostile, COSTS["latency"], "ms", ENDS["latency"]))
+    across = found["validation"].error_x
+    assert list(across.array) == pytest.approx([0.5, 0.75, 1.0, 1.5, 1.25])
+    assert list(across.arrayminus) == pytest.approx([0.2, 0.3, 0.4, 0.6, 0.5])
+    assert list(found["full model"].error_x.array) == pytest.approx([3.0])
+    table = behind(hostile, COSTS["latency"], "ms", ENDS["latency"])
+    assert [row[2] for row in table.rows][-1] == "12.0 (10.8 to 15.0)"
+    sizes = drawn(against(hostile, COSTS["size"], "MB"))
+    assert sizes["validation"].error_x.array is None
+    assert [row[2] for row in behind(hostile, COSTS["size"], "MB").rows][-1] == "12.0"
+
+
+def test_the_page_and_the_markdown_tell_the_intervals():
+    html, text = front_page(front()), markdown(front())
+    assert "12.0 (10.8 to 15.0)" in html
+    assert "| 12.0 | 10.8 to 15.0 | 83 | 67 to 92 | 12.0 |" in text
 
 
 def test_the_line_is_the_front_and_what_lies_below_is_hollow(hostile):

@@ -21,6 +21,9 @@ from autoprune.evidence.front import Front, Limits, Point, dominated, point
 from autoprune.evidence.front_report import HEADER, advice, front_table, markdown
 from autoprune.evidence.writing import write_whole
 
+# They are in the report; a console has no room for them.
+_SPARED = ("layout", "parameters", "interval, ms", "interval, texts a second")
+
 
 def check_limits(
     keeps: Sequence[int],
@@ -106,8 +109,7 @@ def _print(front: Front) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_WIDTH)
     table = Table(box=box.SIMPLE, padding=(0, 0))
-    # The layout and the parameters are in the report; a console has no room for them.
-    shown = [heading for heading in HEADER if heading not in ("layout", "parameters")]
+    shown = [heading for heading in HEADER if heading not in _SPARED]
     for heading in shown:
         table.add_column(heading, justify="right", no_wrap=heading == HEADER[0])
     for cells in front_table(front).rows:

@@ -40,5 +40,9 @@ def _price(cost: Cost) -> Price:
         parameters=cost.parameters.total,
         megabytes=cost.bytes / 1e6,
         latency_ms=1000 * cost.latency.median,
+        latency_low_ms=1000 * cost.latency.low,
+        latency_high_ms=1000 * cost.latency.high,
         per_second=cost.throughput.median,
+        per_second_low=cost.throughput.low,
+        per_second_high=cost.throughput.high,
     )

@@ -11,14 +11,23 @@ from autoprune.layouts.layout import Layout
 class Price:
     """What a model costs: weights, megabytes (10^6 bytes) on disk, and time on one device.
 
-    `megabytes` count the tokenizer too; `latency_ms` is of one text, the median; `per_second` the
-    texts a second in batches.
+    `megabytes` count the tokenizer too; `latency_ms` is of one text, the median, `latency_low_ms`
+    and `latency_high_ms` its 95 % interval; `per_second` the texts a second in batches, likewise.
     """
 
     parameters: int
     megabytes: float
     latency_ms: float
+    latency_low_ms: float
+    latency_high_ms: float
     per_second: float
+    per_second_low: float
+    per_second_high: float
+
+    @property
+    def latency(self) -> tuple[float, float]:
+        """The ends of the latency's interval, in milliseconds."""
+        return self.latency_low_ms, self.latency_high_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ HEADER = (
     "test",
     "95 % interval",
     "ms a text",
+    "interval, ms",
     "texts a second",
+    "interval, texts a second",
     "MB",
     "parameters",
     "on the front",
@@ -38,11 +40,23 @@ def cells(one: Point, points: Sequence[Point]) -> tuple[Cell, ...]:
         f"{100 * one.test:.1f} %",
         f"{100 * one.test_low:.1f} to {100 * one.test_high:.1f}",
         f"{price.latency_ms:.1f}",
+        between(price.latency),
         f"{price.per_second:.0f}",
+        between((price.per_second_low, price.per_second_high), 0),
         f"{price.megabytes:.1f}",
         f"{price.parameters:,}",
         "no" if dominated(one, points) else "yes",
     )
+
+
+def between(ends: tuple[float, float], digits: int = 1) -> str:
+    """Write an interval.
+
+    >>> between((1.25, 1.5))
+    '1.2 to 1.5'
+    """
+    low, high = ends
+    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def advice(front: Front) -> list[str]:
@@ -82,8 +96,8 @@ def reading(front: Front) -> str:
     return (
         f"Quality is {front.metric}, a mean over fresh seeds; all choosing goes by validation. "
         "Latency is of one text, throughput of batches of 32, both medians of interleaved rounds "
-        f"on {front.device}; other machines have other figures. “On the front” is a model that no "
-        "other one beats or equals in quality, latency and size at once."
+        f"with 95 % intervals, on {front.device}; other machines have other figures. “On the "
+        "front” is a model that no other one beats or equals in quality, latency and size at once."
     )
 
 

@@ -2,7 +2,7 @@
 
 from autoprune.evidence.front import Front, Point
 from autoprune.evidence.front_report import advice, front_table, reading, title
-from autoprune.evidence.page.front_plots import Cost, against, behind, pick
+from autoprune.evidence.page.front_plots import Cost, Ends, against, behind, pick
 from autoprune.evidence.page.parts import Items, Plot, Plots, Section, Sheet, Text
 from autoprune.evidence.page.rendering import render
 
@@ -32,20 +32,27 @@ def _tiles(front: Front) -> list[tuple[str, Point]]:
 
 def _plots(front: Front) -> Section:
     plots = (
-        _plot(front, "latency", lambda one: one.price.latency_ms, "ms a text"),
+        _plot(
+            front,
+            "latency",
+            lambda one: one.price.latency_ms,
+            "ms a text",
+            lambda one: one.price.latency,
+        ),
         _plot(front, "size", lambda one: one.price.megabytes, "MB on disk"),
     )
     read = Text(
         "Each mark is a number of layers, filled where it is on the front; the line is the best "
         "validation quality that so much latency, or size, buys. The dashes are the same models "
-        "on the test split, which chose nothing.",
+        "on the test split, which chose nothing. Thin lines are 95 % intervals: level ones of the "
+        "latency, upright ones of the quality on test.",
         aside=True,
     )
     return Section("plots", "Quality against latency and size", (Plots(plots), read))
 
 
-def _plot(front: Front, name: str, cost: Cost, axis: str) -> Plot:
-    figure, table = against(front, cost, axis), behind(front, cost, axis)
+def _plot(front: Front, name: str, cost: Cost, axis: str, ends: Ends | None = None) -> Plot:
+    figure, table = against(front, cost, axis, ends), behind(front, cost, axis, ends)
     return Plot(f"quality-{name}", f"Quality against {name}", figure, table)
 
 

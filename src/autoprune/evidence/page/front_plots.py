@@ -2,26 +2,30 @@
 
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 
 import plotly.graph_objects as go
 
 from autoprune.evidence.figures import label
 from autoprune.evidence.front import Front, Point, dominated
+from autoprune.evidence.front_report import between
 from autoprune.evidence.palette import MUTED, OCHRE, SLATE, TEAL, VIOLET, calm
 from autoprune.evidence.tables import Table
 
 Cost = Callable[[Point], float]
+Ends = Callable[[Point], tuple[float, float]]
 
 _PLAIN = {"showarrow": False, "font": {"size": 13}}
 
 
-def against(front: Front, cost: Cost, axis: str) -> go.Figure:
+def against(front: Front, cost: Cost, axis: str, ends: Ends | None = None) -> go.Figure:
     """Draw quality in % against `cost`: validation as marks, test as dashes with its interval.
 
-    The line is the best validation quality that each cost buys; `axis` says what the cost is.
+    The line is the best validation quality that each cost buys; `axis` says what the cost is, and
+    `ends`, where it was measured with one, give the interval of a cost.
     """
     figure = go.Figure([_line(front, cost), _tests(front.everyone, cost)])
-    figure.add_traces([_marks(front, cost), _full(front, cost)])
+    figure.add_traces([_marks(front, cost, ends), _full(front, cost, ends)])
     for name, (symbol, colour, size, width), one in _picks(front):
         ring = {"symbol": symbol, "size": size, "color": colour, "line": {"width": width}}
         figure.add_scatter(
@@ -42,7 +46,7 @@ def against(front: Front, cost: Cost, axis: str) -> go.Figure:
     return figure
 
 
-def behind(front: Front, cost: Cost, axis: str) -> Table:
+def behind(front: Front, cost: Cost, axis: str, ends: Ends | None = None) -> Table:
     """Return what `against` draws as a table."""
     marked: dict[int, list[str]] = {id(front.full): ["full model"]}
     for name, _, one in _picks(front):
@@ -51,7 +55,7 @@ def behind(front: Front, cost: Cost, axis: str) -> Table:
         (
             one.layout,
             str(one.keep),
-            f"{cost(one):.1f}",
+            f"{cost(one):.1f}" + ("" if ends is None else f" ({between(ends(one))})"),
             f"{100 * one.validation:.1f} %",
             f"{100 * one.test:.1f} %",
             f"{100 * one.test_low:.1f} to {100 * one.test_high:.1f}",
@@ -118,19 +122,24 @@ def _tests(points: Sequence[Point], cost: Cost) -> go.Scatter:
     )
 
 
-def _marks(front: Front, cost: Cost) -> go.Scatter:
+def _marks(front: Front, cost: Cost, ends: Ends | None) -> go.Scatter:
     """Draw the pruned models, filled where they are on the front, named by the layers kept."""
     on = [not dominated(one, front.everyone) for one in front.points]
     symbols = ["circle" if held else "circle-open" for held in on]
-    return _named(front.points, cost, symbols, TEAL, "validation, by layers kept")
+    return _named(front.points, cost, symbols, TEAL, "validation, by layers kept", ends)
 
 
-def _full(front: Front, cost: Cost) -> go.Scatter:
-    return _named([front.full], cost, ["square"], SLATE, "full model")
+def _full(front: Front, cost: Cost, ends: Ends | None) -> go.Scatter:
+    return _named([front.full], cost, ["square"], SLATE, "full model", ends)
 
 
 def _named(
-    points: Sequence[Point], cost: Cost, symbols: Sequence[str], colour: str, name: str
+    points: Sequence[Point],
+    cost: Cost,
+    symbols: Sequence[str],
+    colour: str,
+    name: str,
+    ends: Ends | None,
 ) -> go.Scatter:
     return go.Scatter(
         x=[cost(one) for one in points],
@@ -145,7 +154,20 @@ def _named(
         customdata=[_told(one) for one in points],
         hovertemplate="%{customdata}<extra></extra>",
         name=name,
+        error_x=None if ends is None else _spans(points, cost, ends, colour),
     )
+
+
+def _spans(points: Sequence[Point], cost: Cost, ends: Ends, colour: str) -> dict[str, Any]:
+    """Return the intervals of some costs as plotly wants them: how far each end is away."""
+    spans = [ends(one) for one in points]
+    return {
+        "array": [high - cost(one) for one, (_, high) in zip(points, spans, strict=True)],
+        "arrayminus": [cost(one) - low for one, (low, _) in zip(points, spans, strict=True)],
+        "color": colour,
+        "thickness": 1.5,
+        "width": 0,
+    }
 
 
 def _told(one: Point) -> str:
@@ -155,6 +177,7 @@ def _told(one: Point) -> str:
             f"{one.keep} layers, {escape(str(one.layout))} ({label(one.origin)})",
             f"validation {100 * one.validation:.1f} %",
             f"test {100 * one.test:.1f} % ({100 * one.test_low:.1f} to {100 * one.test_high:.1f})",
-            f"{one.price.latency_ms:.1f} ms a text, {one.price.megabytes:.1f} MB",
+            f"{one.price.latency_ms:.1f} ms a text ({between(one.price.latency)}), "
+            f"{one.price.megabytes:.1f} MB",
         ]
     )
