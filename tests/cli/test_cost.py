@@ -15,9 +15,11 @@ FEW = ("--rounds", 6, "--batch", 4)
 
 
 @pytest.fixture(scope="session")
-def measured(run, searched):
-    """Measure the study's models once, in all that is measured."""
-    return run("cost", NAME, *FEW, "--json", folder=searched.folder)
+def measured(run, searched, tmp_path_factory):
+    """Measure the study's models once, in all that is measured, in a copy of its folder."""
+    folder = tmp_path_factory.mktemp("measured")
+    shutil.copytree(searched.folder, folder, dirs_exist_ok=True)
+    return run("cost", NAME, *FEW, "--json", folder=folder)
 
 
 @pytest.fixture
@@ -71,14 +73,37 @@ def test_alarms_are_those_of_what_was_measured(measured):
     assert tuple(found["alarms"]) == alarms(full, pruned, 4)
 
 
-def test_nothing_of_a_study_is_left_behind(copy, run, quick, monkeypatch, tmp_path):
+def test_only_what_was_measured_is_left_with_the_study(copy, run, quick, monkeypatch, tmp_path):
     drafts = tmp_path / "drafts"
     drafts.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(drafts))
     before = sorted(Path().rglob("*"))
     assert run("cost", NAME, *FEW).code == 0
     assert list(drafts.iterdir()) == []
-    assert sorted(Path().rglob("*")) == before
+    new = set(Path().rglob("*")) - set(before)
+    assert new == {Path("studies") / NAME / "cost.json"}
+
+
+def test_what_was_measured_is_in_the_report(copy, run, quick):
+    measured = json.loads(run("cost", NAME, *FEW, "--json").out)["models"]
+    assert run("report", NAME).code == 0
+    text = Path("reports", f"{NAME}.md").read_text(encoding="utf-8")
+    for one in measured:
+        latency = 1000 * one["latency"]["median"]
+        [row] = [line for line in text.splitlines() if f"{latency:.2f} (" in line]
+        assert row.startswith(f"| {one['name']} |")
+        assert f"{one['throughput']['median']:,.0f} (" in row
+    assert "scratch with 2 layers has its shape" in text
+    page = Path("reports", f"{NAME}.html").read_text(encoding="utf-8")
+    assert f"{1000 * measured[1]['latency']['median']:.2f} (" in page
+
+
+def test_figures_are_shown_even_where_they_cannot_be_kept(copy, run, quick):
+    (Path("studies") / NAME / "cost.json").mkdir()
+    answer = run("cost", NAME, *FEW)
+    [line] = answer.lines
+    assert answer.code == 2 and "cannot write studies/tiny-own-keep2/cost.json" in line
+    assert "texts a second" in answer.out
 
 
 def test_the_table_names_all_models_and_says_what_it_means(copy, run, quick):

@@ -80,6 +80,15 @@ def test_a_broken_journal_leaves_out_the_importances(run, copy):
     assert line.startswith(f"the report on {NAME} shows no importances: ")
 
 
+def test_broken_costs_are_left_out(run, copy):
+    (STUDY / "cost.json").write_text("{}")
+    answer = run("report", NAME)
+    assert answer.code == 0
+    [line] = answer.lines
+    assert line.startswith(f"the report on {NAME} shows no measured cost: ")
+    assert "not measured yet" in Path("reports", f"{NAME}.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autoprune.encoders.timing import Median
 from autoprune.errors import TrialError
 from autoprune.evidence.comparison import compare
+from autoprune.evidence.costs import CostOf, Costs
 from autoprune.evidence.measuring import Conditions, Entrant, Run
 from autoprune.evidence.record import Record
 from autoprune.evidence.setting import Setting
@@ -162,6 +164,41 @@ def studied(setting, comparison, split, trial):
         mean=0.8,
         std=0.02,
         asked={},
+    )
+
+
+@pytest.fixture
+def costs():
+    """What the models of `studied` cost, with a rival, and an alarm."""
+
+    def one(name, layout, milliseconds, peak):
+        return CostOf(
+            name=name,
+            layout=Layout.parse(layout),
+            parameters=1_234_567,
+            embeddings=234_567,
+            bytes=12_500_000,
+            peak_bytes=peak,
+            latency=Median(milliseconds / 1000, milliseconds / 1100, milliseconds / 900),
+            throughput=Median(4560 / milliseconds, 4000 / milliseconds, 5000 / milliseconds),
+            gain=Median(8 / milliseconds, 7 / milliseconds, 9 / milliseconds),
+            flops=1.5e9,
+        )
+
+    return Costs(
+        measured="2025-02-03T00:00:00+00:00",
+        device="cpu, 2 threads, fp32",
+        versions={"torch": "2.13"},
+        batch=32,
+        rounds=15,
+        tokens=64,
+        models=(
+            one("full", "4:0-3", 8.0, 30_400_000),
+            one("found", "4:0,2", 4.0, 20_400_000),
+            one("small <b>|", "2:0-1", 3.0, None),
+        ),
+        alarms=("Little gain: 1.20 times.",),
+        notes=("found is ●○●○ 4:0,2.",),
     )
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from autoprune.evidence.comparison import compare
-from autoprune.evidence.front import Price
 from autoprune.evidence.page.classes import SHOWN as CLASSES_SHOWN
 from autoprune.evidence.page.classes import classes, confusion, f1_table
 from autoprune.evidence.page.errors_apart import LONGEST, apart
@@ -74,6 +73,7 @@ def test_all_sections_are_there_in_order(written):
         "Errors that only one makes",
         "Data",
         "Budgets and cost",
+        "Measured cost",
         "To repeat it",
         "Limits",
     ]
@@ -194,15 +194,29 @@ def test_devanagari_stays_as_it_is(studied):
     assert '<meta charset="utf-8">' in whole
 
 
-def test_costs_and_importances_are_shown_where_they_are_given(studied):
-    price = Price(parameters=7000, megabytes=12.5, latency_ms=3.25, per_second=456)
+def test_importances_are_shown_where_they_are_given(studied):
     name = studied.name
-    text = Outline(page([studied], {name: {"layer 0": 1.0}}, {name: {"found": price}})).text
-    assert "12.5 3.25 456" in text
-    assert "Importance of each layer" in text
-    bare = Outline(page([studied])).text
-    assert "ms a text" not in bare
-    assert "Importance of each layer" not in bare
+    assert "Importance of each layer" in Outline(page([studied], {name: {"layer 0": 1.0}})).text
+    assert "Importance of each layer" not in Outline(page([studied])).text
+
+
+def test_measured_costs_are_shown_with_their_intervals(studied, costs):
+    whole = Outline(page([studied], None, {studied.name: costs}))
+    row = "found 4.00 (3.64 to 4.44) 1,140 (1,000 to 1,250) 2.00 (1.75 to 2.25)"
+    assert f"{row} 20 12.5 1,234,567 234,567 1.5" in whole.text
+    assert "small <b>|" in whole.text
+    assert "Measured on 2025-02-03 on cpu, 2 threads, fp32 (torch 2.13): 15 rounds" in whole.text
+    assert "Little gain: 1.20 times." in whole.text
+    assert "found is ●○●○ 4:0,2." in whole.text
+    assert {"s1-latency", "s1-throughput"} <= {one.get("id") for one in whole.all("div")}
+    assert "autoprune cost" not in whole.text
+
+
+def test_a_page_without_measured_costs_says_how_to_have_them(studied):
+    text = Outline(page([studied])).text
+    assert "throughput are not measured yet" in text
+    assert text.count("autoprune cost demo-demo-keep2") == 2  # what to do next, and there
+    assert "ms for one text" not in text
 
 
 def test_without_texts_the_page_says_so(studied):

@@ -34,9 +34,10 @@ def hostile(studied, entrant, split, conditions, tmp_path):
 
 
 @pytest.fixture
-def show(browse, studied, hostile):
-    """Open the page of a hostile and a calm study."""
-    return partial(browse, page([hostile, studied], {studied.name: {"layer 0": 1.0}}))
+def show(browse, studied, hostile, costs):
+    """Open the page of a hostile and a calm study, the calm one with its costs."""
+    shares = {studied.name: {"layer 0": 1.0}}
+    return partial(browse, page([hostile, studied], shares, {studied.name: costs}))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -69,8 +70,8 @@ def test_every_figure_is_drawn_and_has_its_table(show):
         "[one.querySelectorAll('.plot svg.main-svg').length > 0, "
         "one.querySelectorAll('details tbody tr').length > 0])"
     )
-    assert len(drawn) == 13
-    assert drawn == [[True, True]] * 13
+    assert len(drawn) == 15
+    assert drawn == [[True, True]] * 15
     assert tab.locator(".modebar-btn").count() == 0
 
 

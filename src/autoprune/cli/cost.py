@@ -50,12 +50,14 @@ def cost(
     """Measure size, memory, latency and throughput: full model, pruned model and rivals.
 
     All take turns on the same texts; medians with 95 % intervals. A gain of less than 80 % of what
-    the number of layers promises is said in words.
+    the number of layers promises is said in words. What is measured of a study is kept beside it,
+    and `report` shows it.
 
     Example: `autoprune cost my-study --batch 1`
     """
     from autoprune.cli.cost_table import as_json, print_costs
     from autoprune.cli.costing import Wanted, measure
+    from autoprune.cli.keeping import keep_costs
 
     wanted = Wanted(target, batch, device, threads, rounds, trust_remote_code)
     if data_dir is not None and not data_dir.is_dir():
@@ -63,5 +65,6 @@ def cost(
     measured = measure(wanted, against, task, data_dir)
     if json:
         typer.echo(as_json(measured))
-        return
-    print_costs(measured)
+    else:
+        print_costs(measured)
+    keep_costs(measured)  # after they are shown: a folder that cannot be written spoils nothing

@@ -1,8 +1,8 @@
 """Costing: which models of a study or folder are measured, on which texts, and what is said."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -43,9 +43,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The costs, the first being what the others are held against, and what is to be said."""
+    """The costs, the first being what the others are held against, and what is to be said.
+
+    `study` is the folder of the study that they are of, `layouts` those of its models by name;
+    None and none for the folder of a model.
+    """
 
     target: str
+    study: Path | None
+    layouts: Mapping[str, Layout]
     costs: tuple[Cost, ...]
     under: Conditions
     threads: int
@@ -62,6 +68,8 @@ class _Field:
     rows: Rows
     tokens: int
     notes: tuple[str, ...]
+    study: Path | None = None
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
 
 def measure(
@@ -71,31 +79,33 @@ def measure(
     folder = Path(wanted.target).expanduser()
     device = pick(wanted.device)
     if folder.joinpath(CONFIG).is_file():
-        field = _of_folder(folder, against, task, data_dir, wanted.trust_remote_code)
-        return _measure(wanted, device, field)
+        alone = _of_folder(folder, against, task, data_dir, wanted.trust_remote_code)
+        return _measure(wanted, device, alone)
     for option, value in (("--against", against), ("--task", task)):
         if value is not None:
             raise OptionError(
                 f"{option} is for the folder of a model, and {wanted.target!r} is none "
                 f"(no {CONFIG} there): leave it out for a study"
             )
-    with _of_study(wanted, data_dir) as field:
-        return _measure(wanted, device, field)
+    with _of_study(wanted, data_dir) as lent:
+        return _measure(wanted, device, lent)
 
 
-def _measure(wanted: Wanted, device: torch.device, field: _Field) -> Measured:
+def _measure(wanted: Wanted, device: torch.device, place: _Field) -> Measured:
     torch.set_num_threads(wanted.threads or cores())
-    under = Conditions(wanted.batch, wanted.rounds, device, field.tokens)
-    found = costs(field.subjects, field.rows, under)
+    under = Conditions(wanted.batch, wanted.rounds, device, place.tokens)
+    found = costs(place.subjects, place.rows, under)
     full = found[0].pace
-    small = next((cost.pace for cost in found if cost.name == field.pruned), None)
+    small = next((cost.pace for cost in found if cost.name == place.pruned), None)
     return Measured(
         target=wanted.target,
+        study=place.study,
+        layouts=place.layouts,
         costs=tuple(found),
         under=under,
         threads=torch.get_num_threads(),
         alarms=alarms(full, small, wanted.batch) if full and small else (),
-        notes=field.notes,
+        notes=place.notes,
     )
 
 
@@ -157,6 +167,7 @@ def _of_study(wanted: Wanted, data_dir: Path | None) -> Iterator[_Field]:
     )
     best = comparison.row(comparison.recommended)
     layouts = {"full": Layout.full(best.layout.depth), best.origin: best.layout}
+    rivals = {rival.encoder.name: Layout.full(rival.depth) for rival in ground.rivals}
     with saved(ground, layouts, ground.rivals) as subjects:
         yield _Field(
             subjects=tuple(subjects),
@@ -167,4 +178,6 @@ def _of_study(wanted: Wanted, data_dir: Path | None) -> Iterator[_Field]:
                 f"{best.origin} is {best.layout.picture} {best.layout}; a model trained from "
                 f"scratch with {len(best.layout.keep)} layers has its shape, and so its cost.",
             ),
+            study=place,
+            layouts=layouts | rivals,
         )

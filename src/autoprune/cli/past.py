@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from autoprune.errors import StudyError
 
 if TYPE_CHECKING:
     from autoprune.cli.ground import Ground
+    from autoprune.evidence.comparison import Comparison
+    from autoprune.evidence.costs import Costs
 
 STUDIES = Path("studies")
 
@@ -58,6 +62,17 @@ def asked_of(folder: Path) -> dict[str, Any]:
         "columns": Columns(**asked["columns"]),
         "data_dir": None if place is None else Path(place),
     }
+
+
+def costs_of(folder: Path, comparison: "Comparison") -> "Costs | None":
+    """Return what was measured of a study's models; a file that cannot be read is told of."""
+    from autoprune.evidence.costs import read_costs
+
+    try:
+        return read_costs(folder, comparison)
+    except StudyError as error:
+        typer.echo(f"the report on {folder.name} shows no measured cost: {error}", err=True)
+        return None
 
 
 def ground_of(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoprune.cli.past import asked_of, find_study, finished_studies
+from autoprune.cli.past import asked_of, costs_of, find_study, finished_studies
 from autoprune.errors import AutopruneError, OptionError, StudyError
 
 if TYPE_CHECKING:
@@ -84,13 +84,15 @@ def _texts(studied: "list[Studied]", out: Path | None) -> dict[Path, str]:
         raise OptionError(f"studies in one report need different names, got {folders}")
     single = len(named) == 1
     whole = out or REPORTS / f"{next(iter(named)) if single else 'studies'}.html"
+    costs = {name: costs_of(one.folder, one.comparison) for name, one in named.items()}
     texts = {
         whole.with_suffix(".md") if single else whole.parent / f"{name}.md": markdown(
-            one.setting, one.comparison, one.trials
+            one.setting, one.comparison, one.trials, costs[name]
         )
         for name, one in named.items()
     }
-    return {**texts, whole: page(studied, {one.name: _importances(one) for one in studied})}
+    shown = {one.name: costs[name] for name, one in named.items()}
+    return {**texts, whole: page(studied, {one.name: _importances(one) for one in studied}, shown)}
 
 
 def _file(studied: "Studied") -> str:

@@ -13,7 +13,7 @@ import typer
 
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import trust
-from autoprune.cli.past import STUDIES
+from autoprune.cli.past import STUDIES, costs_of
 from autoprune.cli.run import conditions
 from autoprune.cli.table import print_line, print_table
 from autoprune.errors import StudyError
@@ -70,7 +70,7 @@ def finish(
     ]
     write_study(folder, asked, setting, entrants, comparison, ground.test, _choice(outcome))
     report = _report(folder, outcome is not None)
-    write_whole(report, markdown(setting, comparison, trials))
+    write_whole(report, markdown(setting, comparison, trials, costs_of(folder, comparison)))
     if not quiet:
         print_table(comparison)
         print_line(verdict(comparison))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoprune.evidence.comparison import Comparison, Row
+from autoprune.evidence.costed import costs_section
+from autoprune.evidence.costs import Costs
 from autoprune.evidence.markdown import plain, written
 from autoprune.evidence.record import Record
 from autoprune.evidence.searched import layers_section, search_section
@@ -22,8 +24,16 @@ from autoprune.evidence.verdict import (
 DOTS = "● is a layer that is kept, the one nearest the embeddings first."
 
 
-def markdown(setting: Setting, comparison: Comparison, trials: Sequence[Record]) -> str:
-    """Write the report; `trials` are the search's records, none for `baseline`."""
+def markdown(
+    setting: Setting,
+    comparison: Comparison,
+    trials: Sequence[Record],
+    costs: Costs | None = None,
+) -> str:
+    """Write the report; `trials` are the search's records, none for `baseline`.
+
+    `costs` are those of the study's models where somebody measured them.
+    """
     title = f"# {plain(setting.model)} on {plain(setting.task)}: {setting.keep} of {setting.depth}"
     said = [verdict(comparison), recommendation(comparison)]
     parts = [
@@ -38,6 +48,7 @@ def markdown(setting: Setting, comparison: Comparison, trials: Sequence[Record])
         *([search_section(trials, setting.hint), layers_section(trials)] if trials else []),
         cleaning_section(setting),
         terms_section(setting, comparison, trials),
+        costs_section(costs),
         repeat_section(setting, comparison),
         limits_section(comparison),
     ]

@@ -22,8 +22,8 @@ def finding(studied: Studied) -> str:
     return comparison.against[reference.origin].finding
 
 
-def advice(studied: Studied) -> list[Part]:
-    """Return what to do next, the first thing first."""
+def advice(studied: Studied, measured: bool) -> list[Part]:
+    """Return what to do next, the first thing first; `measured`: its costs are known already."""
     comparison, name = studied.comparison, shlex.quote(studied.name)
     chosen = comparison.recommended
     parts: list[Part] = [
@@ -31,8 +31,9 @@ def advice(studied: Studied) -> list[Part]:
             f"Train the recommended layout, {chosen}, on fresh seeds and take it home:",
             f"autoprune export {name} --layout {chosen} --out {name}-model",
         ),
-        Code("See what it saves on this machine:", f"autoprune cost {name}"),
     ]
+    if not measured:
+        parts.append(Code("See what it saves on this machine:", f"autoprune cost {name}"))
     if finding(studied) == "no difference found":
         gap = comparison.against[comparison.reference]
         parts.append(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoprune.evidence.comparison import Row
-from autoprune.evidence.front import Price
+from autoprune.evidence.costs import Costs
 from autoprune.evidence.page.advice import advice, finding
 from autoprune.evidence.page.closely import classes_section, errors_section
 from autoprune.evidence.page.ending import ending
@@ -33,7 +33,7 @@ class Chapter:
 
 
 def chapter(
-    studied: Studied, id: str, importances: Mapping[str, float], costs: Mapping[str, Price]
+    studied: Studied, id: str, importances: Mapping[str, float], costs: Costs | None
 ) -> Chapter:
     """Lay out one study; ids of its sections and plots begin with `id`."""
     comparison, setting = studied.comparison, studied.setting
@@ -53,7 +53,7 @@ def chapter(
         finding=finding(studied),
         verdict=verdict(comparison),
         recommendation=recommendation(comparison),
-        next=tuple(advice(studied)),
+        next=tuple(advice(studied, costs is not None)),
         tiles=tuple(row for row in comparison.rows if row.origin in first),
         reference=comparison.reference,
         recommended=comparison.recommended,

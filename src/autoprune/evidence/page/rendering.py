@@ -21,7 +21,9 @@ from autoprune.evidence.palette import DARK
 from autoprune.evidence.tables import Table
 
 _HERE = Path(__file__).parent
-_FIGURE = re.compile(r"[-−+]?\d[\d.,]*( ?%)?( (±|to) [-−+]?[\d.,]+)?|< [\d.]+")
+_FIGURE = re.compile(
+    r"[-−+]?\d[\d.,]*( ?%)?( (±|to) [-−+]?[\d.,]+)?( \([\d.,]+ to [\d.,]+\))?|< [\d.]+"
+)
 
 
 def render(template: str, **values: object) -> str:
