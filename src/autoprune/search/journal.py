@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from filelock import FileLock
 from optuna.storages import JournalStorage
@@ -12,6 +13,7 @@ from autoprune.errors import StorageError
 
 _HEAD = b'{"op_code":'
 _OPERATIONS = range(10)  # those that Optuna 5 writes
+_BLOCK = 4096
 
 
 class _OsLock(JournalFileOpenLock):
@@ -33,6 +35,42 @@ class _OsLock(JournalFileOpenLock):
         self._lock.release()
 
 
+class _Mended(JournalFileBackend):
+    """A file whose torn last line is cut off before the next one is written.
+
+    A worker that is killed, or finds the disk full, leaves one to those that go on.
+    """
+
+    def __init__(self, path: Path, lock: _OsLock) -> None:
+        super().__init__(str(path), lock_obj=lock)
+        self._path, self._guard = path, lock
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write entries at the end of what is whole."""
+        self._guard.acquire()
+        try:
+            with self._path.open("r+b") as file:
+                _cut_tail(file)
+            super().append_logs(logs)
+        finally:
+            self._guard.release()
+
+
+def _cut_tail(file: BinaryIO) -> None:
+    """Cut what follows the last line's end, `_BLOCK` bytes at a look."""
+    end = file.seek(0, os.SEEK_END)
+    start = end
+    while start > 0:
+        size = min(_BLOCK, start)
+        start = file.seek(start - size)
+        found = file.read(size).rfind(b"\n")
+        if found >= 0:
+            start += found + 1
+            break
+    if start < end:
+        file.truncate(start)
+
+
 def open_journal(path: Path) -> JournalStorage:
     """Open the journal at `path`, begun if it is missing; raises `StorageError`, `OSError`.
 
@@ -51,7 +89,7 @@ def open_journal(path: Path) -> JournalStorage:
     finally:
         lock.release()
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        return JournalStorage(_Mended(path, lock))
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise StorageError(
             f"journal {path} tells of no study that Optuna understands ({type(error).__name__}): "

@@ -1,7 +1,7 @@
 """How a run and what became of it are written into an Optuna trial."""
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.errors import LayoutError
 from autoprune.layouts.layout import Layout
@@ -14,11 +14,18 @@ FAILED = "failed"
 INTERRUPTED = "interrupted"
 """User attribute: why the trial came to no end; it does not count and is run again."""
 
+DIED = "died"
+"""User attribute: the trial's worker died, or ended by an error that is not the trial's."""
+
+HOLDER, CLAIM, BEAT = "worker", "claim", "beat"
+"""User attributes of a claimed trial: who measures it, the claim's random id, and a number that
+grows as long as the worker lives."""
+
 STOPPED = "stopped"
 """User attribute: why a trial ended, in words; nothing but people reads it."""
 
 REFUSED = "refused"
-"""User attribute: why an enqueued trial was not run; it does not count."""
+"""User attribute: why an enqueued or a claimed trial was not run; it does not count."""
 
 SEED, FIDELITY = "seed", "fidelity"
 """Parameters of a trial beside its layers' flags."""
@@ -95,18 +102,18 @@ def given_up(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and not counts(trial)
 
 
-def write_score(trial: Trial, score: Score) -> None:
-    """Write a score to a trial, all but its quality, which is the trial's value.
+def score_attributes(score: Score) -> dict[str, str | int | float]:
+    """Return the user attributes that hold a score, all but its quality: the trial's value.
 
     What people look for comes first and is short: loss to 1e-6, seconds to 0.01.
     """
-    trial.set_user_attr("validation", f"{100 * score.quality:.1f} %")
-    trial.set_user_attr("loss", round(score.loss, 6))
-    trial.set_user_attr("seconds", round(score.seconds, 2))
-    for name in ("accuracy", "macro_f1", "split", "seed"):
-        trial.set_user_attr(name, getattr(score, name))
-    if score.note:
-        trial.set_user_attr("note", score.note)
+    told: dict[str, str | int | float] = {
+        "validation": f"{100 * score.quality:.1f} %",
+        "loss": round(score.loss, 6),
+        "seconds": round(score.seconds, 2),
+        **{name: getattr(score, name) for name in ("accuracy", "macro_f1", "split", "seed")},
+    }
+    return told | ({"note": score.note} if score.note else {})
 
 
 def read_score(trial: FrozenTrial) -> Score | None:

@@ -1,6 +1,6 @@
 """What a study knows when it has to propose the next layout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 
@@ -8,7 +8,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.marks import given_up, layout_of_trial, run_of_trial
+from autoprune.search.marks import INTERRUPTED, given_up, layout_of_trial, run_of_trial
 from autoprune.search.run import Run, Seen
 
 
@@ -18,7 +18,8 @@ class Past:
 
     `observed`: runs with what came of them, in the order they were made; `running`: those under way
     elsewhere; `made`: how many runs were begun or wait in the queue, failed ones included; `tried`:
-    their layouts; `hints`: a cheap score of each layout, higher is better, or None.
+    their layouts; `hints`: a cheap score of each layout, higher is better, or None; `seeds`: those
+    that runs were made with.
     """
 
     depth: int
@@ -28,6 +29,7 @@ class Past:
     made: int
     tried: frozenset[Layout]
     hints: Mapping[Layout, float] | None = None
+    seeds: frozenset[int] = frozenset()
 
 
 def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
@@ -35,28 +37,45 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
 
     A pruned trial is observed at its last check plus what complete trials gained on average from
     that check to their end: left out, the model would propose the neighbours of weak layouts
-    again. Interrupted trials are as if they had never been.
+    again. Of an interrupted run only that it is to be made is known: what is proposed while it
+    waits to be taken up is what would have been proposed beside it.
     """
     observed: list[Seen] = []
     running: list[Run] = []
     tried: set[Layout] = set()
+    counted: set[Run] = set()
     made = 0
+    live = runs_of(trials, depth)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     for trial in trials:
         layout = layout_of_trial(trial, depth)
-        if layout is None or len(layout.keep) != keep or given_up(trial):
+        if layout is None or len(layout.keep) != keep:
+            continue
+        run = run_of_trial(trial, depth)
+        if given_up(trial) and (run in live or INTERRUPTED not in trial.user_attrs):
+            continue
+        if run in counted:  # claimed by two at once: the later one gives way in a moment
             continue
         tried.add(layout)
         made += 1
-        run = run_of_trial(trial, depth)
         if run is None:  # enqueued by another hand: the rest is settled when it begins
+            continue
+        counted.add(run)
+        if given_up(trial):
             continue
         if trial.state == TrialState.RUNNING:
             running.append(run)
         quality = trial.value if trial.state == TrialState.COMPLETE else _expected(trial, complete)
         if quality is not None:
             observed.append(Seen(run, quality, trial.user_attrs.get("loss", nan)))
-    return Past(depth, keep, tuple(observed), tuple(running), made, frozenset(tried))
+    seeds = frozenset(run.seed for run in counted)
+    return Past(depth, keep, tuple(observed), tuple(running), made, frozenset(tried), seeds=seeds)
+
+
+def runs_of(trials: Iterable[FrozenTrial], depth: int) -> set[Run]:
+    """Return the runs of all trials but those that ended without finishing."""
+    found = {run_of_trial(trial, depth) for trial in trials if not given_up(trial)}
+    return {run for run in found if run is not None}
 
 
 def _expected(trial: FrozenTrial, complete: Sequence[FrozenTrial]) -> float | None:

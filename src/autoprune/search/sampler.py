@@ -1,6 +1,6 @@
 """An Optuna sampler that decides a whole run at once and never the same one twice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,10 +52,20 @@ class LayoutSampler(BaseSampler):
         self._propose = propose
         self.fresh = fresh
 
-    def run(self, layout: Layout, made: int) -> Run:
-        """Return the run of `layout` that comes after `made` others."""
-        seed = self._seed + _FIRST_SEED + made if self.fresh else self._seed
+    def run(self, layout: Layout, past: Past) -> Run:
+        """Return the run of `layout` that comes next; a fresh seed is one that no run has yet."""
+        if not self.fresh:
+            return Run(layout, self._seed, self._fidelity)
+        seed = self._seed + _FIRST_SEED + past.made
+        while seed in past.seeds:  # somebody chose it by hand, or a trial before was refused
+            seed += 1
         return Run(layout, seed, self._fidelity)
+
+    def next(self, others: Sequence[FrozenTrial]) -> Run:
+        """Propose the run that comes after the trials `others`."""
+        past = replace(past_of(others, self.depth, self._keep), hints=self._hints)
+        rng = np.random.default_rng((self._seed, past.made))
+        return self.run(self._propose(past, rng), past)
 
     def infer_relative_search_space(
         self,
@@ -75,9 +85,7 @@ class LayoutSampler(BaseSampler):
         others = [
             other for other in study.get_trials(deepcopy=False) if other.number != trial.number
         ]
-        past = replace(past_of(others, self.depth, self._keep), hints=self._hints)
-        rng = np.random.default_rng((self._seed, past.made))
-        return params(self.run(self._propose(past, rng), past.made))
+        return params(self.next(others))
 
     def sample_independent(
         self,

@@ -1,0 +1,157 @@
+"""Claims: a run is one process's before it is measured, by one write that all others can see."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from autoprune.search.leases import Leases
+from autoprune.search.marks import (
+    BEAT,
+    CLAIM,
+    HOLDER,
+    REFUSED,
+    SEARCHED,
+    attributes,
+    counts,
+    distributions,
+    given_up,
+    layout_of_trial,
+    params,
+    run_of_trial,
+)
+from autoprune.search.past import past_of, runs_of
+from autoprune.search.run import Run
+from autoprune.search.sampler import LayoutSampler
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A trial that this process, and no other, measures."""
+
+    trial: int
+    run: Run
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where this process claims the runs of a study, and for whom."""
+
+    storage: BaseStorage
+    study: int
+    sampler: LayoutSampler
+    keep: int
+    leases: Leases
+
+    @property
+    def depth(self) -> int:
+        """How many layers the full model has."""
+        return self.sampler.depth
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials by number; they are not to be changed."""
+        return self.storage.get_all_trials(self.study, deepcopy=False)
+
+    def claim(self, run: Run, origin: str) -> Claim | None:
+        """Begin a trial that makes `run`; None where another one, begun earlier, makes it.
+
+        Whoever writes first has the lower number, and both can see it: exactly one goes on.
+        """
+        mark = uuid.uuid4().hex
+        given = {**attributes(run.layout, origin), CLAIM: mark, **self._signature()}
+        self.storage.create_new_trial(
+            self.study,
+            create_trial(
+                state=TrialState.RUNNING,
+                params=params(run),
+                distributions=distributions(self.depth),
+                user_attrs=given,
+            ),
+        )
+        known = self.trials()
+        # A write that came through though its answer was lost may have been made again.
+        mine, *again = [trial for trial in known if trial.user_attrs.get(CLAIM) == mark]
+        for trial in again:
+            refuse(self.storage, trial, "the same claim, written twice")
+        if why := self._clash(run, known[: mine.number]):
+            refuse(self.storage, mine, why)
+            return None
+        self.leases.hold(mine._trial_id)
+        return Claim(mine._trial_id, run, origin)
+
+    def _clash(self, run: Run, earlier: Sequence[FrozenTrial]) -> str:
+        """Say why `run` cannot be made beside trials begun earlier; empty where it can.
+
+        Two workers that knew different things may have given one seed to two layouts. A run that
+        is offered again keeps its seed.
+        """
+        others = runs_of(earlier, self.depth)
+        if run in others:
+            return f"layout {run.layout} has been tried with seed {run.seed}"
+        offered = any(run_of_trial(one, self.depth) == run for one in earlier if given_up(one))
+        if self.sampler.fresh and not offered and run.seed in {other.seed for other in others}:
+            return f"seed {run.seed} is that of another run"
+        return ""
+
+    def take(self, trial: FrozenTrial) -> Claim | None:
+        """Begin a trial that waits; None where it does not fit or another process takes it."""
+        try:
+            if not self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                return None
+        except UpdateFinishedTrialError:
+            return None
+        self.leases.hold(trial._trial_id)
+        for key, value in self._signature().items():
+            self.storage.set_trial_user_attr(trial._trial_id, key, value)
+        claim = self._settle(trial)
+        if claim is None:
+            self.leases.drop(trial._trial_id)
+        return claim
+
+    def _settle(self, trial: FrozenTrial) -> Claim | None:
+        """Give a trial enqueued by people what they left open, or refuse it."""
+        layout, run = layout_of_trial(trial, self.depth), run_of_trial(trial, self.depth)
+        others = [other for other in self.trials() if other.number != trial.number]
+        if layout is None or len(layout.keep) != self.keep or (run and run.fidelity == 0):
+            keeps = f"a layout of this study keeps {self.keep} of {self.depth} layers"
+            refuse(self.storage, trial, keeps)
+            return None
+        if run is None:  # its seed is settled now, so nobody could yield to it before
+            run = self.sampler.run(layout, past_of(others, self.depth, self.keep))
+        else:
+            others = [other for other in others if other.number < trial.number or counts(other)]
+        self._write(trial, run)
+        if run in runs_of(others, self.depth):
+            refuse(self.storage, trial, f"layout {layout} has been tried with seed {run.seed}")
+            return None
+        if "layout" not in trial.user_attrs:
+            for key, value in attributes(layout, SEARCHED).items():
+                self.storage.set_trial_user_attr(trial._trial_id, key, value)
+        return Claim(trial._trial_id, run, trial.user_attrs.get("origin", SEARCHED))
+
+    def _write(self, trial: FrozenTrial, run: Run) -> None:
+        spaces = distributions(self.depth)
+        for name, value in params(run).items():
+            if name not in trial.params:
+                space = spaces[name]
+                self.storage.set_trial_param(
+                    trial._trial_id, name, space.to_internal_repr(value), space
+                )
+
+    def _signature(self) -> dict[str, object]:
+        return {HOLDER: self.leases.holder.as_value(), BEAT: 0}
+
+
+def refuse(storage: BaseStorage, trial: FrozenTrial, why: str) -> None:
+    """Close a trial that is not to be run."""
+    storage.set_trial_user_attr(trial._trial_id, REFUSED, why)
+    storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+def running(trials: Sequence[FrozenTrial]) -> int:
+    """Return how many trials are under way."""
+    return sum(trial.state == TrialState.RUNNING for trial in trials)

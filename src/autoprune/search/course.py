@@ -1,0 +1,141 @@
+"""The course of a study in one process: claim runs, measure and close them, until all are done."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import optuna
+from optuna.exceptions import OptunaError
+from optuna.pruners import NopPruner
+from optuna.study import Study
+
+from autoprune.errors import StorageError
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.leaving import is_asked
+from autoprune.scoring.score import Score
+from autoprune.search.claims import Claim, Desk
+from autoprune.search.ends import bury, finish, interrupt
+from autoprune.search.failures import storage_failures
+from autoprune.search.findings import Finding, findings_of
+from autoprune.search.marks import SEARCHED, counts
+from autoprune.search.pruners import reaches_end
+from autoprune.search.queue import is_over, living, next_claim
+from autoprune.search.run import Run
+from autoprune.search.timer import Timer
+
+Check = Callable[[float, int], None]
+"""Takes validation quality in [0, 1] and optimizer step; may raise `optuna.TrialPruned`."""
+
+Begin = Callable[[Run, Check], Callable[[], Score]]
+"""Begins a measurement elsewhere; what it returns waits for the end as `Measure` would."""
+
+_PAUSE = 0.5  # seconds between two looks at what others have under way
+
+
+class Told:
+    """Hands each finding on once, whoever measured it."""
+
+    def __init__(self, known: Sequence[Finding], watch: Callable[[Finding], None] | None) -> None:
+        self._watch = watch
+        self._known = {(one.layout, one.seed, one.fidelity) for one in known}
+
+    def look(self, desk: Desk) -> None:
+        """Hand on what was finished since the last look."""
+        if self._watch is None:
+            return
+        with storage_failures():
+            findings = findings_of(desk.trials(), desk.depth)
+        for one in findings:
+            run = (one.layout, one.seed, one.fidelity)
+            if run not in self._known:
+                self._known.add(run)
+                self._watch(one)
+
+
+def follow(
+    study: Study,
+    desk: Desk,
+    begin: Begin,
+    told: Told,
+    *,
+    trials: int,
+    first: Mapping[str, Layout],
+    timer: Timer,
+    side_by_side: int,
+    most: int | None,
+) -> bool:
+    """Make trials until `trials` are finished in all, or `most` here; tell if it was interrupted.
+
+    What others have under way is waited for: it may come to nothing. Where this process is asked to
+    leave, its own trials are closed as interrupted.
+    """
+    with desk.leases.kept():
+        try:
+            left = trials if most is None else most
+            while left > 0 and not timer.over():
+                group = _group(desk, trials, first, min(side_by_side, left))
+                if group is None:
+                    break
+                left -= len(group)
+                waits = [begin(claim.run, _checks(study, desk, claim)) for claim in group]
+                for claim, wait in zip(group, waits, strict=True):
+                    finish(desk.storage, claim.trial, wait)
+                    desk.leases.drop(claim.trial)
+                    told.look(desk)
+                if not group:
+                    time.sleep(_PAUSE)
+                    told.look(desk)
+                if is_asked():
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            with storage_failures():
+                for trial in desk.leases.held:
+                    interrupt(desk.storage, trial)
+            return True
+        except StorageError:
+            raise
+        except BaseException:  # not the trial's affair: out of memory, say
+            with suppress(StorageError, OptunaError, OSError):
+                for trial in desk.leases.held:
+                    bury(desk.storage, desk.storage.get_trial(trial), desk.trials(), desk.depth)
+            raise
+    return False
+
+
+def _group(
+    desk: Desk, trials: int, first: Mapping[str, Layout], side_by_side: int
+) -> list[Claim] | None:
+    """Claim the runs that are made together.
+
+    None when the study is done, an empty list while only others' runs are under way. A group that
+    a kill cut short is first made whole, so that the next one is proposed from as many results as
+    it would have been undisturbed.
+    """
+    with storage_failures():
+        done = sum(map(counts, living(desk)))
+    group: list[Claim] = []
+    for _ in range(min(side_by_side - done % side_by_side, trials - done)):
+        claim = next_claim(desk, trials, first)
+        if claim is None:
+            break
+        group.append(claim)
+    return None if not group and is_over(desk, trials, first) else group
+
+
+def _checks(study: Study, desk: Desk, claim: Claim) -> Check:
+    """Return what reports a trial's checks and stops a weak one."""
+    may_stop = claim.origin == SEARCHED and not isinstance(study.pruner, NopPruner)
+
+    def check(quality: float, step: int) -> None:
+        storage = desk.storage
+        with storage_failures():
+            storage.set_trial_intermediate_value(claim.trial, step, quality)
+            stop = (
+                may_stop
+                and not reaches_end(study, step)
+                and study.pruner.prune(study, storage.get_trial(claim.trial))
+            )
+        if stop:
+            raise optuna.TrialPruned
+
+    return check
