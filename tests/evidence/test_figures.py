@@ -129,6 +129,7 @@ def test_differences_leave_out_the_reference_and_say_what_was_found(
         "bottom": "−10.0",
     }
     assert dots["found"].marker.color != dots["bottom"].marker.color
+    assert {one.textposition for one in dots.values()} == {"top left"}  # off the line at 0
 
 
 def test_importances_are_drawn_in_per_cent():

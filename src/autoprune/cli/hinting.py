@@ -17,6 +17,7 @@ from autoprune.search.findings import Outcome
 NONE = "none"
 HINTS = "proxy.json"
 MOST = 20_000  # layouts; each costs its passes
+TRAINED = ("leave-one-out",)  # they fine-tune the full model first
 
 
 def check_proxy(proxy: str, sampler: str, grounds: Sequence[Ground]) -> None:
@@ -48,10 +49,41 @@ def hints_for(
     show.say(f"{proxy}: scoring all {len(layouts):,} layouts")
     started = time.perf_counter()
     values = PROXIES[proxy](ground.bench(ground.quick), layouts, seed)
-    texts = {str(layout): value for layout, value in zip(layouts, values, strict=True)}
-    write_whole(place, json.dumps({"proxy": proxy, "values": texts}))
+    hints = dict(zip(layouts, values, strict=True))
+    _keep(place, proxy, hints)
     show.say(f"{proxy}: {minutes(time.perf_counter() - started)}")
-    return dict(zip(layouts, values, strict=True))
+    return hints
+
+
+def share_hints(
+    grounds: Sequence[Ground], folders: Sequence[Path], proxy: str, seed: int, show: Show
+) -> None:
+    """Make the cheap scores of several studies at once, where they take a fine-tuned full model.
+
+    That model is the same for every number of layers. Each study finds its own scores on file.
+    """
+    if proxy not in TRAINED:
+        return
+    lacking = {
+        folder / HINTS: every(ground.checkpoint.depth, ground.keep)
+        for ground, folder in zip(grounds, folders, strict=True)
+        if (known := _kept(folder / HINTS)) is None or known[0] != proxy
+    }
+    if len(lacking) < 2:
+        return
+    everyone = [layout for layouts in lacking.values() for layout in layouts]
+    show.say(f"{proxy}: scoring all {len(everyone):,} layouts of {len(lacking)} studies")
+    started = time.perf_counter()
+    values = PROXIES[proxy](grounds[0].bench(grounds[0].quick), everyone, seed)
+    hints = dict(zip(everyone, values, strict=True))
+    for place, layouts in lacking.items():
+        _keep(place, proxy, {layout: hints[layout] for layout in layouts})
+    show.say(f"{proxy}: {minutes(time.perf_counter() - started)}")
+
+
+def _keep(place: Path, proxy: str, hints: dict[Layout, float]) -> None:
+    texts = {str(layout): value for layout, value in hints.items()}
+    write_whole(place, json.dumps({"proxy": proxy, "values": texts}))
 
 
 def _kept(place: Path) -> tuple[str, dict[Layout, float]] | None:

@@ -11,6 +11,7 @@ import typer
 
 from autoprune.cli.beginning import begin_each
 from autoprune.cli.ground import Ground
+from autoprune.cli.hinting import share_hints
 from autoprune.cli.noting import note_end
 from autoprune.cli.past import STUDIES
 from autoprune.cli.result import check_places, finish
@@ -77,6 +78,7 @@ def study_each(
         places = begin_each(grounds, folders, storage, seed, proxy, stack)
         crew = stack.enter_context(Crew(grounds[0].workers))
         say_data(grounds[0], show)
+        share_hints(grounds, folders, proxy, seed, show)
         for ground, folder, place in zip(grounds, folders, places, strict=True):
             if len(grounds) > 1:
                 show.say(f"{ground.keep} of {ground.checkpoint.depth} layers: {folder}")

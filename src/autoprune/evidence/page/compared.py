@@ -38,6 +38,8 @@ def differences(comparison: Comparison) -> go.Figure:
     )
     figure = listed(drawn, f"points against {comparison.reference}, with 95 % interval")
     figure.update_xaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1.5)
+    for dot in figure.data:  # away from the line at 0, which would cross the figure
+        dot.textposition = "top left" if dot.x[0] < 0 else "top right"
     return figure
 
 

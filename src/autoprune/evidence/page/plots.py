@@ -53,7 +53,7 @@ def course(trials: Sequence[Record]) -> go.Figure:
                 hovertemplate="trial %{x}: %{text}<br>%{y:.1f} %<extra></extra>",
             )
     figure = calm(figure, 320, "trial", "validation quality, %")
-    figure.update_xaxes(showgrid=False, rangemode="tozero", tickformat="d")
+    figure.update_xaxes(showgrid=False, range=[0.5, len(trials) + 0.5], tickformat="d")
     return figure
 
 

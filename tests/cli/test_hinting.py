@@ -1,0 +1,49 @@
+"""Cheap scores of several numbers of layers take one full model, and are those of each alone."""
+
+import json
+
+import pytest
+
+from autoprune.scoring.proxies import PROXIES
+
+
+@pytest.fixture
+def command(model, task):
+    return [
+        *("search", "--model", model, "--task", task, "--trials", 1, "--epochs", 1),
+        *("--full-epochs", 1, "--seeds", 1, "--workers", 1, "--strategy", "top"),
+        *("--proxy", "leave-one-out", "--json"),
+    ]
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Note which numbers of layers each call scores."""
+    calls, proxy = [], PROXIES["leave-one-out"]
+
+    def noted(bench, layouts, seed):
+        calls.append(sorted({len(layout.keep) for layout in layouts}))
+        return proxy(bench, layouts, seed)
+
+    monkeypatch.setitem(PROXIES, "leave-one-out", noted)
+    monkeypatch.setattr("autoprune.cli.prices.ROUNDS", 6)
+    return calls
+
+
+def values(folder, keep):
+    return json.loads((folder / f"studies/tiny-own-keep{keep}/proxy.json").read_text())["values"]
+
+
+def test_one_full_model_serves_several_numbers_of_layers(run, command, here, scored):
+    both, alone = here / "both", here / "alone"
+    both.mkdir()
+    alone.mkdir()
+    answer = run(*command, "--keep", "2,3", folder=both)
+    assert answer.code == 0, answer.err
+    assert scored == [[2, 3]]
+    assert run(*command, "--keep", 3, folder=alone).code == 0
+    assert scored == [[2, 3], [3]]
+    assert len(values(both, 2)) == len(values(both, 3)) == 10
+    assert values(both, 3) == values(alone, 3)
+    assert run(*command, "--keep", "2,3", folder=both).code == 0
+    assert scored == [[2, 3], [3]]  # on file
