@@ -154,19 +154,22 @@ def _named(
         customdata=[_told(one) for one in points],
         hovertemplate="%{customdata}<extra></extra>",
         name=name,
-        error_x=None if ends is None else _spans(points, cost, ends, colour),
+        error_x=None if ends is None else _spans(points, cost, ends),
     )
 
 
-def _spans(points: Sequence[Point], cost: Cost, ends: Ends, colour: str) -> dict[str, Any]:
-    """Return the intervals of some costs as plotly wants them: how far each end is away."""
+def _spans(points: Sequence[Point], cost: Cost, ends: Ends) -> dict[str, Any]:
+    """Return the intervals of some costs as plotly wants them: how far each end is away.
+
+    They have ends that can be seen where the front's line runs over them.
+    """
     spans = [ends(one) for one in points]
     return {
         "array": [high - cost(one) for one, (_, high) in zip(points, spans, strict=True)],
         "arrayminus": [cost(one) - low for one, (low, _) in zip(points, spans, strict=True)],
-        "color": colour,
+        "color": MUTED,
         "thickness": 1.5,
-        "width": 0,
+        "width": 5,
     }
 
 
