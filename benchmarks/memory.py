@@ -1,9 +1,9 @@
-"""Print how much memory a process holds after 2 trials, and after 50: it must not grow.
+"""Print the memory and open files of a process after 10 trials, and after 200: they must not grow.
 
     python benchmarks/memory.py [MODEL] [TASK] [DATA_DIR]
 
-Each trial trains another layout on a seed of its own, as a search does. Linux only. What the C
-library keeps of freed memory is given back before each look.
+Each trial trains another layout on a seed of its own, as a search does, and keeps its state once
+on the way. Linux only. What the C library keeps of freed memory is given back before each look.
 """
 
 import argparse
@@ -11,6 +11,8 @@ import ctypes
 import gc
 import random
 import re
+import statistics
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +21,13 @@ import torch
 
 from autoprune.evidence.versions import installed
 from autoprune.layouts.layout import every
+from autoprune.scoring.bench import go_on
+from autoprune.scoring.place import Place
 from trial_profile import ground
 
-LOOKS = (2, 10, 20, 30, 40, 50)
-STEPS = 20
+LOOKS = (10, 50, 100, 150, 200)
+AROUND = 5  # a look is the median over so many trials before it and after it
+STEPS = 8
 
 
 def held() -> float:
@@ -48,13 +53,24 @@ def main() -> None:
     print(
         f"{time.strftime('%Y-%m-%d')}, {asked.model} on {asked.task}, {STEPS} steps, {installed()}"
     )
-    first = 0.0
-    for number, layout in enumerate(layouts[: LOOKS[-1]], 1):
-        bench.measure(layout, number)
-        if number in LOOKS:
-            first = first or held()
-            now = held()
-            print(f"after {number:2} trials {now:7.1f} MiB, {100 * (now / first - 1):+.2f} %")
+    memory, files = list[float](), list[int]()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder) / "run.safetensors", seconds=0.1)
+        for number, layout in enumerate(layouts[: LOOKS[-1] + AROUND], 1):
+            bench.measure(layout, number, go_on, place)
+            place.take_away()
+            memory.append(held())
+            files.append(len(list(Path("/proc/self/fd").iterdir())))
+            if number - AROUND in LOOKS:
+                now, first = (
+                    statistics.median(memory[look - AROUND : look + AROUND])
+                    for look in (number - AROUND, LOOKS[0])
+                )
+                print(
+                    f"after {number - AROUND:3} trials {now:6.1f} MiB "
+                    f"({100 * (now / first - 1):+.2f} %), at most {max(files)} open files",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

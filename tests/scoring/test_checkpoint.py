@@ -175,6 +175,22 @@ def test_a_run_asked_to_leave_stops_behind_the_step_at_hand_and_goes_on_later(be
     assert steps == list(range(1, STEPS + 1))
 
 
+def test_a_check_that_asks_to_leave_is_kept(bench, place, steps):
+    rare, heard = replace(place, seconds=1000), []
+
+    def check(quality, step):
+        heard.append(step)
+        if len(heard) == 2:
+            raise KeyboardInterrupt
+
+    whole = bench.train(HALF, 3)
+    with pytest.raises(KeyboardInterrupt):
+        bench.train(HALF, 3, check, rare)
+    del steps[:]
+    assert alike(bench.train(HALF, 3, check, rare), whole, bench.validation)
+    assert (steps, heard) == ([9, 10, 11, 12], [4, 8, 4, 8, 12])
+
+
 def test_rows_halved_for_memory_stay_halved(bench, place, kill):
     plain = bench.load
 

@@ -128,16 +128,19 @@ class Bench:
                     course.best = Best(now, steps, {})
                 elif course.best is None or now.quality > course.best.score.quality:
                     course.remember(now)
-                check(now.quality, steps)
-                assert course.best is not None
-                if self._waited(course.best.steps, steps):
-                    return
-            if checkpoint is not None:
-                checkpoint.keep()
-            if is_asked():
+            try:
+                if steps in checks:
+                    check(course.heard[-1][0], steps)
+                if is_asked():
+                    raise KeyboardInterrupt
+            except KeyboardInterrupt:  # between two steps: the state is whole
                 if checkpoint is not None:
                     checkpoint.write()
-                raise KeyboardInterrupt
+                raise
+            if steps in checks and course.best and self._waited(course.best.steps, steps):
+                return
+            if checkpoint is not None:
+                checkpoint.keep()
 
     def untrained(self, layout: Layout, seed: int) -> PreTrainedModel:
         """Return the loaded model with only the layers of `layout`, on the device.
