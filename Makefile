@@ -29,5 +29,9 @@ lint: $(STAMP)
 test: lint
 	$(VENV)/bin/python -m pytest -n logical --dist loadfile
 
+# What kills, starves and overloads a study, for many minutes; reports/reliability.md has its figures.
+soak: $(STAMP)
+	$(VENV)/bin/python -m pytest -m soak
+
 clean:
 	rm -rf $(VENV) build dist

@@ -48,6 +48,7 @@ THIRD_PARTY = {
     "filelock": {"tasks", "search"},
     "jinja2": {"evidence", "artifacts"},
     "plotly": {"evidence"},
+    "ray": {"cli"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

@@ -17,7 +17,7 @@ from autoprune.evidence.measuring import Entrant
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.bench import Bench
 from autoprune.scoring.budget import Budget
-from autoprune.scoring.crew import Crew
+from autoprune.scoring.crew import Team
 from autoprune.tasks.task import Splits, Task, TestSplit
 from autoprune.tasks.tokenising import Encoded, encode, renumber
 
@@ -81,7 +81,7 @@ class Ground:
         load = partial(load_classifier, self.checkpoint, self.splits.names)
         return self._bench(load, self.inputs, budget)
 
-    def entrants(self, found: Layout | None, crew: Crew) -> list[Entrant]:
+    def entrants(self, found: Layout | None, crew: Team) -> list[Entrant]:
         """Return who is compared: found, strategies, full, scratch-trained, named rivals."""
         depth = self.checkpoint.depth
         bench = self.bench(self.full)

@@ -194,6 +194,22 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        help="Make the runs as tasks of a Ray cluster: `auto` for the one of this machine, "
+        "HOST:PORT, or `local` to start one; with --workers.",
+        show_default=False,
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="GPUs of each Ray task, 0.5: two share one. [default: 1 where training is on a GPU]",
+        show_default=False,
+    ),
+]
 LearningRate = Annotated[
     float | None,
     typer.Option(

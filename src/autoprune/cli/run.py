@@ -18,7 +18,7 @@ from autoprune.evidence.versions import installed
 from autoprune.layouts.layout import count
 from autoprune.scoring.bench import Bench, Check, go_on
 from autoprune.scoring.budget import Budget
-from autoprune.scoring.crew import Crew
+from autoprune.scoring.crew import Crew, Team
 from autoprune.scoring.devices import describe
 from autoprune.scoring.place import Place, place_of, sweep
 from autoprune.scoring.score import Score
@@ -67,7 +67,7 @@ def find_layout(
     ground: Ground,
     show: Show,
     folder: Path,
-    crew: Crew,
+    crew: Team,
     *,
     storage: Storage,
     trials: int,
@@ -92,7 +92,7 @@ def find_layout(
             return result()
 
         place = place_of(folder, (run.layout, run.seed, run.fidelity))
-        result = crew.start(_measure, bench, run, check if crew.workers == 1 else go_on, place)
+        result = crew.start(_measure, bench, run, check if crew.in_this_process else go_on, place)
         return wait
 
     def watch(finding: Finding) -> None:
@@ -152,7 +152,7 @@ def hold_against(
     ground: Ground,
     show: Show,
     folder: Path,
-    crew: Crew,
+    crew: Team,
     entrants: Sequence[Entrant],
     seeds: list[int],
 ) -> Comparison:

@@ -35,6 +35,8 @@ def search(
     method: options.Method = "full",
     device: options.Device = "auto",
     workers: options.Workers = None,
+    ray: options.Ray = None,
+    gpus_per_worker: options.GpusPerWorker = None,
     max_drop: options.MaxDrop = None,
     max_latency_ms: options.MaxLatency = None,
     max_megabytes: options.MaxMegabytes = None,
@@ -55,6 +57,7 @@ def search(
     from autoprune.cli.hinting import check_proxy
     from autoprune.cli.laying import lay_each
     from autoprune.cli.pareto import check_limits, check_report, end
+    from autoprune.cli.ray_crew import check_ray
     from autoprune.cli.result import print_object
     from autoprune.cli.show import Show
     from autoprune.cli.studying import study_each
@@ -79,6 +82,7 @@ def search(
         "learning_rate": learning_rate,
         "workers": workers,
     }
+    check_ray(ray, gpus_per_worker, workers, pruner)
     limits = check_limits(checks.keeps_of(keep), max_drop, max_latency_ms, max_megabytes)
     grounds = lay_each(keeps=checks.keeps_of(keep), **asked, trust_remote_code=trust_remote_code)
     check_report(grounds, study)
@@ -98,6 +102,8 @@ def search(
         seeds=seeds,
         storage=storage,
         quiet=json,
+        ray=ray,
+        gpus=gpus_per_worker,
     )
     result = done[0].result if len(done) == 1 else end(done, limits, show, json)
     if json:

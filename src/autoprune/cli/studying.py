@@ -14,6 +14,7 @@ from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import share_hints
 from autoprune.cli.noting import note_end
 from autoprune.cli.past import STUDIES
+from autoprune.cli.ray_crew import team_of
 from autoprune.cli.result import check_places, finish
 from autoprune.cli.run import (
     find_layout,
@@ -27,7 +28,7 @@ from autoprune.cli.show import Show
 from autoprune.evidence.comparison import Comparison
 from autoprune.evidence.lending import lend
 from autoprune.evidence.studied import RECORDS
-from autoprune.scoring.crew import Crew
+from autoprune.scoring.crew import Team
 from autoprune.search.storage import Storage
 
 
@@ -63,9 +64,12 @@ def study_each(
     storage: str | None,
     quiet: bool,
     lenders: Sequence[Path] = (),
+    ray: str | None = None,
+    gpus: float | None = None,
 ) -> list[Done]:
     """Search and compare on each ground in turn; `quiet` leaves standard output alone.
 
+    Runs are made here, or with `ray` by tasks of the cluster there, each with so many `gpus`.
     `lenders` are folders of other studies, whose runs of the full model and of rivals serve too.
     All folders are locked, and every study begun or refused, before the first is worked on.
     Raises `typer.Exit` where the user stops a search.
@@ -75,8 +79,8 @@ def study_each(
         check_places(folder)
     done: list[Done] = []
     with ExitStack() as stack:
+        crew = stack.enter_context(team_of(grounds[0].workers, ray, gpus, grounds[0].device))
         places = begin_each(grounds, folders, storage, seed, proxy, stack)
-        crew = stack.enter_context(Crew(grounds[0].workers))
         say_data(grounds[0], show)
         share_hints(grounds, folders, proxy, seed, show)
         for ground, folder, place in zip(grounds, folders, places, strict=True):
@@ -111,7 +115,7 @@ def _study(
     place: Storage,
     asked: Mapping[str, Any],
     show: Show,
-    crew: Crew,
+    crew: Team,
     *,
     trials: int,
     minutes: float | None,

@@ -7,7 +7,7 @@ from autoprune.evidence.record import Start
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.bench import Bench
 from autoprune.scoring.course import Clock
-from autoprune.scoring.crew import Crew
+from autoprune.scoring.crew import Team
 from autoprune.scoring.memory import Parts
 from autoprune.scoring.place import Place
 from autoprune.scoring.training import predict
@@ -15,7 +15,7 @@ from autoprune.tasks.tokenising import Encoded
 
 
 def entrant(
-    origin: str, layout: Layout, bench: Bench, test: Encoded, model: str, start: Start, crew: Crew
+    origin: str, layout: Layout, bench: Bench, test: Encoded, model: str, start: Start, crew: Team
 ) -> Entrant:
     """Return the entrant that trains `layout` on `bench` and predicts every raw test row.
 

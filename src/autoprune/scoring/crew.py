@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar, cast
+from typing import ParamSpec, Protocol, Self, TypeVar, cast
 
 import torch
 
@@ -41,6 +41,21 @@ def cores() -> int:
     return min(here, int(limit)) if limit.isdecimal() and int(limit) else here
 
 
+class Team(Protocol):
+    """Who makes runs side by side: a crew of processes, or something that can stand in for it."""
+
+    @property
+    def workers(self) -> int:
+        """How many runs are made at a time."""
+
+    @property
+    def in_this_process(self) -> bool:
+        """Tell whether jobs run here, when their result is asked for."""
+
+    def start(self, job: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> Callable[[], _T]:
+        """Begin a job; see `Crew.start`."""
+
+
 class Crew:
     """Runs jobs in `workers` processes, or in this one, when their result is asked for, if 1.
 
@@ -53,6 +68,11 @@ class Crew:
         self.threads = max(1, cores() // workers)
         self._hands: list[Hand] = []
         self._queue: deque[Job] = deque()
+
+    @property
+    def in_this_process(self) -> bool:
+        """Tell whether jobs run here, when their result is asked for."""
+        return self.workers == 1
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +92,7 @@ class Crew:
         raises what the job raised, `TrialError` where its process was killed three times, and
         KeyboardInterrupt where it was asked to leave.
         """
-        if self.workers == 1:
+        if self.in_this_process:
             return lambda: job(*args, **named)
         mine = Job(partial(job, *args, **named))
         self._queue.append(mine)

@@ -1,0 +1,103 @@
+"""Ray: runs as tasks of a cluster; a node that dies costs nothing but time."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from autoprune.cli.ray_crew import RayCrew
+from autoprune.errors import OptionError, TrialError
+
+STUDY = "tiny-own-keep2"
+OPTIONS = ("search", "--model", "demo", "--task", "demo", "--keep", 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--gpus-per-worker", 1), "add --ray auto"),
+        (("--ray", "auto"), "--ray needs --workers"),
+        (("--ray", "auto", "--workers", 2, "--pruner", "median"), "leave out --ray or the pruner"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(run, here, options, words):
+    refused(run(*OPTIONS, *options), words)
+    assert list(here.iterdir()) == []
+
+
+def test_without_the_package_the_line_says_how_to_get_it(run, here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    refused(run(*OPTIONS, "--ray", "auto", "--workers", 2), 'pip install "autoprune[ray]"')
+    assert list(here.iterdir()) == []
+
+
+def refused(answer, words):
+    assert (answer.code, answer.out) == (2, "")
+    [line] = answer.lines
+    assert words in line
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Start a cluster of three nodes on this machine, the first of which makes no runs."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    small = {"object_store_memory": 80 * 2**20}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small}
+    )
+    nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
+    cluster.wait_for_nodes()
+    yield cluster, nodes
+    cluster.shutdown()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_a_node_that_is_killed_costs_no_measurement_and_none_is_made_twice(
+    cluster, start, run, model, task, here
+):
+    cluster, nodes = cluster
+    command = [
+        *("search", "--model", model, "--task", task, "--keep", 2, "--trials", 6, "--json"),
+        *("--epochs", 100, "--full-epochs", 20, "--seeds", 2, "--batch", 8, "--strategy", "top"),
+        *("--learning-rate", 0.01, "--workers", 2),
+    ]
+    (here / "whole").mkdir()
+    whole = run(*command, folder=here / "whole").result
+    with start(*command, "--ray", cluster.address, folder=here) as search:
+        for line in search.stderr:
+            if line.startswith("trial   4/6"):  # they are made by twos
+                time.sleep(1)  # both nodes are in the middle of the next ones
+                cluster.remove_node(nodes.pop(), allow_graceful=False)
+                break
+        out, err = search.communicate(timeout=800)
+    assert search.returncode == 0, err
+    result = json.loads(out)
+    del result["seconds"]
+    assert result == whole
+    lines = (here / "studies" / STUDY / "records.jsonl").read_text().splitlines()
+    made = [(r["phase"], r["start"], r["layout"], r["seed"]) for r in map(json.loads, lines)]
+    assert len(made) == len(set(made)) == result["trials"] + 2 * 4
+    assert result["repeated"] == 0
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_tasks_that_end_their_process_or_ask_for_too_much_are_told_in_a_line(cluster):
+    cluster, _ = cluster
+    with RayCrew(1, cluster.address, 0) as crew:
+        waits = [crew.start(divmod, 7, 3), crew.start(os._exit, 1), crew.start(len, "up")]
+        assert waits[2]() == 2
+        assert waits[0]() == (2, 1)
+        with pytest.raises(TrialError, match="Ray began it 3 times and gave it up"):
+            waits[1]()
+        with pytest.raises(ZeroDivisionError):
+            crew.start(divmod, 1, 0)()
+    with pytest.raises(
+        OptionError, match=r"a task needs 2 GPU, the Ray cluster at .* has 0 in all"
+    ):
+        RayCrew(1, cluster.address, 2).__enter__()
