@@ -13,6 +13,7 @@ import platform
 import random
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ ROUNDS = 5
 TRIALS = 4  # for each process, in each round
 
 
-def rate(crew: Crew, bench: Bench, layouts: list[Layout], seeds: itertools.count[int]) -> float:
+def rate(crew: Crew, bench: Bench, layouts: list[Layout], seeds: Iterator[int]) -> float:
     """Return the trials an hour of one round."""
     started = time.perf_counter()
     mine = random.Random(next(seeds)).sample(layouts, TRIALS * crew.workers)
