@@ -125,6 +125,7 @@ class Crew:
 
     def _look(self) -> None:
         """Take in what the processes have to say, for a moment at most, and keep all at work."""
+        assert self._hands, "the crew has not been left"
         said = wait([hand.pipe for hand in self._hands], _PAUSE)
         for hand in list(self._hands):
             if hand.pipe in said and not hand.hear():
