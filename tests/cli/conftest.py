@@ -139,6 +139,25 @@ def here(tmp_path):
     return Path(tmp_path)
 
 
+@pytest.fixture
+def stop(start, here):
+    """Return a function that starts a command and sends it a signal when it says `when`."""
+
+    def stop(command, when, number):
+        with start(*command, folder=here) as process:
+            heard = []
+            for line in process.stderr:
+                heard.append(line)
+                if line.startswith(when):
+                    process.send_signal(number)
+                    break
+            out, err = process.communicate(timeout=60)
+        assert heard and heard[-1].startswith(when), "".join(heard)
+        return SimpleNamespace(code=process.returncode, out=out, lines=err.splitlines())
+
+    return stop
+
+
 @pytest.fixture(scope="session")
 def command(model, task):
     """Return the arguments of a search of 6 of 10 layouts, compared on two seeds."""

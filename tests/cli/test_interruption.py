@@ -22,25 +22,6 @@ def undisturbed(run, command, tmp_path_factory):
     return SimpleNamespace(folder=folder, answer=run(*command, folder=folder))
 
 
-@pytest.fixture
-def stop(start, here):
-    """Return a function that starts a command and sends it a signal when it says `when`."""
-
-    def stop(command, when, number):
-        with start(*command, folder=here) as process:
-            heard = []
-            for line in process.stderr:
-                heard.append(line)
-                if line.startswith(when):
-                    process.send_signal(number)
-                    break
-            out, err = process.communicate(timeout=60)
-        assert heard and heard[-1].startswith(when), "".join(heard)
-        return SimpleNamespace(code=process.returncode, out=out, lines=err.splitlines())
-
-    return stop
-
-
 def records(folder):
     return folder.joinpath("studies/tiny-own-keep2/records.jsonl").read_text().splitlines()
 
@@ -54,6 +35,10 @@ def test_killed_in_the_search_and_again_in_the_comparison(stop, run, command, he
     compared = records(here)
     assert compared[: len(searched)] == searched
     assert 6 + 2 <= len(compared) < len(records(undisturbed.folder))
+
+    stopped = stop(command, "run   5/10", signal.SIGTERM)
+    assert stopped.code == 143
+    assert stopped.lines[-1].endswith("of 10 runs are kept; the same command again goes on")
 
     answer = run(*command)
     assert answer.result == undisturbed.answer.result

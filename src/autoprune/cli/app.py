@@ -18,6 +18,7 @@ from autoprune.cli.reproduce import reproduce
 from autoprune.cli.score import score
 from autoprune.cli.search import search
 from autoprune.cli.studies import studies
+from autoprune.cli.worker import worker
 from autoprune.errors import AutopruneError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 for command in (
     search,
+    worker,
     baseline,
     score,
     export,

@@ -1,15 +1,18 @@
 """Beginning: the studies of a command are locked and begun, all of them or none."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from autoprune.cli.ground import Ground
 from autoprune.cli.noting import note_begin
 from autoprune.cli.past import STUDIES
 from autoprune.cli.run import begin_study
 from autoprune.errors import AutopruneError
+from autoprune.search.leading import lead
+from autoprune.search.settings import keep_settings
 from autoprune.search.storage import Storage, lock, open_storage
 
 
@@ -18,12 +21,13 @@ def begin_each(
     folders: Sequence[Path],
     storage: str | None,
     seed: int,
-    proxy: str,
+    settings: Mapping[str, Any],
     stack: ExitStack,
 ) -> list[Storage]:
     """Lock each folder until `stack` ends, and begin its study or go on with it.
 
-    Where one is refused, the folders that were not there before are taken away again.
+    `settings` are what workers must know to join, but for the number of layers. Where one is
+    refused, the folders that were not there before are taken away again.
     """
     made: list[Path] = []
     places: list[Storage] = []
@@ -35,7 +39,10 @@ def begin_each(
             if new:  # and locked: nobody else is at work in it
                 made.append(folder)
         for ground, folder, place in zip(grounds, folders, places, strict=True):
-            begin_study(ground, place, folder.name, seed, proxy)
+            begin_study(ground, place, folder.name, seed, settings["proxy"])
+            if storage is not None:  # the folder's lock is not seen from other machines
+                stack.enter_context(lead(place, folder.name))
+            keep_settings(place, folder.name, {**settings, "keep": ground.keep})
         for ground, folder, place in zip(grounds, folders, places, strict=True):
             note_begin(ground, place, folder.name)
     except AutopruneError:

@@ -62,6 +62,11 @@ class Ground:
         return _name(self.checkpoint)
 
     @property
+    def fidelity(self) -> float:
+        """The share of the full budget that the quick one is."""
+        return min(1.0, self.quick.steps / self.full.steps)
+
+    @property
     def study(self) -> str:
         """The study's name unless the user gives another."""
         parts = (self.checkpoint.encoder.name, self.task.name, f"keep{self.keep}")

@@ -47,10 +47,10 @@ def conditions(ground: Ground, budget: Budget) -> Conditions:
 
 def begin_study(ground: Ground, storage: Storage, name: str, seed: int, proxy: str) -> None:
     """Begin the study, or refuse to go on with one about something else, before any work."""
-    open_study(storage, name, ground.checkpoint.depth, ground.keep, seed, _identity(ground, proxy))
+    open_study(storage, name, ground.checkpoint.depth, ground.keep, seed, identity(ground, proxy))
 
 
-def _identity(ground: Ground, proxy: str) -> dict[str, str | int | float | None]:
+def identity(ground: Ground, proxy: str) -> dict[str, str | int | float | None]:
     """Return what a study must not change on the way, apart from depth, keep and seed."""
     return {
         "model": ground.model,
@@ -86,15 +86,6 @@ def find_layout(
     if pruner != "none":  # it hears of the checks, so its trials run in this process
         crew = Crew(1)
 
-    def begin(run: Run, check: Check) -> Callable[[], Score]:
-        def wait() -> Score:
-            show.begins(run.layout)
-            return result()
-
-        place = place_of(folder, (run.layout, run.seed, run.fidelity))
-        result = crew.start(_measure, bench, run, check if crew.in_this_process else go_on, place)
-        return wait
-
     def watch(finding: Finding) -> None:
         append_new(folder / RECORDS, [trial_record(finding, under, ground.model, parameters)])
         place_of(folder, (finding.layout, finding.seed, finding.fidelity)).take_away()
@@ -118,17 +109,17 @@ def find_layout(
             trials=trials,
             storage=storage,
             name=folder.name,
-            identity=_identity(ground, proxy),
+            identity=identity(ground, proxy),
             sampler=sampler,
             pruner=pruner,
             seed=seed,
-            fidelity=min(1.0, ground.quick.steps / ground.full.steps),
+            fidelity=ground.fidelity,
             hints=hints,
             first=ground.strategies,
             seconds=None if minutes is None else 60 * minutes,
             watch=watch,
             side_by_side=crew.workers,
-            begin=begin,
+            begin=beginner(ground, show, folder, crew),
         )
     append_new(
         folder / RECORDS,
@@ -139,6 +130,24 @@ def find_layout(
     if said := trust(folder, outcome):
         show.say(said)
     return outcome
+
+
+def beginner(
+    ground: Ground, show: Show, folder: Path, crew: Team
+) -> Callable[[Run, Check], Callable[[], Score]]:
+    """Return what begins a trial's run in the crew; its state is kept in `folder`."""
+    bench = ground.bench(ground.quick)
+
+    def begin(run: Run, check: Check) -> Callable[[], Score]:
+        def wait() -> Score:
+            show.begins(run.layout)
+            return result()
+
+        place = place_of(folder, (run.layout, run.seed, run.fidelity))
+        result = crew.start(_measure, bench, run, check if crew.in_this_process else go_on, place)
+        return wait
+
+    return begin
 
 
 def _measure(bench: Bench, run: Run, check: Check, place: Place | None = None) -> Score:

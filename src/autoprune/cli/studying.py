@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from autoprune.cli.beginning import begin_each
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import share_hints
+from autoprune.cli.joining import plain_settings
 from autoprune.cli.noting import note_end
 from autoprune.cli.past import STUDIES
 from autoprune.cli.ray_crew import team_of
@@ -25,6 +24,7 @@ from autoprune.cli.run import (
     say_stopped,
 )
 from autoprune.cli.show import Show
+from autoprune.cli.stopping import stoppable
 from autoprune.evidence.comparison import Comparison
 from autoprune.evidence.lending import lend
 from autoprune.evidence.studied import RECORDS
@@ -72,15 +72,17 @@ def study_each(
     Runs are made here, or with `ray` by tasks of the cluster there, each with so many `gpus`.
     `lenders` are folders of other studies, whose runs of the full model and of rivals serve too.
     All folders are locked, and every study begun or refused, before the first is worked on.
-    Raises `typer.Exit` where the user stops a search.
+    Raises `typer.Exit` where the user stops it.
     """
     folders = [folder_of(ground, name, len(grounds) > 1) for ground in grounds]
     for folder in folders:
         check_places(folder)
     done: list[Done] = []
+    settings = plain_settings(asked, trials=trials, sampler=sampler, pruner=pruner, proxy=proxy)
     with ExitStack() as stack:
         crew = stack.enter_context(team_of(grounds[0].workers, ray, gpus, grounds[0].device))
-        places = begin_each(grounds, folders, storage, seed, proxy, stack)
+        places = begin_each(grounds, folders, storage, seed, settings, stack)
+        stack.enter_context(stoppable(show.say))
         say_data(grounds[0], show)
         share_hints(grounds, folders, proxy, seed, show)
         for ground, folder, place in zip(grounds, folders, places, strict=True):
@@ -143,7 +145,7 @@ def _study(
     )
     if outcome.interrupted or outcome.found is None:
         say_stopped(show, outcome)
-        raise typer.Exit(130)
+        raise KeyboardInterrupt
     entrants = ground.entrants(outcome.found, crew)
     comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
     seconds = time.perf_counter() - started

@@ -58,6 +58,10 @@ class Holder:
             return True
         return self.pid == os.getpid() and self.id not in _AT_WORK
 
+    def is_here(self) -> bool:
+        """Say whether it is a process of this host that is known to be there."""
+        return self.host == _host() and bool(self.started) and not self.is_gone()
+
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Be at work inside the block; after it the id counts as gone, though its process lives."""

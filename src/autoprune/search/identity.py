@@ -48,7 +48,27 @@ def _describe(study: Study, identity: Mapping[str, Value]) -> None:
     study.set_user_attr(_MARK, {"schema": _SCHEMA, "identity": list(identity)})
 
 
+def join(storage: BaseStorage, name: str, identity: Mapping[str, Value]) -> Study:
+    """Load study `name`, which must be about the same; raises `StudyError` naming what differs."""
+    study = optuna.load_study(study_name=name, storage=storage)
+    if differ := _differences(study, identity):
+        raise StudyError(
+            f"a worker must have what study {name} was begun with: {differ}; bring model and data "
+            "to what they were there"
+        )
+    return study
+
+
 def _compare(study: Study, identity: Mapping[str, Value]) -> None:
+    if differ := _differences(study, identity):
+        raise StudyError(
+            f"study {study.study_name} was begun with {differ}: "
+            "use the same, or another --study name"
+        )
+
+
+def _differences(study: Study, identity: Mapping[str, Value]) -> str:
+    """Say what a study was begun with and what came, where they differ; else empty."""
     attrs = study.user_attrs
     if attrs[_MARK]["schema"] != _SCHEMA:
         raise StudyError(
@@ -56,13 +76,8 @@ def _compare(study: Study, identity: Mapping[str, Value]) -> None:
             f"writes schema {_SCHEMA}: use another --study name, or the version that began it"
         )
     known = {key: attrs[key] for key in attrs[_MARK]["identity"]}
-    differ = [
+    return "; ".join(
         f"{key} {known.get(key, '(not stated)')}, got {identity.get(key, '(not stated)')}"
         for key in dict.fromkeys([*known, *identity])
         if key not in known or key not in identity or known[key] != identity[key]
-    ]
-    if differ:
-        raise StudyError(
-            f"study {study.study_name} was begun with {'; '.join(differ)}: "
-            "use the same, or another --study name"
-        )
+    )

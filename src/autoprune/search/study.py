@@ -14,7 +14,7 @@ from autoprune.search.claims import Desk
 from autoprune.search.course import Begin, Check, Told, follow
 from autoprune.search.failures import storage_failures
 from autoprune.search.findings import Finding, Outcome, findings_of, outcome_of
-from autoprune.search.identity import Value
+from autoprune.search.identity import Value, join
 from autoprune.search.identity import begin as begin_study
 from autoprune.search.leases import Leases
 from autoprune.search.pruners import PRUNERS
@@ -79,19 +79,22 @@ def search(
         raise UnknownNameError("pruner", pruner, PRUNERS)
     storage = optuna.storages.get_storage(storage)
     study = open_study(storage, name, depth, keep, seed, identity)
-    chosen = SAMPLERS[sampler](depth, keep, seed, fidelity, hints)
-    study.sampler, study.pruner = chosen, PRUNERS[pruner]()
-    desk = Desk(storage, study._study_id, chosen, keep, Leases(storage, study._study_id))
-    interrupted = follow(
+    interrupted = work(
         study,
-        desk,
+        storage,
         begin or _later(measure),
-        Told(_findings(study, depth), watch),
+        depth,
+        keep,
         trials=trials,
+        sampler=sampler,
+        pruner=pruner,
+        seed=seed,
+        fidelity=fidelity,
+        hints=hints,
         first=first or {},
-        timer=Timer(seconds),
+        seconds=seconds,
+        watch=watch,
         side_by_side=side_by_side,
-        most=None,
     )
     outcome = outcome_of(_findings(study, depth), interrupted, hints)
     if outcome.found is None and not interrupted:
@@ -100,6 +103,46 @@ def search(
             f"because: {outcome.findings[-1].reason}"
         )
     return outcome
+
+
+def work(
+    study: Study,
+    storage: BaseStorage,
+    begin: Begin,
+    depth: int,
+    keep: int,
+    *,
+    trials: int,
+    sampler: str,
+    pruner: str,
+    seed: int,
+    fidelity: float,
+    hints: Mapping[Layout, float] | None,
+    first: Mapping[str, Layout],
+    watch: Callable[[Finding], None] | None,
+    side_by_side: int,
+    seconds: float | None = None,
+    most: int | None = None,
+) -> bool:
+    """Make trials of a study until it has `trials`, or `most` were made; tell if interrupted.
+
+    What stands at `search` holds here too. Raises `StudyError`, `StorageError`.
+    """
+    storage = optuna.storages.get_storage(storage)
+    chosen = SAMPLERS[sampler](depth, keep, seed, fidelity, hints)
+    study.sampler, study.pruner = chosen, PRUNERS[pruner]()
+    desk = Desk(storage, study._study_id, chosen, keep, Leases(storage, study._study_id))
+    return follow(
+        study,
+        desk,
+        begin,
+        Told(_findings(study, depth), watch),
+        trials=trials,
+        first=first,
+        timer=Timer(seconds),
+        side_by_side=side_by_side,
+        most=most,
+    )
 
 
 def open_study(
@@ -115,6 +158,20 @@ def open_study(
     with storage_failures():
         whole = {"depth": depth, "keep": keep, "seed": seed, **identity}
         return begin_study(storage, name, whole)
+
+
+def join_study(
+    storage: BaseStorage,
+    name: str,
+    depth: int,
+    keep: int,
+    seed: int,
+    identity: Mapping[str, Value],
+) -> Study:
+    """Load study `name` that a search has begun; `StudyError` where it is about another thing."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with storage_failures():
+        return join(storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity})
 
 
 def findings(storage: BaseStorage, name: str, depth: int) -> tuple[Finding, ...]:
