@@ -87,8 +87,8 @@ def told():
 
 
 @pytest.fixture(scope="session")
-def postgresql():
-    """Return the URL of a PostgreSQL server of our own, where `ann` needs her password.
+def postgresql_server():
+    """Return a PostgreSQL server of our own, where `ann` needs her password.
 
     Its folder is not pytest's: started by root, the server runs as a user who may not enter that.
     """
@@ -101,6 +101,12 @@ def postgresql():
         "local all ann scram-sha-256\nhost all ann all scram-sha-256\n" + rules.read_text()
     )
     server.psql("select pg_reload_conf()")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    yield server
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql(postgresql_server):
+    """Return the URL of that server."""
+    return postgresql_server.get_uri().replace("postgresql://", "postgresql+psycopg://")

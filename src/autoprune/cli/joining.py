@@ -16,6 +16,7 @@ from autoprune.errors import StudyError
 from autoprune.scoring.crew import Crew
 from autoprune.scoring.place import place_of
 from autoprune.search.findings import Finding
+from autoprune.search.patient import LONG_PAUSES
 from autoprune.search.storage import JOURNAL, Storage, open_existing, open_storage
 from autoprune.search.study import findings, join_study, work
 from autoprune.tasks.registry import TASKS
@@ -43,13 +44,13 @@ def plain_settings(asked: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 def find_place(study: str, storage: str | None) -> tuple[Storage, Path]:
     """Open the storage of a study; return it with the folder in which its runs are kept."""
     if storage is not None:
-        return open_existing(storage), STUDIES / study
+        return open_existing(storage, LONG_PAUSES), STUDIES / study
     folder = find_study(study)
     if not (folder / JOURNAL).is_file():
         raise StudyError(
             f"study {study} has no {JOURNAL} in {folder}: name its database with --storage"
         )
-    return open_storage(None, folder), folder
+    return open_storage(None, folder, LONG_PAUSES), folder
 
 
 def ground_of(

@@ -1,19 +1,20 @@
 """Where a study is kept: a journal file in its folder, or a database by URL."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from autoprune.errors import StorageError, StudyError
 from autoprune.search.failures import mask, reason
 from autoprune.search.journal import open_journal
+from autoprune.search.patient import PAUSES, Patient
 
 Storage = BaseStorage
 """An open storage, for rooms that do not know Optuna."""
@@ -24,25 +25,25 @@ _PAUSES = (0.5, 1.0)  # seconds between tries to reach a server
 _CONNECT_SECONDS = 5
 
 
-def open_storage(place: str | None, folder: Path) -> BaseStorage:
+def open_storage(place: str | None, folder: Path, pauses: Sequence[float] = PAUSES) -> BaseStorage:
     """Open the database at URL `place`, or the journal in `folder` if `place` is None.
 
-    Takes `sqlite:///file` (one process at a time) and `postgresql+psycopg://user@host/database`.
-    A server that cannot be reached is tried three times. Raises `StorageError`, which never
-    shows a password.
+    Takes `sqlite:///file` (one machine) and `postgresql+psycopg://user@host/database`. A server
+    that cannot be reached is tried three times; one that cannot be reached later, after each of
+    `pauses` in seconds. Raises `StorageError`, which never shows a password.
     """
     if place is not None:
-        return _open_database(place)
+        return Patient(_open_database(place), pauses, mask(place))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return open_journal(folder / JOURNAL)
+        return Patient(open_journal(folder / JOURNAL), pauses, str(folder / JOURNAL))
     except OSError as error:
         raise StorageError(
             f"cannot keep a study in {folder}: {error.strerror or reason(error)}"
         ) from None
 
 
-def open_existing(place: str) -> BaseStorage:
+def open_existing(place: str, pauses: Sequence[float] = PAUSES) -> BaseStorage:
     """Open the database at URL `place`, which must be there already if it is a file.
 
     Raises `StorageError`.
@@ -50,7 +51,7 @@ def open_existing(place: str) -> BaseStorage:
     url = _parse(place)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
         raise StorageError(f"no storage {mask(place)}: there is no file {url.database}")
-    return _open_database(place)
+    return open_storage(place, Path(), pauses)
 
 
 @contextmanager
@@ -77,12 +78,13 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
-def _open_database(place: str) -> RDBStorage:
+def _open_database(place: str) -> BaseStorage:
     url = _parse(place)
     shown = mask(place)
     for pause in (*_PAUSES, None):
         try:
-            return RDBStorage(url.render_as_string(hide_password=False), _options(url))
+            server = RDBStorage(url.render_as_string(hide_password=False), _options(url))
+            return get_storage(server)  # with its finished trials remembered
         except (ImportError, NoSuchModuleError):
             raise StorageError(
                 f"storage {shown} needs a driver that is not installed: "

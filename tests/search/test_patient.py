@@ -1,0 +1,144 @@
+"""A storage that cannot be reached for a while: calls are made again, and nothing is made twice."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import optuna
+import pytest
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState, create_trial
+from sqlalchemy.exc import OperationalError
+
+import fake_worker
+from autoprune.errors import StorageError
+from autoprune.scoring import leaving
+from autoprune.search.marks import CLAIM, counts, run_of_trial
+from autoprune.search.patient import Patient
+from autoprune.search.storage import open_storage
+
+RUNS = 60
+
+
+def lost(text="connection to server was lost"):
+    return OperationalError("select 1", {}, Exception(text))
+
+
+class Flaky(InMemoryStorage):
+    """Makes each write and then loses its answer, so many times."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def _lose(self):
+        if self.times:
+            self.times -= 1
+            raise lost()
+
+    def create_new_trial(self, study_id, template_trial=None):
+        made = super().create_new_trial(study_id, template_trial)
+        self._lose()
+        return made
+
+    def set_trial_state_values(self, trial_id, state, values=None):
+        written = super().set_trial_state_values(trial_id, state, values)
+        self._lose()
+        return written
+
+
+class Away(InMemoryStorage):
+    """Cannot be reached."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+        self.calls = 0
+
+    def get_all_studies(self):
+        self.calls += 1
+        raise self.error
+
+
+def template(mark):
+    return create_trial(state=TrialState.RUNNING, user_attrs={CLAIM: mark})
+
+
+def test_a_write_whose_answer_was_lost_makes_no_second_trial():
+    storage = Patient(Flaky(times=3), (0, 0, 0), "x")
+    study = optuna.create_study(storage=storage)._study_id
+    first = storage.create_new_trial(study, template("a"))
+    assert storage.create_new_trial(study, template("b")) != first
+    assert [trial.user_attrs[CLAIM] for trial in storage.get_all_trials(study)] == ["a", "b"]
+
+
+def test_an_end_whose_answer_was_lost_is_no_error_but_a_second_end_is():
+    inner = Flaky(times=0)
+    storage = Patient(inner, (0, 0), "x")
+    study = optuna.create_study(storage=storage)._study_id
+    trial = storage.create_new_trial(study, template("a"))
+    inner.times = 1
+    assert storage.set_trial_state_values(trial, TrialState.COMPLETE, [0.5])
+    with pytest.raises(UpdateFinishedTrialError):
+        storage.set_trial_state_values(trial, TrialState.COMPLETE, [0.6])
+    assert storage.get_trial(trial).value == 0.5
+
+
+def test_it_says_for_how_long_it_tried_and_no_password():
+    away = Away(lost("connection refused for secret"))
+    with pytest.raises(StorageError, match=r"could not be reached for 0 seconds") as error:
+        Patient(away, (0.01, 0.01), "postgresql+psycopg://ann:***@db/x").get_all_studies()
+    assert away.calls == 3
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lost('connection to server failed: FATAL: password authentication failed for user "ann"'),
+        OperationalError("insert", {}, Exception("disk is full")),
+        OSError(28, "No space left on device"),
+    ],
+)
+def test_what_a_later_try_cannot_mend_is_told_at_once(error):
+    away = Away(error)
+    with pytest.raises(type(error)):
+        Patient(away, (60,), "x").get_all_studies()
+    assert away.calls == 1
+
+
+def test_who_asks_to_leave_does_not_wait():
+    leaving.ask()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Patient(Away(lost()), (600,), "x").get_all_studies()
+    finally:
+        leaving.forget()
+
+
+def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql_server):
+    storage = open_storage(postgresql, None)
+    if "fake" in optuna.get_all_study_names(storage):
+        optuna.delete_study(study_name="fake", storage=storage)
+    fake_worker.begin(postgresql)
+    command = [sys.executable, fake_worker.__file__, postgresql, "random", str(RUNS), "100"]
+    pipe = subprocess.PIPE
+    begun = [subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
+    study = optuna.load_study(study_name="fake", storage=storage)
+    restarts = 0
+    for done in (3, 15, 30):
+        while sum(map(counts, study.get_trials(deepcopy=False))) < done:
+            time.sleep(0.05)
+        postgresql_server.stop()
+        time.sleep(0.5)
+        postgresql_server.start()
+        restarts += 1
+    told = [process.communicate(timeout=120) for process in begun]
+    assert [(process.returncode, err) for process, (_, err) in zip(begun, told, strict=True)] == [
+        (0, "")
+    ] * 3
+    made = Counter(run_of_trial(t, fake_worker.DEPTH) for t in study.trials if counts(t))
+    assert restarts == 3
+    assert (len(made), made.total()) == (RUNS, RUNS)
