@@ -13,6 +13,7 @@ from autoprune.cli.dashboard import dashboard
 from autoprune.cli.export import export
 from autoprune.cli.lists import layouts, models, tasks
 from autoprune.cli.predict import predict
+from autoprune.cli.pretrain import pretrain
 from autoprune.cli.report import report
 from autoprune.cli.reproduce import reproduce
 from autoprune.cli.score import score
@@ -37,6 +38,7 @@ for command in (
     predict,
     cost,
     reproduce,
+    pretrain,
     report,
     studies,
     compare,

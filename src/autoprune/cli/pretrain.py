@@ -1,0 +1,91 @@
+"""The pretrain command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoprune.cli import options
+from autoprune.cli.checks import above_nought
+from autoprune.errors import OptionError
+
+
+def pretrain(
+    corpus: Annotated[
+        list[Path], typer.Option(help="Text file in UTF-8, a text a line; repeat for more.")
+    ],
+    out: Annotated[Path, typer.Option(help="The model's folder: a new one, or an empty one.")],
+    layers: Annotated[int, typer.Option(min=1, max=96, help="Layers.")] = 6,
+    hidden: Annotated[int, typer.Option(min=8, max=4096, help="Width.")] = 128,
+    heads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Heads. [default: one for 64 units]", show_default=False),
+    ] = None,
+    inner: Annotated[
+        int | None,
+        typer.Option(min=1, help="Inner width. [default: 4 x hidden]", show_default=False),
+    ] = None,
+    vocabulary: Annotated[
+        int | None,
+        typer.Option(
+            min=100,
+            max=1_000_000,
+            help="Pieces of the tokenizer, at most, trained on the corpus. [default: 16000]",
+            show_default=False,
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the tokenizer of this model (a name, hub id or folder) instead.",
+            show_default=False,
+        ),
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=8, max=4096, help="Tokens of a block.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Blocks per optimizer step.")] = 32,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Train for so long.", callback=above_nought, show_default=False),
+    ] = None,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Or until so many tokens were seen.", show_default=False),
+    ] = None,
+    learning_rate: options.LearningRate = None,
+    warm_embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--warm-embeddings/--random-embeddings",
+            help="Begin with embeddings from counts of which tokens stand near each other.",
+        ),
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of all random draws.")] = 0,
+    device: options.Device = "auto",
+) -> None:
+    """Train a small BERT encoder from scratch by masked-language modelling.
+
+    It serves as --model and as --rival. Stopped by Ctrl-C, or killed, the same command goes on
+    where it stopped. One line in a hundred is never learned from; what the model makes of them is
+    its perplexity, printed at the end and written in its card.
+
+    Example: `autoprune pretrain --corpus texts.txt --layers 6 --minutes 60 --out my-small-bert`
+    """
+    from autoprune.artifacts.drafting import check_place
+    from autoprune.cli.pretraining import make
+    from autoprune.encoders.pretraining.course import Course, default_rate
+    from autoprune.encoders.pretraining.model import measures
+
+    if (minutes is None) == (budget_tokens is None):
+        raise OptionError("a training ends by --minutes or by --budget-tokens: give one of them")
+    if tokenizer is not None and vocabulary is not None:
+        raise OptionError("--vocabulary is for a tokenizer trained here: leave out --tokenizer")
+    measured = measures(layers, hidden, heads, inner, tokens)
+    course = Course(
+        batch=batch,
+        learning_rate=default_rate(hidden) if learning_rate is None else learning_rate,
+        seed=seed,
+        seconds=None if minutes is None else minutes * 60,
+        budget_tokens=budget_tokens,
+    )
+    check_place(out)
+    make(corpus, out, measured, course, tokenizer, vocabulary or 16_000, warm_embeddings, device)

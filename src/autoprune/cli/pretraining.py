@@ -1,0 +1,189 @@
+"""Pre-training: a corpus becomes a model folder, by way of a work folder that outlives a stop."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from autoprune.artifacts.drafting import draft
+from autoprune.artifacts.pretrained import Origin, write_pretrained
+from autoprune.cli.progress import Progress
+from autoprune.cli.result import command_line
+from autoprune.cli.show import Show, minutes
+from autoprune.cli.stopping import stoppable
+from autoprune.encoders.hub import fetch
+from autoprune.encoders.loading import load_tokenizer
+from autoprune.encoders.pretraining.checkpoints import restore_
+from autoprune.encoders.pretraining.corpus import Corpus, scan
+from autoprune.encoders.pretraining.course import Course
+from autoprune.encoders.pretraining.masking import SHARE
+from autoprune.encoders.pretraining.model import Measures, build, ready_
+from autoprune.encoders.pretraining.preparing import Prepared, prepare, read_prepared
+from autoprune.encoders.pretraining.training import State, optimizer_of, perplexity
+from autoprune.encoders.pretraining.warm import warm_
+from autoprune.encoders.pretraining.wordpieces import checked, read_pieces
+from autoprune.encoders.pretraining.work import (
+    Settings,
+    begin,
+    clear,
+    hold,
+    keep_on,
+    work_folder,
+)
+from autoprune.encoders.registry import ENCODERS, find
+from autoprune.errors import AutopruneError
+from autoprune.scoring.devices import describe, fast_in_bfloat16, pick
+from autoprune.scoring.leaving import is_asked
+
+_JUDGED = 200_000  # tokens of texts kept apart that perplexity is reckoned on, at most
+
+
+def make(
+    paths: Sequence[Path],
+    out: Path,
+    measured: Measures,
+    course: Course,
+    tokenizer: str | None,
+    vocabulary: int,
+    warm: bool,
+    device_name: str,
+) -> None:
+    """Train the model that is asked for and write it to `out`; raises `AutopruneError`."""
+    show, device, work = Show(), pick(device_name), work_folder(out)
+    corpus = scan(paths)
+    given = None if tokenizer is None else _tokenizer(tokenizer)
+    settings = _settings(corpus, measured, course, tokenizer, vocabulary, warm)
+    with hold(work):
+        prepared = _prepared(corpus, given, vocabulary, settings, measured.tokens, work, show)
+        state = _trained(prepared, measured, course, warm, device, work, show)
+        found, count = perplexity(
+            state.model, prepared.apart, course.batch, _JUDGED, fast_in_bfloat16(device)
+        )
+        origin = Origin(
+            name=out.resolve().name,
+            files=[path.name for path in paths],
+            texts=corpus.texts,
+            corpus_tokens=len(prepared.learned.stream.tokens),
+            tokens_seen=state.step * course.batch * measured.tokens,
+            tokens=measured.tokens,
+            steps=state.step,
+            batch=course.batch,
+            learning_rate=course.learning_rate,
+            masked=SHARE,
+            seed=course.seed,
+            warm=warm,
+            tokenizer=tokenizer or f"WordPiece, {len(prepared.tokenizer):,} pieces, trained here",
+            seconds=state.seconds,
+            device=describe(device),
+            perplexity=found,
+            apart=count,
+            command=command_line(sys.argv[1:]),
+        )
+        ready_(state.model)
+        with draft(out) as folder:
+            write_pretrained(state.model.cpu(), prepared.tokenizer, origin, folder)
+        clear(work)
+    show.say(
+        f"{out}: {measured.layers} layers, {state.model.num_parameters():,} parameters, "
+        f"{origin.tokens_seen:,} tokens seen in {minutes(state.seconds)}; perplexity {found:.1f} "
+        f"of {count:,} hidden tokens in texts kept apart"
+    )
+
+
+def _prepared(
+    corpus: Corpus,
+    given: PreTrainedTokenizerFast | None,
+    vocabulary: int,
+    settings: Settings,
+    length: int,
+    work: Path,
+    show: Show,
+) -> Prepared:
+    """Return what stands in the work folder, or make it; a refusal leaves no new folder behind."""
+    folder = work / "prepared"
+    begin(work, settings)
+    if not folder.exists():
+        made = "encoding" if given else "training a tokenizer on and encoding"
+        show.say(f"{made} {corpus.texts:,} texts …")
+        try:
+            prepare(corpus, given, vocabulary, folder)
+        except AutopruneError:
+            clear(work)
+            raise
+        except KeyboardInterrupt:
+            show.say("stopped before the first step; the same command goes on")
+            raise
+    return read_prepared(folder, length)
+
+
+def _trained(
+    prepared: Prepared,
+    measured: Measures,
+    course: Course,
+    warm: bool,
+    device: torch.device,
+    work: Path,
+    show: Show,
+) -> State:
+    """Return the training at its end, gone on with from its last checkpoint."""
+    model = build(measured, prepared.tokenizer, course.seed)
+    state = State(model.to(device), optimizer_of(model))
+    if restore_(state, work):
+        show.say(f"going on after step {state.step:,}")
+    elif warm:
+        show.say("counting which tokens stand near each other …")
+        special = prepared.tokenizer.all_special_ids
+        warm_(model, prepared.learned.stream, special, course.seed)
+    fast = fast_in_bfloat16(device)
+    with stoppable(show.say), Progress(show.console) as progress:
+        show.say(
+            f"{model.num_parameters():,} parameters, "
+            f"{len(prepared.learned.stream.tokens):,} tokens in the corpus, "
+            f"blocks of {measured.tokens}, on {describe(device)}"
+        )
+        try:
+            for step in keep_on(state, prepared.learned, course, fast, work, is_asked):
+                progress.steps(step)
+        except KeyboardInterrupt:
+            show.say(
+                f"stopped after step {state.step:,}, which is kept in {work}; the same command "
+                "goes on"
+            )
+            raise
+    return state
+
+
+def _tokenizer(name: str) -> PreTrainedTokenizerFast:
+    folder = Path(name)
+    if name not in ENCODERS and folder.is_dir():  # which need hold no more than the tokenizer
+        return read_pieces(folder)
+    return checked(load_tokenizer(fetch(find(name))), name)
+
+
+def _settings(
+    corpus: Corpus,
+    measured: Measures,
+    course: Course,
+    tokenizer: str | None,
+    vocabulary: int,
+    warm: bool,
+) -> Settings:
+    """Return what must be the same when a training goes on, by the names that a user knows."""
+    return {
+        "the corpus": corpus.fingerprint,
+        "--tokenizer": tokenizer,
+        "--vocabulary": None if tokenizer else vocabulary,
+        "--layers": measured.layers,
+        "--hidden": measured.hidden,
+        "--heads": measured.heads,
+        "--inner": measured.inner,
+        "--tokens": measured.tokens,
+        "--batch": course.batch,
+        "--minutes": None if course.seconds is None else course.seconds / 60,
+        "--budget-tokens": course.budget_tokens,
+        "--learning-rate": course.learning_rate,
+        "--warm-embeddings": warm,
+        "--seed": course.seed,
+    }

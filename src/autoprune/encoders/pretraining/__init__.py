@@ -1,0 +1,1 @@
+"""Pre-training: an encoder from scratch by masked-language modelling, like the paper's rivals."""

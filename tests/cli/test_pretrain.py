@@ -1,0 +1,147 @@
+"""A small encoder from a corpus, as a user trains one: stopped, gone on with, and searched."""
+
+import json
+import random
+import re
+import shutil
+import signal
+
+import pytest
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from tiny_models import NUMBERS, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    draw = random.Random(0)
+    path = tmp_path_factory.mktemp("corpus") / "texts.txt"
+    texts = [" ".join(draw.choices(NUMBERS, k=8)) + f" {at}" for at in range(300)]
+    path.write_text("\n".join(texts), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def command(corpus):
+    """Return a function that gives the arguments of a training of so many steps."""
+
+    def command(steps, *options):
+        return [
+            *("pretrain", "--corpus", corpus, "--layers", 2, "--hidden", 16, "--tokens", 16),
+            *("--batch", 4, "--budget-tokens", steps * 64, "--out", "made/small"),
+            *("--learning-rate", 0.01, "--device", "cpu", *options),
+        ]
+
+    return command
+
+
+def test_a_model_from_a_corpus(run, command, here, corpus):
+    answer = run(*command(30, "--vocabulary", 120))
+    assert (answer.code, answer.out) == (0, ""), answer.err
+    assert re.search(
+        r"^made/small: 2 layers, [\d,]+ parameters, 1,920 tokens seen in \d+ s; perplexity "
+        r"[\d.]+ of \d+ hidden tokens in texts kept apart$",
+        answer.lines[-1],
+    )
+    assert re.search(r"^100.0%  loss [\d.]+  [\d,]+ tokens a second", answer.lines[-2])
+    assert [path.name for path in (here / "made").iterdir()] == ["small"]
+    names = ["README.md", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in (here / "made/small").iterdir()) == [
+        *names,
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    model = AutoModelForMaskedLM.from_pretrained("made/small")
+    assert model.config.num_hidden_layers == 2
+    assert len(AutoTokenizer.from_pretrained("made/small")) == model.config.vocab_size <= 120
+    card = (here / "made/small/README.md").read_text(encoding="utf-8")
+    [perplexity] = re.findall(r"perplexity ([\d.]+)", answer.lines[-1])
+    assert f"Perplexity {perplexity} of" in card
+    assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: fill-mask\n")
+    assert str(corpus.parent) not in card.split("## To repeat it")[0]
+
+
+def test_it_serves_as_model_and_as_rival(run, command, task, here):
+    assert run(*command(3, "--vocabulary", 120)).code == 0
+    answer = run(
+        *("baseline", "--model", "made/small", "--task", task, "--keep", 1, "--strategy", "top"),
+        *("--rival", "made/small", "--full-epochs", 1, "--seeds", 1, "--workers", 1, "--json"),
+    )
+    assert answer.code == 0, answer.err
+    assert "small" in json.dumps(answer.result)
+
+
+def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(run, start, command, tokenizer, here):
+    arguments = command(400, "--tokenizer", tokenizer)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with start(*arguments, folder=here) as process:
+            for line in process.stderr:
+                if " tokens in the corpus, blocks of 16, on cpu" in line:
+                    process.send_signal(number)
+                    break
+            out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (130, ""), err
+        assert re.match(
+            r"stopped after step \d+, which is kept in .*; the same command goes on", err
+        )
+        assert not (here / "made/small").exists()
+    other = run(*command(400, "--tokenizer", tokenizer, "--seed", 1))
+    assert (other.code, len(other.lines)) == (2, 1)
+    assert "--seed was 0 and is 1: give the same again" in other.lines[0]
+    answer = run(*arguments)
+    assert answer.code == 0, answer.err
+    assert answer.lines[0].startswith("going on after step ")
+    assert [path.name for path in (here / "made").iterdir()] == ["small"]
+    resumed = (here / "made/small/model.safetensors").read_bytes()
+    shutil.rmtree(here / "made")
+    assert run(*arguments).code == 0
+    assert (here / "made/small/model.safetensors").read_bytes() == resumed
+
+
+WRONG = {
+    "no budget": ([], ["--minutes or by --budget-tokens"]),
+    "two budgets": (["--minutes", 1, "--budget-tokens", 9], ["give one of them"]),
+    "heads": (["--minutes", 1, "--heads", 3], ["multiple of --heads, got 128 and 3"]),
+    "both": (["--minutes", 1, "--tokenizer", "demo", "--vocabulary", 200], ["leave out"]),
+    "tokenizer": (["--minutes", 1, "--tokenizer", "murill"], ["did you mean 'muril'?"]),
+    "minutes": (["--minutes", 0], ["--minutes must be a number above 0"]),
+    "corpus": (["--minutes", 1, "--corpus", "none.txt"], ["none.txt is not there"]),
+    "rate": (["--minutes", 1, "--learning-rate", 2], ["--learning-rate must lie between 0 and 1"]),
+    "device": (["--minutes", 1, "--device", "cup"], ["did you mean 'cpu'?"]),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_mistake_is_one_line_and_writes_nothing(run, corpus, here, kind):
+    options, said = WRONG[kind]
+    answer = run("pretrain", "--corpus", corpus, "--out", "made/small", *options)
+    assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
+    assert [words for words in said if words not in answer.lines[0]] == []
+    assert not list(here.iterdir())
+
+
+def test_a_tokenizer_that_does_not_know_the_corpus_is_refused(run, tokenizer, here):
+    (here / "other.txt").write_text("only words\nof another script\n")
+    answer = run(
+        *("pretrain", "--corpus", "other.txt", "--out", "small", "--minutes", 1),
+        *("--tokenizer", tokenizer),
+    )
+    assert answer.code == 2
+    assert "of its tokens are unknown: take another --tokenizer" in answer.lines[-1]
+    assert [path.name for path in here.iterdir()] == ["other.txt"]
+
+
+def test_a_folder_that_holds_something_is_refused(run, corpus, here):
+    (here / "full").mkdir()
+    (here / "full/file").touch()
+    answer = run("pretrain", "--corpus", corpus, "--out", "full", "--minutes", 1)
+    assert answer.code == 2
+    assert "full is not empty" in answer.lines[0]
+    assert [path.name for path in here.iterdir()] == ["full"]
