@@ -80,7 +80,7 @@ def test_it_serves_as_model_and_as_rival(run, command, task, here):
 
 def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(run, start, command, tokenizer, here):
     arguments = command(400, "--tokenizer", tokenizer)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT):  # both while there is half the depth
         with start(*arguments, folder=here) as process:
             for line in process.stderr:
                 if " tokens in the corpus, blocks of 16, on cpu" in line:

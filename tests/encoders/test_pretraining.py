@@ -1,5 +1,7 @@
 """Pre-training: what is masked, packed and kept apart, and that a training goes on bit for bit."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
-from autoprune.encoders.pretraining.checkpoints import KEPT, restore_, save
+from autoprune.encoders.pretraining.checkpoints import KEPT, restore, save
 from autoprune.encoders.pretraining.corpus import scan, texts_of
 from autoprune.encoders.pretraining.course import Course
+from autoprune.encoders.pretraining.growth import seedling, stacked
 from autoprune.encoders.pretraining.masking import hide, kinds_of
 from autoprune.encoders.pretraining.model import build, loss_sum, measures, ready_
 from autoprune.encoders.pretraining.packing import (
@@ -90,6 +93,8 @@ def test_passes_differ_in_order_and_in_where_they_cut():
     first, second = (batch_at(stream, at, per_pass, 11, CLS, 0)[0] for at in (0, 1))
     assert {tuple(row) for row in first}.isdisjoint(map(tuple, second))
     assert (batch_at(stream, 1, per_pass, 11, CLS, 0)[0] == second).all()
+    for blocks in (first, second):
+        assert len(set(np.diff(blocks[:, 1]) % 500)) > 2  # in the order of the stream: one
 
 
 def test_what_a_block_cuts_off_counts_as_a_word():
@@ -196,15 +201,14 @@ MEASURES = measures(2, 16, 2, 24, 16)
 COURSE = Course(batch=4, learning_rate=0.01, seed=3, seconds=None, budget_tokens=4 * 16 * 12)
 
 
-def fresh(prepared):
-    model = build(MEASURES, prepared.tokenizer, COURSE.seed)
+def fresh(prepared, layers=2):
+    model = build(replace(MEASURES, layers=layers), prepared.tokenizer, COURSE.seed)
     return State(model, optimizer_of(model))
 
 
 def go_on(prepared, folder, until=None):
     """Train on, from the last checkpoint if there is one, and stop after step `until`."""
-    state = fresh(prepared)
-    restore_(state, folder)
+    state = restore(folder, partial(fresh, prepared)) or fresh(prepared)
     steps = keep_on(
         state, prepared.learned, COURSE, False, folder, lambda: state.step == until, every=0.0
     )
@@ -263,7 +267,12 @@ def test_a_loss_that_is_no_number_ends_it(prepared):
 def test_a_course_by_time_ends_when_it_is_over(prepared):
     ticks = iter(range(10**6))
     steps = train(
-        fresh(prepared), prepared.learned, Course(2, 0.01, 0, 7.0, None), False, lambda: next(ticks)
+        fresh(prepared),
+        prepared.learned,
+        Course(2, 0.01, 0, 7.0, None),
+        False,
+        1,
+        lambda: next(ticks),
     )
     assert [step.seconds for step in steps] == [1, 2, 3, 4, 5, 6, 7]
 
@@ -316,6 +325,33 @@ def test_plain_transformers_loads_it_with_the_same_logits(prepared, tmp_path):
             again(**rows).logits, state.model.eval()(**rows).logits, rtol=0, atol=1e-6
         )
     assert again.config.hidden_dropout_prob == 0.1
+
+
+def test_half_the_layers_are_stacked_with_their_moments(prepared):
+    whole = replace(MEASURES, layers=5)
+    state = fresh(prepared, seedling(whole).layers)
+    assert state.model.config.num_hidden_layers == 3
+    steps = list(train(state, prepared.learned, COURSE, False, 0.5))
+    assert [step.done < 0.5 for step in steps] == [True] * 5 + [False]
+    grown = stacked(state, whole, prepared.tokenizer, 0)
+    layers, old = grown.model.bert.encoder.layer, state.model.bert.encoder.layer
+    for at, came in enumerate([0, 1, 2, 0, 1]):
+        one, other = layers[at].output.dense.weight, old[came].output.dense.weight
+        assert torch.equal(one, other)
+        for name, moment in state.optimizer.state[other].items():
+            assert torch.equal(grown.optimizer.state[one][name], moment)
+    embeddings = [one.model.get_input_embeddings().weight for one in (state, grown)]
+    assert torch.equal(*embeddings)
+    before = embeddings[0].detach().clone()
+    assert len(list(train(grown, prepared.learned, COURSE, False))) == 6
+    assert torch.equal(embeddings[0], before)  # the old model was copied, not shared
+    assert not torch.equal(embeddings[1], before)
+
+
+def test_a_checkpoint_knows_its_depth(prepared, tmp_path):
+    save(fresh(prepared, 1), tmp_path)
+    again = restore(tmp_path, partial(fresh, prepared))
+    assert again.model.config.num_hidden_layers == 1
 
 
 def test_heads_share_the_width():

@@ -19,7 +19,7 @@ class Origin:
     `files` are the corpus; `texts` and `corpus_tokens` what of it was learned from, `apart` the
     hidden tokens of left-out lines by which `perplexity` was reckoned; `tokens_seen` counts a token
     as often as it was seen, in blocks of `tokens`; `warm` tells whether its embeddings began from
-    counts.
+    counts, `stacked_at` behind which share of the training its layers were doubled, if they were.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Origin:
     masked: float
     seed: int
     warm: bool
+    stacked_at: float | None
     tokenizer: str
     seconds: float
     device: str
@@ -117,6 +118,12 @@ def _training(origin: Origin) -> str:
         if origin.warm
         else "All its weights began from random numbers."
     )
+    grew = (
+        f" The first {origin.stacked_at:.0%} of the training was run with half the layers, which "
+        "were then stacked on themselves."
+        if origin.stacked_at is not None
+        else ""
+    )
     said = (
         f"Corpus: {', '.join(map(line, origin.files))}, {origin.texts:,} texts, of which "
         f"{origin.corpus_tokens:,} tokens were learned from. Tokenizer: {line(origin.tokenizer)}. "
@@ -125,8 +132,8 @@ def _training(origin: Origin) -> str:
         "of several texts, which attend to each other. "
         f"{origin.masked:.0%} of the words hidden, all pieces of a word together. AdamW, peak "
         f"learning rate {origin.learning_rate:g}, one cycle: linear rise over a tenth, linear fall "
-        f"to 0; no dropout. Seed {origin.seed}. {began} {origin.seconds:.0f} s of training on "
-        f"{origin.device}."
+        f"to 0; no dropout. Seed {origin.seed}. {began}{grew} {origin.seconds:.0f} s of training "
+        f"on {origin.device}."
     )
     return plain(said)
 

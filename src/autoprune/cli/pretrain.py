@@ -59,6 +59,13 @@ def pretrain(
             help="Begin with embeddings from counts of which tokens stand near each other.",
         ),
     ] = True,
+    stack: Annotated[
+        bool,
+        typer.Option(
+            "--stack/--no-stack",
+            help="Train half the layers for half the course, then stack them on themselves.",
+        ),
+    ] = True,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of all random draws.")] = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -88,4 +95,5 @@ def pretrain(
         budget_tokens=budget_tokens,
     )
     check_place(out)
-    make(corpus, out, measured, course, tokenizer, vocabulary or 16_000, warm_embeddings, device)
+    pieces = vocabulary or 16_000
+    make(corpus, out, measured, course, tokenizer, pieces, warm_embeddings, stack, device)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,9 +16,10 @@ from autoprune.cli.show import Show, minutes
 from autoprune.cli.stopping import stoppable
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_tokenizer
-from autoprune.encoders.pretraining.checkpoints import restore_
+from autoprune.encoders.pretraining.checkpoints import restore
 from autoprune.encoders.pretraining.corpus import Corpus, scan
 from autoprune.encoders.pretraining.course import Course
+from autoprune.encoders.pretraining.growth import GROWN_AT, seedling, stacked
 from autoprune.encoders.pretraining.masking import SHARE
 from autoprune.encoders.pretraining.model import Measures, build, ready_
 from autoprune.encoders.pretraining.preparing import Prepared, prepare, read_prepared
@@ -48,16 +50,17 @@ def make(
     tokenizer: str | None,
     vocabulary: int,
     warm: bool,
+    stack: bool,
     device_name: str,
 ) -> None:
     """Train the model that is asked for and write it to `out`; raises `AutopruneError`."""
     show, device, work = Show(), pick(device_name), work_folder(out)
     corpus = scan(paths)
     given = None if tokenizer is None else _tokenizer(tokenizer)
-    settings = _settings(corpus, measured, course, tokenizer, vocabulary, warm)
+    settings = _settings(corpus, measured, course, tokenizer, vocabulary, warm, stack)
     with hold(work):
         prepared = _prepared(corpus, given, vocabulary, settings, measured.tokens, work, show)
-        state = _trained(prepared, measured, course, warm, device, work, show)
+        state = _trained(prepared, measured, course, warm, stack, device, work, show)
         found, count = perplexity(
             state.model, prepared.apart, course.batch, _JUDGED, fast_in_bfloat16(device)
         )
@@ -74,6 +77,7 @@ def make(
             masked=SHARE,
             seed=course.seed,
             warm=warm,
+            stacked_at=GROWN_AT if stack and measured.layers > 1 else None,
             tokenizer=tokenizer or f"WordPiece, {len(prepared.tokenizer):,} pieces, trained here",
             seconds=state.seconds,
             device=describe(device),
@@ -123,27 +127,39 @@ def _trained(
     measured: Measures,
     course: Course,
     warm: bool,
+    stack: bool,
     device: torch.device,
     work: Path,
     show: Show,
 ) -> State:
     """Return the training at its end, gone on with from its last checkpoint."""
-    model = build(measured, prepared.tokenizer, course.seed)
-    state = State(model.to(device), optimizer_of(model))
-    if restore_(state, work):
+
+    def fresh(layers: int) -> State:
+        model = build(replace(measured, layers=layers), prepared.tokenizer, course.seed)
+        return State(model.to(device), optimizer_of(model))
+
+    state = restore(work, fresh)
+    if state is not None:
         show.say(f"going on after step {state.step:,}")
-    elif warm:
-        show.say("counting which tokens stand near each other …")
-        special = prepared.tokenizer.all_special_ids
-        warm_(model, prepared.learned.stream, special, course.seed)
+    else:
+        state = fresh((seedling(measured) if stack else measured).layers)
+        if warm:
+            show.say("counting which tokens stand near each other …")
+            special = prepared.tokenizer.all_special_ids
+            warm_(state.model, prepared.learned.stream, special, course.seed)
     fast = fast_in_bfloat16(device)
     with stoppable(show.say), Progress(show.console) as progress:
         show.say(
-            f"{model.num_parameters():,} parameters, "
-            f"{len(prepared.learned.stream.tokens):,} tokens in the corpus, "
-            f"blocks of {measured.tokens}, on {describe(device)}"
+            f"{measured.layers} layers, {len(prepared.learned.stream.tokens):,} tokens in the "
+            f"corpus, blocks of {measured.tokens}, on {describe(device)}"
         )
         try:
+            if state.model.config.num_hidden_layers < measured.layers:
+                for step in keep_on(
+                    state, prepared.learned, course, fast, work, is_asked, GROWN_AT
+                ):
+                    progress.steps(step)
+                state = stacked(state, measured, prepared.tokenizer, course.seed)
             for step in keep_on(state, prepared.learned, course, fast, work, is_asked):
                 progress.steps(step)
         except KeyboardInterrupt:
@@ -169,6 +185,7 @@ def _settings(
     tokenizer: str | None,
     vocabulary: int,
     warm: bool,
+    stack: bool,
 ) -> Settings:
     """Return what must be the same when a training goes on, by the names that a user knows."""
     return {
@@ -185,5 +202,6 @@ def _settings(
         "--budget-tokens": course.budget_tokens,
         "--learning-rate": course.learning_rate,
         "--warm-embeddings": warm,
+        "--stack": stack,
         "--seed": course.seed,
     }

@@ -6,6 +6,7 @@ from the seed and its number.
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -29,7 +30,11 @@ def save(state: State, folder: Path) -> None:
                 tensors[f"{moment}/{name}"] = state.optimizer.state[weight][moment]
     path = folder / f"step-{state.step:010}.safetensors"
     draft = path.with_suffix(".part")
-    told = {"step": str(state.step), "seconds": repr(state.seconds)}
+    told = {
+        "step": str(state.step),
+        "seconds": repr(state.seconds),
+        "layers": str(state.model.config.num_hidden_layers),
+    }
     save_file({name: one.contiguous() for name, one in tensors.items()}, draft, told)
     with draft.open("rb") as file:
         os.fsync(file.fileno())
@@ -38,33 +43,31 @@ def save(state: State, folder: Path) -> None:
         old.unlink()
 
 
-def restore_(state: State, folder: Path) -> bool:
-    """Set `state` to the newest whole checkpoint in `folder`, in place; tell if there is one.
+def restore(folder: Path, fresh: Callable[[int], State]) -> State | None:
+    """Return the training of the newest whole checkpoint in `folder`, None where there is none.
 
-    One that cannot be read is passed over.
+    `fresh` makes one of a number of layers. A checkpoint that cannot be read is passed over.
     """
     for path in _newest(folder):
         with contextlib.suppress(SafetensorError, OSError, KeyError, ValueError):
-            _read(state, path)
-            return True
-    return False
+            return _read(path, fresh)
+    return None
 
 
-def _read(state: State, path: Path) -> None:
+def _read(path: Path, fresh: Callable[[int], State]) -> State:
     with safe_open(path, framework="pt") as file:
-        told, names = file.metadata(), set(file.keys())
+        told, names = file.metadata(), list(file.keys())
         found = {name: file.get_tensor(name) for name in names}
-    weights = dict(state.model.named_parameters())
-    if missing := {f"weight/{name}" for name in weights} - names:
-        raise KeyError(min(missing))
-    for name, weight in weights.items():
+    state = fresh(int(told["layers"]))
+    for name, weight in state.model.named_parameters():
         with torch.no_grad():
             weight.copy_(found[f"weight/{name}"])
-        if f"step/{name}" in names:
+        if f"step/{name}" in found:
             state.optimizer.state[weight] = {
                 moment: found[f"{moment}/{name}"].to(weight.device) for moment in _MOMENTS
             }
     state.step, state.seconds = int(told["step"]), float(told["seconds"])
+    return state
 
 
 def _newest(folder: Path) -> list[Path]:

@@ -64,16 +64,17 @@ def train(
     texts: Texts,
     course: Course,
     bfloat16: bool,
+    end: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Step]:
-    """Train `state` in place to the end of its course; yield after each step.
+    """Train `state` in place until the share `end` of its course is done; yield after each step.
 
     Raises `TrialError` when the loss is not a finite number.
     """
     state.model.train()
     device = state.model.device
     a_step = course.batch * texts.length
-    while (done := course.done(state.seconds, state.step * a_step)) < 1:
+    while (done := course.done(state.seconds, state.step * a_step)) < end:
         began = clock()
         for group in state.optimizer.param_groups:
             group["lr"] = course.learning_rate * one_cycle(done)

@@ -81,14 +81,15 @@ def keep_on(
     bfloat16: bool,
     folder: Path,
     stop: Callable[[], bool],
+    end: float = 1.0,
     every: float = EVERY,
 ) -> Iterator[Step]:
-    """Train to the end of the course, writing checkpoints into `folder`; yield after each step.
+    """Train until the share `end` of the course, with checkpoints in `folder`; yield each step.
 
     When `stop` says so a checkpoint is written and `KeyboardInterrupt` raised.
     """
     saved, pause = time.monotonic(), every
-    for step in train(state, texts, course, bfloat16):
+    for step in train(state, texts, course, bfloat16, end):
         yield step
         if stop():
             save(state, folder)

@@ -1,0 +1,94 @@
+"""Does it help, on equal time? Pre-training plain, with warm embeddings, stacked, and with both.
+
+`python benchmarks/pretrain_choices.py CORPUS [--minutes 2] [--seeds 1] [--layers 6] [--hidden 128]`
+trains one encoder for each on the same texts, tokenizer and seeds, each for the same minutes of
+the processor (so that other work on the machine tips nothing), the counting for warm embeddings
+among them, and prints the perplexity on the texts kept apart.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process's time is then that of its one thread
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from autoprune.encoders.pretraining.corpus import scan
+from autoprune.encoders.pretraining.course import Course, default_rate
+from autoprune.encoders.pretraining.growth import GROWN_AT, seedling, stacked
+from autoprune.encoders.pretraining.model import Measures, build, measures
+from autoprune.encoders.pretraining.preparing import Prepared, prepare, read_prepared
+from autoprune.encoders.pretraining.training import State, optimizer_of, perplexity, train
+from autoprune.encoders.pretraining.warm import warm_
+from autoprune.scoring.devices import describe, fast_in_bfloat16
+
+CHOICES = {  # warm embeddings, stacked layers
+    "plain": (False, False),
+    "warm": (True, False),
+    "stacked": (False, True),
+    "both": (True, True),
+}
+JUDGED = 200_000  # tokens kept apart, at most
+
+
+def main() -> None:
+    """Prepare the corpus once, train each choice, print a line for each."""
+    asked = _arguments()
+    cpu = torch.device("cpu")
+    measured = measures(asked.layers, asked.hidden, None, None, 64)
+    print(f"{describe(cpu)}, {asked.minutes:g} minutes each", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "prepared"
+        prepare(scan([asked.corpus]), None, 16_000, place)
+        prepared = read_prepared(place, measured.tokens)
+        for seed in range(asked.seeds):
+            course = Course(32, default_rate(asked.hidden), seed, 60 * asked.minutes, None)
+            for name, (warm, stack) in CHOICES.items():
+                state = trained(prepared, measured, course, warm, stack)
+                found, _ = perplexity(
+                    state.model, prepared.apart, 32, JUDGED, fast_in_bfloat16(cpu)
+                )
+                seen = state.step * course.batch * measured.tokens
+                print(f"seed {seed}  {name:8} perplexity {found:8.1f}  {seen:,} tokens", flush=True)
+
+
+def trained(
+    prepared: Prepared, measured: Measures, course: Course, warm: bool, stack: bool
+) -> State:
+    """Train one encoder to the end of its course, by the processor's clock."""
+    model = build(seedling(measured) if stack else measured, prepared.tokenizer, course.seed)
+    state = State(model, optimizer_of(model))
+    began = time.process_time()
+    if warm:
+        special = prepared.tokenizer.all_special_ids
+        warm_(model, prepared.learned.stream, special, course.seed)
+    state.seconds = time.process_time() - began
+    fast = fast_in_bfloat16(model.device)
+    if stack:
+        _run(state, prepared, course, fast, GROWN_AT)
+        state = stacked(state, measured, prepared.tokenizer, course.seed)
+    _run(state, prepared, course, fast, 1.0)
+    return state
+
+
+def _run(state: State, prepared: Prepared, course: Course, fast: bool, end: float) -> None:
+    for _ in train(state, prepared.learned, course, fast, end, time.process_time):
+        pass
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--hidden", type=int, default=128)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
