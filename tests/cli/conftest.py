@@ -1,46 +1,21 @@
 """A tiny model and a tiny task on disk, and the command run in this process or in its own."""
 
-import contextlib
 import csv
-import io
-import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from autoprune.cli import main
+from command import run as command_here
 from tiny_models import NUMBERS, save_model
 
 TRIALS = 6
 LABELS = ("खेळ", "राज्य", "देश")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command came back with."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self):
-        """The lines of standard error that hold anything."""
-        return [line for line in self.err.splitlines() if line.strip()]
-
-    @property
-    def result(self):
-        """The one JSON object on standard output, without the time that it took."""
-        result = json.loads(self.out)
-        del result["seconds"]
-        return result
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,21 +29,7 @@ def one_core():
 @pytest.fixture(scope="session")
 def run():
     """Return a function that runs the command in this process, in `folder` if one is given."""
-
-    def run(*arguments, folder="."):
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            contextlib.chdir(folder),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            pytest.raises(SystemExit) as left,
-        ):
-            patch.setattr(sys, "argv", ["autoprune", *map(str, arguments)])
-            main()
-        return Answer(left.value.code, out.getvalue(), err.getvalue())
-
-    return run
+    return command_here
 
 
 @pytest.fixture(scope="session")

@@ -177,7 +177,7 @@ def test_other_formats_folders_and_asked_columns(tmp_path, write):
     (tmp_path / "rows.txt").write_text("text,label\na,x\n")
     refused(tmp_path / "rows.txt", "end in .csv, .tsv, .jsonl, .json, .parquet, got rows.txt")
     (tmp_path / "folder.csv").mkdir()
-    refused(tmp_path / "folder.csv", "must be readable, got: Is a directory")
+    refused(tmp_path / "folder.csv", "must be a file, it is none")
     path = write("rows.csv", [("a", "x", "b")], header=("Headline", "Class", "more"))
     assert read(path).texts == ("a",)
     assert read(path, text="more", label="headline").labels == ("a",)

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from autoprune.encoders.encoder import Checkpoint
 from autoprune.encoders.loading import load_classifier, load_tokenizer, random_classifier
-from autoprune.encoders.shape import longest_input
+from autoprune.encoders.shape import check_tokens, longest_input
 from autoprune.encoders.vocabulary import touched
 from autoprune.evidence.entrants import entrant
 from autoprune.evidence.measuring import Entrant
@@ -127,4 +127,5 @@ def inputs_of(checkpoint: Checkpoint, splits: Splits, test: TestSplit, tokens: i
         encode(rows, tokenizer, longest) for rows in (splits.train, splits.validation, test.rows)
     ]
     kept = touched(encoded[0].pad_id, *(rows.ids for rows in encoded))
+    check_tokens(checkpoint, int(kept[-1]))
     return Inputs(*(renumber(rows, kept) for rows in encoded))

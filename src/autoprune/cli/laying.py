@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from autoprune.cli.ground import Ground, inputs_of
 from autoprune.encoders.encoder import Encoder
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.loading import check_runs, load_classifier
 from autoprune.encoders.registry import find as find_encoder
 from autoprune.encoders.registry import rivals_of
 from autoprune.encoders.shape import longest_input, width_of
@@ -87,8 +87,9 @@ def lay_each(
         opponent: fetch(opponent, trust_remote_code) for each in opponents for opponent in each
     }
     for rival in fetched.values():  # weights that cannot be loaded are refused before work
-        load_classifier(rival, splits.names, seed)
+        check_runs(rival, load_classifier(rival, splits.names, seed))
     whole = load_classifier(checkpoint, splits.names, seed)
+    check_runs(checkpoint, whole)
     width = width_of(checkpoint)
     epoch = math.ceil(len(splits.train) / batch)
     quick = Budget(

@@ -1,8 +1,10 @@
 """A model's folder: which of its files are used, whether they are whole, and their fingerprint."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig
+from transformers.utils import logging as transformers_logging
 
 from autoprune.encoders.encoder import Checkpoint, Encoder
 from autoprune.errors import ModelError
@@ -30,6 +33,8 @@ TOKENIZER = (
 # Pickles can run code when they are read: they are named in errors and never opened.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
+_FRACTIONS = ("F16", "BF16", "F32", "F64")
+
 # What transformers raises for a config, weights or a tokenizer that it cannot make sense of.
 UNREADABLE = (
     OSError,
@@ -39,6 +44,8 @@ UNREADABLE = (
     IndexError,
     AttributeError,
     ImportError,
+    ArithmeticError,
+    AssertionError,
     RuntimeError,
     SafetensorError,
     StrictDataclassError,
@@ -76,37 +83,68 @@ def read_checkpoint(
     except OSError as error:
         raise ModelError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from error
     _check_names(folder, names)
+    used = [folder / name for name in chosen(names, trust_remote_code)]
+    _check_files(used)
     config = read_config(folder, trust_remote_code)
-    for name in _weight_files(folder, names):
-        _check_weights(folder / name)
+    weights = sum(_check_weights(folder / name) for name in _weight_files(folder, names))
     depth = getattr(config, "num_hidden_layers", None)
-    if not isinstance(depth, int) or depth < 1:
-        raise ModelError(f"the config must say how many layers the model has, got {folder}")
-    commit = commit or _fingerprint([folder / name for name in chosen(names, trust_remote_code)])
-    return Checkpoint(encoder, folder, commit, depth, trust_remote_code)
+    if not isinstance(depth, int) or not 1 <= depth <= weights:  # before so many are built
+        raise ModelError(
+            f"{folder / CONFIG} must say how many layers the model has, its {weights} weights are "
+            f"not those of num_hidden_layers {depth!r}: mend it, or save the model again"
+        )
+    return Checkpoint(encoder, folder, commit or _fingerprint(used), depth, trust_remote_code)
 
 
 def read_config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
     """Read the model's config; raises `ModelError`."""
     fields = _read_json(folder / CONFIG)
     try:
-        return AutoConfig.from_pretrained(
-            folder, trust_remote_code=trust_remote_code, local_files_only=True
-        )
+        with quiet():
+            return AutoConfig.from_pretrained(
+                folder, trust_remote_code=trust_remote_code, local_files_only=True
+            )
     except UNREADABLE as error:
         if "auto_map" in fields and not trust_remote_code:
             raise ModelError(
                 f"the model in {folder} runs code of its own: read that code, and if you trust it "
                 "pass --trust-remote-code"
             ) from error
-        raise ModelError(f"cannot use the config in {folder}: {first_line(error)}") from error
+        raise ModelError(
+            f"cannot use the config in {folder}: {first_line(error)}; mend {CONFIG}, or save the "
+            "model again"
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from printing progress bars, reports on new heads, and warnings."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch on sizes of nought, say
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def first_line(error: BaseException) -> str:
-    """Return what `error` says as one line of at most 200 printable characters."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    text = next((line for line in lines if line), type(error).__name__)
-    return "".join(letter for letter in text if letter.isprintable())[:200]
+    """Return what `error` says as one line of at most 200 printable characters.
+
+    A line that ends in a colon goes on with the next; a bare key is told to be one.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = next(iter(lines), type(error).__name__)
+    if text.endswith(":"):
+        text = " ".join(lines[:2])
+    elif isinstance(error, KeyError):
+        text = f"there is no {text}"
+    return "".join(letter for letter in text if letter.isprintable())[:200].rstrip(".")
 
 
 def _check_names(folder: Path, names: list[str]) -> None:
@@ -130,6 +168,13 @@ def _check_names(folder: Path, names: list[str]) -> None:
         )
 
 
+def _check_files(paths: Iterable[Path]) -> None:
+    """Refuse a folder, a pipe, a device or a broken link in a file's place."""
+    for path in paths:
+        if not path.is_file():
+            raise ModelError(f"{path} must be a file, it is none: copy the model's file there")
+
+
 def _weight_files(folder: Path, names: list[str]) -> list[str]:
     if WEIGHTS in names:
         return [WEIGHTS]
@@ -142,16 +187,24 @@ def _weight_files(folder: Path, names: list[str]) -> list[str]:
     return sorted(set(shards.values()))
 
 
-def _check_weights(path: Path) -> None:
+def _check_weights(path: Path) -> int:
+    """Return how many weights a file holds, all of them fractions; the rest is not read."""
     try:
         with safe_open(path, framework="pt") as weights:
-            empty = not list(weights.keys())
+            kinds = {name: weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
             f"{path} is cut off or broken, fetch it again: {first_line(error)}"
         ) from error
-    if empty:
+    if not kinds:
         raise ModelError(f"{path} holds no weights: save the model again")
+    for name, kind in kinds.items():
+        if name.endswith((".weight", ".bias")) and kind not in _FRACTIONS:
+            raise ModelError(
+                f"{path} holds {kind} where fractions should be ({first_line(ValueError(name))}): "
+                "use the model as it was before it was quantised"
+            )
+    return len(kinds)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -160,7 +213,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8 is a ValueError too
-        raise ModelError(f"{path} is not JSON: {first_line(error)}") from error
+        raise ModelError(f"{path} is not JSON: {first_line(error)}; copy it again") from error
     if not isinstance(fields, dict):
         raise ModelError(f"{path} must hold a JSON object, got a {type(fields).__name__}")
     return fields

@@ -13,10 +13,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from autoprune.encoders.encoder import Checkpoint
-from autoprune.encoders.folder import UNREADABLE, first_line, read_config
+from autoprune.encoders.folder import CONFIG, UNREADABLE, first_line, quiet, read_config
 from autoprune.encoders.surgery import head_parameters, keep_in_config, layers_of
 from autoprune.errors import LayoutError, ModelError
 
@@ -74,18 +73,43 @@ def random_classifier(
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """Load the checkpoint's tokenizer, the fast one where there is one; raises `ModelError`."""
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(
                 checkpoint.folder,
                 local_files_only=True,
                 trust_remote_code=checkpoint.trust_remote_code,
             )
-    except UNREADABLE as error:
+            tokenizer("a")
+            min(1, tokenizer.model_max_length)  # a number, whatever the file says
+    except Exception as error:  # the tokenizers library raises no other kind
         raise ModelError(
-            f"cannot load the tokenizer of {checkpoint.encoder}: {first_line(error)}"
+            f"cannot load the tokenizer of {checkpoint.encoder}: {first_line(error)}; fetch "
+            "tokenizer.json and tokenizer_config.json again, or save them anew"
         ) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
+
+
+def check_runs(checkpoint: Checkpoint, model: PreTrainedModel) -> None:
+    """Refuse a model that loads and cannot work; raises `ModelError`.
+
+    All its weights are numbers, and it takes an input of two tokens.
+    """
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight.detach().sum()):
+            raise ModelError(
+                f"the weights of {checkpoint.encoder} must be numbers, {name} holds others (NaN or "
+                "infinity): fetch them again"
+            )
+    pad = model.config.pad_token_id or 0
+    try:
+        with torch.no_grad():
+            model(input_ids=torch.tensor([[pad, pad]]), attention_mask=torch.ones(1, 2))
+    except UNREADABLE as error:
+        raise ModelError(
+            f"{checkpoint.encoder} cannot run: {first_line(error)}; mend {CONFIG}, or save the "
+            "model again"
+        ) from error
 
 
 def _config(checkpoint: Checkpoint, names: Sequence[str]) -> PreTrainedConfig:
@@ -101,26 +125,14 @@ def _drawing(checkpoint: Checkpoint, seed: int) -> Iterator[None]:
     """Draw new weights from `seed`, leave the global random state alone, one line per error."""
     try:
         # Weights are drawn on the CPU; torch.manual_seed would also reseed the caller's GPU.
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             yield
     except UNREADABLE as error:
-        raise ModelError(f"cannot load {checkpoint.encoder}: {first_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from printing progress bars and its report on newly drawn heads."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+        raise ModelError(
+            f"cannot load {checkpoint.encoder}: {first_line(error)}; mend {CONFIG}, or save the "
+            "model again"
+        ) from error
 
 
 def _check_report(

@@ -32,14 +32,23 @@ def read_table(path: Path) -> Table:
     reader = FORMATS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"data files end in {', '.join(FORMATS)}, got {shown(path)}")
+    check_file(path)
     try:
         table = reader(path)
     except OSError as error:
         reason = error.strerror or first_line(error)
-        raise DataError(f"{shown(path)} must be readable, got: {reason}") from error
+        raise DataError(
+            f"{shown(path)} must be readable, got: {reason}; see to it, or fetch it again"
+        ) from error
     if not table.places:
         raise DataError(f"{shown(path)} must have rows below its header, got none")
     return table
+
+
+def check_file(path: Path) -> None:
+    """Raise `DataError` for what is there and no file; a pipe, say, would be waited for."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{shown(path)} must be a file, it is none: name a file with rows")
 
 
 def _read_text(path: Path) -> str:
@@ -52,14 +61,33 @@ def _read_text(path: Path) -> str:
         line = content.count(b"\n", 0, start) + 1
         raise DataError(
             f"{shown(path)} must be UTF-8, line {line} has the byte "
-            f"0x{content[start]:02x} at offset {start}"
+            f"0x{content[start]:02x} at offset {start}{_packed(content)}: save it as UTF-8"
         ) from error
     if not text.strip():
         raise DataError(f"{shown(path)} is empty, a header and rows are needed")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f"{shown(path)} must be a text file, line {line} has a NUL byte")
+        raise DataError(
+            f"{shown(path)} must be a text file, line {line} has a NUL byte: save it as UTF-8"
+        )
     return text
+
+
+# The first bytes of files that bear a wrong name more often than others.
+_PACKED = {
+    b"PK": "a ZIP archive or a workbook",
+    b"\x1f\x8b": "gzip",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"PAR1": "Parquet",
+}
+
+
+def _packed(content: bytes) -> str:
+    for start, kind in _PACKED.items():
+        if content.startswith(start):
+            return f" (it looks like {kind})"
+    return ""
 
 
 def _read_separated(path: Path, separator: str) -> Table:
@@ -69,10 +97,14 @@ def _read_separated(path: Path, separator: str) -> Table:
     rows: list[list[str]] = []
     places: list[str] = []
     names: list[str] = []
+    begun = 1  # where the row that is being read begins
     try:
         names = [name.strip() for name in next(row for row in reader if row)]
         _no_repeats(path, names)
+        _check_separator(path, names, separator)
+        begun = reader.line_num + 1
         for row in reader:
+            begun = reader.line_num + 1
             if not row:  # an empty line
                 continue
             if len(row) != len(names):
@@ -83,7 +115,8 @@ def _read_separated(path: Path, separator: str) -> Table:
             places.append(f"line {reader.line_num}")
     except csv.Error as error:
         raise DataError(
-            f"{shown(path)} has broken quotes, line {reader.line_num}: {first_line(error)}"
+            f"{shown(path)} has broken quotes, line {begun}: {first_line(error)}; write a text "
+            'with quotes as "so ""quoted"" here"'
         ) from error
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
     return Table(shown(path), dict(zip(names, columns, strict=True)), places)
@@ -114,11 +147,12 @@ def _read_json_lines(path: Path) -> Table:
         except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{shown(path)} must hold one JSON object a line, line {number}: "
-                f"{first_line(error)}"
+                f"{first_line(error)}; mend that line"
             ) from error
         if not isinstance(row, dict):
             raise DataError(
-                f"{shown(path)} must hold one JSON object a line, line {number} is {quoted(line)}"
+                f"{shown(path)} must hold one JSON object a line, line {number} is {quoted(line)}: "
+                "write each row as an object on a line of its own"
             )
         rows.append(row)
         places.append(f"line {number}")
@@ -137,7 +171,9 @@ def _read_parquet(path: Path) -> Table:
     try:
         table = parquet.ParquetFile(path).read()
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{shown(path)} must be a Parquet file: {first_line(error)}") from error
+        raise DataError(
+            f"{shown(path)} must be a Parquet file: {first_line(error)}; fetch it again"
+        ) from error
     _no_repeats(path, table.column_names)
     places = [f"row {number}" for number in range(1, table.num_rows + 1)]
     return Table(
@@ -150,6 +186,15 @@ def _no_repeats(path: Path, names: Sequence[str]) -> None:
     if repeated:
         raise DataError(
             f"{shown(path)} must name each column once, got {listed(dict.fromkeys(repeated))} twice"
+        )
+
+
+def _check_separator(path: Path, names: Sequence[str], separator: str) -> None:
+    other = next((one for one in ",;\t|" if len(names) == 1 and one in names[0]), None)
+    if other is not None:
+        raise DataError(
+            f"{shown(path)} must have {quoted(separator)} between its columns, it has "
+            f"{quoted(other)}: save it with {quoted(separator)}, .csv is for ',' and .tsv for tabs"
         )
 
 

@@ -25,7 +25,8 @@ def cut(raw: Raw, scorable: list[int], splits: list[str], seed: int) -> dict[str
         equal[raw.labels[place]][keys[place]].append(place)
     if len(equal) < 2:
         raise DataError(
-            f"a task needs at least two labels, {raw.origin} has only {listed(sorted(equal))}"
+            f"a task needs at least two labels, {raw.origin} has only {listed(sorted(equal))}: "
+            "name their column by --label"
         )
     rng = np.random.default_rng(seed)
     taken: dict[str, list[int]] = {split: [] for split in splits}

@@ -8,7 +8,7 @@ from typing import Any
 
 from autoprune.errors import DataError, OptionError
 from autoprune.tasks.columns import TEXT_SPELLINGS, column
-from autoprune.tasks.formats import Table
+from autoprune.tasks.formats import Table, check_file
 from autoprune.tasks.wording import first_line, quoted, shown
 
 _LONGEST_FIELD = 2**31 - 1
@@ -44,6 +44,8 @@ def stream(path: Path, text: str | None, pair: str | None) -> Iterator[Row]:
 
 
 def _rows(path: Path, read: _Read) -> Iterator[Row]:
+    check_file(path)
+    place = "its start"
     try:
         for place, values in read:
             first, *second = (_text(path, place, value) for value in values)
@@ -52,7 +54,9 @@ def _rows(path: Path, read: _Read) -> Iterator[Row]:
         reason = error.strerror or first_line(error)
         raise DataError(f"{shown(path)} must be readable, got: {reason}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{shown(path)} must be UTF-8: {first_line(error)}") from error
+        raise DataError(
+            f"{shown(path)} must be UTF-8, after {place} it is not: save it as UTF-8"
+        ) from error
 
 
 def _text(path: Path, place: str, value: object) -> str:
@@ -63,8 +67,8 @@ def _text(path: Path, place: str, value: object) -> str:
             f"{shown(path)} must hold texts, {place} has {type(value).__name__} {quoted(value)}"
         )
     text = value.strip()
-    if any("\ud800" <= letter <= "\udfff" for letter in text):  # written \ud800 in JSON
-        raise DataError(f"{shown(path)} must hold texts, {place} has half a character")
+    if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
+        raise DataError(f"{shown(path)} must hold texts, {place} has a NUL or half a character")
     return text
 
 

@@ -1,0 +1,239 @@
+"""Data files: what spreadsheets, downloads and other people's scripts leave of them."""
+
+import gzip
+import json
+import os
+import random
+
+import pandas as pd
+import pytest
+
+HEADER = "text,label\n"
+GOOD = HEADER + "".join(f"एक {i},a\nदोन {i},b\n" for i in range(8))
+FRAME = pd.DataFrame({"text": [f"एक {i}" for i in range(40)], "label": ["a", "b"] * 20})
+ROW = '{"text": "एक", "label": "a"}\n'
+ONE_LINE = '[\n{"text": "एक", "label": "a"},\n{"text": "दोन", "label": "b"}\n]'
+NOISE = random.Random(7).randbytes(4000)
+
+
+def parquet(frame=FRAME, spoil=lambda content: content):
+    """Return a function that writes a Parquet file, its bytes spoilt."""
+
+    def write(path):
+        frame.to_parquet(path)
+        path.write_bytes(spoil(path.read_bytes()))
+
+    return write
+
+
+def link(target):
+    return lambda path: path.symlink_to(target)
+
+
+DATA = {
+    "empty": ({"train.csv": ""}, ["train.csv", "is empty", "are needed"]),
+    "only white space": ({"train.csv": " \n\n\t\n"}, ["train.csv", "is empty"]),
+    "only a mark": ({"train.csv": b"\xef\xbb\xbf"}, ["train.csv", "is empty"]),
+    "header only": ({"train.csv": HEADER}, ["train.csv", "must have rows"]),
+    "no file for train": ({"notes.txt": "x"}, ["train.csv", "notes.txt"]),
+    "nothing": ({}, ["train.csv"]),
+    "a workbook": ({"train.xlsx": b"PK\x03\x04"}, ["train.xlsx", "train file", ".csv"]),
+    "two for train": (
+        {"train.csv": GOOD, "a_train.tsv": GOOD},
+        ["one file for train", "a_train.tsv", "train.csv"],
+    ),
+    # Bytes
+    "binary": ({"train.csv": NOISE}, ["train.csv", "UTF-8"]),
+    "a picture": ({"train.csv": b"\x89PNG\r\n\x1a\n" + NOISE}, ["train.csv", "save it as UTF-8"]),
+    "a workbook's bytes": ({"train.csv": b"PK\x03\x04\xff"}, ["train.csv", "a workbook"]),
+    "packed": ({"train.csv": gzip.compress(GOOD.encode())}, ["train.csv", "gzip"]),
+    "Latin-1": ({"train.csv": HEADER.encode() + b"caf\xe9,x\n"}, ["UTF-8", "line 2", "0xe9"]),
+    "two encodings": (
+        {"train.csv": GOOD.encode() + "naïve,a\n".encode("cp1252")},
+        ["train.csv", "line 18", "0xef", "save it as UTF-8"],
+    ),
+    "UTF-16": ({"train.csv": GOOD.encode("utf-16")}, ["train.csv", "UTF-16", "as UTF-8"]),
+    "UTF-16 without a mark": (
+        {"train.csv": "text,label\na,x\n".encode("utf-16-le")},
+        ["train.csv", "NUL", "save it as UTF-8"],
+    ),
+    "NUL": ({"train.csv": GOOD + "तीन\0,a\n"}, ["train.csv", "line 18", "NUL"]),
+    # Separators, quotes, columns
+    "semicolons": ({"train.csv": GOOD.replace(",", ";")}, ["train.csv", "','", "';'", "save it"]),
+    "tabs in .csv": ({"train.csv": GOOD.replace(",", "\t")}, ["train.csv", r"'\t'", ".tsv"]),
+    "commas in .tsv": ({"train.tsv": GOOD}, ["train.tsv", r"'\t'", "','", ".csv"]),
+    "open quote": (
+        {"train.csv": HEADER + 'अ,a\n"open,a\n' + GOOD * 50},
+        ["train.csv", "broken quotes, line 3", '""quoted""'],
+    ),
+    "text after a quote": (
+        {"train.csv": HEADER + '"so" he said,a\n'},
+        ["train.csv", "broken quotes, line 2"],
+    ),
+    "too many cells": ({"train.csv": GOOD + "a,b,c\n"}, ["2 columns", "line 18 has 3"]),
+    "too few cells": ({"train.csv": GOOD + "a\n"}, ["2 columns", "line 18 has 1"]),
+    "a column twice": ({"train.csv": "text,label,label\na,b,c\n"}, ["once", "'label' twice"]),
+    "nameless columns": ({"train.csv": "text,label,,\na,b,,\n"}, ["train.csv", "once", "''"]),
+    "missing column": ({"train.csv": "a,b\nx,y\n"}, ["--text", "'a', 'b'"]),
+    "two texts": ({"train.csv": "text,TEXT,label\na,b,c\n"}, ["'TEXT'", "--text"]),
+    "test without the columns": (
+        {"train.csv": GOOD, "test.csv": "a,b\n1,2\n"},
+        ["test.csv", "--text", "'a', 'b'"],
+    ),
+    # Labels and rows
+    "one label": ({"train.csv": HEADER + "a,x\nb,x\nc,x\n"}, ["two labels", "'x'", "--label"]),
+    "no label": ({"train.csv": HEADER + "a,\nb,\n"}, ["train.csv", "two labels", "nothing"]),
+    "labels of two cases": (
+        {"train.csv": GOOD + "तीन,A\n"},
+        ["train.csv", "'A'", "'a'", "case or spaces", "write them alike"],
+    ),
+    "labels of two spacings": (
+        {"train.csv": GOOD + "तीन,देश  विदेश\nचार,देश विदेश\n"},
+        ["train.csv", "'देश विदेश'", "with other spaces", "write them alike"],
+    ),
+    "a space that does not break": (
+        {"train.csv": GOOD + "तीन,a\u00a0b\nचार,a b\n"},
+        [r"'a\xa0b'", "'a b'", "write them alike"],
+    ),
+    "a joiner": (
+        {"train.csv": GOOD + "तीन,क्ष\nचार,क्\u200dष\n"},
+        [r"\u200d", "'क्ष'", "write them alike"],
+    ),
+    "two Unicode forms": (
+        {"train.csv": GOOD + "तीन,caf\u00e9\nचार,cafe\u0301\n"},
+        ["train.csv", "another Unicode form", "write them alike"],
+    ),
+    "two cases in two splits": (
+        {"train.csv": GOOD, "test.csv": HEADER + "सात,B\n"},
+        ["test.csv", "'B'", "'b'"],
+    ),
+    "a label only in test": (
+        {"train.csv": GOOD, "test.csv": HEADER + "सात,zzz\nआठ,a\n"},
+        ["'zzz'", "only in test", "test.csv", "add train rows"],
+    ),
+    "too few rows": ({"train.csv": HEADER + "a,x\nb,y\n"}, ["train.csv", "2 rows"]),
+    "a label for each row": (
+        {"train.csv": HEADER + "".join(f"t{i},l{i}\n" for i in range(50))},
+        ["train.csv", "at least 3 different rows", "50 rows"],
+    ),
+    "only empty rows": ({"train.csv": HEADER + ",\n" * 100_000}, ["train.csv", "two labels"]),
+    "all of test in train": (
+        {"train.csv": GOOD, "test.csv": HEADER + "एक 1,a\nदोन 1,b\n"},
+        ["test.csv", "--keep-duplicates"],
+    ),
+    # JSON lines
+    "a torn line": ({"train.jsonl": ROW * 3 + ROW[:20]}, ["train.jsonl", "line 4", "mend"]),
+    "a broken line": ({"train.jsonl": ROW + ROW.replace(",", "") + ROW}, ["line 2", "mend"]),
+    "one JSON list": ({"train.json": ONE_LINE}, ["train.json", "one JSON object a line", "line 1"]),
+    "a list on a line": ({"train.json": "[1, 2]"}, ["train.json", "line 1", "line of its own"]),
+    "a number": ({"train.jsonl": ROW + "7\n"}, ["train.jsonl", "line 2 is '7'"]),
+    "a number too long": (
+        {"train.jsonl": f'{{"text": "a", "label": {"9" * 5000}}}\n'},
+        ["train.jsonl", "line 1"],
+    ),
+    "nested beyond reason": ({"train.jsonl": "[" * 100_000}, ["train.jsonl", "line 1"]),
+    "a key twice": ({"train.jsonl": '{"text": "a", "text": "b", "label": "x"}'}, ["'text' twice"]),
+    "a number for a text": ({"train.jsonl": '{"text": 7, "label": "a"}\n'}, ["line 1", "int '7'"]),
+    "a fraction for a label": ({"train.jsonl": ROW.replace('"a"', "0.5")}, ["line 1", "0.5"]),
+    "no such key": ({"train.jsonl": ROW + '{"text": "दोन"}\n'}, ["'label'", "line 2 has nothing"]),
+    "half a character": (
+        {"train.jsonl": ROW.replace("एक", r"\ud800")},
+        ["train.jsonl", "line 1", "half a character"],
+    ),
+    # Parquet
+    "Parquet without its end": (
+        {"train.parquet": parquet(spoil=lambda content: content[:-60])},
+        ["train.parquet", "fetch it again"],
+    ),
+    "Parquet without its middle": (
+        {"train.parquet": parquet(spoil=lambda content: content[:20] + content[-8:])},
+        ["train.parquet", "fetch it again"],
+    ),
+    "Parquet with other bytes": (
+        {
+            "train.parquet": parquet(
+                spoil=lambda c: c[:30] + bytes(b ^ 255 for b in c[30:60]) + c[60:]
+            )
+        },
+        ["train.parquet", "fetch it again"],
+    ),
+    "Parquet of numbers": (
+        {"train.parquet": parquet(FRAME.assign(text=1.5))},
+        ["train.parquet", "'text'", "row 1", "float"],
+    ),
+    "Parquet of bytes": (
+        {"train.parquet": parquet(FRAME.assign(text=b"\xff"))},
+        ["train.parquet", "'text'", "row 1", "bytes"],
+    ),
+    "CSV named Parquet": ({"train.parquet": GOOD}, ["train.parquet", "fetch it again"]),
+    # No files
+    "a folder": ({"train.csv": os.mkdir}, ["train.csv", "must be a file"]),
+    "a pipe": ({"train.csv": os.mkfifo}, ["train.csv", "must be a file"]),
+    "a device": ({"train.csv": link("/dev/zero")}, ["train.csv", "must be a file"]),
+    "a link to nothing": ({"train.csv": link("gone")}, ["train.csv", "No such file", "see to it"]),
+    "a link to itself": ({"train.csv": link("train.csv")}, ["train.csv", "links", "see to it"]),
+}
+
+
+def lay(folder, files):
+    """Write files into `folder`, made anew; a content may be a function of the path."""
+    folder.mkdir()
+    for name, content in files.items():
+        path = folder / name
+        if callable(content):
+            content(path)
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+@pytest.mark.parametrize(("files", "words"), DATA.values(), ids=DATA)
+def test_data_that_cannot_be(search, refused, here, files, words):
+    lay(here / "data", files)
+    refused(*search("--task", "data"), words=words)
+
+
+def test_a_file_that_may_not_be_read(search, refused, here, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+
+    lay(here / "data", {"train.csv": GOOD})
+    # The tests may run as root, whom permissions do not stop.
+    monkeypatch.setattr("autoprune.tasks.formats._read_text", forbidden)
+    refused(*search("--task", "data"), words=["train.csv", "Permission denied", "see to it"])
+
+
+@pytest.mark.parametrize("name", ["rows.xlsx", "rows.txt", "rows"])
+def test_one_file_of_another_format(search, refused, here, name):
+    here.joinpath(name).write_text(GOOD)
+    refused(*search("--task", f"./{name}"), words=[name, "data files end in .csv"])
+
+
+FINE = {
+    "a byte order mark": {"train.csv": "\ufeff" + GOOD},
+    "marks where files were joined": {"train.csv": "\ufeff" + GOOD + "\ufeff" + GOOD},
+    "the line ends of Windows": {"train.csv": GOOD.replace("\n", "\r\n")},
+    "the line ends of an old Mac": {"train.csv": GOOD.replace("\n", "\r")},
+    "no last line end": {"train.csv": GOOD.rstrip()},
+    "quotes and line ends in a text": {"train.csv": GOOD + '"तीन ""चार""\n\nपाच, सहा",a\n'},
+    "empty lines by the million": {"train.csv": GOOD + "\n" * 1_000_000},
+    "empty rows by the hundred thousand": {"train.csv": GOOD + ",\n" * 100_000},
+    "a line of half a million letters": {"train.csv": GOOD + "एक" * 250_000 + ",a\n"},
+    "a label of many letters": {"train.csv": GOOD.replace(",b", "," + "ब" * 10_000)},
+    "markup and control letters": {"train.csv": GOOD.replace(",b", ",<b>\x1b[31m*x*|")},
+    "categories": {"train.parquet": parquet(FRAME.astype({"label": "category"}))},
+    "whole numbers": {
+        "train.jsonl": "".join(
+            json.dumps({"text": f"एक {i}", "label": i % 2}) + "\n" for i in range(16)
+        )
+    },
+    "hidden files beside it": {"train.csv": GOOD, ".train.csv.swp": NOISE, "README": "x"},
+}
+
+
+@pytest.mark.parametrize("files", FINE.values(), ids=FINE)
+def test_data_that_look_bad_and_are_not(run, baseline, here, files):
+    lay(here / "data", files)
+    answer = run(*baseline("--task", "data", "--study", "s"))
+    assert (answer.code, "Traceback" in answer.err) == (0, False), answer
+    assert (here / "studies/s/baseline.json").is_file()
+    assert "\x1b" not in answer.out + answer.err
