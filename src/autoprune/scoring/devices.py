@@ -56,16 +56,16 @@ def takes_bfloat16(model: nn.Module) -> bool:
 def _gain() -> float:
     """Return how many times faster this processor multiplies matrices in bfloat16 than in fp32.
 
-    The two take turns and the fastest of each counts, so that other work on the machine does not
-    tip the choice. About 20 ms.
+    The two take turns and the fastest of each counts, in this thread's own time, so that other
+    work on the machine does not tip the choice: processes of one study must agree. About 50 ms.
     """
     best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
-    for _ in range(10):
+    for _ in range(30):
         for kind in best:
             left, right = torch.ones(512, 256, dtype=kind), torch.ones(256, 512, dtype=kind)
-            started = time.perf_counter()
+            started = time.thread_time()
             torch.mm(left, right)
-            best[kind] = min(best[kind], time.perf_counter() - started)
+            best[kind] = min(best[kind], time.thread_time() - started)
     return best[torch.float32] / best[torch.bfloat16]
 
 
