@@ -8,8 +8,10 @@ import shutil
 import signal
 
 import pytest
+import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from autoprune.scoring.crew import cores
 from tiny_models import NUMBERS, tiny_tokenizer
 
 
@@ -100,8 +102,10 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(run, start, command
     other = run(*command(400, "--tokenizer", tokenizer, "--seed", 1))
     assert (other.code, len(other.lines)) == (2, 1)
     assert "--seed was 0 and is 1: give the same again" in other.lines[0]
+    torch.set_num_threads(2)  # what another command in this process may have left
     answer = run(*arguments)
     assert answer.code == 0, answer.err
+    assert torch.get_num_threads() == cores()
     assert answer.lines[0].startswith("going on after step ")
     assert [path.name for path in (here / "made").iterdir()] == ["small"]
     resumed = digest(here / "made/small/model.safetensors")

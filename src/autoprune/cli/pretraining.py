@@ -36,6 +36,7 @@ from autoprune.encoders.pretraining.work import (
 )
 from autoprune.encoders.registry import ENCODERS, find
 from autoprune.errors import AutopruneError
+from autoprune.scoring.crew import cores
 from autoprune.scoring.devices import describe, fast_in_bfloat16, pick
 from autoprune.scoring.leaving import is_asked
 
@@ -53,7 +54,11 @@ def make(
     stack: bool,
     device_name: str,
 ) -> None:
-    """Train the model that is asked for and write it to `out`; raises `AutopruneError`."""
+    """Train the model that is asked for and write it to `out`; raises `AutopruneError`.
+
+    Sets how many threads torch uses in this process: going on with as many gives the same bits.
+    """
+    torch.set_num_threads(cores())
     show, device, work = Show(), pick(device_name), work_folder(out)
     corpus = scan(paths)
     given = None if tokenizer is None else _tokenizer(tokenizer)
