@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from autoprune.errors import StorageError
@@ -211,8 +211,8 @@ def may_pass(error: BaseException) -> bool:
     text = str(error)
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
-    if isinstance(error, PoolTimeoutError):
-        return True
+    if isinstance(error, PoolTimeoutError | PendingRollbackError):
+        return True  # the latter: Optuna asked again on the connection that had just broken
     if not isinstance(error, DBAPIError):
         return False
     if "database is locked" in text or any(words in text for words in _NOT_YET):

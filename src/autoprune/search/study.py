@@ -154,7 +154,7 @@ def open_study(
     identity: Mapping[str, Value],
 ) -> Study:
     """Begin study `name`, or go on with it; raises `StudyError` where it is about another thing."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, `Patient` mends
     with storage_failures():
         whole = {"depth": depth, "keep": keep, "seed": seed, **identity}
         return begin_study(storage, name, whole)
@@ -169,7 +169,7 @@ def join_study(
     identity: Mapping[str, Value],
 ) -> Study:
     """Load study `name` that a search has begun; `StudyError` where it is about another thing."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, `Patient` mends
     with storage_failures():
         return join(storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity})
 
