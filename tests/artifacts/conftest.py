@@ -24,8 +24,9 @@ from autoprune.tasks.tokenising import Encoded, encode, renumber
 from tiny_models import FAMILIES, NUMBERS, SPECIAL, save_model
 
 
-# Which machines would train in bfloat16 is not what is tested here.
-@pytest.fixture(scope="session", autouse=True)
+# Which machines would train in bfloat16 is not what is tested here. Others hold what runs in this
+# process against processes of their own, which must choose alike: so it ends with each module.
+@pytest.fixture(scope="module", autouse=True)
 def no_bfloat16():
     with pytest.MonkeyPatch.context() as patch:
         # Not the function that others import: who did so meanwhile would keep the one put here.

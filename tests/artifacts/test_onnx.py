@@ -43,7 +43,7 @@ def texts_of(count, seed=0, longest=12):
     return [" ".join(draw.choices(NUMBERS, k=draw.randint(1, longest))) for _ in range(count)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """Return the folder of a tiny classifier that was exported, and what that printed."""
     folder = save_model("bert", tmp_path_factory.mktemp("onnx") / "tiny")
@@ -59,7 +59,7 @@ def exported(tmp_path_factory):
     return folder, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folder(exported):
     return exported[0]
 
