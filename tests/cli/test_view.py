@@ -97,6 +97,20 @@ def test_the_live_view(show, clock):
         ]
 
 
+def test_how_far_a_cheap_score_ranks_as_the_results_do(show):
+    layouts = [Layout(12, (0, 1, 2, 3, 4, last)) for last in range(5, 11)]
+    with show.phase("trial", 1, 6):
+        show.compares("alignment", {layout: place for place, layout in enumerate(layouts)})
+        show.recalls("top", layouts[0], 0.1)
+        for place, layout in enumerate(layouts[1:], 2):
+            assert ("alignment" in "".join(seen(show))) == (place > 5)  # four pairs tell nothing
+            show.ends("search", layout, place / 10, "")
+        assert "alignment      rank correlation +1.00 (+1.00 to +1.00)" in seen(show)
+    with show.phase("run", 0, 1):
+        show.ends("found", layouts[0], 0.5, "")
+        assert "alignment" not in "".join(seen(show))
+
+
 def test_the_next_phase_begins_anew(show, clock):
     with show.phase("trial", 0, 1):
         show.ends("search", TOP, 0.9, "")

@@ -99,6 +99,7 @@ def find_layout(
         show.say(f"{done} trials of this study are finished, {more}")
     hints = hints_for(ground, folder, proxy, seed, show)
     with show.phase("trial", done, max(trials, done), crew.workers):
+        show.compares(proxy, hints)
         for finding in earlier:
             if finding.score is not None:
                 show.recalls(finding.origin, finding.layout, finding.score.quality)

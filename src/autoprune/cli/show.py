@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import fmean
 
@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from autoprune.evidence.agreement import Agreement, agreement
 from autoprune.layouts.layout import Layout
 from autoprune.search.marks import SEARCHED
 from autoprune.tasks.task import Cleaned
@@ -74,6 +75,7 @@ class Show:
         self._now: Layout | None = None
         self._since = time.monotonic()
         self._pace = Pace(0, 1)
+        self.compares()
 
     def say(self, line: str) -> None:
         """Print one plain line."""
@@ -96,6 +98,7 @@ class Show:
         """
         self._label, self._done, self._total = label, done, total
         self._scores, self._now = {}, None
+        self.compares()
         self._pace = Pace(total - done, abreast)
         try:
             if self.console.is_terminal:
@@ -110,9 +113,18 @@ class Show:
             )
             raise
 
+    def compares(self, proxy: str = "", hints: Mapping[Layout, float] | None = None) -> None:
+        """Show how far the results of this phase rank layouts as a cheap score does, if any."""
+        self._proxy, self._hints = proxy, hints or {}
+        self._pairs: list[tuple[float, float]] = []
+        self._agreement: Agreement | None = None
+
     def recalls(self, origin: str, layout: Layout, quality: float) -> None:
         """Take a result of an earlier command into the view."""
         self._scores.setdefault((origin, layout), []).append(quality)
+        if layout in self._hints:
+            self._pairs.append((self._hints[layout], quality))
+            self._agreement = agreement(*zip(*self._pairs, strict=True))
 
     def begins(self, layout: Layout) -> None:
         """Show which layout is being measured now."""
@@ -161,6 +173,8 @@ class Show:
         ]
         if named:
             table.add_row("on validation", Columns(named, padding=(0, 2)))
+        if self._agreement is not None:
+            table.add_row(self._proxy, f"rank correlation {self._agreement}")
         left = self._pace.left()
         table.add_row("time left", "known after the first" if left is None else minutes(left))
         return Group(Text(""), table)
