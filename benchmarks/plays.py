@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -17,6 +18,7 @@ from autoprune.search.past import Past
 from autoprune.search.proposals import (
     STARTS,
     hints_of,
+    hopeful,
     propose_by_surrogate,
     propose_randomly,
     surrogate_of,
@@ -28,6 +30,7 @@ from autoprune.search.tree import mended
 from tables import FULL, QUICK, World
 
 _DRAWS = 25  # of TPE, for one layout that was not tried yet
+_RACED, _FINALISTS = 0.35, 8
 COSTS = (6, 12, 22, 50)
 
 Observed = list[Seen]
@@ -192,13 +195,38 @@ def play_either(game: Game, world: World, rng: np.random.Generator) -> None:
             )
             continue
         surrogate = surrogate_of(game.observed, budgets=(QUICK, FULL))
-        mean, _ = surrogate.predict(space)
+        mean, std = surrogate.predict(space)
+        rows = hopeful(mean, std, float(mean.max()))
         worth = {
-            budget: knowledge_gradient(mean, surrogate.teaches(space, None, budget)) / budget
+            budget: knowledge_gradient(mean[rows], surrogate.teaches(space[rows], None, budget))
+            / budget
             for budget in (QUICK, FULL)
         }
         budget = max(worth, key=lambda one: float(worth[one].max()))
-        game.run(layout_of(space[int(np.argmax(worth[budget]))]), budget)
+        game.run(layout_of(space[rows[int(np.argmax(worth[budget]))]]), budget)
+
+
+def play_race(game: Game, world: World, rng: np.random.Generator) -> None:
+    """Spend two thirds up to each cost on quick runs, the rest on full runs of the leaders."""
+    begin = iter(fixed_layouts(world))
+    for cost in COSTS:
+        until = game.spent + (1 - _RACED) * (cost - game.spent)
+        while game.spent + QUICK <= until:
+            past = _past(game, world)
+            quick = tuple(one for one in past.observed if one.run.fidelity == QUICK)
+            past = replace(past, observed=quick)
+            game.run(next(begin, None) or propose_by_surrogate(past, rng))
+        while game.spent + FULL <= cost + 1e-9:
+            tried = np.unique(flags_of([one.run.layout for one in game.observed]), axis=0)
+            surrogate = surrogate_of(game.observed, budgets=(QUICK, FULL))
+            means, _ = surrogate.predict(tried)
+            leaders = np.argsort(-means)[:_FINALISTS]
+            gains = knowledge_gradient(
+                means[leaders], surrogate.teaches(tried[leaders], None, FULL)
+            )
+            game.run(layout_of(tried[leaders[int(np.argmax(gains))]]), FULL)
+    while not game.over:
+        game.run(fixed_layouts(world)[0], FULL)
 
 
 PLAYS = {"greedy": play_greedy, "evolution": play_evolution, "tpe": play_tpe}
@@ -213,6 +241,9 @@ def play(name: str, world: World, measure: Measure, replay: int, hints: Hints) -
     elif name == "either budget":
         game = Game(world, measure, partial(expected, budgets=(QUICK, FULL)))
         play_either(game, world, rng)
+    elif name == "race of finalists":
+        game = Game(world, measure, partial(expected, budgets=(QUICK, FULL)))
+        play_race(game, world, rng)
     elif name in PLAYS:
         game = Game(world, measure, luckiest)
         PLAYS[name](game, world, rng)

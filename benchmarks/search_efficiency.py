@@ -8,7 +8,7 @@ by how many points of truth the chosen layout is below the best one, a mean over
 runs come from `tables.World`, for all strategies alike. `--rows` replays rows of the table as they
 stand: the first run of a layout is that on seed 0, the next on its next seed, and so on.
 `--variants` adds what was tried beside the default: its choice after random runs, the choice of
-budget too, and each cheap score.
+budget too, a race of its leaders by full runs, and each cheap score.
 
 The table has layouts of one size only, so `greedy` cannot remove layer by layer; it exchanges
 single layers of the best fixed strategy for as long as that helps.
@@ -38,7 +38,12 @@ from tables import World
 TABLE = Path(__file__).parents[1] / "studies" / "exhaustive-mr-12-shc-keep6"
 PROXY = "default with "
 PLAYED = ("default", "random", "tpe", "greedy", "evolution", "fixed")
-VARIANTS = ("random, posterior mean", "either budget", *(PROXY + proxy for proxy in PROXIES))
+VARIANTS = (
+    "random, posterior mean",
+    "either budget",
+    "race of finalists",
+    *(PROXY + proxy for proxy in PROXIES),
+)
 
 _world: dict[Path, World] = {}
 

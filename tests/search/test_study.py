@@ -218,12 +218,16 @@ def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
     study.enqueue_trial({**flags(wanted), "layer_00": 1})  # one too many
     study.enqueue_trial({**flags(wanted), "layer_00": 5})
     study.enqueue_trial(params(Run(FIRST["top"], 1000)))  # measured before
+    study.enqueue_trial(params(Run(wanted, 7, 0.5)))  # nothing here runs half as long
     study.enqueue_trial(flags(wanted))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outcome = go(trials=7)
     assert (outcome.trials, outcome.repeated) == (7, 0)
     assert outcome.findings[4].layout == wanted
+    assert {finding.fidelity for finding in outcome.findings} == {1.0}
+    refused = [trial.user_attrs.get("refused", "") for trial in study.get_trials()]
+    assert [why for why in refused if why.endswith("has fidelity 1.0, not 0.5")] != []
     assert {len(finding.layout.keep) for finding in outcome.findings} == {4}
 
 

@@ -116,9 +116,13 @@ class Desk:
         """Give a trial enqueued by people what they left open, or refuse it."""
         layout, run = layout_of_trial(trial, self.depth), run_of_trial(trial, self.depth)
         others = [other for other in self.trials() if other.number != trial.number]
-        if layout is None or len(layout.keep) != self.keep or (run and run.fidelity == 0):
+        if layout is None or len(layout.keep) != self.keep:
             keeps = f"a layout of this study keeps {self.keep} of {self.depth} layers"
             refuse(self.storage, trial, keeps)
+            return None
+        if run and run.fidelity != self.sampler.fidelity:
+            why = f"a run of this study has fidelity {self.sampler.fidelity}, not {run.fidelity}"
+            refuse(self.storage, trial, why)
             return None
         if run is None:  # its seed is settled now, so nobody could yield to it before
             run = self.sampler.run(layout, past_of(others, self.depth, self.keep))

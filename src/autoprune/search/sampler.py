@@ -47,7 +47,7 @@ class LayoutSampler(BaseSampler):
         self.depth = depth
         self._keep = keep
         self._seed = seed
-        self._fidelity = fidelity
+        self.fidelity = fidelity
         self._hints = hints
         self._propose = propose
         self.fresh = fresh
@@ -55,11 +55,11 @@ class LayoutSampler(BaseSampler):
     def run(self, layout: Layout, past: Past) -> Run:
         """Return the run of `layout` that comes next; a fresh seed is one that no run has yet."""
         if not self.fresh:
-            return Run(layout, self._seed, self._fidelity)
+            return Run(layout, self._seed, self.fidelity)
         seed = self._seed + _FIRST_SEED + past.made
         while seed in past.seeds:  # somebody chose it by hand, or a trial before was refused
             seed += 1
-        return Run(layout, seed, self._fidelity)
+        return Run(layout, seed, self.fidelity)
 
     def next(self, others: Sequence[FrozenTrial]) -> Run:
         """Propose the run that comes after the trials `others`."""
