@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +125,20 @@ def test_where_one_study_is_refused_no_other_leaves_a_folder(command, run, here)
     assert (answer.code, answer.out) == (2, "")
     assert FOLDERS[1] in line
     assert sorted((here / "studies").rglob("*")) == before
+
+
+def test_where_one_study_is_refused_no_other_stays_in_the_database(command, run, here):
+    url = "sqlite:///own.db"
+    kept = ["--storage", url]
+    assert run(*command, *kept, "--keep", "3", "--trials", "1", "--full-epochs", "1").code == 0
+    folders = sorted((here / "studies").rglob("*"))
+    answer = run(*command, *kept, "--keep", "1-4", "--epochs", "3")
+    [line] = answer.lines
+    assert (answer.code, answer.out) == (2, "")
+    assert FOLDERS[1] in line
+    assert optuna.get_all_study_names(url) == [FOLDERS[1]]
+    assert len(optuna.load_study(study_name=FOLDERS[1], storage=url).trials) == 1
+    assert sorted((here / "studies").rglob("*")) == folders
 
 
 @pytest.mark.parametrize(

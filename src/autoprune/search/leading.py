@@ -18,6 +18,8 @@ from autoprune.search.leases import EVERY, PATIENCE, Observer
 _LEADER = "searching"
 _SETTLES = 0.5  # seconds after which of two that came at once both see the later one
 _LOOK = 1.0  # seconds between two looks at a leader of another host
+# What may go wrong with a beat: a storage out of reach, or a study that was deleted (KeyError).
+_MISHAPS = (StorageError, OptunaError, SQLAlchemyError, OSError, KeyError)
 
 
 @contextmanager
@@ -45,7 +47,7 @@ def lead(
         beat = 0
         while not over.wait(every):
             # What fails here fails in the search's own calls too, which say so.
-            with suppress(StorageError, OptunaError, SQLAlchemyError, OSError):
+            with suppress(*_MISHAPS):
                 beat += 1
                 if is_mine():
                     write(beat)
@@ -64,7 +66,7 @@ def lead(
         finally:
             over.set()
             thread.join(timeout=every)
-            with suppress(StorageError, OptunaError, SQLAlchemyError, OSError):
+            with suppress(*_MISHAPS):
                 if is_mine():
                     storage.set_study_user_attr(study, _LEADER, None)
 
