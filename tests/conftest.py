@@ -55,6 +55,7 @@ def isolated(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("AUTOPRUNE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("AUTOPRUNE_DATA_DIR", raising=False)
+    monkeypatch.delenv("AUTOPRUNE_STORAGE", raising=False)
 
 
 @pytest.fixture

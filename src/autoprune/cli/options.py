@@ -95,6 +95,7 @@ Proxy = Annotated[
 Storage = Annotated[
     str | None,
     typer.Option(
+        envvar="AUTOPRUNE_STORAGE",
         help="sqlite:///FILE or postgresql+psycopg://…; else a journal in the study's folder.",
         show_default=False,
     ),
