@@ -1,6 +1,7 @@
 """What a user can do wrong: one class per remedy, one line per mistake."""
 
 import difflib
+import errno
 from collections.abc import Collection, Iterable
 
 
@@ -66,3 +67,14 @@ def check_names(kind: str, names: Iterable[str], known: Collection[str]) -> None
     for name in names:
         if name not in known:
             raise UnknownNameError(kind, name, known)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Say whether an error came of a disk without room, or of a quota that is used up."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "database or disk is full" in str(error):  # SQLite's words
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -125,7 +125,7 @@ def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql
     fake_worker.begin(postgresql)
     command = [sys.executable, fake_worker.__file__, postgresql, "random", str(RUNS), "100"]
     pipe = subprocess.PIPE
-    begun = [subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
+    begun = [subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
     study = optuna.load_study(study_name="fake", storage=storage)
     restarts = 0
     for done in (3, 15, 30):
@@ -138,7 +138,7 @@ def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql
     told = [process.communicate(timeout=120) for process in begun]
     assert [(process.returncode, err) for process, (_, err) in zip(begun, told, strict=True)] == [
         (0, "")
-    ] * 3
+    ] * 4
     made = Counter(run_of_trial(t, fake_worker.DEPTH) for t in study.trials if counts(t))
     assert restarts == 3
     assert (len(made), made.total()) == (RUNS, RUNS)

@@ -3,9 +3,12 @@ import sqlite3
 import subprocess
 import sys
 import traceback
+from types import SimpleNamespace
 
 import optuna
+import psycopg
 import pytest
+import sqlalchemy
 
 from autoprune.errors import StorageError, StudyError
 from autoprune.search import storage as storage_module
@@ -118,12 +121,31 @@ def test_a_database_of_another_optuna_is_refused(tmp_path):
     assert "another version of Optuna" in refused(place, tmp_path)
 
 
-def test_a_server_that_cannot_be_reached_is_tried_three_times(tmp_path, monkeypatch):
+def test_a_server_that_cannot_be_reached_is_tried_after_growing_waits(tmp_path, monkeypatch):
     pauses = []
-    monkeypatch.setattr(storage_module.time, "sleep", pauses.append)
+    clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append)
+    monkeypatch.setattr(storage_module, "time", clock)
     message = refused("postgresql+psycopg://ann:secret@127.0.0.1:1/x", tmp_path)
-    assert pauses == [0.5, 1.0]
+    assert pauses == [0.3, 0.6, 1.2, 2.4]
+    assert "tried for 4 seconds" in message or "tried for 5 seconds" in message
     assert "postgresql+psycopg://ann:***@127.0.0.1:1/x" in message
+
+
+@pytest.mark.parametrize("word", ["starting up", "shutting down", "not yet accepting connections"])
+def test_a_server_that_is_restarting_is_waited_for(word, tmp_path, monkeypatch):
+    tries = []
+
+    def refuse(*_, **__):
+        tries.append(word)
+        if len(tries) < 3:
+            fatal = psycopg.OperationalError(f"FATAL: the database system is {word}")
+            raise sqlalchemy.exc.OperationalError("", {}, fatal)
+        return optuna.storages.InMemoryStorage()
+
+    monkeypatch.setattr(storage_module, "RDBStorage", refuse)
+    monkeypatch.setattr(storage_module, "time", SimpleNamespace(monotonic=lambda: 0, sleep=print))
+    open_storage("postgresql+psycopg://ann@127.0.0.1/x", tmp_path)
+    assert len(tries) == 3
 
 
 def test_a_wrong_password_is_refused_at_once_and_not_shown(postgresql, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from autoprune.cli.score import score
 from autoprune.cli.search import search
 from autoprune.cli.studies import studies
 from autoprune.cli.worker import worker
-from autoprune.errors import AutopruneError
+from autoprune.errors import AutopruneError, is_full
 
 app = typer.Typer(
     name="autoprune",
@@ -49,6 +49,8 @@ for command in (
 ):
     app.command()(command)
 
+_ROOM = "; the disk is full: make room on it and run the same command again"
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -76,5 +78,14 @@ def main(arguments: list[str] | None = None) -> None:
     except (AutopruneError, typer.TyperException) as error:
         message = str(error) if isinstance(error, AutopruneError) else error.format_message()
         if message:  # none where the help was asked for by giving no command
-            typer.echo(f"autoprune: {' '.join(message.split())}", err=True)
+            _say(message + _ROOM * is_full(error))
         sys.exit(2)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        _say(str(error) + _ROOM)
+        sys.exit(2)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"autoprune: {' '.join(line.split())}", err=True)

@@ -9,7 +9,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from autoprune.errors import StorageError
+from autoprune.errors import StorageError, is_full
 
 
 @contextmanager
@@ -18,9 +18,9 @@ def storage_failures() -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
+        remedy = "" if is_full(error) else ", mend it and run the same command again"
         raise StorageError(
-            f"the study's storage failed: {reason(error)}; what was measured before is kept, "
-            "mend it and run the same command again"
+            f"the study's storage failed: {reason(error)}; what was measured before is kept{remedy}"
         ) from None
 
 

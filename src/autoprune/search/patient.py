@@ -33,7 +33,10 @@ LONG_PAUSES = PAUSES + (10.0,) * 54
 """Those of a worker: ten minutes. Nobody may be near to start it again."""
 
 _ERRNOS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
-_NOT_YET = ("starting up", "shutting down", "recovery mode", "terminating connection")
+_NOT_YET = (
+    *("starting up", "shutting down", "recovery mode", "terminating connection"),
+    *("accepting connections", "Consistent recovery state"),
+)
 
 
 class Patient(BaseStorage):

@@ -14,14 +14,14 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from autoprune.errors import StorageError, StudyError
 from autoprune.search.failures import mask, reason
 from autoprune.search.journal import open_journal
-from autoprune.search.patient import PAUSES, Patient
+from autoprune.search.patient import PAUSES, Patient, may_pass
 
 Storage = BaseStorage
 """An open storage, for rooms that do not know Optuna."""
 
 JOURNAL = "journal.log"
 
-_PAUSES = (0.5, 1.0)  # seconds between tries to reach a server
+_PAUSES = (0.3, 0.6, 1.2, 2.4)  # seconds between tries to reach a server that may be restarting
 _CONNECT_SECONDS = 5
 
 
@@ -29,8 +29,8 @@ def open_storage(place: str | None, folder: Path, pauses: Sequence[float] = PAUS
     """Open the database at URL `place`, or the journal in `folder` if `place` is None.
 
     Takes `sqlite:///file` (one machine) and `postgresql+psycopg://user@host/database`. A server
-    that cannot be reached is tried three times; one that cannot be reached later, after each of
-    `pauses` in seconds. Raises `StorageError`, which never shows a password.
+    that cannot be reached is tried for some five seconds; one that cannot be reached later, after
+    each of `pauses` in seconds. Raises `StorageError`, which never shows a password.
     """
     if place is not None:
         return Patient(_open_database(place), pauses, mask(place))
@@ -80,7 +80,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 def _open_database(place: str) -> BaseStorage:
     url = _parse(place)
-    shown = mask(place)
+    shown, began = mask(place), time.monotonic()
     for pause in (*_PAUSES, None):
         try:
             server = RDBStorage(url.render_as_string(hide_password=False), _options(url))
@@ -96,8 +96,13 @@ def _open_database(place: str) -> BaseStorage:
                 "`optuna storage upgrade`, or use another database"
             ) from None
         except (SQLAlchemyError, OSError) as error:
-            if pause is None or not _unreachable(error):
+            if not (_unreachable(error) or may_pass(error)):
                 raise StorageError(f"cannot open storage {shown}: {reason(error, place)}") from None
+            if pause is None:
+                raise StorageError(
+                    f"cannot open storage {shown}, tried for {time.monotonic() - began:.0f} "
+                    f"seconds: {reason(error, place)}"
+                ) from None
         time.sleep(pause)
     raise AssertionError("the last try returns or raises")
 
