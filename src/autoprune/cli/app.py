@@ -12,6 +12,7 @@ from autoprune.cli.cost import cost
 from autoprune.cli.dashboard import dashboard
 from autoprune.cli.export import export
 from autoprune.cli.lists import layouts, models, tasks
+from autoprune.cli.log_file import close_log, tell
 from autoprune.cli.predict import predict
 from autoprune.cli.pretrain import pretrain
 from autoprune.cli.report import report
@@ -72,20 +73,26 @@ def main(arguments: list[str] | None = None) -> None:
     # Read when torch is loaded. GNU OpenMP's threads else wait for each other by spinning: beside
     # other work on the same cores two threads were measured more than 16 times slower than one.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    code = 1  # of an error that is ours
     try:
         # The name is given: completion asks for it, and `python -m autoprune` has another.
-        sys.exit(app(arguments, prog_name="autoprune", standalone_mode=False) or 0)
+        code = app(arguments, prog_name="autoprune", standalone_mode=False) or 0
     except (AutopruneError, typer.TyperException) as error:
         message = str(error) if isinstance(error, AutopruneError) else error.format_message()
         if message:  # none where the help was asked for by giving no command
             _say(message + _ROOM * is_full(error))
-        sys.exit(2)
+        code = 2
     except OSError as error:
         if not is_full(error):
             raise
         _say(str(error) + _ROOM)
-        sys.exit(2)
+        code = 2
+    finally:
+        close_log(code)
+    sys.exit(code)
 
 
 def _say(line: str) -> None:
-    typer.echo(f"autoprune: {' '.join(line.split())}", err=True)
+    said = " ".join(line.split())
+    typer.echo(f"autoprune: {said}", err=True)
+    tell("refused", line=said)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.cli import options
+from autoprune.cli.log_file import open_log
 from autoprune.tasks.task import Columns
 
 
@@ -32,6 +33,7 @@ def baseline(
     device: options.Device = "auto",
     workers: options.Workers = None,
     study: options.StudyName = None,
+    log_file: options.LogFile = None,
     trust_remote_code: options.TrustRemoteCode = False,
     json: options.Json = False,
 ) -> None:
@@ -42,6 +44,7 @@ def baseline(
     Example: `autoprune baseline --model muril --task shc --keep 6 --strategy top --strategy middle`
     """
     started = time.perf_counter()
+    open_log(log_file, "baseline")
     from autoprune.cli.laying import lay
     from autoprune.cli.result import check_places, finish, print_object
     from autoprune.cli.run import fresh_seeds, hold_against, say_cost, say_data

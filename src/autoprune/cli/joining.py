@@ -8,9 +8,11 @@ from typing import Any
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import hints_for
 from autoprune.cli.laying import lay
+from autoprune.cli.log_file import tell
 from autoprune.cli.past import STUDIES, find_study
 from autoprune.cli.run import beginner, identity
 from autoprune.cli.show import Show
+from autoprune.cli.telling import Trials
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import StudyError
 from autoprune.scoring.crew import Crew
@@ -88,12 +90,15 @@ def make_trials(
     )
     hints = hints_for(ground, folder, settings["proxy"], settings["seed"], show)
     done = len(findings(storage, name, depth))
+    told = Trials(name)
+    tell("study joined", study=name, model=ground.model, task=ground.task.name, done=done)
     show.say(f"joined {name}: {done} of {trials} trials are finished")
 
     def watch(finding: Finding) -> None:
         place_of(folder, (finding.layout, finding.seed, finding.fidelity)).take_away()
         quality = finding.score.quality if finding.score else None
         show.ends(finding.origin, finding.layout, quality, finding.reason)
+        told.ends(finding)
 
     with (
         Crew(1 if settings["pruner"] != "none" else ground.workers) as crew,
@@ -102,7 +107,7 @@ def make_trials(
         return work(
             study,
             storage,
-            beginner(ground, show, folder, crew),
+            beginner(ground, show, folder, crew, told),
             depth,
             ground.keep,
             trials=trials,

@@ -217,6 +217,14 @@ LearningRate = Annotated[
         help="Peak rate. [default: by the model's width]", callback=rate, show_default=False
     ),
 ]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Append what happens to this file, as JSON lines.",
+        show_default=False,
+        metavar="FILE",
+    ),
+]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that the model's author wrote.")
 ]

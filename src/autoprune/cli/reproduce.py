@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
+from autoprune.cli.log_file import open_log
 
 
 def reproduce(
@@ -33,6 +34,7 @@ def reproduce(
     data_dir: options.DataDir = None,
     device: options.Device = "auto",
     workers: options.Workers = None,
+    log_file: options.LogFile = None,
     trust_remote_code: options.TrustRemoteCode = False,
     json: options.Json = False,
 ) -> None:
@@ -44,6 +46,7 @@ def reproduce(
     Example: `autoprune reproduce paper --data-dir data --dry-run`
     """
     started = time.perf_counter()
+    open_log(log_file, "reproduce")
     from autoprune.cli.claims_end import check_claims, end, say_cost
     from autoprune.cli.grid import lay_grid, selected
     from autoprune.cli.grid_work import work

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import hints_for, trust
+from autoprune.cli.log_file import tell
 from autoprune.cli.show import Show, percent
 from autoprune.cli.show import minutes as in_words
+from autoprune.cli.telling import Trials, tell_comparison, tell_search
 from autoprune.errors import LayoutError, TrialError
 from autoprune.evidence.comparison import Comparison, compare
 from autoprune.evidence.measuring import Conditions, Entrant, Progress
@@ -86,17 +88,31 @@ def find_layout(
     if pruner != "none":  # it hears of the checks, so its trials run in this process
         crew = Crew(1)
 
+    told = Trials(folder.name)
+
     def watch(finding: Finding) -> None:
         append_new(folder / RECORDS, [trial_record(finding, under, ground.model, parameters)])
         place_of(folder, (finding.layout, finding.seed, finding.fidelity)).take_away()
         quality = finding.score.quality if finding.score else None
         show.ends(finding.origin, finding.layout, quality, finding.reason)
+        told.ends(finding)
 
     earlier = findings(storage, folder.name, depth)
     done = len(earlier)
     if done:
         more = "the search is done" if done >= trials else f"going on to {trials}"
         show.say(f"{done} trials of this study are finished, {more}")
+    tell(
+        "search begun",
+        study=folder.name,
+        model=ground.model,
+        task=ground.task.name,
+        keep=ground.keep,
+        trials=trials,
+        done=done,
+        seed=seed,
+        workers=crew.workers,
+    )
     hints = hints_for(ground, folder, proxy, seed, show)
     with show.phase("trial", done, max(trials, done), crew.workers):
         show.compares(proxy, hints)
@@ -120,12 +136,13 @@ def find_layout(
             seconds=None if minutes is None else 60 * minutes,
             watch=watch,
             side_by_side=crew.workers,
-            begin=beginner(ground, show, folder, crew),
+            begin=beginner(ground, show, folder, crew, told),
         )
     append_new(
         folder / RECORDS,
         [trial_record(f, under, ground.model, parameters) for f in outcome.findings],
     )
+    tell_search(folder.name, outcome)
     if outcome.trials < trials and minutes is not None and not outcome.interrupted:
         show.say(f"{outcome.trials} of {trials} trials were made in the {minutes:g} minutes given")
     if said := trust(folder, outcome):
@@ -134,7 +151,7 @@ def find_layout(
 
 
 def beginner(
-    ground: Ground, show: Show, folder: Path, crew: Team
+    ground: Ground, show: Show, folder: Path, crew: Team, told: Trials
 ) -> Callable[[Run, Check], Callable[[], Score]]:
     """Return what begins a trial's run in the crew; its state is kept in `folder`."""
     bench = ground.bench(ground.quick)
@@ -145,6 +162,7 @@ def beginner(
             return result()
 
         place = place_of(folder, (run.layout, run.seed, run.fidelity))
+        told.begins(run)
         result = crew.start(_measure, bench, run, check if crew.in_this_process else go_on, place)
         return wait
 
@@ -175,6 +193,7 @@ def hold_against(
         remark = "on file" if progress.reused else record.reason or f"seed {progress.seed}"
         layout = layouts[progress.origin]
         show.ends(progress.origin, layout, quality, remark, not progress.reused)
+        tell_comparison(folder.name, progress)
 
     under = conditions(ground, ground.full)
     with show.phase("run", 0, len(entrants) * len(seeds), crew.workers):

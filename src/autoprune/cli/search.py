@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from autoprune.cli import checks, options
+from autoprune.cli.log_file import open_log
 from autoprune.tasks.task import Columns
 
 
@@ -42,6 +43,7 @@ def search(
     max_megabytes: options.MaxMegabytes = None,
     study: options.StudyName = None,
     storage: options.Storage = None,
+    log_file: options.LogFile = None,
     trust_remote_code: options.TrustRemoteCode = False,
     json: options.Json = False,
 ) -> None:
@@ -54,6 +56,7 @@ def search(
     Example: `autoprune search --model mahabert-v2 --task ldc --keep 6`
     """
     started = time.perf_counter()
+    open_log(log_file, "search")
     from autoprune.cli.hinting import check_proxy
     from autoprune.cli.laying import lay_each
     from autoprune.cli.pareto import check_limits, check_report, end

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
+from autoprune.cli.log_file import open_log
 
 
 def worker(
@@ -29,6 +30,7 @@ def worker(
     ] = None,
     device: options.Device = "auto",
     workers: options.Workers = None,
+    log_file: options.LogFile = None,
     trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
     """Make trials of a study that `autoprune search` has begun, until it has all it asked for.
@@ -38,6 +40,7 @@ def worker(
 
     Example: `autoprune worker mr-12-shc-keep6 --storage postgresql+psycopg://ann@db/studies`
     """
+    open_log(log_file, "worker")
     from autoprune.cli.joining import find_place, ground_of, make_trials
     from autoprune.cli.show import Show
     from autoprune.cli.stopping import stoppable
