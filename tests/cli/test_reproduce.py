@@ -101,7 +101,7 @@ def test_the_rival_of_two_layers_enters_only_there(reproduced):
 def test_the_table_has_a_verdict_in_each_cell_and_the_last_line_counts_them(reproduced):
     lines = reproduced.answer.out.splitlines()
     assert lines[-1].startswith("2 of 2 cells finished. Claims: ")
-    assert lines[-1].endswith("Report: reports/little.md")
+    assert lines[-1].endswith("Report: reports/little.md   page: reports/little.html")
     start = next(index for index, line in enumerate(lines) if "What each cell says" in line)
     rows = [
         line.split("keep")[1].split()[1:] for line in lines[start:] if "tiny, own, keep" in line

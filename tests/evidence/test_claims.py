@@ -4,14 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.evidence.answers import Answers, Difference
 from autoprune.evidence.cells import Cell
 from autoprune.evidence.claims import claims
+from autoprune.evidence.claims_report import Reproduced
 from autoprune.evidence.comparison import Row
 from autoprune.evidence.duels import duel, outcomes, pooled
+from autoprune.evidence.page.claims_page import claims_page
+from autoprune.evidence.page.claims_plots import grid, grid_table
 from autoprune.evidence.statistics import holm
 from autoprune.layouts.layout import Layout
 
@@ -231,3 +235,47 @@ def test_holm_decides_a_family():
     assert alone.better
     assert [one.corrected for one in both] == pytest.approx([2 / 32, 2 / 32])
     assert not any(one.better for one in both)
+
+
+NASTY = "<script>window.pwned=1</script><img src=http://x.invalid/ onerror=pwned=2>"
+
+
+@pytest.fixture(scope="module")
+def page():
+    """The page of two cells of models with one name that is out to run as code."""
+    cells = (cell(keep=6), cell(keep=2, task=NASTY, model=NASTY, full=70, mr_6=71))
+    found = Reproduced(NASTY, cells, tuple(claims(cells, (), 0.01)), (NASTY,), (NASTY,), NASTY)
+    return claims_page(found)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(400, "dark"), (1400, "light")])
+def test_everyone_can_read_the_page(browse, page, width, theme, tmp_path):
+    tab = browse(page, width, theme)
+    tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    found = Axe().run(tab).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+    assert tab.heard == [f"asked for {(tmp_path / 'page.html').as_uri()}"]
+    assert tab.evaluate("typeof window.pwned") == "undefined"
+    assert NASTY in tab.locator("h1").inner_text()
+    verdicts = tab.locator(".badge").all_inner_texts()
+    assert len(verdicts) == 7 and set(verdicts) <= {
+        "Supported",
+        "Contradicted",
+        "Undecided",
+        "Untested",
+    }
+
+
+def test_the_page_is_below_six_megabytes(page):
+    assert len(page.encode()) < 6 * 2**20
+
+
+def test_the_glance_draws_what_its_table_says():
+    cells = [cell(), cell(keep=2, full=None), cell(keep=3, found=70, full=85, mr_6=86)]
+    drawn = {(trace.name, round(float(gap), 6)) for trace in grid(cells).data for gap in trace.x}
+    assert ("recommended", -15.0) in drawn and ("rival", 1.0) in drawn
+    assert ("scratch", -10.0) in drawn
+    rows = grid_table(cells).rows
+    assert {name for name, *_ in rows} == {cells[0].name, cells[2].name}
+    assert (cells[2].name, "recommended", "found", "-15.0") in rows

@@ -29,6 +29,7 @@ from autoprune.evidence.claims_report import (
     summary,
     verdicts_table,
 )
+from autoprune.evidence.page.claims_page import claims_page
 from autoprune.evidence.studied import Studied
 from autoprune.evidence.tables import Table
 from autoprune.evidence.writing import write_whole
@@ -36,7 +37,8 @@ from autoprune.evidence.writing import write_whole
 
 def check_claims(plan: Plan) -> None:
     """Raise `StudyError` now where the report could not be written after hours of work."""
-    check_place(_report(plan))
+    for place in _reports(plan):
+        check_place(place)
 
 
 def say_cost(plan: Plan, places: Sequence[Place], quiet: bool) -> dict[str, Any]:
@@ -100,15 +102,16 @@ def end(plan: Plan, places: Sequence[Place], quiet: bool) -> dict[str, Any]:
         terms=tuple(_terms(plan, studies)),
         command=command_line(sys.argv[1:]),
     )
-    report = _report(plan)
+    report, page = _reports(plan)
+    write_whole(page, claims_page(found))
     write_whole(report, markdown(found))
     if not quiet:
-        _show(found, report)
-    return _values(found, report)
+        _show(found, report, page)
+    return {**_values(found), "report": str(report), "page": str(page)}
 
 
-def _report(plan: Plan) -> Path:
-    return Path("reports") / f"{plan.name}.md"
+def _reports(plan: Plan) -> tuple[Path, Path]:
+    return Path("reports") / f"{plan.name}.md", Path("reports") / f"{plan.name}.html"
 
 
 def _terms(plan: Plan, studies: Sequence[Studied]) -> list[str]:
@@ -134,16 +137,15 @@ def _terms(plan: Plan, studies: Sequence[Studied]) -> list[str]:
     ]
 
 
-def _show(found: Reproduced, report: Path) -> None:
+def _show(found: Reproduced, report: Path, page: Path) -> None:
     _print(layouts_table(found.cells))
-    brief = verdicts_table(found.cells, found.claims)
-    _print(brief)
+    _print(verdicts_table(found.cells, found.claims))
     _print(claims_table(found.claims))
     for claim in found.claims:
         print_line(said(claim))
     for cell in found.missing:
         print_line(f"Not finished: {cell}")
-    print_line(f"{summary(found)} Report: {report}")
+    print_line(f"{summary(found)} Report: {report}   page: {page}")
 
 
 def _print(content: Table) -> None:
@@ -158,7 +160,7 @@ def _print(content: Table) -> None:
     console.print(table)
 
 
-def _values(found: Reproduced, report: Path) -> dict[str, Any]:
+def _values(found: Reproduced) -> dict[str, Any]:
     return {
         "plan": found.plan,
         "missing": list(found.missing),
@@ -173,7 +175,6 @@ def _values(found: Reproduced, report: Path) -> dict[str, Any]:
             }
             for cell in found.cells
         ],
-        "report": str(report),
     }
 
 
