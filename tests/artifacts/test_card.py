@@ -32,7 +32,12 @@ BARE = Base("t", "", "", "", (), "./t", "c")
 def entrant(origin, layout, wrong):
     said = np.array([(label + (row < wrong)) % 3 for row, label in enumerate(LABELS)])
     run = Run(Score(0.5, 0.5, 0.4, 0.7, "validation", 1, 2.5), np.eye(3, dtype=np.float32)[said])
-    return Entrant(origin, Layout.parse(layout), "pretrained", "m@1", 7000, lambda *_: lambda: run)
+    parsed, budget = Layout.parse(layout), Budget(steps=50, patience=3)
+
+    def begin(*_):
+        return lambda: run
+
+    return Entrant(origin, parsed, "pretrained", "m@1", 7000, budget, begin, begin)
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def studied(tmp_path):
     """Return a finished study of made-up figures."""
     cleaned = tuple(Cleaned(name, 11, 1, 0, 0, 0, 10) for name in ("train", "validation", "test"))
     test = TestSplit(Rows(("",) * 10, LABELS), (True,) * 8 + (False,) * 2, cleaned[2], "f2")
-    under = Conditions("own", "accuracy", Budget(steps=50), {"rows": "f"}, {"torch": "2"}, "cpu")
+    under = Conditions("own", "accuracy", {"rows": "f"}, {"torch": "2"}, "cpu")
     entrants = [
         entrant("found", "4:0,2", 1),
         entrant("top", "4:0-1", 3),
@@ -90,6 +95,7 @@ def making():
         joules=None,
         device="cpu (x86, 1 thread, fp32)",
         tokens=64,
+        learning_rate=5e-4,
         pairs=False,
         command="autoprune export s --out pruned",
     )

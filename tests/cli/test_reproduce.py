@@ -41,6 +41,7 @@ def plan(task, tmp_path_factory):
         full_epochs = 2
         batch = 16
         learning_rate = 0.02
+        learning_rates = [0.02, 0.005]
         """,
         encoding="utf-8",
     )
@@ -89,7 +90,7 @@ def test_the_full_model_is_trained_once_for_both_cells(reproduced):
         [one for one in records(reproduced.folder, cell) if one["origin"] == "full"]
         for cell in CELLS
     )
-    assert len(three) == 2
+    assert [one["phase"] for one in three] == ["tuning"] * 2 + ["comparison"] * 2
     assert three == two
 
 
@@ -164,8 +165,8 @@ def test_dry_run_tells_the_time_and_writes_nothing(run, command, here):
     assert "Plan little: 0 cells done, 2 to do, at most" in answer.out
     found = run(*command, "--dry-run", "--json", "--only", "*/*/2").result
     [cell] = found["to_do"].values()
-    # found, top, middle, scratch, small and full, two seeds each
-    assert (cell["trials"], cell["runs"]) == (3, 12)
+    # found, top, middle, scratch, small and full, two seeds and two rates each
+    assert (cell["trials"], cell["runs"]) == (3, 24)
     assert 0 < cell["seconds_per_step"] < cell["seconds"]
     assert list(here.iterdir()) == []
 
@@ -200,3 +201,23 @@ def test_a_mistake_is_one_line(run, here, arguments, answer):
     assert (found.code, found.out, len(found.lines)) == (2, "", 1)
     assert answer in found.lines[0]
     assert list(here.iterdir()) == []
+
+
+def test_each_entrant_has_the_rate_that_is_best_on_validation(reproduced, run, models):
+    for cell in CELLS:
+        folder = reproduced.folder / "studies" / "little" / cell
+        study = json.loads((folder / "study.json").read_text())
+        records = [json.loads(line) for line in (folder / "records.jsonl").open()]
+        best = {}
+        for record in records:
+            if record["phase"] == "tuning":
+                assert record["seed"] == 0 and not record["predictions"]
+                rate, score = record["budget"]["learning_rate"], record["scores"][0]
+                key = record["model"], record["start"], record["layout"]
+                best.setdefault(key, []).append((score["quality"], -rate))
+        for entrant in study["entrants"]:
+            tried = best[entrant["model"], entrant["start"], entrant["layout"]]
+            assert sorted(-rate for _, rate in tried) == [0.005, 0.02]
+            assert entrant["learning_rate"] == -max(tried)[1]
+    report = (reproduced.folder / "reports/little.md").read_text()
+    assert "was chosen by validation" in report and "0.005, 0.02" in report

@@ -152,6 +152,7 @@ def comparison(depth):
             validation_mean=0.7345,
             macro_f1=0.7,
             seconds=60.0,
+            learning_rate=5e-5,
             difference=gap,
         )
         for origin, layout in layouts.items()

@@ -70,9 +70,7 @@ def split():
 
 @pytest.fixture
 def conditions():
-    return Conditions(
-        "demo", "accuracy", FULL, {"train+validation": "f1"}, {"torch": "2.13"}, "cpu"
-    )
+    return Conditions("demo", "accuracy", {"train+validation": "f1"}, {"torch": "2.13"}, "cpu")
 
 
 @pytest.fixture
@@ -91,9 +89,16 @@ def entrant(split):
             said[list(rows)] = (said[list(rows)] + 1) % 3
             return Run(scored(validation, seed=seed), np.eye(3, dtype=np.float32)[said])
 
-        fields = {"start": "pretrained", "model": "demo@abc", "parameters": 7000} | changes
+        def score(seed):
+            return run(seed).validation
+
+        fields = {"start": "pretrained", "model": "demo@abc", "parameters": 7000, "budget": FULL}
         return Entrant(
-            origin, Layout.parse(layout), begin=lambda seed, _: partial(run, seed), **fields
+            origin,
+            Layout.parse(layout),
+            begin=lambda seed, _: partial(run, seed),
+            validate=lambda seed, _: partial(score, seed),
+            **fields | changes,
         )
 
     return make

@@ -44,7 +44,20 @@ def row(origin, answers, layout=None):
     gap = Difference(0.0, 0.0, 0.0, 1.0)
     layout = Layout.parse(layout or LAYOUTS[origin])
     return Row(
-        origin, layout, 1000, 3, quality, 0.0, quality, quality, quality, quality, 0.5, 9.0, gap
+        origin,
+        layout,
+        1000,
+        3,
+        quality,
+        0.0,
+        quality,
+        quality,
+        quality,
+        quality,
+        0.5,
+        9.0,
+        5e-4,
+        gap,
     )
 
 

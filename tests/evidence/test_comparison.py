@@ -88,13 +88,11 @@ def test_other_circumstances_are_measured_anew(other, entrant, split, conditions
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [entrant("top", "4:0-1", (0,), 0.5, calls)]
     compare(entrants, (7,), split, conditions, path)
+    if other == "budget":
+        longer = dataclasses.replace(entrants[0].budget, steps=99)
+        entrants = [entrant("top", "4:0-1", (0,), 0.5, calls, budget=longer)]
     changed = {
-        "budget": (
-            split,
-            dataclasses.replace(
-                conditions, budget=dataclasses.replace(conditions.budget, steps=99)
-            ),
-        ),
+        "budget": (split, conditions),
         "kept": (dataclasses.replace(split, kept=(True,) * 12), conditions),
         "test": (dataclasses.replace(split, fingerprint="f3"), conditions),
         "train": (split, dataclasses.replace(conditions, fingerprints={"train+validation": "f9"})),

@@ -7,6 +7,7 @@ import pytest
 from autoprune.evidence.records import read
 from autoprune.evidence.trials import append_new, trial_record
 from autoprune.layouts.layout import Layout
+from autoprune.scoring.budget import Budget
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding
 
@@ -14,17 +15,21 @@ SCORE = Score(0.5, 0.5, 0.4, 1.2, "validation", 3, 7.0, note="out of memory: wen
 DONE = Finding(1, Layout.parse("4:0-1"), "top", "complete", SCORE, "", 0.5, 3, 0.3)
 FAILED = Finding(2, Layout.parse("4:2-3"), "search", "failed", None, "the loss is nan", 0.5, 3, 0.3)
 
+BUDGET = Budget(steps=10)
+
 
 @pytest.fixture
 def recorded(conditions):
-    return [trial_record(finding, conditions, "demo@abc", 7000) for finding in (DONE, FAILED)]
+    return [
+        trial_record(finding, conditions, BUDGET, "demo@abc", 7000) for finding in (DONE, FAILED)
+    ]
 
 
 def test_a_record_tells_what_happened(recorded, conditions):
     done, failed = recorded
     assert (done.phase, done.origin, done.layout, done.seed) == ("search", "top", DONE.layout, 3)
     assert done.scores == (SCORE,) and done.notes == (SCORE.note,)
-    assert (done.budget, done.metric) == (conditions.budget, conditions.metric)
+    assert (done.budget, done.metric) == (BUDGET, conditions.metric)
     assert (failed.state, failed.reason, failed.scores) == ("failed", "the loss is nan", ())
 
 

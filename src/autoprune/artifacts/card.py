@@ -133,7 +133,7 @@ def _training(studied: Studied, making: Making) -> str:
     )
     said = (
         f"Fine-tuned (method {budget.method}) for at most {budget.steps:,} steps of {budget.batch} "
-        f"rows, peak learning rate {budget.learning_rate:g}, {until}. "
+        f"rows, peak learning rate {making.learning_rate:g}, {until}. "
         f"{_tried(making.seeds, seed)} "
         f"{making.seconds:.0f} s of training on {making.device}. {_energy(making)}"
     )

@@ -35,7 +35,8 @@ Watch = Callable[[int, Attempt | TrialError], None]
 class Source:
     """What an export starts from: a study, and its model and rows loaded again.
 
-    `bench` has the full budget; `encoded` are the raw test rows, numbered as the bench's.
+    `bench` has the full budget, with the learning rate for the layout; `encoded` are the raw test
+    rows, numbered as the bench's.
     """
 
     studied: Studied
@@ -170,6 +171,7 @@ def _making(
         joules=tuned.joules,
         device=describe(source.bench.device),
         tokens=tokens,
+        learning_rate=source.bench.budget.learning_rate,
         pairs=source.splits.train.pairs is not None,
         command=wish.command,
         notes=notes,

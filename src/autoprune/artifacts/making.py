@@ -15,7 +15,8 @@ class Making:
     `name` is what it is loaded by, a folder's name or a hub id; `scores` are on `validation`,
     `test` and `test-raw`; `seeds` all that were tried; `seconds` is the wall time of all their
     runs; `joules` what the processors' counter says of it, None where none could be read;
-    `tokens` the longest input; `notes` are sentences on vocabulary and ONNX.
+    `tokens` the longest input, `learning_rate` the peak; `notes` are sentences on vocabulary and
+    ONNX.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Making:
     joules: float | None
     device: str
     tokens: int
+    learning_rate: float
     pairs: bool
     command: str
     notes: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from autoprune.cli import options
+from autoprune.cli import checks, options
 from autoprune.cli.log_file import open_log
 from autoprune.tasks.task import Columns
 
@@ -29,6 +29,7 @@ def baseline(
     parts: options.Parts = 1,
     tokens: options.Tokens = None,
     learning_rate: options.LearningRate = None,
+    learning_rates: options.LearningRates = None,
     method: options.Method = "full",
     device: options.Device = "auto",
     workers: options.Workers = None,
@@ -47,7 +48,7 @@ def baseline(
     open_log(log_file, "baseline")
     from autoprune.cli.laying import lay
     from autoprune.cli.result import check_places, finish, print_object
-    from autoprune.cli.run import fresh_seeds, hold_against, say_cost, say_data
+    from autoprune.cli.run import choose_rates, fresh_seeds, hold_against, say_cost, say_data
     from autoprune.cli.show import Show
     from autoprune.scoring.crew import Crew
     from autoprune.search.storage import lock
@@ -71,6 +72,7 @@ def baseline(
         "parts": parts,
         "tokens": tokens,
         "learning_rate": learning_rate,
+        "learning_rates": checks.rates_of(learning_rates),
         "workers": workers,
     }
     ground = lay(**asked, trust_remote_code=trust_remote_code)
@@ -80,7 +82,7 @@ def baseline(
     with lock(folder), Crew(ground.workers) as crew:
         say_data(ground, show)
         say_cost(ground, show, 0, seeds)
-        entrants = ground.entrants(None, crew)
+        entrants = choose_rates(ground, show, folder, crew, ground.entrants(None, crew), seed)
         comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
         seconds = time.perf_counter() - started
         result = finish(ground, asked, folder, entrants, comparison, None, seconds, json)

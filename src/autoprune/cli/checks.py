@@ -54,6 +54,29 @@ def rate(value: float | None) -> float | None:
     return value
 
 
+def rates_of(text: str | None) -> list[float]:
+    """Read peak learning rates, each once, rising; none without a text. Raises `OptionError`.
+
+    >>> rates_of("5e-5, 2e-5,5e-5")
+    [2e-05, 5e-05]
+    """
+    try:
+        found = sorted({float(part) for part in text.split(",")}) if text is not None else []
+    except ValueError:
+        found = [0.0]
+    if not all(0 < rate < 1 for rate in found):
+        raise OptionError(
+            f"--learning-rates takes numbers between 0 and 1 such as 2e-5,5e-5, got {text!r:.60}"
+        )
+    return found
+
+
+def rates(text: str | None) -> str | None:
+    """Check that `rates_of` can read `text`."""
+    rates_of(text)
+    return text
+
+
 def keeps_of(text: str) -> list[int]:
     """Read `6`, `2-8` or `2,4-6`: numbers of layers, each once, rising; raises `OptionError`.
 

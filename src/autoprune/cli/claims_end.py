@@ -128,13 +128,32 @@ def _terms(plan: Plan, studies: Sequence[Studied]) -> list[str]:
         *(
             f"{task}: at most {full.steps} steps of {full.batch} rows, {full.tokens} tokens, "
             f"peak rate {full.learning_rate:g}"
+            f"{' in the search' if first.rates else ''}"
             for task, full in budgets.items()
             if full is not None
         ),
-        "the learning rate is the same for all entrants and was not tuned for any of them",
+        _rates(studies),
         f"comparable means at most {plan.margin:g} points below",
         f"{versions}; {first.device}",
     ]
+
+
+def _rates(studies: Sequence[Studied]) -> str:
+    """Say how the learning rates of the comparison came about."""
+    grids = {
+        task: next(one.setting.rates for one in studies if one.setting.task == task)
+        for task in dict.fromkeys(one.setting.task for one in studies)
+    }
+    if not any(grids.values()):
+        return "the learning rate is the same for all entrants and was not tuned for any of them"
+    said = "; ".join(
+        f"{task}: {', '.join(f'{rate:g}' for rate in rates) or 'one for all'}"
+        for task, rates in grids.items()
+    )
+    return (
+        "each entrant's peak rate was chosen by validation, after one run with each of a grid "
+        f"within the full budget on a seed that the comparison does not use: {said}"
+    )
 
 
 def _show(found: Reproduced, report: Path, page: Path) -> None:

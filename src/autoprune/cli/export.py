@@ -113,7 +113,7 @@ def export(
         int8=int8,
     )
     ground = ground_of(folder, data_dir, workers, device)
-    source, show = source_of(studied, ground), Show()
+    source, show = source_of(studied, ground, chosen), Show()
     say_begin(studied, source, wish, ground.workers, show)
     try:
         with Crew(ground.workers) as crew:

@@ -1,5 +1,6 @@
 """Exporting: which layout of a study is meant, and what is said on the way."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from autoprune.artifacts.attempts import Attempt, fresh_seeds
@@ -50,8 +51,15 @@ def seeds_for(studied: Studied, number: int) -> tuple[int, ...]:
     return tuple(fresh_seeds([*used, int(studied.asked["seed"])], number))
 
 
-def source_of(studied: Studied, ground: Ground) -> Source:
-    """Return what the export starts from."""
+def source_of(studied: Studied, ground: Ground, layout: Layout) -> Source:
+    """Return what the export of `layout` starts from; its learning rate is the study's for it."""
+    own = {"found", "full", *STRATEGIES}
+    rates = [
+        row.learning_rate
+        for row in studied.comparison.rows
+        if row.origin in own and row.layout == layout
+    ]
+    budget = replace(ground.full, learning_rate=(*rates, ground.full.learning_rate)[0])
     return Source(
         studied=studied,
         checkpoint=ground.checkpoint,
@@ -59,7 +67,7 @@ def source_of(studied: Studied, ground: Ground) -> Source:
         splits=ground.splits,
         test=ground.test,
         encoded=ground.inputs.test,
-        bench=ground.bench(ground.full),
+        bench=ground.bench(budget),
     )
 
 

@@ -108,6 +108,7 @@ def finished(place: Place, plan: Plan) -> Studied | None:
     asked = {"train and validation": prints, "test": ground.test.fingerprint}
     same = (
         (setting.quick, setting.full) == (ground.quick, ground.full)
+        and setting.rates == ground.rates
         and (setting.commit, setting.keep) == (ground.checkpoint.commit, place.keep)
         and setting.fingerprints == asked
         and len(studied.comparison.seeds) == plan.seeds

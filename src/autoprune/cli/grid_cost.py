@@ -1,5 +1,6 @@
 """What a grid costs in time: one measured step a cell, and what is on file already."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -40,12 +41,20 @@ def _estimate(place: Place, plan: Plan, full_is_lent: bool) -> Estimate:
         for number in range(plan.seeds)
         if (origin, plan.seed + 1 + number) not in made
     ]
+    if len(ground.rates) > 1:
+        tuned = Counter(one.origin for one in records if (one.phase, one.state) == _TUNED)
+        runs += [
+            (origin, depth)
+            for origin, depth in _entrants(place, full_is_lent)
+            for _ in range(len(ground.rates) - tuned[origin])
+        ]
     passes = sum(depth for _, depth in runs) / ground.keep
     steps = trials * ground.quick.steps + passes * ground.full.steps
     return Estimate(place, step, trials, len(runs), steps * step / ground.workers)
 
 
 _MEASURED = ("comparison", "complete")
+_TUNED = ("tuning", "complete")
 
 
 def _entrants(place: Place, full_is_lent: bool) -> Collection[tuple[str, int]]:

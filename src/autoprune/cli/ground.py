@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -37,8 +37,9 @@ class Inputs:
 class Ground:
     """What a study must not change on the way; `quick` and `full` are its two budgets.
 
-    `left_out` are the strategies that the model's family cannot have. `tokens` is the longest
-    input asked for; each model takes as many of them as it can.
+    Each entrant's peak learning rate is chosen among `rates`; without any, all have that of
+    `full`. `left_out` are the strategies that the model's family cannot have. `tokens` is the
+    longest input asked for; each model takes as many of them as it can.
     """
 
     checkpoint: Checkpoint
@@ -53,6 +54,7 @@ class Ground:
     tokens: int
     quick: Budget
     full: Budget
+    rates: tuple[float, ...]
     device: torch.device
     workers: int
 
@@ -86,10 +88,23 @@ class Ground:
         load = partial(load_classifier, self.checkpoint, self.splits.names)
         return self._bench(load, self.inputs, budget)
 
-    def entrants(self, found: Layout | None, crew: Team) -> list[Entrant]:
-        """Return who is compared: found, strategies, full, scratch-trained, named rivals."""
+    @property
+    def full_budgets(self) -> tuple[Budget, ...]:
+        """The budgets that an entrant of the comparison may have, one for each of `rates`."""
+        rates = self.rates or (self.full.learning_rate,)
+        return tuple(replace(self.full, learning_rate=rate) for rate in rates)
+
+    def entrants(self, found: Layout | None, crew: Team) -> list[list[Entrant]]:
+        """Return who is compared: found, strategies, full, scratch-trained, named rivals.
+
+        Each stands there once for each of `full_budgets`.
+        """
+        each = [self._entrants(found, crew, budget) for budget in self.full_budgets]
+        return [list(variants) for variants in zip(*each, strict=True)]
+
+    def _entrants(self, found: Layout | None, crew: Team, budget: Budget) -> list[Entrant]:
         depth = self.checkpoint.depth
-        bench = self.bench(self.full)
+        bench = self.bench(budget)
         mine = {"found": found} if found else {}
         mine |= self.strategies | {"full": Layout.full(depth)}
         entrants = [
@@ -97,7 +112,7 @@ class Ground:
             for origin, layout in mine.items()
         ]
         load = partial(random_classifier, self.checkpoint, self.splits.names, self.keep)
-        scratch = self._bench(load, self.inputs, self.full)
+        scratch = self._bench(load, self.inputs, budget)
         shape = Layout.full(self.keep)
         entrants.append(
             entrant("scratch", shape, scratch, self.inputs.test, self.model, "random", crew)
@@ -105,7 +120,7 @@ class Ground:
         for rival in self.rivals:
             inputs = inputs_of(rival, self.splits, self.test, self.tokens)
             load = partial(load_classifier, rival, self.splits.names)
-            bench = self._bench(load, inputs, self.full)
+            bench = self._bench(load, inputs, budget)
             name, shape = rival.encoder.name, Layout.full(rival.depth)
             entrants.append(
                 entrant(name, shape, bench, inputs.test, _name(rival), "pretrained", crew)

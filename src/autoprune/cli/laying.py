@@ -60,13 +60,15 @@ def lay_each(
     learning_rate: float | None,
     workers: int | None,
     trust_remote_code: bool,
+    learning_rates: Sequence[float] = (),
     rivals_at: Mapping[int, Sequence[str]] | None = None,
 ) -> list[Ground]:
     """Check all that the user asked for, cheapest first, then load it; raises `AutopruneError`.
 
     Returns a ground for each of `keeps`; they share the rows and the checkpoints.
     Without `strategies`, all are compared that the model's family can have. `rivals_at` names
-    further rivals for one number of layers. Sets how many threads torch uses in this process.
+    further rivals for one number of layers; `learning_rates` are as in `Ground.rates`. Sets how
+    many threads torch uses in this process.
     """
     encoder, chosen = find_encoder(model), find_task(task, columns)
     check_names("strategy", strategies or (), STRATEGIES)
@@ -122,6 +124,7 @@ def lay_each(
                 tokens=tokens or chosen.tokens,
                 quick=quick,
                 full=replace(quick, steps=passes * epoch, checks=passes, patience=PATIENCE),
+                rates=tuple(learning_rates),
                 device=where,
                 workers=workers,
             )

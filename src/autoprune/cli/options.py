@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.checks import above_nought, completes, known, numbers, plain, rate
+from autoprune.cli.checks import above_nought, completes, known, numbers, plain, rate, rates
 from autoprune.encoders.registry import ENCODERS
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES, PROXY_NAMES
@@ -215,6 +215,15 @@ LearningRate = Annotated[
     float | None,
     typer.Option(
         help="Peak rate. [default: by the model's width]", callback=rate, show_default=False
+    ),
+]
+LearningRates = Annotated[
+    str | None,
+    typer.Option(
+        help="Peak rates such as 2e-5,5e-5,1e-4: each entrant of the comparison takes the one that "
+        "is best on validation. [default: all have that of --learning-rate]",
+        callback=rates,
+        show_default=False,
     ),
 ]
 LogFile = Annotated[

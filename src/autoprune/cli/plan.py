@@ -17,7 +17,10 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What a candidate may spend on a task; None: the task's or the model's own."""
+    """What a candidate may spend on a task; None: the task's or the model's own.
+
+    `learning_rates`: each entrant's of the comparison is chosen among them; none: all have one.
+    """
 
     epochs: int = 3
     full_epochs: int | None = None
@@ -25,6 +28,7 @@ class Spending:
     parts: int = 1
     tokens: int | None = None
     learning_rate: float | None = None
+    learning_rates: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +122,8 @@ def _spending(where: str, budget: dict[str, Any], tasks: list[str]) -> dict[str,
     own = {task: budget.get(task, {}) for task in tasks}
     for task, table in own.items():
         check(f"{where}.{task}", table, BUDGET)
-    return {task: Spending(**common | table) for task, table in own.items()}
+    return {task: _spent(common | table) for task, table in own.items()}
+
+
+def _spent(table: dict[str, Any]) -> Spending:
+    return Spending(**table | {"learning_rates": tuple(sorted(table.get("learning_rates", ())))})

@@ -30,6 +30,10 @@ def _whole(low: int, high: int = 10**9) -> Rule:
     return Rule(f"a whole number {upto}", lambda value: type(value) is int and low <= value <= high)
 
 
+def _is_rate(value: Any) -> bool:
+    return type(value) is float and 0 < value < 1
+
+
 NAMES = Rule("a list of names, each once", _list_of(lambda one: isinstance(one, str) and bool(one)))
 TABLE = Rule("a table", lambda value: isinstance(value, dict))
 PLAN = {
@@ -57,9 +61,8 @@ BUDGET = {
     "batch": _whole(1),
     "parts": _whole(1),
     "tokens": _whole(4),
-    "learning_rate": Rule(
-        "a number between 0 and 1", lambda value: type(value) is float and 0 < value < 1
-    ),
+    "learning_rate": Rule("a number between 0 and 1", _is_rate),
+    "learning_rates": Rule("a list of numbers between 0 and 1, each once", _list_of(_is_rate)),
 }
 
 

@@ -43,7 +43,7 @@ def finish(
 
     `asked` are the arguments of `lay`; `outcome` is None where nothing was searched.
     """
-    under = conditions(ground, ground.full)
+    under = conditions(ground)
     setting = Setting(
         model=ground.checkpoint.encoder.name,
         commit=ground.checkpoint.commit,
@@ -60,6 +60,7 @@ def finish(
         device=under.device,
         command=command_line(sys.argv[1:]),
         finished=now(),
+        rates=ground.rates,
         hint=trust(folder, outcome) if outcome else "",
     )
     tried = {finding.layout for finding in outcome.findings} if outcome else set()

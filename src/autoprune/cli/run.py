@@ -14,12 +14,13 @@ from autoprune.cli.telling import Trials, tell_comparison, tell_search
 from autoprune.errors import LayoutError, TrialError
 from autoprune.evidence.comparison import Comparison, compare
 from autoprune.evidence.measuring import Conditions, Entrant, Progress
+from autoprune.evidence.record import Record
 from autoprune.evidence.studied import RECORDS
 from autoprune.evidence.trials import append_new, trial_record
+from autoprune.evidence.tuning import tune
 from autoprune.evidence.versions import installed
 from autoprune.layouts.layout import count
 from autoprune.scoring.bench import Bench, Check, go_on
-from autoprune.scoring.budget import Budget
 from autoprune.scoring.crew import Crew, Team
 from autoprune.scoring.devices import describe
 from autoprune.scoring.place import Place, place_of, sweep
@@ -35,12 +36,11 @@ def fresh_seeds(seed: int, number: int) -> list[int]:
     return [seed + 1 + i for i in range(number)]
 
 
-def conditions(ground: Ground, budget: Budget) -> Conditions:
-    """Return what all measurements with `budget` share."""
+def conditions(ground: Ground) -> Conditions:
+    """Return what all measurements share."""
     return Conditions(
         task=ground.task.name,
         metric=ground.task.metric,
-        budget=budget,
         fingerprints={"train and validation": ground.splits.fingerprint},
         versions=installed(),
         device=f"{describe(ground.device)}, {ground.workers} at a time",
@@ -81,7 +81,7 @@ def find_layout(
 ) -> Outcome:
     """Search until `trials` are finished in all, or the time is; each is recorded in `folder`."""
     bench = ground.bench(ground.quick)
-    under = conditions(ground, ground.quick)
+    under = conditions(ground)
     parameters = bench.parameters(next(iter(ground.strategies.values()))).total
     depth = ground.checkpoint.depth
 
@@ -90,8 +90,11 @@ def find_layout(
 
     told = Trials(folder.name)
 
+    def record(finding: Finding) -> Record:
+        return trial_record(finding, under, ground.quick, ground.model, parameters)
+
     def watch(finding: Finding) -> None:
-        append_new(folder / RECORDS, [trial_record(finding, under, ground.model, parameters)])
+        append_new(folder / RECORDS, [record(finding)])
         place_of(folder, (finding.layout, finding.seed, finding.fidelity)).take_away()
         quality = finding.score.quality if finding.score else None
         show.ends(finding.origin, finding.layout, quality, finding.reason)
@@ -140,7 +143,7 @@ def find_layout(
         )
     append_new(
         folder / RECORDS,
-        [trial_record(f, under, ground.model, parameters) for f in outcome.findings],
+        [record(finding) for finding in outcome.findings],
     )
     tell_search(folder.name, outcome)
     if outcome.trials < trials and minutes is not None and not outcome.interrupted:
@@ -176,6 +179,34 @@ def _measure(bench: Bench, run: Run, check: Check, place: Place | None = None) -
         raise TrialError(str(error)) from error
 
 
+def choose_rates(
+    ground: Ground,
+    show: Show,
+    folder: Path,
+    crew: Team,
+    variants: Sequence[Sequence[Entrant]],
+    seed: int,
+) -> list[Entrant]:
+    """Return each entrant with the learning rate that is best on validation with the search's seed.
+
+    Where there is only one rate to choose from, nothing is run.
+    """
+    if len(ground.full_budgets) == 1:
+        return [entrant for (entrant,) in variants]
+    layouts = {entrant.origin: entrant.layout for entrant, *_ in variants}
+
+    def watch(progress: Progress) -> None:
+        record = progress.record
+        quality = record.score("validation").quality if record.scores else None
+        remark = record.reason or f"peak rate {record.budget.learning_rate:g}"
+        remark += ", on file" if progress.reused else ""
+        show.ends(progress.origin, layouts[progress.origin], quality, remark, not progress.reused)
+
+    total = len(variants) * len(ground.full_budgets)
+    with show.phase("rate", 0, total, crew.workers):
+        return tune(variants, seed, conditions(ground), folder / RECORDS, watch)
+
+
 def hold_against(
     ground: Ground,
     show: Show,
@@ -195,7 +226,7 @@ def hold_against(
         show.ends(progress.origin, layout, quality, remark, not progress.reused)
         tell_comparison(folder.name, progress)
 
-    under = conditions(ground, ground.full)
+    under = conditions(ground)
     with show.phase("run", 0, len(entrants) * len(seeds), crew.workers):
         comparison = compare(entrants, seeds, ground.test, under, folder / RECORDS, watch)
     sweep(folder)
@@ -227,11 +258,13 @@ def say_cost(ground: Ground, show: Show, trials: int, seeds: int) -> None:
     step = bench.seconds_per_step(next(iter(ground.strategies.values())))
     searching = trials * ground.quick.steps * step / ground.workers
     pruned = len(ground.strategies) + (trials > 0) + 1 + len(ground.rivals)  # scratch is one
-    comparing = seeds * ground.full.steps * step * (pruned + depth / keep)
+    runs = seeds + (len(ground.rates) if len(ground.rates) > 1 else 0)
+    comparing = runs * ground.full.steps * step * (pruned + depth / keep)
     search = f"{in_words(searching)} for {trials} trials of {ground.quick.steps} steps, "
     show.say(
         f"{step * 1000:.0f} ms a step on {describe(ground.device)}: {search if trials else ''}"
-        f"at most {in_words(comparing / ground.workers)} for the comparison on {seeds} seeds, "
+        f"at most {in_words(comparing / ground.workers)} for the comparison on {seeds} seeds"
+        f"{f' and {len(ground.rates)} learning rates' if runs > seeds else ''}, "
         f"up to {ground.full.steps} steps a run, {ground.workers} at a time "
         f"({count(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, smaller "
         "--epochs, --full-epochs or --tokens, a GPU"

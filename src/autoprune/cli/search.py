@@ -33,6 +33,7 @@ def search(
     parts: options.Parts = 1,
     tokens: options.Tokens = None,
     learning_rate: options.LearningRate = None,
+    learning_rates: options.LearningRates = None,
     method: options.Method = "full",
     device: options.Device = "auto",
     workers: options.Workers = None,
@@ -83,6 +84,7 @@ def search(
         "parts": parts,
         "tokens": tokens,
         "learning_rate": learning_rate,
+        "learning_rates": checks.rates_of(learning_rates),
         "workers": workers,
     }
     check_ray(ray, gpus_per_worker, workers, pruner)

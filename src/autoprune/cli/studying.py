@@ -16,6 +16,7 @@ from autoprune.cli.past import STUDIES
 from autoprune.cli.ray_crew import team_of
 from autoprune.cli.result import check_places, finish
 from autoprune.cli.run import (
+    choose_rates,
     find_layout,
     fresh_seeds,
     hold_against,
@@ -146,7 +147,8 @@ def _study(
     if outcome.interrupted or outcome.found is None:
         say_stopped(show, outcome)
         raise KeyboardInterrupt
-    entrants = ground.entrants(outcome.found, crew)
+    variants = ground.entrants(outcome.found, crew)
+    entrants = choose_rates(ground, show, folder, crew, variants, seed)
     comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
     seconds = time.perf_counter() - started
     result = finish(ground, asked, folder, entrants, comparison, outcome, seconds, quiet)

@@ -91,6 +91,7 @@ def scores_table(cells: Sequence[Cell]) -> Table:
         "95 % interval",
         "test, raw",
         "validation",
+        "peak rate",
     )
     rows = tuple(
         (
@@ -103,6 +104,7 @@ def scores_table(cells: Sequence[Cell]) -> Table:
             f"{100 * row.test_low:.1f} to {100 * row.test_high:.1f}",
             f"{100 * row.raw_mean:.1f}",
             f"{100 * row.validation_mean:.1f}",
+            f"{row.learning_rate:g}",
         )
         for cell in cells
         for row in cell.rows.values()

@@ -20,7 +20,8 @@ class Row:
     """One entrant over all fresh seeds: qualities in [0, 1], means over seeds.
 
     `test_*` are on the cleaned test rows; `test_std` over seeds, None for one seed; `seconds` of
-    training a run; `difference` is this row minus the reference (all 0, p 1 for itself).
+    training a run, `learning_rate` its peak; `difference` is this row minus the reference (all 0,
+    p 1 for itself).
     """
 
     origin: str
@@ -35,6 +36,7 @@ class Row:
     validation_mean: float
     macro_f1: float
     seconds: float
+    learning_rate: float
     difference: Difference
 
 
@@ -164,6 +166,7 @@ def _row(entrant: Entrant, records: list[Record], answers: Answers, reference: A
         validation_mean=_mean(records, "validation"),
         macro_f1=fmean(record.score("test").macro_f1 for record in records),
         seconds=fmean(record.score("validation").seconds for record in records),
+        learning_rate=entrant.budget.learning_rate,
         difference=answers.minus(reference),
     )
 

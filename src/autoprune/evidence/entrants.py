@@ -10,6 +10,7 @@ from autoprune.scoring.course import Clock
 from autoprune.scoring.crew import Team
 from autoprune.scoring.memory import Parts
 from autoprune.scoring.place import Place
+from autoprune.scoring.score import Score
 from autoprune.scoring.training import predict
 from autoprune.tasks.tokenising import Encoded
 
@@ -27,7 +28,15 @@ def entrant(
     def begin(seed: int, place: Place) -> Callable[[], Run]:
         return crew.start(_run, bench, layout, test, seed, place)
 
-    return Entrant(origin, layout, start, model, bench.parameters(layout).total, begin)
+    def validate(seed: int, place: Place) -> Callable[[], Score]:
+        return crew.start(_validate, bench, layout, seed, place)
+
+    parameters = bench.parameters(layout).total
+    return Entrant(origin, layout, start, model, parameters, bench.budget, begin, validate)
+
+
+def _validate(bench: Bench, layout: Layout, seed: int, place: Place) -> Score:
+    return bench.measure(layout, seed, saved=place)
 
 
 def _run(bench: Bench, layout: Layout, test: Encoded, seed: int, place: Place) -> Run:

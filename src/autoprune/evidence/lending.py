@@ -21,7 +21,7 @@ def lend(lenders: Iterable[Path], borrower: Path, models: Collection[str] | None
     lent = 0
     for lender in lenders:
         for record in read(lender):
-            common = record.phase == "comparison" and record.origin not in _OWN
+            common = record.phase != "search" and record.origin not in _OWN
             common &= models is None or record.model in models
             if common and record.state == "complete" and key(record) not in there:
                 append(borrower, record)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprune.errors import TrialError
-from autoprune.evidence.record import Record, Start, identity, key, now
+from autoprune.evidence.record import Phase, Record, Start, identity, key, now
 from autoprune.evidence.records import append, read
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.budget import Budget
@@ -36,7 +36,8 @@ class Entrant:
     """A candidate of the comparison; `begin` begins to train it with a seed.
 
     The run is kept at the place that `begin` is given, and goes on from it. What `begin` returns
-    waits for its end, and may raise `TrialError`.
+    waits for its end, and may raise `TrialError`. `validate` is alike, but looks at the validation
+    rows alone. Both train within `budget`.
 
     `origin` is `found`, a strategy, `full`, `scratch` or a rival's name, different for each
     entrant; `model` is `name@commit`. Entrants of equal model, start and layout are measured once.
@@ -47,16 +48,17 @@ class Entrant:
     start: Start
     model: str
     parameters: int
+    budget: Budget
     begin: Callable[[int, Place], Callable[[], Run]]
+    validate: Callable[[int, Place], Callable[[], Score]]
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What all entrants share: the full budget, the data (`fingerprints` of it), the machine."""
+    """What all measurements share: the task, the data (`fingerprints` of it), the machine."""
 
     task: str
     metric: str
-    budget: Budget
     fingerprints: dict[str, str]
     versions: dict[str, str]
     device: str
@@ -100,12 +102,12 @@ def measure(
     runs = [(seed, entrant) for seed in seeds for entrant in entrants]
     under_way: dict[Hashable, Callable[[], Run]] = {}
     for seed, entrant in runs:
-        wanted = _wanted(entrant, seed, conditions, prints)
+        wanted = wanted_of(entrant, seed, conditions, prints)
         if wanted not in known and wanted not in under_way:
             under_way[wanted] = entrant.begin(seed, place_of(path.parent, wanted))
     measured: Measured = {}
     for seed, entrant in runs:
-        wanted = _wanted(entrant, seed, conditions, prints)
+        wanted = wanted_of(entrant, seed, conditions, prints)
         reused = wanted in known
         if not reused:
             known[wanted] = _measured(entrant, under_way.pop(wanted), seed, test, conditions)
@@ -116,15 +118,16 @@ def measure(
     return measured
 
 
-def _wanted(
+def wanted_of(
     entrant: Entrant, seed: int, conditions: Conditions, prints: dict[str, str]
 ) -> Hashable:
+    """Return the identity of an entrant's measurement on data with these fingerprints."""
     return identity(
         entrant.model,
         entrant.start,
         entrant.layout,
         seed,
-        conditions.budget,
+        entrant.budget,
         conditions.task,
         conditions.metric,
         prints,
@@ -145,19 +148,37 @@ def _measured(
         predictions = tuple(map(int, run.logits.argmax(-1)))  # (rows, classes) -> (rows,)
     except TrialError as error:
         reason = str(error) or "no reason given"
+    prints = fingerprints_with(test, conditions.fingerprints)
+    return record_of(
+        "comparison", entrant, seed, scores, conditions, prints, predictions, notes, reason
+    )
+
+
+def record_of(
+    phase: Phase,
+    entrant: Entrant,
+    seed: int,
+    scores: tuple[Score, ...],
+    conditions: Conditions,
+    prints: dict[str, str],
+    predictions: tuple[int, ...] = (),
+    notes: tuple[str, ...] = (),
+    reason: str = "",
+) -> Record:
+    """Return the record of an entrant's run that ended now, failed where there is a `reason`."""
     return Record(
-        phase="comparison",
+        phase=phase,
         origin=entrant.origin,
         layout=entrant.layout,
         start=entrant.start,
         model=entrant.model,
         task=conditions.task,
         metric=conditions.metric,
-        budget=conditions.budget,
+        budget=entrant.budget,
         seed=seed,
         scores=scores,
         parameters=entrant.parameters,
-        fingerprints=fingerprints_with(test, conditions.fingerprints),
+        fingerprints=prints,
         versions=conditions.versions,
         device=conditions.device,
         finished=now(),

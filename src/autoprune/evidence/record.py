@@ -12,7 +12,7 @@ from autoprune.scoring.score import Score
 
 SCHEMA = 1
 
-Phase = Literal["search", "comparison"]
+Phase = Literal["search", "tuning", "comparison"]
 Start = Literal["pretrained", "random"]
 State = Literal["complete", "pruned", "failed"]
 
@@ -22,10 +22,10 @@ class Record:
     """One measurement of one candidate; written once, never edited.
 
     `origin` is who proposed the layout (a strategy, a sampler, `found`, `full`, `scratch`, a
-    rival); `model` is `name@commit`. A complete search holds its validation score; a comparison
-    holds `validation`, `test` (cleaned) and `test-raw`, and in `predictions` the label index
-    predicted for each raw test row; a pruned trial holds its last validation score, a failed one
-    none, and the `reason`. `fingerprints` are of the data, `finished` is ISO 8601 in UTC.
+    rival); `model` is `name@commit`. A complete search or tuning holds its validation score; a
+    comparison holds `validation`, `test` (cleaned) and `test-raw`, and in `predictions` the label
+    index predicted for each raw test row; a pruned trial holds its last validation score, a failed
+    one none, and the `reason`. `fingerprints` are of the data, `finished` is ISO 8601 in UTC.
     """
 
     phase: Phase

@@ -161,6 +161,7 @@ def as_json(comparison: Comparison) -> list[dict[str, Any]]:
             "macro_f1": row.macro_f1,
             "seeds": row.seeds,
             "parameters": row.parameters,
+            "learning_rate": row.learning_rate,
             "difference": row.difference.mean,
             "low": row.difference.low,
             "high": row.difference.high,

@@ -13,7 +13,9 @@ class Setting:
     `commit` is what the model's name resolved to; `labels` the label names in index order;
     `quick` the search's budget (None without a search) and `full` the comparison's; `cleaned`
     tells of each split; `command` is the command line as typed; `finished` ISO 8601 in UTC;
-    `hint` what became known of the cheap score that informed the search, empty without one.
+    `rates` are the peak learning rates that each entrant of the comparison was tuned over, none
+    where all have that of `full`; `hint` what became known of the cheap score that informed the
+    search, empty without one.
     """
 
     model: str
@@ -32,3 +34,4 @@ class Setting:
     command: str
     finished: str
     hint: str = ""
+    rates: tuple[float, ...] = ()

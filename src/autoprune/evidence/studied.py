@@ -9,7 +9,7 @@ from typing import Any
 
 from autoprune.errors import AutopruneError, StudyError
 from autoprune.evidence.comparison import Comparison, settle
-from autoprune.evidence.measuring import Entrant, Measured, Run, fingerprints_with
+from autoprune.evidence.measuring import Entrant, Measured, fingerprints_with
 from autoprune.evidence.record import Record, identity, key
 from autoprune.evidence.records import read
 from autoprune.evidence.setting import Setting
@@ -83,6 +83,7 @@ def write_study(
                 "start": entrant.start,
                 "model": entrant.model,
                 "parameters": entrant.parameters,
+                "learning_rate": entrant.budget.learning_rate,
             }
             for entrant in entrants
         ],
@@ -142,7 +143,7 @@ def with_texts(studied: Studied, test: TestSplit) -> Studied:
 
 def _studied(folder: Path, entry: dict[str, Any]) -> Studied:
     setting, test = _setting(entry["setting"]), _test(entry["test"])
-    entrants = [_entrant(one) for one in entry["entrants"]]
+    entrants = [_entrant(one, setting.full) for one in entry["entrants"]]
     seeds = tuple(map(int, entry["seeds"]))
     records = read(folder / RECORDS)
     measured = _measured(folder, records, entrants, seeds, setting, test)
@@ -191,7 +192,7 @@ def _measured(
                 one.start,
                 one.layout,
                 seed,
-                setting.full,
+                one.budget,
                 setting.task,
                 setting.metric,
                 prints,
@@ -212,6 +213,7 @@ def _setting(entry: dict[str, Any]) -> Setting:
             "labels": tuple(entry["labels"]),
             "quick": entry["quick"] and Budget(**entry["quick"]),
             "full": Budget(**entry["full"]),
+            "rates": tuple(map(float, entry.get("rates", ()))),
             "cleaned": tuple(Cleaned(**one) for one in entry["cleaned"]),
         }
     )
@@ -227,16 +229,19 @@ def _test(entry: dict[str, Any]) -> TestSplit:
     )
 
 
-def _entrant(entry: dict[str, Any]) -> Entrant:
+def _entrant(entry: dict[str, Any], full: Budget) -> Entrant:
+    rate = float(entry.get("learning_rate", full.learning_rate))  # older ones have but one
     return Entrant(
         origin=str(entry["origin"]),
         layout=Layout.parse(entry["layout"]),
         start=entry["start"],
         model=str(entry["model"]),
         parameters=int(entry["parameters"]),
+        budget=dataclasses.replace(full, learning_rate=rate),
         begin=_over,
+        validate=_over,
     )
 
 
-def _over(seed: int, _: Place) -> Callable[[], Run]:
+def _over(seed: int, _: Place) -> Callable[[], Any]:
     raise AssertionError(f"the study is over, seed {seed} is not run again")

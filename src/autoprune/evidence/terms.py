@@ -36,8 +36,9 @@ def cleaning_table(setting: Setting) -> Table:
 
 def terms_section(setting: Setting, comparison: Comparison, trials: Sequence[Record]) -> str:
     """Return both budgets and what the study cost in seconds of training."""
-    budgets, spent = written(budgets_table(setting)), plain(cost(comparison, trials))
-    return "\n\n".join(["## Budgets and cost", budgets, spent])
+    said = [tuning(setting, comparison), cost(comparison, trials)]
+    budgets = written(budgets_table(setting))
+    return "\n\n".join(["## Budgets and cost", budgets, *(plain(one) for one in said if one)])
 
 
 def budgets_table(setting: Setting) -> Table:
@@ -45,12 +46,31 @@ def budgets_table(setting: Setting) -> Table:
     budgets = {"quick (search)": setting.quick, "full (comparison)": setting.full}
     names = [field.name for field in fields(Budget)]
     rows = [
-        (label, *(str(getattr(budget, name)).replace("None", "none") for name in names))
+        (label, *(_entry(budget, name, setting) for name in names))
         for label, budget in budgets.items()
         if budget is not None
     ]
     header = ("budget", *(name.replace("_", " ") for name in names))
     return Table("Budgets", header, tuple(rows))
+
+
+def _entry(budget: Budget, name: str, setting: Setting) -> str:
+    if name == "learning_rate" and budget is setting.full and setting.rates:
+        return "chosen, see below"
+    return str(getattr(budget, name)).replace("None", "none")
+
+
+def tuning(setting: Setting, comparison: Comparison) -> str:
+    """Say how each entrant's learning rate was chosen; nothing where none was."""
+    if not setting.rates:
+        return ""
+    tried = ", ".join(f"{rate:g}" for rate in setting.rates)
+    chosen = ", ".join(f"{row.origin} {row.learning_rate:g}" for row in comparison.rows)
+    return (
+        f"Peak learning rates of the comparison: each entrant was trained once with each of "
+        f"{tried} within the full budget, on a seed that the comparison does not use; the best on "
+        f"validation was taken: {chosen}."
+    )
 
 
 def cost(comparison: Comparison, trials: Sequence[Record]) -> str:

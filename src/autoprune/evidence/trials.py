@@ -7,11 +7,14 @@ from typing import cast
 from autoprune.evidence.measuring import Conditions
 from autoprune.evidence.record import Record, State, key, now
 from autoprune.evidence.records import append, read
+from autoprune.scoring.budget import Budget
 from autoprune.search.findings import Finding
 
 
-def trial_record(finding: Finding, conditions: Conditions, model: str, parameters: int) -> Record:
-    """Return the record of a finished trial; `conditions` hold the quick budget."""
+def trial_record(
+    finding: Finding, conditions: Conditions, budget: Budget, model: str, parameters: int
+) -> Record:
+    """Return the record of a finished trial, made within the quick `budget`."""
     return Record(
         phase="search",
         origin=finding.origin,
@@ -20,7 +23,7 @@ def trial_record(finding: Finding, conditions: Conditions, model: str, parameter
         model=model,
         task=conditions.task,
         metric=conditions.metric,
-        budget=conditions.budget,
+        budget=budget,
         seed=finding.seed,
         scores=() if finding.score is None else (finding.score,),
         parameters=parameters,

@@ -1,7 +1,7 @@
 """Winners: the recommended layouts of two studies, held against each other on the same rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoprune.errors import StudyError
 from autoprune.evidence.answers import Answers, Difference
@@ -9,6 +9,7 @@ from autoprune.evidence.comparison import Row
 from autoprune.evidence.runs import runs_of
 from autoprune.evidence.studied import Studied
 from autoprune.evidence.verdict import UNITS, p_text, points
+from autoprune.scoring.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def hold(first: Studied, second: Studied) -> Pair:
         metric=first.setting.metric,
         same=winners[0].row.layout == winners[1].row.layout
         and winners[0].model == winners[1].model
-        and first.setting.full == second.setting.full
+        and _budget(first) == _budget(second)
         and _train(first) == _train(second),
         notes=tuple(_notes(first, second, seeds)),
     )
@@ -127,7 +128,7 @@ def _notes(first: Studied, second: Studied, seeds: Sequence[int]) -> list[str]:
     notes = []
     if (first.setting.model, first.setting.commit) != (second.setting.model, second.setting.commit):
         notes.append("The models differ, so the difference is not of the layouts alone.")
-    if first.setting.full != second.setting.full:
+    if _budget(first) != _budget(second):
         notes.append("The budgets of the final training differ, so one may be trained for longer.")
     if _train(first) != _train(second):
         notes.append("The train or validation rows differ; only the test rows are the same.")
@@ -137,6 +138,12 @@ def _notes(first: Studied, second: Studied, seeds: Sequence[int]) -> list[str]:
             f"Compared on the seeds that both have, {_listed(seeds)}; {_listed(spare)} left aside."
         )
     return notes
+
+
+def _budget(studied: Studied) -> Budget:
+    """Return what the recommended layout's runs could spend."""
+    row = studied.comparison.row(studied.comparison.recommended)
+    return replace(studied.setting.full, learning_rate=row.learning_rate)
 
 
 def _train(studied: Studied) -> dict[str, str]:

@@ -14,6 +14,7 @@ from autoprune.evidence.terms import (
     labels,
     limits,
     repeat_table,
+    tuning,
 )
 
 
@@ -40,8 +41,9 @@ def _training(studied: Studied, id: str) -> Section:
         for row in studied.comparison.rows
     )
     header = ("origin", "layers", "parameters", "seconds of training a run")
+    said = (tuning(studied.setting, studied.comparison), cost(studied.comparison, studied.trials))
     parts = (
-        Text(cost(studied.comparison, studied.trials)),
+        Text(" ".join(filter(None, said))),
         Sheet(Table("Training", header, rows)),
         Sheet(budgets_table(studied.setting)),
     )
