@@ -2,6 +2,7 @@
 
     python benchmarks/exhaustive.py MODEL TASK DATA_DIR --keep 6 --out studies/exhaustive-NAME
     ... --full --seeds 3,4 --spread 60      some layouts at the full budget
+    ... --tokens 32                         texts cut shorter than a search would
 
 The table that searches are judged by, so unlike a search it looks at the test split too. One CSV
 for each budget: a row for each check of each run. Layouts come in an order drawn once, so that a
@@ -43,10 +44,12 @@ COLUMNS = (
 )
 Row = tuple[str, int, int, float, float, float, float, float]
 
-_laid: dict[tuple[str, str, str, int], Ground] = {}
+Where = tuple[str, str, str, int, int | None]  # as `lay` takes it
+
+_laid: dict[Where, Ground] = {}
 
 
-def run(where: tuple[str, str, str, int], layout: str, seed: int, full: bool) -> list[Row]:
+def run(where: Where, layout: str, seed: int, full: bool) -> list[Row]:
     """Return a row for each check of one run; `seconds` are the processor's, training alone."""
     laid = _laid.get(where) or _laid.setdefault(where, lay(*where))
     budget = laid.full if full else laid.quick
@@ -77,9 +80,9 @@ def run(where: tuple[str, str, str, int], layout: str, seed: int, full: bool) ->
     return rows
 
 
-def lay(model: str, task: str, data_dir: str, keep: int) -> Ground:
-    """Lay the ground of a search with the command line's own defaults."""
-    return ground(model, task, Path(data_dir), keep)
+def lay(model: str, task: str, data_dir: str, keep: int, tokens: int | None) -> Ground:
+    """Lay the ground of a search with the command line's own defaults, but for `tokens`."""
+    return ground(model, task, Path(data_dir), keep, tokens=tokens)
 
 
 def chosen(quick: Path, number: int) -> list[str]:
@@ -116,9 +119,10 @@ def main() -> None:
     arguments.add_argument("--seeds", default="0")
     arguments.add_argument("--full", action="store_true")
     arguments.add_argument("--spread", type=int)
+    arguments.add_argument("--tokens", type=int)
     asked = arguments.parse_args()
 
-    where = (asked.model, asked.task, asked.data_dir, asked.keep)
+    where = (asked.model, asked.task, asked.data_dir, asked.keep, asked.tokens)
     table = asked.out / ("full.csv" if asked.full else "quick.csv")
     depth = lay(*where).checkpoint.depth
     if asked.spread:

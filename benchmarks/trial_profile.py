@@ -30,6 +30,7 @@ def ground(
     epochs: int = 3,
     workers: int | None = None,
     device: str = "auto",
+    tokens: int | None = None,
 ) -> Ground:
     """Lay the ground as `autoprune search` does."""
     return lay(
@@ -49,7 +50,7 @@ def ground(
         full_epochs=None,
         batch=32,
         parts=1,
-        tokens=None,
+        tokens=tokens,
         learning_rate=None,
         workers=workers,
         trust_remote_code=False,
