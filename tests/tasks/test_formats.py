@@ -185,3 +185,18 @@ def test_other_formats_folders_and_asked_columns(tmp_path, write):
         path, "no column 'body', name one by --text; .*'Headline', 'Class', 'more'", text="body"
     )
     refused(path, "text, text-pair and label must be different", text="more", pair="More")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused_in_one_line(tmp_path, suffix, content):
+    path = tmp_path / f"any{suffix}"
+    path.write_bytes(content)
+    try:
+        read(path)
+    except DataError as error:
+        assert str(path) in str(error) or path.name in str(error)
+        assert "\n" not in str(error) and len(str(error)) < 500

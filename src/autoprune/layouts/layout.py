@@ -28,11 +28,11 @@ class Layout:
         if not self.keep:
             raise LayoutError("a layout keeps at least one layer, got none")
         if any(later <= earlier for earlier, later in pairwise(self.keep)):
-            raise LayoutError(f"layers must rise without repeats, got {self.keep}")
+            raise LayoutError(f"layers must rise without repeats, got {_short(self.keep)}")
         if self.keep[0] < 0 or self.keep[-1] >= self.depth:
             raise LayoutError(
                 f"layers of a {self.depth}-layer model run from 0 to {self.depth - 1}, "
-                f"got {self.keep}"
+                f"got {_short(self.keep)}"
             )
 
     @classmethod
@@ -83,6 +83,12 @@ class Layout:
         """One figure per layer of the full model: 1 where it is kept, else 0."""
         kept = set(self.keep)
         return tuple(int(layer in kept) for layer in range(self.depth))
+
+
+def _short(layers: tuple[int, ...]) -> str:
+    """List layers in a message: all of a few, else the first and the last."""
+    listed = [str(layer)[:20] for layer in layers]
+    return ", ".join(listed if len(listed) <= 24 else [*listed[:12], "…", listed[-1]])
 
 
 def check_keep(depth: int, keep: int) -> None:

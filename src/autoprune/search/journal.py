@@ -77,6 +77,8 @@ def open_journal(path: Path) -> JournalStorage:
     A last line torn by a kill or a crash is cut off: Optuna reads past it, but would append the
     next entry to it, and then read nothing any more.
     """
+    if path.is_dir():
+        raise StorageError(f"cannot write {path}: it is a folder, move it away")
     lock = _OsLock(path.with_name(path.name + ".guard"))
     lock.acquire()
     try:
