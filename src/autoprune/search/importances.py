@@ -25,7 +25,7 @@ def importances(storage: BaseStorage, name: str) -> dict[str, float]:
         whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(whole) < LEAST or len({trial.value for trial in whole}) == 1:
         return {}
-    flags = flag_names(study.user_attrs["depth"])
+    flags = list(flag_names(study.user_attrs["depth"]))
     grown = FanovaImportanceEvaluator(seed=0)
     shares = get_param_importances(study, evaluator=grown, params=flags)
     return {f"layer {int(flag.rpartition('_')[2])}": float(shares[flag]) for flag in sorted(shares)}

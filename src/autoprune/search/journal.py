@@ -14,6 +14,7 @@ from autoprune.errors import StorageError
 _HEAD = b'{"op_code":'
 _OPERATIONS = range(10)  # those that Optuna 5 writes
 _BLOCK = 4096
+_POLL = 0.002  # seconds; an entry is written in less, so that waiting longer is waiting idly
 
 
 class _OsLock(JournalFileOpenLock):
@@ -23,7 +24,7 @@ class _OsLock(JournalFileOpenLock):
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path)
+        self._lock = FileLock(path, poll_interval=_POLL)
 
     def acquire(self) -> bool:
         """Wait until nobody else writes."""

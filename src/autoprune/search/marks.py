@@ -1,5 +1,8 @@
 """How a run and what became of it are written into an Optuna trial."""
 
+from functools import cache, lru_cache
+from typing import Any
+
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -36,14 +39,15 @@ SEARCHED = "search"
 """Origin of a layout that a sampler proposed; others carry the name they were enqueued with."""
 
 
-def flag_names(depth: int) -> list[str]:
+@cache
+def flag_names(depth: int) -> tuple[str, ...]:
     """Return the parameter name of each layer, with enough digits to sort.
 
     >>> flag_names(12)[-1], flag_names(101)[0]
     ('layer_11', 'layer_000')
     """
     digits = max(2, len(str(depth - 1)))
-    return [f"layer_{layer:0{digits}d}" for layer in range(depth)]
+    return tuple(f"layer_{layer:0{digits}d}" for layer in range(depth))
 
 
 def distributions(depth: int) -> dict[str, BaseDistribution]:
@@ -72,23 +76,38 @@ def attributes(layout: Layout, origin: str) -> dict[str, str]:
 
 def layout_of_trial(trial: FrozenTrial, depth: int) -> Layout | None:
     """Return the layout a trial runs, or is to run; None where its flags name none."""
-    given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    names = flag_names(depth)
-    if any(given.get(name) not in (0, 1) for name in names):
-        return None
-    try:
-        return Layout(depth, tuple(layer for layer, name in enumerate(names) if given[name]))
-    except LayoutError:
-        return None
+    return _layout_of(_given(trial), depth)
 
 
 def run_of_trial(trial: FrozenTrial, depth: int) -> Run | None:
     """Return what a trial runs, or is to run; None where its parameters do not say all of it."""
-    given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    layout = layout_of_trial(trial, depth)
+    given = _given(trial)
+    layout = _layout_of(given, depth)
     if layout is None or SEED not in given or FIDELITY not in given:
         return None
     return Run(layout, int(given[SEED]), float(given[FIDELITY]))
+
+
+def _given(trial: FrozenTrial) -> dict[str, Any]:
+    fixed = trial.system_attrs.get("fixed_params")
+    return {**fixed, **trial.params} if fixed else trial.params
+
+
+def _layout_of(given: dict[str, Any], depth: int) -> Layout | None:
+    try:
+        return _layout(depth, tuple(map(given.get, flag_names(depth))))
+    except TypeError:  # enqueued by another hand with a list for a flag: not hashable
+        return None
+
+
+@lru_cache(maxsize=100_000)  # a study's trials are read anew for each claim
+def _layout(depth: int, bits: tuple[Any, ...]) -> Layout | None:
+    if any(bit not in (0, 1) for bit in bits):
+        return None
+    try:
+        return Layout(depth, tuple(layer for layer, bit in enumerate(bits) if bit))
+    except LayoutError:
+        return None
 
 
 def counts(trial: FrozenTrial) -> bool:

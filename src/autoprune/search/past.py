@@ -45,14 +45,15 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
     tried: set[Layout] = set()
     counted: set[Run] = set()
     made = 0
-    live = runs_of(trials, depth)
+    runs = [run_of_trial(trial, depth) for trial in trials]
+    lost = [given_up(trial) for trial in trials]
+    live = {run for run, gone in zip(runs, lost, strict=True) if run is not None and not gone}
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    for trial in trials:
-        layout = layout_of_trial(trial, depth)
+    for trial, run, gone in zip(trials, runs, lost, strict=True):
+        layout = layout_of_trial(trial, depth) if run is None else run.layout
         if layout is None or len(layout.keep) != keep:
             continue
-        run = run_of_trial(trial, depth)
-        if given_up(trial) and (run in live or INTERRUPTED not in trial.user_attrs):
+        if gone and (run in live or INTERRUPTED not in trial.user_attrs):
             continue
         if run in counted:  # claimed by two at once: the later one gives way in a moment
             continue
@@ -61,7 +62,7 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
         if run is None:  # enqueued by another hand: the rest is settled when it begins
             continue
         counted.add(run)
-        if given_up(trial):
+        if gone:
             continue
         if trial.state == TrialState.RUNNING:
             running.append(run)

@@ -9,7 +9,7 @@ from autoprune.search.claims import Claim, Desk, running
 from autoprune.search.ends import bury
 from autoprune.search.failures import storage_failures
 from autoprune.search.marks import INTERRUPTED, SEARCHED, counts, given_up, run_of_trial
-from autoprune.search.past import past_of, runs_of
+from autoprune.search.past import Past, past_of, runs_of
 from autoprune.search.run import Run
 
 
@@ -21,12 +21,13 @@ def next_claim(desk: Desk, trials: int, first: Mapping[str, Layout]) -> Claim | 
             if sum(map(counts, known)) + running(known) >= trials:
                 return None
             waiting = [trial for trial in known if trial.state == TrialState.WAITING]
+            past = past_of(known, desk.depth, desk.keep)
             if waiting:
                 claim = desk.take(waiting[0])
-            elif (queued := _queued(desk, known, first)) is not None:
+            elif (queued := _queued(desk, known, past, first)) is not None:
                 claim = desk.claim(*queued)
-            elif not _exhausted(desk, known):
-                claim = desk.claim(desk.sampler.next(known), SEARCHED)
+            elif not _exhausted(desk, known, past):
+                claim = desk.claim(desk.sampler.after(past), SEARCHED)
             else:
                 return None
             if claim is not None:
@@ -39,15 +40,17 @@ def is_over(desk: Desk, trials: int, first: Mapping[str, Layout]) -> bool:
         known = living(desk)
         if running(known):
             return False
-        done = sum(map(counts, known)) >= trials
-        return done or (_queued(desk, known, first) is None and _exhausted(desk, known))
+        if sum(map(counts, known)) >= trials:
+            return True
+        past = past_of(known, desk.depth, desk.keep)
+        return _queued(desk, known, past, first) is None and _exhausted(desk, known, past)
 
 
-def _exhausted(desk: Desk, known: Sequence[FrozenTrial]) -> bool:
+def _exhausted(desk: Desk, known: Sequence[FrozenTrial], past: Past) -> bool:
     """Say whether all layouts were tried, and none can be tried again on another seed."""
     if desk.sampler.fresh or any(trial.state == TrialState.WAITING for trial in known):
         return False
-    return len(past_of(known, desk.depth, desk.keep).tried) == count(desk.depth, desk.keep)
+    return len(past.tried) == count(desk.depth, desk.keep)
 
 
 def living(desk: Desk) -> list[FrozenTrial]:
@@ -60,21 +63,19 @@ def living(desk: Desk) -> list[FrozenTrial]:
 
 
 def _queued(
-    desk: Desk, known: Sequence[FrozenTrial], first: Mapping[str, Layout]
+    desk: Desk, known: Sequence[FrozenTrial], past: Past, first: Mapping[str, Layout]
 ) -> tuple[Run, str] | None:
     """Return what must run before the sampler is asked: interrupted trials, then `first`.
 
     Read from the study each time rather than kept in a queue, so a kill at any moment loses
     nothing, and finished trials come in the order of an undisturbed search.
     """
-    made = runs_of(known, desk.depth)
-    for trial in filter(given_up, known):
+    lost = list(filter(given_up, known))
+    made = runs_of(known, desk.depth) if lost else set()
+    for trial in lost:
         run = run_of_trial(trial, desk.depth)
         if INTERRUPTED in trial.user_attrs and run is not None and run not in made:
             return run, trial.user_attrs.get("origin", SEARCHED)
-    if not first:
-        return None
-    past = past_of(known, desk.depth, desk.keep)
     for origin, layout in first.items():
         if layout not in past.tried:
             return desk.sampler.run(layout, past), origin

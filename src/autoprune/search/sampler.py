@@ -63,7 +63,11 @@ class LayoutSampler(BaseSampler):
 
     def next(self, others: Sequence[FrozenTrial]) -> Run:
         """Propose the run that comes after the trials `others`."""
-        past = replace(past_of(others, self.depth, self._keep), hints=self._hints)
+        return self.after(past_of(others, self.depth, self._keep))
+
+    def after(self, past: Past) -> Run:
+        """Propose the run that comes after `past`."""
+        past = replace(past, hints=self._hints)
         rng = np.random.default_rng((self._seed, past.made))
         return self.run(self._propose(past, rng), past)
 
