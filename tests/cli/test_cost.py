@@ -58,7 +58,6 @@ def test_every_figure_of_a_study_is_measured(measured):
     assert full["bytes"] - pruned["bytes"] > 4 * 3 * layer
     assert 2 < full["flops"] / pruned["flops"] < 2.6  # the layers alone: 2.5
     assert full["gain"] == {"median": 1.0, "low": 1.0, "high": 1.0}
-    assert pruned["gain"]["median"] > 1
     for one in (full, pruned, rival):
         for key in ("latency", "throughput", "gain"):
             assert 0 < one[key]["low"] <= one[key]["median"] <= one[key]["high"]
