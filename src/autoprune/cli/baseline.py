@@ -46,9 +46,10 @@ def baseline(
     """
     started = time.perf_counter()
     open_log(log_file, "baseline")
+    from autoprune.cli.comparing import choose_rates, hold_against
     from autoprune.cli.laying import lay
     from autoprune.cli.result import check_places, finish, print_object
-    from autoprune.cli.run import choose_rates, fresh_seeds, hold_against, say_cost, say_data
+    from autoprune.cli.run import fresh_seeds, say_cost, say_data
     from autoprune.cli.show import Show
     from autoprune.scoring.crew import Crew
     from autoprune.search.storage import lock

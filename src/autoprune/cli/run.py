@@ -1,6 +1,6 @@
-"""The two halves of a study: the search, and the comparison on fresh seeds."""
+"""The search of a study, and what its two halves share and say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,20 +10,18 @@ from autoprune.cli.hinting import hints_for, trust
 from autoprune.cli.log_file import tell
 from autoprune.cli.show import Show, percent
 from autoprune.cli.show import minutes as in_words
-from autoprune.cli.telling import Trials, tell_comparison, tell_search
+from autoprune.cli.telling import Trials, tell_search
 from autoprune.errors import LayoutError, TrialError
-from autoprune.evidence.comparison import Comparison, compare
-from autoprune.evidence.measuring import Conditions, Entrant, Progress
+from autoprune.evidence.measuring import Conditions
 from autoprune.evidence.record import Record
 from autoprune.evidence.studied import RECORDS
 from autoprune.evidence.trials import append_new, trial_record
-from autoprune.evidence.tuning import tune
 from autoprune.evidence.versions import installed
 from autoprune.layouts.layout import count
 from autoprune.scoring.bench import Bench, Check, go_on
 from autoprune.scoring.crew import Crew, Team
 from autoprune.scoring.devices import describe
-from autoprune.scoring.place import Place, place_of, sweep
+from autoprune.scoring.place import Place, place_of
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, Outcome
 from autoprune.search.run import Run
@@ -177,60 +175,6 @@ def _measure(bench: Bench, run: Run, check: Check, place: Place | None = None) -
         return bench.measure(run.layout, run.seed, check, place)
     except LayoutError as error:  # a layout that this family cannot have
         raise TrialError(str(error)) from error
-
-
-def choose_rates(
-    ground: Ground,
-    show: Show,
-    folder: Path,
-    crew: Team,
-    variants: Sequence[Sequence[Entrant]],
-    seed: int,
-) -> list[Entrant]:
-    """Return each entrant with the learning rate that is best on validation with the search's seed.
-
-    Where there is only one rate to choose from, nothing is run.
-    """
-    if len(ground.full_budgets) == 1:
-        return [entrant for (entrant,) in variants]
-    layouts = {entrant.origin: entrant.layout for entrant, *_ in variants}
-
-    def watch(progress: Progress) -> None:
-        record = progress.record
-        quality = record.score("validation").quality if record.scores else None
-        remark = record.reason or f"peak rate {record.budget.learning_rate:g}"
-        remark += ", on file" if progress.reused else ""
-        show.ends(progress.origin, layouts[progress.origin], quality, remark, not progress.reused)
-
-    total = len(variants) * len(ground.full_budgets)
-    with show.phase("rate", 0, total, crew.workers):
-        return tune(variants, seed, conditions(ground), folder / RECORDS, watch)
-
-
-def hold_against(
-    ground: Ground,
-    show: Show,
-    folder: Path,
-    crew: Team,
-    entrants: Sequence[Entrant],
-    seeds: list[int],
-) -> Comparison:
-    """Train all entrants on fresh seeds with the full budget and compare them on the test split."""
-    layouts = {entrant.origin: entrant.layout for entrant in entrants}
-
-    def watch(progress: Progress) -> None:
-        record = progress.record
-        quality = record.score("validation").quality if record.scores else None
-        remark = "on file" if progress.reused else record.reason or f"seed {progress.seed}"
-        layout = layouts[progress.origin]
-        show.ends(progress.origin, layout, quality, remark, not progress.reused)
-        tell_comparison(folder.name, progress)
-
-    under = conditions(ground)
-    with show.phase("run", 0, len(entrants) * len(seeds), crew.workers):
-        comparison = compare(entrants, seeds, ground.test, under, folder / RECORDS, watch)
-    sweep(folder)
-    return comparison
 
 
 def say_data(ground: Ground, show: Show) -> None:

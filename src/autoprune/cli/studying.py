@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.cli.beginning import begin_each
+from autoprune.cli.comparing import choose_rates, hold_against
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import share_hints
 from autoprune.cli.joining import plain_settings
@@ -16,10 +17,8 @@ from autoprune.cli.past import STUDIES
 from autoprune.cli.ray_crew import team_of
 from autoprune.cli.result import check_places, finish
 from autoprune.cli.run import (
-    choose_rates,
     find_layout,
     fresh_seeds,
-    hold_against,
     say_cost,
     say_data,
     say_stopped,
