@@ -221,3 +221,17 @@ def test_each_entrant_has_the_rate_that_is_best_on_validation(reproduced, run, m
             assert entrant["learning_rate"] == -max(tried)[1]
     report = (reproduced.folder / "reports/little.md").read_text()
     assert "was chosen by validation" in report and "0.005, 0.02" in report
+
+
+def test_what_was_made_at_rates_not_yet_chosen_counts_as_still_to_do(
+    reproduced, run, plan, models, tmp_path
+):
+    shutil.copytree(reproduced.folder / "studies", tmp_path / "studies")
+    more = tmp_path / plan.name
+    more.write_text(plan.read_text().replace("[0.02, 0.005]", "[0.02, 0.005, 0.001]"))
+    command = ("reproduce", more, "--models-dir", models, "--workers", 1, "--dry-run", "--json")
+    [cell] = run(*command, "--only", "*/*/2", folder=tmp_path).result["to_do"].values()
+    # six entrants lack one tuning run, of those that share a layout some lack all three; and any
+    # of the twelve runs on fresh seeds may be at another rate now
+    assert cell["trials"] == 0
+    assert 18 <= cell["runs"] <= 24

@@ -1,11 +1,13 @@
 """What a grid costs in time: one measured step a cell, and what is on file already."""
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from autoprune.cli.grid import Place
+from autoprune.cli.ground import Ground
 from autoprune.cli.plan import Plan
+from autoprune.evidence.record import Record
+from autoprune.scoring.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +36,44 @@ def _estimate(place: Place, plan: Plan, full_is_lent: bool) -> Estimate:
     records = place.records
     step = ground.bench(ground.quick).seconds_per_step(next(iter(ground.strategies.values())))
     trials = max(0, plan.trials - sum(one.phase == "search" for one in records))
-    made = {(one.origin, one.seed) for one in records if (one.phase, one.state) == _MEASURED}
+    measured = [one for one in records if one.state == "complete"]
+    budgets = _budgets(ground, measured)
+    made = {
+        (one.origin, one.seed)
+        for one in measured
+        if one.phase == "comparison" and one.budget == budgets.get(one.origin)
+    }
     runs = [
         (origin, depth)
         for origin, depth in _entrants(place, full_is_lent)
         for number in range(plan.seeds)
         if (origin, plan.seed + 1 + number) not in made
     ]
-    if len(ground.rates) > 1:
-        tuned = Counter(one.origin for one in records if (one.phase, one.state) == _TUNED)
-        runs += [
-            (origin, depth)
-            for origin, depth in _entrants(place, full_is_lent)
-            for _ in range(len(ground.rates) - tuned[origin])
-        ]
+    tuned = {(one.origin, one.budget) for one in measured if one.phase == "tuning"}
+    runs += [
+        (origin, depth)
+        for origin, depth in _entrants(place, full_is_lent)
+        for budget in (ground.full_budgets if ground.rates else ())
+        if (origin, budget) not in tuned
+    ]
     passes = sum(depth for _, depth in runs) / ground.keep
     steps = trials * ground.quick.steps + passes * ground.full.steps
     return Estimate(place, step, trials, len(runs), steps * step / ground.workers)
 
 
-_MEASURED = ("comparison", "complete")
-_TUNED = ("tuning", "complete")
+def _budgets(ground: Ground, measured: Sequence[Record]) -> dict[str, Budget]:
+    """Return the full budget of each origin that has one: of others no rate is chosen yet."""
+    if not ground.rates:
+        return {one.origin: ground.full for one in measured}
+    tried: dict[str, dict[Budget, float]] = {}
+    for one in measured:
+        if one.phase == "tuning" and one.budget in ground.full_budgets:
+            tried.setdefault(one.origin, {})[one.budget] = one.score("validation").quality
+    return {
+        origin: max(ground.full_budgets, key=qualities.__getitem__)
+        for origin, qualities in tried.items()
+        if len(qualities) == len(ground.rates)
+    }
 
 
 def _entrants(place: Place, full_is_lent: bool) -> Collection[tuple[str, int]]:
