@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -68,15 +69,14 @@ def _heard(finding: Finding) -> None:
     """Hear of a finding, as a command does that prints it."""
 
 
-def look(page: str, until: "subprocess.Popen[str]", workers: Sequence[object]) -> int:
+def look(page: str, workers: Sequence[BaseProcess]) -> int:
     """Ask the dashboard for the study each second while `workers` live; return how often."""
     looks = 0
-    while any(one.is_alive() for one in workers):  # type: ignore[attr-defined]
-        with urllib.request.urlopen(f"{page}api/studies/0?after=0", timeout=30) as answer:
+    while any(one.is_alive() for one in workers):
+        with urllib.request.urlopen(page, timeout=30) as answer:
             answer.read()
         looks += 1
         time.sleep(1)
-    assert until.poll() is None, "the dashboard lives"
     return looks
 
 
@@ -91,26 +91,31 @@ def main() -> None:
         folder = Path(scratch) / "studies" / NAME
         folder.mkdir(parents=True)
         storage = open_storage(asked.storage, folder)
+        if NAME in {s.study_name for s in storage.get_all_studies()}:
+            arguments.error(f"the database has a study {NAME!r} already: delete it")
         open_study(storage, NAME, DEPTH, KEEP, 0, {})
-        board = subprocess.Popen(
-            [sys.executable, "-m", "autoprune", "dashboard", asked.storage or NAME, "--no-browser"],
-            cwd=scratch,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert board.stdout is not None
-        page = board.stdout.readline().split("dashboard/")[0]
+        shown = [sys.executable, "-m", "autoprune", "dashboard", asked.storage or NAME]
         context = get_context("spawn")
         spans: Queue[list[Span]] = context.Queue()
         crew = [
-            context.Process(target=work, args=(asked.storage, folder, asked.trials, spans))
+            context.Process(
+                target=work, args=(asked.storage, folder, asked.trials, spans), daemon=True
+            )
             for _ in range(asked.workers)
         ]
-        for one in crew:
-            one.start()
-        looks = look(page, board, crew)
-        each = [spans.get(timeout=10) for _ in crew]
-        board.terminate()
+        with subprocess.Popen(
+            [*shown, "--no-browser"], cwd=scratch, stdout=subprocess.PIPE, text=True
+        ) as board:
+            assert board.stdout is not None
+            try:
+                page = board.stdout.readline().split("dashboard/")[0]
+                for one in crew:
+                    one.start()
+                study = storage.get_study_id_from_name(NAME)
+                looks = look(f"{page}api/studies/{study}?after=0", crew)
+                each = [spans.get(timeout=10) for _ in crew]
+            finally:
+                board.terminate()
         found = findings(storage, NAME, DEPTH)
     gaps = [later[0] - earlier[1] for mine in each for earlier, later in pairwise(mine)]
     times = [time for mine in each for span in mine for time in span]
