@@ -38,6 +38,7 @@ OPTIONS = {
     "rate fast": (["--learning-rate", "fast"], ["--learning-rate", "number"]),
     "rates with a word": (["--learning-rates", "1e-4,fast"], ["--learning-rates", "5e-5"]),
     "rates with 2": (["--learning-rates", "1e-4,2"], ["--learning-rates", "'1e-4,2'"]),
+    "one rate": (["--learning-rates", "1e-4"], ["--learning-rates", "two or more"]),
     "no rates": (["--learning-rates", ""], ["--learning-rates", "got ''"]),
     "unknown option": (["--trails", "3"], ["--trails", "--trials"]),
     "stray word": (["more"], ["more"]),

@@ -55,18 +55,21 @@ def rate(value: float | None) -> float | None:
 
 
 def rates_of(text: str | None) -> list[float]:
-    """Read peak learning rates, each once, rising; none without a text. Raises `OptionError`.
+    """Read two or more peak learning rates, rising; none without a text. Raises `OptionError`.
 
     >>> rates_of("5e-5, 2e-5,5e-5")
     [2e-05, 5e-05]
     """
+    if text is None:
+        return []
     try:
-        found = sorted({float(part) for part in text.split(",")}) if text is not None else []
+        found = sorted({float(part) for part in text.split(",")})
     except ValueError:
-        found = [0.0]
-    if not all(0 < rate < 1 for rate in found):
+        found = []
+    if len(found) < 2 or not all(0 < rate < 1 for rate in found):
         raise OptionError(
-            f"--learning-rates takes numbers between 0 and 1 such as 2e-5,5e-5, got {text!r:.60}"
+            "--learning-rates takes two or more different numbers between 0 and 1 such as "
+            f"2e-5,5e-5, got {text!r:.60}"
         )
     return found
 

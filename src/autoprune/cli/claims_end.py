@@ -1,7 +1,7 @@
 """The end of a plan: the claims tested on its finished cells, written and printed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from autoprune.evidence.claims_report import (
     verdicts_table,
 )
 from autoprune.evidence.page.claims_page import claims_page
+from autoprune.evidence.setting import Setting
 from autoprune.evidence.studied import Studied
 from autoprune.evidence.tables import Table
 from autoprune.evidence.writing import write_whole
@@ -118,37 +119,29 @@ def _terms(plan: Plan, studies: Sequence[Studied]) -> list[str]:
     """Say how the figures were made."""
     first = studies[0].setting
     versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
-    budgets = {
-        task: next((one.setting.full for one in studies if one.setting.task == task), None)
-        for task in dict.fromkeys(one.setting.task for one in studies)
-    }
+    settings = {one.setting.task: one.setting for one in studies}
     return [
         f"{plan.seeds} fresh seeds for each entrant, {plan.trials} trials for each search; "
         "every entrant of a cell has the same budget, data and seeds",
         *(
-            f"{task}: at most {full.steps} steps of {full.batch} rows, {full.tokens} tokens, "
-            f"peak rate {full.learning_rate:g}"
-            f"{' in the search' if first.rates else ''}"
-            for task, full in budgets.items()
-            if full is not None
+            f"{task}: at most {one.full.steps} steps of {one.full.batch} rows, "
+            f"{one.full.tokens} tokens, peak rate {one.full.learning_rate:g}"
+            f"{' in the search' if one.rates else ''}"
+            for task, one in settings.items()
         ),
-        _rates(studies),
+        _rates(settings),
         f"comparable means at most {plan.margin:g} points below",
         f"{versions}; {first.device}",
     ]
 
 
-def _rates(studies: Sequence[Studied]) -> str:
-    """Say how the learning rates of the comparison came about."""
-    grids = {
-        task: next(one.setting.rates for one in studies if one.setting.task == task)
-        for task in dict.fromkeys(one.setting.task for one in studies)
-    }
-    if not any(grids.values()):
+def _rates(settings: Mapping[str, Setting]) -> str:
+    """Say how the learning rates of the comparison came about, task by task."""
+    if not any(one.rates for one in settings.values()):
         return "the learning rate is the same for all entrants and was not tuned for any of them"
     said = "; ".join(
-        f"{task}: {', '.join(f'{rate:g}' for rate in rates) or 'one for all'}"
-        for task, rates in grids.items()
+        f"{task}: {', '.join(f'{rate:g}' for rate in one.rates) or 'one for all'}"
+        for task, one in settings.items()
     )
     return (
         "each entrant's peak rate was chosen by validation, after one run with each of a grid "

@@ -25,9 +25,9 @@ def choose_rates(
 ) -> list[Entrant]:
     """Return each entrant with the learning rate that is best on validation with the search's seed.
 
-    Where there is only one rate to choose from, nothing is run.
+    Where there is none to choose, nothing is run.
     """
-    if len(ground.full_budgets) == 1:
+    if not ground.rates:
         return [entrant for (entrant,) in variants]
     layouts = {entrant.origin: entrant.layout for entrant, *_ in variants}
 

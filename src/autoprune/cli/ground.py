@@ -12,8 +12,9 @@ from autoprune.encoders.encoder import Checkpoint
 from autoprune.encoders.loading import load_classifier, load_tokenizer, random_classifier
 from autoprune.encoders.shape import check_tokens, longest_input
 from autoprune.encoders.vocabulary import touched
-from autoprune.evidence.entrants import entrant
+from autoprune.evidence.entrants import entrants_of
 from autoprune.evidence.measuring import Entrant
+from autoprune.evidence.record import Start
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.bench import Bench
 from autoprune.scoring.budget import Budget
@@ -37,9 +38,9 @@ class Inputs:
 class Ground:
     """What a study must not change on the way; `quick` and `full` are its two budgets.
 
-    Each entrant's peak learning rate is chosen among `rates`; without any, all have that of
-    `full`. `left_out` are the strategies that the model's family cannot have. `tokens` is the
-    longest input asked for; each model takes as many of them as it can.
+    Each entrant's peak learning rate is chosen among `rates`, two or more; without any, all have
+    that of `full`. `left_out` are the strategies that the model's family cannot have. `tokens` is
+    the longest input asked for; each model takes as many of them as it can.
     """
 
     checkpoint: Checkpoint
@@ -99,32 +100,29 @@ class Ground:
 
         Each stands there once for each of `full_budgets`.
         """
-        each = [self._entrants(found, crew, budget) for budget in self.full_budgets]
-        return [list(variants) for variants in zip(*each, strict=True)]
 
-    def _entrants(self, found: Layout | None, crew: Team, budget: Budget) -> list[Entrant]:
-        depth = self.checkpoint.depth
-        bench = self.bench(budget)
+        def variants(
+            origin: str, layout: Layout, load: Load, inputs: Inputs, model: str, start: Start
+        ) -> list[Entrant]:
+            benches = [self._bench(load, inputs, budget) for budget in self.full_budgets]
+            return entrants_of(origin, layout, benches, inputs.test, model, start, crew)
+
+        names, depth = self.splits.names, self.checkpoint.depth
         mine = {"found": found} if found else {}
         mine |= self.strategies | {"full": Layout.full(depth)}
+        load = partial(load_classifier, self.checkpoint, names)
         entrants = [
-            entrant(origin, layout, bench, self.inputs.test, self.model, "pretrained", crew)
+            variants(origin, layout, load, self.inputs, self.model, "pretrained")
             for origin, layout in mine.items()
         ]
-        load = partial(random_classifier, self.checkpoint, self.splits.names, self.keep)
-        scratch = self._bench(load, self.inputs, budget)
+        scratch = partial(random_classifier, self.checkpoint, names, self.keep)
         shape = Layout.full(self.keep)
-        entrants.append(
-            entrant("scratch", shape, scratch, self.inputs.test, self.model, "random", crew)
-        )
+        entrants.append(variants("scratch", shape, scratch, self.inputs, self.model, "random"))
         for rival in self.rivals:
             inputs = inputs_of(rival, self.splits, self.test, self.tokens)
-            load = partial(load_classifier, rival, self.splits.names)
-            bench = self._bench(load, inputs, budget)
+            load = partial(load_classifier, rival, names)
             name, shape = rival.encoder.name, Layout.full(rival.depth)
-            entrants.append(
-                entrant(name, shape, bench, inputs.test, _name(rival), "pretrained", crew)
-            )
+            entrants.append(variants(name, shape, load, inputs, _name(rival), "pretrained"))
         return entrants
 
     def _bench(self, load: Load, inputs: Inputs, budget: Budget) -> Bench:

@@ -62,7 +62,10 @@ BUDGET = {
     "parts": _whole(1),
     "tokens": _whole(4),
     "learning_rate": Rule("a number between 0 and 1", _is_rate),
-    "learning_rates": Rule("a list of numbers between 0 and 1, each once", _list_of(_is_rate)),
+    "learning_rates": Rule(
+        "a list of two or more numbers between 0 and 1, each once",
+        lambda value: _list_of(_is_rate)(value) and len(value) > 1,
+    ),
 }
 
 

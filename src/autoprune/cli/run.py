@@ -202,13 +202,13 @@ def say_cost(ground: Ground, show: Show, trials: int, seeds: int) -> None:
     step = bench.seconds_per_step(next(iter(ground.strategies.values())))
     searching = trials * ground.quick.steps * step / ground.workers
     pruned = len(ground.strategies) + (trials > 0) + 1 + len(ground.rivals)  # scratch is one
-    runs = seeds + (len(ground.rates) if len(ground.rates) > 1 else 0)
+    runs = seeds + len(ground.rates)
     comparing = runs * ground.full.steps * step * (pruned + depth / keep)
     search = f"{in_words(searching)} for {trials} trials of {ground.quick.steps} steps, "
     show.say(
         f"{step * 1000:.0f} ms a step on {describe(ground.device)}: {search if trials else ''}"
         f"at most {in_words(comparing / ground.workers)} for the comparison on {seeds} seeds"
-        f"{f' and {len(ground.rates)} learning rates' if runs > seeds else ''}, "
+        f"{f' and {len(ground.rates)} learning rates' if ground.rates else ''}, "
         f"up to {ground.full.steps} steps a run, {ground.workers} at a time "
         f"({count(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, smaller "
         "--epochs, --full-epochs or --tokens, a GPU"

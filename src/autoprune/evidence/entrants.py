@@ -1,6 +1,6 @@
 """Entrants: who is compared, and how one of them is run on one seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from autoprune.evidence.measuring import Entrant, Run
 from autoprune.evidence.record import Start
@@ -15,14 +15,36 @@ from autoprune.scoring.training import predict
 from autoprune.tasks.tokenising import Encoded
 
 
-def entrant(
-    origin: str, layout: Layout, bench: Bench, test: Encoded, model: str, start: Start, crew: Team
-) -> Entrant:
-    """Return the entrant that trains `layout` on `bench` and predicts every raw test row.
+def entrants_of(
+    origin: str,
+    layout: Layout,
+    benches: Sequence[Bench],
+    test: Encoded,
+    model: str,
+    start: Start,
+    crew: Team,
+) -> list[Entrant]:
+    """Return the entrant that trains `layout` and predicts every raw test row, once for each bench.
 
-    The run begins as soon as a process of `crew` is free. `model` names the checkpoint with its
-    commit; `start` is `pretrained` or `random`.
+    The benches differ in their budget alone. A run begins as soon as a process of `crew` is free.
+    `model` names the checkpoint with its commit; `start` is `pretrained` or `random`.
     """
+    parameters = benches[0].parameters(layout).total
+    return [
+        _entrant(origin, layout, bench, test, model, start, parameters, crew) for bench in benches
+    ]
+
+
+def _entrant(
+    origin: str,
+    layout: Layout,
+    bench: Bench,
+    test: Encoded,
+    model: str,
+    start: Start,
+    parameters: int,
+    crew: Team,
+) -> Entrant:
     assert test.kept is bench.rows.kept, "all rows are numbered alike"
 
     def begin(seed: int, place: Place) -> Callable[[], Run]:
@@ -31,7 +53,6 @@ def entrant(
     def validate(seed: int, place: Place) -> Callable[[], Score]:
         return crew.start(_validate, bench, layout, seed, place)
 
-    parameters = bench.parameters(layout).total
     return Entrant(origin, layout, start, model, parameters, bench.budget, begin, validate)
 
 

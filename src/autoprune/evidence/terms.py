@@ -67,9 +67,9 @@ def tuning(setting: Setting, comparison: Comparison) -> str:
     tried = ", ".join(f"{rate:g}" for rate in setting.rates)
     chosen = ", ".join(f"{row.origin} {row.learning_rate:g}" for row in comparison.rows)
     return (
-        f"Peak learning rates of the comparison: each entrant was trained once with each of "
+        "Peak learning rates of the comparison: each entrant was trained once with each of "
         f"{tried} within the full budget, on a seed that the comparison does not use; the best on "
-        f"validation was taken: {chosen}."
+        f"validation was taken: {chosen}. These runs are not in the cost told here."
     )
 
 
