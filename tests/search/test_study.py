@@ -217,6 +217,9 @@ def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
     wanted = Layout.parse("8:1,3,5,7")
     study.enqueue_trial({**flags(wanted), "layer_00": 1})  # one too many
     study.enqueue_trial({**flags(wanted), "layer_00": 5})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna warns of a list
+        study.enqueue_trial({**flags(wanted), "layer_00": [0]})
     study.enqueue_trial(params(Run(FIRST["top"], 1000)))  # measured before
     study.enqueue_trial(params(Run(wanted, 7, 0.5)))  # nothing here runs half as long
     study.enqueue_trial(flags(wanted))

@@ -62,8 +62,6 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
         if run is None:  # enqueued by another hand: the rest is settled when it begins
             continue
         counted.add(run)
-        if gone:
-            continue
         if trial.state == TrialState.RUNNING:
             running.append(run)
         quality = trial.value if trial.state == TrialState.COMPLETE else _expected(trial, complete)
