@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 _RESAMPLES = 1_000
@@ -31,12 +32,15 @@ def agreement(hints: Sequence[float], qualities: Sequence[float]) -> Agreement |
         return None
     rng = np.random.default_rng(0)
     drawn = rng.integers(pairs.shape[1], size=(_RESAMPLES, pairs.shape[1]))
-    found = [_spearman(pairs[:, rows]) for rows in drawn]
-    low, high = np.quantile(found, (0.025, 0.975))
-    return Agreement(_spearman(pairs), float(low), float(high))
+    low, high = np.quantile(_spearman(pairs[:, drawn]), (0.025, 0.975))
+    return Agreement(float(_spearman(pairs)), float(low), float(high))
 
 
-def _spearman(pairs: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> float:
-    ranks = rankdata(pairs, axis=1) - (pairs.shape[1] + 1) / 2
-    spread = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
-    return float(ranks[0] @ ranks[1]) / spread if spread else 0.0
+def _spearman(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the correlation of the two scores' ranks, 0 for a constant: (2, ..., n) -> (...)."""
+    ranks = rankdata(pairs, axis=-1) - (pairs.shape[-1] + 1) / 2
+    together = (ranks[0] * ranks[1]).sum(-1)
+    spread = np.sqrt((ranks**2).sum(-1).prod(0))
+    found: NDArray[np.float64] = np.zeros_like(together)
+    np.divide(together, spread, out=found, where=spread > 0)
+    return found
