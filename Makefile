@@ -25,9 +25,10 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-# A test process uses one thread, so each core gets one; a file stays in one process, with its fixtures.
+# A test process uses one thread, so each core gets one; a file stays in one process, with its fixtures. Files come in
+# their own order: by their number of tests, the few long ones would come last, and one process wait for the other.
 test: lint
-	$(VENV)/bin/python -m pytest -n logical --dist loadfile
+	$(VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 # What kills, starves and overloads a study, for many minutes; reports/reliability.md has its figures.
 soak: $(STAMP)
