@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -24,6 +25,7 @@ from autoprune.search.marks import (
     run_of_trial,
 )
 from autoprune.search.past import past_of, runs_of
+from autoprune.search.patient import Patient
 from autoprune.search.run import Run
 from autoprune.search.sampler import LayoutSampler
 
@@ -55,6 +57,10 @@ class Desk:
     def trials(self) -> list[FrozenTrial]:
         """Return all trials by number; they are not to be changed."""
         return self.storage.get_all_trials(self.study, deepcopy=False)
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait until no other process proposes a run of this study, and let none until the end."""
+        return self.storage.turn(self.study) if isinstance(self.storage, Patient) else nullcontext()
 
     def claim(self, run: Run, origin: str) -> Claim | None:
         """Begin a trial that makes `run`; None where another one, begun earlier, makes it.

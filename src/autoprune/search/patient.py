@@ -22,6 +22,7 @@ from autoprune.errors import StorageError
 from autoprune.scoring.leaving import is_asked
 from autoprune.search.failures import reason
 from autoprune.search.marks import CLAIM
+from autoprune.search.turn import Turn, none
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -45,10 +46,14 @@ class Patient(BaseStorage):
     A write whose answer was lost may have been made: one that is made again changes nothing, or
     finds what it wrote (`create_new_trial` by its claim). Raises `StorageError` when no try is
     left, at once where a later one cannot help, and KeyboardInterrupt when asked to leave.
+    `turn` is how processes at work on a study there take turns.
     """
 
-    def __init__(self, inner: BaseStorage, pauses: Sequence[float], shown: str) -> None:
+    def __init__(
+        self, inner: BaseStorage, pauses: Sequence[float], shown: str, turn: Turn = none
+    ) -> None:
         self._inner, self._pauses, self._shown = inner, pauses, shown
+        self.turn = turn
 
     def _call(self, call: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
         began = time.monotonic()

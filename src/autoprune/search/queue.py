@@ -17,21 +17,22 @@ def next_claim(desk: Desk, trials: int, first: Mapping[str, Layout]) -> Claim | 
     """Claim the next run; None when `trials` are finished or under way, or no run is left."""
     with storage_failures():
         while True:
-            known = living(desk)
-            if sum(map(counts, known)) + running(known) >= trials:
-                return None
-            waiting = [trial for trial in known if trial.state == TrialState.WAITING]
-            past = past_of(known, desk.depth, desk.keep)
-            if waiting:
-                claim = desk.take(waiting[0])
-            elif (queued := _queued(desk, known, past, first)) is not None:
-                claim = desk.claim(*queued)
-            elif not _exhausted(desk, known, past):
-                claim = desk.claim(desk.sampler.after(past), SEARCHED)
-            else:
-                return None
-            if claim is not None:
-                return claim
+            with desk.turn():
+                known = living(desk)
+                if sum(map(counts, known)) + running(known) >= trials:
+                    return None
+                waiting = [trial for trial in known if trial.state == TrialState.WAITING]
+                past = past_of(known, desk.depth, desk.keep)
+                if waiting:
+                    claim = desk.take(waiting[0])
+                elif (queued := _queued(desk, known, past, first)) is not None:
+                    claim = desk.claim(*queued)
+                elif not _exhausted(desk, known, past):
+                    claim = desk.claim(desk.sampler.after(past), SEARCHED)
+                else:
+                    return None
+                if claim is not None:
+                    return claim
 
 
 def is_over(desk: Desk, trials: int, first: Mapping[str, Layout]) -> bool:

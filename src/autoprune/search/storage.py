@@ -15,11 +15,13 @@ from autoprune.errors import StorageError, StudyError
 from autoprune.search.failures import mask, reason
 from autoprune.search.journal import open_journal
 from autoprune.search.patient import PAUSES, Patient, may_pass
+from autoprune.search.turn import Turn, by_file, by_server
 
 Storage = BaseStorage
 """An open storage, for rooms that do not know Optuna."""
 
 JOURNAL = "journal.log"
+TURN = "turn.guard"
 
 _PAUSES = (0.3, 0.6, 1.2, 2.4)  # seconds between tries to reach a server that may be restarting
 _CONNECT_SECONDS = 5
@@ -33,10 +35,13 @@ def open_storage(place: str | None, folder: Path, pauses: Sequence[float] = PAUS
     each of `pauses` in seconds. Raises `StorageError`, which never shows a password.
     """
     if place is not None:
-        return Patient(_open_database(place), pauses, mask(place))
+        server = _open_database(place)
+        # With its finished trials remembered.
+        return Patient(get_storage(server), pauses, mask(place), _turn(place, server))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return Patient(open_journal(folder / JOURNAL), pauses, str(folder / JOURNAL))
+        journal = folder / JOURNAL
+        return Patient(open_journal(journal), pauses, str(journal), by_file(folder / TURN))
     except OSError as error:
         raise StorageError(
             f"cannot keep a study in {folder}: {error.strerror or reason(error)}"
@@ -78,13 +83,20 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
-def _open_database(place: str) -> BaseStorage:
+def _turn(place: str, server: RDBStorage) -> Turn:
+    url = _parse(place)
+    if url.get_backend_name() == "postgresql":
+        return by_server(lambda: server.engine.connect())
+    file = Path(str(url.database))
+    return by_file(file.with_name(f"{file.name}.{TURN}"))
+
+
+def _open_database(place: str) -> RDBStorage:
     url = _parse(place)
     shown, began = mask(place), time.monotonic()
     for pause in (*_PAUSES, None):
         try:
-            server = RDBStorage(url.render_as_string(hide_password=False), _options(url))
-            return get_storage(server)  # with its finished trials remembered
+            return RDBStorage(url.render_as_string(hide_password=False), _options(url))
         except (ImportError, NoSuchModuleError):
             raise StorageError(
                 f"storage {shown} needs a driver that is not installed: "
