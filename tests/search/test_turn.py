@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -43,9 +44,12 @@ def place(request, postgresql, tmp_path):
 
 @pytest.fixture
 def holder(place):
-    """Start a process that has the turn, and hangs."""
+    """Start a process that has the turn, and hangs; it finds `fake_worker` in its folder."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, place], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, place],
+        cwd=Path(fake_worker.__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout.readline() == "mine\n"
         yield process
