@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 
+import fake_worker
 from autoprune.layouts.strategies import layouts_of
 from autoprune.scoring.score import Score
 from autoprune.search.space import grid, rank
@@ -24,6 +25,21 @@ def quiet(monkeypatch):
     """Keep Optuna's remarks out of the output, and the disk out of the time that tests take."""
     monkeypatch.setattr("os.fsync", lambda file: None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.fixture(params=["journal", "sqlite", "postgresql"])
+def place(request, postgresql, tmp_path):
+    """Return a storage with a study `fake` that is begun, as text."""
+    text = {
+        "journal": str(tmp_path / "study"),
+        "sqlite": f"sqlite:///{tmp_path / 'study.db'}",
+        "postgresql": postgresql,
+    }[request.param]
+    storage = open_storage(*fake_worker.place_of(text))
+    if "fake" in optuna.get_all_study_names(storage):
+        optuna.delete_study(study_name="fake", storage=storage)
+    fake_worker.begin(text)
+    return text
 
 
 @pytest.fixture(scope="session")

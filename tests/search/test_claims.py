@@ -21,21 +21,6 @@ PROGRAM = Path(fake_worker.__file__)
 RUNS = 30
 
 
-@pytest.fixture(params=["journal", "sqlite", "postgresql"])
-def place(request, postgresql, tmp_path):
-    """Return a storage with a study that is begun, as text."""
-    text = {
-        "journal": str(tmp_path / "study"),
-        "sqlite": f"sqlite:///{tmp_path / 'study.db'}",
-        "postgresql": postgresql,
-    }[request.param]
-    storage = open_storage(*fake_worker.place_of(text))
-    if "fake" in optuna.get_all_study_names(storage):
-        optuna.delete_study(study_name="fake", storage=storage)
-    fake_worker.begin(text)
-    return text
-
-
 @pytest.fixture
 def workers():
     """Return a function that starts a worker; those that still run at the end are killed."""

@@ -140,8 +140,9 @@ def test_a_server_that_is_restarting_is_waited_for(word, tmp_path, monkeypatch):
         if len(tries) < 3:
             fatal = psycopg.OperationalError(f"FATAL: the database system is {word}")
             raise sqlalchemy.exc.OperationalError("", {}, fatal)
-        return optuna.storages.InMemoryStorage()
+        return there
 
+    there = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'there.db'}")
     monkeypatch.setattr(storage_module, "RDBStorage", refuse)
     monkeypatch.setattr(storage_module, "time", SimpleNamespace(monotonic=lambda: 0, sleep=print))
     open_storage("postgresql+psycopg://ann@127.0.0.1/x", tmp_path)

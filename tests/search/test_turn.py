@@ -27,21 +27,6 @@ with storage.turn(storage.get_study_id_from_name("fake")):
 """
 
 
-@pytest.fixture(params=["journal", "sqlite", "postgresql"])
-def place(request, postgresql, tmp_path):
-    """Return a storage with a study that is begun, as text."""
-    text = {
-        "journal": str(tmp_path / "study"),
-        "sqlite": f"sqlite:///{tmp_path / 'study.db'}",
-        "postgresql": postgresql,
-    }[request.param]
-    storage = open_storage(*fake_worker.place_of(text))
-    if "fake" in optuna.get_all_study_names(storage):
-        optuna.delete_study(study_name="fake", storage=storage)
-    fake_worker.begin(text)
-    return text
-
-
 @pytest.fixture
 def holder(place):
     """Start a process that has the turn, and hangs; it finds `fake_worker` in its folder."""

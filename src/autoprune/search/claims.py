@@ -25,7 +25,7 @@ from autoprune.search.marks import (
     run_of_trial,
 )
 from autoprune.search.past import past_of, runs_of
-from autoprune.search.patient import Patient
+from autoprune.search.patient import Patient, tell
 from autoprune.search.run import Run
 from autoprune.search.sampler import LayoutSampler
 
@@ -111,8 +111,7 @@ class Desk:
         except UpdateFinishedTrialError:
             return None
         self.leases.hold(trial._trial_id)
-        for key, value in self._signature().items():
-            self.storage.set_trial_user_attr(trial._trial_id, key, value)
+        tell(self.storage, trial._trial_id, self._signature())
         claim = self._settle(trial)
         if claim is None:
             self.leases.drop(trial._trial_id)
@@ -139,8 +138,7 @@ class Desk:
             refuse(self.storage, trial, f"layout {layout} has been tried with seed {run.seed}")
             return None
         if "layout" not in trial.user_attrs:
-            for key, value in attributes(layout, SEARCHED).items():
-                self.storage.set_trial_user_attr(trial._trial_id, key, value)
+            tell(self.storage, trial._trial_id, attributes(layout, SEARCHED))
         return Claim(trial._trial_id, run, trial.user_attrs.get("origin", SEARCHED))
 
     def _write(self, trial: FrozenTrial, run: Run) -> None:

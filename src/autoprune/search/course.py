@@ -111,10 +111,13 @@ def _group(
     a kill cut short is first made whole, so that the next one is proposed from as many results as
     it would have been undisturbed.
     """
-    with storage_failures():
-        done = sum(map(counts, living(desk)))
+    places = 1
+    if side_by_side > 1:
+        with storage_failures():
+            done = sum(map(counts, living(desk)))
+        places = min(side_by_side - done % side_by_side, trials - done)
     group: list[Claim] = []
-    for _ in range(min(side_by_side - done % side_by_side, trials - done)):
+    for _ in range(places):
         claim = next_claim(desk, trials, first)
         if claim is None:
             break

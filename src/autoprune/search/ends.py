@@ -22,6 +22,7 @@ from autoprune.search.marks import (
     run_of_trial,
     score_attributes,
 )
+from autoprune.search.patient import tell
 
 OFFERS = 2
 """How often a run is offered again after the death of its worker."""
@@ -91,8 +92,7 @@ def _close(
 ) -> None:
     """Write what is told of a trial, its state last; nothing where somebody else has closed it."""
     try:
-        for key, one in told.items():
-            storage.set_trial_user_attr(trial, key, one)
+        tell(storage, trial, told)
         storage.set_trial_state_values(trial, state, None if value is None else [value])
     except UpdateFinishedTrialError:
         return

@@ -1,5 +1,6 @@
 """What can go wrong with a storage, said in one line without a password."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +8,16 @@ from urllib.parse import quote
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from autoprune.errors import StorageError, is_full
+
+_ERRNOS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
+_NOT_YET = (
+    *("starting up", "shutting down", "recovery mode", "terminating connection"),
+    *("accepting connections", "Consistent recovery state"),
+)
 
 
 @contextmanager
@@ -22,6 +30,25 @@ def storage_failures() -> Iterator[None]:
         raise StorageError(
             f"the study's storage failed: {reason(error)}; what was measured before is kept{remedy}"
         ) from None
+
+
+def may_pass(error: BaseException) -> bool:
+    """Say whether a later try may succeed: a server that answers FATAL has mostly made up its mind.
+
+    SQLite answers at once, whatever the wait it was told, where two transactions want to write.
+    """
+    while isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error)
+    if isinstance(error, OSError):
+        return error.errno in _ERRNOS
+    if isinstance(error, PoolTimeoutError | PendingRollbackError):
+        return True  # the latter: Optuna asked again on the connection that had just broken
+    if not isinstance(error, DBAPIError):
+        return False
+    if "database is locked" in text or any(words in text for words in _NOT_YET):
+        return True
+    return ("connection" in text or error.connection_invalidated) and "FATAL" not in text
 
 
 def reason(error: BaseException, url: str = "") -> str:

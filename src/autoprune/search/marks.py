@@ -33,6 +33,9 @@ REFUSED = "refused"
 SEED, FIDELITY = "seed", "fidelity"
 """Parameters of a trial beside its layers' flags."""
 
+FIXED = "fixed_params"
+"""System attribute of a trial that Optuna enqueued: its parameters, which it may not have yet."""
+
 _LARGEST_SEED = 2**32
 
 SEARCHED = "search"
@@ -89,7 +92,7 @@ def run_of_trial(trial: FrozenTrial, depth: int) -> Run | None:
 
 
 def _given(trial: FrozenTrial) -> dict[str, Any]:
-    fixed = trial.system_attrs.get("fixed_params")
+    fixed = trial.system_attrs.get(FIXED)
     return {**fixed, **trial.params} if fixed else trial.params
 
 

@@ -1,8 +1,7 @@
 """A patient storage: calls that fail for want of a connection are made again, for a while."""
 
-import errno
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from optuna.distributions import BaseDistribution
@@ -14,14 +13,14 @@ from optuna.exceptions import (
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.errors import StorageError
 from autoprune.scoring.leaving import is_asked
-from autoprune.search.failures import reason
-from autoprune.search.marks import CLAIM
+from autoprune.search.failures import may_pass, reason
+from autoprune.search.marks import CLAIM, FIXED
+from autoprune.search.rows import Rows
 from autoprune.search.turn import Turn, none
 
 _P = ParamSpec("_P")
@@ -33,12 +32,6 @@ PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0)
 LONG_PAUSES = PAUSES + (10.0,) * 54
 """Those of a worker: ten minutes. Nobody may be near to start it again."""
 
-_ERRNOS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
-_NOT_YET = (
-    *("starting up", "shutting down", "recovery mode", "terminating connection"),
-    *("accepting connections", "Consistent recovery state"),
-)
-
 
 class Patient(BaseStorage):
     """Hands every call to `inner`; those that may succeed later are made again after each pause.
@@ -46,14 +39,20 @@ class Patient(BaseStorage):
     A write whose answer was lost may have been made: one that is made again changes nothing, or
     finds what it wrote (`create_new_trial` by its claim). Raises `StorageError` when no try is
     left, at once where a later one cannot help, and KeyboardInterrupt when asked to leave.
-    `turn` is how processes at work on a study there take turns.
+    `turn` is how processes at work on a study there take turns; `rows` writes much of a trial at
+    once, where there are tables.
     """
 
     def __init__(
-        self, inner: BaseStorage, pauses: Sequence[float], shown: str, turn: Turn = none
+        self,
+        inner: BaseStorage,
+        pauses: Sequence[float],
+        shown: str,
+        turn: Turn = none,
+        rows: Rows | None = None,
     ) -> None:
         self._inner, self._pauses, self._shown = inner, pauses, shown
-        self.turn = turn
+        self.turn, self._rows = turn, rows
 
     def _call(self, call: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
         began = time.monotonic()
@@ -73,9 +72,19 @@ class Patient(BaseStorage):
         raise AssertionError("the last try returns or raises")
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial, once for each claim."""
+        """Create a trial, once for each claim.
+
+        In a database a claim's parameters are written as those of an enqueued trial first, all in
+        one attribute, so that the trial is whole at once, and in their own rows then.
+        """
         mark = None if template_trial is None else template_trial.user_attrs.get(CLAIM)
-        tried = False
+        given, tried = template_trial, False
+        if self._rows is not None and given is not None and mark is not None:
+            template_trial = create_trial(
+                state=given.state,
+                user_attrs=given.user_attrs,
+                system_attrs={**given.system_attrs, FIXED: given.params},
+            )
 
         def create() -> int:
             nonlocal tried
@@ -86,7 +95,10 @@ class Patient(BaseStorage):
             tried = True
             return self._inner.create_new_trial(study_id, template_trial)
 
-        return self._call(create)
+        trial = self._call(create)
+        if self._rows is not None and given is not None and mark is not None:
+            self._call(self._rows.params, trial, given)
+        return trial
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -187,6 +199,14 @@ class Patient(BaseStorage):
         """Set a user attribute of a trial."""
         self._call(self._inner.set_trial_user_attr, trial_id, key, value)
 
+    def set_trial_user_attrs(self, trial_id: int, told: Mapping[str, Any]) -> None:
+        """Set user attributes of a trial, all or none where the storage can."""
+        if self._rows is not None:
+            self._call(self._rows.attributes, trial_id, told)
+            return
+        for key, value in told.items():
+            self.set_trial_user_attr(trial_id, key, value)
+
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set a system attribute of a trial."""
         self._call(self._inner.set_trial_system_attr, trial_id, key, value)
@@ -209,23 +229,13 @@ class Patient(BaseStorage):
         self._inner.remove_session()
 
 
-def may_pass(error: BaseException) -> bool:
-    """Say whether a later try may succeed: a server that answers FATAL has mostly made up its mind.
-
-    SQLite answers at once, whatever the wait it was told, where two transactions want to write.
-    """
-    while isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        error = error.__cause__
-    text = str(error)
-    if isinstance(error, OSError):
-        return error.errno in _ERRNOS
-    if isinstance(error, PoolTimeoutError | PendingRollbackError):
-        return True  # the latter: Optuna asked again on the connection that had just broken
-    if not isinstance(error, DBAPIError):
-        return False
-    if "database is locked" in text or any(words in text for words in _NOT_YET):
-        return True
-    return ("connection" in text or error.connection_invalidated) and "FATAL" not in text
+def tell(storage: BaseStorage, trial: int, told: Mapping[str, Any]) -> None:
+    """Set user attributes of a trial, at once where the storage can."""
+    if isinstance(storage, Patient):
+        storage.set_trial_user_attrs(trial, told)
+        return
+    for key, value in told.items():
+        storage.set_trial_user_attr(trial, key, value)
 
 
 def _sleep(seconds: float) -> None:

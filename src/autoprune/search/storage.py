@@ -12,9 +12,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from autoprune.errors import StorageError, StudyError
-from autoprune.search.failures import mask, reason
+from autoprune.search.failures import mask, may_pass, reason
 from autoprune.search.journal import open_journal
-from autoprune.search.patient import PAUSES, Patient, may_pass
+from autoprune.search.patient import PAUSES, Patient
+from autoprune.search.rows import Rows
 from autoprune.search.turn import Turn, by_file, by_server
 
 Storage = BaseStorage
@@ -36,8 +37,8 @@ def open_storage(place: str | None, folder: Path, pauses: Sequence[float] = PAUS
     """
     if place is not None:
         server = _open_database(place)
-        # With its finished trials remembered.
-        return Patient(get_storage(server), pauses, mask(place), _turn(place, server))
+        inner, turn = get_storage(server), _turn(place, server)  # finished trials are remembered
+        return Patient(inner, pauses, mask(place), turn, Rows(server.engine))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         journal = folder / JOURNAL
