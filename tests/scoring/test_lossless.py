@@ -19,6 +19,7 @@ from autoprune.scoring import bench as benches
 from autoprune.scoring import frozen, training
 from autoprune.scoring.bench import Bench
 from autoprune.scoring.names import METHOD_NAMES
+from autoprune.tasks.batching import collate
 from autoprune.tasks.task import Rows
 from autoprune.tasks.tokenising import encode
 from tiny_models import DEPTH, FAMILIES, save_model
@@ -69,13 +70,27 @@ def saved(family, folder):
     return partial(load_classifier, checkpoint, ["a", "b", "c"]), rows
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_head_trained_on_states_computed_once_is_the_same(family, tmp_path, budget, monkeypatch):
-    load, rows = saved(family, tmp_path / "model")
-    mine = Bench(load, rows, rows, replace(budget, method="probe"), torch.device("cpu"))
-    for room in (frozen, training):  # bfloat16 rounds a state otherwise where a batch is otherwise
+# The methods that compute states once, with the families where they cannot.
+APART = {"probe": ("modernbert", "nomic_bert"), "lora-upper": ("convbert", "mobilebert")}
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Leave bfloat16 out: it rounds a state otherwise where a batch is otherwise."""
+    for room in (frozen, training):
         monkeypatch.setattr(room, "fast_in_bfloat16", lambda _: False)
-    layout = Layout(DEPTH, (0, 2, 3))
+
+
+def bench_of(family, folder, budget, method):
+    load, rows = saved(family, folder / "model")
+    return Bench(load, rows, rows, replace(budget, method=method), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_head_trained_on_states_computed_once_is_the_same(
+    family, tmp_path, budget, monkeypatch, exact
+):
+    mine, layout = bench_of(family, tmp_path, budget, "probe"), Layout(DEPTH, (0, 2, 3))
     once = mine.train(layout, 3)
     monkeypatch.setattr(benches, "computed_once", lambda _, splits, *__: nullcontext(splits))
     each = mine.train(layout, 3)
@@ -86,19 +101,65 @@ def test_a_head_trained_on_states_computed_once_is_the_same(family, tmp_path, bu
     )
 
 
-@pytest.mark.parametrize("family", sorted({*FAMILIES} - {"modernbert", "nomic_bert"}))
-def test_a_frozen_encoder_runs_once_for_each_row(family, tmp_path, budget):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adapters_learn_the_same_from_states_computed_once(family, tmp_path, budget, exact):
+    """Gradients, not weights behind a training: Adam takes a gradient's sign, also of rounding."""
+    mine = bench_of(family, tmp_path, budget, "lora-upper")
+    model, rows = mine._learning(Layout(DEPTH, (0, 2, 3)), 3), mine.rows
+
+    def step(split):
+        model.zero_grad()
+        model.train()
+        torch.manual_seed(1)  # the head's dropout
+        inputs = collate(split, np.arange(20))
+        labels = inputs.pop("labels")
+        torch.nn.functional.cross_entropy(model(**inputs).logits, labels).backward()
+        learning = {n: w.grad for n, w in model.named_parameters() if w.grad is not None}
+        return {name: grad.clone() for name, grad in learning.items()}
+
+    each = step(rows)
+    with frozen.computed_once(model, [rows, rows], 16, mine.device) as (numbered, _):
+        once = step(numbered)
+    assert any("lora_B" in name for name in each)
+    assert not any("layer.0." in name or "layers.0." in name for name in each)
+    torch.testing.assert_close(once, each, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "family"),
+    [(method, family) for method in APART for family in FAMILIES if family not in APART[method]],
+)
+def test_frozen_layers_run_once_for_each_row(method, family, tmp_path, budget):
     load, rows = saved(family, tmp_path / "model")
     ran = []
 
     def watched(seed):
         model = load(seed)
-        layers_of(model)[0].register_forward_hook(lambda *_: ran.append(1))
+        for layer in layers_of(model)[:2]:
+            layer.register_forward_hook(lambda *_: ran.append(1))
         return model
 
-    head = replace(budget, method="probe", batch=48)
-    Bench(watched, rows, rows, head, torch.device("cpu")).train(Layout(DEPTH, (0, 1)), 3)
-    assert len(ran) == 3  # a few rows to try it, the train rows, the validation rows
+    mine = replace(budget, method=method, batch=48)
+    Bench(watched, rows, rows, mine, torch.device("cpu")).train(Layout.full(DEPTH), 3)
+    # A few rows to try it, the train rows, the validation rows. With adapters one row alone is
+    # tried too, and the merged model scored again.
+    assert len(ran) == 2 * (5 if method == "lora-upper" else 3)
+
+
+def test_states_that_are_too_many_are_not_kept_and_the_score_is_the_same(
+    tmp_path, budget, monkeypatch, exact
+):
+    mine, layout = bench_of("bert", tmp_path, budget, "lora-upper"), Layout(DEPTH, (0, 2, 3))
+    kept = mine.train(layout, 3).score
+    monkeypatch.setattr(frozen, "_MOST", 0)
+    monkeypatch.setattr(frozen, "_states", pytest.fail)
+    assert mine.train(layout, 3).score.loss == pytest.approx(kept.loss, abs=1e-4)
+
+
+def test_layers_held_still_move_again_once_adapters_are_merged(tmp_path, budget):
+    model = bench_of("bert", tmp_path, budget, "lora-upper").train(Layout(DEPTH, (0, 2)), 3).model
+    model.train()
+    assert all(part.training for part in model.modules())
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists the mappings")

@@ -164,7 +164,7 @@ Device = Annotated[
 Method = Annotated[
     str,
     typer.Option(
-        help="full, lora or head.",
+        help="full, lora, lora-upper, head or probe.",
         autocompletion=completes(METHOD_NAMES),
         callback=known("method", METHOD_NAMES),
     ),

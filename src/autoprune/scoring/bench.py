@@ -196,7 +196,7 @@ class Bench:
     def _splits(self, course: Course) -> AbstractContextManager[Sequence[Encoded]]:
         """Return train and validation rows in the form in which the model is to take them."""
         splits = (self.rows, self.validation)
-        if self.budget.method == "probe":
+        if self.budget.method in ("probe", "lora-upper"):
             return computed_once(course.model, splits, course.parts.rows, self.device)
         return nullcontext(splits)
 

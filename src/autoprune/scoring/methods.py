@@ -22,8 +22,9 @@ def _head(model: PreTrainedModel) -> nn.Module:
     return model
 
 
-def _lora(model: PreTrainedModel) -> nn.Module:
-    layers = {id(part) for layer in layers_of(model) for part in layer.modules()}
+def _lora(model: PreTrainedModel, first: int = 0) -> nn.Module:
+    """Put adapters on the layers from the place `first` on."""
+    layers = {id(part) for layer in layers_of(model)[first:] for part in layer.modules()}
     adapted = [
         name
         for name, part in model.named_modules()
@@ -37,6 +38,22 @@ def _lora(model: PreTrainedModel) -> nn.Module:
         return cast(nn.Module, get_peft_model(model, config))
 
 
+def _lora_upper(model: PreTrainedModel) -> nn.Module:
+    layers = layers_of(model)
+    _hold_still(model, layers[len(layers) // 2 :])
+    return _lora(model, len(layers) // 2)
+
+
+def _hold_still(model: PreTrainedModel, moving: nn.ModuleList) -> None:
+    """Run the encoder without dropout, but for its layers `moving` and its pooler."""
+    apart = {id(part) for layer in moving for part in layer.modules()}
+    for name, part in model.base_model.named_modules():
+        inside = any(id(inner) in apart for inner in part.modules())
+        if not inside and "pooler" not in name.split("."):
+            part.eval()
+            vars(part)["train"] = lambda mode=True, part=part: part  # noqa: ARG005
+
+
 def merge(model: nn.Module) -> PreTrainedModel:
     """Return the plain model: adapters merged into its weights, every weight able to learn.
 
@@ -47,14 +64,19 @@ def merge(model: nn.Module) -> PreTrainedModel:
         plain = plain.merge_and_unload()
     for weight in plain.parameters():
         weight.requires_grad = True
+    for part in plain.modules():
+        vars(part).pop("train", None)
     return cast(PreTrainedModel, plain)
 
 
 # `lora`: arXiv 2106.09685, on every linear map of the kept layers, with pooler and head trained.
+# `lora-upper`: the same on the upper half; the lower one runs without dropout, its states computed
+# once.
 # `probe`: `head` on states of the frozen layers computed once, so without dropout in them.
 METHODS: dict[str, Callable[[PreTrainedModel], nn.Module]] = {
     "full": _all,
     "lora": _lora,
+    "lora-upper": _lora_upper,
     "head": _head,
     "probe": _head,
 }

@@ -7,7 +7,7 @@ from autoprune.scoring.names import METHOD_NAMES
 # and heads start from nothing and take ten times as much.
 WIDE = 512
 _RATES = {True: 5e-5, False: 5e-4}
-_FACTORS = dict(zip(METHOD_NAMES, (1.0, 10.0, 10.0, 10.0), strict=True))
+_FACTORS = {name: 1.0 if name == "full" else 10.0 for name in METHOD_NAMES}
 
 
 def default_rate(hidden: int, method: str) -> float:
