@@ -48,6 +48,7 @@ THIRD_PARTY = {
     "filelock": {"encoders", "tasks", "search"},
     "jinja2": {"evidence", "artifacts"},
     "plotly": {"evidence"},
+    "mlflow": {"cli"},
     "ray": {"cli"},
     "typer": {"cli"},
     "rich": {"cli"},

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from autoprune.cli.log_file import close_log, open_log, tell
+from autoprune.cli.events import close, tell
+from autoprune.cli.log_file import open_log
 
 STUDY = "tiny-own-keep2"
 
@@ -118,7 +119,7 @@ def test_a_torn_line_is_left_alone_and_what_follows_is_whole(here):
     path.write_text('{"time": "2026-')
     open_log(path, "search")
     tell("trial ended", reason="two\nlines, खेळ")
-    close_log(0)
+    close(0)
     torn, *lines = path.read_text(encoding="utf-8").splitlines()
     assert torn == '{"time": "2026-'
     assert [json.loads(line)["event"] for line in lines] == [
@@ -141,7 +142,7 @@ def test_a_full_disk_is_said_once_and_the_command_goes_on(here, capsys, monkeypa
         patch.setattr("autoprune.cli.log_file.os.write", full)
         tell("trial ended")
         tell("trial ended")
-    close_log(0)
+    close(0)
     [line] = capsys.readouterr().err.splitlines()
     assert "log.jsonl cannot be written (No space left on device): going on without it" in line
     assert [one["event"] for one in read(path)] == ["command begun"]

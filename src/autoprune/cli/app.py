@@ -10,9 +10,9 @@ from autoprune.cli.baseline import baseline
 from autoprune.cli.compare import compare
 from autoprune.cli.cost import cost
 from autoprune.cli.dashboard import dashboard
+from autoprune.cli.events import close, tell
 from autoprune.cli.export import export
 from autoprune.cli.lists import layouts, models, tasks
-from autoprune.cli.log_file import close_log, tell
 from autoprune.cli.predict import predict
 from autoprune.cli.pretrain import pretrain
 from autoprune.cli.report import report
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
         _say(str(error) + _ROOM)
         code = 2
     finally:
-        close_log(code)
+        close(code)
     sys.exit(code)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from autoprune.cli import checks, options
 from autoprune.cli.log_file import open_log
+from autoprune.cli.mlflow_runs import open_mlflow
 from autoprune.tasks.task import Columns
 
 
@@ -35,6 +36,7 @@ def baseline(
     workers: options.Workers = None,
     study: options.StudyName = None,
     log_file: options.LogFile = None,
+    mlflow: options.Mlflow = False,
     trust_remote_code: options.TrustRemoteCode = False,
     json: options.Json = False,
 ) -> None:
@@ -46,6 +48,7 @@ def baseline(
     """
     started = time.perf_counter()
     open_log(log_file, "baseline")
+    open_mlflow(mlflow)
     from autoprune.cli.comparing import choose_rates, hold_against
     from autoprune.cli.laying import lay
     from autoprune.cli.result import check_places, finish, print_object

@@ -6,7 +6,7 @@ from pathlib import Path
 from autoprune.cli.ground import Ground
 from autoprune.cli.run import conditions
 from autoprune.cli.show import Show
-from autoprune.cli.telling import tell_comparison
+from autoprune.cli.telling import tell_entrant
 from autoprune.evidence.comparison import Comparison, compare
 from autoprune.evidence.measuring import Entrant, Progress
 from autoprune.evidence.studied import RECORDS
@@ -37,6 +37,7 @@ def choose_rates(
         remark = record.reason or f"peak rate {record.budget.learning_rate:g}"
         remark += ", on file" if progress.reused else ""
         show.ends(progress.origin, layouts[progress.origin], quality, remark, not progress.reused)
+        tell_entrant(folder.name, progress)
 
     total = len(variants) * len(ground.full_budgets)
     with show.phase("rate", 0, total, crew.workers):
@@ -60,7 +61,7 @@ def hold_against(
         remark = "on file" if progress.reused else record.reason or f"seed {progress.seed}"
         layout = layouts[progress.origin]
         show.ends(progress.origin, layout, quality, remark, not progress.reused)
-        tell_comparison(folder.name, progress)
+        tell_entrant(folder.name, progress)
 
     under = conditions(ground)
     with show.phase("run", 0, len(entrants) * len(seeds), crew.workers):

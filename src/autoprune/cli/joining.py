@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from autoprune.cli.events import tell
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import hints_for
 from autoprune.cli.laying import lay
-from autoprune.cli.log_file import tell
 from autoprune.cli.past import STUDIES, find_study
 from autoprune.cli.run import beginner, identity
 from autoprune.cli.show import Show

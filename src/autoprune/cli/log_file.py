@@ -11,12 +11,8 @@ from typing import Any
 
 import typer
 
+from autoprune.cli.events import keep_by, tell
 from autoprune.errors import OptionError
-
-_log = logging.getLogger("autoprune.log_file")
-_log.setLevel(logging.INFO)
-_log.propagate = False  # nobody else's affair, and nobody's at all while no file is open
-_log.addHandler(logging.NullHandler())
 
 
 class JsonLines(logging.Formatter):
@@ -82,24 +78,10 @@ def open_log(path: Path | None, command: str) -> None:
     if path is None:
         return
     try:
-        _log.addHandler(Appending(path))
+        keep_by(Appending(path))
     except OSError as error:
         raise OptionError(
             "--log-file must be a file that can be written, "
             f"{str(path)!r} is not ({error.strerror})"
         ) from None
     tell("command begun", command=command)
-
-
-def tell(event: str, **fields: Any) -> None:
-    """Write an event with what belongs to it, as JSON values, to the log file if one is open."""
-    _log.info(event, extra={"fields": fields})
-
-
-def close_log(code: int) -> None:
-    """Write with which code the command ends, and close the file."""
-    tell("command ended", code=code)
-    for handler in list(_log.handlers):
-        if isinstance(handler, Appending):
-            _log.removeHandler(handler)
-            handler.close()

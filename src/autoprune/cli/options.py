@@ -234,6 +234,9 @@ LogFile = Annotated[
         metavar="FILE",
     ),
 ]
+Mlflow = Annotated[
+    bool, typer.Option("--mlflow", help="Log each run to MLflow; needs autoprune[mlflow].")
+]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that the model's author wrote.")
 ]

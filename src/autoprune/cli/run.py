@@ -5,9 +5,9 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from autoprune.cli.events import tell
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import hints_for, trust
-from autoprune.cli.log_file import tell
 from autoprune.cli.show import Show, percent
 from autoprune.cli.show import minutes as in_words
 from autoprune.cli.telling import Trials, tell_search

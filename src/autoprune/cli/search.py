@@ -5,6 +5,7 @@ from typing import Any
 
 from autoprune.cli import checks, options
 from autoprune.cli.log_file import open_log
+from autoprune.cli.mlflow_runs import open_mlflow
 from autoprune.tasks.task import Columns
 
 
@@ -45,6 +46,7 @@ def search(
     study: options.StudyName = None,
     storage: options.Storage = None,
     log_file: options.LogFile = None,
+    mlflow: options.Mlflow = False,
     trust_remote_code: options.TrustRemoteCode = False,
     json: options.Json = False,
 ) -> None:
@@ -58,6 +60,7 @@ def search(
     """
     started = time.perf_counter()
     open_log(log_file, "search")
+    open_mlflow(mlflow)
     from autoprune.cli.hinting import check_proxy
     from autoprune.cli.laying import lay_each
     from autoprune.cli.pareto import check_limits, check_report, end

@@ -1,6 +1,6 @@
 """Telling the log file of runs: trials begun and ended, and the comparison's."""
 
-from autoprune.cli.log_file import tell
+from autoprune.cli.events import tell
 from autoprune.evidence.measuring import Progress
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, Outcome
@@ -45,15 +45,16 @@ def tell_search(study: str, outcome: Outcome) -> None:
     )
 
 
-def tell_comparison(study: str, progress: Progress) -> None:
-    """Tell of a run of the comparison; its figures are those on validation."""
+def tell_entrant(study: str, progress: Progress) -> None:
+    """Tell of a run of the comparison or of the tuning; its figures are those on validation."""
     record = progress.record
     tell(
-        f"comparison run {'failed' if record.state == 'failed' else 'ended'}",
+        f"{record.phase} run {'failed' if record.state == 'failed' else 'ended'}",
         study=study,
         origin=progress.origin,
         **_run(Run(record.layout, progress.seed)),
         **_score(record.score("validation") if record.scores else None),
+        learning_rate=record.budget.learning_rate,
         reason=record.reason,
         on_file=progress.reused,
     )

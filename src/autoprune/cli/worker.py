@@ -6,6 +6,7 @@ import typer
 
 from autoprune.cli import options
 from autoprune.cli.log_file import open_log
+from autoprune.cli.mlflow_runs import open_mlflow
 
 
 def worker(
@@ -31,6 +32,7 @@ def worker(
     device: options.Device = "auto",
     workers: options.Workers = None,
     log_file: options.LogFile = None,
+    mlflow: options.Mlflow = False,
     trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
     """Make trials of a study that `autoprune search` has begun, until it has all it asked for.
@@ -41,6 +43,7 @@ def worker(
     Example: `autoprune worker mr-12-shc-keep6 --storage postgresql+psycopg://ann@db/studies`
     """
     open_log(log_file, "worker")
+    open_mlflow(mlflow)
     from autoprune.cli.joining import find_place, ground_of, make_trials
     from autoprune.cli.show import Show
     from autoprune.cli.stopping import stoppable

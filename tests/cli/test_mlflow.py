@@ -1,0 +1,101 @@
+"""MLflow by its own library: each run stands there once; what fails there stops no study."""
+
+import json
+import sys
+
+import pytest
+from mlflow import MlflowClient
+
+from autoprune.cli.events import close, tell
+from autoprune.cli.mlflow_runs import open_mlflow
+from autoprune.errors import OptionError
+
+STUDY = "tiny-own-keep2"
+
+
+@pytest.fixture
+def short(model, task):
+    return [
+        *("search", "--model", model, "--task", task, "--keep", 2, "--trials", 3, "--json"),
+        *("--epochs", 5, "--full-epochs", 2, "--seeds", 1, "--batch", 8, "--learning-rate", 0.02),
+        *("--strategy", "top", "--strategy", "middle", "--workers", 1, "--mlflow"),
+    ]
+
+
+@pytest.fixture
+def tracked(tmp_path, monkeypatch):
+    """Return a client of a database of its own, which is where `open_mlflow` writes too."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'runs.db'}")
+    return MlflowClient(f"sqlite:///{tmp_path / 'runs.db'}")
+
+
+def runs_of(client, study):
+    return client.search_runs([client.get_experiment_by_name(study).experiment_id])
+
+
+def test_each_run_of_a_study_stands_in_mlflow_once(run, short, here):
+    answer = run(*short)
+    assert answer.code == 0, answer.err
+    assert run(*short).code == 0  # all is on file
+    client = MlflowClient(f"sqlite:///{here / 'mlflow.db'}")  # MLflow's own place
+    records = [json.loads(line) for line in (here / f"studies/{STUDY}/records.jsonl").open()]
+    found = runs_of(client, STUDY)
+    assert sorted((one["phase"], one["layout"], str(one["seed"])) for one in records) == sorted(
+        tuple(one.data.params[name] for name in ("phase", "layout", "seed")) for one in found
+    )
+    scores = {(one["phase"], one["layout"], one["seed"]): one["scores"][0] for one in records}
+    for one in found:
+        told = one.data.params
+        score = scores[told["phase"], told["layout"], int(told["seed"])]
+        assert one.data.metrics["quality"] == score["quality"]
+        assert one.info.status == "FINISHED"
+        assert one.info.end_time - one.info.start_time == round(1000 * score["seconds"])
+    experiment = client.get_experiment_by_name(STUDY)
+    assert experiment.tags["found"] == answer.result["found"]
+
+
+def event(name, **fields):
+    told = {"study": "s", "origin": "top", "layout": "4:0-1", "seed": 3, "quality": 0.5}
+    tell(name, **(told | {"loss": 1.0, "seconds": 2.0, "reason": "", **fields}))
+
+
+def test_a_failed_run_says_why(tracked):
+    open_mlflow(True)
+    event("trial failed", quality=None, loss=None, seconds=None, reason="the loss is nan")
+    event("trial ended elsewhere")  # the process that made it tells it
+    event("comparison run ended", on_file=True)
+    close(0)
+    [one] = runs_of(tracked, "s")
+    assert (one.info.status, one.data.tags["reason"]) == ("FAILED", "the loss is nan")
+    assert one.data.metrics == {}
+
+
+def test_mlflow_that_goes_away_is_told_once_and_left(tracked, monkeypatch, capsys):
+    def away(*_, **__):
+        raise ConnectionError("http://ann:secret@host")
+
+    open_mlflow(True)
+    monkeypatch.setattr(MlflowClient, "create_run", away)
+    event("trial ended")
+    event("trial ended")
+    close(0)
+    said = capsys.readouterr().err
+    assert said == "MLflow takes no more runs (ConnectionError): going on without it\n"
+
+
+def test_a_server_that_is_not_there_is_refused_before_anything_is_trained(
+    run, short, here, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@127.0.0.1:1")
+    answer = run(*short)
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert "MLFLOW_TRACKING_URI" in answer.err
+    assert "secret" not in answer.err
+    assert not (here / "studies").exists()
+
+
+def test_without_the_extra_it_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(OptionError, match=r'pip install "autoprune\[mlflow\]"'):
+        open_mlflow(True)
