@@ -14,11 +14,13 @@ from autoprune.scoring.devices import fast_in_bfloat16, pick
 from autoprune.scoring.methods import METHODS
 from autoprune.scoring.metrics import METRICS, score
 from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES
+from autoprune.scoring.rates import default_rate
 from autoprune.scoring.training import check_steps, optimizer_of, rate
 
 
 def test_names_are_the_entries():
     assert tuple(METHODS) == METHOD_NAMES
+    assert all(0 < default_rate(width, name) <= 5e-3 for width in (64, 768) for name in METHODS)
     assert tuple(METRICS) == METRIC_NAMES
 
 
