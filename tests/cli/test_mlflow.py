@@ -22,24 +22,29 @@ def short(model, task):
     ]
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """Return a database for MLflow; to make one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'runs.db'}"
+
+
 @pytest.fixture
-def tracked(tmp_path, monkeypatch):
-    """Return a client of a database of its own, which is where `open_mlflow` writes too."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'runs.db'}")
-    return MlflowClient(f"sqlite:///{tmp_path / 'runs.db'}")
+def tracked(database, monkeypatch):
+    """Return a client of the database, which is where `open_mlflow` writes too."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    return MlflowClient(database)
 
 
 def runs_of(client, study):
     return client.search_runs([client.get_experiment_by_name(study).experiment_id])
 
 
-def test_each_run_of_a_study_stands_in_mlflow_once(run, short, here):
+def test_each_run_of_a_study_stands_in_mlflow_once(run, short, here, tracked):
     answer = run(*short)
     assert answer.code == 0, answer.err
     assert run(*short).code == 0  # all is on file
-    client = MlflowClient(f"sqlite:///{here / 'mlflow.db'}")  # MLflow's own place
     records = [json.loads(line) for line in (here / f"studies/{STUDY}/records.jsonl").open()]
-    found = runs_of(client, STUDY)
+    found = runs_of(tracked, STUDY)
     assert sorted((one["phase"], one["layout"], str(one["seed"])) for one in records) == sorted(
         tuple(one.data.params[name] for name in ("phase", "layout", "seed")) for one in found
     )
@@ -50,7 +55,7 @@ def test_each_run_of_a_study_stands_in_mlflow_once(run, short, here):
         assert one.data.metrics["quality"] == score["quality"]
         assert one.info.status == "FINISHED"
         assert one.info.end_time - one.info.start_time == round(1000 * score["seconds"])
-    experiment = client.get_experiment_by_name(STUDY)
+    experiment = tracked.get_experiment_by_name(STUDY)
     assert experiment.tags["found"] == answer.result["found"]
 
 
@@ -87,6 +92,7 @@ def test_a_server_that_is_not_there_is_refused_before_anything_is_trained(
     run, short, here, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     answer = run(*short)
     assert answer.code == 2
     assert answer.err.count("\n") == 1
