@@ -40,6 +40,7 @@ THIRD_PARTY = {
     "datasets": {"tasks"},
     "platformdirs": {"tasks"},
     "peft": {"scoring"},
+    "tqdm": {"scoring"},
     "sklearn": {"tasks", "scoring", "search"},
     "scipy": {"encoders", "scoring", "search", "evidence"},
     "optuna": {"search"},

@@ -1,12 +1,14 @@
 """The bench: repeatable, fair, and nothing of a trial stays."""
 
 import gc
+import threading
 import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from autoprune.encoders.vocabulary import touched
 from autoprune.errors import LayoutError, TrialError
@@ -81,6 +83,12 @@ def test_a_method_trains_its_weights_and_no_others(bench, budget, method, learns
     assert {learns, "classifier.weight", "bert.pooler.dense.weight"} <= changed
     assert not [name for name in changed if name.startswith(rests or "nothing")]
     assert all(weight.requires_grad for weight in trained.parameters())
+
+
+def test_adapters_leave_no_lock_between_processes_behind(bench, budget):
+    tqdm.set_lock(None)
+    replace(bench, budget=replace(budget, method="lora", steps=1, checks=1)).train(HALF, 1)
+    assert isinstance(tqdm.get_lock(), type(threading.RLock()))
 
 
 def test_what_is_handed_over_is_what_was_scored(bench, budget):

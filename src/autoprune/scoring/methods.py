@@ -1,11 +1,13 @@
 """Methods: which weights of a pruned model learn."""
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from autoprune.encoders.surgery import head_parameters, layers_of
@@ -61,6 +63,9 @@ def merge(model: nn.Module) -> PreTrainedModel:
     """
     plain: Any = model
     if hasattr(plain, "merge_and_unload"):
+        # peft's progress bar would make a lock between processes, which one that is told to end
+        # leaves behind, and Python then warns of.
+        tqdm.set_lock(threading.RLock())
         plain = plain.merge_and_unload()
     for weight in plain.parameters():
         weight.requires_grad = True
