@@ -1,5 +1,7 @@
 """Much of a trial written at once reads as if Optuna's setters had written it one by one."""
 
+import threading
+
 import optuna
 import pytest
 from optuna.exceptions import UpdateFinishedTrialError
@@ -72,6 +74,35 @@ def test_a_trial_that_has_ended_hears_nothing(storage, study):
     with pytest.raises(UpdateFinishedTrialError):
         tell(storage, trial, TOLD)
     assert storage.get_trial(trial).user_attrs == {"claim": "c", "origin": "top"}
+
+
+@with_tables
+def test_nobody_ends_a_trial_while_it_is_written_to(storage, place, study):
+    trial = storage.create_new_trial(study, template())
+    ended = []
+
+    def end():
+        other = open_storage(*fake_worker.place_of(place))
+        other.set_trial_state_values(trial, TrialState.COMPLETE, [0.5])
+        ended.append(trial)
+
+    thread = threading.Thread(target=end)
+
+    class Slow(list):
+        """Rows that are read between the look at the trial and the write."""
+
+        def __iter__(self):
+            thread.start()
+            thread.join(0.5)
+            assert not ended
+            return super().__iter__()
+
+    row = {"key": "loss", "value_json": "1.0"}
+    storage._rows._write(trial, storage._rows._attributes, Slow([row]))
+    thread.join(30)
+    assert ended
+    done = storage.get_trial(trial)
+    assert (done.user_attrs["loss"], done.state) == (1.0, TrialState.COMPLETE)
 
 
 @with_tables

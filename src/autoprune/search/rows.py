@@ -12,7 +12,7 @@ from typing import Any
 from optuna.distributions import distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, column, select, table
+from sqlalchemy import Engine, column, table, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 _TRIALS = table("trials", column("trial_id"), column("state"))
@@ -57,9 +57,9 @@ class Rows:
 
     def _write(self, trial: int, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
         with self._engine.begin() as connection:
-            asked = select(_TRIALS.c.state).where(_TRIALS.c.trial_id == trial)
-            # Nobody ends the trial between this look and the commit.
-            state = connection.execute(asked.with_for_update()).scalar_one()
+            # A write that changes nothing, so that nobody ends the trial before the commit.
+            held = update(_TRIALS).where(_TRIALS.c.trial_id == trial).values(state=_TRIALS.c.state)
+            state = connection.execute(held.returning(_TRIALS.c.state)).scalar_one()
             if TrialState[state].is_finished():
                 raise UpdateFinishedTrialError(f"trial {trial} has ended")
             connection.execute(statement, [{"trial_id": trial, **row} for row in rows])
