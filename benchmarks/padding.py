@@ -2,7 +2,7 @@
 
     python benchmarks/padding.py [MODEL] [TASK] [DATA_DIR] [--tokens N]
 
-Train rows: an epoch in our batches (sorted by length within chunks of 50), in shuffled batches
+Train rows: five epochs in our batches (sorted by length within chunks of 50), in shuffled batches
 padded to their longest row, as a plain data collator makes them, and padded to the limit; and
 validation rows, the longest first. Nothing is trained.
 """

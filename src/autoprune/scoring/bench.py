@@ -23,7 +23,7 @@ from autoprune.scoring.devices import fast_in_bfloat16
 from autoprune.scoring.frozen import computed_once
 from autoprune.scoring.leaving import is_asked
 from autoprune.scoring.memory import Parts
-from autoprune.scoring.methods import METHODS, merge
+from autoprune.scoring.methods import COMPUTED_ONCE, METHODS, merge
 from autoprune.scoring.metrics import score
 from autoprune.scoring.place import Place
 from autoprune.scoring.score import Score
@@ -196,7 +196,7 @@ class Bench:
     def _splits(self, course: Course) -> AbstractContextManager[Sequence[Encoded]]:
         """Return train and validation rows in the form in which the model is to take them."""
         splits = (self.rows, self.validation)
-        if self.budget.method in ("probe", "lora-upper"):
+        if self.budget.method in COMPUTED_ONCE:
             return computed_once(course.model, splits, course.parts.rows, self.device)
         return nullcontext(splits)
 

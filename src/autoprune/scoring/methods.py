@@ -74,6 +74,9 @@ def merge(model: nn.Module) -> PreTrainedModel:
     return cast(PreTrainedModel, plain)
 
 
+COMPUTED_ONCE = ("lora-upper", "probe")
+"""Methods whose frozen layers run without dropout, so that the states they leave can be kept."""
+
 # `lora`: arXiv 2106.09685, on every linear map of the kept layers, with pooler and head trained.
 # `lora-upper`: the same on the upper half; the lower one runs without dropout, its states computed
 # once.
