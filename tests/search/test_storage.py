@@ -12,6 +12,7 @@ import sqlalchemy
 
 from autoprune.errors import StorageError, StudyError
 from autoprune.search import storage as storage_module
+from autoprune.search.database import Database
 from autoprune.search.failures import mask, reason, storage_failures
 from autoprune.search.storage import JOURNAL, lock, open_storage
 
@@ -142,8 +143,8 @@ def test_a_server_that_is_restarting_is_waited_for(word, tmp_path, monkeypatch):
             raise sqlalchemy.exc.OperationalError("", {}, fatal)
         return there
 
-    there = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'there.db'}")
-    monkeypatch.setattr(storage_module, "RDBStorage", refuse)
+    there = Database(f"sqlite:///{tmp_path / 'there.db'}")
+    monkeypatch.setattr(storage_module, "Database", refuse)
     monkeypatch.setattr(storage_module, "time", SimpleNamespace(monotonic=lambda: 0, sleep=print))
     open_storage("postgresql+psycopg://ann@127.0.0.1/x", tmp_path)
     assert len(tries) == 3

@@ -25,9 +25,10 @@ from autoprune.search.marks import (
     run_of_trial,
 )
 from autoprune.search.past import past_of, runs_of
-from autoprune.search.patient import Patient, tell
+from autoprune.search.patient import Patient
 from autoprune.search.run import Run
 from autoprune.search.sampler import LayoutSampler
+from autoprune.search.writing import tell
 
 
 @dataclass(frozen=True, slots=True)

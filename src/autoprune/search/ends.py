@@ -1,6 +1,7 @@
 """How a trial ends: with a score, without one, stopped, or with the death of its worker."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import optuna
@@ -22,7 +23,7 @@ from autoprune.search.marks import (
     run_of_trial,
     score_attributes,
 )
-from autoprune.search.patient import tell
+from autoprune.search.writing import end
 
 OFFERS = 2
 """How often a run is offered again after the death of its worker."""
@@ -91,8 +92,5 @@ def _close(
     value: float | None = None,
 ) -> None:
     """Write what is told of a trial, its state last; nothing where somebody else has closed it."""
-    try:
-        tell(storage, trial, told)
-        storage.set_trial_state_values(trial, state, None if value is None else [value])
-    except UpdateFinishedTrialError:
-        return
+    with suppress(UpdateFinishedTrialError):
+        end(storage, trial, told, state, value)

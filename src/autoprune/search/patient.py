@@ -1,7 +1,7 @@
 """A patient storage: calls that fail for want of a connection are made again, for a while."""
 
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from optuna.distributions import BaseDistribution
@@ -13,14 +13,14 @@ from optuna.exceptions import (
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.errors import StorageError
 from autoprune.scoring.leaving import is_asked
+from autoprune.search.database import Database
 from autoprune.search.failures import may_pass, reason
-from autoprune.search.marks import CLAIM, FIXED
-from autoprune.search.rows import Rows
+from autoprune.search.marks import CLAIM
 from autoprune.search.turn import Turn, none
 
 _P = ParamSpec("_P")
@@ -39,8 +39,8 @@ class Patient(BaseStorage):
     A write whose answer was lost may have been made: one that is made again changes nothing, or
     finds what it wrote (`create_new_trial` by its claim). Raises `StorageError` when no try is
     left, at once where a later one cannot help, and KeyboardInterrupt when asked to leave.
-    `turn` is how processes at work on a study there take turns; `rows` writes much of a trial at
-    once, where there are tables.
+    `turn` is how processes at work on a study there take turns; `database` is what `inner` reads
+    and writes, where that is one.
     """
 
     def __init__(
@@ -49,12 +49,13 @@ class Patient(BaseStorage):
         pauses: Sequence[float],
         shown: str,
         turn: Turn = none,
-        rows: Rows | None = None,
+        database: Database | None = None,
     ) -> None:
         self._inner, self._pauses, self._shown = inner, pauses, shown
-        self.turn, self._rows = turn, rows
+        self.turn, self.database = turn, database
 
-    def _call(self, call: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
+    def call(self, call: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
+        """Make a call of the storage, again and again where it may succeed later."""
         began = time.monotonic()
         for pause in (*self._pauses, None):
             try:
@@ -72,19 +73,9 @@ class Patient(BaseStorage):
         raise AssertionError("the last try returns or raises")
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial, once for each claim.
-
-        In a database a claim's parameters are written as those of an enqueued trial first, all in
-        one attribute, so that the trial is whole at once, and in their own rows then.
-        """
+        """Create a trial, once for each claim."""
         mark = None if template_trial is None else template_trial.user_attrs.get(CLAIM)
-        given, tried = template_trial, False
-        if self._rows is not None and given is not None and mark is not None:
-            template_trial = create_trial(
-                state=given.state,
-                user_attrs=given.user_attrs,
-                system_attrs={**given.system_attrs, FIXED: given.params},
-            )
+        tried = False
 
         def create() -> int:
             nonlocal tried
@@ -95,10 +86,7 @@ class Patient(BaseStorage):
             tried = True
             return self._inner.create_new_trial(study_id, template_trial)
 
-        trial = self._call(create)
-        if self._rows is not None and given is not None and mark is not None:
-            self._call(self._rows.params, trial, given)
-        return trial
+        return self.call(create)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -116,7 +104,7 @@ class Patient(BaseStorage):
                     return True
                 raise
 
-        return self._call(write)
+        return self.call(write)
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
@@ -134,43 +122,43 @@ class Patient(BaseStorage):
                     return self._inner.get_study_id_from_name(study_name)
                 raise
 
-        return self._call(create)
+        return self.call(create)
 
     def delete_study(self, study_id: int) -> None:
         """Delete a study."""
-        self._call(self._inner.delete_study, study_id)
+        self.call(self._inner.delete_study, study_id)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """Set a user attribute of a study."""
-        self._call(self._inner.set_study_user_attr, study_id, key, value)
+        self.call(self._inner.set_study_user_attr, study_id, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Set a system attribute of a study."""
-        self._call(self._inner.set_study_system_attr, study_id, key, value)
+        self.call(self._inner.set_study_system_attr, study_id, key, value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """Return a study's id."""
-        return self._call(self._inner.get_study_id_from_name, study_name)
+        return self.call(self._inner.get_study_id_from_name, study_name)
 
     def get_study_name_from_id(self, study_id: int) -> str:
         """Return a study's name."""
-        return self._call(self._inner.get_study_name_from_id, study_id)
+        return self.call(self._inner.get_study_name_from_id, study_id)
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         """Return a study's directions."""
-        return self._call(self._inner.get_study_directions, study_id)
+        return self.call(self._inner.get_study_directions, study_id)
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """Return a study's user attributes."""
-        return self._call(self._inner.get_study_user_attrs, study_id)
+        return self.call(self._inner.get_study_user_attrs, study_id)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """Return a study's system attributes."""
-        return self._call(self._inner.get_study_system_attrs, study_id)
+        return self.call(self._inner.get_study_system_attrs, study_id)
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """Return all studies."""
-        return self._call(self._inner.get_all_studies)
+        return self.call(self._inner.get_all_studies)
 
     def set_trial_param(
         self,
@@ -180,40 +168,32 @@ class Patient(BaseStorage):
         distribution: BaseDistribution,
     ) -> None:
         """Set a parameter of a trial."""
-        self._call(
+        self.call(
             self._inner.set_trial_param, trial_id, param_name, param_value_internal, distribution
         )
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """Return the id of a study's trial."""
         call = self._inner.get_trial_id_from_study_id_trial_number
-        return self._call(call, study_id, trial_number)
+        return self.call(call, study_id, trial_number)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """Set what a trial reported at a step."""
-        self._call(self._inner.set_trial_intermediate_value, trial_id, step, intermediate_value)
+        self.call(self._inner.set_trial_intermediate_value, trial_id, step, intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set a user attribute of a trial."""
-        self._call(self._inner.set_trial_user_attr, trial_id, key, value)
-
-    def set_trial_user_attrs(self, trial_id: int, told: Mapping[str, Any]) -> None:
-        """Set user attributes of a trial, all or none where the storage can."""
-        if self._rows is not None:
-            self._call(self._rows.attributes, trial_id, told)
-            return
-        for key, value in told.items():
-            self.set_trial_user_attr(trial_id, key, value)
+        self.call(self._inner.set_trial_user_attr, trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set a system attribute of a trial."""
-        self._call(self._inner.set_trial_system_attr, trial_id, key, value)
+        self.call(self._inner.set_trial_system_attr, trial_id, key, value)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial."""
-        return self._call(self._inner.get_trial, trial_id)
+        return self.call(self._inner.get_trial, trial_id)
 
     def get_all_trials(
         self,
@@ -222,20 +202,11 @@ class Patient(BaseStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """Return a study's trials by number."""
-        return self._call(self._inner.get_all_trials, study_id, deepcopy, states)
+        return self.call(self._inner.get_all_trials, study_id, deepcopy, states)
 
     def remove_session(self) -> None:
         """Let go of connections."""
         self._inner.remove_session()
-
-
-def tell(storage: BaseStorage, trial: int, told: Mapping[str, Any]) -> None:
-    """Set user attributes of a trial, at once where the storage can."""
-    if isinstance(storage, Patient):
-        storage.set_trial_user_attrs(trial, told)
-        return
-    for key, value in told.items():
-        storage.set_trial_user_attr(trial, key, value)
 
 
 def _sleep(seconds: float) -> None:

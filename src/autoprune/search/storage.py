@@ -1,5 +1,6 @@
 """Where a study is kept: a journal file in its folder, or a database by URL."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from autoprune.errors import StorageError, StudyError
+from autoprune.search.database import Database
 from autoprune.search.failures import mask, may_pass, reason
 from autoprune.search.journal import open_journal
 from autoprune.search.patient import PAUSES, Patient
-from autoprune.search.rows import Rows
 from autoprune.search.turn import Turn, by_file, by_server
 
 Storage = BaseStorage
@@ -38,7 +39,7 @@ def open_storage(place: str | None, folder: Path, pauses: Sequence[float] = PAUS
     if place is not None:
         server = _open_database(place)
         inner, turn = get_storage(server), _turn(place, server)  # finished trials are remembered
-        return Patient(inner, pauses, mask(place), turn, Rows(server.engine))
+        return Patient(inner, pauses, mask(place), turn, server)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         journal = folder / JOURNAL
@@ -84,7 +85,7 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
-def _turn(place: str, server: RDBStorage) -> Turn:
+def _turn(place: str, server: Database) -> Turn:
     url = _parse(place)
     if url.get_backend_name() == "postgresql":
         return by_server(lambda: server.engine.connect())
@@ -92,12 +93,13 @@ def _turn(place: str, server: RDBStorage) -> Turn:
     return by_file(file.with_name(f"{file.name}.{TURN}"))
 
 
-def _open_database(place: str) -> RDBStorage:
+def _open_database(place: str) -> Database:
     url = _parse(place)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, `Patient` mends
     shown, began = mask(place), time.monotonic()
     for pause in (*_PAUSES, None):
         try:
-            return RDBStorage(url.render_as_string(hide_password=False), _options(url))
+            return Database(url.render_as_string(hide_password=False), _options(url))
         except (ImportError, NoSuchModuleError):
             raise StorageError(
                 f"storage {shown} needs a driver that is not installed: "

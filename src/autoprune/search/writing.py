@@ -1,0 +1,36 @@
+"""What is written of a trial: in one transaction where a database holds it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from autoprune.search.patient import Patient
+
+
+def tell(storage: BaseStorage, trial: int, told: Mapping[str, Any]) -> None:
+    """Set user attributes of a trial; raises `UpdateFinishedTrialError`."""
+    if isinstance(storage, Patient) and storage.database is not None:
+        storage.call(storage.database.set_trial_user_attrs, trial, told)
+        return
+    for key, value in told.items():
+        storage.set_trial_user_attr(trial, key, value)
+
+
+def end(
+    storage: BaseStorage,
+    trial: int,
+    told: Mapping[str, Any],
+    state: TrialState,
+    value: float | None = None,
+) -> None:
+    """Set user attributes of a trial, its state last; raises `UpdateFinishedTrialError`.
+
+    So it does where this very write was made and its answer lost.
+    """
+    if isinstance(storage, Patient) and storage.database is not None:
+        storage.call(storage.database.end, trial, told, state, value)
+        return
+    tell(storage, trial, told)
+    storage.set_trial_state_values(trial, state, None if value is None else [value])

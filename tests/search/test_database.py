@@ -1,0 +1,257 @@
+"""What is read and written by rows is what Optuna's own storage reads and writes."""
+
+import threading
+from math import inf, nan
+
+import optuna
+import pytest
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState, create_trial
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+import fake_worker
+from autoprune.layouts.layout import Layout
+from autoprune.search import database as module
+from autoprune.search.ends import interrupt
+from autoprune.search.marks import distributions, params, run_of_trial
+from autoprune.search.run import Run
+from autoprune.search.storage import open_storage
+from autoprune.search.writing import end, tell
+
+RUN = Run(Layout.parse("10:0-4"), 4294967295, 0.3)
+TOLD = {
+    "validation": "61.0 %",
+    "loss": 1.25,
+    "note": 'क "ख" \\ \'',
+    "worker": {"pid": 7},
+    "died": True,
+}
+FIELDS = (
+    *("number", "state", "values", "datetime_start", "datetime_complete", "params"),
+    *("distributions", "user_attrs", "system_attrs", "intermediate_values", "_trial_id"),
+)
+
+
+@pytest.fixture
+def storage(place):
+    return open_storage(*fake_worker.place_of(place))
+
+
+@pytest.fixture
+def study(storage):
+    return storage.get_study_id_from_name("fake")
+
+
+@pytest.fixture
+def optunas(storage):
+    """Return Optuna's own storage of the same database."""
+    return RDBStorage(storage.database.url)
+
+
+with_tables = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+
+
+def template(**fields):
+    return create_trial(
+        **{
+            "state": TrialState.RUNNING,
+            "params": params(RUN),
+            "distributions": distributions(10),
+            "user_attrs": {"claim": "c", "origin": "top"},
+            **fields,
+        }
+    )
+
+
+def shown(trial):
+    """Return all fields of a trial in words, so that nan is nan."""
+    return {name: repr(getattr(trial, name)) for name in FIELDS}
+
+
+def both(trials):
+    return [shown(trial) for trial in sorted(trials, key=lambda one: one.number)]
+
+
+def fill(storage, study):
+    """Make trials of every kind, by Optuna and by us; return their ids."""
+    known = optuna.load_study(study_name="fake", storage=storage._inner)
+    known.enqueue_trial({"layer_00": 1, "seed": 3}, user_attrs={"asked": "by hand"})
+    known.enqueue_trial({"layer_00": [1]})
+    ids = [trial._trial_id for trial in known.get_trials()]
+    for value in (0.5, inf, -inf, None):
+        ids.append(storage.create_new_trial(study, template()))
+        for step, quality in enumerate((0.25, nan, inf, -inf)):
+            storage.set_trial_intermediate_value(ids[-1], step, quality)
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        end(storage, ids[-1], TOLD, state, value)
+    ids.append(storage._inner.create_new_trial(study))
+    ids.append(storage.create_new_trial(study, template(system_attrs={"fixed_params": {"a": 1}})))
+    ids.append(storage.create_new_trial(study, template(state=TrialState.COMPLETE, value=0.25)))
+    ids.append(storage.create_new_trial(study, template(intermediate_values={1: 0.5})))
+    return ids
+
+
+@with_tables
+@pytest.mark.parametrize("together", [3, 500])
+def test_trials_are_read_as_optuna_reads_them(storage, study, optunas, together, monkeypatch):
+    monkeypatch.setattr(module, "_TOGETHER", together)
+    ids, ours = fill(storage, study), storage.database
+    assert both(ours.get_all_trials(study)) == both(optunas.get_all_trials(study))
+    assert both(storage.get_all_trials(study)) == both(optunas.get_all_trials(study))
+    for states in [(TrialState.RUNNING,), (TrialState.WAITING, TrialState.FAIL), ()]:
+        theirs = both(optunas.get_all_trials(study, states=states))
+        assert both(ours.get_all_trials(study, states=states)) == theirs
+    for some, above in [(set(), ids[3]), (set(ids[:6]), ids[7]), (set(ids), -1), ({9**9}, ids[-1])]:
+        theirs = both(optunas._get_trials(study, None, some, above))
+        assert both(ours._get_trials(study, None, some, above)) == theirs
+
+
+@with_tables
+def test_trials_of_another_study_are_not_read(storage, study):
+    mine = fill(storage, study)
+    other = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "other")
+    theirs = storage.create_new_trial(other, template())
+    (trial,) = storage.get_all_trials(other)
+    assert (trial._trial_id, trial.number) == (theirs, 0)
+    assert {one._trial_id for one in storage.get_all_trials(study)} == set(mine)
+
+
+@with_tables
+@pytest.mark.parametrize("call", ["get_all_trials", "create_new_trial"])
+def test_a_study_that_is_not_there_is_told_as_by_optuna(storage, optunas, call):
+    given = (template(),) if call == "create_new_trial" else ()
+    for one in (storage.database, optunas):
+        with pytest.raises(KeyError, match="Record does not exist"):
+            getattr(one, call)(99, *given)
+
+
+def test_a_trial_is_written_as_optuna_writes_it(storage, study):
+    ours = storage.create_new_trial(study, template())
+    tell(storage, ours, TOLD)
+    theirs = storage._inner.create_new_trial(study, template())
+    for key, value in TOLD.items():
+        storage._inner.set_trial_user_attr(theirs, key, value)
+    one, other = storage.get_trial(ours), storage.get_trial(theirs)
+    for name in ("params", "distributions", "user_attrs", "system_attrs", "state", "values"):
+        assert getattr(one, name) == getattr(other, name)
+    assert run_of_trial(one, 10) == RUN
+    assert optuna.load_study(study_name="fake", storage=storage).trials[0].params == params(RUN)
+
+
+@with_tables
+def test_a_trial_begun_by_rows_is_the_one_that_is_remembered(storage, study, optunas):
+    for number in range(3):
+        given = template()
+        made = storage.database._create_new_trial(study, given)
+        assert made.number == number
+        assert shown(made) == shown(optunas.get_trial(made._trial_id))
+        assert given.number == -1  # a template is not changed
+
+
+def test_attributes_replace_earlier_ones(storage, study):
+    trial = storage.create_new_trial(study, template())
+    tell(storage, trial, {"origin": "search", "loss": 2.0})
+    tell(storage, trial, {"loss": 1.0})
+    assert storage.get_trial(trial).user_attrs == {"claim": "c", "origin": "search", "loss": 1.0}
+
+
+@pytest.mark.parametrize("write", [tell, lambda *told: end(*told, TrialState.FAIL)])
+def test_a_trial_that_has_ended_hears_nothing(storage, study, write):
+    trial = storage.create_new_trial(study, template())
+    end(storage, trial, {"loss": 2.0}, TrialState.COMPLETE, 0.5)
+    with pytest.raises(UpdateFinishedTrialError):
+        write(storage, trial, TOLD)
+    done = storage.get_trial(trial)
+    assert done.user_attrs == {"claim": "c", "origin": "top", "loss": 2.0}
+    assert (done.state, done.value) == (TrialState.COMPLETE, 0.5)
+    assert done.datetime_start <= done.datetime_complete
+
+
+@with_tables
+def test_nobody_ends_a_trial_while_it_is_written_to(storage, place, study):
+    trial = storage.create_new_trial(study, template())
+    ended = []
+
+    def stop():
+        interrupt(open_storage(*fake_worker.place_of(place)), trial)
+        ended.append(trial)
+
+    thread = threading.Thread(target=stop)
+
+    def between(_, __, statement, *___):
+        if statement.startswith("INSERT INTO trial_user_attributes") and not thread.ident:
+            thread.start()
+            thread.join(0.5)
+            assert not ended
+
+    engine = storage.database.engine
+    event.listen(engine, "before_cursor_execute", between)
+    tell(storage, trial, {"loss": 1.0})
+    event.remove(engine, "before_cursor_execute", between)
+    thread.join(30)
+    assert ended
+    done = storage.get_trial(trial)
+    assert (done.user_attrs["loss"], done.state) == (1.0, TrialState.FAIL)
+
+
+@with_tables
+@pytest.mark.parametrize("write", [tell, lambda *told: end(*told, TrialState.COMPLETE, 0.5)])
+def test_all_is_written_or_nothing(storage, study, write):
+    trial = storage.create_new_trial(study, template())
+    with pytest.raises(TypeError):
+        write(storage, trial, {"loss": 1.0, "worker": object()})
+    here = storage.get_trial(trial)
+    assert ("loss" in here.user_attrs, here.state) == (False, TrialState.RUNNING)
+
+
+def cut_off(engine, table):
+    """Let each insert into `table` fail; return how to stop that."""
+
+    def die(_, __, statement, *___):
+        if statement.startswith(f"INSERT INTO {table} "):
+            raise SystemExit
+
+    event.listen(engine, "before_cursor_execute", die)
+    return lambda: event.remove(engine, "before_cursor_execute", die)
+
+
+@with_tables
+@pytest.mark.parametrize("table", ["trials", "trial_params", "trial_user_attributes"])
+def test_a_claim_that_was_cut_off_has_left_nothing(storage, study, table):
+    mend = cut_off(storage.database.engine, table)
+    with pytest.raises(SystemExit):
+        fake_worker.desk(storage).claim(RUN, "top")
+    mend()
+    assert storage.get_all_trials(study) == []
+    assert fake_worker.desk(storage).claim(RUN, "top").run == RUN
+
+
+@with_tables
+@pytest.mark.parametrize("table", ["trial_values", "trial_user_attributes"])
+def test_an_end_that_was_cut_off_has_left_the_trial_as_it_was(storage, study, optunas, table):
+    trial = storage.create_new_trial(study, template())
+    before = shown(optunas.get_trial(trial))
+    mend = cut_off(storage.database.engine, table)
+    with pytest.raises(SystemExit):
+        end(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
+    mend()
+    assert shown(optunas.get_trial(trial)) == before
+
+
+@with_tables
+def test_a_claim_whose_answer_was_lost_is_not_made_again(storage, study, monkeypatch):
+    write, lost = storage.database._create_new_trial, []
+
+    def forgetful(*given):
+        made = write(*given)
+        if not lost:
+            lost.append(made)
+            raise OperationalError("", {}, Exception("server closed the connection"))
+        return made
+
+    monkeypatch.setattr(storage.database, "_create_new_trial", forgetful)
+    claim = fake_worker.desk(storage).claim(RUN, "top")
+    assert [one._trial_id for one in lost] == [claim.trial]
+    assert len(storage.get_all_trials(study)) == 1
