@@ -17,8 +17,18 @@ STUDY = "tiny-own-keep2"
 def short(model, task):
     return [
         *("search", "--model", model, "--task", task, "--keep", 2, "--trials", 3, "--json"),
-        *("--epochs", 5, "--full-epochs", 2, "--seeds", 1, "--batch", 8, "--learning-rate", 0.02),
-        *("--strategy", "top", "--strategy", "middle", "--workers", 1, "--mlflow"),
+        *("--epochs", 5, "--full-epochs", 2, "--seeds", 1, "--batch", 8),
+        *(
+            "--learning-rates",
+            "0.01,0.02",
+            "--strategy",
+            "top",
+            "--strategy",
+            "middle",
+            "--workers",
+            1,
+            "--mlflow",
+        ),
     ]
 
 
@@ -39,19 +49,24 @@ def runs_of(client, study):
     return client.search_runs([client.get_experiment_by_name(study).experiment_id])
 
 
+def name_of(told):
+    """Return what tells a run from the others, by its record or by its parameters in MLflow."""
+    rate = 0.0 if told["phase"] == "search" else float(told["learning_rate"])
+    return told["phase"], told["origin"], told["layout"], int(told["seed"]), rate
+
+
 def test_each_run_of_a_study_stands_in_mlflow_once(run, short, here, tracked):
     answer = run(*short)
     assert answer.code == 0, answer.err
     assert run(*short).code == 0  # all is on file
-    records = [json.loads(line) for line in (here / f"studies/{STUDY}/records.jsonl").open()]
-    found = runs_of(tracked, STUDY)
-    assert sorted((one["phase"], one["layout"], str(one["seed"])) for one in records) == sorted(
-        tuple(one.data.params[name] for name in ("phase", "layout", "seed")) for one in found
-    )
-    scores = {(one["phase"], one["layout"], one["seed"]): one["scores"][0] for one in records}
-    for one in found:
-        told = one.data.params
-        score = scores[told["phase"], told["layout"], int(told["seed"])]
+    lines = map(json.loads, (here / f"studies/{STUDY}/records.jsonl").open())
+    records = {name_of({**one, **one["budget"]}): one["scores"][0] for one in lines}
+    found = {name_of(one.data.params): one for one in runs_of(tracked, STUDY)}
+    assert len(found) == len(runs_of(tracked, STUDY))
+    assert found.keys() == records.keys()
+    assert {phase for phase, *_ in found} == {"search", "tuning", "comparison"}
+    for name, score in records.items():
+        one = found[name]
         assert one.data.metrics["quality"] == score["quality"]
         assert one.info.status == "FINISHED"
         assert one.info.end_time - one.info.start_time == round(1000 * score["seconds"])

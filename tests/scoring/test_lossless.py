@@ -60,14 +60,21 @@ def test_a_budget_with_patience_hears_of_every_check(bench, budget, predicted):
 
 
 def saved(family, folder):
-    """Return a loader of a tiny pre-trained model of `family` without dropout, and rows for it."""
+    """Return a loader of a tiny pre-trained model of `family`, and rows to train and to validate.
+
+    The model has no dropout before its head.
+    """
     checkpoint = fetch(find(str(save_model(family, folder))), False)
+    tokenizer = load_tokenizer(checkpoint)
     words = ["एक", "दोन", "तीन", "चार", "पाच", "सहा"]
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 48)
-    texts = [" ".join([words[label], *rng.choice(words, rng.integers(1, 6))]) for label in labels]
-    rows = encode(Rows(tuple(texts), tuple(labels)), load_tokenizer(checkpoint), 16)
-    return partial(load_classifier, checkpoint, ["a", "b", "c"]), rows
+
+    def draw(count):
+        labels = rng.integers(0, 3, count)
+        drawn = [[words[label], *rng.choice(words, rng.integers(1, 6))] for label in labels]
+        return encode(Rows(tuple(map(" ".join, drawn)), tuple(labels)), tokenizer, 16)
+
+    return partial(load_classifier, checkpoint, ["a", "b", "c"]), draw(48), draw(40)
 
 
 # The methods that compute states once, with the families where they cannot.
@@ -82,8 +89,8 @@ def exact(monkeypatch):
 
 
 def bench_of(family, folder, budget, method):
-    load, rows = saved(family, folder / "model")
-    return Bench(load, rows, rows, replace(budget, method=method), torch.device("cpu"))
+    load, train, validation = saved(family, folder / "model")
+    return Bench(load, train, validation, replace(budget, method=method), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -105,7 +112,7 @@ def test_a_head_trained_on_states_computed_once_is_the_same(
 def test_adapters_learn_the_same_from_states_computed_once(family, tmp_path, budget, exact):
     """Gradients, not weights behind a training: Adam takes a gradient's sign, also of rounding."""
     mine = bench_of(family, tmp_path, budget, "lora-upper")
-    model, rows = mine._learning(Layout(DEPTH, (0, 2, 3)), 3), mine.rows
+    model, splits = mine._learning(Layout(DEPTH, (0, 2, 3)), 3), [mine.rows, mine.validation]
 
     def step(split):
         model.zero_grad()
@@ -117,11 +124,11 @@ def test_adapters_learn_the_same_from_states_computed_once(family, tmp_path, bud
         learning = {n: w.grad for n, w in model.named_parameters() if w.grad is not None}
         return {name: grad.clone() for name, grad in learning.items()}
 
-    each = step(rows)
-    with frozen.computed_once(model, [rows, rows], 16, mine.device) as (numbered, _):
-        once = step(numbered)
-    assert any("lora_B" in name for name in each)
-    assert not any("layer.0." in name or "layers.0." in name for name in each)
+    each = [step(split) for split in splits]
+    with frozen.computed_once(model, splits, 16, mine.device) as numbered:
+        once = [step(split) for split in numbered]
+    assert any("lora_B" in name for name in each[0])
+    assert not any("layer.0." in name or "layers.0." in name for name in each[0])
     torch.testing.assert_close(once, each, atol=1e-7, rtol=1e-4)
 
 
@@ -130,7 +137,7 @@ def test_adapters_learn_the_same_from_states_computed_once(family, tmp_path, bud
     [(method, family) for method in APART for family in FAMILIES if family not in APART[method]],
 )
 def test_frozen_layers_run_once_for_each_row(method, family, tmp_path, budget):
-    load, rows = saved(family, tmp_path / "model")
+    load, train, validation = saved(family, tmp_path / "model")
     ran = []
 
     def watched(seed):
@@ -140,7 +147,7 @@ def test_frozen_layers_run_once_for_each_row(method, family, tmp_path, budget):
         return model
 
     mine = replace(budget, method=method, batch=48)
-    Bench(watched, rows, rows, mine, torch.device("cpu")).train(Layout.full(DEPTH), 3)
+    Bench(watched, train, validation, mine, torch.device("cpu")).train(Layout.full(DEPTH), 3)
     # A few rows to try it, the train rows, the validation rows. With adapters one row alone is
     # tried too, and the merged model scored again.
     assert len(ran) == 2 * (5 if method == "lora-upper" else 3)
@@ -162,10 +169,22 @@ def test_layers_held_still_move_again_once_adapters_are_merged(tmp_path, budget)
     assert all(part.training for part in model.modules())
 
 
+def test_what_is_computed_once_has_no_dropout_and_the_rest_has(tmp_path, budget):
+    mine = bench_of("bert", tmp_path, budget, "lora-upper")
+    model = mine._learning(Layout(DEPTH, (0, 2, 3)), 3).train().get_base_model()
+    still, *moving = layers_of(model)
+    assert not any(
+        part.training for top in (still, model.bert.embeddings) for part in top.modules()
+    )
+    rest = [*moving, model.bert.pooler, model.dropout, model.classifier]
+    assert all(part.training for top in rest for part in top.modules())
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists the mappings")
 def test_the_checkpoints_file_is_not_held_in_memory_while_a_candidate_trains(tmp_path, budget):
-    load, rows = saved("bert", tmp_path / "model")
-    bench, mapped = Bench(load, rows, rows, budget, torch.device("cpu")), str(tmp_path / "model")
+    load, train, validation = saved("bert", tmp_path / "model")
+    bench = Bench(load, train, validation, budget, torch.device("cpu"))
+    mapped = str(tmp_path / "model")
     whole = load(0)
     assert mapped in Path("/proc/self/maps").read_text()
     del whole
