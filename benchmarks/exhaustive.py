@@ -2,12 +2,14 @@
 
     python benchmarks/exhaustive.py MODEL TASK DATA_DIR --keep 6 --out studies/exhaustive-NAME
     ... --full --seeds 3,4 --spread 60      some layouts at the full budget
+    ... --full --seeds 3,4 --as 2           those that quick.csv has with that seed
     ... --tokens 32                         texts cut shorter than a search would
 
 The table that searches are judged by, so unlike a search it looks at the test split too. One CSV
 for each budget: a row for each check of each run. Layouts come in an order drawn once, so that a
 table that is still growing is a fair sample. `--spread N` takes N layouts whose scores in
-quick.csv are evenly spread. Ctrl-C or a kill loses the runs at hand; the same command goes on.
+quick.csv on the first seed are evenly spread. Ctrl-C or a kill loses the runs at hand; the same
+command goes on.
 """
 
 import argparse
@@ -86,8 +88,13 @@ def lay(model: str, task: str, data_dir: str, keep: int, tokens: int | None) -> 
 
 
 def chosen(quick: Path, number: int) -> list[str]:
-    """Return `number` layouts evenly spread over the last validation accuracy in `quick`."""
-    last = {row["layout"]: float(row["validation_accuracy"]) for row in read(quick)}
+    """Return `number` layouts evenly spread over the last validation accuracy in `quick`.
+
+    On its first seed: with others the spread would change as the table grows.
+    """
+    rows = list(read(quick))
+    rows = [row for row in rows if row["seed"] == rows[0]["seed"]]
+    last = {row["layout"]: float(row["validation_accuracy"]) for row in rows}
     ranked = sorted(last, key=lambda layout: (last[layout], layout))
     return [ranked[round(i * (len(ranked) - 1) / (number - 1))] for i in range(number)]
 
@@ -118,7 +125,9 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--seeds", default="0")
     arguments.add_argument("--full", action="store_true")
-    arguments.add_argument("--spread", type=int)
+    some = arguments.add_mutually_exclusive_group()
+    some.add_argument("--spread", type=int)
+    some.add_argument("--as", dest="like", type=int)
     arguments.add_argument("--tokens", type=int)
     asked = arguments.parse_args()
 
@@ -127,6 +136,9 @@ def main() -> None:
     depth = lay(*where).checkpoint.depth
     if asked.spread:
         layouts = chosen(asked.out / "quick.csv", asked.spread)
+    elif asked.like is not None:
+        rows = read(asked.out / "quick.csv")
+        layouts = sorted({row["layout"] for row in rows if int(row["seed"]) == asked.like})
     else:
         layouts = [str(layout) for layout in every(depth, asked.keep)]
     random.Random(0).shuffle(layouts)
