@@ -137,8 +137,8 @@ def main() -> None:
     if asked.spread:
         layouts = chosen(asked.out / "quick.csv", asked.spread)
     elif asked.like is not None:
-        rows = read(asked.out / "quick.csv")
-        layouts = sorted({row["layout"] for row in rows if int(row["seed"]) == asked.like})
+        quick = read(asked.out / "quick.csv")
+        layouts = sorted({row["layout"] for row in quick if int(row["seed"]) == asked.like})
     else:
         layouts = [str(layout) for layout in every(depth, asked.keep)]
     random.Random(0).shuffle(layouts)

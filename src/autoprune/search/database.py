@@ -55,12 +55,12 @@ class Database(RDBStorage):
             _study(connection, study_id)
             chosen = [_TRIALS.c.trial_id > trial_id_greater_than]
             below = sorted(one for one in included_trial_ids if one <= trial_id_greater_than)
-            chosen += [_TRIALS.c.trial_id.in_(some) for some in _parts(below)]
+            chosen += [_TRIALS.c.trial_id.in_(some) for some in _portions(below)]
             wanted = select(_TRIALS).where(_TRIALS.c.study_id == study_id, or_(*chosen))
             rows = connection.execute(wanted.order_by(_TRIALS.c.trial_id)).all()
             rows = [row for row in rows if states is None or row.state in states]
-            parts = _Parts(connection, [row.trial_id for row in rows])
-        return [parts.trial(row) for row in rows]
+            rest = _Rest(connection, [row.trial_id for row in rows])
+        return [rest.trial(row) for row in rows]
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
@@ -123,7 +123,7 @@ class Database(RDBStorage):
         connection.execute(told, [{"trial_id": trial, **row} for row in rows])
 
 
-class _Parts:
+class _Rest:
     """What some trials have in other tables than their own."""
 
     def __init__(self, connection: Connection, trials: Sequence[int]) -> None:
@@ -166,14 +166,14 @@ def _rows_of(
 ) -> Mapping[int, list[Any]]:
     """Return the rows of a table by trial."""
     found: dict[int, list[Any]] = defaultdict(list)
-    for some in _parts(trials):
+    for some in _portions(trials):
         chosen = select(table).where(table.c.trial_id.in_(some)).order_by(*order)
         for row in connection.execute(chosen):
             found[row.trial_id].append(row)
     return found
 
 
-def _parts(trials: Sequence[int]) -> Iterable[Sequence[int]]:
+def _portions(trials: Sequence[int]) -> Iterable[Sequence[int]]:
     return (trials[first : first + _TOGETHER] for first in range(0, len(trials), _TOGETHER))
 
 
