@@ -157,12 +157,13 @@ def test_attributes_replace_earlier_ones(storage, study):
     assert storage.get_trial(trial).user_attrs == {"claim": "c", "origin": "search", "loss": 1.0}
 
 
-@pytest.mark.parametrize("write", [tell, lambda *told: end(*told, TrialState.FAIL)])
-def test_a_trial_that_has_ended_hears_nothing(storage, study, write):
+def test_a_trial_that_has_ended_hears_nothing(storage, study):
     trial = storage.create_new_trial(study, template())
     end(storage, trial, {"loss": 2.0}, TrialState.COMPLETE, 0.5)
     with pytest.raises(UpdateFinishedTrialError):
-        write(storage, trial, TOLD)
+        tell(storage, trial, TOLD)
+    end(storage, trial, TOLD, TrialState.FAIL)  # as a worker that was thought dead
+    end(storage, trial, TOLD, TrialState.COMPLETE, 1.0)
     done = storage.get_trial(trial)
     assert done.user_attrs == {"claim": "c", "origin": "top", "loss": 2.0}
     assert (done.state, done.value) == (TrialState.COMPLETE, 0.5)
@@ -226,6 +227,14 @@ def test_a_claim_that_was_cut_off_has_left_nothing(storage, study, table):
     mend()
     assert storage.get_all_trials(study) == []
     assert fake_worker.desk(storage).claim(RUN, "top").run == RUN
+
+
+@with_tables
+def test_the_database_itself_says_that_a_trial_has_ended(storage, study):
+    trial = storage.create_new_trial(study, template())
+    storage.database.end(trial, TOLD, TrialState.FAIL, None)
+    with pytest.raises(UpdateFinishedTrialError):
+        storage.database.end(trial, TOLD, TrialState.COMPLETE, 0.5)
 
 
 @with_tables

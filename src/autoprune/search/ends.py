@@ -1,11 +1,9 @@
 """How a trial ends: with a score, without one, stopped, or with the death of its worker."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -42,23 +40,21 @@ def finish(storage: BaseStorage, trial: int, wait: Callable[[], Score]) -> None:
             whole = storage.get_trial(trial)
             last = None if whole.last_step is None else whole.intermediate_values[whole.last_step]
             told = {STOPPED: "weak beside other trials at the same step"}
-            _close(storage, trial, told, TrialState.PRUNED, last)
+            end(storage, trial, told, TrialState.PRUNED, last)
     except TrialError as error:
         told = {STOPPED: "could not be scored", FAILED: str(error)}
         with storage_failures():
-            _close(storage, trial, told, TrialState.FAIL)
+            end(storage, trial, told, TrialState.FAIL)
     else:
         told = {STOPPED: "at the end of its budget"}
         with storage_failures():
-            _close(
-                storage, trial, told | score_attributes(score), TrialState.COMPLETE, score.quality
-            )
+            end(storage, trial, told | score_attributes(score), TrialState.COMPLETE, score.quality)
 
 
 def interrupt(storage: BaseStorage, trial: int) -> None:
     """Close a trial of this process that was stopped; it is run again."""
     told = {STOPPED: "interrupted", INTERRUPTED: "stopped before its end"}
-    _close(storage, trial, told, TrialState.FAIL)
+    end(storage, trial, told, TrialState.FAIL)
 
 
 def bury(
@@ -81,16 +77,4 @@ def bury(
         told[FAILED] = f"its worker died each of the {deaths} times it was run, at last {who}"
     else:
         told[INTERRUPTED] = f"{who} died before its end"
-    _close(storage, trial._trial_id, told, TrialState.FAIL)
-
-
-def _close(
-    storage: BaseStorage,
-    trial: int,
-    told: Mapping[str, Any],
-    state: TrialState,
-    value: float | None = None,
-) -> None:
-    """Write what is told of a trial, its state last; nothing where somebody else has closed it."""
-    with suppress(UpdateFinishedTrialError):
-        end(storage, trial, told, state, value)
+    end(storage, trial._trial_id, told, TrialState.FAIL)

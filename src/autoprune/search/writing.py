@@ -1,8 +1,10 @@
 """What is written of a trial: in one transaction where a database holds it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
@@ -25,12 +27,10 @@ def end(
     state: TrialState,
     value: float | None = None,
 ) -> None:
-    """Set user attributes of a trial, its state last; raises `UpdateFinishedTrialError`.
-
-    So it does where this very write was made and its answer lost.
-    """
-    if isinstance(storage, Patient) and storage.database is not None:
-        storage.call(storage.database.end, trial, told, state, value)
-        return
-    tell(storage, trial, told)
-    storage.set_trial_state_values(trial, state, None if value is None else [value])
+    """Set user attributes of a trial, its state last; nothing where somebody else has ended it."""
+    with suppress(UpdateFinishedTrialError):
+        if isinstance(storage, Patient) and storage.database is not None:
+            storage.call(storage.database.end, trial, told, state, value)
+            return
+        tell(storage, trial, told)
+        storage.set_trial_state_values(trial, state, None if value is None else [value])
