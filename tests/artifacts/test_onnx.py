@@ -162,8 +162,15 @@ def test_eight_bits_stay_near_and_take_less_room(folder):
     texts = texts_of(64, seed=5)
     gap = onnx_logits(folder / INT8, folder, texts) - onnx_logits(folder / MODEL, folder, texts)
     assert 0 < np.abs(gap).max() < 0.02
-    kinds = {one.data_type for one in onnx.load(folder / INT8).graph.initializer if one.dims[1:]}
+    weights = [one for one in onnx.load(folder / INT8).graph.initializer if one.dims[1:]]
+    kinds = {one.data_type for one in weights}
     assert onnx.TensorProto.FLOAT not in kinds and onnx.TensorProto.INT8 in kinds
+    summed = [
+        np.abs(onnx.numpy_helper.to_array(one).astype(int)).max()
+        for one in weights
+        if one.data_type == onnx.TensorProto.INT8
+    ]
+    assert max(summed) == 64  # seven bits, so that no processor's 16-bit sums overflow
 
 
 @pytest.mark.parametrize("batch", [1, 5, 64])

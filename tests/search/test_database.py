@@ -1,6 +1,9 @@
 """What is read and written by rows is what Optuna's own storage reads and writes."""
 
 import threading
+import time
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from math import inf, nan
 
 import optuna
@@ -74,6 +77,21 @@ def both(trials):
     return [shown(trial) for trial in sorted(trials, key=lambda one: one.number)]
 
 
+@contextmanager
+def before_insert(storage, table, act):
+    """Act once, before the first insert into `table`."""
+    due = [act]
+
+    def listen(_, __, statement, *___):
+        if statement.startswith(f"INSERT INTO {table} ") and due:
+            due.pop()()
+
+    event.listen(storage.database.engine, "before_cursor_execute", listen)
+    yield
+    event.remove(storage.database.engine, "before_cursor_execute", listen)
+    assert not due
+
+
 def fill(storage, study):
     """Make trials of every kind, by Optuna and by us; return their ids."""
     known = optuna.load_study(study_name="fake", storage=storage._inner)
@@ -140,10 +158,20 @@ def test_a_trial_is_written_as_optuna_writes_it(storage, study):
     assert optuna.load_study(study_name="fake", storage=storage).trials[0].params == params(RUN)
 
 
+@pytest.fixture(params=["UTC", "Asia/Kolkata"])
+def zone(request, monkeypatch):
+    """Tables hold times in UTC, trials have the local ones."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
 @with_tables
-def test_a_trial_begun_by_rows_is_the_one_that_is_remembered(storage, study, optunas):
+def test_a_trial_begun_by_rows_is_the_one_that_is_remembered(storage, study, optunas, zone):
     for number in range(3):
-        given = template()
+        given = template(system_attrs={"asked": [1, {"a": "b"}]})
         made = storage.database._create_new_trial(study, given)
         assert made.number == number
         assert shown(made) == shown(optunas.get_trial(made._trial_id))
@@ -179,22 +207,48 @@ def test_nobody_ends_a_trial_while_it_is_written_to(storage, place, study):
         interrupt(open_storage(*fake_worker.place_of(place)), trial)
         ended.append(trial)
 
+    def between():
+        thread.start()
+        thread.join(0.5)
+        assert not ended
+
     thread = threading.Thread(target=stop)
-
-    def between(_, __, statement, *___):
-        if statement.startswith("INSERT INTO trial_user_attributes") and not thread.ident:
-            thread.start()
-            thread.join(0.5)
-            assert not ended
-
-    engine = storage.database.engine
-    event.listen(engine, "before_cursor_execute", between)
-    tell(storage, trial, {"loss": 1.0})
-    event.remove(engine, "before_cursor_execute", between)
+    with before_insert(storage, "trial_user_attributes", between):
+        tell(storage, trial, {"loss": 1.0})
     thread.join(30)
     assert ended
     done = storage.get_trial(trial)
     assert (done.user_attrs["loss"], done.state) == (1.0, TrialState.FAIL)
+
+
+@with_tables
+def test_an_end_has_the_local_time(storage, study, optunas, zone):
+    trial = storage.create_new_trial(study, template())
+    end(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
+    done = optunas.get_trial(trial)
+    assert abs(done.datetime_complete - datetime.now()) < timedelta(minutes=1)
+    assert shown(storage.get_all_trials(study)[0]) == shown(done)
+
+
+@with_tables
+def test_trials_begun_at_once_have_numbers_of_their_own(storage, place, study):
+    others = []
+
+    def begin():
+        other = open_storage(*fake_worker.place_of(place))
+        others.append(other.create_new_trial(study, template()))
+
+    def between():
+        thread.start()
+        thread.join(0.5)
+        assert not others
+
+    thread = threading.Thread(target=begin)
+    with before_insert(storage, "trial_params", between):
+        mine = storage.create_new_trial(study, template())
+    thread.join(30)
+    numbers = {one._trial_id: one.number for one in storage.get_all_trials(study)}
+    assert numbers == {mine: 0, others[0]: 1}
 
 
 @with_tables
@@ -207,24 +261,15 @@ def test_all_is_written_or_nothing(storage, study, write):
     assert ("loss" in here.user_attrs, here.state) == (False, TrialState.RUNNING)
 
 
-def cut_off(engine, table):
-    """Let each insert into `table` fail; return how to stop that."""
-
-    def die(_, __, statement, *___):
-        if statement.startswith(f"INSERT INTO {table} "):
-            raise SystemExit
-
-    event.listen(engine, "before_cursor_execute", die)
-    return lambda: event.remove(engine, "before_cursor_execute", die)
+def die():
+    raise SystemExit
 
 
 @with_tables
 @pytest.mark.parametrize("table", ["trials", "trial_params", "trial_user_attributes"])
 def test_a_claim_that_was_cut_off_has_left_nothing(storage, study, table):
-    mend = cut_off(storage.database.engine, table)
-    with pytest.raises(SystemExit):
+    with before_insert(storage, table, die), pytest.raises(SystemExit):
         fake_worker.desk(storage).claim(RUN, "top")
-    mend()
     assert storage.get_all_trials(study) == []
     assert fake_worker.desk(storage).claim(RUN, "top").run == RUN
 
@@ -242,10 +287,8 @@ def test_the_database_itself_says_that_a_trial_has_ended(storage, study):
 def test_an_end_that_was_cut_off_has_left_the_trial_as_it_was(storage, study, optunas, table):
     trial = storage.create_new_trial(study, template())
     before = shown(optunas.get_trial(trial))
-    mend = cut_off(storage.database.engine, table)
-    with pytest.raises(SystemExit):
+    with before_insert(storage, table, die), pytest.raises(SystemExit):
         end(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
-    mend()
     assert shown(optunas.get_trial(trial)) == before
 
 
