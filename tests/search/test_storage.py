@@ -9,6 +9,7 @@ import optuna
 import psycopg
 import pytest
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 
 from autoprune.errors import StorageError, StudyError
 from autoprune.search import storage as storage_module
@@ -132,16 +133,25 @@ def test_a_server_that_cannot_be_reached_is_tried_after_growing_waits(tmp_path, 
     assert "postgresql+psycopg://ann:***@127.0.0.1:1/x" in message
 
 
-@pytest.mark.parametrize("word", ["starting up", "shutting down", "not yet accepting connections"])
-def test_a_server_that_is_restarting_is_waited_for(word, tmp_path, monkeypatch):
+@pytest.mark.parametrize("by_optuna", [False, True])
+@pytest.mark.parametrize(
+    "why",
+    [
+        *("FATAL: the database system is starting up", "FATAL: it is shutting down"),
+        *("FATAL: it is not yet accepting connections", "terminating connection due to a command"),
+    ],
+)
+def test_a_server_that_is_restarting_is_waited_for(why, by_optuna, tmp_path, monkeypatch):
     tries = []
 
     def refuse(*_, **__):
-        tries.append(word)
-        if len(tries) < 3:
-            fatal = psycopg.OperationalError(f"FATAL: the database system is {word}")
-            raise sqlalchemy.exc.OperationalError("", {}, fatal)
-        return there
+        tries.append(why)
+        if len(tries) == 3:
+            return there
+        error = sqlalchemy.exc.OperationalError("", {}, psycopg.OperationalError(why))
+        if by_optuna:  # in its look at the tables' version
+            raise StorageInternalError("An exception is raised during the commit.") from error
+        raise error
 
     there = Database(f"sqlite:///{tmp_path / 'there.db'}")
     monkeypatch.setattr(storage_module, "Database", refuse)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -110,7 +111,7 @@ def _open_database(place: str) -> Database:
                 f"storage {shown} was written by another version of Optuna: upgrade it with "
                 "`optuna storage upgrade`, or use another database"
             ) from None
-        except (SQLAlchemyError, OSError) as error:
+        except (StorageInternalError, SQLAlchemyError, OSError) as error:
             if not (_unreachable(error) or may_pass(error)):
                 raise StorageError(f"cannot open storage {shown}: {reason(error, place)}") from None
             if pause is None:
