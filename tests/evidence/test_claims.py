@@ -35,8 +35,12 @@ TYPICAL = {"found": 80, "top": 78, "middle": 76, "bottom": 74, "full": 80, "scra
 def right(points, wobble=0):
     """Answers of three seeds that have the first rows right; the seeds differ by `wobble` rows."""
     counts = [10 * points - wobble, 10 * points, 10 * points + wobble]
-    correct = np.array([np.arange(ROWS) < count for count in counts])
-    return Answers(correct.astype(float), correct)
+    return of(np.array([np.arange(ROWS) < count for count in counts]))
+
+
+def of(correct):
+    """Answers whose rows are right where `correct` (seeds, rows) says so."""
+    return Answers(np.ones(correct.shape[1], dtype=int), correct.astype(int), "accuracy")
 
 
 def row(origin, answers, layout=None):
@@ -235,8 +239,7 @@ def test_holm_decides_a_family():
     """Two cells at p 0.03 each: neither is significant once both are counted."""
     correct = np.zeros((3, ROWS), dtype=bool)
     correct[:, :6] = True  # six rows better in all seeds: p = 2 / 2^6
-    better = Answers(correct.astype(float), correct)
-    none_right = Answers(np.zeros((3, ROWS)), np.zeros((3, ROWS), dtype=bool))
+    better, none_right = of(correct), of(np.zeros((3, ROWS), dtype=bool))
 
     def made(task):
         answers = {"found": better, "top": none_right}
@@ -248,6 +251,29 @@ def test_holm_decides_a_family():
     assert alone.better
     assert [one.corrected for one in both] == pytest.approx([2 / 32, 2 / 32])
     assert not any(one.better for one in both)
+
+
+def test_a_large_test_split_does_not_outweigh_the_mean_over_cells():
+    """2,000 rows lose 40 answers, 100 rows win 20: the mean is +9, and p must be of that mean."""
+
+    def made(task, rows, changed, won):
+        plain, other = np.arange(rows) < rows // 2, np.arange(rows) < rows // 2
+        start = rows // 2 if won else rows // 2 - changed
+        other[start : start + changed] ^= True
+        answers = {"found": of(other[None]), "top": of(plain[None])}
+        table = {name: row(name, one) for name, one in answers.items()}
+        return duel(Cell("m", task, 6, answers, table, "top", "found", task), "found", "top")
+
+    large, small = made("ldc", 2000, 40, False), made("shc", 100, 20, True)
+    found = pooled([large, small])
+    assert found.mean == pytest.approx((0.2 - 0.02) / 2)
+    assert found.p_value < 0.001
+    alone = pooled([large]), pooled([small])
+    assert all(one.p_value < 0.001 for one in alone)
+    # Ten of a hundred rows against two hundred of two thousand: a mean of 0, so no evidence.
+    level = pooled([made("ldc", 2000, 200, False), made("shc", 100, 10, True)])
+    assert level.mean == pytest.approx(0.0)
+    assert level.p_value > 0.5
 
 
 NASTY = "<script>window.pwned=1</script><img src=http://x.invalid/ onerror=pwned=2>"

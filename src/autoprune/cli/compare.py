@@ -18,7 +18,7 @@ def compare(
 ) -> None:
     """Test whether the layout that one study recommends is better than the other study's.
 
-    Both must have been scored on the same test rows: same rows, same seeds, an exact paired test.
+    Both must have been scored on the same test rows: same seeds, a paired permutation test.
 
     Example: `autoprune compare my-study my-other-study`
     """

@@ -1,7 +1,8 @@
-"""Answers: which test rows an entrant has right, and how two entrants differ on them."""
+"""Answers: what an entrant says of each test row, and how two entrants differ there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from autoprune.evidence.contributions import CONTRIBUTIONS
 from autoprune.evidence.record import Record
 from autoprune.evidence.statistics import paired_interval, sign_flip
+from autoprune.evidence.swaps import swap_test
 from autoprune.tasks.task import TestSplit
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One entrant's test quality minus another's, same rows and seeds: 95 % interval, exact p."""
+    """One entrant's test quality minus another's, same rows and seeds: 95 % interval and p."""
 
     mean: float
     low: float
@@ -32,25 +34,42 @@ class Difference:
         return "no difference found"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Answers:
-    """One entrant on the cleaned test rows: `values` average to the metric; both (seeds, rows)."""
+    """One entrant on the cleaned test rows: `labels` (rows,) and `predicted` (seeds, rows)."""
 
-    values: NDArray[np.float64]
-    correct: NDArray[np.bool_]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    metric: str
 
     @classmethod
     def of(cls, records: Sequence[Record], test: TestSplit, metric: str) -> Self:
         """Read the answers off one record per seed, whose predictions are for the raw rows."""
         kept = np.array(test.kept)
-        labels = np.array(test.rows.labels)[kept]
-        predicted = np.array([record.predictions for record in records])[:, kept]  # (seeds, rows)
-        values = np.array([CONTRIBUTIONS[metric](labels, one) for one in predicted])
-        return cls(values, predicted == labels)
+        predicted = np.array([record.predictions for record in records])[:, kept]
+        return cls(np.array(test.rows.labels)[kept], predicted, metric)
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """What each row gives to the metric, their mean: (seeds, rows)."""
+        return np.array([CONTRIBUTIONS[self.metric](self.labels, one) for one in self.predicted])
 
     def minus(self, other: Self) -> Difference:
-        """Return this entrant's quality minus the other's; the test is on right and wrong rows."""
+        """Return this entrant's quality minus the other's; interval and test are on that mean."""
         interval = paired_interval(self.values, other.values)
-        right = self.correct.sum(0, dtype=np.int64) - other.correct.sum(0, dtype=np.int64)
         low, high = max(-1.0, interval.low), min(1.0, interval.high)
-        return Difference(interval.mean, low, high, sign_flip(right))
+        return Difference(interval.mean, low, high, permutation_p([[(self, other)]]))
+
+
+def permutation_p(groups: Sequence[Sequence[tuple[Answers, Answers]]]) -> float:
+    """Return the two-sided p-value of the mean difference over all pairs, in (0, 1].
+
+    A paired permutation test: were the two of each pair alike, what they said of a row could as
+    well be exchanged. The pairs of a group are of the same rows and seeds, and exchanged together.
+    """
+    if any(pair[0].metric != "accuracy" for group in groups for pair in group):
+        return swap_test([[(a.labels, a.predicted, b.predicted) for a, b in g] for g in groups])
+    gaps = [sum((a.values - b.values).sum(0) for a, b in group) for group in groups]  # (rows,) each
+    weights = [1 / group[0][0].values.size for group in groups]  # of a row in the mean
+    scaled = [gap * (weight / min(weights)) for gap, weight in zip(gaps, weights, strict=True)]
+    return sign_flip(np.concatenate(scaled))

@@ -17,7 +17,7 @@ from autoprune.evidence.duels import Duel, duel, pooled
 from autoprune.evidence.ranking import middle, no_winner
 from autoprune.evidence.verdict import points
 
-BOTH = "paired on test rows and seeds, exact p corrected over the cells (Holm), 95 % interval"
+BOTH = "paired on test rows and seeds, permutation p corrected over the cells (Holm), 95 % interval"
 
 
 def claims(cells: Sequence[Cell], multilingual: Collection[str], margin: float) -> list[Claim]:

@@ -7,9 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from autoprune.evidence.answers import Answers, Difference
+from autoprune.evidence.answers import Answers, Difference, permutation_p
 from autoprune.evidence.cells import Cell
-from autoprune.evidence.statistics import holm, paired_interval, sign_flip
+from autoprune.evidence.statistics import holm, paired_interval
 
 LEVEL = 0.05
 
@@ -79,15 +79,14 @@ def pooled(duels: Sequence[Duel]) -> Difference:
 
     The 95 % interval is for other seeds and other test rows of these cells, not for other cells.
     Duels on the same test rows and seeds are averaged row by row first, for they are not
-    independent; those on different rows are, so their half-widths are added as squares. The exact
-    test is on the right answers of all rows, added up over the cells that share them.
+    independent; those on different rows are, so their half-widths are added as squares. The test
+    is on the same mean.
     """
     assert duels, "a mean needs a duel"
     groups: dict[tuple[str, tuple[int, ...]], list[Duel]] = {}
     for one in duels:
         groups.setdefault((one.test, one.a.values.shape), []).append(one)
     mean = below = above = 0.0
-    right = []
     for same_rows in groups.values():
         share = len(same_rows) / len(duels)
         a = np.mean([one.a.values for one in same_rows], axis=0)  # (seeds, rows)
@@ -96,11 +95,6 @@ def pooled(duels: Sequence[Duel]) -> Difference:
         mean += share * interval.mean
         below += (share * (interval.mean - interval.low)) ** 2
         above += (share * (interval.high - interval.mean)) ** 2
-        right.append(
-            sum(
-                one.a.correct.sum(0, dtype=np.int64) - one.b.correct.sum(0, dtype=np.int64)
-                for one in same_rows
-            )
-        )
     low, high = mean - math.sqrt(below), mean + math.sqrt(above)
-    return Difference(mean, max(-1.0, low), min(1.0, high), sign_flip(np.concatenate(right)))
+    p_value = permutation_p([[(one.a, one.b) for one in group] for group in groups.values()])
+    return Difference(mean, max(-1.0, low), min(1.0, high), p_value)

@@ -22,7 +22,7 @@ def middle(cells: Sequence[Cell]) -> Claim:
     """
     statement = "Middle pruning is the most effective fixed strategy"
     test = (
-        "middle minus each other fixed strategy over all cells, exact p corrected over them "
+        "middle minus each other fixed strategy over all cells, permutation p corrected over them "
         "(Holm) and 95 % interval; shown: against the strongest of them on test"
     )
     others = _common(cells)
@@ -58,8 +58,8 @@ def no_winner(cells: Sequence[Cell]) -> Claim:
     """
     statement = "No pruning strategy is a clear winner over models and data"
     test = (
-        "each fixed strategy is worse than another in some cell, exact p corrected over all pairs "
-        "and cells (Holm) and 95 % interval; shown: the first on average minus the second"
+        "each fixed strategy is worse than another in some cell, permutation p corrected over all "
+        "pairs and cells (Holm) and 95 % interval; shown: the first on average minus the second"
     )
     names = _common(cells)
     if len({(cell.model, cell.task) for cell in cells}) < 2 or len(names) < 2:

@@ -21,6 +21,10 @@ from autoprune.evidence.verdict import (
     verdict,
 )
 
+TESTS = {
+    "accuracy": "an exact paired permutation test on which rows are right",
+    "macro-f1": "a paired permutation test of macro-F1 (9,999 exchanges of what both say of a row)",
+}
 DOTS = "● is a layer that is kept, the one nearest the embeddings first."
 
 
@@ -122,7 +126,7 @@ def reading(comparison: Comparison) -> str:
         f"({comparison.test_rows} of {comparison.raw_rows} rows); “test, raw” is the whole split. "
         f"“against {comparison.reference}” is in points, same rows and same seeds; "
         f"{comparison.reference} was chosen among the fixed strategies by validation, not by test. "
-        f"{noise} p is from an exact paired permutation test on which rows are right, for the "
+        f"{noise} p is from {TESTS[comparison.metric]}, for the "
         "trained models as they are: only where it is below 0.05 and the interval leaves out 0 is "
         "one called better or worse. Each row is one test: among many, one in twenty is below "
         "0.05 by chance."
