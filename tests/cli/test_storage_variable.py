@@ -3,6 +3,8 @@
 import optuna
 import pytest
 
+from autoprune.cli.result import command_line
+
 SECRET = "open-sesame"
 URL = f"postgresql+psycopg://ann:{SECRET}@127.0.0.1:1/studies?sslmode=verify-full"
 
@@ -13,6 +15,18 @@ def test_the_help_names_the_variable_and_not_its_value(run, name, monkeypatch):
     out = run(name, "--help").out
     assert "AUTOPRUNE_STORAGE" in out
     assert SECRET not in out and "127.0.0.1" not in out
+
+
+@pytest.mark.parametrize(
+    "url", ["pg://ann@h/d?password=secret&x=1", "pg://ann:secret@h/d?sslpassword=secret"]
+)
+@pytest.mark.parametrize("option", [["--storage"], []])
+def test_the_command_that_is_recorded_has_no_password(url, option):
+    typed = [*option, url] if option else [f"--storage={url}"]
+    told = command_line(["search", *typed, "--label", "a=b://c"])
+    assert "secret" not in told
+    assert "ann" in told
+    assert "a=b://c" in told
 
 
 def test_a_worker_takes_the_storage_from_it_and_shows_no_password(run, monkeypatch):

@@ -3,9 +3,10 @@
 import optuna
 import pytest
 
-from autoprune.layouts.layout import Layout
+from autoprune.layouts.layout import Layout, count, every
 from autoprune.layouts.strategies import layouts_of
 from autoprune.scoring.score import Score
+from autoprune.search.sampler import LayoutSampler
 from autoprune.search.study import search
 
 FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
@@ -88,6 +89,39 @@ def test_a_stop_within_a_group_changes_nothing(storage, deadly):
     assert course(resumed) == course(undisturbed)
     assert resumed.found == undisturbed.found
     assert resumed.repeated == 0
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "brute-force"])
+@pytest.mark.parametrize(("depth", "keep", "side_by_side"), [(3, 2, 4), (2, 1, 3), (12, 11, 16)])
+def test_more_processes_than_layouts(depth, keep, side_by_side, sampler, storage):
+    """Nothing is known yet, and nothing is left to try: some are tried again on new seeds."""
+    outcome = search(
+        measure, depth, keep, trials=20, storage=storage, name="fake", identity={},
+        side_by_side=side_by_side, begin=Begun(), sampler=sampler,
+    )  # fmt: skip
+    layouts = count(depth, keep)
+    assert outcome.trials == (20 if sampler == "gp" else layouts)
+    assert {one.layout for one in outcome.findings} == set(every(depth, keep))
+    assert all(one.score is not None for one in outcome.findings)
+
+
+def test_claims_whose_group_never_began_are_no_deaths(storage, monkeypatch):
+    """A run that a fault elsewhere kept from beginning is offered again however often that is."""
+    after = LayoutSampler.after
+
+    def faulty(sampler, past):
+        if past.running:
+            raise RuntimeError("a fault of the proposal's")
+        return after(sampler, past)
+
+    monkeypatch.setattr(LayoutSampler, "after", faulty)
+    for _ in range(4):
+        with pytest.raises(RuntimeError, match="a fault of the proposal's"):
+            run(storage, Begun())
+    monkeypatch.undo()
+    outcome = run(storage, Begun())
+    assert all(finding.score is not None for finding in outcome.findings)
+    assert not any("died" in trial.user_attrs for trial in storage.get_all_trials(0))
 
 
 def test_a_small_space_ends_the_search(storage):

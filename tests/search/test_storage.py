@@ -176,7 +176,16 @@ def test_a_wrong_password_is_refused_at_once_and_not_shown(postgresql, tmp_path,
         ("sqlite:///a.db", "sqlite:///a.db"),
         ("postgresql://ann:se%40cret@h:5432/d", "postgresql://ann:***@h:5432/d"),
         ("postgresql://h/d?user=ann&password=secret", "postgresql://h/d?password=***&user=ann"),
-        ("postgresql://ann:secret@h:port/d", "postgresql://***@h:port/d"),
+        ("postgresql://ann:secret@h:port/d", "postgresql:***"),
+        ("postgresql+psycopg://h:54x32/d?password=secret", "postgresql+psycopg:***"),
+        ("postgresql//ann@h/d?sslpassword=secret", "***"),
+        ("ann:secret@h/d", "ann:***"),
+        ("secret@h/d", "***"),
+        ("sqlite:/study.db", "sqlite:/study.db"),
+        (
+            "postgresql://h/d?sslmode=verify-full&a=%20b",
+            "postgresql://h/d?sslmode=verify-full&a=%20b",
+        ),
     ],
 )
 def test_mask_hides_passwords_only(url, shown):

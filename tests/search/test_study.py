@@ -220,6 +220,9 @@ def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna warns of a list
         study.enqueue_trial({**flags(wanted), "layer_00": [0]})
+    for wrong in ({"seed": "x"}, {"seed": -1}, {"seed": 2**40}, {"fidelity": "much"}):
+        study.enqueue_trial(flags(wanted) | {"seed": 5, "fidelity": 1.0} | wrong)
+    study.enqueue_trial(flags(wanted) | {"seed": None, "fidelity": float("nan")})
     study.enqueue_trial(params(Run(FIRST["top"], 1000)))  # measured before
     study.enqueue_trial(params(Run(wanted, 7, 0.5)))  # nothing here runs half as long
     study.enqueue_trial(flags(wanted))
@@ -231,6 +234,8 @@ def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
     assert {finding.fidelity for finding in outcome.findings} == {1.0}
     refused = [trial.user_attrs.get("refused", "") for trial in study.get_trials()]
     assert [why for why in refused if why.endswith("has fidelity 1.0, not 0.5")] != []
+    assert len([why for why in refused if why.startswith("a seed is a whole number from")]) == 4
+    assert len([why for why in refused if why.startswith("a fidelity is a share of")]) == 1
     assert {len(finding.layout.keep) for finding in outcome.findings} == {4}
 
 

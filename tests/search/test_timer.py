@@ -1,7 +1,27 @@
-import pytest
+import threading
+from dataclasses import replace
 
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from autoprune.layouts.layout import Layout
+from autoprune.scoring.score import Score
 from autoprune.search import timer
+from autoprune.search.holder import Holder
+from autoprune.search.marks import (
+    BEAT,
+    CLAIM,
+    HOLDER,
+    attributes,
+    distributions,
+    params,
+    score_attributes,
+)
+from autoprune.search.run import Run
+from autoprune.search.storage import open_storage
 from autoprune.search.timer import Timer
+from autoprune.search.writing import end
 
 
 @pytest.fixture
@@ -50,3 +70,34 @@ def test_a_search_out_of_time_chooses_among_what_it_has(clock, go, planted):
     assert outcome.found in {finding.layout for finding in outcome.findings}
     assert go(slow, trials=9, seconds=15).trials == 5  # the same again goes on
     assert go(slow, trials=9).findings[:5] == go(trials=9).findings[:5]
+
+
+def test_a_search_out_of_time_waits_for_what_others_have_under_way(clock, go, planted, tmp_path):
+    measure, run = planted(0, 8, 4), Run(Layout.parse("8:1,3,5,7"), 4711)
+    others = open_storage(None, tmp_path / "study")
+    ends = list[threading.Timer]()
+
+    def slow(ours, check):
+        clock[0] += 10
+        if not ends:
+            elsewhere = replace(Holder.here(), host="elsewhere")
+            named = {HOLDER: elsewhere.as_value(), CLAIM: "theirs", BEAT: 0}
+            trial = others.create_new_trial(
+                optuna.load_study(study_name="shc", storage=others)._study_id,
+                create_trial(
+                    state=TrialState.RUNNING,
+                    params=params(run),
+                    distributions=distributions(8),
+                    user_attrs=attributes(run.layout, "search") | named,
+                ),
+            )
+            score = Score(0.5, 0.5, 0.5, 1.0, "validation", run.seed, 1.0)
+            told = (others, trial, score_attributes(score), TrialState.COMPLETE, 0.5)
+            ends.append(threading.Timer(1.0, end, told))
+            ends[0].start()
+        return measure(ours, check)
+
+    outcome = go(slow, trials=9, seconds=25)
+    ends[0].join()
+    assert run.layout in {finding.layout for finding in outcome.findings}
+    assert outcome.trials == 3

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from autoprune.evidence.setting import Setting
 from autoprune.evidence.studied import BASELINE, RECORDS, STUDY, Choice, write_study
 from autoprune.evidence.verdict import recommendation, verdict
 from autoprune.evidence.writing import write_whole
+from autoprune.search.failures import mask
 from autoprune.search.findings import Outcome
 
 
@@ -121,13 +121,17 @@ def _report(folder: Path, searched: bool) -> Path:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Return what was typed, but for the password of a storage URL.
+    """Return what was typed, but for the passwords of a storage URL.
 
     >>> command_line(["search", "--storage=postgresql+psycopg://me:se@cret@db/x", "--text", "a b"])
     "autoprune search '--storage=postgresql+psycopg://me:***@db/x' --text 'a b'"
     """
-    typed = [re.sub(r"(://[^/:@]*):.*@", r"\1:***@", argument) for argument in arguments]
-    return shlex.join(["autoprune", *typed])
+    typed = ["autoprune"]
+    for argument in arguments:
+        start = argument.find("=") + 1 if argument.startswith("--") else 0
+        value = argument[start:]
+        typed.append(argument[:start] + (mask(value) if "://" in value else value))
+    return shlex.join(typed)
 
 
 def _object(

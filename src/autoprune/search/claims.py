@@ -21,6 +21,7 @@ from autoprune.search.marks import (
     distributions,
     given_up,
     layout_of_trial,
+    misgiven,
     params,
     run_of_trial,
 )
@@ -125,6 +126,9 @@ class Desk:
         if layout is None or len(layout.keep) != self.keep:
             keeps = f"a layout of this study keeps {self.keep} of {self.depth} layers"
             refuse(self.storage, trial, keeps)
+            return None
+        if why := misgiven(trial):
+            refuse(self.storage, trial, why)
             return None
         if run and run.fidelity != self.sampler.fidelity:
             why = f"a run of this study has fidelity {self.sampler.fidelity}, not {run.fidelity}"

@@ -13,7 +13,7 @@ from autoprune.errors import StorageError
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.leaving import is_asked
 from autoprune.scoring.score import Score
-from autoprune.search.claims import Claim, Desk
+from autoprune.search.claims import Claim, Desk, running
 from autoprune.search.ends import bury, finish, interrupt
 from autoprune.search.failures import storage_failures
 from autoprune.search.findings import Finding, findings_of
@@ -66,18 +66,27 @@ def follow(
 ) -> bool:
     """Make trials until `trials` are finished in all, or `most` here; tell if it was interrupted.
 
-    What others have under way is waited for: it may come to nothing. Where this process is asked to
-    leave, its own trials are closed as interrupted.
+    What others have under way is waited for, unless `most` is made here: it may come to nothing.
+    Where this process is asked to leave, its own trials are closed as interrupted.
     """
+    begun: set[int] = set()
     with desk.leases.kept():
         try:
-            left = trials if most is None else most
-            while left > 0 and not timer.over():
-                group = _group(desk, trials, first, min(side_by_side, left))
+            left = most
+            while left is None or left > 0:
+                group: list[Claim] | None = []
+                if not timer.over():
+                    places = side_by_side if left is None else min(side_by_side, left)
+                    group = _group(desk, trials, first, places)
+                elif left is not None or not _others(desk):
+                    break
                 if group is None:
                     break
-                left -= len(group)
-                waits = [begin(claim.run, _checks(study, desk, claim)) for claim in group]
+                left = None if left is None else left - len(group)
+                waits = []
+                for claim in group:
+                    begun.add(claim.trial)
+                    waits.append(begin(claim.run, _checks(study, desk, claim)))
                 for claim, wait in zip(group, waits, strict=True):
                     finish(desk.storage, claim.trial, wait)
                     desk.leases.drop(claim.trial)
@@ -97,9 +106,18 @@ def follow(
         except BaseException:  # not the trial's affair: out of memory, say
             with suppress(StorageError, OptunaError, OSError):
                 for trial in desk.leases.held:
-                    bury(desk.storage, desk.storage.get_trial(trial), desk.trials(), desk.depth)
+                    if trial in begun:
+                        bury(desk.storage, desk.storage.get_trial(trial), desk.trials(), desk.depth)
+                    else:
+                        interrupt(desk.storage, trial)
             raise
     return False
+
+
+def _others(desk: Desk) -> bool:
+    """Tell whether other processes have trials under way; this one has none."""
+    with storage_failures():
+        return running(living(desk)) > 0
 
 
 def _group(

@@ -64,18 +64,28 @@ def reason(error: BaseException, url: str = "") -> str:
 
 
 def mask(url: str) -> str:
-    """Return `url` without its passwords, to be printed.
+    """Return `url` without its passwords, to be printed; as it is where it has none.
+
+    Of what is no URL, but may hold a password, only what stands before its first colon is shown.
 
     >>> mask("postgresql+psycopg://ann:secret@db/studies?sslpassword=secret")
     'postgresql+psycopg://ann:***@db/studies?sslpassword=***'
+    >>> mask("postgresql:/ann:secret@db/studies")
+    'postgresql:***'
     """
     try:
         parts = make_url(url)
     except (ArgumentError, ValueError):
-        return re.sub(r"//.*@", "//***@", url)
+        if "@" not in url and "pass" not in url.lower():
+            return url
+        scheme, colon, _ = url.partition(":")
+        return f"{scheme}:***" if colon and scheme.replace("+", "").isalnum() else "***"
     hidden = {key: "***" for key in parts.query if "pass" in key.lower()}
+    if not hidden and not parts.password:
+        return url
     shown = parts.update_query_dict(hidden).render_as_string(hide_password=True)
-    return shown.replace(quote("***"), "***")
+    # A password with an @ in it is cut there by SQLAlchemy, the rest taken for the host's begin.
+    return re.sub(r"(://[^/:@]*):.*@", r"\1:***@", shown.replace(quote("***"), "***"))
 
 
 def _secrets(url: str) -> list[str]:

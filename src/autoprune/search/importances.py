@@ -14,7 +14,7 @@ LEAST = 4  # complete trials; forests grown on fewer say nothing
 def importances(storage: BaseStorage, name: str) -> dict[str, float]:
     """Return each layer's share in the scores' variance by fANOVA: `layer 3` -> [0, 1], sum 1.
 
-    None where the study is not there, too few trials are complete, or all scores are equal. The
+    Empty where the study is not there, too few trials are complete, or all scores are equal. The
     same trials give the same shares. Source: Hutter, Hoos and Leyton-Brown, ICML 2014.
     """
     with storage_failures():

@@ -86,9 +86,26 @@ def run_of_trial(trial: FrozenTrial, depth: int) -> Run | None:
     """Return what a trial runs, or is to run; None where its parameters do not say all of it."""
     given = _given(trial)
     layout = _layout_of(given, depth)
-    if layout is None or SEED not in given or FIDELITY not in given:
+    if layout is None or SEED not in given or FIDELITY not in given or _misgiven(given):
         return None
     return Run(layout, int(given[SEED]), float(given[FIDELITY]))
+
+
+def misgiven(trial: FrozenTrial) -> str:
+    """Say which seed or fidelity a trial was enqueued with that is none; empty where both are.
+
+    Optuna takes anything from who enqueues.
+    """
+    return _misgiven(_given(trial))
+
+
+def _misgiven(given: dict[str, Any]) -> str:
+    seed, fidelity = given.get(SEED, 0), given.get(FIDELITY, 1.0)
+    if not (isinstance(seed, int | float) and 0 <= seed <= _LARGEST_SEED and seed == int(seed)):
+        return f"a seed is a whole number from 0 to {_LARGEST_SEED}, not {seed!r}"
+    if not (isinstance(fidelity, int | float) and 0 < fidelity <= 1):
+        return f"a fidelity is a share of the full budget, above 0 and at most 1, not {fidelity!r}"
+    return ""
 
 
 def _given(trial: FrozenTrial) -> dict[str, Any]:

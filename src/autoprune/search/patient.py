@@ -40,7 +40,7 @@ class Patient(BaseStorage):
     finds what it wrote (`create_new_trial` by its claim). Raises `StorageError` when no try is
     left, at once where a later one cannot help, and KeyboardInterrupt when asked to leave.
     `turn` is how processes at work on a study there take turns; `database` is what `inner` reads
-    and writes, where that is one.
+    and writes, where that is one, `url` where that is, its passwords in it.
     """
 
     def __init__(
@@ -50,8 +50,9 @@ class Patient(BaseStorage):
         shown: str,
         turn: Turn = none,
         database: Database | None = None,
+        url: str = "",
     ) -> None:
-        self._inner, self._pauses, self._shown = inner, pauses, shown
+        self._inner, self._pauses, self._shown, self._url = inner, pauses, shown, url
         self.turn, self.database = turn, database
 
     def call(self, call: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
@@ -66,7 +67,7 @@ class Patient(BaseStorage):
                 if pause is None:
                     raise StorageError(
                         f"storage {self._shown} could not be reached for "
-                        f"{time.monotonic() - began:.0f} seconds: {reason(error, self._shown)}; "
+                        f"{time.monotonic() - began:.0f} seconds: {reason(error, self._url)}; "
                         "what was measured before is kept, run the same command again"
                     ) from None
             _sleep(pause)

@@ -63,8 +63,12 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
     ended as expected, so that workers do not crowd together.
     """
     layouts = comb(past.depth, past.keep)
-    if len(past.tried) < min(STARTS, layouts) or not past.observed:
+    if len(past.tried) < min(STARTS, layouts):
         return propose_randomly(past, rng)
+    if not past.observed:  # of small spaces all may be under way: then one of them again
+        if len(past.tried) < layouts or not past.running:
+            return propose_randomly(past, rng)
+        return past.running[rng.integers(len(past.running))].layout
     seen = flags_of([one.run.layout for one in past.observed])
     surrogate = surrogate_of(past.observed, past.hints)
     if past.running:
@@ -106,6 +110,7 @@ def surrogate_of(
         np.array([one.quality for one in observed]),
         np.array([one.run.fidelity for one in observed]),
         hints_of(flags, hints),
+        seeds=np.array([one.run.seed for one in observed]),
         losses=losses if np.isfinite(losses).any() else None,
     )
     learnt = runs.every(-(-len(observed) // _LEARNT))

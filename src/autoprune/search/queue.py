@@ -49,9 +49,11 @@ def is_over(desk: Desk, trials: int, first: Mapping[str, Layout]) -> bool:
 
 def _exhausted(desk: Desk, known: Sequence[FrozenTrial], past: Past) -> bool:
     """Say whether all layouts were tried, and none can be tried again on another seed."""
-    if desk.sampler.fresh or any(trial.state == TrialState.WAITING for trial in known):
+    if len(past.tried) < count(desk.depth, desk.keep):
         return False
-    return len(past.tried) == count(desk.depth, desk.keep)
+    if any(trial.state == TrialState.WAITING for trial in known):
+        return False
+    return not (desk.sampler.fresh and (past.observed or past.running))
 
 
 def living(desk: Desk) -> list[FrozenTrial]:

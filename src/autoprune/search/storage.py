@@ -28,6 +28,7 @@ TURN = "turn.guard"
 
 _PAUSES = (0.3, 0.6, 1.2, 2.4)  # seconds between tries to reach a server that may be restarting
 _CONNECT_SECONDS = 5
+_LOOK_SECONDS = 1.0
 
 
 def open_storage(place: str | None, folder: Path, pauses: Sequence[float] = PAUSES) -> BaseStorage:
@@ -40,7 +41,7 @@ def open_storage(place: str | None, folder: Path, pauses: Sequence[float] = PAUS
     if place is not None:
         server = _open_database(place)
         inner, turn = get_storage(server), _turn(place, server)  # finished trials are remembered
-        return Patient(inner, pauses, mask(place), turn, server)
+        return Patient(inner, pauses, mask(place), turn, server, place)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         journal = folder / JOURNAL
@@ -64,13 +65,14 @@ def open_existing(place: str, pauses: Sequence[float] = PAUSES) -> BaseStorage:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold the study in `folder`: a second search there raises `StudyError` at once.
+    """Hold the study in `folder`: a second search there raises `StudyError`.
 
-    The system lets go of it when the process ends, however it ends.
+    The system lets go of it when the process ends, however it ends. A second's patience is for
+    those that look whether it is held (`working`), which takes it for a moment.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / ".lock", timeout=0)
+        held = FileLock(folder / ".lock", timeout=_LOOK_SECONDS)
         held.acquire()
     except Timeout:
         raise StudyError(
