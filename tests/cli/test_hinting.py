@@ -47,3 +47,7 @@ def test_one_full_model_serves_several_numbers_of_layers(run, command, here, sco
     assert values(both, 3) == values(alone, 3)
     assert run(*command, "--keep", "2,3", folder=both).code == 0
     assert scored == [[2, 3], [3]]  # on file
+    cut = both / "studies/tiny-own-keep2/proxy.json"
+    cut.write_text(cut.read_text()[:-9])
+    assert run(*command, "--keep", "2,3", folder=both).code == 0
+    assert scored == [[2, 3], [3], [2]]  # what cannot be read is made again

@@ -64,14 +64,33 @@ def test_a_finished_study_that_is_at_work_again_is_running(run, copy):
     assert line.split()[:2] == [NAME, "running"]
 
 
-def test_a_study_that_cannot_be_read_leaves_the_others(run, copy):
+def cut(text):
+    return "{"
+
+
+def without_a_label(text):
+    content = json.loads(text)
+    content["test"]["labels"].pop()
+    return json.dumps(content)
+
+
+def without_a_row(text):
+    content = json.loads(text)
+    content["test"]["labels"].pop()
+    content["test"]["kept"].pop()
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize("spoil", [cut, without_a_label, without_a_row])
+def test_a_study_that_cannot_be_read_leaves_the_others(run, copy, spoil):
     shutil.copytree(STUDY, "studies/broken")
-    Path("studies/broken/study.json").write_text("{")
+    broken = Path("studies/broken/study.json")
+    broken.write_text(spoil(broken.read_text()))
     answer = run("studies")
     assert answer.code == 0
     assert [line.split()[0] for line in answer.out.splitlines()] == [NAME]
     [line] = answer.lines
-    assert line.startswith("broken: a study must be as this version wrote it")
+    assert line.startswith("broken: ") and "the study's command again" in line
 
 
 def test_no_study_at_all(run, here):

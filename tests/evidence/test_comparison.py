@@ -111,9 +111,7 @@ def test_the_reference_is_chosen_by_validation_not_by_test(entrant, split, condi
     assert comparison.row("bottom").difference.mean == pytest.approx(0.6)
 
 
-@pytest.mark.parametrize(
-    ("validation", "chosen"), [(0.59, "top"), (0.60, "found"), (0.61, "found")]
-)
+@pytest.mark.parametrize(("validation", "chosen"), [(0.59, "top"), (0.60, "top"), (0.61, "found")])
 def test_found_is_recommended_only_if_its_validation_holds(
     validation, chosen, entrant, split, conditions, tmp_path
 ):

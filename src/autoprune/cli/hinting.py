@@ -7,8 +7,8 @@ from pathlib import Path
 
 from autoprune.cli.ground import Ground
 from autoprune.cli.show import Show, minutes
-from autoprune.errors import OptionError
-from autoprune.evidence.agreement import agreement
+from autoprune.errors import LayoutError, OptionError
+from autoprune.evidence.agreement import borne_out
 from autoprune.evidence.writing import write_whole
 from autoprune.layouts.layout import Layout, count, every
 from autoprune.scoring.proxies import PROXIES
@@ -87,11 +87,12 @@ def _keep(place: Path, proxy: str, hints: dict[Layout, float]) -> None:
 
 
 def _kept(place: Path) -> tuple[str, dict[Layout, float]] | None:
-    if not place.is_file():
-        return None
-    kept = json.loads(place.read_text(encoding="utf-8"))
-    values = {Layout.parse(text): value for text, value in kept["values"].items()}
-    return str(kept["proxy"]), values
+    try:
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        values = {Layout.parse(text): float(value) for text, value in kept["values"].items()}
+        return str(kept["proxy"]), values
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, LayoutError):
+        return None  # none, or not as it was written: scored anew
 
 
 def trust(folder: Path, outcome: Outcome) -> str:
@@ -100,14 +101,14 @@ def trust(folder: Path, outcome: Outcome) -> str:
     if known is None:
         return ""
     proxy, hints = known
-    pairs = [
-        (hints[finding.layout], finding.score.quality)
+    results = [
+        (finding.layout, finding.score.quality)
         for finding in outcome.findings
         if finding.score is not None
     ]
-    found = agreement([hint for hint, _ in pairs], [quality for _, quality in pairs])
-    told = "too few trials to compare it with" if found is None else f"rank correlation {found}"
+    found = borne_out(hints, results)
+    told = "too few layouts to compare it with" if found is None else f"rank correlation {found}"
     return (
-        f"{proxy}: {told}; {len(pairs)} trials, weight {outcome.trust:+.2f} in the surrogate "
+        f"{proxy}: {told}; {len(results)} trials, weight {outcome.trust:+.2f} in the surrogate "
         "(1: a spread of the score is a spread of quality)"
     )

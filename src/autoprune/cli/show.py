@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from autoprune.evidence.agreement import Agreement, agreement
+from autoprune.evidence.agreement import Agreement, borne_out
 from autoprune.layouts.layout import Layout
 from autoprune.search.marks import SEARCHED
 from autoprune.tasks.task import Cleaned
@@ -116,15 +116,15 @@ class Show:
     def compares(self, proxy: str = "", hints: Mapping[Layout, float] | None = None) -> None:
         """Show how far the results of this phase rank layouts as a cheap score does, if any."""
         self._proxy, self._hints = proxy, hints or {}
-        self._pairs: list[tuple[float, float]] = []
+        self._results: list[tuple[Layout, float]] = []
         self._agreement: Agreement | None = None
 
     def recalls(self, origin: str, layout: Layout, quality: float) -> None:
         """Take a result of an earlier command into the view."""
         self._scores.setdefault((origin, layout), []).append(quality)
         if layout in self._hints:
-            self._pairs.append((self._hints[layout], quality))
-            self._agreement = agreement(*zip(*self._pairs, strict=True))
+            self._results.append((layout, quality))
+            self._agreement = borne_out(self._hints, self._results)
 
     def begins(self, layout: Layout) -> None:
         """Show which layout is being measured now."""

@@ -1,11 +1,14 @@
 """Agreement: how far a cheap score ranks layouts as their runs do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+
+from autoprune.layouts.layout import Layout
 
 _RESAMPLES = 1_000
 
@@ -20,6 +23,20 @@ class Agreement:
 
     def __str__(self) -> str:
         return f"{self.correlation:+.2f} ({self.low:+.2f} to {self.high:+.2f})".replace("-", "−")
+
+
+def borne_out(
+    hints: Mapping[Layout, float], results: Iterable[tuple[Layout, float]]
+) -> Agreement | None:
+    """Compare the cheap score of each layout with its mean quality; see `agreement`.
+
+    Runs of one layout are no independent evidence: taken as such, they would make the interval of
+    a worthless score leave out 0 too often.
+    """
+    runs: dict[Layout, list[float]] = {}
+    for layout, quality in results:
+        runs.setdefault(layout, []).append(quality)
+    return agreement([hints[layout] for layout in runs], [fmean(each) for each in runs.values()])
 
 
 def agreement(hints: Sequence[float], qualities: Sequence[float]) -> Agreement | None:

@@ -128,7 +128,7 @@ def _table(
     if not strategies:
         raise StudyError(f"no fixed strategy is there to compare with: {'; '.join(left_out)}")
     reference = max(strategies, key=lambda origin: validation[origin])
-    found = "found" in runs and validation["found"] >= validation[reference]
+    found = "found" in runs and validation["found"] > validation[reference]
     answers = {origin: Answers.of(records, test, metric) for origin, records in runs.items()}
     subject = "found" if "found" in runs else reference
     return Comparison(

@@ -124,7 +124,7 @@ def read_study(folder: Path) -> Studied:
         raise
     except OSError as error:
         raise StudyError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, AutopruneError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, AutopruneError) as error:
         raise StudyError(
             f"a study must be as this version wrote it, {path} is not ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:100]!a}): run the study's command again"
@@ -146,6 +146,8 @@ def _studied(folder: Path, entry: dict[str, Any]) -> Studied:
     entrants = [_entrant(one, setting.full) for one in entry["entrants"]]
     seeds = tuple(map(int, entry["seeds"]))
     records = read(folder / RECORDS)
+    if len(test.kept) != len(test.rows.labels):
+        raise ValueError(f"{len(test.rows.labels)} test labels, {len(test.kept)} marks of rows")
     measured = _measured(folder, records, entrants, seeds, setting, test)
     choice = entry["choice"]
     return Studied(

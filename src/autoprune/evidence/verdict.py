@@ -53,7 +53,7 @@ def recommendation(comparison: Comparison) -> str:
     subject = comparison.subject
     if subject.origin == reference.origin:
         return f"Recommended: {chosen.origin} ({chosen.layout}), best on validation."
-    word = "at least that" if chosen.origin == "found" else "above that"
+    word = "above that" if chosen.origin == "found" else "at least that"
     other = reference if chosen.origin == "found" else subject
     return (
         f"Recommended: {chosen.origin} ({chosen.layout}), since its mean validation quality over "
