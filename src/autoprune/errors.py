@@ -42,6 +42,10 @@ class ModelError(AutopruneError):
     """Choose another model, or mend its folder."""
 
 
+class RemoteCodeError(ModelError):
+    """Read the model's own code, and if you trust it pass --trust-remote-code."""
+
+
 class HubError(AutopruneError):
     """See to the network or the hub, or use a local folder."""
 

@@ -68,6 +68,15 @@ def test_nothing_private_goes_where_everyone_looks(hub, folder):
     assert lying(hub)["config.json"] == b"secret"
 
 
+def test_what_is_private_is_not_said_to_be_public(hub, folder):
+    push(folder, NAME)
+    before = lying(hub)
+    folder.joinpath("config.json").write_bytes(b"new")
+    with pytest.raises(HubError, match="and private: make it public there first"):
+        push(folder, NAME, private=False)
+    assert lying(hub) == before
+
+
 def test_a_hub_that_stumbles_is_asked_again(hub, folder):
     hub.fail("/commit/", 503, 1)
     push(folder, NAME)

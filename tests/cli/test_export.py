@@ -16,6 +16,7 @@ from autoprune.artifacts import reloading
 from autoprune.artifacts.gate import check
 from autoprune.artifacts.onnx_running import onnx_logits
 from autoprune.artifacts.packing import save
+from autoprune.errors import ModelError, RemoteCodeError
 from autoprune.evidence.studied import read_study
 
 NAME = "tiny-own-keep2"
@@ -179,6 +180,28 @@ def test_no_permission_is_found_before_the_work(run, copy, monkeypatch):
     answer = run("export", NAME, "--out", "new/model")
     assert (answer.code, len(answer.lines)) == (2, 1)
     assert "cannot make new/model: no permission" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "place", "error", "said"),
+    [
+        (["--trim-vocabulary"], "artifacts.export.check_trimmable", ModelError("none"), "none"),
+        (["--onnx"], "artifacts.export._MOST_IN_ONNX", None, "at most 2 GB"),
+        ([], "cli.export.ground_of", RemoteCodeError("it runs code"), "must load without any"),
+    ],
+)
+def test_a_wish_that_cannot_be_had_is_refused_before_the_work(
+    run, copy, monkeypatch, options, place, error, said
+):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(f"autoprune.{place}", refuse if error else 10)
+    monkeypatch.setattr("autoprune.artifacts.export._fine_tune", lambda *_: pytest.fail("trained"))
+    answer = run("export", NAME, "--out", "made", *options)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+    assert not Path("made").exists()
 
 
 def test_data_that_changed_are_refused(run, copy):

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pyarrow
 import pytest
 import torch
 from pyarrow import parquet
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from autoprune.artifacts.batches import tokenising
 from autoprune.artifacts.predicting import open_predictor
 from tiny_models import NUMBERS, jitter_, save_model, tiny_tokenizer
 
@@ -144,6 +147,7 @@ WRONG = {
     "empty": (["empty.txt"], "has no texts"),
     "header only": (["header.csv"], "has no texts"),
     "same file": (["rows.csv", "--out", "rows.csv"], "another file than that of the texts"),
+    "pipe": (["rows.csv", "--out", "pipe"], "pipe is none: leave it out and use >"),
     "no folder": (["rows.csv", "--out", "no/out.csv"], "a folder that exists"),
     "format": (["rows.csv", "--format", "xml"], "unknown format 'xml'"),
 }
@@ -167,12 +171,20 @@ def files():
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG.values(), ids=WRONG)
 def test_wrong_input_is_one_line_and_writes_nothing(run, folder, files, arguments, says):
-    before = {path: path.read_bytes() for path in Path().iterdir()}
+    os.mkfifo("pipe")
+    before = {path: path.is_file() and path.read_bytes() for path in Path().iterdir()}
     out = [] if "--out" in arguments else ["--out", "new.csv"]
     answer = run("predict", folder, *arguments, *out)
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
     assert says in answer.err
-    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+    assert {path: path.is_file() and path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_a_link_stays_one(run, folder, files):
+    Path("link.csv").symlink_to("real.csv")
+    assert run("predict", folder, "rows.csv", "--out", "link.csv").code == 0
+    assert Path("link.csv").is_symlink()
+    assert len(Path("real.csv").read_text().splitlines()) == 71
 
 
 def test_a_fault_far_behind_leaves_the_older_file(run, folder):
@@ -189,6 +201,53 @@ def test_a_model_without_a_trained_head_is_refused(run, model, files):
     answer = run("predict", model, "rows.txt")
     assert (answer.code, answer.out) == (2, "")
     assert "holds no trained classifier (BertForMaskedLM)" in answer.err
+
+
+def without_a_label(made):
+    config = json.loads((made / "config.json").read_text())
+    del config["id2label"]["2"]
+    (made / "config.json").write_text(json.dumps(config))
+
+
+def without_a_head(made):
+    kept = load_file(made / "model.safetensors")
+    del kept["classifier.weight"]
+    save_file(kept, made / "model.safetensors", metadata={"format": "pt"})
+
+
+def with_another_tokenizer(made):
+    content = json.loads((made / "tokenizer.json").read_text())
+    content["model"]["vocab"][NUMBERS[0]] = 60_000
+    (made / "tokenizer.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (without_a_label, "is no whole classifier, 2 of its weights"),
+        (without_a_head, "is no whole classifier, 1 of its weights"),
+        (with_another_tokenizer, "has a token number 60000"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused(run, folder, files, spoil, says, tmp_path):
+    made = shutil.copytree(folder, tmp_path / "spoilt")
+    spoil(made)
+    answer = run("predict", made, "rows.txt")
+    assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1)
+    assert says in answer.err
+
+
+def test_texts_are_cut_where_the_model_cuts_them_not_at_512(folder, tmp_path):
+    made = shutil.copytree(folder, tmp_path / "long")
+    for name, key in [("", "max_position_embeddings"), ("tokenizer_", "model_max_length")]:
+        file = made / f"{name}config.json"
+        content = json.loads(file.read_text()) | {key: 700}
+        file.write_text(json.dumps(content))
+    assert tokenising(made).longest == 700
+    assert tokenising(made, 600).longest == 600
+    del content["model_max_length"]
+    file.write_text(json.dumps(content))
+    assert tokenising(made).longest == 700
 
 
 def test_a_reader_that_has_seen_enough_ends_it_in_silence(folder):

@@ -6,6 +6,8 @@ import random
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -139,6 +141,28 @@ def test_a_mistake_is_one_line_and_writes_nothing(run, corpus, here, kind):
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
     assert [words for words in said if words not in answer.lines[0]] == []
     assert not list(here.iterdir())
+
+
+def test_a_tokenizer_with_code_of_its_own_runs_none(tokenizer, corpus, here):
+    """Whatever is answered: nobody is asked."""
+    strange = shutil.copytree(tokenizer, here / "strange")
+    config = json.loads((strange / "tokenizer_config.json").read_text())
+    config |= {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": [None, "mine.Mine"]}}
+    (strange / "tokenizer_config.json").write_text(json.dumps(config))
+    (strange / "config.json").unlink(missing_ok=True)
+    (strange / "mine.py").write_text(f"open({str(here / 'ran')!r}, 'w')\nclass Mine: pass\n")
+    arguments = ["--corpus", corpus, "--out", "small", "--minutes", 1, "--tokenizer", strange]
+    done = subprocess.run(
+        [sys.executable, "-m", "autoprune", "pretrain", *map(str, arguments)],
+        input="y\ny\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert not (here / "ran").exists()
+    assert "[y/N]" not in done.stdout + done.stderr
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
 
 
 def test_a_tokenizer_that_does_not_know_the_corpus_is_refused(run, tokenizer, here):

@@ -10,7 +10,12 @@ from transformers import AutoModelForSequenceClassification as Classifier
 
 from autoprune.encoders.cost import Parameters, count_parameters
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_classifier, load_tokenizer, random_classifier
+from autoprune.encoders.loading import (
+    load_classifier,
+    load_tokenizer,
+    load_trained,
+    random_classifier,
+)
 from autoprune.encoders.registry import find
 from autoprune.encoders.surgery import head_parameters, layers_of
 from autoprune.errors import LayoutError, ModelError
@@ -116,9 +121,50 @@ def fine_tuned(bert, tmp_path, jitter):
     return fetch(find(str(tmp_path / "tuned"))), model
 
 
-def test_head_for_as_many_labels_is_kept(fine_tuned):
+def test_what_was_trained_is_loaded_as_it_is(fine_tuned):
     checkpoint, model = fine_tuned
-    assert differing(load_classifier(checkpoint, ["x", "y", "z"], 9), model) == set()
+    loaded = load_trained(checkpoint)
+    assert differing(loaded, model) == set()
+    assert list(loaded.config.id2label.values()) == NAMES
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("lost", ["classifier.weight", "bert.pooler.dense.bias"])
+def test_what_lacks_a_part_was_not_trained(fine_tuned, lost):
+    checkpoint, _ = fine_tuned
+    path = checkpoint.folder / "model.safetensors"
+    kept = load_file(path)
+    del kept[lost]
+    save_file(kept, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=f"no whole classifier, 1 of its weights .*{lost}"):
+        load_trained(checkpoint)
+
+
+def test_a_trained_head_is_drawn_anew(make_model, family, tmp_path, jitter):
+    """For as many labels too: it would be one and the same on all seeds."""
+    plain = fetch(find(str(make_model(family))))
+    model = load_classifier(plain, NAMES, 0)
+    jitter(model)
+    model.save_pretrained(tmp_path / "tuned")
+    load_tokenizer(plain).save_pretrained(tmp_path / "tuned")
+    checkpoint = fetch(find(str(tmp_path / "tuned")))
+    first, again, other = (load_classifier(checkpoint, ["x", "y", "z"], s) for s in (3, 3, 4))
+    head = {name for name in dict(model.named_parameters()) if name in _outside(model)}
+    assert differing(first, again) == set()
+    assert differing(first, model) == head  # and nothing of the encoder
+    drawn = {name for name in head if dict(model.named_parameters())[name].ndim > 1}
+    assert drawn <= differing(first, other) <= head
+    fresh = dict(load_classifier(plain, NAMES, 3).named_parameters())
+    for name, weight in first.named_parameters():
+        if name in drawn:  # drawn as a new head is
+            assert float(weight.std()) == pytest.approx(float(fresh[name].std()), rel=0.5)
+        elif name in head:
+            assert torch.equal(weight, fresh[name])
+
+
+def _outside(model):
+    inside = {id(weight) for weight in model.base_model.parameters()}
+    return {name for name, weight in model.named_parameters() if id(weight) not in inside}
 
 
 def test_head_for_other_labels_is_drawn_anew(fine_tuned):

@@ -140,6 +140,14 @@ def test_a_loss_that_is_not_a_number_fails_the_trial_with_the_reason(bench):
         replace(bench, load=broken).measure(HALF, 9)
 
 
+def test_outputs_that_are_not_numbers_fail_the_trial_too(bench, monkeypatch):
+    """Where the last step before a check broke the weights, no loss has told of it yet."""
+    nothing = np.full((len(bench.validation), 3), np.nan, dtype=np.float32)
+    monkeypatch.setattr("autoprune.scoring.bench.predict", lambda *_: nothing)
+    with pytest.raises(TrialError, match="outputs with seed 9 are not finite numbers"):
+        bench.measure(HALF, 9)
+
+
 def test_out_of_memory_halves_the_rows_at_once_and_changes_no_batch(bench):
     plain = bench.load
 

@@ -4,9 +4,11 @@ import csv
 import json
 
 import pandas as pd
+import pyarrow
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from autoprune.errors import DataError
 from autoprune.tasks.columns import pick
@@ -171,6 +173,14 @@ def test_torn_parquet_files_are_refused(tmp_path):
     refused(path, "must hold texts, row 1 has float '1.5'")
     pd.DataFrame({"text": [], "label": []}).to_parquet(path)
     refused(path, "must have rows below its header")
+
+
+def test_a_parquet_column_that_nobody_asks_for_may_hold_anything(tmp_path):
+    path = tmp_path / "rows.parquet"
+    far = pyarrow.array([2**60, 0], pyarrow.timestamp("us"))  # beyond the year 9999
+    parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": ["x", "y"], "at": far}), path)
+    assert read(path).texts == ("a", "b")
+    refused(path, "column 'at' of .*rows.parquet cannot be read: .*; write it as text", label="at")
 
 
 def test_other_formats_folders_and_asked_columns(tmp_path, write):

@@ -57,15 +57,16 @@ def test_too_few_rows_are_refused():
     seed=st.integers(0, 99),
 )
 def test_a_cut_is_a_partition_in_order_that_parts_no_equal_rows(data, seed):
-    data = [*data, *((t, "z") for t in "abc")]
+    data = [*data, *((t, "z") for t in "pqr")]
     raw = rows([label for _, label in data], [text for text, _ in data])
     splits = cut(raw, places(raw), ["test", "validation"], seed)
     assert sum(
         (Counter(zip(s.texts, s.labels, strict=True)) for s in splits.values()), Counter()
     ) == (Counter(data))
-    owners = [set(zip(s.texts, s.labels, strict=True)) for s in splits.values()]
+    owners = [set(s.texts) for s in splits.values()]  # with whatever label
     assert len(set().union(*owners)) == sum(len(owner) for owner in owners)
-    assert set(splits["train"].labels) == set(raw.labels)
+    firsts = dict(reversed(data))  # of equal texts cleaning keeps the first
+    assert set(splits["train"].labels) >= set(firsts.values())
     for split in splits.values():
         left = iter(data)
         assert all(row in left for row in zip(split.texts, split.labels, strict=True))

@@ -16,6 +16,7 @@ from autoprune.encoders.shape import longest_input
 from autoprune.errors import ModelError
 
 _UNBOUNDED = 512  # tokens, where neither tokenizer nor model says how many it takes
+_SAYS_NONE = 1_000_000
 
 Tokens = dict[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
 
@@ -41,9 +42,9 @@ class Tokenising:
 
 
 def tokenising(
-    folder: Path, tokens: int = _UNBOUNDED, trust_remote_code: bool = False
+    folder: Path, tokens: int | None = None, trust_remote_code: bool = False
 ) -> Tokenising:
-    """Load the tokenizer in `folder`; texts are cut to `tokens`, or fewer if it takes fewer.
+    """Load the tokenizer in `folder`; texts are cut to what it and the model take, or to `tokens`.
 
     Raises `ModelError`.
     """
@@ -56,5 +57,7 @@ def tokenising(
             )
     except UNREADABLE as error:
         raise ModelError(f"cannot load the tokenizer in {folder}: {first_line(error)}") from error
-    longest = longest_input(checkpoint, tokens)
-    return Tokenising(tokenizer, min(longest, tokenizer.model_max_length))
+    said = tokenizer.model_max_length  # an enormous number where it says none
+    wanted = min(said, tokens or said)
+    longest = longest_input(checkpoint, wanted)
+    return Tokenising(tokenizer, longest if longest < _SAYS_NONE else _UNBOUNDED)

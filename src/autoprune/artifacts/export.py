@@ -16,6 +16,7 @@ from autoprune.artifacts.gate import check, expect
 from autoprune.artifacts.making import Making
 from autoprune.artifacts.packing import Words, add_onnx, cut, save
 from autoprune.artifacts.samples import Sample, sample
+from autoprune.artifacts.trimming import check_trimmable
 from autoprune.encoders.cost import count_parameters
 from autoprune.encoders.encoder import Checkpoint
 from autoprune.encoders.loading import load_tokenizer
@@ -27,6 +28,8 @@ from autoprune.scoring.crew import Crew
 from autoprune.scoring.devices import describe
 from autoprune.tasks.task import Splits, Task, TestSplit
 from autoprune.tasks.tokenising import Encoded
+
+_MOST_IN_ONNX = 2**31 // 4  # parameters of 4 bytes: protobuf holds 2 GB
 
 Watch = Callable[[int, Attempt | TrialError], None]
 
@@ -89,13 +92,19 @@ def export(
 ) -> Exported:
     """Fine-tune the layout on all seeds and write the best run to `out`, whole or not at all.
 
-    Raises `OptionError` for wishes that cannot be had, `TrialError` where no run ends well,
-    `ModelError` where the folder does not answer as the trained model did.
+    Raises `OptionError` for wishes that cannot be had, mostly before any run is made, `TrialError`
+    where no run ends well, `ModelError` where the folder does not answer as the trained model did.
     """
     bench, names = source.bench, source.splits.names
     if wish.onnx and source.splits.train.pairs is not None:
         raise OptionError("--onnx is for tasks of one text a row, this one has two")
+    if wish.onnx and not wish.trim and bench.parameters(wish.layout).total > _MOST_IN_ONNX:
+        raise OptionError(
+            "--onnx writes one file of at most 2 GB, this model is larger: add --trim-vocabulary"
+        )
     tokenizer = load_tokenizer(source.checkpoint)
+    if wish.trim:
+        check_trimmable(tokenizer)
     tokens = min(bench.budget.tokens, tokenizer.model_max_length)
     chosen = sample(source.splits, source.test, tokenizer, tokens, bench.rows.kept)
     tuned = _fine_tune(source, wish, chosen, crew, watch)

@@ -84,7 +84,10 @@ def _export(folder: Path, file: Path, texts: Sequence[str]) -> tuple[float, bool
     model, tokenise = _load(folder), tokenising(folder)
     answers = [_answer(model, tokenise(rows)) for rows in _mixed(texts)]
     whole = _trace(model, tokenise)
-    short = type(whole).FromString(whole.SerializeToString())
+    try:
+        short = type(whole).FromString(whole.SerializeToString())
+    except Exception as error:
+        raise _too_large(error) from error
     shorten(short.graph)
     difference = _write(short, file, answers)
     if difference <= CLOSE:
@@ -98,6 +101,14 @@ def _export(folder: Path, file: Path, texts: Sequence[str]) -> tuple[float, bool
     return difference, False
 
 
+def _too_large(error: Exception) -> ModelError:
+    """Say that protobuf, whose own error is no ValueError, holds at most 2 GB."""
+    return ModelError(
+        f"cannot write the model as one ONNX file ({first_line(error)}): export without --onnx, or "
+        "with --trim-vocabulary"
+    )
+
+
 def _load(folder: Path) -> PreTrainedModel:
     try:
         model: Any = AutoModelForSequenceClassification.from_pretrained(
@@ -105,6 +116,7 @@ def _load(folder: Path) -> PreTrainedModel:
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
             # Attention written out gives a graph with a quarter fewer nodes than sdpa's.
             attn_implementation="eager",
         )
@@ -167,8 +179,10 @@ def _write(model: Any, file: Path, answers: Sequence[_Answer]) -> float:
 
     try:
         onnx.save(model, file)
-    except ValueError as error:  # protobuf holds at most 2 GB
-        raise ModelError(f"cannot write the model as one file: {first_line(error)}") from error
+    except OSError:  # a full disk
+        raise
+    except Exception as error:
+        raise _too_large(error) from error
     try:
         run = open_model(file)
         gaps = [np.abs(run(one.tokens) - one.logits).max() for one in answers]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from autoprune.artifacts.batches import Tokenising, tokenising
 from autoprune.encoders.encoder import Encoder
 from autoprune.encoders.folder import read_checkpoint, read_config
-from autoprune.encoders.running import Classifier, open_classifier
+from autoprune.encoders.running import Classifier, open_trained
+from autoprune.encoders.shape import check_tokens
 from autoprune.errors import ModelError
 
 _BATCHES = 32  # as many batches of rows are held at once, so that rows of like length go together
@@ -65,4 +66,6 @@ def open_predictor(folder: Path, device: torch.device) -> Predictor:
             "name the folder of an exported model"
         )
     labels = tuple(str(config.id2label[place]) for place in sorted(config.id2label))
-    return Predictor(labels, open_classifier(checkpoint, device), tokenising(folder))
+    tokenise = tokenising(folder)
+    check_tokens(checkpoint, max(tokenise.tokenizer.get_vocab().values()))
+    return Predictor(labels, open_trained(checkpoint, device), tokenise)

@@ -17,13 +17,18 @@ _T = TypeVar("_T")
 def check_target(name: str, private: bool) -> None:
     """Raise `HubError` where `name` could not be pushed to, before hours of work.
 
-    What is to be private does not go into a repository that everyone sees.
+    What is to be private does not go into a repository that everyone sees, nor the other way.
     """
     if constants.HF_HUB_OFFLINE:
         raise HubError("HF_HUB_OFFLINE is set: unset it to push, or export without --push")
     if get_token() is None:
         raise HubError(f"pushing {name} needs a token that may write there: set HF_TOKEN")
     public = _call(name, lambda: _is_public(name))
+    if not private and public is False:
+        raise HubError(
+            f"{name} is on {constants.ENDPOINT} and private: make it public there first, or push "
+            "without --public"
+        )
     if private and public:
         raise HubError(
             f"{name} is on {constants.ENDPOINT} for everyone to see: push with --public, or under "
@@ -52,11 +57,12 @@ def push(folder: Path, name: str, private: bool = True) -> str:
     return str(made)
 
 
-def _is_public(name: str) -> bool:
+def _is_public(name: str) -> bool | None:
+    """Tell whether everyone can see `name`; None where there is no such repository."""
     try:
-        return HfApi().model_info(name).private is False
+        return not HfApi().model_info(name).private
     except RepositoryNotFoundError:
-        return False
+        return None
 
 
 def _call(name: str, call: Callable[[], _T]) -> _T:

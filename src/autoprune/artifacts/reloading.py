@@ -39,9 +39,10 @@ def reload(
         folder,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
+        trust_remote_code=False,
     )
     model, report = loaded
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     few = [(text, pairs[row] if pairs else None) for row, text in enumerate(texts[:ALONE])]
     classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
     said = [classify({"text": text, "text_pair": pair}, truncation=True) for text, pair in few]

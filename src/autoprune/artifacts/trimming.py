@@ -78,6 +78,11 @@ def trim(
     )
 
 
+def check_trimmable(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise `ModelError` for a tokenizer whose vocabulary cannot be cut."""
+    Pieces(_backend(tokenizer))
+
+
 def _backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     """Return a copy of a fast tokenizer's own, which neither cuts off nor pads."""
     inner = getattr(tokenizer, "backend_tokenizer", None)

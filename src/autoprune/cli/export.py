@@ -11,7 +11,7 @@ import typer
 
 from autoprune.cli import options
 from autoprune.cli.past import find_study, ground_of
-from autoprune.errors import OptionError
+from autoprune.errors import OptionError, RemoteCodeError
 
 _NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 
@@ -112,7 +112,13 @@ def export(
         onnx=onnx,
         int8=int8,
     )
-    ground = ground_of(folder, data_dir, workers, device)
+    try:
+        ground = ground_of(folder, data_dir, workers, device)
+    except RemoteCodeError:
+        raise OptionError(
+            f"{studied.setting.model} runs code of its own, and what is exported must load without "
+            "any: export a study of another model"
+        ) from None
     source, show = source_of(studied, ground, chosen), Show()
     say_begin(studied, source, wish, ground.workers, show)
     try:

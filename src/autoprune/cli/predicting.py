@@ -27,8 +27,10 @@ def check_out(file: Path, out: Path | None) -> None:
         raise OptionError(f"FILE must be a file with texts, {file} is none")
     if out is None:
         return
-    if out.is_dir() or not out.absolute().parent.is_dir():
+    if out.is_dir() or not out.resolve().parent.is_dir():
         raise OptionError(f"--out must be a file in a folder that exists, got {out}")
+    if out.exists() and not out.is_file():  # the draft would take the place of a device or a pipe
+        raise OptionError(f"--out must be a file, {out} is none: leave it out and use >")
     if out.exists() and out.samefile(file):
         raise OptionError(f"--out must be another file than that of the texts, {out}")
 
@@ -44,6 +46,7 @@ def to_screen(predictor: Predictor, rows: Iterable[Row], batch: int, kind: str) 
 
 def to_file(predictor: Predictor, rows: Iterable[Row], batch: int, kind: str, out: Path) -> int:
     """Write to `out`, whole or not at all, and return how many rows; raises `OptionError`."""
+    out = out.resolve()  # a link stays one
     draft = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with draft.open("w", encoding="utf-8", newline="") as file:

@@ -15,7 +15,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from autoprune.encoders.encoder import Checkpoint, Encoder
-from autoprune.errors import ModelError
+from autoprune.errors import ModelError, RemoteCodeError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -106,7 +106,7 @@ def read_config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
             )
     except UNREADABLE as error:
         if "auto_map" in fields and not trust_remote_code:
-            raise ModelError(
+            raise RemoteCodeError(
                 f"the model in {folder} runs code of its own: read that code, and if you trust it "
                 "pass --trust-remote-code"
             ) from error

@@ -1,4 +1,4 @@
-"""From a checkpoint to a classifier in memory, with a head that depends on the seed alone."""
+"""From a checkpoint to a classifier in memory: to be trained, or as it was trained."""
 
 import contextlib
 import re
@@ -21,27 +21,39 @@ from autoprune.errors import LayoutError, ModelError
 
 
 def load_classifier(checkpoint: Checkpoint, names: Sequence[str], seed: int) -> PreTrainedModel:
-    """Load the encoder with a classification head, in float32 on the CPU, in evaluation mode.
+    """Load the encoder with a new classification head, in float32 on the CPU, to be trained.
 
-    `names` are the labels in index order. What the checkpoint lacks of head and pooler is drawn
-    from `seed` and nothing else; the caller's random state stays as it is. Raises `ModelError`
-    where weights of the encoder are missing, left over, or of another shape.
+    `names` are the labels in index order. The head, and a pooler that the checkpoint lacks, are
+    drawn from `seed` and nothing else: a head that was trained, for the same labels or others as
+    many, would be one and the same on all seeds. The caller's random state stays as it is. Raises
+    `ModelError` where weights of the encoder are missing, left over, or of another shape.
     """
     with _drawing(checkpoint, seed):
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.folder,
-            config=_config(checkpoint, names),
-            dtype=torch.float32,
-            use_safetensors=True,
-            # A head trained for other labels is drawn anew; _check_report refuses any other misfit.
-            ignore_mismatched_sizes=True,
-            local_files_only=True,
-            trust_remote_code=checkpoint.trust_remote_code,
-            output_loading_info=True,
-        )
-    assert isinstance(model, PreTrainedModel)
+        model, report = _load(checkpoint, names)
+        lacking = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+        if _outside_encoder(model) - lacking:
+            torch.default_generator.manual_seed(seed)
+            _draw_head(model)
     _check_report(checkpoint, model, report)
-    model.name_or_path = checkpoint.encoder.name
+    return model
+
+
+def load_trained(checkpoint: Checkpoint) -> PreTrainedModel:
+    """Load a classifier as it was trained, with the labels that its config names, all of it there.
+
+    In float32 on the CPU, in evaluation mode. Raises `ModelError` where any weight is missing or
+    of another shape.
+    """
+    labels = read_config(checkpoint.folder, checkpoint.trust_remote_code).id2label
+    with _drawing(checkpoint, 0):
+        model, report = _load(checkpoint, [str(labels[place]) for place in sorted(labels)])
+    lacking = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    if lacking:
+        raise ModelError(
+            f"{checkpoint.encoder} is no whole classifier, {len(lacking)} of its weights are "
+            f"missing or of another shape (the first: {min(lacking)}): export it again"
+        )
+    _check_report(checkpoint, model, report)
     return model
 
 
@@ -118,6 +130,42 @@ def _config(checkpoint: Checkpoint, names: Sequence[str]) -> PreTrainedConfig:
     config.label2id = {name: index for index, name in enumerate(names)}
     config.problem_type = "single_label_classification"
     return config
+
+
+def _load(
+    checkpoint: Checkpoint, names: Sequence[str]
+) -> tuple[PreTrainedModel, dict[str, Collection[Any]]]:
+    """Return the model, in evaluation mode, and what transformers replaced or dropped."""
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        checkpoint.folder,
+        config=_config(checkpoint, names),
+        dtype=torch.float32,
+        use_safetensors=True,
+        # A head for another number of labels is drawn anew; the callers refuse any other misfit.
+        ignore_mismatched_sizes=True,
+        local_files_only=True,
+        trust_remote_code=checkpoint.trust_remote_code,
+        output_loading_info=True,
+    )
+    assert isinstance(model, PreTrainedModel)
+    model.name_or_path = checkpoint.encoder.name
+    return model, report
+
+
+def _outside_encoder(model: PreTrainedModel) -> set[str]:
+    """Return the names of the head's parameters, the pooler's not among them."""
+    encoder = {id(weight) for weight in model.base_model.parameters()}
+    return {name for name, weight in model.named_parameters() if id(weight) not in encoder}
+
+
+def _draw_head(model: PreTrainedModel) -> None:
+    """Draw all weights outside the encoder anew, as the family draws them."""
+    encoder = set(model.base_model.modules())
+    for name in _outside_encoder(model):
+        vars(model.get_parameter(name))["_is_hf_initialized"] = False
+    for module in model.modules():
+        if module not in encoder:
+            model._init_weights(module)
 
 
 @contextlib.contextmanager

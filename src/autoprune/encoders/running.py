@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from autoprune.encoders.encoder import Checkpoint
 from autoprune.encoders.folder import read_config
-from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.loading import load_classifier, load_trained
 from autoprune.encoders.surgery import layers_of
 
 Tokens = Mapping[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
@@ -40,12 +40,19 @@ class Classifier:
 
 
 def open_classifier(checkpoint: Checkpoint, device: torch.device) -> Classifier:
-    """Load a checkpoint with the labels that its config names; raises `ModelError`."""
+    """Load a checkpoint to be timed, with as many labels as its config names; raises `ModelError`.
+
+    Its head is drawn: a pre-trained encoder has none.
+    """
     labels = read_config(checkpoint.folder, checkpoint.trust_remote_code).id2label
-    names = [str(labels[place]) for place in sorted(labels)]
-    model = load_classifier(checkpoint, names, seed=0)
-    placed: Any = model.to(device)
-    return Classifier(placed.eval(), device)
+    model: Any = load_classifier(checkpoint, [str(labels[place]) for place in sorted(labels)], 0)
+    return Classifier(model.to(device).eval(), device)
+
+
+def open_trained(checkpoint: Checkpoint, device: torch.device) -> Classifier:
+    """Load a classifier as it was trained; raises `ModelError`."""
+    model: Any = load_trained(checkpoint)
+    return Classifier(model.to(device).eval(), device)
 
 
 def flops(classifier: Classifier, batches: Sequence[Tokens]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel
 from autoprune.encoders.cost import Parameters, count_parameters
 from autoprune.encoders.surgery import keep_layers
 from autoprune.encoders.vocabulary import keep_tokens
+from autoprune.errors import TrialError
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.budget import Budget
 from autoprune.scoring.checkpoint import Checkpoint, data_print
@@ -204,6 +206,11 @@ class Bench:
         self, model: nn.Module, rows: Encoded, seed: int, parts: Parts, clock: Clock
     ) -> Score:
         logits = predict(model, rows, self.device, parts, clock)
+        if not np.isfinite(logits).all():
+            raise TrialError(
+                f"the model's outputs with seed {seed} are not finite numbers, try a smaller "
+                "--learning-rate"
+            )
         return score(logits, rows.labels, self.metric, "validation", seed, 0.0)
 
     def _waited(self, best: int, now: int) -> bool:

@@ -5,13 +5,50 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, overload
 
 from autoprune.errors import DataError
 from autoprune.tasks.wording import first_line, listed, quoted, shown
 
 ABSENT = object()  # stands where a JSON row has no such key at all, which is not the same as null
 _LONGEST_FIELD = 2**31 - 1
+
+
+class Column(Sequence[object]):
+    """A column of an Arrow table, turned into Python's objects when one is asked for.
+
+    Those that nobody asks for may hold what Python has none of: a date beyond the year 9999.
+    """
+
+    def __init__(
+        self, origin: str, name: str, column: Any, turn: Callable[[Any], object] | None = None
+    ) -> None:
+        self._origin, self._name, self._column, self._turn = origin, name, column, turn
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, place: int) -> object: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[object]: ...
+    def __getitem__(self, place: int | slice) -> object:
+        return self._values[place]
+
+    @cached_property
+    def _values(self) -> list[object]:
+        import pyarrow  # type: ignore[import-untyped]
+
+        try:
+            values: list[object] = self._column.to_pylist()
+        except (OverflowError, ValueError, pyarrow.ArrowException) as error:
+            raise DataError(
+                f"column {quoted(self._name)} of {self._origin} cannot be read: "
+                f"{first_line(error)}; write it as text"
+            ) from error
+        return values if self._turn is None else list(map(self._turn, values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +200,7 @@ def _read_json_lines(path: Path) -> Table:
 
 
 def _read_parquet(path: Path) -> Table:
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
     from pyarrow import parquet
 
     if path.stat().st_size == 0:
@@ -176,9 +213,10 @@ def _read_parquet(path: Path) -> Table:
         ) from error
     _no_repeats(path, table.column_names)
     places = [f"row {number}" for number in range(1, table.num_rows + 1)]
-    return Table(
-        shown(path), {name: table[name].to_pylist() for name in table.column_names}, places
-    )
+    columns: dict[str, Sequence[object]] = {
+        name: Column(shown(path), name, table[name]) for name in table.column_names
+    }
+    return Table(shown(path), columns, places)
 
 
 def _no_repeats(path: Path, names: Sequence[str]) -> None:

@@ -1,12 +1,13 @@
 """A data set of the Hugging Face hub, read through `datasets`; its scripts are never run."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from autoprune.errors import DataError
 from autoprune.tasks.columns import pick
 from autoprune.tasks.folders import SPELLINGS
-from autoprune.tasks.formats import Table
+from autoprune.tasks.formats import Column, Table
 from autoprune.tasks.raw import Raw
 from autoprune.tasks.task import Columns
 from autoprune.tasks.wording import first_line, listed
@@ -49,10 +50,10 @@ def read_hub(name: str, columns: Columns) -> dict[str, Raw]:
 
 
 def _table(origin: str, rows: Any) -> Table:
-    columns: dict[str, Sequence[object]] = {}
-    for name, feature in rows.features.items():
-        values: list[Any] = rows.data[name].to_pylist()
-        columns[name] = [_name(feature, value) for value in values]
+    columns: dict[str, Sequence[object]] = {
+        name: Column(origin, name, rows.data[name], partial(_name, feature))
+        for name, feature in rows.features.items()
+    }
     if not len(rows):
         raise DataError(f"{origin} must have rows, got none")
     return Table(origin, columns, [f"row {number}" for number in range(1, len(rows) + 1)])

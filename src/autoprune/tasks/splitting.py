@@ -1,7 +1,5 @@
 """Cutting a split that the source lacks off the train rows, stratified, by seed."""
 
-from collections import defaultdict
-
 import numpy as np
 
 from autoprune.errors import DataError
@@ -14,24 +12,29 @@ PART = 5  # one fifth of the train rows for each split that is missing
 def cut(raw: Raw, scorable: list[int], splits: list[str], seed: int) -> dict[str, Raw]:
     """Cut a fifth of each label's rows off the train split `raw` for each of `splits`.
 
-    With validation and test both missing 60/20/20 are left. Equal rows stay together, so a cut
-    leaks nothing; a label of one or two different rows stays in train whole. Only the rows at
+    With validation and test both missing 60/20/20 are left. Equal rows stay together, those with
+    another label too, so a cut leaks nothing; they count for the label of the first of them. A
+    label of one or two different rows stays in train whole. Only the rows at
     the places `scorable` are cut, the rest stays in train, where cleaning counts it. The rows
     keep their order. Raises `DataError` where nothing can be cut.
     """
     keys = raw.keys
-    equal: dict[str, dict[object, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for place in scorable:
-        equal[raw.labels[place]][keys[place]].append(place)
-    if len(equal) < 2:
+    labels = {raw.labels[place] for place in scorable}
+    if len(labels) < 2:
         raise DataError(
-            f"a task needs at least two labels, {raw.origin} has only {listed(sorted(equal))}: "
+            f"a task needs at least two labels, {raw.origin} has only {listed(sorted(labels))}: "
             "name their column by --label"
         )
+    equal: dict[object, list[int]] = {}
+    for place in scorable:
+        equal.setdefault(keys[place], []).append(place)
+    of_label: dict[str, list[list[int]]] = {}
+    for places in equal.values():
+        of_label.setdefault(raw.labels[places[0]], []).append(places)
     rng = np.random.default_rng(seed)
     taken: dict[str, list[int]] = {split: [] for split in splits}
-    for label in sorted(equal):
-        groups = list(equal[label].values())
+    for label in sorted(of_label):
+        groups = of_label[label]
         order = rng.permutation(len(groups))
         size = round(len(groups) / PART)
         for part, split in enumerate(splits):

@@ -50,7 +50,9 @@ def train_pieces(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
 def read_pieces(folder: Path) -> PreTrainedTokenizerFast:
     """Read the tokenizer in `folder`; raises `ModelError` for one that cannot be trained with."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except UNREADABLE as error:
         raise ModelError(f"cannot read a tokenizer in {folder}: {first_line(error)}") from error
     return checked(tokenizer, str(folder))
