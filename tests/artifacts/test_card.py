@@ -124,7 +124,7 @@ def test_it_tells_all_that_a_user_must_know(studied, making):
         "| test, raw | 10 | 63.0 | 53.0 |",
         "| validation, by which this run was chosen | 10 | 61.0 | 51.0 |",
         "| top | ●●○○ | 4:0-1 |",
-        "Recommended: found (4:0,2)",
+        "Recommended: top (4:0-1)",
         "| train | 11 | 1 |",
         "Energy was not measured",
         "12 s of training",

@@ -15,7 +15,7 @@ from autoprune.encoders.cost import count_parameters
 from autoprune.encoders.encoder import Encoder
 from autoprune.encoders.folder import read_checkpoint
 from autoprune.encoders.peak import peak_bytes
-from autoprune.encoders.running import flops, open_classifier, share_outside
+from autoprune.encoders.running import flops, open_classifier, open_trained, share_outside
 from autoprune.encoders.surgery import keep_layers, layers_of
 from autoprune.errors import ModelError, OptionError
 from autoprune.layouts.layout import Layout
@@ -29,8 +29,8 @@ def tokens(rows=ROWS, length=LENGTH):
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
 
-def opened(folder):
-    return open_classifier(read_checkpoint(Encoder("tiny", str(folder)), Path(folder)), CPU)
+def opened(folder, how=open_classifier):
+    return how(read_checkpoint(Encoder("tiny", str(folder)), Path(folder)), CPU)
 
 
 def test_logits_are_plain_transformers(make_model, tmp_path):
@@ -39,7 +39,7 @@ def test_logits_are_plain_transformers(make_model, tmp_path):
     shutil.copy(make_model("bert") / "tokenizer.json", tmp_path / "four")
     with torch.inference_mode():
         wanted = model.eval()(input_ids=torch.from_numpy(tokens()["input_ids"])).logits.numpy()
-    found = opened(tmp_path / "four")(tokens())
+    found = opened(tmp_path / "four", open_trained)(tokens())
     assert found.shape == (ROWS, 4)
     assert np.abs(found - wanted).max() < 1e-6
 

@@ -149,7 +149,7 @@ def test_running_layouts_spread_the_workers(landscape):
 
 @pytest.fixture(scope="module")
 def regrets(landscape):
-    """Mean regret after 30 of 924 layouts over 20 landscapes: 0 is the best, 1 the average.
+    """Mean regret after 30 of 924 layouts over 8 landscapes: 0 is the best, 1 the average.
 
     All samplers begin with the strategies, as a search does.
     """
@@ -157,7 +157,7 @@ def regrets(landscape):
 
     def of(sampler):
         lost = []
-        for seed in range(20):
+        for seed in range(8):
             table = landscape(seed)
             layouts = climb(sampler, table, 12, 6, 30, seed, first)
             best = max(table[rank(layout)] for layout in layouts)
