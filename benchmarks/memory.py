@@ -1,6 +1,7 @@
 """Print the memory and open files of a process after 10 trials, and after 200: they must not grow.
 
     python benchmarks/memory.py [MODEL] [TASK] [DATA_DIR]
+    ... --steps 69 --looks 2,50             trials as long as a search's, from the second on
 
 Each trial trains another layout on a seed of its own, as a search does, and keeps its state once
 on the way. Linux only. What the C library keeps of freed memory is given back before each look.
@@ -25,8 +26,8 @@ from autoprune.scoring.bench import go_on
 from autoprune.scoring.place import Place
 from trial_profile import ground
 
-LOOKS = (10, 50, 100, 150, 200)
-AROUND = 5  # a look is the median over so many trials before it and after it
+LOOKS = "10,50,100,150,200"
+AROUND = 5  # a look is the median over at most so many trials before it and after it
 STEPS = 8
 
 
@@ -45,32 +46,36 @@ def main() -> None:
     arguments.add_argument("model", nargs="?", default="demo")
     arguments.add_argument("task", nargs="?", default="demo")
     arguments.add_argument("data_dir", nargs="?", type=Path)
+    arguments.add_argument("--steps", type=int, default=STEPS)
+    arguments.add_argument("--looks", default=LOOKS)
     asked = arguments.parse_args()
+    looks = [int(look) for look in asked.looks.split(",")]
+    around = [min(AROUND, look - 1) for look in looks]  # none takes the first trial in
     laid = ground(asked.model, asked.task, asked.data_dir)
-    bench = laid.bench(replace(laid.quick, steps=STEPS))
+    bench = laid.bench(replace(laid.quick, steps=asked.steps))
     layouts = every(laid.checkpoint.depth, laid.keep)
     random.Random(0).shuffle(layouts)
-    print(
-        f"{time.strftime('%Y-%m-%d')}, {asked.model} on {asked.task}, {STEPS} steps, {installed()}"
-    )
+    told = f"{time.strftime('%Y-%m-%d')}, {asked.model} on {asked.task}, {asked.steps} steps"
+    print(f"{told}, {installed()}", flush=True)
     memory, files = list[float](), list[int]()
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder) / "run.safetensors", seconds=0.1)
-        for number, layout in enumerate(layouts[: LOOKS[-1] + AROUND], 1):
+        for number, layout in enumerate(layouts[: looks[-1] + around[-1]], 1):
             bench.measure(layout, number, go_on, place)
             place.take_away()
             memory.append(held())
             files.append(len(list(Path("/proc/self/fd").iterdir())))
-            if number - AROUND in LOOKS:
-                now, first = (
-                    statistics.median(memory[look - AROUND : look + AROUND])
-                    for look in (number - AROUND, LOOKS[0])
-                )
-                print(
-                    f"after {number - AROUND:3} trials {now:6.1f} MiB "
-                    f"({100 * (now / first - 1):+.2f} %), at most {max(files)} open files",
-                    flush=True,
-                )
+            for look, near in zip(looks, around, strict=True):
+                if number == look + near:
+                    now, first = (
+                        statistics.median(memory[one - by : one + by])
+                        for one, by in ((look, near), (looks[0], around[0]))
+                    )
+                    print(
+                        f"after {look:3} trials {now:6.1f} MiB ({100 * (now / first - 1):+.2f} %), "
+                        f"at most {max(files)} open files",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":
