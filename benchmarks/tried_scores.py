@@ -110,7 +110,7 @@ def gradients(bench: Bench, layout: Layout) -> tuple[float, float]:
     loss_on(model, rows, np.arange(len(rows)), bench.device).backward()
     pairs = [(w, w.grad) for w in layers_of(model).parameters() if w.grad is not None]
     norm = sum(float((grad**2).sum()) for _, grad in pairs) ** 0.5
-    return norm, sum(float((weight * grad).abs().sum()) for weight, grad in pairs)
+    return norm, sum(float((weight.detach() * grad).abs().sum()) for weight, grad in pairs)
 
 
 def fall(bench: Bench, layout: Layout, steps: int) -> float:

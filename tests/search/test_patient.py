@@ -87,11 +87,13 @@ def test_an_end_whose_answer_was_lost_is_no_error_but_a_second_end_is():
 
 
 def test_it_says_for_how_long_it_tried_and_no_password():
-    away = Away(lost("connection refused for secret"))
+    away, url = Away(lost("connection refused for secret")), "postgresql+psycopg://ann:secret@db/x"
+    patient = Patient(away, (0.01, 0.01), "postgresql+psycopg://ann:***@db/x", url=url)
     with pytest.raises(StorageError, match=r"could not be reached for 0 seconds") as error:
-        Patient(away, (0.01, 0.01), "postgresql+psycopg://ann:***@db/x").get_all_studies()
+        patient.get_all_studies()
     assert away.calls == 3
     assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(

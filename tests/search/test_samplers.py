@@ -13,7 +13,7 @@ from autoprune.search.marks import distributions, flag_names, flags
 from autoprune.search.past import Past, past_of
 from autoprune.search.run import Run, Seen
 from autoprune.search.samplers import SAMPLERS
-from autoprune.search.space import rank
+from autoprune.search.space import grid, layout_of, rank
 from autoprune.search.tree import propose_by_tree
 
 PROPOSE = (
@@ -134,6 +134,19 @@ def test_random_is_uniform_over_what_is_left():
     rng = np.random.default_rng(0)
     ranks = [rank(proposals.propose_randomly(past, rng)) for _ in range(4000)]
     assert np.bincount(ranks) == pytest.approx([0, 0, 1000, 1000, 1000, 1000], abs=120)
+
+
+def test_runs_on_one_seed_are_believed_less():
+    """What a seed does to all layouts that are alike is not taken for what they are worth."""
+    rng, space = np.random.default_rng(4), grid(12, 6)
+    rows = rng.permutation(space)[:30]
+    worth = rows @ rng.normal(size=12) + 0.3 * rng.normal(size=30)
+    sure = {}
+    for seeds in ([0] * 30, range(30)):
+        runs = [Run(layout_of(row), seed) for row, seed in zip(rows, seeds, strict=True)]
+        seen = [Seen(run, float(value)) for run, value in zip(runs, worth, strict=True)]
+        sure[len(set(seeds))] = proposals.surrogate_of(seen).predict(space)[1].mean()
+    assert sure[1] > 1.1 * sure[30]
 
 
 def test_running_layouts_spread_the_workers(landscape):

@@ -2,6 +2,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 import traceback
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import optuna
 import psycopg
 import pytest
 import sqlalchemy
+from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 
 from autoprune.errors import StorageError, StudyError
@@ -16,6 +18,7 @@ from autoprune.search import storage as storage_module
 from autoprune.search.database import Database
 from autoprune.search.failures import mask, reason, storage_failures
 from autoprune.search.storage import JOURNAL, lock, open_storage
+from autoprune.search.working import is_at_work
 
 
 @pytest.fixture
@@ -230,6 +233,16 @@ def test_one_search_at_a_time(tmp_path):
     holder.communicate()
     with lock(tmp_path):
         assert (tmp_path / ".lock").exists()
+
+
+def test_a_look_whether_it_is_held_keeps_nobody_from_beginning(tmp_path):
+    """A look takes the lock for a moment, and may take it again and again."""
+    look = FileLock(tmp_path / ".lock", thread_local=False)
+    look.acquire()
+    threading.Timer(0.3, look.release).start()
+    with lock(tmp_path):
+        assert is_at_work(tmp_path)
+    assert not is_at_work(tmp_path)
 
 
 def test_journal_stays_readable_by_plain_optuna(journal):

@@ -16,7 +16,7 @@ from autoprune.encoders.shape import longest_input
 from autoprune.errors import ModelError
 
 _UNBOUNDED = 512  # tokens, where neither tokenizer nor model says how many it takes
-_SAYS_NONE = 1_000_000
+_SAYS_NONE = 1_000_000  # a tokenizer without a limit gives a number far above
 
 Tokens = dict[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
 
@@ -57,7 +57,7 @@ def tokenising(
             )
     except UNREADABLE as error:
         raise ModelError(f"cannot load the tokenizer in {folder}: {first_line(error)}") from error
-    said = tokenizer.model_max_length  # an enormous number where it says none
+    said = tokenizer.model_max_length
     wanted = min(said, tokens or said)
     longest = longest_input(checkpoint, wanted)
     return Tokenising(tokenizer, longest if longest < _SAYS_NONE else _UNBOUNDED)
