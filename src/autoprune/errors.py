@@ -4,6 +4,9 @@ import difflib
 import errno
 from collections.abc import Collection, Iterable
 
+# What torch says on a processor, where running out of memory has no class of its own.
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
+
 
 class AutopruneError(Exception):
     """A mistake or mishap that the user can mend; the command line prints it as one line."""
@@ -82,3 +85,10 @@ def is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether a device or a processor ran out of memory; known by name, without torch."""
+    return type(error).__name__ in ("OutOfMemoryError", "MemoryError") or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    )

@@ -21,7 +21,7 @@ from autoprune.cli.score import score
 from autoprune.cli.search import search
 from autoprune.cli.studies import studies
 from autoprune.cli.worker import worker
-from autoprune.errors import AutopruneError, is_full
+from autoprune.errors import AutopruneError, is_full, is_out_of_memory
 
 app = typer.Typer(
     name="autoprune",
@@ -51,6 +51,10 @@ for command in (
     app.command()(command)
 
 _ROOM = "; the disk is full: make room on it and run the same command again"
+_NO_MEMORY = (
+    "out of memory: give a smaller --batch (in a search also --tokens or --workers), or another "
+    "--device"
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -87,9 +91,18 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _say(str(error) + _ROOM)
         code = 2
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        _say(f"{_NO_MEMORY} ({_first_sentence(error)})")
+        code = 2
     finally:
         close(code)
     sys.exit(code)
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).partition(". ")[0].strip() or type(error).__name__
 
 
 def _say(line: str) -> None:

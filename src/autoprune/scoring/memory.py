@@ -2,15 +2,7 @@
 
 import torch
 
-# What torch says on a processor, where running out of memory has no class of its own.
-_CPU_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc")
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether `error` is a device or a processor that ran out of memory."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        words in str(error) for words in _CPU_WORDS
-    )
+from autoprune.errors import is_out_of_memory
 
 
 class Parts:
