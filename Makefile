@@ -30,7 +30,7 @@ lint: $(STAMP)
 test: lint
 	$(VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
-# What kills, starves and overloads a study, for many minutes; reports/reliability.md has its figures.
+# What kills, starves and overloads a study, and ONNX of every family, for many minutes; reports/reliability.md has figures.
 soak: $(STAMP)
 	$(VENV)/bin/python -m pytest -m soak
 

@@ -18,7 +18,7 @@ from autoprune.artifacts.onnx_export import INT8, MODEL, export_onnx, onnx_logit
 from autoprune.artifacts.onnx_graph import first_token_only, shorten, without_padding
 from autoprune.artifacts.onnx_running import open_model
 from autoprune.errors import ModelError, OptionError
-from tiny_models import NUMBERS, jitter_, save_model
+from tiny_models import FAMILIES, NUMBERS, jitter_, save_model
 
 # Exports in a process of its own, and keeps the graph as the exporter made it.
 EXPORT = """
@@ -268,3 +268,15 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     (tmp_path / MODEL).write_bytes(content)
     with pytest.raises(ModelError, match=r"cannot open the model .*model\.onnx"):
         open_model(tmp_path / MODEL)
+
+
+@pytest.mark.soak  # 10 to 20 seconds a family
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_can_be_exported(family, tmp_path):
+    folder = save_model(family, tmp_path / "tiny")
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
+    jitter_(model)
+    model.save_pretrained(folder)
+    export = export_onnx(folder, texts_of(30), int8=True)
+    assert export.difference < 1e-4
+    assert names(folder) >= {MODEL, INT8}
