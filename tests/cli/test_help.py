@@ -28,6 +28,12 @@ def test_each_command_has_help_with_an_example_that_parses(run, name):
     assert context.params.get("model", "demo")
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_help_holds_what_is_taken_for_html(name):
+    texts = [COMMANDS[name].help, *(getattr(one, "help", "") for one in COMMANDS[name].params)]
+    assert [text for text in texts if text and "<" in text] == []
+
+
 def test_the_general_help_names_all_commands(run):
     out = run("--help").out
     assert [name for name in COMMANDS if name not in out] == []

@@ -2,7 +2,9 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from autoprune.cli import checks, options
 from autoprune.cli.log_file import open_log
@@ -14,7 +16,9 @@ def baseline(
     model: options.Model,
     task: options.TaskName,
     keep: options.Keep,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="The comparison's seeds are the next ones.")
+    ] = 0,
     seeds: options.Seeds = 3,
     strategy: options.Strategies = None,
     rival: options.Rivals = None,
@@ -24,7 +28,9 @@ def baseline(
     label: options.LabelColumn = None,
     metric: options.Metric = None,
     keep_duplicates: options.KeepDuplicates = False,
-    epochs: options.Epochs = 3,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Quick budget of a search that goes on with this study.")
+    ] = 3,
     full_epochs: options.FullEpochs = None,
     batch: options.Batch = 32,
     parts: options.Parts = 1,

@@ -61,7 +61,9 @@ MaxMegabytes = Annotated[
         show_default=False,
     ),
 ]
-Trials = Annotated[int, typer.Option(min=1, help="Layouts to try, in all; again: goes on.")]
+Trials = Annotated[
+    int, typer.Option(min=1, help="Runs of the search in all; more, and the same study goes on.")
+]
 Minutes = Annotated[
     float | None,
     typer.Option(
@@ -71,7 +73,7 @@ Minutes = Annotated[
 Sampler = Annotated[
     str,
     typer.Option(
-        help="What proposes layouts.",
+        help=f"What proposes layouts: {', '.join(SAMPLER_NAMES)}.",
         autocompletion=completes(SAMPLER_NAMES),
         callback=known("sampler", SAMPLER_NAMES),
     ),
@@ -79,7 +81,7 @@ Sampler = Annotated[
 Pruner = Annotated[
     str,
     typer.Option(
-        help="What stops weak trials early.",
+        help=f"What stops weak trials early: {', '.join(PRUNER_NAMES)}.",
         autocompletion=completes(PRUNER_NAMES),
         callback=known("pruner", PRUNER_NAMES),
     ),
@@ -87,7 +89,8 @@ Pruner = Annotated[
 Proxy = Annotated[
     str,
     typer.Option(
-        help="A cheap score of all layouts, weighed by how far the trials bear it out.",
+        help="A cheap score of all layouts that informs the search, weighed by how far the trials "
+        f"bear it out: {', '.join(PROXY_NAMES)}, none.",
         autocompletion=completes((*PROXY_NAMES, "none")),
         callback=known("proxy", (*PROXY_NAMES, "none")),
     ),
@@ -102,13 +105,14 @@ Storage = Annotated[
 ]
 StudyName = Annotated[
     str | None,
-    typer.Option("--study", help="Name of the study; else <model>-<task>-keep<k>.", callback=plain),
+    typer.Option("--study", help="Name of the study; else MODEL-TASK-keepK.", callback=plain),
 ]
 Strategies = Annotated[
     list[str] | None,
     typer.Option(
         "--strategy",
-        help="A fixed strategy to compare with; repeat for more. [default: all]",
+        help=f"A fixed strategy to compare with ({', '.join(STRATEGIES)}); repeat for more. "
+        "[default: all]",
         autocompletion=completes(STRATEGIES),
         callback=known("strategy", STRATEGIES),
         show_default=False,
@@ -144,7 +148,8 @@ LabelColumn = Annotated[
 Metric = Annotated[
     str | None,
     typer.Option(
-        help="What layouts are chosen by. [default: the task's]",
+        help=f"What layouts are chosen and compared by: {', '.join(METRIC_NAMES)}. "
+        "[default: the task's]",
         autocompletion=completes(METRIC_NAMES),
         callback=known("metric", METRIC_NAMES),
         show_default=False,
@@ -156,7 +161,7 @@ KeepDuplicates = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="auto, cpu, cuda or mps.",
+        help=f"Where to run: {', '.join(DEVICE_NAMES)}.",
         autocompletion=completes(DEVICE_NAMES),
         callback=known("device", DEVICE_NAMES),
     ),
@@ -164,7 +169,7 @@ Device = Annotated[
 Method = Annotated[
     str,
     typer.Option(
-        help="full, lora, lora-upper, head or probe.",
+        help=f"Which weights learn: {', '.join(METHOD_NAMES)}.",
         autocompletion=completes(METHOD_NAMES),
         callback=known("method", METHOD_NAMES),
     ),
@@ -190,8 +195,8 @@ Workers = Annotated[
     typer.Option(
         min=1,
         max=256,
-        help="Processes that train the comparison's runs side by side. [default: one for each "
-        "core for a narrow model on a processor, else 1]",
+        help="Processes that train side by side; with a --pruner in the comparison only. [default: "
+        "one for each GPU; on a processor one for each core if the model is narrow, else 1]",
         show_default=False,
     ),
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import checks, options
-from autoprune.cli.checks import completes, known
+from autoprune.cli.checks import completes, known, numbers
 from autoprune.scoring.names import PROXY_NAMES
 from autoprune.tasks.task import Columns
 
@@ -14,7 +14,13 @@ from autoprune.tasks.task import Columns
 def score(
     model: options.Model,
     task: options.TaskName,
-    keep: options.Keeps,
+    keep: Annotated[
+        str,
+        typer.Option(
+            help="How many layers stay; `2-8` or `2,4,6`: all of them in one table.",
+            callback=numbers,
+        ),
+    ],
     proxy: Annotated[
         str | None,
         typer.Option(
@@ -36,13 +42,15 @@ def score(
             "half of the layouts.",
         ),
     ] = 1,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="Seed of the fine-tuning and of the rows.")
+    ] = 0,
     data_dir: options.DataDir = None,
     text: options.TextColumn = None,
     text_pair: options.PairColumn = None,
     label: options.LabelColumn = None,
     keep_duplicates: options.KeepDuplicates = False,
-    epochs: options.Epochs = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of the full model's fine-tuning.")] = 3,
     batch: options.Batch = 32,
     parts: options.Parts = 1,
     tokens: options.Tokens = None,
