@@ -6,7 +6,8 @@ Same model, rows, layers kept, passes, batch and learning rate. Sides, each in a
 in turn, `--rounds` times; medians:
 
 - `trainer`: usual.py with DataCollatorWithPadding, fp32, one process with all cores;
-- `trainer-128`: the same, padded to 128 tokens as transformers' run_classification.py does;
+- `trainer-bf16`: the same with `bf16=True`;
+- `trainer-128`: as `trainer`, padded to 128 tokens as transformers' run_classification.py does;
 - `autoprune`: as `autoprune search` runs, for narrow models one process a core;
 - `autoprune-1`: the same in one process with all cores.
 
@@ -31,7 +32,7 @@ import usual
 from apart import apart, peak
 
 NEAR = 0.5  # points
-STRATEGIES = {"trainer": "tpe", "trainer-128": "tpe", "autoprune": "default"}
+STRATEGIES = {"trainer": "tpe", "trainer-bf16": "tpe", "trainer-128": "tpe", "autoprune": "default"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--regret")
     parser.add_argument("--json", action="store_true")
-    sides = "trainer,trainer-128,autoprune,autoprune-1"
+    sides = "trainer,trainer-bf16,trainer-128,autoprune,autoprune-1"
     parser.add_argument("--sides", type=lambda text: text.split(","), default=sides.split(","))
     return parser.parse_args()
 
@@ -141,11 +142,12 @@ def _lay(model: str, task: str, data_dir: str, keep: int, epochs: int) -> Any:
 def _measure(side: str, where: Any, rows: Any, course: usual.Course, trials: int) -> Measured:
     if side.startswith("trainer"):
         padding = "example" if side == "trainer-128" else "dynamic"
-        seconds, most = apart(usual.search, replace(course, padding=padding), rows, 1)
+        theirs = replace(course, padding=padding, bfloat16=side == "trainer-bf16")
+        seconds, most = apart(usual.search, theirs, rows, 1)
         return Measured(side, statistics.median(seconds), most / 2**20, 1)
     workers = 1 if side == "autoprune-1" else None
-    (each, processes, theirs), mine = apart(_ours, where, workers, trials)
-    return Measured(side, each, (mine + theirs) / 2**20, processes)
+    (each, processes, beside), mine = apart(_ours, where, workers, trials)
+    return Measured(side, each, (mine + beside) / 2**20, processes)
 
 
 def _ours(where: Any, workers: int | None, trials: int) -> tuple[float, int, int]:

@@ -1,10 +1,11 @@
 """What a user would write today: `Trainer`, and Optuna's TPE over one flag for each layer.
 
-As transformers' own guides do: a list of flags, the layers taken out of `bert.encoder.layer`, fp32,
-all of torch's threads in one process. `padding` is `dynamic` (`DataCollatorWithPadding`, as in the
-course and the task guide), or `example` (every row padded to 128 tokens: what transformers' example
-`run_classification.py` does unless told otherwise). Nothing is saved and nothing evaluated on the
-way, which is more sparing than most scripts. Knows nothing of autoprune.
+As transformers' own guides do: a list of flags, the layers taken out of `bert.encoder.layer`, fp32
+unless `bfloat16` is asked for, all of torch's threads in one process. `padding` is `dynamic`
+(`DataCollatorWithPadding`, as in the course and the task guide), or `example` (every row padded to
+128 tokens: what transformers' example `run_classification.py` does unless told otherwise). Nothing
+is saved and nothing evaluated on the way, which is more sparing than most scripts. Knows nothing of
+autoprune.
 """
 
 import tempfile
@@ -27,6 +28,7 @@ class Course:
     tokens: int
     learning_rate: float
     padding: str
+    bfloat16: bool = False
 
 
 def search(
@@ -133,6 +135,7 @@ def _quality(
                 per_device_train_batch_size=course.batch,
                 per_device_eval_batch_size=course.batch,
                 learning_rate=course.learning_rate,
+                bf16=course.bfloat16,
             ),
             train_dataset=splits["train"],
             eval_dataset=splits["validation"],
