@@ -6,21 +6,25 @@ FOLDER is what `autoprune pretrain` wrote. The card and the licence that lie at 
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForMaskedLM
 
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+HERE = ("is_local", "local_files_only")  # how the tokenizer was read, which is no trait of it
 
 
 def pack(source: Path, place: Path) -> int:
     """Write config, weights and tokenizer to `place`; return the bytes of the weights."""
     model = AutoModelForMaskedLM.from_pretrained(source, dtype=torch.float16)
     model.save_pretrained(place)
-    for name in TOKENIZER:
-        shutil.copyfile(source / name, place / name)
+    shutil.copyfile(source / "tokenizer.json", place / "tokenizer.json")
+    name = "tokenizer_config.json"
+    config = json.loads((source / name).read_text(encoding="utf-8"))
+    kept = {key: value for key, value in config.items() if key not in HERE}
+    (place / name).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     return (place / "model.safetensors").stat().st_size
 
 

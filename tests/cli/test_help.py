@@ -52,7 +52,7 @@ def test_the_version(run):
 def test_models(run):
     out = run("models").out.splitlines()
     assert "l3cube-pune/marathi-bert-v2" in out[0]
-    names = ["mahabert-v2", "muril", "mahabert-small", "mahabert-smaller", "demo"]
+    names = ["mahabert-v2", "muril", "mahabert-small", "mahabert-smaller", "demo", "demo-2"]
     assert [line.split()[0] for line in out] == names
 
 

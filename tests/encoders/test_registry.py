@@ -23,6 +23,7 @@ def test_the_papers_encoders_come_from_their_sources():
         "mahabert-small": "l3cube-pune/marathi-bert-small",
         "mahabert-smaller": "l3cube-pune/marathi-bert-smaller",
         "demo": "package:demo",
+        "demo-2": "package:demo-2",
     }
 
 
@@ -111,6 +112,7 @@ def test_rivals_go_by_source_too_and_others_have_none():
     assert [str(each) for each in rivals_of(find("google/muril-base-cased@v1"), 6)] == [
         "mahabert-small@main"
     ]
+    assert [str(each) for each in rivals_of(find("demo"), 2)] == ["demo-2"]
     assert rivals_of(find("demo"), 6) == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 class Encoder:
     """A pre-trained encoder by name.
 
-    `source` is a hub id (`org/name`), a folder, or `package:demo`; `revision` a branch, tag or
+    `source` is a hub id (`org/name`), a folder, or `package:NAME`; `revision` a branch, tag or
     commit of the hub, empty for folders.
     """
 

@@ -15,13 +15,15 @@ ENCODERS: dict[str, Encoder] = {
         Encoder("mahabert-small", "l3cube-pune/marathi-bert-small", "main"),
         Encoder("mahabert-smaller", "l3cube-pune/marathi-bert-smaller", "main"),
         Encoder("demo", "package:demo"),
+        Encoder("demo-2", "package:demo-2"),
     )
 }
 
-# L3Cube models trained from scratch at these depths: what a pruned one must beat.
+# Models trained from scratch at these depths: what a pruned one must beat.
 RIVALS: dict[str, dict[int, str]] = {
     "mahabert-v2": {6: "mahabert-small", 2: "mahabert-smaller"},
     "muril": {6: "mahabert-small", 2: "mahabert-smaller"},
+    "demo": {2: "demo-2"},
 }
 
 _HINT = "(a folder, or a hub id written org/name, serves too)"
