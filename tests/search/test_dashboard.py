@@ -3,6 +3,7 @@
 import http.client
 import inspect
 import json
+import random
 import socket
 import threading
 
@@ -11,8 +12,11 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna_dashboard import get_note
 
+from autoprune.layouts.layout import Layout
 from autoprune.search.dashboard import HOST, serve
 from autoprune.search.gathered import Gathered
+from autoprune.search.marks import distributions, flag_names, params
+from autoprune.search.run import Run
 from autoprune.search.storage import JOURNAL, open_storage
 
 
@@ -215,3 +219,27 @@ def test_a_taken_port_gives_way_to_the_next(storages, start):
         found, ask = start(storages, port=port)
         assert port < found < port + 20
         assert names(ask) == ["first", "second"]
+
+
+def test_importances_are_of_layers_alone(tmp_path, start):
+    storage = open_storage(None, tmp_path / "one")
+    study = optuna.create_study(storage=storage, study_name="one", direction="maximize")
+    draw = random.Random(0)
+    for number in range(16):
+        run = Run(Layout(6, tuple(sorted(draw.sample(range(6), 3)))), 1000 + number, 0.3)
+        given = params(run)
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=given,
+                distributions=distributions(6),
+                value=given["layer_02"] + number / 100,
+            )
+        )
+    _, ask = start([storage])
+    code, body = ask("GET", "/api/studies/0/param_importances")
+    [found] = json.loads(body)["param_importances"]
+    shares = {one["name"]: one["importance"] for one in found}
+    assert code == 200
+    assert set(shares) == set(flag_names(6))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert ask("GET", "/api/studies/7/param_importances")[0] == 404

@@ -1,5 +1,7 @@
 """Optuna's dashboard over one or many storages, on this machine only."""
 
+import json
+import re
 import socketserver
 import sys
 import threading
@@ -12,6 +14,7 @@ import optuna_dashboard
 
 from autoprune.errors import OptionError
 from autoprune.search.gathered import Gathered
+from autoprune.search.marks import FIDELITY, SEED
 from autoprune.search.storage import Storage
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 """The dashboard asks nobody for a password, so nobody else may reach it."""
+
+_IMPORTANCES = re.compile(r"/api/studies/\d+/param_importances/?")
 
 _READING = ("GET", "HEAD", "OPTIONS")
 
@@ -47,7 +52,7 @@ def serve(
     Where there are several storages, no study can be created or renamed. Raises `OptionError`.
     """
     storage = storages[0] if len(storages) == 1 else Gathered(storages, writable)
-    app = local_only(optuna_dashboard.wsgi(storage))
+    app = local_only(layers_alone(optuna_dashboard.wsgi(storage)))
     if len(storages) > 1:
         app = no_new_study(app)
     with _listen(app if writable else read_only(app), port) as server:
@@ -88,6 +93,38 @@ def no_new_study(app: "WSGIApplication") -> "WSGIApplication":
         )
 
     return guarded
+
+
+def layers_alone(app: "WSGIApplication") -> "WSGIApplication":
+    """Return `app` with the importances of seed and fidelity left out, the others summing to one.
+
+    They are parameters of each trial, so that Optuna knows the whole of it, and no traits of a
+    layout. Each trial has a seed of its own: PED-ANOVA takes that, and even a fidelity that is the
+    same for all, for what decides most.
+    """
+
+    def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        if not _IMPORTANCES.fullmatch(environ.get("PATH_INFO", "")):
+            return app(environ, start)
+        begun: list[Any] = []
+        body = b"".join(app(environ, lambda *told: begun.extend(told)))  # type: ignore[arg-type]
+        status, headers = begun[:2]
+        if status.startswith("200"):
+            found = json.loads(body)
+            found["param_importances"] = [_of_layers(one) for one in found["param_importances"]]
+            body = json.dumps(found).encode()
+            headers = [pair for pair in headers if pair[0].lower() != "content-length"]
+            headers.append(("Content-Length", str(len(body))))
+        start(status, headers)
+        return [body]
+
+    return guarded
+
+
+def _of_layers(importances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept = [one for one in importances if one["name"] not in (SEED, FIDELITY)]
+    whole = sum(one["importance"] for one in kept)
+    return [one | {"importance": one["importance"] / whole if whole else 0.0} for one in kept]
 
 
 def local_only(app: "WSGIApplication") -> "WSGIApplication":
