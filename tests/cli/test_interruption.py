@@ -63,7 +63,7 @@ def test_ctrl_c_in_the_search(stop, run, command, here, undisturbed):
 def test_ctrl_c_in_a_comparison_of_two_processes(stop, run, model, task, here):
     command = [
         *("baseline", "--model", model, "--task", task, "--keep", 2, "--seeds", 2, "--json"),
-        *("--full-epochs", 8, "--batch", 8, "--learning-rate", 0.02, "--strategy", "top"),
+        *("--full-epochs", 5, "--batch", 8, "--learning-rate", 0.02, "--strategy", "top"),
     ]
     stopped = stop([*command, "--workers", 2], "run   2/6", signal.SIGINT)
     assert (stopped.code, stopped.out) == (130, "")

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from autoprune.cli import app
-from autoprune.encoders.running import Classifier
 
 
 @pytest.fixture
@@ -51,17 +50,3 @@ def test_the_line_names_the_remedy(end, error, why):
 def test_other_errors_of_torch_are_not_hidden(end):
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         end(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-
-
-def test_a_prediction_that_runs_out_leaves_no_file(run, copy, here, monkeypatch):
-    def full(*_):
-        raise torch.OutOfMemoryError("planted")
-
-    answer = run("export", "tiny-own-keep2", "--out", "taken", "--seeds", 1)
-    assert answer.code == 0, answer.err
-    here.joinpath("texts.csv").write_text("text\nएक दोन\n", encoding="utf-8")
-    monkeypatch.setattr(Classifier, "__call__", full)
-    answer = run("predict", "taken", "texts.csv", "--out", "labels.csv")
-    assert (answer.code, len(answer.lines)) == (2, 1)
-    assert answer.lines[0].startswith("autoprune: out of memory: give a smaller --batch")
-    assert not list(here.glob("*labels*"))

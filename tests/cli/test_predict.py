@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from autoprune.artifacts.batches import tokenising
 from autoprune.artifacts.predicting import open_predictor
+from autoprune.encoders.running import Classifier
 from tiny_models import NUMBERS, jitter_, save_model, tiny_tokenizer
 
 LABELS = ("खेळ", "राज्य, देश", "label")
@@ -258,3 +259,15 @@ def test_a_reader_that_has_seen_enough_ends_it_in_silence(folder):
     done.stdout.close()
     assert done.stderr.read() == b""
     assert done.wait(60) == 0
+
+
+def test_a_device_that_runs_out_of_memory_leaves_no_file(run, folder, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("planted")
+
+    as_csv(Path("rows.csv"))
+    monkeypatch.setattr(Classifier, "__call__", full)
+    answer = run("predict", folder, "rows.csv", "--out", "labels.csv")
+    assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1)
+    assert answer.lines[0].startswith("autoprune: out of memory: give a smaller --batch")
+    assert not list(Path().glob("*labels*"))

@@ -25,7 +25,7 @@ def undisturbed(run, short, tmp_path_factory):
     return run(*short, folder=folder).result
 
 
-@pytest.fixture(params=["journal", "sqlite"])
+@pytest.fixture(params=["journal", pytest.param("sqlite", marks=pytest.mark.soak)])
 def storage(request, here):
     return [] if request.param == "journal" else ["--storage", f"sqlite:///{here / 'study.db'}"]
 
