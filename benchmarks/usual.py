@@ -124,6 +124,7 @@ def _tokenised(course: Course, rows: Mapping[str, Any]) -> tuple[Any, dict[str, 
 def _quality(
     course: Course, kept: Sequence[int], labels: int, tokenizer: Any, splits: dict[str, Any]
 ) -> float:
+    import torch
     from transformers import DataCollatorWithPadding, PrinterCallback, Trainer
 
     with tempfile.TemporaryDirectory() as out:
@@ -136,6 +137,7 @@ def _quality(
                 per_device_eval_batch_size=course.batch,
                 learning_rate=course.learning_rate,
                 bf16=course.bfloat16,
+                use_cpu=not torch.cuda.is_available(),  # else it refuses bf16 on a processor
             ),
             train_dataset=splits["train"],
             eval_dataset=splits["validation"],
