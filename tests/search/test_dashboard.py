@@ -243,3 +243,4 @@ def test_importances_are_of_layers_alone(tmp_path, start):
     assert set(shares) == set(flag_names(6))
     assert sum(shares.values()) == pytest.approx(1)
     assert ask("GET", "/api/studies/7/param_importances")[0] == 404
+    assert ask("HEAD", "/api/studies/0/param_importances") == (200, "")

@@ -104,7 +104,8 @@ def layers_alone(app: "WSGIApplication") -> "WSGIApplication":
     """
 
     def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        if not _IMPORTANCES.fullmatch(environ.get("PATH_INFO", "")):
+        asked = _IMPORTANCES.fullmatch(environ.get("PATH_INFO", ""))
+        if environ["REQUEST_METHOD"] != "GET" or not asked:
             return app(environ, start)
         begun: list[Any] = []
         body = b"".join(app(environ, lambda *told: begun.extend(told)))  # type: ignore[arg-type]
