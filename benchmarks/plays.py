@@ -1,7 +1,7 @@
 """The ways of choosing layers, as replays on a world: each spends runs and names a layout."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -11,88 +11,45 @@ import optuna
 from optuna.trial import TrialState
 
 from autoprune.layouts.layout import Layout
-from autoprune.layouts.strategies import STRATEGIES
-from autoprune.search.gains import knowledge_gradient
 from autoprune.search.marks import distributions, flag_names, flags
-from autoprune.search.past import Past
+from autoprune.search.past import EVERY
 from autoprune.search.proposals import (
-    STARTS,
-    hints_of,
-    hopeful,
     propose_by_surrogate,
     propose_randomly,
-    surrogate_of,
 )
-from autoprune.search.run import Run, Seen
+from autoprune.search.run import Run
 from autoprune.search.sampler import Propose
-from autoprune.search.space import flags_of, grid, layout_of, neighbours
+from autoprune.search.space import layout_of, neighbours
 from autoprune.search.tree import mended
+from budgeted import play_either, play_race
+from game import Game, Hints, Measure, Observed, expected, fixed_layouts, luckiest, past_of
 from tables import FULL, QUICK, World
 
 _DRAWS = 25  # of TPE, for one layout that was not tried yet
-_RACED, _FINALISTS = 0.35, 8
-COSTS = (6, 12, 22, 50)
-
-Observed = list[Seen]
-Measure = Callable[[Run], Seen]
-Hints = dict[Layout, float] | None
-
-
-class Game:
-    """One replay: measures runs, and keeps what was chosen when each cost had been spent."""
-
-    def __init__(
-        self, world: World, measure: Measure, choose: Callable[[Observed], Layout]
-    ) -> None:
-        self._world, self._measure, self._choose = world, measure, choose
-        self.observed: Observed = []
-        self.spent = 0.0
-        self.regret: dict[int, float] = {}
-
-    @property
-    def over(self) -> bool:
-        """Whether the last cost has been spent."""
-        return len(self.regret) == len(COSTS)
-
-    def run(self, layout: Layout, fidelity: float = QUICK) -> float:
-        """Measure a layout on a seed of its own; what would exceed a cost ends that cost first."""
-        for cost in COSTS:
-            if cost not in self.regret and self.spent + fidelity > cost + 1e-9:
-                self.regret[cost] = self._world.regret(self._choose(self.observed))
-        self.spent += fidelity
-        run = Run(layout, len(self.observed), fidelity)
-        seen = self._measure(run)
-        self.observed.append(seen)
-        return seen.quality
-
-
-def luckiest(observed: Observed) -> Layout:
-    """Choose as Optuna's `best_trial` does."""
-    return max(observed, key=lambda one: one.quality).run.layout
-
-
-def expected(observed: Observed, hints: Hints = None, budgets: Sequence[float] = ()) -> Layout:
-    """Choose as `search` does: the measured layout of the best posterior mean."""
-    flags = flags_of([one.run.layout for one in observed])
-    means, _ = surrogate_of(observed, hints, budgets).predict(flags, hints_of(flags, hints))
-    return observed[int(np.argmax(means))].run.layout
 
 
 def sampled(
-    game: Game, world: World, rng: np.random.Generator, propose: Propose, first: bool, hints: Hints
+    game: Game,
+    world: World,
+    rng: np.random.Generator,
+    propose: Propose,
+    first: bool,
+    hints: Hints,
+    every: int | None = None,
 ) -> None:
-    """Play a sampler; `first` are the fixed strategies, as `search` begins."""
+    """Play a sampler; `first` are the fixed strategies, as `search` begins.
+
+    Of `every` runs that paused at least one goes on; None: none does.
+    """
     begin = iter(fixed_layouts(world) if first else ())
     while not game.over:
-        seen = game.observed
-        tried = frozenset(one.run.layout for one in seen)
-        past = Past(world.depth, world.keep, tuple(seen), (), len(seen), tried, hints)
-        game.run(next(begin, None) or propose(past, rng))
-
-
-def fixed_layouts(world: World) -> list[Layout]:
-    """Return the layouts of the fixed strategies."""
-    return [rule(world.depth, world.keep) for rule in STRATEGIES.values()]
+        past = replace(past_of(game, world), hints=hints)
+        past = past if every is None else replace(past, promotes=True, every=every)
+        next_one = next(begin, None) or propose(past, rng)
+        if isinstance(next_one, Run):
+            game.make(next_one, FULL - QUICK)
+        else:
+            game.run(next_one)
 
 
 def play_fixed(game: Game, world: World) -> None:
@@ -123,14 +80,14 @@ def play_greedy(game: Game, world: World, rng: np.random.Generator) -> None:
                 here = layout
                 break
         else:
-            here = propose_randomly(_past(game, world), rng)
+            here = propose_randomly(past_of(game, world), rng)
             scores[here] = game.run(here)
 
 
 def play_evolution(game: Game, world: World, rng: np.random.Generator) -> None:
     """Keep one parent; of 8 children by exchanges the best replaces it if better (EvoPress)."""
     scores: dict[Layout, float] = {}
-    parent = propose_randomly(_past(game, world), rng)
+    parent = propose_randomly(past_of(game, world), rng)
     scores[parent] = game.run(parent)
     while not game.over:
         children = list(islice(_children(parent, scores, rng), 8))
@@ -158,7 +115,7 @@ def play_tpe(game: Game, world: World, rng: np.random.Generator) -> None:
             if layout not in tried:
                 break
         else:
-            layout = propose_randomly(_past(game, world), rng)
+            layout = propose_randomly(past_of(game, world), rng)
         tried.add(layout)
         study.add_trial(
             optuna.trial.create_trial(
@@ -179,56 +136,7 @@ def _children(
             yield child
 
 
-def _past(game: Game, world: World) -> Past:
-    tried = frozenset(one.run.layout for one in game.observed)
-    return Past(world.depth, world.keep, tuple(game.observed), (), len(game.observed), tried)
-
-
-def play_either(game: Game, world: World, rng: np.random.Generator) -> None:
-    """Choose the budget too: of quick and full runs, what is worth most for its cost."""
-    space, layouts = grid(world.depth, world.keep), fixed_layouts(world)
-    while not game.over:
-        made = len(game.observed)
-        if made < STARTS:
-            game.run(
-                layouts[made] if made < len(layouts) else propose_randomly(_past(game, world), rng)
-            )
-            continue
-        surrogate = surrogate_of(game.observed, budgets=(QUICK, FULL))
-        mean, std = surrogate.predict(space)
-        rows = hopeful(mean, std, float(mean.max()))
-        worth = {
-            budget: knowledge_gradient(mean[rows], surrogate.teaches(space[rows], None, budget))
-            / budget
-            for budget in (QUICK, FULL)
-        }
-        budget = max(worth, key=lambda one: float(worth[one].max()))
-        game.run(layout_of(space[rows[int(np.argmax(worth[budget]))]]), budget)
-
-
-def play_race(game: Game, world: World, rng: np.random.Generator) -> None:
-    """Spend two thirds up to each cost on quick runs, the rest on full runs of the leaders."""
-    begin = iter(fixed_layouts(world))
-    for cost in COSTS:
-        until = game.spent + (1 - _RACED) * (cost - game.spent)
-        while game.spent + QUICK <= until:
-            past = _past(game, world)
-            quick = tuple(one for one in past.observed if one.run.fidelity == QUICK)
-            past = replace(past, observed=quick)
-            game.run(next(begin, None) or propose_by_surrogate(past, rng))
-        while game.spent + FULL <= cost + 1e-9:
-            tried = np.unique(flags_of([one.run.layout for one in game.observed]), axis=0)
-            surrogate = surrogate_of(game.observed, budgets=(QUICK, FULL))
-            means, _ = surrogate.predict(tried)
-            leaders = np.argsort(-means)[:_FINALISTS]
-            gains = knowledge_gradient(
-                means[leaders], surrogate.teaches(tried[leaders], None, FULL)
-            )
-            game.run(layout_of(tried[leaders[int(np.argmax(gains))]]), FULL)
-    while not game.over:
-        game.run(fixed_layouts(world)[0], FULL)
-
-
+PROMOTIONS = {"promotion": EVERY, "promotion of half": 2, "promotion by gain": 10**9}
 PLAYS = {"greedy": play_greedy, "evolution": play_evolution, "tpe": play_tpe}
 
 
@@ -250,6 +158,9 @@ def play(name: str, world: World, measure: Measure, replay: int, hints: Hints) -
     elif name == "random":
         game = Game(world, measure, luckiest)
         sampled(game, world, rng, propose_randomly, False, None)
+    elif name in PROMOTIONS:
+        game = Game(world, measure, partial(expected, budgets=(FULL,)))
+        sampled(game, world, rng, propose_by_surrogate, True, None, PROMOTIONS[name])
     elif name == "random, posterior mean":
         game = Game(world, measure, expected)
         sampled(game, world, rng, propose_randomly, False, None)

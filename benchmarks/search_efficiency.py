@@ -8,7 +8,9 @@ by how many points of truth the chosen layout is below the best one, a mean over
 runs come from `tables.World`, for all strategies alike. `--rows` replays rows of the table as they
 stand: the first run of a layout is that on seed 0, the next on its next seed, and so on.
 `--variants` adds what was tried beside the default: its choice after random runs, the choice of
-budget too, a race of its leaders by full runs, and each cheap score.
+budget too, a race of its leaders by full runs, and each cheap score. `--world pauses` replays where
+a quick run is a full one that pauses (`pauses.py`), for the promotions, and `default` beside them;
+`--world misled` where a pause tells nothing of the end.
 
 The table has layouts of one size only, so `greedy` cannot remove layer by layer; it exchanges
 single layers of the best fixed strategy for as long as that helps.
@@ -32,33 +34,38 @@ from playwright.sync_api import sync_playwright
 
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.proxies import PROXIES
-from plays import COSTS, play
+from game import COSTS
+from pauses import Misled, Pausing
+from plays import PROMOTIONS, play
 from tables import World
 
 TABLE = Path(__file__).parents[1] / "studies" / "exhaustive-mr-12-shc-keep6"
 PROXY = "default with "
 PLAYED = ("default", "random", "tpe", "greedy", "evolution", "fixed")
 VARIANTS = (
+    *PROMOTIONS,
     "random, posterior mean",
     "either budget",
     "race of finalists",
     *(PROXY + proxy for proxy in PROXIES),
 )
 
+WORLDS = {"table": World, "pauses": Pausing, "misled": Misled}
+
 _world: dict[Path, World] = {}
 
 
-def one(table: Path, rows: bool, name: str, replay: int) -> dict[int, float]:
+def one(table: Path, rows: bool, world: str, name: str, replay: int) -> dict[int, float]:
     """Play one replay in a process of its own; the world is fitted once a process."""
     if table not in _world:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        _world[table] = World(table)
-    world = _world[table]
-    measure = world.rows(replay) if rows else partial(world.measure, replay=replay)
+        _world[table] = WORLDS[world](table)
+    known = _world[table]
+    measure = known.rows(replay) if rows else partial(known.measure, replay=replay)
     hints = None
     if name.startswith(PROXY):
         hints = read_hints(table / "proxies.csv", name.removeprefix(PROXY))
-    return play(name, world, measure, replay, hints)
+    return play(name, known, measure, replay, hints)
 
 
 def read_hints(table: Path, proxy: str) -> dict[Layout, float]:
@@ -113,6 +120,7 @@ def main() -> None:
     arguments.add_argument("--table", type=Path, default=TABLE)
     arguments.add_argument("--seeds", type=int, default=100)
     arguments.add_argument("--rows", action="store_true")
+    arguments.add_argument("--world", choices=WORLDS, default="table")
     arguments.add_argument("--variants", action="store_true")
     arguments.add_argument("--only", nargs="*", choices=PLAYED + VARIANTS)
     arguments.add_argument("--json", action="store_true")
@@ -123,7 +131,10 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = {
-            name: [pool.submit(one, asked.table, asked.rows, name, i) for i in range(asked.seeds)]
+            name: [
+                pool.submit(one, asked.table, asked.rows, asked.world, name, i)
+                for i in range(asked.seeds)
+            ]
             for name in names
         }
         results = {name: [job.result() for job in waits] for name, waits in jobs.items()}

@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 
 from autoprune.evidence.comparison import compare
 from autoprune.evidence.figures import LONGEST, label, layer_effects, layout_map
+from autoprune.evidence.layers import comparable
 from autoprune.evidence.page.compared import differences, quality
 from autoprune.evidence.page.pairs import pairs, pairs_table
 from autoprune.evidence.page.pictures import picture
 from autoprune.evidence.page.plots import course, shares, together
 from autoprune.evidence.palette import DARK
+from autoprune.evidence.searched import course as said
+from autoprune.evidence.searched import trials_table
 from autoprune.layouts.layout import Layout, every
+from autoprune.scoring.budget import Budget
 
 
 def contrast(one, other):
@@ -84,6 +88,29 @@ def test_the_course_keeps_the_best_so_far(trial):
     best, fixed, proposed, stopped = course(trials).data
     assert list(zip(best.x, best.y, strict=True)) == [(1, 50), (2, 50), (4, 60), (5, 60)]
     assert (fixed.x, proposed.x, stopped.x) == ((1,), (2, 4), (3,))
+
+
+def test_what_went_on_is_drawn_apart_and_weighed_nowhere(trial):
+    """A run's end is higher than pauses are, whatever its layers are worth."""
+    pause = Budget(steps=10, until=3)
+    pauses = [
+        trial(str(layout), 0.5 + 0.01 * (0 in layout.keep), budget=pause) for layout in every(4, 2)
+    ]
+    further = trial("4:2-3", 0.9, budget=pause.whole())
+    trials = [*pauses, further]
+    best, _, ends = course(trials).data
+    assert ends.name == "at the full budget" and (ends.x, ends.y) == ((7,), (90,))
+    assert max(best.y) == 51
+    assert layer_effects(trials) == layer_effects(pauses)
+    assert layout_map(trials) == layout_map(pauses)
+    assert pairs(trials * 2) == pairs(pauses * 2)
+    assert [row[-1] for row in trials_table(trials).rows][:2] == [
+        "complete, full budget",
+        "complete",
+    ]
+    assert "6 layouts, 0 measured twice. 1 of them went on from a pause" in said(trials, "")
+    whole = [trial(str(layout), 0.5, budget=pause.whole()) for layout in every(4, 2)]
+    assert comparable(whole) == whole, "no pause, and nothing went on"
 
 
 def test_pairs_tell_what_is_not_additive(grid):

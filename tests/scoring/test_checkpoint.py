@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from autoprune.errors import OptionError
 from autoprune.layouts.layout import Layout
 from autoprune.scoring import bench as benches
 from autoprune.scoring import checkpoint, leaving
@@ -240,3 +241,49 @@ def test_places_are_told_apart_and_swept(tmp_path):
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == []
     sweep(tmp_path)
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_a_run_goes_on_from_its_pause_as_one_that_never_paused(bench, place, steps, method):
+    budget = replace(bench.budget, method=method)
+    whole = replace(bench, budget=budget).train(HALF, 3)
+    paused = replace(bench, budget=replace(budget, until=5))
+    heard = []
+    first = paused.measure(HALF, 3, lambda *told: heard.append(told[1]), place)
+    assert heard == [4, 5], "the checks up to the pause, and one there"
+    alone = paused.measure(HALF, 3)
+    assert replace(first, seconds=0) == replace(alone, seconds=0)
+    del steps[:]
+    again = paused.measure(HALF, 3, go_on, place)
+    assert replace(again, seconds=0) == replace(first, seconds=0)
+    assert steps == [], "all of it is on file"
+    assert alike(
+        replace(bench, budget=budget).train(HALF, 3, go_on, place), whole, bench.validation
+    )
+    assert steps == list(range(6, STEPS + 1))
+
+
+def test_what_goes_on_counts_its_own_seconds(bench, place, monkeypatch):
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(benches.time, "perf_counter", lambda: next(clock))
+    until = replace(bench.budget, until=11)
+    first = replace(bench, budget=until).measure(HALF, 3, go_on, place)
+    rest = bench.measure(HALF, 3, go_on, place)
+    assert rest.seconds < first.seconds / 2, "one step of twelve, and no time of the others"
+
+
+def test_a_pause_that_cannot_be_written_is_noted_and_costs_only_time(bench, tmp_path):
+    (tmp_path / "kept").write_text("no folder")
+    blocked = Place(tmp_path / "kept" / "run.safetensors")
+    score = replace(bench, budget=replace(bench.budget, until=5)).measure(HALF, 3, go_on, blocked)
+    assert "no checkpoint could be written" in score.note
+    whole = bench.measure(HALF, 3)
+    assert replace(bench.measure(HALF, 3, go_on, blocked), seconds=0, note="") == replace(
+        whole, seconds=0
+    )
+
+
+@pytest.mark.parametrize("until", [0, 13])
+def test_a_pause_outside_of_the_steps_is_refused(bench, until):
+    with pytest.raises(OptionError, match="within the 12 steps"):
+        replace(bench.budget, until=until)

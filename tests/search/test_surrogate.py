@@ -133,30 +133,53 @@ def test_a_cheap_score_is_trusted_as_far_as_the_pairs_go(worth, low, high):
     assert gained > 0.9 if worth else abs(gained) < 0.2
 
 
+@pytest.mark.parametrize("paused", [None, 5])
 @pytest.mark.parametrize("known", [False, True])
-def test_what_a_run_teaches_is_what_it_then_changes(known):
+def test_what_a_run_teaches_is_what_it_then_changes(known, paused):
     rng = np.random.default_rng(8)
     seen, asked = draw(12, 6, 20, rng), draw(12, 6, 7, rng)
     share = np.where(np.arange(20) % 4, 0.3, 1.0)
-    losses = rng.normal(size=20) if known else None
-    before = Surrogate.fit(Runs(seen, rng.normal(size=20), share, losses=losses))
-    levels = before.unit.levels(0.3)
-    run = Rows(coded(asked[[2] * len(levels)]), np.array(levels), None)
-    cross = before.kernel.between(run, before.rows)
+    losses, seeds = rng.normal(size=20) if known else None, np.arange(20)
+    before = Surrogate.fit(Runs(seen, rng.normal(size=20), share, None, seeds, losses))
+    made, fidelity, seed = (
+        (asked[2:3], 0.3, 20) if paused is None else (seen[paused : paused + 1], 1.0, paused)
+    )
+    levels = before.unit.levels(fidelity)
+    course = before.runs.origins()[1][paused] if paused is not None else 20
+    alike = np.full(len(levels), 1)
+    run = Rows(coded(made[[0] * len(levels)]), np.array(levels), None, alike * seed, alike * course)
+    cross = before.kernel.between(run, before.rows) + before.kernel.disturbance(run, before.rows)
     solved = np.linalg.solve(before.factor @ before.factor.T, cross.T)
     spread = (
         np.array([[before.kernel.spread(run, a, b)[0] for b in levels] for a in levels])
         - cross @ solved
     )
     surprises = np.linalg.cholesky(spread)  # the loss first, then what the quality adds
-    moves = before.teaches(asked, None, 0.3)
+    moves = before.teaches(asked, None, fidelity, None if paused is None else np.array([3, paused]))
     for number, surprise in enumerate(surprises.T):
         values = cross @ before.weights + surprise
         values = values * before.unit.scales[levels] + before.unit.centres[levels]
-        more = Runs(asked[2:3], values[-1:], np.array([0.3]), losses=values[:1] if known else None)
-        after = Surrogate._known(before.runs.with_more(more), before.unit, before.kernel)
+        more = Runs(made, values[-1:], np.array([fidelity]), losses=values[:1] if known else None)
+        runs = replace(before.runs.with_more(more), seeds=np.append(seeds, seed))
+        after = Surrogate._known(runs, before.unit, before.kernel)
         change = after.predict(asked)[0] - before.predict(asked)[0]
-        assert change == pytest.approx(moves[number, :, 2], abs=1e-5)
+        assert change == pytest.approx(moves[number, :, 2 if paused is None else 1], abs=1e-5)
+
+
+def test_a_run_that_went_on_tells_less_than_two_runs_would():
+    """Pause and end share what the run had by luck; a run of its own has luck of its own."""
+    rng = np.random.default_rng(11)
+    space, weights = grid(12, 6), rng.normal(size=12)
+    seen = np.repeat(draw(12, 6, 30, rng), 2, axis=0)
+    luck = rng.normal(size=30)
+    qualities = seen @ weights + np.repeat(luck, 2) + 0.2 * rng.normal(size=60)
+    share, own = np.tile([0.3, 1.0], 30), np.arange(60)
+    went_on = Surrogate.fit(Runs(seen, qualities, share, seeds=own // 2))
+    apart = Surrogate.fit(Runs(seen, qualities, share, seeds=own))
+    assert went_on.kernel.tie > 0.7
+    assert went_on.predict(seen)[1].mean() > 1.2 * apart.predict(seen)[1].mean()
+    errors = [one.predict(space)[0] - space @ weights for one in (went_on, apart)]
+    assert np.std(errors[0]) < 1.1 * np.std(errors[1])
 
 
 @settings(max_examples=25, deadline=None)
@@ -176,7 +199,7 @@ def test_slopes_are_those_of_the_kernel(seed, hints, levels, seeds, tied):
 
     def whole(at):
         kernel = Kernel._at(at, rows, levels)
-        return kernel.between(rows, rows) + kernel.disturbance(rows)
+        return kernel.between(rows, rows) + kernel.disturbance(rows, rows)
 
     slopes = list(Kernel._at(logs, rows, levels).slopes(rows))
     assert len(slopes) == len(logs)

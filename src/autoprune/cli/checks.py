@@ -30,6 +30,15 @@ def known(
     return check
 
 
+def promotes(promote: bool, sampler: str, pruner: str) -> None:
+    """Check that runs which are to go on are chosen by what can weigh that, and not stopped."""
+    if promote and (sampler != "gp" or pruner != "none"):
+        raise OptionError(
+            f"--promote takes --sampler gp and --pruner none, got {sampler} and {pruner}: leave it "
+            "or them out"
+        )
+
+
 _STUDY_BYTES = 150  # a file system takes 255, the report's draft adds some
 
 

@@ -67,7 +67,16 @@ class Ground:
     @property
     def fidelity(self) -> float:
         """The share of the full budget that the quick one is."""
-        return min(1.0, self.quick.steps / self.full.steps)
+        return min(1.0, self.quick.ends / self.full.steps)
+
+    @property
+    def promotes(self) -> bool:
+        """Whether a trial pauses at the end of the quick budget, and may go on."""
+        return self.quick.until is not None
+
+    def trial_budget(self, fidelity: float) -> Budget:
+        """Return what a trial may spend, whatever it has spent before a pause."""
+        return self.quick.whole() if fidelity == 1.0 else self.quick
 
     @property
     def study(self) -> str:

@@ -10,13 +10,13 @@ from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import hints_for
 from autoprune.cli.laying import lay
 from autoprune.cli.past import STUDIES, find_study
-from autoprune.cli.run import beginner, identity
+from autoprune.cli.pausing import Pauses
+from autoprune.cli.run import beginner, identity, show_trial
 from autoprune.cli.show import Show
 from autoprune.cli.telling import Trials
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import StudyError
 from autoprune.scoring.crew import Crew
-from autoprune.scoring.place import place_of
 from autoprune.search.findings import Finding
 from autoprune.search.patient import LONG_PAUSES
 from autoprune.search.storage import JOURNAL, Storage, open_existing, open_storage
@@ -90,14 +90,13 @@ def make_trials(
     )
     hints = hints_for(ground, folder, settings["proxy"], settings["seed"], show)
     done = len(findings(storage, name, depth))
-    told = Trials(name)
+    told, pauses = Trials(name), Pauses(folder, ground.promotes)
     tell("study joined", study=name, model=ground.model, task=ground.task.name, done=done)
     show.say(f"joined {name}: {done} of {trials} trials are finished")
 
     def watch(finding: Finding) -> None:
-        place_of(folder, (finding.layout, finding.seed, finding.fidelity)).take_away()
-        quality = finding.score.quality if finding.score else None
-        show.ends(finding.origin, finding.layout, quality, finding.reason)
+        pauses.ends(finding)
+        show_trial(show, finding, ground)
         told.ends(finding)
 
     with (
@@ -107,7 +106,7 @@ def make_trials(
         return work(
             study,
             storage,
-            beginner(ground, show, folder, crew, told),
+            beginner(ground, show, pauses, crew, told),
             depth,
             ground.keep,
             trials=trials,
@@ -116,6 +115,7 @@ def make_trials(
             seed=settings["seed"],
             fidelity=ground.fidelity,
             hints=hints,
+            promotes=ground.promotes,
             first=ground.strategies,
             watch=watch,
             side_by_side=crew.workers,

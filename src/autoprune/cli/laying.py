@@ -60,6 +60,7 @@ def lay_each(
     learning_rate: float | None,
     workers: int | None,
     trust_remote_code: bool,
+    promote: bool = False,
     learning_rates: Sequence[float] = (),
     rivals_at: Mapping[int, Sequence[str]] | None = None,
 ) -> list[Ground]:
@@ -67,8 +68,9 @@ def lay_each(
 
     Returns a ground for each of `keeps`; they share the rows and the checkpoints.
     Without `strategies`, all are compared that the model's family can have. `rivals_at` names
-    further rivals for one number of layers; `learning_rates` are as in `Ground.rates`. Sets how
-    many threads torch uses in this process.
+    further rivals for one number of layers; `learning_rates` are as in `Ground.rates`. With
+    `promote`, a trial is a full run that pauses after `epochs`. Sets how many threads torch uses
+    in this process.
     """
     encoder, chosen = find_encoder(model), find_task(task, columns)
     check_names("strategy", strategies or (), STRATEGIES)
@@ -104,6 +106,14 @@ def lay_each(
         parts=parts,
     )
     passes = full_epochs or chosen.full_epochs
+    full = replace(quick, steps=passes * epoch, checks=passes)
+    if promote:
+        if epochs >= passes:
+            raise OptionError(
+                f"--promote takes fewer --epochs than the {passes} passes of the full budget, got "
+                f"{epochs}"
+            )
+        quick = replace(full, until=quick.steps)
     workers = workers or workers_for(width, where)
     torch.set_num_threads(max(1, cores() // workers))
     inputs = inputs_of(checkpoint, splits, test, quick.tokens)
@@ -123,7 +133,7 @@ def lay_each(
                 left_out=left_out,
                 tokens=tokens or chosen.tokens,
                 quick=quick,
-                full=replace(quick, steps=passes * epoch, checks=passes, patience=PATIENCE),
+                full=replace(full, patience=PATIENCE),
                 rates=tuple(learning_rates),
                 device=where,
                 workers=workers,

@@ -1,7 +1,8 @@
 """The options that commands share: their names, help texts and completion."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +12,16 @@ from autoprune.layouts.strategies import STRATEGIES
 from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES, PROXY_NAMES
 from autoprune.search.names import PRUNER_NAMES, SAMPLER_NAMES
 from autoprune.tasks.registry import TASKS
+
+
+def _named(help: str, kind: str, names: Sequence[str]) -> Any:
+    """Return an option that takes one of `names`."""
+    return typer.Option(
+        help=f"{help}: {', '.join(names)}.",
+        autocompletion=completes(names),
+        callback=known(kind, names),
+    )
+
 
 Model = Annotated[
     str,
@@ -70,21 +81,11 @@ Minutes = Annotated[
         min=0.01, help="End the search (not the comparison) after so long, however many --trials."
     ),
 ]
-Sampler = Annotated[
-    str,
-    typer.Option(
-        help=f"What proposes layouts: {', '.join(SAMPLER_NAMES)}.",
-        autocompletion=completes(SAMPLER_NAMES),
-        callback=known("sampler", SAMPLER_NAMES),
-    ),
-]
-Pruner = Annotated[
-    str,
-    typer.Option(
-        help=f"What stops weak trials early: {', '.join(PRUNER_NAMES)}.",
-        autocompletion=completes(PRUNER_NAMES),
-        callback=known("pruner", PRUNER_NAMES),
-    ),
+Sampler = Annotated[str, _named("What proposes layouts", "sampler", SAMPLER_NAMES)]
+Pruner = Annotated[str, _named("What stops weak trials early", "pruner", PRUNER_NAMES)]
+Promote = Annotated[
+    bool,
+    typer.Option("--promote", help="Trials pause after --epochs; those worth it go on to the end."),
 ]
 Proxy = Annotated[
     str,
@@ -158,22 +159,8 @@ Metric = Annotated[
 KeepDuplicates = Annotated[
     bool, typer.Option("--keep-duplicates", help="Leave duplicate and leaked rows in.")
 ]
-Device = Annotated[
-    str,
-    typer.Option(
-        help=f"Where to run: {', '.join(DEVICE_NAMES)}.",
-        autocompletion=completes(DEVICE_NAMES),
-        callback=known("device", DEVICE_NAMES),
-    ),
-]
-Method = Annotated[
-    str,
-    typer.Option(
-        help=f"Which weights learn: {', '.join(METHOD_NAMES)}.",
-        autocompletion=completes(METHOD_NAMES),
-        callback=known("method", METHOD_NAMES),
-    ),
-]
+Device = Annotated[str, _named("Where to run", "device", DEVICE_NAMES)]
+Method = Annotated[str, _named("Which weights learn", "method", METHOD_NAMES)]
 Epochs = Annotated[int, typer.Option(min=1, help="Quick budget: passes a trial may make.")]
 FullEpochs = Annotated[
     int | None,

@@ -67,7 +67,9 @@ def finish(
     trials = [
         record
         for record in read(folder / RECORDS)
-        if record.phase == "search" and record.budget == ground.quick and record.layout in tried
+        if record.phase == "search"
+        and record.budget.whole() == ground.quick.whole()
+        and record.layout in tried
     ]
     write_study(folder, asked, setting, entrants, comparison, ground.test, _choice(outcome))
     report = _report(folder, outcome is not None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from autoprune.cli.events import tell
 from autoprune.cli.ground import Ground
 from autoprune.cli.hinting import hints_for, trust
+from autoprune.cli.pausing import Pauses
 from autoprune.cli.show import Show, percent
 from autoprune.cli.show import minutes as in_words
 from autoprune.cli.telling import Trials, tell_search
@@ -21,7 +22,7 @@ from autoprune.layouts.layout import count
 from autoprune.scoring.bench import Bench, Check, go_on
 from autoprune.scoring.crew import Crew, Team
 from autoprune.scoring.devices import describe
-from autoprune.scoring.place import Place, place_of
+from autoprune.scoring.place import Place
 from autoprune.scoring.score import Score
 from autoprune.search.findings import Finding, Outcome
 from autoprune.search.run import Run
@@ -59,7 +60,8 @@ def identity(ground: Ground, proxy: str) -> dict[str, str | int | float | None]:
         "data": ground.splits.fingerprint,
         "full_steps": ground.full.steps,
         "proxy": proxy,
-        **asdict(ground.quick),
+        **{name: value for name, value in asdict(ground.quick).items() if name != "until"},
+        **({"promote": ground.quick.until} if ground.promotes else {}),
     }
 
 
@@ -79,7 +81,7 @@ def find_layout(
 ) -> Outcome:
     """Search until `trials` are finished in all, or the time is; each is recorded in `folder`."""
     bench = ground.bench(ground.quick)
-    under = conditions(ground)
+    under, pauses = conditions(ground), Pauses(folder, ground.promotes)
     parameters = bench.parameters(next(iter(ground.strategies.values()))).total
     depth = ground.checkpoint.depth
 
@@ -89,13 +91,13 @@ def find_layout(
     told = Trials(folder.name)
 
     def record(finding: Finding) -> Record:
-        return trial_record(finding, under, ground.quick, ground.model, parameters)
+        budget = ground.trial_budget(finding.fidelity)
+        return trial_record(finding, under, budget, ground.model, parameters)
 
     def watch(finding: Finding) -> None:
         append_new(folder / RECORDS, [record(finding)])
-        place_of(folder, (finding.layout, finding.seed, finding.fidelity)).take_away()
-        quality = finding.score.quality if finding.score else None
-        show.ends(finding.origin, finding.layout, quality, finding.reason)
+        pauses.ends(finding)
+        show_trial(show, finding, ground)
         told.ends(finding)
 
     earlier = findings(storage, folder.name, depth)
@@ -118,6 +120,7 @@ def find_layout(
     with show.phase("trial", done, max(trials, done), crew.workers):
         show.compares(proxy, hints)
         for finding in earlier:
+            pauses.ends(finding)
             if finding.score is not None:
                 show.recalls(finding.origin, finding.layout, finding.score.quality)
         outcome = search(
@@ -133,11 +136,12 @@ def find_layout(
             seed=seed,
             fidelity=ground.fidelity,
             hints=hints,
+            promotes=ground.promotes,
             first=ground.strategies,
             seconds=None if minutes is None else 60 * minutes,
             watch=watch,
             side_by_side=crew.workers,
-            begin=beginner(ground, show, folder, crew, told),
+            begin=beginner(ground, show, pauses, crew, told),
         )
     append_new(
         folder / RECORDS,
@@ -151,20 +155,28 @@ def find_layout(
     return outcome
 
 
+def show_trial(show: Show, finding: Finding, ground: Ground) -> None:
+    """Print a finished trial."""
+    further = ground.promotes and finding.fidelity == 1.0
+    remark = finding.reason or ("went on to the full budget" if further else "")
+    quality = finding.score.quality if finding.score else None
+    show.ends(finding.origin, finding.layout, quality, remark)
+
+
 def beginner(
-    ground: Ground, show: Show, folder: Path, crew: Team, told: Trials
+    ground: Ground, show: Show, pauses: Pauses, crew: Team, told: Trials
 ) -> Callable[[Run, Check], Callable[[], Score]]:
-    """Return what begins a trial's run in the crew; its state is kept in `folder`."""
-    bench = ground.bench(ground.quick)
+    """Return what begins a trial's run in the crew; its state is kept among `pauses`."""
 
     def begin(run: Run, check: Check) -> Callable[[], Score]:
         def wait() -> Score:
             show.begins(run.layout)
             return result()
 
-        place = place_of(folder, (run.layout, run.seed, run.fidelity))
         told.begins(run)
-        result = crew.start(_measure, bench, run, check if crew.in_this_process else go_on, place)
+        bench = ground.bench(ground.trial_budget(run.fidelity))
+        watch = check if crew.in_this_process else go_on
+        result = crew.start(_measure, bench, run, watch, pauses.place(run))
         return wait
 
     return begin
@@ -200,11 +212,13 @@ def say_cost(ground: Ground, show: Show, trials: int, seeds: int) -> None:
     bench = ground.bench(ground.quick)
     depth, keep = ground.checkpoint.depth, ground.keep
     step = bench.seconds_per_step(next(iter(ground.strategies.values())))
-    searching = trials * ground.quick.steps * step / ground.workers
+    searching = trials * ground.quick.ends * step / ground.workers
+    onward = (ground.full.steps - ground.quick.ends) * step
+    further = f", those that go on {in_words(onward)} more each" if ground.promotes else ""
     pruned = len(ground.strategies) + (trials > 0) + 1 + len(ground.rivals)  # scratch is one
     runs = seeds + len(ground.rates)
     comparing = runs * ground.full.steps * step * (pruned + depth / keep)
-    search = f"{in_words(searching)} for {trials} trials of {ground.quick.steps} steps, "
+    search = f"{in_words(searching)} for {trials} trials of {ground.quick.ends} steps{further}, "
     show.say(
         f"{step * 1000:.0f} ms a step on {describe(ground.device)}: {search if trials else ''}"
         f"at most {in_words(comparing / ground.workers)} for the comparison on {seeds} seeds"

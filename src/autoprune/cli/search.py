@@ -17,6 +17,7 @@ def search(
     minutes: options.Minutes = None,
     sampler: options.Sampler = "gp",
     pruner: options.Pruner = "none",
+    promote: options.Promote = False,
     proxy: options.Proxy = "none",
     seed: options.Seed = 0,
     seeds: options.Seeds = 3,
@@ -81,6 +82,7 @@ def search(
         "seed": seed,
         "device": device,
         "method": method,
+        "promote": promote,
         "epochs": epochs,
         "full_epochs": full_epochs,
         "batch": batch,
@@ -90,6 +92,7 @@ def search(
         "learning_rates": checks.rates_of(learning_rates),
         "workers": workers,
     }
+    checks.promotes(promote, sampler, pruner)
     check_ray(ray, gpus_per_worker, workers, pruner)
     limits = check_limits(checks.keeps_of(keep), max_drop, max_latency_ms, max_megabytes)
     grounds = lay_each(keeps=checks.keeps_of(keep), **asked, trust_remote_code=trust_remote_code)

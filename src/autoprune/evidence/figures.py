@@ -6,7 +6,7 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from autoprune.evidence.layers import effects
+from autoprune.evidence.layers import comparable, effects
 from autoprune.evidence.markdown import line
 from autoprune.evidence.palette import FAINT, GRID, MUTED, OCHRE, TEAL, calm
 from autoprune.evidence.record import Record
@@ -59,11 +59,10 @@ def layer_effects(trials: Sequence[Record]) -> go.Figure:
 
 
 def tried(trials: Sequence[Record]) -> list[tuple[Layout, float]]:
-    """Return each layout of the complete trials with its mean validation quality, best first."""
+    """Return each layout of comparable trials with its mean validation quality, best first."""
     runs: dict[Layout, list[float]] = {}
-    for trial in trials:
-        if trial.state == "complete":
-            runs.setdefault(trial.layout, []).append(trial.score("validation").quality)
+    for trial in comparable(trials):
+        runs.setdefault(trial.layout, []).append(trial.score("validation").quality)
     means = [(layout, fmean(qualities)) for layout, qualities in runs.items()]
     return sorted(means, key=lambda one: -one[1])
 

@@ -28,9 +28,21 @@ class Effect:
         return self.kept_mean - self.removed_mean
 
 
+def went_on(trials: Sequence[Record]) -> list[bool]:
+    """Tell of each trial whether it went on from a pause to the end of the full budget."""
+    pauses = any(trial.budget.until is not None for trial in trials)
+    return [pauses and trial.budget.until is None for trial in trials]
+
+
+def comparable(trials: Sequence[Record]) -> list[Record]:
+    """Return the complete trials that had the same budget: none that went on."""
+    both = zip(trials, went_on(trials), strict=True)
+    return [trial for trial, further in both if trial.state == "complete" and not further]
+
+
 def effects(trials: Sequence[Record]) -> list[Effect]:
-    """Return the effect of each layer over the complete trials, the first layer first."""
-    whole = [trial for trial in trials if trial.state == "complete"]
+    """Return the effect of each layer over comparable trials, the first layer first."""
+    whole = comparable(trials)
     depth = whole[0].layout.depth if whole else 0
     return [_effect(layer, whole) for layer in range(depth)]
 

@@ -83,13 +83,14 @@ def _what(
 
 
 def _how(quick: Budget, full: Budget, keep: int) -> list[str]:
+    on = "" if quick.until is None else f"; those worth it go on to {quick.steps}"
     return [
         "## How",
         plain(
-            f"Each trial keeps {keep} layers, is fine-tuned for {quick.steps} steps of "
-            f"{quick.batch} texts, and is scored on the validation split. The layout found is then "
-            f"trained again on fresh seeds, for up to {full.steps} steps, and held on the test "
-            "split against fixed strategies, the full model and models trained from scratch."
+            f"Each trial keeps {keep} layers, is fine-tuned for {quick.ends} steps of "
+            f"{quick.batch} texts, and is scored on the validation split{on}. The layout found is "
+            f"then trained again on fresh seeds, for up to {full.steps} steps, and held on the "
+            "test split against fixed strategies, the full model and models trained from scratch."
         ),
     ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autoprune.evidence.layers import Effect, effects
+from autoprune.evidence.layers import Effect, effects, went_on
 from autoprune.evidence.markdown import plain, written
 from autoprune.evidence.record import Record, repeated
 from autoprune.evidence.tables import Cell, Table
@@ -29,18 +29,28 @@ def search_section(trials: Sequence[Record], hint: str) -> str:
 
 def course(trials: Sequence[Record], hint: str) -> str:
     """Say how many trials there were, and how far to trust their scores."""
-    layouts = len({trial.layout for trial in trials})
+    layouts, further = len({trial.layout for trial in trials}), sum(went_on(trials))
+    on = f" {further} of them went on from a pause to the full budget." if further else ""
+    quick = "Otherwise scores" if further else "Scores"
     return (
-        f"{len(trials)} trials of {layouts} layouts, {repeated(trials)} measured twice. Scores are "
-        "on validation with the quick budget and one seed a trial: their order is noisy, the "
-        f"comparison above is what counts.{hint and f' Cheap score {hint}.'}"
+        f"{len(trials)} trials of {layouts} layouts, {repeated(trials)} measured twice.{on} "
+        f"{quick} are on validation with the quick budget and one seed a trial: their order is "
+        f"noisy, the comparison above is what counts.{hint and f' Cheap score {hint}.'}"
     )
 
 
 def trials_table(trials: Sequence[Record], shown: int | None = None) -> Table:
     """Return the first `shown` trials (None: all), complete ones first, the best first."""
     header = ("layers", "layout", "from", "seed", "validation", "loss", "seconds", "state")
-    return Table("Trials", header, tuple(_cells(trial) for trial in ranked(trials)[:shown]))
+    order = ranked(trials)
+    rows = tuple(map(_cells, order, states(order)))
+    return Table("Trials", header, rows[:shown])
+
+
+def states(trials: Sequence[Record]) -> list[str]:
+    """Say of each trial how it ended."""
+    both = zip(trials, went_on(trials), strict=True)
+    return [f"{trial.state}, full budget" if on else trial.state for trial, on in both]
 
 
 def ranked(trials: Sequence[Record]) -> list[Record]:
@@ -66,12 +76,12 @@ def _quality(trial: Record) -> float:
     return trial.scores[-1].quality if trial.scores else 0.0
 
 
-def _cells(trial: Record) -> tuple[Cell, ...]:
+def _cells(trial: Record, state: str) -> tuple[Cell, ...]:
     figures = ["", "", ""]
     if trial.scores:
         score = trial.score("validation")
         figures = [f"{score.quality * 100:.1f}", f"{score.loss:.3f}", f"{score.seconds:.1f}"]
-    state = f"{trial.state}: {trial.reason}" if trial.reason else trial.state
+    state = f"{state}: {trial.reason}" if trial.reason else state
     return (
         trial.layout,
         str(trial.layout),

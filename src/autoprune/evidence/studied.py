@@ -149,7 +149,7 @@ def _studied(folder: Path, entry: dict[str, Any]) -> Studied:
     if len(test.kept) != len(test.rows.labels):
         raise ValueError(f"{len(test.rows.labels)} test labels, {len(test.kept)} marks of rows")
     measured = _measured(folder, records, entrants, seeds, setting, test)
-    choice = entry["choice"]
+    choice, quick = entry["choice"], setting.quick and setting.quick.whole()
     return Studied(
         name=folder.resolve().name,
         folder=folder,
@@ -157,7 +157,7 @@ def _studied(folder: Path, entry: dict[str, Any]) -> Studied:
         trials=tuple(
             record
             for record in records
-            if record.phase == "search" and record.budget == setting.quick
+            if record.phase == "search" and record.budget.whole() == quick
         ),
         comparison=settle(entrants, seeds, test, setting.metric, measured),
         test=test,

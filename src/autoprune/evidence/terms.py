@@ -43,12 +43,16 @@ def terms_section(setting: Setting, comparison: Comparison, trials: Sequence[Rec
 
 def budgets_table(setting: Setting) -> Table:
     """Return what one candidate could spend, in the search and in the comparison."""
-    budgets = {"quick (search)": setting.quick, "full (comparison)": setting.full}
-    names = [field.name for field in fields(Budget)]
+    both = {"quick (search)": setting.quick, "full (comparison)": setting.full}
+    budgets = {label: budget for label, budget in both.items() if budget is not None}
+    names = [
+        field.name
+        for field in fields(Budget)
+        if any(getattr(budget, field.name) is not None for budget in budgets.values())
+    ]
     rows = [
         (label, *(_entry(budget, name, setting) for name in names))
         for label, budget in budgets.items()
-        if budget is not None
     ]
     header = ("budget", *(name.replace("_", " ") for name in names))
     return Table("Budgets", header, tuple(rows))

@@ -81,8 +81,9 @@ class Bench:
 
         `check` is called with the validation quality at each check and may raise to stop the run.
         With `saved`, the run's state is kept there from time to time; where it is found, the run
-        goes on from it, and `check` hears of earlier checks again. Raises `TrialError` when the
-        loss is not a number, KeyboardInterrupt when it is asked to leave, its state kept.
+        goes on from it, and `check` hears of earlier checks again. A budget that pauses leaves
+        its state there, and who goes on from it counts the seconds from there. Raises `TrialError`
+        when the loss is not a number, KeyboardInterrupt when it is asked to leave, its state kept.
         """
         return self.train(layout, seed, check, saved).score
 
@@ -100,6 +101,8 @@ class Bench:
             for quality, steps in course.heard:
                 check(quality, steps)
             self._run(course, splits, budget, seed, check, checkpoint)
+            if budget.until is not None and checkpoint is not None:
+                checkpoint.pause()
         assert course.best is not None, "the last step is a check"
         best, parts = course.best, course.parts
         course.model.load_state_dict(best.weights, strict=False)
@@ -170,7 +173,7 @@ class Bench:
 
         Two steps before the measured ones warm up; the first allocate memory and pick kernels.
         """
-        brief = replace(self.budget, steps=steps + 2)
+        brief = replace(self.budget, steps=steps + 2, until=None)
         times = [time.perf_counter()]
         course = self._course(self._learning(layout, 0), times[0])
         for _ in train(course, self.rows, brief, 0, self.device):
@@ -190,7 +193,7 @@ class Bench:
             return None
         data = data_print((self.rows, self.validation))
         fast = fast_in_bfloat16(self.device)
-        run = repr((layout, seed, self.budget, self.metric, self.device.type, fast, data))
+        run = repr((layout, seed, self.budget.whole(), self.metric, self.device.type, fast, data))
         checkpoint = Checkpoint(saved, course, self.device, run)
         checkpoint.take_up()
         return checkpoint

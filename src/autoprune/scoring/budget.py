@@ -1,6 +1,7 @@
 """A budget: what one candidate may spend, the same for every candidate of a study."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from autoprune.errors import OptionError, UnknownNameError
 from autoprune.scoring.names import METHOD_NAMES
@@ -15,7 +16,8 @@ class Budget:
     `learning_rate`: peak of the linear warm-up and decay; `checks`: how often, evenly spread and
     at the end, the validation split is scored; `method`: which weights learn; `patience`: stop
     after so many checks without a better validation quality and go back to the best one
-    (None: run to the end and take the last weights). Raises `OptionError`,
+    (None: run to the end and take the last weights); `until`: pause after so many of the steps,
+    from where a run with a later `until`, or none, goes on. Raises `OptionError`,
     `UnknownNameError`.
     """
 
@@ -27,6 +29,16 @@ class Budget:
     method: str = "full"
     patience: int | None = None
     parts: int = 1
+    until: int | None = None
+
+    @property
+    def ends(self) -> int:
+        """After how many steps a run ends or pauses."""
+        return self.steps if self.until is None else self.until
+
+    def whole(self) -> Self:
+        """Return this budget without its pause."""
+        return replace(self, until=None)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "tokens", "checks", "parts"):
@@ -38,3 +50,5 @@ class Budget:
             raise UnknownNameError("method", self.method, METHOD_NAMES)
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience must be at least 1, got {self.patience}")
+        if self.until is not None and not 0 < self.until <= self.steps:
+            raise OptionError(f"a pause lies within the {self.steps} steps, got {self.until}")

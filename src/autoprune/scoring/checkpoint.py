@@ -58,7 +58,11 @@ class Checkpoint:
         if time.perf_counter() >= self._due:
             self.write()
 
-    def write(self) -> None:
+    def pause(self) -> None:
+        """Write the state for a later run, whose seconds are its own: these are told already."""
+        self.write(paused=True)
+
+    def write(self, paused: bool = False) -> None:
         """Write the state, whole or not at all; where it cannot be, the run's notes say so."""
         started = time.perf_counter()
         course, best = self._course, self._course.best
@@ -69,8 +73,8 @@ class Checkpoint:
             "heard": course.heard,
             "rows": course.parts.rows,
             "notes": course.parts.notes,
-            "busy": course.clock.seconds,
-            "seconds": course.seconds(),
+            "busy": 0.0 if paused else course.clock.seconds,
+            "seconds": 0.0 if paused else course.seconds(),
             "best": None if best is None else {"score": asdict(best.score), "steps": best.steps},
         }
         try:

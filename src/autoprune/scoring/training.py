@@ -45,14 +45,15 @@ def rate(step: int, steps: int) -> float:
 
 
 def check_steps(budget: Budget) -> set[int]:
-    """Return after which steps validation is scored: evenly spread, the last one always."""
-    return {math.ceil(budget.steps * i / budget.checks) for i in range(1, budget.checks + 1)}
+    """Return after which steps validation is scored: evenly spread, and where the run ends."""
+    spread = {math.ceil(budget.steps * i / budget.checks) for i in range(1, budget.checks + 1)}
+    return {step for step in spread if step < budget.ends} | {budget.ends}
 
 
 def train(
     course: Course, rows: Encoded, budget: Budget, seed: int, device: torch.device
 ) -> Iterator[int]:
-    """Go on with `course`, in place, to the end of the budget; yield the steps done after each.
+    """Go on with `course`, in place, to where the budget ends; yield the steps done after each.
 
     The order of the rows and the dropout depend on `seed` alone; torch's global generator is
     seeded before the first step, and must stand where it stood for a course that is gone on with.
@@ -62,7 +63,7 @@ def train(
         torch.manual_seed(seed)
     model, optimizer = course.model, course.optimizer
     order = _forever(rows.lengths, budget.batch, np.random.default_rng(seed))
-    for index in islice(order, course.steps, budget.steps):
+    for index in islice(order, course.steps, budget.ends):
         if not model.training:
             model.train()
         for group in optimizer.param_groups:

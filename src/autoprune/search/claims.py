@@ -95,13 +95,14 @@ class Desk:
         """Say why `run` cannot be made beside trials begun earlier; empty where it can.
 
         Two workers that knew different things may have given one seed to two layouts. A run that
-        is offered again keeps its seed.
+        is offered again keeps its seed, and so does one that goes on from a pause.
         """
         others = runs_of(earlier, self.depth)
         if run in others:
             return f"layout {run.layout} has been tried with seed {run.seed}"
         offered = any(run_of_trial(one, self.depth) == run for one in earlier if given_up(one))
-        if self.sampler.fresh and not offered and run.seed in {other.seed for other in others}:
+        taken = {other.seed for other in others if other.layout != run.layout}
+        if self.sampler.fresh and not offered and run.seed in taken:
             return f"seed {run.seed} is that of another run"
         return ""
 
@@ -130,8 +131,9 @@ class Desk:
         if why := misgiven(trial):
             refuse(self.storage, trial, why)
             return None
-        if run and run.fidelity != self.sampler.fidelity:
-            why = f"a run of this study has fidelity {self.sampler.fidelity}, not {run.fidelity}"
+        if run and run.fidelity not in self.sampler.fidelities:
+            known = " or ".join(map(str, self.sampler.fidelities))
+            why = f"a run of this study has fidelity {known}, not {run.fidelity}"
             refuse(self.storage, trial, why)
             return None
         if run is None:  # its seed is settled now, so nobody could yield to it before

@@ -112,7 +112,7 @@ def outcome_of(
     interrupted: bool,
     hints: Mapping[Layout, float] | None = None,
 ) -> Outcome:
-    """Choose the layout that the complete trials speak for."""
+    """Choose the layout that the complete trials speak for, at the largest of their budgets."""
     scored = [
         Seen(
             Run(finding.layout, finding.seed, finding.fidelity),

@@ -36,8 +36,8 @@ class Rows:
     cheap scores of variance 1, or None.
 
     A level is a budget and what was looked at, loss or quality; the last is the quality under the
-    largest budget. Of points that were run, `seeds` (rows,) are equal where one seed trained both
-    with the same budget, `runs` (rows,) where both were seen of one run; None: the seed-free
+    largest budget. Of points that were run, `seeds` (rows,) are equal where one seed trained both,
+    `runs` (rows,) where both were seen of one run, paused or at its end; None: the seed-free
     quality is asked for.
     """
 
@@ -69,7 +69,8 @@ class Kernel:
     and `own` times as much variance of its own; `noise` is the variance of one run. All three are
     (levels,). A seed adds effects of its own: `drift` times the variance of those of the layers,
     alike for layouts that are alike, and `shift`, the same for all. What is the seed's or the
-    noise's is correlated by `tie` between loss and quality of the same run.
+    noise's is correlated by `tie` between loss and quality of the same run, and between its pause
+    and its end.
     """
 
     additive: float
@@ -101,12 +102,11 @@ class Kernel:
         hints = 0.0 if rows.hints is None else self.weight * rows.hints**2
         return np.asarray(coupling * (layers + hints) + self.own[rows.levels] * layers + _OFFSET)
 
-    def disturbance(self, rows: Rows) -> Values:
-        """Return the covariance of the noise of what was seen: (rows, rows)."""
-        noise = self.noise[rows.levels]
-        if rows.runs is None:
-            return np.diag(noise)
-        return np.asarray(np.sqrt(np.outer(noise, noise)) * self._twins(rows, rows, rows.runs))
+    def disturbance(self, left: Rows, right: Rows) -> Values:
+        """Return the covariance of the noise of what was seen of runs: (left, right)."""
+        assert left.runs is not None and right.runs is not None, "what no run showed has no noise"
+        noise = np.outer(self.noise[left.levels], self.noise[right.levels])
+        return np.asarray(np.sqrt(noise) * self._twins(left, right, left.runs, right.runs))
 
     def spread(self, rows: Rows, one: int, other: int) -> Values:
         """Return how what is seen of a run on a seed of its own varies: (rows,).
@@ -131,15 +131,11 @@ class Kernel:
         left: Rows,
         right: Rows,
         mine: NDArray[np.int64],
-        theirs: NDArray[np.int64] | None = None,
+        theirs: NDArray[np.int64],
     ) -> Values:
         """Return 1 where two rows have an origin and a level in common, `tie` where the former."""
         alike = np.equal.outer(left.levels, right.levels)
-        return np.where(
-            np.equal.outer(mine, mine if theirs is None else theirs),
-            np.where(alike, 1.0, self.tie),
-            0.0,
-        )
+        return np.where(np.equal.outer(mine, theirs), np.where(alike, 1.0, self.tie), 0.0)
 
     def _alone(self, rows: Rows) -> Values:
         return np.asarray(self.additive * (rows.codes**2).sum(axis=1) + self.joint)
@@ -168,7 +164,7 @@ class Kernel:
         alone = shared * same * self.drift * layers, shared * same * self.shift
         if rows.share_seeds:
             yield from alone
-        disturbance = self.disturbance(rows)
+        disturbance = self.disturbance(rows, rows)
         if rows.tied:
             yield (1 - self.tie) * (1 - alike) * (sum(alone) + disturbance)
         whole = shared * (layers + self.weight * _hints(rows, rows)) + sum(alone)
@@ -209,7 +205,7 @@ def fitted(rows: Rows, values: Values, levels: int) -> Kernel:
     def loss(logs: Values) -> tuple[float, Values]:
         kernel = Kernel._at(logs, rows, levels)
         off = (logs - start) / spreads
-        whole = kernel.between(rows, rows) + kernel.disturbance(rows)
+        whole = kernel.between(rows, rows) + kernel.disturbance(rows, rows)
         whole[np.diag_indices_from(whole)] += JITTER
         try:
             factor = cholesky(whole, lower=True)

@@ -11,6 +11,9 @@ from autoprune.layouts.layout import Layout
 from autoprune.search.marks import INTERRUPTED, given_up, layout_of_trial, run_of_trial
 from autoprune.search.run import Run, Seen
 
+EVERY = 4
+"""Of so many runs that paused one goes on: it bears the others out, or does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Past:
@@ -18,8 +21,9 @@ class Past:
 
     `observed`: runs with what came of them, in the order they were made; `running`: those under way
     elsewhere; `made`: how many runs were begun or wait in the queue, failed ones included; `tried`:
-    their layouts; `hints`: a cheap score of each layout, higher is better, or None; `seeds`: those
-    that runs were made with.
+    their layouts; `hints`: a cheap score of each layout, higher is better, or None; `begun`: the
+    runs themselves, as far as their seeds are settled; `promotes`: whether a run may go on to the
+    full budget, as at least one of `every` that paused does.
     """
 
     depth: int
@@ -29,7 +33,27 @@ class Past:
     made: int
     tried: frozenset[Layout]
     hints: Mapping[Layout, float] | None = None
-    seeds: frozenset[int] = frozenset()
+    begun: frozenset[Run] = frozenset()
+    promotes: bool = False
+    every: int = EVERY
+
+    @property
+    def owes(self) -> bool:
+        """Whether it is time for one more run to go on, whatever that is expected to gain."""
+        whole = sum(run.fidelity == 1.0 for run in self.begun)
+        return (whole + 1) * self.every <= len(self.begun) - whole
+
+    @property
+    def paused(self) -> list[int]:
+        """Which of the observed runs may go on to the full budget, and have not."""
+        if not self.promotes:
+            return []
+        whole = {(run.layout, run.seed) for run in self.begun if run.fidelity == 1.0}
+        return [
+            number
+            for number, run in enumerate(one.run for one in self.observed)
+            if (run.layout, run.seed) not in whole
+        ]
 
 
 def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
@@ -67,8 +91,8 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
         quality = trial.value if trial.state == TrialState.COMPLETE else _expected(trial, complete)
         if quality is not None:
             observed.append(Seen(run, quality, trial.user_attrs.get("loss", nan)))
-    seeds = frozenset(run.seed for run in counted)
-    return Past(depth, keep, tuple(observed), tuple(running), made, frozenset(tried), seeds=seeds)
+    begun = frozenset(counted)
+    return Past(depth, keep, tuple(observed), tuple(running), made, frozenset(tried), begun=begun)
 
 
 def runs_of(trials: Iterable[FrozenTrial], depth: int) -> set[Run]:

@@ -1,6 +1,7 @@
 """Rules that propose the next layout from what a study knows: one function each."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from math import comb
 
@@ -11,7 +12,7 @@ from autoprune.errors import StudyError
 from autoprune.layouts.layout import Layout
 from autoprune.search.gains import Values, expected_improvement, knowledge_gradient
 from autoprune.search.past import Past
-from autoprune.search.run import Seen
+from autoprune.search.run import Run, Seen
 from autoprune.search.runs import Runs
 from autoprune.search.space import (
     LISTABLE,
@@ -56,11 +57,13 @@ def propose_in_order(past: Past, rng: np.random.Generator) -> Layout:  # noqa: A
     raise _exhausted(past)
 
 
-def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
+def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout | Run:
     """Take the layout of which one more run is expected to better the final choice the most.
 
-    That may be a layout that was run before, on a new seed. Runs under way count as if they had
-    ended as expected, so that workers do not crowd together.
+    That may be a layout that was run before, on a new seed. Where the past promotes, the choice
+    is that at the full budget, and what betters it most for its time may be a run that goes on
+    from its pause: so the leaders race, and one that is surely behind is trained no further. Runs
+    under way count as if they had ended as expected, so that workers do not crowd together.
     """
     layouts = comb(past.depth, past.keep)
     if len(past.tried) < min(STARTS, layouts):
@@ -70,7 +73,7 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
             return propose_randomly(past, rng)
         return past.running[rng.integers(len(past.running))].layout
     seen = flags_of([one.run.layout for one in past.observed])
-    surrogate = surrogate_of(past.observed, past.hints)
+    surrogate = surrogate_of(past.observed, past.hints, (1.0,) if past.promotes else ())
     if past.running:
         flags = flags_of([run.layout for run in past.running])
         shares = np.array([run.fidelity for run in past.running])
@@ -88,9 +91,14 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout:
     pool = _possible(pool, past)
     mean, std = surrogate.predict(pool, hints_of(pool, past.hints))
     chances = hopeful(mean, std, incumbent)
-    rows = pool[chances]
-    moves = surrogate.teaches(rows, hints_of(rows, past.hints), past.observed[-1].run.fidelity)
-    gains = knowledge_gradient(mean[chances], moves)
+    rows, hints = pool[chances], hints_of(pool[chances], past.hints)
+    quick = min(one.run.fidelity for one in past.observed)
+    gains = knowledge_gradient(mean[chances], surrogate.teaches(rows, hints, quick))
+    if paused := past.paused:
+        further = surrogate.teaches(rows, hints, 1.0, np.array(paused))
+        more = knowledge_gradient(mean[chances], further) / (1.0 - quick)
+        if past.owes or more.max() > gains.max() / quick:
+            return replace(past.observed[paused[int(np.argmax(more))]].run, fidelity=1.0)
     return layout_of(rows[int(np.argmax(gains))])
 
 

@@ -19,8 +19,9 @@ class Runs:
     budget that each run had, in (0, 1], `fidelities` (runs,). A layout may come several times.
 
     `hints` are the cheap scores of the same layouts (runs,), any unit, higher is better; None: no
-    cheap score. `seeds` are those of the training (runs,); None: all different. `losses` (runs,)
-    may be NaN where none is known; None: of no run.
+    cheap score. `seeds` are those of the training (runs,); None: all different. A layout that has
+    one seed twice, with two budgets, was paused and went on. `losses` (runs,) may be NaN where none
+    is known; None: of no run.
     """
 
     flags: Flags
@@ -40,6 +41,13 @@ class Runs:
         whole = [getattr(self, one.name) for one in fields(self)]
         parts: list[Any] = [None if one is None else one[::step] for one in whole]
         return type(self)(*parts)
+
+    def origins(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the seed of each run, and a number that it shares with what it went on from."""
+        if self.seeds is None:
+            return np.arange(len(self.flags)), np.arange(len(self.flags))
+        both = np.column_stack([self.seeds, self.flags])
+        return self.seeds, np.unique(both, axis=0, return_inverse=True)[1].ravel()
 
     def with_more(self, more: "Runs") -> "Runs":
         """Return these runs and `more`, which have seeds of their own."""
@@ -107,8 +115,7 @@ class Unit:
     def rows(self, runs: Runs) -> tuple[Rows, Values]:
         """Return what was seen, as points and values of the process."""
         budgets = np.searchsorted(self.budgets, runs.fidelities)
-        seeds = np.arange(len(budgets)) if runs.seeds is None else runs.seeds
-        origins = np.unique(np.stack([seeds, budgets]), axis=1, return_inverse=True)[1].ravel()
+        seeds, courses = runs.origins()
         seen = (
             runs.qualities[None] if runs.losses is None else np.stack([runs.losses, runs.qualities])
         )
@@ -116,7 +123,11 @@ class Unit:
         levels = budgets[run] + len(self.budgets) * look
         hints = self.hints(runs.hints)
         rows = Rows(
-            coded(runs.flags[run]), levels, None if hints is None else hints[run], origins[run], run
+            coded(runs.flags[run]),
+            levels,
+            None if hints is None else hints[run],
+            seeds[run],
+            courses[run],
         )
         return rows, (seen[look, run] - self.centres[levels]) / self.scales[levels]
 

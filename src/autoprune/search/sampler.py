@@ -15,7 +15,8 @@ from autoprune.search.marks import distributions, params
 from autoprune.search.past import Past, past_of
 from autoprune.search.run import Run
 
-Propose = Callable[[Past, np.random.Generator], Layout]
+Propose = Callable[[Past, np.random.Generator], Layout | Run]
+"""Returns the layout of a new run, or the run that goes on from where another one paused."""
 
 _FIRST_SEED = 1_000
 """Fresh seeds begin so far above the study's: those just above it are the comparison's."""
@@ -26,7 +27,8 @@ class LayoutSampler(BaseSampler):
 
     With `fresh`, each run has a seed of its own: what a seed does to layouts that are alike is
     alike, so runs of one seed mislead together, and runs of many seeds correct each other. Else
-    all have the study's seed, and no layout comes twice.
+    all have the study's seed, and no layout comes twice. With `promotes`, a run that had
+    `fidelity` may go on to 1.
 
     A proposal depends on `seed` and the past alone, never on how often the process was restarted:
     the random numbers come from `seed` and how many runs were made. Raises `StudyError` when
@@ -40,6 +42,7 @@ class LayoutSampler(BaseSampler):
         seed: int,
         fidelity: float,
         hints: Mapping[Layout, float] | None = None,
+        promotes: bool = False,
         *,
         propose: Propose,
         fresh: bool,
@@ -47,7 +50,8 @@ class LayoutSampler(BaseSampler):
         self.depth = depth
         self._keep = keep
         self._seed = seed
-        self.fidelity = fidelity
+        self._fidelity = fidelity
+        self.fidelities = (fidelity, 1.0) if promotes else (fidelity,)
         self._hints = hints
         self._propose = propose
         self.fresh = fresh
@@ -55,11 +59,11 @@ class LayoutSampler(BaseSampler):
     def run(self, layout: Layout, past: Past) -> Run:
         """Return the run of `layout` that comes next; a fresh seed is one that no run has yet."""
         if not self.fresh:
-            return Run(layout, self._seed, self.fidelity)
-        seed = self._seed + _FIRST_SEED + past.made
-        while seed in past.seeds:  # somebody chose it by hand, or a trial before was refused
+            return Run(layout, self._seed, self._fidelity)
+        seed, taken = self._seed + _FIRST_SEED + past.made, {run.seed for run in past.begun}
+        while seed in taken:  # somebody chose it by hand, or a trial before was refused
             seed += 1
-        return Run(layout, seed, self.fidelity)
+        return Run(layout, seed, self._fidelity)
 
     def next(self, others: Sequence[FrozenTrial]) -> Run:
         """Propose the run that comes after the trials `others`."""
@@ -67,9 +71,10 @@ class LayoutSampler(BaseSampler):
 
     def after(self, past: Past) -> Run:
         """Propose the run that comes after `past`."""
-        past = replace(past, hints=self._hints)
+        past = replace(past, hints=self._hints, promotes=len(self.fidelities) > 1)
         rng = np.random.default_rng((self._seed, past.made))
-        return self.run(self._propose(past, rng), past)
+        proposed = self._propose(past, rng)
+        return proposed if isinstance(proposed, Run) else self.run(proposed, past)
 
     def infer_relative_search_space(
         self,

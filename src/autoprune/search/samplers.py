@@ -13,4 +13,5 @@ SAMPLERS: dict[str, Callable[..., LayoutSampler]] = {
     "tpe": partial(LayoutSampler, propose=propose_by_tree, fresh=False),
     "brute-force": partial(LayoutSampler, propose=propose_in_order, fresh=False),
 }
-"""Each takes (depth, keep, seed, fidelity, hints=None); only `gp` listens to hints."""
+"""Each takes (depth, keep, seed, fidelity, hints=None, promotes=False); only `gp` listens to hints
+and promotes."""

@@ -40,6 +40,7 @@ def search(
     seed: int = 0,
     fidelity: float = 1.0,
     hints: Mapping[Layout, float] | None = None,
+    promotes: bool = False,
     first: Mapping[str, Layout] | None = None,
     seconds: float | None = None,
     watch: Callable[[Finding], None] | None = None,
@@ -53,12 +54,13 @@ def search(
     run is made twice, and only `gp` makes others of the same layout, on new seeds: with the other
     samplers a search ends early when no layout is left. `fidelity` is the share of the full budget
     that a run has; `hints` are cheap scores of all layouts, which `gp` weighs by how far the
-    study's own runs bear them out. Trials whose worker died are run again, at most twice. Others
-    may be at work on the study too: what they have under way counts as part of `trials`, and is
-    waited for. Each trial finished during this call is handed to `watch`. With `seconds`, no trial
-    is begun that would end later, going by the slowest of this call; the first ones are made in
-    any case. KeyboardInterrupt closes the running trials and returns what was measured so far, and
-    so does `leaving.ask`, once a trial has ended.
+    study's own runs bear them out. With `promotes`, which takes a `fidelity` below 1 and `gp`, a
+    run may go on to the full budget, as another trial of the same seed. Trials whose worker died
+    are run again, at most twice. Others may be at work on the study too: what they have under way
+    counts as part of `trials`, and is waited for. Each trial finished during this call is handed
+    to `watch`. With `seconds`, no trial is begun that would end later, going by the slowest of this
+    call; the first ones are made in any case. KeyboardInterrupt closes the running trials and
+    returns what was measured so far, and so does `leaving.ask`, once a trial has ended.
 
     With `begin`, `side_by_side` layouts are proposed and begun together, each believed to come out
     as expected while the others are proposed, and the next ones when all have ended: what is
@@ -71,6 +73,8 @@ def search(
     check_keep(depth, keep)
     if trials < 1:
         raise OptionError(f"trials must be at least 1, got {trials}")
+    if promotes and (sampler != "gp" or pruner != "none" or fidelity == 1.0):
+        raise OptionError("promotes takes sampler gp, pruner none and a fidelity below 1")
     if seconds is not None and seconds <= 0:
         raise OptionError(f"the time for a search must be above 0, got {seconds} seconds")
     if sampler not in SAMPLERS:
@@ -91,6 +95,7 @@ def search(
         seed=seed,
         fidelity=fidelity,
         hints=hints,
+        promotes=promotes,
         first=first or {},
         seconds=seconds,
         watch=watch,
@@ -118,6 +123,7 @@ def work(
     seed: int,
     fidelity: float,
     hints: Mapping[Layout, float] | None,
+    promotes: bool,
     first: Mapping[str, Layout],
     watch: Callable[[Finding], None] | None,
     side_by_side: int,
@@ -129,7 +135,7 @@ def work(
     What stands at `search` holds here too. Raises `StudyError`, `StorageError`.
     """
     storage = optuna.storages.get_storage(storage)
-    chosen = SAMPLERS[sampler](depth, keep, seed, fidelity, hints)
+    chosen = SAMPLERS[sampler](depth, keep, seed, fidelity, hints, promotes)
     study.sampler, study.pruner = chosen, PRUNERS[pruner]()
     desk = Desk(storage, study._study_id, chosen, keep, Leases(storage, study._study_id))
     return follow(

@@ -9,7 +9,7 @@ Letham et al. 2019 (https://arxiv.org/abs/1706.07094) for choosing under noise.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -50,7 +50,7 @@ class Surrogate:
     @classmethod
     def _known(cls, runs: Runs, unit: Unit, kernel: Kernel) -> Self:
         rows, values = unit.rows(runs)
-        whole = kernel.between(rows, rows) + kernel.disturbance(rows)
+        whole = kernel.between(rows, rows) + kernel.disturbance(rows, rows)
         whole[np.diag_indices_from(whole)] += JITTER
         factor = cholesky(whole, lower=True)
         return cls(runs, unit, kernel, rows, factor, cho_solve((factor, True), values))
@@ -92,18 +92,39 @@ class Surrogate:
         rows = self._asked(flags, hints, level)
         return self._restored(self.kernel.between(rows, self.rows) @ self.weights, level)
 
-    def teaches(self, flags: Flags, hints: Values | None, fidelity: float) -> Values:
-        """Return by how much a run's surprises move each expected quality: (looks, rows, rows).
+    def teaches(
+        self,
+        flags: Flags,
+        hints: Values | None,
+        fidelity: float,
+        paused: NDArray[np.int64] | None = None,
+    ) -> Values:
+        """Return by how much a run's surprises move each expected quality: (looks, rows, runs).
 
         Entry [k, i, j]: the change of the mean of row `i`, when row `j` is run with `fidelity`
         (one of the runs') on a seed of its own, and what is seen of it, the loss and then what the
-        quality adds to it, comes out one standard deviation above what is expected.
+        quality adds to it, comes out one standard deviation above what is expected. With `paused`,
+        numbers of known runs, run `j` is that one gone on with.
         """
         asked, moves = self._asked(flags, hints), list[Values]()
         levels = self.unit.levels(fidelity)
-        runs = [self._asked(flags, hints, level) for level in levels]
+        if paused is None:
+            runs = [self._asked(flags, hints, level) for level in levels]
+            outs = [self.kernel.between(run, self.rows) for run in runs]
+        else:
+            seeds, courses = (one[paused] for one in self.runs.origins())
+            theirs = None if self.runs.hints is None else self.runs.hints[paused]
+            runs = [
+                replace(
+                    self._asked(self.runs.flags[paused], theirs, level), seeds=seeds, runs=courses
+                )
+                for level in levels
+            ]
+            outs = [
+                self.kernel.between(run, self.rows) + self.kernel.disturbance(run, self.rows)
+                for run in runs
+            ]
         into = self.kernel.between(asked, self.rows)
-        outs = [self.kernel.between(run, self.rows) for run in runs]
         solved = [cho_solve((self.factor, True), out.T) for out in outs]  # (seen, rows) each
         together = [
             self.kernel.between(asked, run) - into @ one
@@ -112,7 +133,7 @@ class Surrogate:
 
         def spread(one: int, other: int) -> Values:
             known = np.einsum("pr,rp->p", outs[one], solved[other])
-            return np.asarray(self.kernel.spread(asked, levels[one], levels[other]) - known)
+            return np.asarray(self.kernel.spread(runs[0], levels[one], levels[other]) - known)
 
         rest, left = together[-1], spread(-1, -1)
         if len(levels) > 1:  # the loss is heard first; of the quality only what it adds counts

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
+from autoprune.evidence.layers import comparable
 from autoprune.evidence.record import Record
 from autoprune.evidence.tables import Table
 from autoprune.evidence.verdict import points
@@ -33,8 +34,8 @@ class Pair:
 
 
 def pairs(trials: Sequence[Record]) -> list[Pair]:
-    """Return the pairs of which the complete trials tell something, in order of their layers."""
-    whole = [trial for trial in trials if trial.state == "complete"]
+    """Return the pairs of which comparable trials tell something, in order of their layers."""
+    whole = comparable(trials)
     depth = whole[0].layout.depth if whole else 0
     return [
         pair

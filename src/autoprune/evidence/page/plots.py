@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from autoprune.evidence.figures import label
+from autoprune.evidence.layers import went_on
 from autoprune.evidence.page.classes import Classes
 from autoprune.evidence.page.pairs import Pair
 from autoprune.evidence.palette import BELOW_ABOVE, GRID, MUTED, OCHRE, SLATE, TEAL, calm
@@ -17,16 +18,21 @@ _MARKS = [(TEAL, "circle"), (OCHRE, "diamond"), (SLATE, "square")]
 
 
 def course(trials: Sequence[Record]) -> go.Figure:
-    """Draw each trial's validation quality in % in order, and the best so far as a line."""
+    """Draw each trial's validation quality in % in order, and the best so far as a line.
+
+    What went on to the full budget is drawn beside the line, not in it.
+    """
+    further = went_on(trials)
     scored = [(i, trial) for i, trial in enumerate(trials, 1) if trial.scores]
     kinds = {
         "fixed strategy": (OCHRE, "diamond"),
         "proposed": (SLATE, "circle"),
         "stopped early": (SLATE, "x-thin-open"),
+        "at the full budget": (TEAL, "star"),
     }
     best: list[tuple[int, float]] = []
     for number, trial in scored:
-        if trial.state == "complete":
+        if trial.state == "complete" and not further[number - 1]:
             now = 100 * trial.scores[-1].quality
             best.append((number, max(now, best[-1][1]) if best else now))
     figure = go.Figure()
@@ -41,7 +47,9 @@ def course(trials: Sequence[Record]) -> go.Figure:
             hoverinfo="skip",
         )
     for kind, (colour, symbol) in kinds.items():
-        mine = [(number, trial) for number, trial in scored if _kind(trial) == kind]
+        mine = [
+            (number, trial) for number, trial in scored if _kind(trial, further[number - 1]) == kind
+        ]
         if mine:
             figure.add_scatter(
                 x=[number for number, _ in mine],
@@ -134,7 +142,9 @@ def shares(importances: Mapping[str, float]) -> go.Figure:
     return figure
 
 
-def _kind(trial: Record) -> str:
+def _kind(trial: Record, further: bool) -> str:
+    if further:
+        return "at the full budget"
     if trial.state != "complete":
         return "stopped early"
     return "fixed strategy" if trial.origin in STRATEGIES else "proposed"

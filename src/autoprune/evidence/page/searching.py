@@ -3,12 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 from autoprune.evidence.figures import layer_effects
+from autoprune.evidence.layers import went_on
 from autoprune.evidence.page.pairs import EXPLAINED, pairs, pairs_table
 from autoprune.evidence.page.parts import Part, Plot, Plots, Section, Sheet, Text
 from autoprune.evidence.page.plots import course as drawn
 from autoprune.evidence.page.plots import shares, together
 from autoprune.evidence.record import Record
-from autoprune.evidence.searched import LAYERS, course, layers_table, ranked, trials_table
+from autoprune.evidence.searched import (
+    LAYERS,
+    course,
+    layers_table,
+    ranked,
+    states,
+    trials_table,
+)
 from autoprune.evidence.tables import Cell, Table
 
 IMPORTANCES = (
@@ -57,13 +65,13 @@ def layers_section(
 
 def _course_table(trials: Sequence[Record]) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    best = 0.0
-    for number, trial in enumerate(trials, start=1):
+    best, told = 0.0, zip(trials, went_on(trials), states(trials), strict=True)
+    for number, (trial, further, state) in enumerate(told, start=1):
         score = f"{100 * trial.scores[-1].quality:.1f}" if trial.scores else ""
-        if trial.state == "complete":
+        if trial.state == "complete" and not further:
             best = max(best, trial.scores[-1].quality)
         so_far = f"{100 * best:.1f}" if best else ""
-        rows.append((str(number), str(trial.layout), score, so_far, trial.state))
+        rows.append((str(number), str(trial.layout), score, so_far, state))
     header = ("trial", "layout", "validation, %", "best so far, %", "state")
     return Table("Course of the search", header, tuple(rows))
 

@@ -1,0 +1,75 @@
+"""A replay: runs are measured, and what is chosen at each cost is held to the truth."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from autoprune.layouts.layout import Layout
+from autoprune.layouts.strategies import STRATEGIES
+from autoprune.search.past import Past
+from autoprune.search.proposals import hints_of, surrogate_of
+from autoprune.search.run import Run, Seen
+from autoprune.search.space import flags_of
+from tables import QUICK, World
+
+COSTS = (6, 12, 22, 50)
+
+Observed = list[Seen]
+Measure = Callable[[Run], Seen]
+Hints = dict[Layout, float] | None
+
+
+class Game:
+    """One replay: measures runs, and keeps what was chosen when each cost had been spent."""
+
+    def __init__(
+        self, world: World, measure: Measure, choose: Callable[[Observed], Layout]
+    ) -> None:
+        self._world, self._measure, self._choose = world, measure, choose
+        self.observed: Observed = []
+        self.spent = 0.0
+        self.regret: dict[int, float] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether the last cost has been spent."""
+        return len(self.regret) == len(COSTS)
+
+    def run(self, layout: Layout, fidelity: float = QUICK) -> float:
+        """Measure a layout on a seed of its own; what would exceed a cost ends that cost first."""
+        return self.make(Run(layout, len(self.observed), fidelity), fidelity)
+
+    def make(self, run: Run, spends: float) -> float:
+        """Make a run that costs `spends`; one that goes on from a pause costs the rest alone."""
+        for cost in COSTS:
+            if cost not in self.regret and self.spent + spends > cost + 1e-9:
+                self.regret[cost] = self._world.regret(self._choose(self.observed))
+        self.spent += spends
+        seen = self._measure(run)
+        self.observed.append(seen)
+        return seen.quality
+
+
+def luckiest(observed: Observed) -> Layout:
+    """Choose as Optuna's `best_trial` does."""
+    return max(observed, key=lambda one: one.quality).run.layout
+
+
+def expected(observed: Observed, hints: Hints = None, budgets: Sequence[float] = ()) -> Layout:
+    """Choose as `search` does: the measured layout of the best posterior mean."""
+    flags = flags_of([one.run.layout for one in observed])
+    means, _ = surrogate_of(observed, hints, budgets).predict(flags, hints_of(flags, hints))
+    return observed[int(np.argmax(means))].run.layout
+
+
+def fixed_layouts(world: World) -> list[Layout]:
+    """Return the layouts of the fixed strategies."""
+    return [rule(world.depth, world.keep) for rule in STRATEGIES.values()]
+
+
+def past_of(game: Game, world: World) -> Past:
+    """Return what a search would know by now."""
+    begun = frozenset(one.run for one in game.observed)
+    tried = frozenset(run.layout for run in begun)
+    seen = tuple(game.observed)
+    return Past(world.depth, world.keep, seen, (), len(seen), tried, begun=begun)
