@@ -6,6 +6,7 @@ import pytest
 from autoprune.layouts.layout import every
 from autoprune.scoring.score import Score
 from autoprune.search.importances import importances
+from autoprune.search.marks import FIDELITY, distributions
 from autoprune.search.study import search
 
 
@@ -45,3 +46,19 @@ def test_equal_scores_give_none():
         return Score(0.5, 0.5, 0.5, 0.5, "validation", run.seed, 0.1)
 
     assert importances(run(measure, 6), "s") == {}
+
+
+def test_what_went_on_to_a_larger_budget_decides_nothing():
+    """Full runs score higher, whatever layers they keep."""
+    storage = run(deciding(4), len(every(6, 3)))
+    before = importances(storage, "s")
+    study = optuna.load_study(study_name="s", storage=storage)
+    for trial in study.get_trials()[:8]:
+        quick = {**trial.params, FIDELITY: 0.25}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=quick, distributions=distributions(6), value=1 - trial.value
+            )
+        )
+    small = importances(storage, "s")
+    assert max(small, key=small.get) == "layer 4" and small != before, "of the eight alone"
