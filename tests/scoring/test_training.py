@@ -1,21 +1,26 @@
 """The loop's parts against known answers."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from autoprune.encoders.surgery import head_parameters
 from autoprune.errors import OptionError, UnknownNameError
-from autoprune.scoring import devices
+from autoprune.layouts.layout import Layout
+from autoprune.scoring import devices, training
 from autoprune.scoring.budget import Budget
 from autoprune.scoring.devices import fast_in_bfloat16, pick
 from autoprune.scoring.methods import METHODS
 from autoprune.scoring.metrics import METRICS, score
 from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES
 from autoprune.scoring.rates import default_rate
-from autoprune.scoring.training import check_steps, optimizer_of, rate
+from autoprune.scoring.training import check_steps, optimizer_of, rate, rows_at_once
 
 
 def test_names_are_the_entries():
@@ -114,3 +119,40 @@ def test_bfloat16_is_used_where_it_is_measured_to_be_faster(monkeypatch, able, g
 def test_the_measured_gain_is_a_ratio_and_stays_what_it_was():
     assert 0.01 < devices._gain() < 100
     assert devices._gain() == devices._gain()
+
+
+@pytest.mark.parametrize(
+    ("width", "tokens", "rows"), [(768, 512, 2), (768, 256, 10), (768, 24, 32), (128, 64, 32)]
+)
+def test_long_texts_go_through_the_layers_a_few_at_a_time(width, tokens, rows):
+    model = nn.Module()
+    model.config = SimpleNamespace(hidden_size=width)
+    assert rows_at_once(model, tokens, 32, torch.device("cpu")) == rows
+    assert rows_at_once(model, tokens, 1, torch.device("cpu")) == 1
+    assert rows_at_once(model, tokens, 32, torch.device("meta")) == 32
+    assert rows_at_once(nn.Module(), tokens, 32, torch.device("cpu")) == 32
+
+
+def test_a_batch_in_pieces_has_the_gradients_of_the_whole(bench, monkeypatch):
+    """Without dropout, which is drawn for each piece: up to rounding."""
+    plain = bench.load
+    seen = []
+
+    def load(seed):
+        model = plain(seed)
+        for part in model.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0
+        model.register_forward_pre_hook(
+            lambda _, __, inputs: seen.append(len(inputs["input_ids"])), with_kwargs=True
+        )
+        return model
+
+    bench = replace(bench, load=load)
+    whole = bench.measure(Layout(4, (0, 2)), 1)
+    assert max(seen) == 8
+    monkeypatch.setattr(training, "_REUSED", 4 * 11 * 4 * 16 * 3)  # three rows of eleven tokens
+    del seen[:]
+    pieces = bench.measure(Layout(4, (0, 2)), 1)
+    assert 3 in seen and len(seen) > 12 * 2
+    assert pieces.loss == pytest.approx(whole.loss, rel=1e-2)
