@@ -15,7 +15,7 @@ from autoprune.search.proposals import (
     surrogate_of,
 )
 from autoprune.search.space import flags_of, grid, layout_of
-from game import COSTS, Game, fixed_layouts, past_of
+from game import Game, fixed_layouts, past_of
 from tables import FULL, QUICK, World
 
 _RACED, _FINALISTS = 0.35, 8
@@ -54,7 +54,7 @@ def _quick(past: Past, rng: np.random.Generator) -> Layout:
 def play_race(game: Game, world: World, rng: np.random.Generator) -> None:
     """Spend two thirds up to each cost on quick runs, the rest on full runs of the leaders."""
     begin = iter(fixed_layouts(world))
-    for cost in COSTS:
+    for cost in game.costs:
         until = game.spent + (1 - _RACED) * (cost - game.spent)
         while game.spent + QUICK <= until:
             past = past_of(game, world)

@@ -23,17 +23,21 @@ class Game:
     """One replay: measures runs, and keeps what was chosen when each cost had been spent."""
 
     def __init__(
-        self, world: World, measure: Measure, choose: Callable[[Observed], Layout]
+        self,
+        measure: Measure,
+        choose: Callable[[Observed], Layout],
+        costs: Sequence[int],
     ) -> None:
-        self._world, self._measure, self._choose = world, measure, choose
+        self._measure, self._choose = measure, choose
+        self.costs = costs
         self.observed: Observed = []
         self.spent = 0.0
-        self.regret: dict[int, float] = {}
+        self.chosen: dict[int, Layout] = {}
 
     @property
     def over(self) -> bool:
         """Whether the last cost has been spent."""
-        return len(self.regret) == len(COSTS)
+        return len(self.chosen) == len(self.costs)
 
     def run(self, layout: Layout, fidelity: float = QUICK) -> float:
         """Measure a layout on a seed of its own; what would exceed a cost ends that cost first."""
@@ -41,9 +45,9 @@ class Game:
 
     def make(self, run: Run, spends: float) -> float:
         """Make a run that costs `spends`; one that goes on from a pause costs the rest alone."""
-        for cost in COSTS:
-            if cost not in self.regret and self.spent + spends > cost + 1e-9:
-                self.regret[cost] = self._world.regret(self._choose(self.observed))
+        for cost in self.costs:
+            if cost not in self.chosen and self.spent + spends > cost + 1e-9:
+                self.chosen[cost] = self._choose(self.observed)
         self.spent += spends
         seen = self._measure(run)
         self.observed.append(seen)

@@ -1,7 +1,7 @@
 """The ways of choosing layers, as replays on a world: each spends runs and names a layout."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -24,6 +24,7 @@ from autoprune.search.tree import mended
 from budgeted import play_either, play_race
 from game import Game, Hints, Measure, Observed, expected, fixed_layouts, luckiest, past_of
 from tables import FULL, QUICK, World
+from worlds import TUNED
 
 _DRAWS = 25  # of TPE, for one layout that was not tried yet
 
@@ -36,10 +37,11 @@ def sampled(
     first: bool,
     hints: Hints,
     every: int | None = None,
+    fidelity: float = QUICK,
 ) -> None:
     """Play a sampler; `first` are the fixed strategies, as `search` begins.
 
-    Of `every` runs that paused at least one goes on; None: none does.
+    Runs have `fidelity`. Of `every` runs that paused at least one goes on; None: none does.
     """
     begin = iter(fixed_layouts(world) if first else ())
     while not game.over:
@@ -49,7 +51,7 @@ def sampled(
         if isinstance(next_one, Run):
             game.make(next_one, FULL - QUICK)
         else:
-            game.run(next_one)
+            game.run(next_one, fidelity)
 
 
 def play_fixed(game: Game, world: World) -> None:
@@ -137,35 +139,48 @@ def _children(
 
 
 PROMOTIONS = {"promotion": EVERY, "promotion of half": 2, "promotion by gain": 10**9}
+SUPERNETS = {"from a supernet": 1, "from two supernets": 2}
+NET = 0.9  # what a supernet costs, in full fine-tunes
 PLAYS = {"greedy": play_greedy, "evolution": play_evolution, "tpe": play_tpe}
 
 
-def play(name: str, world: World, measure: Measure, replay: int, hints: Hints) -> dict[int, float]:
-    """Return the regret of one strategy at each cost, in one replay."""
-    rng = np.random.default_rng((replay, 7))
+def play(
+    name: str,
+    world: World,
+    measure: Measure,
+    replay: int,
+    hints: Hints,
+    costs: Sequence[int],
+) -> dict[int, Layout]:
+    """Return what one strategy chooses at each cost, in one replay."""
+    rng, begin = np.random.default_rng((replay, 7)), partial(Game, measure, costs=costs)
     if name == "fixed":
-        game = Game(world, measure, best_mean)
+        game = begin(best_mean)
         play_fixed(game, world)
     elif name == "either budget":
-        game = Game(world, measure, partial(expected, budgets=(QUICK, FULL)))
+        game = begin(partial(expected, budgets=(QUICK, FULL)))
         play_either(game, world, rng)
     elif name == "race of finalists":
-        game = Game(world, measure, partial(expected, budgets=(QUICK, FULL)))
+        game = begin(partial(expected, budgets=(QUICK, FULL)))
         play_race(game, world, rng)
     elif name in PLAYS:
-        game = Game(world, measure, luckiest)
+        game = begin(luckiest)
         PLAYS[name](game, world, rng)
     elif name == "random":
-        game = Game(world, measure, luckiest)
+        game = begin(luckiest)
         sampled(game, world, rng, propose_randomly, False, None)
     elif name in PROMOTIONS:
-        game = Game(world, measure, partial(expected, budgets=(FULL,)))
+        game = begin(partial(expected, budgets=(FULL,)))
         sampled(game, world, rng, propose_by_surrogate, True, None, PROMOTIONS[name])
+    elif name in SUPERNETS:
+        game = begin(expected)
+        game.spent = SUPERNETS[name] * NET
+        sampled(game, world, rng, propose_by_surrogate, True, None, fidelity=TUNED)
     elif name == "random, posterior mean":
-        game = Game(world, measure, expected)
+        game = begin(expected)
         sampled(game, world, rng, propose_randomly, False, None)
     else:
         hints = hints if name != "default" else None
-        game = Game(world, measure, partial(expected, hints=hints))
+        game = begin(partial(expected, hints=hints))
         sampled(game, world, rng, propose_by_surrogate, True, hints)
-    return game.regret
+    return game.chosen

@@ -8,9 +8,10 @@ by how many points of truth the chosen layout is below the best one, a mean over
 runs come from `tables.World`, for all strategies alike. `--rows` replays rows of the table as they
 stand: the first run of a layout is that on seed 0, the next on its next seed, and so on.
 `--variants` adds what was tried beside the default: its choice after random runs, the choice of
-budget too, a race of its leaders by full runs, and each cheap score. `--world pauses` replays where
-a quick run is a full one that pauses (`pauses.py`), for the promotions, and `default` beside them;
-`--world misled` where a pause tells nothing of the end.
+budget too, a race of its leaders by full runs, and each cheap score. `--world` replays elsewhere
+(`worlds.py`): `pauses`, where a quick run is a full one that pauses, for the promotions and
+`default` beside them; `misled`, where a pause tells nothing of the end; `tuned` and `tuned-1`, for
+runs that begin from two supernets or from one.
 
 The table has layouts of one size only, so `greedy` cannot remove layer by layer; it exchanges
 single layers of the best fixed strategy for as long as that helps.
@@ -24,6 +25,7 @@ import os
 import shutil
 import statistics
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,27 +37,36 @@ from playwright.sync_api import sync_playwright
 from autoprune.layouts.layout import Layout
 from autoprune.scoring.proxies import PROXIES
 from game import COSTS
-from pauses import Misled, Pausing
-from plays import PROMOTIONS, play
+from plays import PROMOTIONS, SUPERNETS, play
 from tables import World
+from worlds import Misled, Pausing, Tuned, TunedFromOne
 
 TABLE = Path(__file__).parents[1] / "studies" / "exhaustive-mr-12-shc-keep6"
 PROXY = "default with "
 PLAYED = ("default", "random", "tpe", "greedy", "evolution", "fixed")
 VARIANTS = (
     *PROMOTIONS,
+    *SUPERNETS,
     "random, posterior mean",
     "either budget",
     "race of finalists",
     *(PROXY + proxy for proxy in PROXIES),
 )
 
-WORLDS = {"table": World, "pauses": Pausing, "misled": Misled}
+WORLDS = {
+    "table": World,
+    "pauses": Pausing,
+    "misled": Misled,
+    "tuned": Tuned,
+    "tuned-1": TunedFromOne,
+}
 
 _world: dict[Path, World] = {}
 
 
-def one(table: Path, rows: bool, world: str, name: str, replay: int) -> dict[int, float]:
+def one(
+    table: Path, rows: bool, world: str, costs: Sequence[int], name: str, replay: int
+) -> dict[int, float]:
     """Play one replay in a process of its own; the world is fitted once a process."""
     if table not in _world:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -65,7 +76,8 @@ def one(table: Path, rows: bool, world: str, name: str, replay: int) -> dict[int
     hints = None
     if name.startswith(PROXY):
         hints = read_hints(table / "proxies.csv", name.removeprefix(PROXY))
-    return play(name, known, measure, replay, hints)
+    chosen = play(name, known, measure, replay, hints, costs)
+    return {cost: known.regret(layout) for cost, layout in chosen.items()}
 
 
 def read_hints(table: Path, proxy: str) -> dict[Layout, float]:
@@ -123,6 +135,7 @@ def main() -> None:
     arguments.add_argument("--world", choices=WORLDS, default="table")
     arguments.add_argument("--variants", action="store_true")
     arguments.add_argument("--only", nargs="*", choices=PLAYED + VARIANTS)
+    arguments.add_argument("--costs", type=int, nargs="*", default=COSTS)
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--plot", type=Path)
     asked = arguments.parse_args()
@@ -132,14 +145,14 @@ def main() -> None:
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = {
             name: [
-                pool.submit(one, asked.table, asked.rows, asked.world, name, i)
+                pool.submit(one, asked.table, asked.rows, asked.world, asked.costs, name, i)
                 for i in range(asked.seeds)
             ]
             for name in names
         }
         results = {name: [job.result() for job in waits] for name, waits in jobs.items()}
     told = {
-        name: {str(cost): moments(replays, cost) for cost in COSTS}
+        name: {str(cost): moments(replays, cost) for cost in asked.costs}
         for name, replays in results.items()
     }
     for name, costs in told.items():

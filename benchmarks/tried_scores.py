@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import chain, islice, product, repeat
 from pathlib import Path
 
 import numpy as np
@@ -62,22 +62,24 @@ def loss_on(
     return nn.functional.cross_entropy(logits.float(), labels)
 
 
-def supernet(bench: Bench, layouts: Sequence[Layout], share: float, passes: int) -> PreTrainedModel:
+def supernet(
+    bench: Bench, layouts: Sequence[Layout], share: float, passes: int, seed: int
+) -> PreTrainedModel:
     """Train the full model by one layout a step; its layers learn at `share` of the rate."""
-    model = bench.untrained(Layout.full(layouts[0].depth), SEED).train()
+    model = bench.untrained(Layout.full(layouts[0].depth), seed).train()
     optimizer = optimizer_of(model, bench.device)
     inside = {id(weight) for weight in layers_of(model).parameters()}
     for group in list(optimizer.param_groups):
         slow = [weight for weight in group["params"] if id(weight) in inside]
         group["params"] = [weight for weight in group["params"] if id(weight) not in inside]
         optimizer.add_param_group(group | {"params": slow, "share": share})
-    budget, draw = bench.budget, random.Random(SEED)
+    budget, draw = bench.budget, random.Random(seed)
     steps = -(-len(bench.rows) // budget.batch) * passes
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     order = chain.from_iterable(
         batches(bench.rows.lengths, budget.batch, rng) for _ in repeat(None)
     )
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     for step, index in enumerate(islice(order, steps)):
         for group in optimizer.param_groups:
             group["lr"] = budget.learning_rate * rate(step, steps) * group.get("share", 1.0)
@@ -89,7 +91,7 @@ def supernet(bench: Bench, layouts: Sequence[Layout], share: float, passes: int)
     return model.eval()
 
 
-def tuned(bench: Bench, net: PreTrainedModel, layout: Layout) -> tuple[float, float]:
+def tuned(bench: Bench, net: PreTrainedModel, seed: int, layout: Layout) -> tuple[float, float]:
     """Return loss (its sign turned) and accuracy of a layout after one pass from a supernet."""
     rows, validation = replace(bench.rows, kept=None), replace(bench.validation, kept=None)
     steps = -(-len(rows) // bench.budget.batch)
@@ -99,7 +101,7 @@ def tuned(bench: Bench, net: PreTrainedModel, layout: Layout) -> tuple[float, fl
     begun = replace(
         bench, load=lambda _: copy.deepcopy(net), rows=rows, validation=validation, budget=brief
     )
-    score = begun.measure(layout, SEED)
+    score = begun.measure(layout, seed)
     return -score.loss, score.quality
 
 
@@ -152,6 +154,8 @@ def main() -> None:
     arguments.add_argument("--study", type=Path, required=True)
     arguments.add_argument("--shares", type=float, nargs="*", default=[0.1, 0.3])
     arguments.add_argument("--passes", type=int, default=10)
+    arguments.add_argument("--seeds", type=int, nargs="*", default=[SEED], help="of supernets")
+    arguments.add_argument("--supernets-alone", action="store_true")
     arguments.add_argument("--steps", type=int, default=4)
     arguments.add_argument("--more", type=int, default=140)
     asked = arguments.parse_args()
@@ -180,23 +184,24 @@ def main() -> None:
             values = {layout: value[place] for layout, value in found.items()}
             told(asked.study, name, values, f"{each:.4f} each, {each * len(layouts):.1f} for all")
 
-    timed(partial(gradients, bench), sample, "norm of gradients", "|weight x gradient|")
-    timed(lambda one: (fall(bench, one, asked.steps),), sample, f"fall in {asked.steps} steps")
+    if not asked.supernets_alone:
+        timed(partial(gradients, bench), sample, "norm of gradients", "|weight x gradient|")
+        timed(lambda one: (fall(bench, one, asked.steps),), sample, f"fall in {asked.steps} steps")
     rows = some(bench.validation, SHOWN, SEED)
-    for share in asked.shares:
+    for share, seed in product(asked.shares, asked.seeds):
         started = time.process_time()
-        net = supernet(bench, layouts, share, asked.passes)
+        net = supernet(bench, layouts, share, asked.passes, seed)
         trained_for = (time.process_time() - started) / full
         started = time.process_time()
         scores = score_all(net, layouts, rows, bench.budget.batch, bench.device).scores
         whole = trained_for + (time.process_time() - started) / full
         mean = np.mean([one.accuracy for one in scores])
-        name, cost = f"supernet, layers at {share:g}", f"{whole:.1f} for all"
+        name, cost = f"supernet {seed}, layers at {share:g}", f"{whole:.1f} for all"
         print(f"{name}: {100 * mean:.1f} % on average, trained for {trained_for:.1f}", flush=True)
         told(asked.study, f"{name}: loss", {one.layout: -one.loss for one in scores}, cost)
         told(asked.study, f"{name}: accuracy", {one.layout: one.accuracy for one in scores}, cost)
         timed(
-            partial(tuned, bench, net),
+            partial(tuned, bench, net, seed),
             looked,
             f"{name}, tuned: loss",
             f"{name}, tuned: accuracy",
