@@ -92,18 +92,18 @@ def read_hints(table: Path, proxy: str) -> dict[Layout, float]:
 
 def plot(results: dict[str, list[dict[int, float]]], place: Path, title: str) -> None:
     """Draw the mean regrets with their standard errors, by means of Chromium."""
-    figure = go.Figure()
+    figure, costs = go.Figure(), sorted(next(iter(results.values()))[0])
     for name, replays in results.items():
-        means, errors = zip(*(moments(replays, cost) for cost in COSTS), strict=True)
+        means, errors = zip(*(moments(replays, cost) for cost in costs), strict=True)
         figure.add_scatter(
-            x=COSTS, y=means, error_y={"array": errors}, name=name, mode="lines+markers"
+            x=costs, y=means, error_y={"array": errors}, name=name, mode="lines+markers"
         )
     figure.update_layout(
         title=title,
         xaxis={
             "title": "cost, in full fine-tunes of one candidate",
             "type": "log",
-            "tickvals": COSTS,
+            "tickvals": costs,
         },
         yaxis={"title": "regret in truth, points", "rangemode": "tozero"},
         template="plotly_white",
