@@ -4,7 +4,11 @@ import json
 
 import pytest
 
+from autoprune.cli.hinting import HINTS, trust
+from autoprune.layouts.layout import every
 from autoprune.scoring.proxies import PROXIES
+from autoprune.scoring.score import Score
+from autoprune.search.findings import Finding, Outcome
 
 
 @pytest.fixture
@@ -51,3 +55,20 @@ def test_one_full_model_serves_several_numbers_of_layers(run, command, here, sco
     cut.write_text(cut.read_text()[:-9])
     assert run(*command, "--keep", "2,3", folder=both).code == 0
     assert scored == [[2, 3], [3], [2]]  # what cannot be read is made again
+
+
+def test_a_score_is_borne_out_by_runs_of_one_budget(here):
+    """Ends are higher than pauses, whatever the cheap score says of their layouts."""
+    layouts = every(6, 3)
+    worth = {str(one): number / 20 for number, one in enumerate(layouts)}
+    (here / HINTS).write_text(json.dumps({"proxy": "alignment", "values": worth}))
+
+    def run(number, quality, fidelity):
+        score = Score(quality, quality, quality, 1.0, "validation", number, 1.0)
+        layout = layouts[number]
+        return Finding(number, layout, "search", "complete", score, "", None, number, fidelity)
+
+    pauses = tuple(run(number, number / 40, 0.3) for number in range(20))
+    ends = tuple(run(number, 0.9, 1.0) for number in range(4))
+    told = [trust(here, Outcome(of, None, None, None, False)) for of in (pauses, pauses + ends)]
+    assert told[0] == told[1] and "20 trials" in told[0]

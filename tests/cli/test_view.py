@@ -211,3 +211,11 @@ def test_the_table_fits_and_nothing_is_cut_off(printed, depth, width, more):
     assert (
         next(line for line in lines if line.split()[:1] == ["top"]).rstrip().endswith("reference")
     )
+
+
+def test_a_run_that_had_more_is_printed_and_not_held_against_the_rest(show):
+    with show.phase("trial", 0, 3):
+        show.ends("top", TOP, 0.5, "")
+        show.ends("search", MIDDLE, 0.9, "went on to the full budget", compared=False)
+        assert any("best so far" in line and "50.0 %" in line for line in seen(show))
+    assert "90.0 %" in show.console.file.getvalue()

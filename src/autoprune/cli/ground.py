@@ -74,6 +74,10 @@ class Ground:
         """Whether a trial pauses at the end of the quick budget, and may go on."""
         return self.quick.until is not None
 
+    def went_on(self, fidelity: float) -> bool:
+        """Whether a trial of this share of the full budget went on from a pause."""
+        return self.promotes and fidelity == 1.0
+
     def trial_budget(self, fidelity: float) -> Budget:
         """Return what a trial may spend, whatever it has spent before a pause."""
         return self.quick.whole() if fidelity == 1.0 else self.quick

@@ -101,10 +101,11 @@ def trust(folder: Path, outcome: Outcome) -> str:
     if known is None:
         return ""
     proxy, hints = known
+    least = min((finding.fidelity for finding in outcome.findings), default=1.0)
     results = [
         (finding.layout, finding.score.quality)
         for finding in outcome.findings
-        if finding.score is not None
+        if finding.score is not None and finding.fidelity == least  # others are no even match
     ]
     found = borne_out(hints, results)
     told = "too few layouts to compare it with" if found is None else f"rank correlation {found}"

@@ -121,7 +121,7 @@ def find_layout(
         show.compares(proxy, hints)
         for finding in earlier:
             pauses.ends(finding)
-            if finding.score is not None:
+            if finding.score is not None and not ground.went_on(finding.fidelity):
                 show.recalls(finding.origin, finding.layout, finding.score.quality)
         outcome = search(
             partial(_measure, bench),
@@ -157,10 +157,10 @@ def find_layout(
 
 def show_trial(show: Show, finding: Finding, ground: Ground) -> None:
     """Print a finished trial."""
-    further = ground.promotes and finding.fidelity == 1.0
+    further = ground.went_on(finding.fidelity)
     remark = finding.reason or ("went on to the full budget" if further else "")
     quality = finding.score.quality if finding.score else None
-    show.ends(finding.origin, finding.layout, quality, remark)
+    show.ends(finding.origin, finding.layout, quality, remark, compared=not further)
 
 
 def beginner(

@@ -137,16 +137,18 @@ class Show:
         quality: float | None,
         remark: str,
         measured: bool = True,
+        compared: bool = True,
     ) -> None:
         """Print one result; `quality` is on validation, None where there is none.
 
-        `measured` is False for a result that was on file.
+        `measured` is False for a result that was on file, `compared` for one that had another
+        budget than the rest, and stays out of the view's figures.
         """
         self._pace.ends(measured)
         self._done, self._now = self._done + 1, None
         self._depth = max(self._depth, layout.depth)
         score = "–" if quality is None else percent(quality)
-        if quality is not None:
+        if quality is not None and compared:
             self.recalls(origin, layout, quality)
         self.say(
             f"{self._label} {self._done:>3}/{self._total}  {layout.picture:{self._depth}}  "
