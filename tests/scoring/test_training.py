@@ -1,6 +1,5 @@
 """The loop's parts against known answers."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,10 +11,11 @@ from torch import nn
 
 from autoprune.encoders.surgery import head_parameters
 from autoprune.errors import OptionError, UnknownNameError
-from autoprune.layouts.layout import Layout
 from autoprune.scoring import devices, training
 from autoprune.scoring.budget import Budget
+from autoprune.scoring.course import Clock
 from autoprune.scoring.devices import fast_in_bfloat16, pick
+from autoprune.scoring.memory import Parts
 from autoprune.scoring.methods import METHODS
 from autoprune.scoring.metrics import METRICS, score
 from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES
@@ -133,26 +133,24 @@ def test_long_texts_go_through_the_layers_a_few_at_a_time(width, tokens, rows):
     assert rows_at_once(nn.Module(), tokens, 32, torch.device("cpu")) == 32
 
 
-def test_a_batch_in_pieces_has_the_gradients_of_the_whole(bench, monkeypatch):
-    """Without dropout, which is drawn for each piece: up to rounding."""
-    plain = bench.load
-    seen = []
+def test_a_batch_in_pieces_has_the_loss_and_gradients_of_the_whole(bench, monkeypatch):
+    model, seen = bench.load(0).eval(), []  # no dropout, which is drawn for each piece
+    model.register_forward_pre_hook(
+        lambda _, __, inputs: seen.append(len(inputs["input_ids"])), with_kwargs=True
+    )
 
-    def load(seed):
-        model = plain(seed)
-        for part in model.modules():
-            if isinstance(part, nn.Dropout):
-                part.p = 0.0
-        model.register_forward_pre_hook(
-            lambda _, __, inputs: seen.append(len(inputs["input_ids"])), with_kwargs=True
+    def gradients():
+        model.zero_grad()
+        loss = training._gradients(
+            model, bench.rows, np.arange(8), torch.device("cpu"), Parts(8), Clock()
         )
-        return model
+        return loss, [weight.grad.clone() for weight in model.parameters() if weight.requires_grad]
 
-    bench = replace(bench, load=load)
-    whole = bench.measure(Layout(4, (0, 2)), 1)
-    assert max(seen) == 8
-    monkeypatch.setattr(training, "_REUSED", 4 * 11 * 4 * 16 * 3)  # three rows of eleven tokens
-    del seen[:]
-    pieces = bench.measure(Layout(4, (0, 2)), 1)
-    assert 3 in seen and len(seen) > 12 * 2
-    assert pieces.loss == pytest.approx(whole.loss, rel=1e-2)
+    whole, expected = gradients()
+    longest = int(bench.rows.lengths[:8].max())
+    monkeypatch.setattr(training, "_REUSED", 3 * 4 * longest * 4 * 16)  # three rows of width 16
+    loss, found = gradients()
+    assert seen == [8, 3, 3, 2]
+    assert loss == pytest.approx(whole, rel=1e-2)  # bfloat16 rounds otherwise in other shapes
+    for mine, theirs in zip(found, expected, strict=True):
+        assert torch.nn.functional.mse_loss(mine, theirs) < 1e-3 * (theirs**2).mean() + 1e-12
