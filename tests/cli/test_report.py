@@ -27,6 +27,13 @@ def test_all_finished_studies_are_reported(run, copy, task):
     assert "Test texts that one entrant has wrong" in text
 
 
+def test_a_report_of_its_own_process_says_nothing_else(start, copy):
+    with start("report", NAME, folder=copy) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.split() == [f"reports/{NAME}.md", f"reports/{NAME}.html"]
+
+
 def test_the_markdown_is_that_of_the_search(run, searched, copy):
     before = Path("reports", f"{NAME}.md").read_text(encoding="utf-8")
     assert run("report", NAME).code == 0

@@ -29,6 +29,7 @@ def importances(storage: BaseStorage, name: str) -> dict[str, float]:
     if len(whole) < LEAST or len({trial.value for trial in whole}) == 1:
         return {}
     flags = list(flag_names(study.user_attrs["depth"]))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it tells of each study that is made
     alone = optuna.create_study(direction="maximize")
     alone.add_trials(whole)
     shares = get_param_importances(alone, evaluator=FanovaImportanceEvaluator(seed=0), params=flags)
