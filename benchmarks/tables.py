@@ -1,50 +1,46 @@
 """What an exhaustive table knows, as a world in which searches can be replayed.
 
-    python benchmarks/tables.py studies/exhaustive-mr-12-shc-keep6
-
-One model is fitted to all rows: quick and full budget, accuracy and loss, all seeds. The truth of a
-layout is its posterior mean accuracy under the full budget and no seed. `truth.csv` has it for all
-layouts, with what the other budgets are expected to show; `model.json` what a seed and noise do. In
-a replay a run comes out as the model has it: expectation, what its seed does to layouts that are
-alike, and noise.
+In a replay a run comes out as the model behind the truth (`truth.py`) has it: expectation, what its
+seed does to layouts that are alike, and noise.
 """
 
-import argparse
 import csv
-import io
 import json
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
-from statistics import correlation
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprune.evidence.writing import write_whole
 from autoprune.layouts.layout import Layout
 from autoprune.search.kernel import Kernel
 from autoprune.search.run import Run, Seen
 from autoprune.search.runs import Runs, coded
-from autoprune.search.space import flags_of, grid, layout_of, rank
+from autoprune.search.space import flags_of, grid, rank
 from autoprune.search.surrogate import Surrogate
 
 Values = NDArray[np.float64]
 
 QUICK, FULL = 0.3, 1.0  # 3 and 10 epochs, as shares of the full budget
+CHOSEN = "chosen.csv"
+_TABLES = (("quick.csv", QUICK), ("full.csv", FULL), (CHOSEN, FULL))
 LEVELS = ("quick_loss", "full_loss", "quick_accuracy", "full_accuracy")
-_FEWEST = 10  # layouts that two groups of runs must share
 _LEARNT = 0.3  # of the layouts with one run: enough for the few parameters of the kernel
 
 
-def read(folder: Path) -> list[Seen]:
-    """Return the last check of each run in a folder's tables; qualities in points."""
+def read(folder: Path, without: str | None = None) -> list[Seen]:
+    """Return the last check of each run in a folder's tables, where they are; qualities in points.
+
+    `chosen.csv` has the layouts that strategies chose, on seeds of its own (`borne_out.py`).
+    """
     last: dict[Run, Seen] = {}
-    for name, fidelity in (("quick.csv", QUICK), ("full.csv", FULL)):
+    for name, fidelity in _TABLES:
+        if name == without or not (folder / name).exists():
+            continue
         with (folder / name).open(newline="") as lines:
             for row in csv.DictReader(lines):
                 run = Run(Layout.parse(row["layout"]), int(row["seed"]), fidelity)
@@ -69,29 +65,6 @@ def _runs(seen: list[Seen]) -> Runs:
         seeds=np.array([one.run.seed for one in seen]),
         losses=np.array([one.loss for one in seen]),
     )
-
-
-def write(folder: Path) -> None:
-    """Write what the tables of `folder` tell."""
-    seen = read(folder)
-    model = fit(seen)
-    first = seen[0].run.layout
-    space = grid(first.depth, len(first.keep))
-    std = model.predict(space)[1]
-    shown = [model.expect(space, level) for level in range(len(LEVELS))]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["layout", "truth", "std", *LEVELS[:-1]])
-    for place, row in enumerate(space):
-        values = [shown[-1][place], std[place], *(level[place] for level in shown[:-1])]
-        writer.writerow([str(layout_of(row)), *(round(float(value), 4) for value in values)])
-    write_whole(folder / "truth.csv", out.getvalue())
-    kernel = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in asdict(model.kernel).items()
-    }
-    told = {"runs": len(seen), "levels": LEVELS, "kernel": kernel, "scales": [*model.unit.scales]}
-    write_whole(folder / "model.json", json.dumps(told, indent=1) + "\n")
 
 
 @dataclass(frozen=True)
@@ -183,10 +156,12 @@ class World:
     def rows(self, replay: int) -> Callable[[Run], Seen]:
         """Return a measure that takes a layout's rows one after the other, by rising seed.
 
-        What the table lacks comes out as in `measure`.
+        What the table lacks comes out as in `measure`; the runs of what was chosen are left for
+        the check of the choice.
         """
         left: dict[tuple[Layout, float], list[Seen]] = {}
-        for one in sorted(self._seen, key=lambda one: -one.run.seed):
+        rows = read(self.folder, without=CHOSEN)
+        for one in sorted(rows, key=lambda one: -one.run.seed):
             left.setdefault((one.run.layout, one.run.fidelity), []).append(one)
 
         def measure(run: Run) -> Seen:
@@ -202,49 +177,3 @@ class World:
 def _tied(both: Values, tie: float, look: int) -> float:
     """Return the first of two normals, or one that correlates with it by `tie`."""
     return float(both[0] if look == 0 else tie * both[0] + np.sqrt(1 - tie**2) * both[1])
-
-
-def agreements(folder: Path) -> list[str]:
-    """Say how far single runs foretell others of the same layouts, and the truth."""
-    groups: dict[tuple[float, int], dict[Layout, Seen]] = {}
-    for one in read(folder):
-        groups.setdefault((one.run.fidelity, one.run.seed), {})[one.run.layout] = one
-    said = []
-    for first, second in combinations(sorted(groups), 2):
-        both = sorted(groups[first].keys() & groups[second].keys(), key=lambda one: one.keep)
-        if len(both) < _FEWEST:
-            continue
-        left, right = ([groups[key][layout] for layout in both] for key in (first, second))
-        looks: dict[str, Callable[[Seen], float]] = {
-            "accuracy": lambda one: one.quality,
-            "loss": lambda one: -one.loss,
-        }
-        said += [
-            f"{mine} of {_name(first)} and {theirs} of {_name(second)}, {len(both)} layouts: "
-            f"{correlation([see(one) for one in left], [also(one) for one in right]):+.2f}"
-            for mine, see in looks.items()
-            for theirs, also in looks.items()
-        ]
-    return said
-
-
-def _name(group: tuple[float, int]) -> str:
-    return f"{'full' if group[0] == FULL else 'quick'} runs on seed {group[1]}"
-
-
-def main() -> None:
-    """Write the truth, and print how far single runs agree."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("folder", type=Path)
-    folder = arguments.parse_args().folder
-    write(folder)
-    print("Correlation of (loss with its sign turned)", *agreements(folder), sep="\n")
-    world = World(folder)
-    print("Standard deviations", *(world.parts(level) for level in range(len(LEVELS))), sep="\n")
-    truth = world.truth
-    print(f"truth of {len(truth)} layouts: standard deviation {truth.std():.2f} points")
-    print(f"the best is {truth.max() - truth.mean():.2f} above the mean")
-
-
-if __name__ == "__main__":
-    main()

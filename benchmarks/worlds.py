@@ -8,7 +8,7 @@
 
 For each a model is fitted to these rows and to all of the table, quick runs as a budget of their
 own, pauses and ends of the same runs tied. `NAME.csv` has what such a run is expected to show of
-each layout, `NAME.json` what seeds and noise do. The truth is that of `tables.py`.
+each layout, `NAME.json` what seeds and noise do. The truth is that of `truth.py`.
 """
 
 import argparse
