@@ -152,7 +152,7 @@ def test_found_is_chosen_by_the_loss_too():
         return Score(float(quality), 0.0, 0.0, float(loss), "validation", 0, 1.0)
 
     told, untold = (np.mean([lost(seed, knows) for seed in range(24)]) for knows in (True, False))
-    assert told < untold - 0.1
+    assert told < untold - 0.25  # with a prior of little noise: 0.11
 
 
 def test_what_is_proposed_next_hears_the_loss(go, tmp_path):
