@@ -30,7 +30,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.search.kernel import Kernel
 from autoprune.search.run import Run, Seen
 from autoprune.search.space import grid, layout_of, rank
-from tables import FULL, QUICK, Values, World, fit, read
+from tables import CHOSEN, FULL, QUICK, Values, World, fit, read
 
 FROM_NETS = "from-supernets.csv"
 TUNED = 0.1  # one of the ten passes of a full run; the supernet itself is another matter
@@ -95,7 +95,11 @@ def write(folder: Path, name: str, more: Sequence[Seen]) -> None:
 
 def agreements(seen: Sequence[Seen], folder: Path) -> list[str]:
     """Say how far accuracy and loss of short runs foretell the accuracy of full ones."""
-    ends = {(one.run.layout, one.run.seed): one for one in read(folder) if one.run.fidelity == FULL}
+    ends = {
+        (one.run.layout, one.run.seed): one
+        for one in read(folder, without=CHOSEN)
+        if one.run.fidelity == FULL
+    }
     seeds = sorted({seed for _, seed in ends})
     said = []
     for mine, theirs in product(sorted({one.run.seed for one in seen}), seeds):
