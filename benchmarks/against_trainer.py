@@ -113,8 +113,8 @@ def _shaped(model: str, hidden: int | None, folder: str) -> str:
 
 def _lay(model: str, task: str, data_dir: str, keep: int, epochs: int) -> Any:
     """Return the rows as a user has them, the course of one trial, and the machine in words."""
-    from autoprune.evidence.versions import installed
-    from autoprune.scoring.devices import describe
+    from autoprune.evaluation.records import installed
+    from autoprune.training.devices import describe
     from trial_profile import ground
 
     laid = ground(model, task, Path(data_dir), keep, epochs)
@@ -153,7 +153,7 @@ def _measure(side: str, where: Any, rows: Any, course: usual.Course, trials: int
 def _ours(where: Any, workers: int | None, trials: int) -> tuple[float, int, int]:
     """Return seconds per trial, how many processes trained, and the peak of those beside this."""
     from autoprune.layouts.layout import every
-    from autoprune.scoring.crew import Crew
+    from autoprune.training.workers import Crew
     from trial_profile import ground
 
     model, task, data_dir, keep, epochs = where

@@ -45,7 +45,7 @@ def main() -> None:
                 for side, pairs in seen.items()
             }
             results.append({"tokens": tokens, "seconds_and_mebibytes": medians})
-    from autoprune.evidence.versions import installed
+    from autoprune.evaluation.records import installed
 
     head = {"date": time.strftime("%Y-%m-%d"), "device": device, "versions": installed()}
     if asked.json:
@@ -81,7 +81,7 @@ def _save(folder: str) -> str:
     from autoprune.encoders.hub import fetch
     from autoprune.encoders.loading import load_tokenizer
     from autoprune.encoders.registry import find
-    from autoprune.scoring.devices import describe, pick
+    from autoprune.training.devices import describe, pick
 
     shape = BertConfig(vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=DEPTH)
     torch.manual_seed(0)
@@ -138,13 +138,13 @@ def _ours(folder: str, tokens: int, touched: int, steps: int) -> tuple[float, in
 
     import numpy as np
 
-    from autoprune.encoders.encoder import Checkpoint, Encoder
     from autoprune.encoders.loading import load_classifier
+    from autoprune.encoders.registry import Checkpoint, Encoder
     from autoprune.layouts.layout import Layout
-    from autoprune.scoring.bench import Bench
-    from autoprune.scoring.budget import Budget
-    from autoprune.scoring.devices import pick
-    from autoprune.tasks.tokenising import Encoded, renumber
+    from autoprune.tasks.tokenization import Encoded, renumber
+    from autoprune.training.budget import Budget
+    from autoprune.training.devices import pick
+    from autoprune.training.evaluator import Bench
 
     known, drawn = _rows(tokens, touched, BATCH * (WARM_UP + steps))
     lengths = np.array([len(row) for row in drawn], dtype=np.int64)

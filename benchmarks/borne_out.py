@@ -20,8 +20,8 @@ import optuna
 import torch
 
 from autoprune.layouts.layout import Layout
-from autoprune.scoring.crew import Crew, cores
-from autoprune.search.space import flags_of
+from autoprune.search.search_space import flags_of
+from autoprune.training.workers import Crew, cores
 from exhaustive import append, read, run
 from plays import play
 from search_efficiency import PLAYED, TABLE

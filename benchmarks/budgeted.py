@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.gains import knowledge_gradient
-from autoprune.search.past import Past
-from autoprune.search.proposals import (
+from autoprune.search.baseline_samplers import propose_randomly
+from autoprune.search.gp_sampler import (
     STARTS,
     hopeful,
+    knowledge_gradient,
     propose_by_surrogate,
-    propose_randomly,
     surrogate_of,
 )
-from autoprune.search.space import flags_of, grid, layout_of
+from autoprune.search.history import Past
+from autoprune.search.search_space import flags_of, grid, layout_of
 from game import Game, fixed_layouts, past_of
 from tables import FULL, QUICK, World
 

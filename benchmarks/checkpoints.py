@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from autoprune.evidence.versions import installed
-from autoprune.scoring.bench import go_on
-from autoprune.scoring.place import Place
+from autoprune.evaluation.records import installed
+from autoprune.training.checkpoint import Place
+from autoprune.training.evaluator import go_on
 from trial_profile import ground
 
 TIMES = 5

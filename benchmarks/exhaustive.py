@@ -22,16 +22,14 @@ from pathlib import Path
 
 import torch
 
-from autoprune.cli.ground import Ground
+from autoprune.encoders.embeddings import keep_tokens
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.surgery import keep_layers
-from autoprune.encoders.vocabulary import keep_tokens
+from autoprune.encoders.pruning import keep_layers
+from autoprune.experiment.setup import Ground
 from autoprune.layouts.layout import Layout, every
-from autoprune.scoring.course import Clock, Course
-from autoprune.scoring.crew import Crew, cores
-from autoprune.scoring.memory import Parts
-from autoprune.scoring.metrics import score
-from autoprune.scoring.training import check_steps, optimizer_of, predict, train
+from autoprune.training.loop import Clock, Course, Parts, check_steps, optimizer_of, predict, train
+from autoprune.training.metrics import score
+from autoprune.training.workers import Crew, cores
 from trial_profile import ground
 
 COLUMNS = (

@@ -23,19 +23,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autoprune.artifacts.batches import Tokens, tokenising
-from autoprune.artifacts.onnx_export import export_onnx
-from autoprune.artifacts.onnx_running import open_model
-from autoprune.artifacts.silence import silence
-from autoprune.cli.ground import Ground
-from autoprune.encoders.encoder import Encoder
-from autoprune.encoders.folder import read_checkpoint
+from autoprune.encoders.embeddings import restore
+from autoprune.encoders.files import read_checkpoint, silence
 from autoprune.encoders.loading import load_classifier, load_tokenizer
-from autoprune.encoders.running import Classifier, open_classifier
-from autoprune.encoders.surgery import keep_layers
-from autoprune.encoders.timing import Median, median_of, take_turns
-from autoprune.encoders.vocabulary import restore
-from autoprune.evidence.versions import installed
+from autoprune.encoders.profiling import Classifier, Median, median_of, open_classifier, take_turns
+from autoprune.encoders.pruning import keep_layers
+from autoprune.encoders.registry import Encoder
+from autoprune.evaluation.records import installed
+from autoprune.experiment.setup import Ground
+from autoprune.export.onnx import export_onnx, open_model
+from autoprune.export.predict import Tokens, tokenising
 from trial_profile import ground
 
 KEEP, BATCH, SEED = 6, 32, 1

@@ -6,10 +6,10 @@ import numpy as np
 
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.search.past import Past
-from autoprune.search.proposals import hints_of, surrogate_of
-from autoprune.search.run import Run, Seen
-from autoprune.search.space import flags_of
+from autoprune.search.gp_sampler import hints_of, surrogate_of
+from autoprune.search.history import Past
+from autoprune.search.search_space import flags_of
+from autoprune.search.trial import Run, Seen
 from tables import QUICK, World
 
 COSTS = (6, 12, 22, 50)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from autoprune.evidence.cells import cell_of
-from autoprune.evidence.page.claims_plots import grid
-from autoprune.evidence.studied import is_finished, read_study
+from autoprune.evaluation.study_files import is_finished, read_study
+from autoprune.reproduction.page import grid
+from autoprune.reproduction.paired_tests import cell_of
 
 WIDTH = 900
 

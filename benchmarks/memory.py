@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 
-from autoprune.evidence.versions import installed
+from autoprune.evaluation.records import installed
 from autoprune.layouts.layout import every
-from autoprune.scoring.bench import go_on
-from autoprune.scoring.place import Place
+from autoprune.training.checkpoint import Place
+from autoprune.training.evaluator import go_on
 from trial_profile import ground
 
 LOOKS = "10,50,100,150,200"

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autoprune.cli.ground import Ground
-from autoprune.encoders.stack import only
-from autoprune.evidence.agreement import agreement
+from autoprune.encoders.layerwise import only
+from autoprune.evaluation.statistics import agreement
+from autoprune.experiment.setup import Ground
 from autoprune.layouts.layout import Layout, every
-from autoprune.scoring.trie import count_passes, inference, trie_of, walk
-from autoprune.tasks.batching import collate, in_order
+from autoprune.tasks.tokenization import collate, in_order
+from autoprune.training.one_shot import count_passes, inference, trie_of, walk
 from trial_profile import ground
 
 

@@ -26,13 +26,13 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 
-from autoprune.evidence.versions import installed
-from autoprune.scoring.score import Score
-from autoprune.search.course import Check
-from autoprune.search.findings import Finding
-from autoprune.search.run import Run
-from autoprune.search.storage import open_storage
+from autoprune.evaluation.records import installed
+from autoprune.search.loop import Check
+from autoprune.search.result import Finding
 from autoprune.search.study import findings, open_study, search
+from autoprune.search.trial import Run
+from autoprune.storage.storage import open_storage
+from autoprune.training.metrics import Score
 
 DEPTH, KEEP, NAME = 14, 7, "overhead"  # 3,432 layouts
 MILLISECONDS = 5

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprune.evidence.versions import installed
-from autoprune.tasks.batching import batches, in_order
+from autoprune.evaluation.records import installed
+from autoprune.tasks.tokenization import batches, in_order
 from trial_profile import ground
 
 EPOCHS = 5

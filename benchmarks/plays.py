@@ -11,16 +11,12 @@ import optuna
 from optuna.trial import TrialState
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.marks import distributions, flag_names, flags
-from autoprune.search.past import EVERY
-from autoprune.search.proposals import (
-    propose_by_surrogate,
-    propose_randomly,
-)
-from autoprune.search.run import Run
+from autoprune.search.baseline_samplers import mended, propose_randomly
+from autoprune.search.gp_sampler import propose_by_surrogate
+from autoprune.search.history import EVERY
 from autoprune.search.sampler import Propose
-from autoprune.search.space import layout_of, neighbours
-from autoprune.search.tree import mended
+from autoprune.search.search_space import layout_of, neighbours
+from autoprune.search.trial import Run, distributions, flag_names, flags
 from budgeted import play_either, play_race
 from game import Game, Hints, Measure, Observed, expected, fixed_layouts, luckiest, past_of
 from tables import FULL, QUICK, World

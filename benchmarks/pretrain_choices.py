@@ -17,14 +17,21 @@ from pathlib import Path
 
 import torch
 
-from autoprune.encoders.pretraining.corpus import scan
-from autoprune.encoders.pretraining.course import Course, default_rate
-from autoprune.encoders.pretraining.growth import GROWN_AT, seedling, stacked
-from autoprune.encoders.pretraining.model import Measures, build, measures
-from autoprune.encoders.pretraining.preparing import Prepared, prepare, read_prepared
-from autoprune.encoders.pretraining.training import State, optimizer_of, perplexity, train
-from autoprune.encoders.pretraining.warm import warm_
-from autoprune.scoring.devices import describe, fast_in_bfloat16
+from autoprune.pretraining.data import scan
+from autoprune.pretraining.model import Measures, build, measures, warm_
+from autoprune.pretraining.training import (
+    GROWN_AT,
+    Course,
+    State,
+    default_rate,
+    optimizer_of,
+    perplexity,
+    seedling,
+    stacked,
+    train,
+)
+from autoprune.pretraining.workspace import Prepared, prepare, read_prepared
+from autoprune.training.devices import describe, fast_in_bfloat16
 
 CHOICES = {  # warm embeddings, stacked layers
     "plain": (False, False),

@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
 
-from autoprune.cli.ground import Ground
-from autoprune.cli.run import conditions
-from autoprune.evidence.measuring import measure
-from autoprune.evidence.studied import RECORDS
-from autoprune.evidence.versions import installed
-from autoprune.scoring.crew import Crew
+from autoprune.evaluation.entrants import measure
+from autoprune.evaluation.records import installed
+from autoprune.evaluation.study_files import RECORDS
+from autoprune.experiment.search_step import conditions
+from autoprune.experiment.setup import Ground
+from autoprune.training.workers import Crew
 from trial_profile import ground
 
 

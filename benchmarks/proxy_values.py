@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from autoprune.layouts.layout import every
-from autoprune.scoring.proxies import PROXIES
+from autoprune.training.proxies import PROXIES
 from trial_profile import ground
 
 SEED = 0

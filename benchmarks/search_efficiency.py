@@ -35,7 +35,7 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 from autoprune.layouts.layout import Layout
-from autoprune.scoring.proxies import PROXIES
+from autoprune.training.proxies import PROXIES
 from game import COSTS
 from plays import PROMOTIONS, SUPERNETS, play
 from tables import World

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.kernel import Kernel
-from autoprune.search.run import Run, Seen
-from autoprune.search.runs import Runs, coded
-from autoprune.search.space import flags_of, grid, rank
-from autoprune.search.surrogate import Surrogate
+from autoprune.search.gp_kernel import Kernel
+from autoprune.search.gp_model import Runs, Surrogate, coded
+from autoprune.search.search_space import flags_of, grid, rank
+from autoprune.search.trial import Run, Seen
 
 Values = NDArray[np.float64]
 

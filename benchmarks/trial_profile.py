@@ -14,9 +14,8 @@ from pathlib import Path
 import torch
 from torch.profiler import profile
 
-from autoprune.cli.ground import Ground
-from autoprune.cli.laying import lay
-from autoprune.evidence.versions import installed
+from autoprune.evaluation.records import installed
+from autoprune.experiment.setup import Ground, lay
 from autoprune.tasks.task import Columns
 
 TRIALS = 5

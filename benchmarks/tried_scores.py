@@ -29,18 +29,23 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.stack import only
-from autoprune.encoders.surgery import layers_of
-from autoprune.evidence.agreement import agreement
+from autoprune.encoders.layerwise import only
+from autoprune.encoders.pruning import layers_of
+from autoprune.evaluation.statistics import agreement
 from autoprune.layouts.layout import Layout, every
-from autoprune.scoring.bench import Bench
-from autoprune.scoring.course import Clock, Course
-from autoprune.scoring.devices import fast_in_bfloat16
-from autoprune.scoring.memory import Parts
-from autoprune.scoring.oneshot import score_all, some
-from autoprune.scoring.training import LONGEST_GRADIENT, optimizer_of, rate, train
-from autoprune.tasks.batching import batches, collate
-from autoprune.tasks.tokenising import Encoded
+from autoprune.tasks.tokenization import Encoded, batches, collate
+from autoprune.training.devices import fast_in_bfloat16
+from autoprune.training.evaluator import Bench
+from autoprune.training.loop import (
+    LONGEST_GRADIENT,
+    Clock,
+    Course,
+    Parts,
+    optimizer_of,
+    rate,
+    train,
+)
+from autoprune.training.one_shot import score_all, some
 from one_shot import trained
 from trial_profile import ground
 

@@ -30,13 +30,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from autoprune.artifacts.packing import cut, save
-from autoprune.artifacts.silence import silence
-from autoprune.encoders.surgery import keep_layers
-from autoprune.evidence.versions import installed
+from autoprune.encoders.files import silence
+from autoprune.encoders.pruning import keep_layers
+from autoprune.evaluation.records import installed
+from autoprune.export.export import cut, save
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.held_out import read_test
-from autoprune.tasks.reading import read
+from autoprune.tasks.loading import read, read_test
 from autoprune.tasks.registry import find
 from autoprune.tasks.task import Columns, Splits, TestSplit
 

@@ -19,10 +19,10 @@ from statistics import correlation
 
 import numpy as np
 
-from autoprune.evidence.writing import write_whole
+from autoprune.files import write_whole
 from autoprune.layouts.layout import Layout
-from autoprune.search.run import Seen
-from autoprune.search.space import grid, layout_of
+from autoprune.search.search_space import grid, layout_of
+from autoprune.search.trial import Seen
 from tables import FULL, LEVELS, World, fit, read
 
 _FEWEST = 10  # layouts that two groups of runs must share

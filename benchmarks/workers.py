@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from autoprune.evidence.versions import installed
+from autoprune.evaluation.records import installed
 from autoprune.layouts.layout import Layout, every
-from autoprune.scoring.bench import Bench
-from autoprune.scoring.crew import Crew, cores
+from autoprune.training.evaluator import Bench
+from autoprune.training.workers import Crew, cores
 from trial_profile import ground
 
 ROUNDS = 5

@@ -25,11 +25,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from autoprune.evidence.writing import write_whole
+from autoprune.files import write_whole
 from autoprune.layouts.layout import Layout
-from autoprune.search.kernel import Kernel
-from autoprune.search.run import Run, Seen
-from autoprune.search.space import grid, layout_of, rank
+from autoprune.search.gp_kernel import Kernel
+from autoprune.search.search_space import grid, layout_of, rank
+from autoprune.search.trial import Run, Seen
 from tables import CHOSEN, FULL, QUICK, Values, World, fit, read
 
 FROM_NETS = "from-supernets.csv"

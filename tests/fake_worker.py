@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 from autoprune.layouts.strategies import layouts_of
-from autoprune.scoring.score import Score
-from autoprune.search import ends
-from autoprune.search.claims import Desk
-from autoprune.search.leases import Leases
-from autoprune.search.samplers import SAMPLERS
-from autoprune.search.storage import open_storage
+from autoprune.search import trial
+from autoprune.search.sampler import SAMPLERS
 from autoprune.search.study import open_study, search
+from autoprune.search.trial_queue import Desk
+from autoprune.storage.heartbeat import Leases
+from autoprune.storage.storage import open_storage
+from autoprune.training.metrics import Score
 
 DEPTH, KEEP = 10, 5
 ABOUT = {"name": "fake", "identity": {"model": "fake"}}
@@ -53,7 +53,7 @@ def begin(place):
 
 def run(place, sampler, trials, milliseconds, moment=""):
     if moment == "tell":
-        ends.score_attributes = lambda score: {"loss": 0.5, "hang": hang()}
+        trial.score_attributes = lambda score: {"loss": 0.5, "hang": hang()}
     return search(
         measurer(float(milliseconds) / 1000, moment),
         DEPTH,

@@ -1,6 +1,6 @@
 """Made-up fronts: figures that are known, without a model."""
 
-from autoprune.evidence.front import Front, Limits, Point, Price
+from autoprune.evaluation.pareto import Front, Limits, Point, Price
 from autoprune.layouts.layout import Layout
 
 

@@ -68,7 +68,7 @@ def test_an_option_that_cannot_be(search, refused, options, words):
 
 
 def test_a_password_is_never_shown(search, refused, monkeypatch):
-    monkeypatch.setattr("autoprune.search.storage.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("autoprune.storage.storage.time.sleep", lambda seconds: None)
     answer = refused(
         *search("--storage", "postgresql+psycopg://user:tarbuj@127.0.0.1:1/x"),
         words=["127.0.0.1", "connection"],

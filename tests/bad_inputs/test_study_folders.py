@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.evidence.records import read
+from autoprune.evaluation.records import read
 
 NAME = "tiny-own-keep2"
 RECORDS, STUDY, JOURNAL = "records.jsonl", "study.json", "journal.log"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.evidence.studied import read_study
+from autoprune.evaluation.study_files import read_study
 
 NAME = "tiny-own-keep2"
 STUDY = Path("studies") / NAME

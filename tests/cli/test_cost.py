@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from autoprune.cli.cost_table import fitting
-from autoprune.encoders.gain import Pace, alarms
+from autoprune.encoders.profiling import Pace, alarms
 
 NAME = "tiny-own-keep2"
 FEW = ("--rounds", 6, "--batch", 4)
@@ -25,7 +25,7 @@ def measured(run, searched, tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """Spare the processes in which peak memory is measured."""
-    monkeypatch.setattr("autoprune.artifacts.costing.peak_bytes", lambda *_: 12_345_678)
+    monkeypatch.setattr("autoprune.export.cost.peak_bytes", lambda *_: 12_345_678)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_folder_alone_is_measured_on_the_demos_texts(exported, run, quick):
 def test_an_export_is_held_against_the_model_that_it_was_made_from(
     copy, model, task, run, quick, monkeypatch
 ):
-    monkeypatch.setattr("autoprune.artifacts.export.check", lambda *_: 0.0)
+    monkeypatch.setattr("autoprune.export.export.check", lambda *_: 0.0)
     assert run("export", NAME, "--seeds", 1, "--out", "out").code == 0
     answer = run("cost", "out", "--task", task, *FEW, "--json")
     assert (answer.code, answer.err) == (0, "")

@@ -9,10 +9,10 @@ from urllib.request import urlopen
 import optuna
 import pytest
 
-from autoprune.evidence.note import opening
-from autoprune.scoring.budget import Budget
-from autoprune.search.annotation import introduce
-from autoprune.search.storage import JOURNAL, open_storage
+from autoprune.reporting.dashboard_note import opening
+from autoprune.search.dashboard import introduce
+from autoprune.storage.storage import JOURNAL, open_storage
+from autoprune.training.budget import Budget
 
 NASTY = "<script>window.pwned=1</script><img src=x onerror=window.pwned=2> **b** $x$"
 STUDY = "tiny-own-keep2"

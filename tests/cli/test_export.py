@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from autoprune.artifacts import reloading
-from autoprune.artifacts.gate import check
-from autoprune.artifacts.onnx_running import onnx_logits
-from autoprune.artifacts.packing import save
 from autoprune.errors import ModelError, RemoteCodeError
-from autoprune.evidence.studied import read_study
+from autoprune.evaluation.study_files import read_study
+from autoprune.export import reload
+from autoprune.export.export import save
+from autoprune.export.onnx import onnx_logits
+from autoprune.export.verify import check
 
 NAME = "tiny-own-keep2"
 STUDY = Path("studies") / NAME
@@ -27,7 +27,7 @@ LABELS = ["खेळ", "देश", "राज्य"]
 @pytest.fixture
 def here_too(monkeypatch):
     """Reload in this process: a fresh one takes seconds, and has tests of its own."""
-    monkeypatch.setattr("autoprune.artifacts.export.check", partial(check, reload=reloading.reload))
+    monkeypatch.setattr("autoprune.export.export.check", partial(check, reload=reload.reload))
 
 
 def lies(folder="."):
@@ -197,7 +197,7 @@ def test_a_wish_that_cannot_be_had_is_refused_before_the_work(
         raise error
 
     monkeypatch.setattr(f"autoprune.{place}", refuse if error else 10)
-    monkeypatch.setattr("autoprune.artifacts.export._fine_tune", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("autoprune.export.export._fine_tune", lambda *_: pytest.fail("trained"))
     answer = run("export", NAME, "--out", "made", *options)
     assert (answer.code, answer.out) == (2, "")
     assert said in answer.err
@@ -219,7 +219,7 @@ def test_a_fault_in_the_folder_leaves_nothing_behind(run, copy, here_too, monkey
         model.classifier.bias.data[0] += 0.5
         save(model, tokenizer, folder)
 
-    monkeypatch.setattr("autoprune.artifacts.export.save", spoiled)
+    monkeypatch.setattr("autoprune.export.export.save", spoiled)
     before = lies()
     answer = run("export", NAME, "--out", "new/model", "--seeds", 1)
     assert (answer.code, answer.out) == (2, "")
@@ -278,8 +278,8 @@ def test_what_was_written_is_uploaded(run, copy, here_too, monkeypatch):
         seen.append((str(folder), name, private, Path(folder, "config.json").exists()))
         return f"https://hub/{name}"
 
-    monkeypatch.setattr("autoprune.artifacts.pushing.push", push)
-    monkeypatch.setattr("autoprune.artifacts.pushing.check_target", lambda *_: None)
+    monkeypatch.setattr("autoprune.export.push_to_hub.push", push)
+    monkeypatch.setattr("autoprune.export.push_to_hub.check_target", lambda *_: None)
     options = ("--seeds", 1, "--push", "org/my-model")
     assert "Pushed to https://hub/org/my-model" in run("export", NAME, "--out", "a", *options).out
     run("export", NAME, "--out", "b", *options, "--public")

@@ -7,7 +7,7 @@ import pytest
 
 from autoprune.cli.exporting import source_of
 from autoprune.layouts.layout import Layout
-from autoprune.scoring.budget import Budget
+from autoprune.training.budget import Budget
 
 FULL = Budget(steps=9, learning_rate=1e-4)
 ROWS = {

@@ -12,7 +12,7 @@ import pytest
 CODE = """
 import sys, time
 from autoprune.cli import main
-from autoprune.scoring import bench, place
+from autoprune.training import bench, place
 
 place.Place.__init__.__defaults__ = (0, 1e9)
 plain, rest = bench.train, sys.argv.pop(1)

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from autoprune.cli.hinting import HINTS, trust
+from autoprune.experiment.proxy_scores import HINTS, trust
 from autoprune.layouts.layout import every
-from autoprune.scoring.proxies import PROXIES
-from autoprune.scoring.score import Score
-from autoprune.search.findings import Finding, Outcome
+from autoprune.search.result import Finding, Outcome
+from autoprune.training.metrics import Score
+from autoprune.training.proxies import PROXIES
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def scored(monkeypatch):
         return proxy(bench, layouts, seed)
 
     monkeypatch.setitem(PROXIES, "leave-one-out", noted)
-    monkeypatch.setattr("autoprune.cli.prices.ROUNDS", 6)
+    monkeypatch.setattr("autoprune.experiment.pareto.ROUNDS", 6)
     return calls
 
 

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from autoprune.cli.events import close, tell
-from autoprune.cli.log_file import open_log
+from autoprune.experiment.tracking import close, open_log, tell
 
 STUDY = "tiny-own-keep2"
 
@@ -102,7 +101,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_all(run, here, command,
 
 
 def test_a_refusal_is_told_without_the_password(run, here, monkeypatch):
-    monkeypatch.setattr("autoprune.search.storage._PAUSES", ())
+    monkeypatch.setattr("autoprune.storage.storage._PAUSES", ())
     url = "postgresql+psycopg://ann:open-sesame@127.0.0.1:1/studies"
     answer = run("worker", "one", "--storage", url, "--log-file", "log.jsonl")
     [line] = answer.lines
@@ -139,7 +138,7 @@ def test_a_full_disk_is_said_once_and_the_command_goes_on(here, capsys, monkeypa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("autoprune.cli.log_file.os.write", full)
+        patch.setattr("autoprune.experiment.tracking.os.write", full)
         tell("trial ended")
         tell("trial ended")
     close(0)

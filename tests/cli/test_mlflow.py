@@ -6,9 +6,8 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from autoprune.cli.events import close, tell
-from autoprune.cli.mlflow_runs import open_mlflow
 from autoprune.errors import OptionError
+from autoprune.experiment.tracking import close, open_mlflow, tell
 
 STUDY = "tiny-own-keep2"
 

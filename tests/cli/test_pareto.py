@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.cli.checks import keeps_of, keeps_text
-from autoprune.search.storage import lock
+from autoprune.layouts.layout import keeps_of, keeps_text
+from autoprune.storage.storage import lock
 
 REPORT = "reports/tiny-own-keep1,3.md"
 PAGE = "reports/tiny-own-keep1,3.html"
@@ -30,7 +30,7 @@ def command(model, task):
 def few_rounds():
     """Measure as seldom as an interval allows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autoprune.cli.prices.ROUNDS", 6)
+        patch.setattr("autoprune.experiment.pareto.ROUNDS", 6)
         yield
 
 

@@ -5,10 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.cli.past import all_studies, asked_of, find_study, finished_studies, ground_of
 from autoprune.errors import StudyError
-from autoprune.evidence.report import as_json
-from autoprune.evidence.studied import read_study, with_texts
+from autoprune.evaluation.study_files import read_study, with_texts
+from autoprune.experiment.study_store import (
+    all_studies,
+    asked_of,
+    find_study,
+    finished_studies,
+    ground_of,
+)
+from autoprune.reporting.markdown_report import as_json
 
 STUDY = Path("studies/tiny-own-keep2")
 

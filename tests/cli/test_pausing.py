@@ -2,11 +2,11 @@
 
 import pytest
 
-from autoprune.cli.pausing import MOST, Pauses
+from autoprune.experiment.search_step import MOST, Pauses
 from autoprune.layouts.layout import every
-from autoprune.scoring.score import Score
-from autoprune.search.findings import Finding
-from autoprune.search.run import Run
+from autoprune.search.result import Finding
+from autoprune.search.trial import Run
+from autoprune.training.metrics import Score
 
 LAYOUTS = every(8, 4)[: MOST + 3]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.cli.plan import Spending, find_plan, known_plans, read_plan
 from autoprune.errors import AutopruneError
+from autoprune.reproduction.plan import Spending, find_plan, known_plans, read_plan
 
 GOOD = """
 models = ["mahabert-v2", "muril"]
@@ -122,5 +122,5 @@ def test_the_wheel_and_the_source_package_carry_the_plans():
     root = Path(__file__).parents[2]
     build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = build["targets"]["wheel"]["force-include"]
-    assert wheel == {"studies/plans": "autoprune/cli/plans"}
+    assert wheel == {"studies/plans": "autoprune/reproduction/plans"}
     assert "/studies/plans" in build["targets"]["sdist"]["include"]

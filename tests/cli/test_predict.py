@@ -16,9 +16,8 @@ from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from autoprune.artifacts.batches import tokenising
-from autoprune.artifacts.predicting import open_predictor
-from autoprune.encoders.running import Classifier
+from autoprune.encoders.profiling import Classifier
+from autoprune.export.predict import open_predictor, tokenising
 from tiny_models import NUMBERS, jitter_, save_model, tiny_tokenizer
 
 LABELS = ("खेळ", "राज्य, देश", "label")

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from autoprune.cli.ray_crew import RayCrew
 from autoprune.errors import OptionError, TrialError
+from autoprune.training.ray_workers import RayCrew
 
 STUDY = "tiny-own-keep2"
 OPTIONS = ("search", "--model", "demo", "--task", "demo", "--keep", 6)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autoprune.search.storage import lock
+from autoprune.storage.storage import lock
 from tiny_models import save_model
 
 CELLS = ["tiny-own-keep3", "tiny-own-keep2"]

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from autoprune.search.storage import lock
+from autoprune.storage.storage import lock
 from tiny_models import save_model
 
 STRATEGIES = ["top", "middle", "bottom", "alternate"]

@@ -8,8 +8,8 @@ import pytest
 
 PROGRAM = """
 import sys, time
-from autoprune.cli.stopping import stoppable
-from autoprune.scoring import leaving
+from autoprune.experiment.progress import stoppable
+from autoprune import interrupts as leaving
 import typer
 try:
     with stoppable(lambda line: print(line, flush=True)):

@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from autoprune.cli.result import command_line
+from autoprune.experiment.result import command_line
 
 SECRET = "open-sesame"
 URL = f"postgresql+psycopg://ann:{SECRET}@127.0.0.1:1/studies?sslmode=verify-full"
@@ -31,7 +31,7 @@ def test_the_command_that_is_recorded_has_no_password(url, option):
 
 def test_a_worker_takes_the_storage_from_it_and_shows_no_password(run, monkeypatch):
     monkeypatch.setenv("AUTOPRUNE_STORAGE", URL)
-    monkeypatch.setattr("autoprune.search.storage._PAUSES", ())
+    monkeypatch.setattr("autoprune.storage.storage._PAUSES", ())
     answer = run("worker", "one")
     [line] = answer.lines
     assert answer.code == 2 and "ann:***@127.0.0.1:1" in line

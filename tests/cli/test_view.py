@@ -7,12 +7,12 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from autoprune.cli import show as show_module
-from autoprune.cli import table as table_module
-from autoprune.cli.show import Pace, Show, minutes
-from autoprune.cli.table import print_table
-from autoprune.evidence.answers import Difference
-from autoprune.evidence.comparison import Comparison, Row
+from autoprune.cli import tables as table_module
+from autoprune.evaluation.comparison import Comparison, Row
+from autoprune.evaluation.predictions import Difference
+from autoprune.experiment import progress as show_module
+from autoprune.experiment.progress import Pace, Show, minutes
+from autoprune.experiment.tables import print_table
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoprune.encoders.gain import ENOUGH, Pace, alarms
+from autoprune.encoders.profiling import ENOUGH, Pace, alarms
 
 
 def pace(layers, layer=1.0, outside=0.0, tokenising=0.0, call=0.0, batch=32):

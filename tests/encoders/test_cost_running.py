@@ -11,12 +11,17 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from autoprune.encoders.cost import count_parameters
-from autoprune.encoders.encoder import Encoder
-from autoprune.encoders.folder import read_checkpoint
-from autoprune.encoders.peak import peak_bytes
-from autoprune.encoders.running import flops, open_classifier, open_trained, share_outside
-from autoprune.encoders.surgery import keep_layers, layers_of
+from autoprune.encoders.files import read_checkpoint
+from autoprune.encoders.profiling import (
+    count_parameters,
+    flops,
+    open_classifier,
+    open_trained,
+    peak_bytes,
+    share_outside,
+)
+from autoprune.encoders.pruning import keep_layers, layers_of
+from autoprune.encoders.registry import Encoder
 from autoprune.errors import ModelError, OptionError
 from autoprune.layouts.layout import Layout
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from autoprune.encoders.timing import LEAST_ROUNDS, Median, median_of, take_turns
+from autoprune.encoders.profiling import LEAST_ROUNDS, Median, median_of, take_turns
 
 
 def test_calls_take_turns_and_the_first_rounds_do_not_count():

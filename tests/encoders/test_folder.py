@@ -7,11 +7,10 @@ import sys
 import pytest
 from safetensors.torch import load_file, save_file
 
-from autoprune.encoders.encoder import Encoder
-from autoprune.encoders.folder import read_checkpoint
+from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.registry import find
+from autoprune.encoders.registry import Encoder, find
 from autoprune.errors import ModelError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from autoprune.encoders import calls
+from autoprune.encoders import hub
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.registry import ENCODERS, find
@@ -143,8 +143,8 @@ def test_hub_that_stays_down_is_explained_after_growing_waits(served, waits):
     with pytest.raises(HubError, match="still answers 503 for org/tiny@main: try again") as raised:
         fetch(find(NAME))
     only_line(raised)
-    assert len(served.log) == len(calls.WAITS) + 1
-    assert tuple(waits) == calls.WAITS == tuple(sorted(set(calls.WAITS)))
+    assert len(served.log) == len(hub.WAITS) + 1
+    assert tuple(waits) == hub.WAITS == tuple(sorted(set(hub.WAITS)))
 
 
 def test_hub_that_goes_down_leaves_the_cached_model(served, caplog):

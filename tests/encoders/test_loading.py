@@ -8,7 +8,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM
 from transformers import AutoModelForSequenceClassification as Classifier
 
-from autoprune.encoders.cost import Parameters, count_parameters
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import (
     load_classifier,
@@ -16,8 +15,9 @@ from autoprune.encoders.loading import (
     load_trained,
     random_classifier,
 )
+from autoprune.encoders.profiling import Parameters, count_parameters
+from autoprune.encoders.pruning import head_parameters, layers_of
 from autoprune.encoders.registry import find
-from autoprune.encoders.surgery import head_parameters, layers_of
 from autoprune.errors import LayoutError, ModelError
 
 NAMES = ["क्रीडा", "राजकारण", "तंत्रज्ञान"]

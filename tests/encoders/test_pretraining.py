@@ -11,25 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
-from autoprune.encoders.pretraining.checkpoints import KEPT, restore, save
-from autoprune.encoders.pretraining.corpus import scan, texts_of
-from autoprune.encoders.pretraining.course import Course
-from autoprune.encoders.pretraining.growth import seedling, stacked
-from autoprune.encoders.pretraining.masking import hide, kinds_of
-from autoprune.encoders.pretraining.model import build, loss_sum, measures, ready_
-from autoprune.encoders.pretraining.packing import (
+from autoprune.errors import DataError, OptionError, TrialError
+from autoprune.pretraining.data import (
     Stream,
     batch_at,
     blocks_in,
     cut,
+    hide,
+    kinds_of,
     read_stream,
+    scan,
+    texts_of,
     write_stream,
 )
-from autoprune.encoders.pretraining.preparing import prepare, read_prepared
-from autoprune.encoders.pretraining.training import State, optimizer_of, perplexity, train
-from autoprune.encoders.pretraining.warm import counts, warm_
-from autoprune.encoders.pretraining.work import keep_on
-from autoprune.errors import DataError, OptionError, TrialError
+from autoprune.pretraining.model import build, counts, loss_sum, measures, ready_, warm_
+from autoprune.pretraining.training import (
+    Course,
+    State,
+    optimizer_of,
+    perplexity,
+    seedling,
+    stacked,
+    train,
+)
+from autoprune.pretraining.workspace import KEPT, keep_on, prepare, read_prepared, restore, save
 from tiny_models import NUMBERS, jitter_
 
 KINDS = kinds_of(50, [0, 1, 2, 3, 4], 4)

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from autoprune.encoders.encoder import Encoder
-from autoprune.encoders.registry import ENCODERS, RIVALS, find, rivals_of
+from autoprune.encoders.registry import ENCODERS, RIVALS, Encoder, find, rivals_of
 from autoprune.errors import ModelError, UnknownNameError
 
 

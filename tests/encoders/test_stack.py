@@ -6,10 +6,10 @@ from itertools import combinations
 import pytest
 import torch
 
-from autoprune.encoders.encoder import Checkpoint, Encoder
+from autoprune.encoders.layerwise import Stack, only
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.stack import Stack, only
-from autoprune.encoders.surgery import check_layout, keep_layers, layers_of
+from autoprune.encoders.pruning import check_layout, keep_layers, layers_of
+from autoprune.encoders.registry import Checkpoint, Encoder
 from autoprune.errors import LayoutError
 from autoprune.layouts.layout import Layout
 from tiny_models import save_model

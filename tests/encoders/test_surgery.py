@@ -8,10 +8,10 @@ from torch import nn
 from transformers import AlbertConfig, AlbertForSequenceClassification, AutoConfig
 from transformers import AutoModelForSequenceClassification as Classifier
 
-from autoprune.encoders.encoder import Encoder
-from autoprune.encoders.folder import read_checkpoint
+from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.surgery import head_parameters, keep_layers, layers_of
+from autoprune.encoders.pruning import head_parameters, keep_layers, layers_of
+from autoprune.encoders.registry import Encoder
 from autoprune.errors import LayoutError, ModelError
 from autoprune.layouts.layout import Layout
 

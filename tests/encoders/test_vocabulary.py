@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from autoprune.encoders.encoder import Encoder
-from autoprune.encoders.folder import read_checkpoint
+from autoprune.encoders.embeddings import keep_tokens, touched
+from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.vocabulary import keep_tokens, touched
+from autoprune.encoders.registry import Encoder
 
 IDS = np.array([[2, 5, 9, 14, 3, 0], [2, 7, 6, 5, 8, 3]], dtype=np.int32)
 MASK = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]])

@@ -12,10 +12,10 @@ import pytest
 
 import fake_worker
 from autoprune.layouts.strategies import layouts_of
-from autoprune.scoring.score import Score
-from autoprune.search.space import grid, rank
-from autoprune.search.storage import open_storage
+from autoprune.search.search_space import grid, rank
 from autoprune.search.study import search
+from autoprune.storage.storage import open_storage
+from autoprune.training.metrics import Score
 
 FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from autoprune.layouts.strategies import layouts_of
-from autoprune.scoring.score import Score
-from autoprune.search.storage import lock, open_storage
 from autoprune.search.study import search
+from autoprune.storage.storage import lock, open_storage
+from autoprune.training.metrics import Score
 
 checks = deadly = 0
 

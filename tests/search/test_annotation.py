@@ -8,8 +8,8 @@ from optuna_dashboard import get_note
 
 from autoprune.errors import TrialError
 from autoprune.layouts.layout import Layout
-from autoprune.search.annotation import annotate, introduce
-from autoprune.search.storage import open_storage
+from autoprune.search.dashboard import annotate, introduce
+from autoprune.storage.storage import open_storage
 
 FAILING = Layout.parse("8:4-7")
 STOPPING = Layout.parse("8:0-3")

@@ -12,10 +12,9 @@ import pytest
 from optuna.trial import TrialState
 
 import fake_worker
-from autoprune.search.marks import DIED, FAILED, INTERRUPTED, counts, run_of_trial
-from autoprune.search.past import past_of
-from autoprune.search.run import Run
-from autoprune.search.storage import open_storage
+from autoprune.search.history import past_of
+from autoprune.search.trial import DIED, FAILED, INTERRUPTED, Run, counts, run_of_trial
+from autoprune.storage.storage import open_storage
 
 PROGRAM = Path(fake_worker.__file__)
 RUNS = 30

@@ -14,10 +14,9 @@ from optuna_dashboard import get_note
 
 from autoprune.layouts.layout import Layout
 from autoprune.search.dashboard import HOST, serve
-from autoprune.search.gathered import Gathered
-from autoprune.search.marks import distributions, flag_names, params
-from autoprune.search.run import Run
-from autoprune.search.storage import JOURNAL, open_storage
+from autoprune.search.trial import Run, distributions, flag_names, params
+from autoprune.storage.combined import Gathered
+from autoprune.storage.storage import JOURNAL, open_storage
 
 
 def fill(storage, name, trials):

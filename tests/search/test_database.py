@@ -16,12 +16,9 @@ from sqlalchemy.exc import OperationalError
 
 import fake_worker
 from autoprune.layouts.layout import Layout
-from autoprune.search import database as module
-from autoprune.search.ends import interrupt
-from autoprune.search.marks import distributions, params, run_of_trial
-from autoprune.search.run import Run
-from autoprune.search.storage import open_storage
-from autoprune.search.writing import end, tell
+from autoprune.search.trial import Run, distributions, end, interrupt, params, run_of_trial, tell
+from autoprune.storage import rdb as module
+from autoprune.storage.storage import open_storage
 
 RUN = Run(Layout.parse("10:0-4"), 4294967295, 0.3)
 TOLD = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from autoprune.search.gains import expected_improvement, knowledge_gradient
+from autoprune.search.gp_sampler import expected_improvement, knowledge_gradient
 
 
 def test_expected_improvement_known_answers():

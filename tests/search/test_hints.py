@@ -6,9 +6,9 @@ import pytest
 
 from autoprune.layouts.layout import every
 from autoprune.layouts.strategies import layouts_of
-from autoprune.scoring.score import Score
-from autoprune.search.space import rank
+from autoprune.search.search_space import rank
 from autoprune.search.study import search
+from autoprune.training.metrics import Score
 
 FIRST = layouts_of(["top", "middle", "bottom", "alternate"], 12, 6)
 LAYOUTS = every(12, 6)

@@ -3,8 +3,7 @@ import pytest
 
 from autoprune.errors import StudyError
 from autoprune.layouts.strategies import layouts_of
-from autoprune.search.identity import begin
-from autoprune.search.study import search
+from autoprune.search.study import begin, search
 
 IDENTITY = {
     "model": "mr-12",

@@ -4,10 +4,10 @@ import optuna
 import pytest
 
 from autoprune.layouts.layout import every
-from autoprune.scoring.score import Score
-from autoprune.search.importances import importances
-from autoprune.search.marks import FIDELITY, distributions
+from autoprune.search.dashboard import importances
 from autoprune.search.study import search
+from autoprune.search.trial import FIDELITY, distributions
+from autoprune.training.metrics import Score
 
 
 def run(measure, trials, name="s"):

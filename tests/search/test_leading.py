@@ -9,15 +9,15 @@ import pytest
 
 import fake_worker
 from autoprune.errors import StudyError
-from autoprune.search import leading
-from autoprune.search.holder import Holder
-from autoprune.search.leading import lead
-from autoprune.search.storage import open_storage
+from autoprune.storage import locks
+from autoprune.storage.heartbeat import Holder
+from autoprune.storage.locks import lead
+from autoprune.storage.storage import open_storage
 
 PROGRAM = """
 import sys, time
-from autoprune.search.leading import lead
-from autoprune.search.storage import open_storage
+from autoprune.storage.locks import lead
+from autoprune.storage.storage import open_storage
 with lead(open_storage(sys.argv[1], None), "fake"):
     print("leads", flush=True)
     time.sleep(60)
@@ -50,7 +50,7 @@ def test_a_second_search_is_refused_until_the_first_is_gone(place, storage):
 
 
 def test_one_of_another_host_is_waited_for_and_refused_when_it_beats(storage, monkeypatch):
-    monkeypatch.setattr(leading, "_LOOK", 0.02)
+    monkeypatch.setattr(locks, "_LOOK", 0.02)
     study = storage.get_study_id_from_name("fake")
     far = {"holder": replace(Holder.here(), host="far/1/2").as_value(), "beat": 1}
     storage.set_study_user_attr(study, "searching", far)
@@ -63,7 +63,7 @@ def test_one_of_another_host_is_waited_for_and_refused_when_it_beats(storage, mo
     def beat(seconds):
         storage.set_study_user_attr(study, "searching", far | {"beat": next(beats)})
 
-    monkeypatch.setattr(leading.time, "sleep", beat)
+    monkeypatch.setattr(locks.time, "sleep", beat)
     with pytest.raises(StudyError, match=r"process \d+ on far"):
         lead(storage, "fake").__enter__()
 
@@ -72,7 +72,7 @@ def test_of_two_that_come_at_once_the_later_one_leads(storage, monkeypatch):
     study = storage.get_study_id_from_name("fake")
     other = {"holder": Holder.here().as_value(), "beat": 0}
     monkeypatch.setattr(
-        leading.time, "sleep", lambda _: storage.set_study_user_attr(study, "searching", other)
+        locks.time, "sleep", lambda _: storage.set_study_user_attr(study, "searching", other)
     )
     with pytest.raises(StudyError, match="another search is at work"):
         lead(storage, "fake").__enter__()

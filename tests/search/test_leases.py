@@ -10,9 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autoprune.search.holder import Holder
-from autoprune.search.leases import Leases, Observer
-from autoprune.search.marks import BEAT, HOLDER
+from autoprune.storage.heartbeat import BEAT, HOLDER, Holder, Leases, Observer
 
 
 class Clock:

@@ -13,11 +13,12 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import OperationalError
 
 import fake_worker
+from autoprune import interrupts
 from autoprune.errors import StorageError
-from autoprune.scoring import leaving
-from autoprune.search.marks import CLAIM, counts, run_of_trial
-from autoprune.search.patient import Patient
-from autoprune.search.storage import open_storage
+from autoprune.search.trial import counts, run_of_trial
+from autoprune.storage.heartbeat import CLAIM
+from autoprune.storage.retry import Patient
+from autoprune.storage.storage import open_storage
 
 RUNS = 60
 
@@ -112,12 +113,12 @@ def test_what_a_later_try_cannot_mend_is_told_at_once(error):
 
 
 def test_who_asks_to_leave_does_not_wait():
-    leaving.ask()
+    interrupts.ask()
     try:
         with pytest.raises(KeyboardInterrupt):
             Patient(Away(lost()), (600,), "x").get_all_studies()
     finally:
-        leaving.forget()
+        interrupts.forget()
 
 
 def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql_server):

@@ -9,14 +9,13 @@ import pytest
 
 from autoprune.errors import OptionError, TrialError
 from autoprune.layouts.layout import Layout, every
-from autoprune.scoring.score import Score
-from autoprune.search.findings import Finding, outcome_of
-from autoprune.search.marks import params
-from autoprune.search.past import EVERY, Past
-from autoprune.search.proposals import propose_by_surrogate
-from autoprune.search.run import Run, Seen
-from autoprune.search.space import rank
-from autoprune.search.storage import open_storage
+from autoprune.search.gp_sampler import propose_by_surrogate
+from autoprune.search.history import EVERY, Past
+from autoprune.search.result import Finding, outcome_of
+from autoprune.search.search_space import rank
+from autoprune.search.trial import Run, Seen, params
+from autoprune.storage.storage import open_storage
+from autoprune.training.metrics import Score
 
 QUICK = 0.25
 

@@ -1,15 +1,15 @@
 import optuna
 import pytest
 
+from autoprune import choices
 from autoprune.layouts.strategies import layouts_of
-from autoprune.search import names
 from autoprune.search.pruners import PRUNERS
 
 FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
 
 
 def test_names_are_those_of_the_pruners():
-    assert tuple(PRUNERS) == names.PRUNER_NAMES
+    assert tuple(PRUNERS) == choices.PRUNER_NAMES
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])
@@ -56,8 +56,8 @@ def test_halving_lets_the_better_half_go_on(others, value, stops):
 
 def test_a_pruned_run_is_expected_where_complete_ones_ended(go, tmp_path):
     """The surrogate sees a pruned run at its last check plus the usual gain from there."""
-    from autoprune.search.past import past_of
-    from autoprune.search.storage import open_storage
+    from autoprune.search.history import past_of
+    from autoprune.storage.storage import open_storage
 
     go(sampler="random", pruner="halving", trials=25)
     storage = open_storage(None, tmp_path / "study")

@@ -7,8 +7,8 @@ import optuna
 import pytest
 
 from autoprune.layouts.strategies import layouts_of
-from autoprune.search.samplers import SAMPLERS
-from autoprune.search.storage import JOURNAL, open_storage
+from autoprune.search.sampler import SAMPLERS
+from autoprune.storage.storage import JOURNAL, open_storage
 
 PROGRAM = Path(__file__).with_name("fake_search.py")
 FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)

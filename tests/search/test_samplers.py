@@ -5,21 +5,21 @@ import numpy as np
 import optuna
 import pytest
 
+from autoprune import choices
 from autoprune.errors import StudyError
 from autoprune.layouts.layout import Layout, count, every
 from autoprune.layouts.strategies import layouts_of
-from autoprune.search import names, proposals
-from autoprune.search.marks import distributions, flag_names, flags
-from autoprune.search.past import Past, past_of
-from autoprune.search.run import Run, Seen
-from autoprune.search.samplers import SAMPLERS
-from autoprune.search.space import grid, layout_of, rank
-from autoprune.search.tree import propose_by_tree
+from autoprune.search import gp_sampler
+from autoprune.search.baseline_samplers import propose_by_tree
+from autoprune.search.history import Past, past_of
+from autoprune.search.sampler import SAMPLERS
+from autoprune.search.search_space import grid, layout_of, rank
+from autoprune.search.trial import Run, Seen, distributions, flag_names, flags
 
 PROPOSE = (
-    proposals.propose_by_surrogate,
-    proposals.propose_randomly,
-    proposals.propose_in_order,
+    gp_sampler.propose_by_surrogate,
+    gp_sampler.propose_randomly,
+    gp_sampler.propose_in_order,
     propose_by_tree,
 )
 
@@ -48,7 +48,7 @@ def climb(sampler, table, depth, keep, trials, seed, first=()):
 
 
 def test_names_are_those_of_the_samplers():
-    assert tuple(SAMPLERS) == names.SAMPLER_NAMES
+    assert tuple(SAMPLERS) == choices.SAMPLER_NAMES
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -132,7 +132,7 @@ def test_random_is_uniform_over_what_is_left():
     tried = frozenset(every(4, 2)[:2])
     past = Past(4, 2, (), (), 2, tried)
     rng = np.random.default_rng(0)
-    ranks = [rank(proposals.propose_randomly(past, rng)) for _ in range(4000)]
+    ranks = [rank(gp_sampler.propose_randomly(past, rng)) for _ in range(4000)]
     assert np.bincount(ranks) == pytest.approx([0, 0, 1000, 1000, 1000, 1000], abs=120)
 
 
@@ -145,7 +145,7 @@ def test_runs_on_one_seed_are_believed_less():
     for seeds in ([0] * 30, range(30)):
         runs = [Run(layout_of(row), seed) for row, seed in zip(rows, seeds, strict=True)]
         seen = [Seen(run, float(value)) for run, value in zip(runs, worth, strict=True)]
-        sure[len(set(seeds))] = proposals.surrogate_of(seen).predict(space)[1].mean()
+        sure[len(set(seeds))] = gp_sampler.surrogate_of(seen).predict(space)[1].mean()
     assert sure[1] > 1.1 * sure[30]
 
 
@@ -155,9 +155,9 @@ def test_running_layouts_spread_the_workers(landscape):
     runs = [Run(layout, number) for number, layout in enumerate(layouts)]
     observed = tuple(Seen(run, float(table[rank(run.layout)])) for run in runs)
     alone = Past(12, 6, observed, (), 20, frozenset(layouts))
-    one = proposals.propose_by_surrogate(alone, np.random.default_rng(0))
+    one = gp_sampler.propose_by_surrogate(alone, np.random.default_rng(0))
     beside = Past(12, 6, observed, (Run(one, 20),), 21, frozenset([*layouts, one]))
-    assert proposals.propose_by_surrogate(beside, np.random.default_rng(0)) != one
+    assert gp_sampler.propose_by_surrogate(beside, np.random.default_rng(0)) != one
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_deep_models_are_searched_without_listing_the_space():
     for number in rounds:
         tried = frozenset(one.run.layout for one in observed)
         past = Past(24, 12, tuple(observed), (), number, tried)
-        layout = proposals.propose_by_surrogate(past, np.random.default_rng((0, number)))
+        layout = gp_sampler.propose_by_surrogate(past, np.random.default_rng((0, number)))
         observed.append(Seen(Run(layout, number), float(weights[list(layout.keep)].sum())))
     seconds = (time.process_time() - begun) / len(rounds)
     assert max(one.quality for one in observed) == pytest.approx(np.sort(weights)[12:].sum())
@@ -204,7 +204,7 @@ def test_deep_models_are_searched_without_listing_the_space():
 def test_random_and_brute_force_know_large_spaces():
     first = Layout(24, next(combinations(range(24), 12)))
     past = Past(24, 12, (Seen(Run(first, 0), 0.5),), (), 1, frozenset([first]))
-    assert proposals.propose_in_order(past, np.random.default_rng(0)) == Layout(
+    assert gp_sampler.propose_in_order(past, np.random.default_rng(0)) == Layout(
         24, (*range(11), 12)
     )
-    assert len(proposals.propose_randomly(past, np.random.default_rng(0)).keep) == 12
+    assert len(gp_sampler.propose_randomly(past, np.random.default_rng(0)).keep) == 12

@@ -5,9 +5,9 @@ import pytest
 
 from autoprune.layouts.layout import Layout, count, every
 from autoprune.layouts.strategies import layouts_of
-from autoprune.scoring.score import Score
 from autoprune.search.sampler import LayoutSampler
 from autoprune.search.study import search
+from autoprune.training.metrics import Score
 
 FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
 

@@ -14,11 +14,11 @@ from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 
 from autoprune.errors import StorageError, StudyError
-from autoprune.search import storage as storage_module
-from autoprune.search.database import Database
-from autoprune.search.failures import mask, reason, storage_failures
-from autoprune.search.storage import JOURNAL, lock, open_storage
-from autoprune.search.working import is_at_work
+from autoprune.storage import storage as storage_module
+from autoprune.storage.errors import mask, reason, storage_failures
+from autoprune.storage.locks import is_at_work
+from autoprune.storage.rdb import Database
+from autoprune.storage.storage import JOURNAL, lock, open_storage
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_other_errors_pass_the_guard():
 def test_one_search_at_a_time(tmp_path):
     program = (
         "import pathlib, sys, time\n"
-        "from autoprune.search.storage import lock\n"
+        "from autoprune.storage.storage import lock\n"
         f"with lock(pathlib.Path({str(tmp_path)!r})):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"

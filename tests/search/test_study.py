@@ -11,14 +11,13 @@ import pytest
 from autoprune.errors import LayoutError, OptionError, StudyError, TrialError, UnknownNameError
 from autoprune.layouts.layout import Layout, count, every
 from autoprune.layouts.strategies import layouts_of
-from autoprune.scoring.score import Score
-from autoprune.search.findings import Finding, outcome_of
-from autoprune.search.marks import flags, params
-from autoprune.search.past import past_of
-from autoprune.search.run import Run
-from autoprune.search.space import draw, layout_of
-from autoprune.search.storage import open_storage
+from autoprune.search.history import past_of
+from autoprune.search.result import Finding, outcome_of
+from autoprune.search.search_space import draw, layout_of
 from autoprune.search.study import findings, search
+from autoprune.search.trial import Run, flags, params
+from autoprune.storage.storage import open_storage
+from autoprune.training.metrics import Score
 
 FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
 

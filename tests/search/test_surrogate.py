@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoprune.search.kernel import Kernel, Rows
-from autoprune.search.runs import Runs, coded
-from autoprune.search.space import draw, grid
-from autoprune.search.surrogate import Surrogate
+from autoprune.search.gp_kernel import Kernel, Rows
+from autoprune.search.gp_model import Runs, Surrogate, coded
+from autoprune.search.search_space import draw, grid
 
 
 def test_additive_qualities_are_learnt_from_few_runs():

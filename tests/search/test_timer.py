@@ -6,29 +6,19 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from autoprune.layouts.layout import Layout
-from autoprune.scoring.score import Score
-from autoprune.search import timer
-from autoprune.search.holder import Holder
-from autoprune.search.marks import (
-    BEAT,
-    CLAIM,
-    HOLDER,
-    attributes,
-    distributions,
-    params,
-    score_attributes,
-)
-from autoprune.search.run import Run
-from autoprune.search.storage import open_storage
-from autoprune.search.timer import Timer
-from autoprune.search.writing import end
+from autoprune.search import loop
+from autoprune.search.loop import Timer
+from autoprune.search.trial import Run, attributes, distributions, end, params, score_attributes
+from autoprune.storage.heartbeat import BEAT, CLAIM, HOLDER, Holder
+from autoprune.storage.storage import open_storage
+from autoprune.training.metrics import Score
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Return a list whose one entry is the time."""
     now = [100.0]
-    monkeypatch.setattr(timer.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -10,16 +10,16 @@ import pytest
 from sqlalchemy import create_engine
 
 import fake_worker
-from autoprune.search import turn
-from autoprune.search.claims import Desk
-from autoprune.search.marks import REFUSED
-from autoprune.search.storage import open_storage
-from autoprune.search.turn import by_file, by_server
+from autoprune.search.trial import REFUSED
+from autoprune.search.trial_queue import Desk
+from autoprune.storage import locks
+from autoprune.storage.locks import by_file, by_server
+from autoprune.storage.storage import open_storage
 
 HOLDER = """
 import sys, time
 import fake_worker
-from autoprune.search.storage import open_storage
+from autoprune.storage.storage import open_storage
 storage = open_storage(*fake_worker.place_of(sys.argv[1]))
 with storage.turn(storage.get_study_id_from_name("fake")):
     print("mine", flush=True)
@@ -53,7 +53,7 @@ def seconds(place):
 
 
 def test_nobody_waits_for_ever(place, holder, monkeypatch):
-    monkeypatch.setattr(turn, "_LONGEST", 0.7)
+    monkeypatch.setattr(locks, "_LONGEST", 0.7)
     assert seconds(place) >= 0.6
     assert holder.poll() is None
 
@@ -61,7 +61,7 @@ def test_nobody_waits_for_ever(place, holder, monkeypatch):
 def test_a_killed_process_has_no_turn(place, holder):
     holder.kill()
     holder.wait()
-    assert seconds(place) < turn._LONGEST / 2
+    assert seconds(place) < locks._LONGEST / 2
 
 
 def test_a_turn_ends_with_its_block_also_by_an_error(place):
@@ -69,7 +69,7 @@ def test_a_turn_ends_with_its_block_also_by_an_error(place):
     study = storage.get_study_id_from_name("fake")
     with pytest.raises(ZeroDivisionError), storage.turn(study):
         1 / 0  # noqa: B018
-    assert seconds(place) < turn._LONGEST / 2
+    assert seconds(place) < locks._LONGEST / 2
 
 
 @pytest.mark.parametrize(

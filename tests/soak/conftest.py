@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from autoprune.evidence.records import read
-from autoprune.search.marks import counts, run_of_trial
-from autoprune.search.storage import open_storage
+from autoprune.evaluation.records import read
+from autoprune.search.trial import counts, run_of_trial
+from autoprune.storage.storage import open_storage
 from tiny_models import NUMBERS, save_model
 
 DEPTH = 10
@@ -21,7 +21,7 @@ NAME = "tiny-own-keep5"
 CODE = """
 import signal
 from autoprune.cli import main
-from autoprune.scoring import place
+from autoprune.training import place
 
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 place.Place.__init__.__defaults__ = (0, 1e9)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.search.storage import JOURNAL
+from autoprune.storage.storage import JOURNAL
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 

@@ -13,9 +13,9 @@ import pytest
 from optuna.trial import TrialState
 
 import fake_worker
-from autoprune.search.ends import OFFERS
-from autoprune.search.marks import DIED, HOLDER, counts, run_of_trial
-from autoprune.search.storage import JOURNAL, open_storage
+from autoprune.search.trial import DIED, OFFERS, counts, run_of_trial
+from autoprune.storage.heartbeat import HOLDER
+from autoprune.storage.storage import JOURNAL, open_storage
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 

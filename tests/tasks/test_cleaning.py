@@ -2,8 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.tasks.cleaning import scorable, sift, sift_all
-from autoprune.tasks.raw import Raw
-from autoprune.tasks.task import Cleaned
+from autoprune.tasks.task import Cleaned, Raw
 
 
 def raw(*rows, columns=("text", "label")):

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from autoprune.errors import DataError
-from autoprune.tasks.columns import pick
-from autoprune.tasks.formats import FORMATS, read_table
+from autoprune.tasks.formats import FORMATS, pick, read_table
 from autoprune.tasks.task import Columns
 
 # Any text but NUL and half characters, which no row may hold.

@@ -11,8 +11,8 @@ from datasets import ClassLabel, Dataset, Features, Value
 CHILD = """
 import json, sys
 from autoprune.errors import DataError
-from autoprune.tasks.held_out import read_test
-from autoprune.tasks.reading import read
+from autoprune.tasks.loading import read_test
+from autoprune.tasks.loading import read
 from autoprune.tasks.registry import find
 try:
     task = find("org/news")

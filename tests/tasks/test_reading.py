@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from autoprune.errors import DataError
-from autoprune.tasks.fingerprint import fingerprint
-from autoprune.tasks.held_out import read_test
-from autoprune.tasks.reading import read
+from autoprune.tasks.loading import read, read_test
 from autoprune.tasks.registry import TASKS, find
+from autoprune.tasks.splits import fingerprint
 from autoprune.tasks.task import Cleaned, Columns, Rows
 
 X, Y = ("x", "y")

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.errors import DataError
-from autoprune.tasks.raw import Raw
-from autoprune.tasks.splitting import cut
+from autoprune.tasks.splits import cut
+from autoprune.tasks.task import Raw
 
 
 def rows(labels, texts=None):

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.errors import ModelError, OptionError
-from autoprune.tasks.batching import CHUNK, batches, collate, in_order
 from autoprune.tasks.task import Rows
-from autoprune.tasks.tokenising import encode
+from autoprune.tasks.tokenization import CHUNK, batches, collate, encode, in_order
 
 ROWS = Rows(("w1 w2 w3", "w4", "w5 w6 w7 w8 w9 unknown"), (1, 0, 2))
 

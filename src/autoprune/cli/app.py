@@ -10,7 +10,6 @@ from autoprune.cli.baseline import baseline
 from autoprune.cli.compare import compare
 from autoprune.cli.cost import cost
 from autoprune.cli.dashboard import dashboard
-from autoprune.cli.events import close, tell
 from autoprune.cli.export import export
 from autoprune.cli.lists import layouts, models, tasks
 from autoprune.cli.predict import predict
@@ -22,6 +21,7 @@ from autoprune.cli.search import search
 from autoprune.cli.studies import studies
 from autoprune.cli.worker import worker
 from autoprune.errors import AutopruneError, is_full, is_out_of_memory
+from autoprune.experiment.tracking import close, tell
 
 app = typer.Typer(
     name="autoprune",
@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
 for command in (
     search,
     worker,
@@ -51,6 +52,7 @@ for command in (
     app.command()(command)
 
 _ROOM = "; the disk is full: make room on it and run the same command again"
+
 _NO_MEMORY = (
     "out of memory: give a smaller --batch (in a search also --tokens or --workers), or another "
     "--device"

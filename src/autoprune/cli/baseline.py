@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from autoprune.cli import checks, options
-from autoprune.cli.log_file import open_log
-from autoprune.cli.mlflow_runs import open_mlflow
+from autoprune.cli import options
+from autoprune.experiment.tracking import open_log, open_mlflow
 from autoprune.tasks.task import Columns
 
 
@@ -55,13 +54,13 @@ def baseline(
     started = time.perf_counter()
     open_log(log_file, "baseline")
     open_mlflow(mlflow)
-    from autoprune.cli.comparing import choose_rates, hold_against
-    from autoprune.cli.laying import lay
-    from autoprune.cli.result import check_places, finish, print_object
-    from autoprune.cli.run import fresh_seeds, say_cost, say_data
-    from autoprune.cli.show import Show
-    from autoprune.scoring.crew import Crew
-    from autoprune.search.storage import lock
+    from autoprune.experiment.pipeline import choose_rates, hold_against
+    from autoprune.experiment.progress import Show
+    from autoprune.experiment.result import check_places, finish, print_object
+    from autoprune.experiment.search_step import fresh_seeds, say_cost, say_data
+    from autoprune.experiment.setup import lay
+    from autoprune.storage.storage import lock
+    from autoprune.training.workers import Crew
 
     asked: dict[str, Any] = {
         "model": model,
@@ -82,7 +81,7 @@ def baseline(
         "parts": parts,
         "tokens": tokens,
         "learning_rate": learning_rate,
-        "learning_rates": checks.rates_of(learning_rates),
+        "learning_rates": options.rates_of(learning_rates),
         "workers": workers,
     }
     ground = lay(**asked, trust_remote_code=trust_remote_code)

@@ -11,16 +11,18 @@ from rich.console import Console
 from rich.table import Table as Drawn
 from rich.text import Text
 
-from autoprune.cli.grid import Place, finished
-from autoprune.cli.grid_cost import estimates
-from autoprune.cli.plan import Plan
-from autoprune.cli.result import check_place, command_line
-from autoprune.cli.show import minutes
-from autoprune.cli.table import PIPE_WIDTH, print_line
-from autoprune.evidence.cells import cell_of
-from autoprune.evidence.claim import Claim
-from autoprune.evidence.claims import claims
-from autoprune.evidence.claims_report import (
+from autoprune.evaluation.study_files import Setting, Studied
+from autoprune.experiment.progress import minutes
+from autoprune.experiment.result import check_place, command_line
+from autoprune.experiment.tables import PIPE_WIDTH, print_line
+from autoprune.files import write_whole
+from autoprune.reporting.tables import Table
+from autoprune.reproduction.claims import Claim, claims
+from autoprune.reproduction.grid import Place, estimates, finished
+from autoprune.reproduction.page import claims_page
+from autoprune.reproduction.paired_tests import cell_of
+from autoprune.reproduction.plan import Plan
+from autoprune.reproduction.report import (
     Reproduced,
     claims_table,
     layouts_table,
@@ -29,11 +31,6 @@ from autoprune.evidence.claims_report import (
     summary,
     verdicts_table,
 )
-from autoprune.evidence.page.claims_page import claims_page
-from autoprune.evidence.setting import Setting
-from autoprune.evidence.studied import Studied
-from autoprune.evidence.tables import Table
-from autoprune.evidence.writing import write_whole
 
 
 def check_claims(plan: Plan) -> None:

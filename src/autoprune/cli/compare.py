@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.past import find_study
+from autoprune.experiment.study_store import find_study
 
 if TYPE_CHECKING:
-    from autoprune.evidence.winners import Pair, Winner
+    from autoprune.evaluation.study_comparison import Pair, Winner
 
 
 def compare(
@@ -24,8 +24,8 @@ def compare(
     """
     from json import dumps
 
-    from autoprune.evidence.studied import read_study
-    from autoprune.evidence.winners import hold
+    from autoprune.evaluation.study_comparison import hold
+    from autoprune.evaluation.study_files import read_study
 
     pair = hold(read_study(find_study(first)), read_study(find_study(second)))
     if json:
@@ -35,9 +35,9 @@ def compare(
 
 
 def _print(pair: "Pair") -> None:
-    from autoprune.cli.show import percent
-    from autoprune.cli.table import print_line
-    from autoprune.evidence.winners import verdict
+    from autoprune.evaluation.study_comparison import verdict
+    from autoprune.experiment.progress import percent
+    from autoprune.experiment.tables import print_line
 
     both = (pair.first, pair.second)
     wide = max(len(one.study) for one in both)
@@ -52,7 +52,7 @@ def _print(pair: "Pair") -> None:
 
 
 def _as_json(pair: "Pair") -> dict[str, Any]:
-    from autoprune.evidence.winners import verdict
+    from autoprune.evaluation.study_comparison import verdict
 
     gap = pair.difference
     return {

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.checks import completes
+from autoprune.cli.options import completes
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import OptionError
 
@@ -56,8 +56,7 @@ def cost(
     Example: `autoprune cost my-study --batch 1`
     """
     from autoprune.cli.cost_table import as_json, print_costs
-    from autoprune.cli.costing import Wanted, measure
-    from autoprune.cli.keeping import keep_costs
+    from autoprune.experiment.cost import Wanted, keep_costs, measure
 
     wanted = Wanted(target, batch, device, threads, rounds, trust_remote_code)
     if data_dir is not None and not data_dir.is_dir():

@@ -11,14 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoprune.artifacts.costing import Cost
-from autoprune.cli.costing import Measured
-from autoprune.cli.table import PIPE_WIDTH, print_line
-from autoprune.encoders.timing import Median
-from autoprune.evidence.versions import installed
+from autoprune.encoders.profiling import Median
+from autoprune.evaluation.records import installed
+from autoprune.experiment.cost import Measured
+from autoprune.experiment.tables import PIPE_WIDTH, print_line
+from autoprune.export.cost import Cost
 
 _MISSING = "–"
+
 _MODEL = "model"
+
 # Columns that go first where a console is too narrow.
 _SPARED = ("GFLOP a text", "embeddings", "parameters", "disk", "memory", "layers")
 

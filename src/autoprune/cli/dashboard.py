@@ -26,7 +26,7 @@ def dashboard(
     Example: `autoprune dashboard --no-browser --port 8391`
     """
     from autoprune.search.dashboard import serve
-    from autoprune.search.storage import open_existing, open_storage
+    from autoprune.storage.storage import open_existing, open_storage
 
     if study is not None and "://" in study:
         storages = [open_existing(study)]
@@ -43,8 +43,8 @@ def dashboard(
 
 def _folders(study: str | None) -> list[Path]:
     """Return the folders that hold the wanted studies; raises `StudyError`."""
-    from autoprune.cli.past import STUDIES, find_study
-    from autoprune.search.storage import JOURNAL
+    from autoprune.experiment.study_store import STUDIES, find_study
+    from autoprune.storage.storage import JOURNAL
 
     if study is None:
         found = sorted(path.parent for path in STUDIES.glob(f"*/{JOURNAL}"))

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.past import find_study, ground_of
 from autoprune.errors import OptionError, RemoteCodeError
+from autoprune.experiment.study_store import find_study, ground_of
 
 _NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 
@@ -75,9 +75,6 @@ def export(
 
     Example: `autoprune export mahabert-v2-ldc-keep6 --out my-model --trim-vocabulary`
     """
-    from autoprune.artifacts.drafting import check_place
-    from autoprune.artifacts.export import Wish
-    from autoprune.artifacts.export import export as make
     from autoprune.cli.exporting import (
         choose,
         say_begin,
@@ -87,15 +84,18 @@ def export(
         seeds_for,
         source_of,
     )
-    from autoprune.cli.result import command_line
-    from autoprune.cli.show import Show
-    from autoprune.evidence.studied import read_study
-    from autoprune.scoring.crew import Crew
+    from autoprune.evaluation.study_files import read_study
+    from autoprune.experiment.progress import Show
+    from autoprune.experiment.result import command_line
+    from autoprune.export.export import Wish
+    from autoprune.export.export import export as make
+    from autoprune.files import check_place
+    from autoprune.training.workers import Crew
 
     _check(trim_vocabulary, corpus or [], onnx, int8, push, public, data_dir)
     check_place(out)
     if push:
-        from autoprune.artifacts.pushing import check_target
+        from autoprune.export.push_to_hub import check_target
 
         check_target(push, not public)
     folder = find_study(study)
@@ -153,10 +153,10 @@ def _check(
     if data_dir is not None and not data_dir.is_dir():
         raise OptionError(f"--data-dir must be a folder, {data_dir} is none")
     if onnx:
-        from autoprune.artifacts.onnx_running import check_extra
+        from autoprune.export.onnx import check_extra
 
         check_extra()
     if corpus:
-        from autoprune.artifacts.vocabulary import check_corpus
+        from autoprune.export.trim_vocabulary import check_corpus
 
         check_corpus(corpus)

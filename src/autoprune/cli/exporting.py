@@ -3,14 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from autoprune.artifacts.attempts import Attempt, fresh_seeds
-from autoprune.artifacts.export import Exported, Source, Wish
-from autoprune.cli.ground import Ground
-from autoprune.cli.show import Show, minutes, percent
-from autoprune.cli.table import print_line
 from autoprune.errors import HubError, LayoutError, TrialError, UnknownNameError
-from autoprune.evidence.records import read
-from autoprune.evidence.studied import RECORDS, Studied
+from autoprune.evaluation.records import read
+from autoprune.evaluation.study_files import RECORDS, Studied
+from autoprune.experiment.progress import Show, minutes, percent
+from autoprune.experiment.setup import Ground
+from autoprune.experiment.tables import print_line
+from autoprune.export.export import Exported, Source, Wish
+from autoprune.export.final_training import Attempt, fresh_seeds
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES, layouts_of
 
@@ -125,7 +125,7 @@ def say_end(exported: Exported, wish: Wish, source: Source, out: Path) -> None:
 
 def say_push(out: Path, name: str, private: bool) -> None:
     """Upload the model in `out` and print where it is; raises `HubError`."""
-    from autoprune.artifacts.pushing import push
+    from autoprune.export.push_to_hub import push
 
     try:
         address = push(out, name, private)

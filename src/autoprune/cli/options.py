@@ -1,17 +1,103 @@
 """The options that commands share: their names, help texts and completion."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import CallbackParam
 
-from autoprune.cli.checks import above_nought, completes, known, numbers, plain, rate, rates
+from autoprune.choices import (
+    DEVICE_NAMES,
+    METHOD_NAMES,
+    METRIC_NAMES,
+    PROXY_NAMES,
+    PRUNER_NAMES,
+    SAMPLER_NAMES,
+)
 from autoprune.encoders.registry import ENCODERS
+from autoprune.errors import OptionError, check_names
+from autoprune.files import plain
+from autoprune.layouts.layout import keeps_of
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.scoring.names import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES, PROXY_NAMES
-from autoprune.search.names import PRUNER_NAMES, SAMPLER_NAMES
 from autoprune.tasks.registry import TASKS
+
+
+def completes(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return a function that completes the beginning of one of `names`."""
+    ordered = sorted(names)
+
+    def starting(incomplete: str) -> list[str]:
+        return [name for name in ordered if name.startswith(incomplete)]
+
+    return starting
+
+
+def known(
+    kind: str, names: Collection[str]
+) -> Callable[[str | list[str] | None], str | list[str] | None]:
+    """Return a check that a value, or each of several, is one of `names`."""
+
+    def check(value: str | list[str] | None) -> str | list[str] | None:
+        check_names(kind, [value] if isinstance(value, str) else value or [], names)
+        return value
+
+    return check
+
+
+def promotes(promote: bool, sampler: str, pruner: str) -> None:
+    """Check that runs which are to go on are chosen by what can weigh that, and not stopped."""
+    if promote and (sampler != "gp" or pruner != "none"):
+        raise OptionError(
+            f"--promote takes --sampler gp and --pruner none, got {sampler} and {pruner}: leave it "
+            "or them out"
+        )
+
+
+def rate(value: float | None) -> float | None:
+    """Check that a learning rate lies between 0 and 1."""
+    if value is not None and not 0 < value < 1:
+        raise OptionError(f"--learning-rate must lie between 0 and 1, got {value}")
+    return value
+
+
+def rates_of(text: str | None) -> list[float]:
+    """Read two or more peak learning rates, rising; none without a text. Raises `OptionError`.
+
+    >>> rates_of("5e-5, 2e-5,5e-5")
+    [2e-05, 5e-05]
+    """
+    if text is None:
+        return []
+    try:
+        found = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if len(found) < 2 or not all(0 < rate < 1 for rate in found):
+        raise OptionError(
+            "--learning-rates takes two or more different numbers between 0 and 1 such as "
+            f"2e-5,5e-5, got {text!r:.60}"
+        )
+    return found
+
+
+def rates(text: str | None) -> str | None:
+    """Check that `rates_of` can read `text`."""
+    rates_of(text)
+    return text
+
+
+def numbers(text: str) -> str:
+    """Check that `keeps_of` can read `text`."""
+    keeps_of(text)
+    return text
+
+
+def above_nought(parameter: CallbackParam, value: float | None) -> float | None:
+    """Check that a limit is a finite number above 0."""
+    if value is not None and not 0 < value < float("inf"):
+        raise OptionError(f"{parameter.opts[0]} must be a number above 0, got {value}")
+    return value
 
 
 def _named(help: str, kind: str, names: Sequence[str]) -> Any:
@@ -30,6 +116,7 @@ Model = Annotated[
         autocompletion=completes(ENCODERS),
     ),
 ]
+
 TaskName = Annotated[
     str,
     typer.Option(
@@ -38,7 +125,9 @@ TaskName = Annotated[
         autocompletion=completes(TASKS),
     ),
 ]
+
 Keep = Annotated[int, typer.Option(min=1, help="How many layers stay.")]
+
 Keeps = Annotated[
     str,
     typer.Option(
@@ -47,6 +136,7 @@ Keeps = Annotated[
         callback=numbers,
     ),
 ]
+
 MaxDrop = Annotated[
     float | None,
     typer.Option(
@@ -55,6 +145,7 @@ MaxDrop = Annotated[
         show_default=False,
     ),
 ]
+
 MaxLatency = Annotated[
     float | None,
     typer.Option(
@@ -64,6 +155,7 @@ MaxLatency = Annotated[
         show_default=False,
     ),
 ]
+
 MaxMegabytes = Annotated[
     float | None,
     typer.Option(
@@ -72,21 +164,27 @@ MaxMegabytes = Annotated[
         show_default=False,
     ),
 ]
+
 Trials = Annotated[
     int, typer.Option(min=1, help="Runs of the search in all; more, and the same study goes on.")
 ]
+
 Minutes = Annotated[
     float | None,
     typer.Option(
         min=0.01, help="End the search (not the comparison) after so long, however many --trials."
     ),
 ]
+
 Sampler = Annotated[str, _named("What proposes layouts", "sampler", SAMPLER_NAMES)]
+
 Pruner = Annotated[str, _named("What stops weak trials early", "pruner", PRUNER_NAMES)]
+
 Promote = Annotated[
     bool,
     typer.Option("--promote", help="Trials pause after --epochs; those worth it go on to the end."),
 ]
+
 Proxy = Annotated[
     str,
     typer.Option(
@@ -96,6 +194,7 @@ Proxy = Annotated[
         callback=known("proxy", (*PROXY_NAMES, "none")),
     ),
 ]
+
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -104,10 +203,12 @@ Storage = Annotated[
         show_default=False,
     ),
 ]
+
 StudyName = Annotated[
     str | None,
     typer.Option("--study", help="Name of the study; else MODEL-TASK-keepK.", callback=plain),
 ]
+
 Strategies = Annotated[
     list[str] | None,
     typer.Option(
@@ -119,6 +220,7 @@ Strategies = Annotated[
         show_default=False,
     ),
 ]
+
 Rivals = Annotated[
     list[str] | None,
     typer.Option(
@@ -128,8 +230,11 @@ Rivals = Annotated[
         show_default=False,
     ),
 ]
+
 Seeds = Annotated[int, typer.Option(min=1, max=100, help="Fresh seeds of the comparison.")]
+
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the search.")]
+
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -137,15 +242,19 @@ DataDir = Annotated[
         show_default=False,
     ),
 ]
+
 TextColumn = Annotated[
     str | None, typer.Option("--text", help="Column of the texts.", show_default=False)
 ]
+
 PairColumn = Annotated[
     str | None, typer.Option("--text-pair", help="Column of second texts.", show_default=False)
 ]
+
 LabelColumn = Annotated[
     str | None, typer.Option("--label", help="Column of the labels.", show_default=False)
 ]
+
 Metric = Annotated[
     str | None,
     typer.Option(
@@ -156,12 +265,17 @@ Metric = Annotated[
         show_default=False,
     ),
 ]
+
 KeepDuplicates = Annotated[
     bool, typer.Option("--keep-duplicates", help="Leave duplicate and leaked rows in.")
 ]
+
 Device = Annotated[str, _named("Where to run", "device", DEVICE_NAMES)]
+
 Method = Annotated[str, _named("Which weights learn", "method", METHOD_NAMES)]
+
 Epochs = Annotated[int, typer.Option(min=1, help="Quick budget: passes a trial may make.")]
+
 FullEpochs = Annotated[
     int | None,
     typer.Option(
@@ -171,12 +285,16 @@ FullEpochs = Annotated[
         show_default=False,
     ),
 ]
+
 Batch = Annotated[int, typer.Option(min=1, help="Rows per optimizer step.")]
+
 Parts = Annotated[int, typer.Option(min=1, help="Parts a batch is computed in, to save memory.")]
+
 Tokens = Annotated[
     int | None,
     typer.Option(min=4, help="Longest input. [default: the task's]", show_default=False),
 ]
+
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -187,6 +305,7 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
+
 Ray = Annotated[
     str | None,
     typer.Option(
@@ -195,6 +314,7 @@ Ray = Annotated[
         show_default=False,
     ),
 ]
+
 GpusPerWorker = Annotated[
     float | None,
     typer.Option(
@@ -203,12 +323,14 @@ GpusPerWorker = Annotated[
         show_default=False,
     ),
 ]
+
 LearningRate = Annotated[
     float | None,
     typer.Option(
         help="Peak rate. [default: by the model's width]", callback=rate, show_default=False
     ),
 ]
+
 LearningRates = Annotated[
     str | None,
     typer.Option(
@@ -218,6 +340,7 @@ LearningRates = Annotated[
         show_default=False,
     ),
 ]
+
 LogFile = Annotated[
     Path | None,
     typer.Option(
@@ -226,12 +349,15 @@ LogFile = Annotated[
         metavar="FILE",
     ),
 ]
+
 Mlflow = Annotated[
     bool, typer.Option("--mlflow", help="Log each run to MLflow; needs autoprune[mlflow].")
 ]
+
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that the model's author wrote.")
 ]
+
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output, all else on stderr.")
 ]

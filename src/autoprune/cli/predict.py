@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.checks import known
+from autoprune.cli.options import known
 
 FORMATS = ("csv", "jsonl")
 
@@ -44,10 +44,10 @@ def predict(
 
     Example: `autoprune predict my-model headlines.csv --out labels.jsonl`
     """
-    from autoprune.artifacts.predicting import open_predictor
     from autoprune.cli.predicting import check_out, to_file, to_screen
-    from autoprune.scoring.devices import pick
+    from autoprune.export.predict import open_predictor
     from autoprune.tasks.streaming import stream
+    from autoprune.training.devices import pick
 
     kind = format or ("jsonl" if out and out.suffix.lower() in (".jsonl", ".json") else "csv")
     check_out(file, out)

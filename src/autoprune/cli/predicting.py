@@ -12,8 +12,8 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprune.artifacts.predicting import Predictor
 from autoprune.errors import DataError, OptionError
+from autoprune.export.predict import Predictor
 from autoprune.tasks.streaming import Row
 
 DIGITS = 6  # of a probability

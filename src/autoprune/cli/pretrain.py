@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.checks import above_nought
+from autoprune.cli.options import above_nought
 from autoprune.errors import OptionError
 
 
@@ -77,10 +77,10 @@ def pretrain(
 
     Example: `autoprune pretrain --corpus texts.txt --layers 6 --minutes 60 --out my-small-bert`
     """
-    from autoprune.artifacts.drafting import check_place
-    from autoprune.cli.pretraining import make
-    from autoprune.encoders.pretraining.course import Course, default_rate
-    from autoprune.encoders.pretraining.model import measures
+    from autoprune.files import check_place
+    from autoprune.pretraining.model import measures
+    from autoprune.pretraining.run import make
+    from autoprune.pretraining.training import Course, default_rate
 
     if (minutes is None) == (budget_tokens is None):
         raise OptionError("a training ends by --minutes or by --budget-tokens: give one of them")

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoprune.cli.past import asked_of, costs_of, find_study, finished_studies
 from autoprune.errors import AutopruneError, OptionError, StudyError
+from autoprune.experiment.study_store import asked_of, costs_of, find_study, finished_studies
 
 if TYPE_CHECKING:
-    from autoprune.evidence.studied import Studied
+    from autoprune.evaluation.study_files import Studied
 
 REPORTS = Path("reports")
 
@@ -40,7 +40,7 @@ def report(
 
     Example: `autoprune report my-study --out my-study.html`
     """
-    from autoprune.evidence.writing import write_whole
+    from autoprune.files import write_whole
 
     _check(out, data_dir)
     texts = _texts([_with_texts(folder, data_dir) for folder in _folders(study)], out)
@@ -75,8 +75,8 @@ def _folders(names: list[str] | None) -> list[Path]:
 
 def _texts(studied: "list[Studied]", out: Path | None) -> dict[Path, str]:
     """Return the text of each file, the page last."""
-    from autoprune.evidence.page.page import page
-    from autoprune.evidence.report import markdown
+    from autoprune.reporting.html.study_page import page
+    from autoprune.reporting.markdown_report import markdown
 
     named = {_file(one): one for one in studied}
     if len(named) < len(studied):
@@ -102,8 +102,8 @@ def _file(studied: "Studied") -> str:
 
 def _with_texts(folder: Path, data_dir: Path | None) -> "Studied":
     """Read a study, with its test texts if its data can be read again."""
-    from autoprune.evidence.studied import read_study, with_texts
-    from autoprune.tasks.held_out import read_test
+    from autoprune.evaluation.study_files import read_study, with_texts
+    from autoprune.tasks.loading import read_test
     from autoprune.tasks.registry import find as find_task
 
     studied, asked = read_study(folder), asked_of(folder)
@@ -123,8 +123,8 @@ def _with_texts(folder: Path, data_dir: Path | None) -> "Studied":
 
 def _importances(studied: "Studied") -> dict[str, float]:
     """Ask Optuna which layers decide, where the study's journal is beside it."""
-    from autoprune.search.importances import importances
-    from autoprune.search.storage import JOURNAL, open_storage
+    from autoprune.search.dashboard import importances
+    from autoprune.storage.storage import JOURNAL, open_storage
 
     if not studied.trials or not (studied.folder / JOURNAL).is_file():
         return {}

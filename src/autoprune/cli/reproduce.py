@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.log_file import open_log
+from autoprune.experiment.tracking import open_log
 
 
 def reproduce(
@@ -48,11 +48,10 @@ def reproduce(
     started = time.perf_counter()
     open_log(log_file, "reproduce")
     from autoprune.cli.claims_end import check_claims, end, say_cost
-    from autoprune.cli.grid import lay_grid, selected
-    from autoprune.cli.grid_work import work
-    from autoprune.cli.plan import find_plan, read_plan
-    from autoprune.cli.result import print_object
-    from autoprune.cli.show import Show
+    from autoprune.experiment.progress import Show
+    from autoprune.experiment.result import print_object
+    from autoprune.reproduction.grid import lay_grid, selected, work
+    from autoprune.reproduction.plan import find_plan, read_plan
 
     chosen = read_plan(find_plan(plan))
     check_claims(chosen)

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli import checks, options
-from autoprune.cli.checks import completes, known, numbers
-from autoprune.scoring.names import PROXY_NAMES
+from autoprune.choices import PROXY_NAMES
+from autoprune.cli import options
+from autoprune.cli.options import completes, known, numbers
+from autoprune.layouts.layout import keeps_of
 from autoprune.tasks.task import Columns
 
 
@@ -69,10 +70,10 @@ def score(
     Example: `autoprune score --model mahabert-v2 --task ldc --keep 6`
     """
     started = time.perf_counter()
-    from autoprune.cli.laying import lay_each
     from autoprune.cli.scoring_table import as_json, print_table, table_of
+    from autoprune.experiment.setup import lay_each
 
-    keeps = checks.keeps_of(keep)
+    keeps = keeps_of(keep)
     ground = lay_each(
         model=model,
         task=task,

@@ -10,18 +10,19 @@ import numpy as np
 import typer
 from transformers import PreTrainedModel
 
-from autoprune.encoders.surgery import check_layout
+from autoprune.encoders.pruning import check_layout
 from autoprune.errors import LayoutError
 from autoprune.layouts.layout import Layout, count, every
-from autoprune.scoring.bench import Bench
-from autoprune.scoring.evolution import evolve
-from autoprune.scoring.oneshot import OneShot, Shared, score_all, some
-from autoprune.scoring.prefixes import Prefixes
-from autoprune.scoring.proxies import PROXIES
-from autoprune.tasks.tokenising import Encoded
+from autoprune.search.evolution import evolve
+from autoprune.tasks.tokenization import Encoded
+from autoprune.training.evaluator import Bench
+from autoprune.training.one_shot import OneShot, Prefixes, Shared, score_all, some
+from autoprune.training.proxies import PROXIES
 
 LISTED = 20_000  # up to so many layouts all are scored; of more, those that evolution looks at
+
 _EVOLVED = 100  # how many of those are shown
+
 _STATES = 256  # prefix states held of each batch
 
 

@@ -3,9 +3,9 @@
 import time
 from typing import Any
 
-from autoprune.cli import checks, options
-from autoprune.cli.log_file import open_log
-from autoprune.cli.mlflow_runs import open_mlflow
+from autoprune.cli import options
+from autoprune.experiment.tracking import open_log, open_mlflow
+from autoprune.layouts.layout import keeps_of
 from autoprune.tasks.task import Columns
 
 
@@ -62,13 +62,13 @@ def search(
     started = time.perf_counter()
     open_log(log_file, "search")
     open_mlflow(mlflow)
-    from autoprune.cli.hinting import check_proxy
-    from autoprune.cli.laying import lay_each
-    from autoprune.cli.pareto import check_limits, check_report, end
-    from autoprune.cli.ray_crew import check_ray
-    from autoprune.cli.result import print_object
-    from autoprune.cli.show import Show
-    from autoprune.cli.studying import study_each
+    from autoprune.experiment.pareto import check_limits, check_report, end
+    from autoprune.experiment.pipeline import study_each
+    from autoprune.experiment.progress import Show
+    from autoprune.experiment.proxy_scores import check_proxy
+    from autoprune.experiment.result import print_object
+    from autoprune.experiment.setup import lay_each
+    from autoprune.training.ray_workers import check_ray
 
     asked: dict[str, Any] = {
         "model": model,
@@ -89,13 +89,13 @@ def search(
         "parts": parts,
         "tokens": tokens,
         "learning_rate": learning_rate,
-        "learning_rates": checks.rates_of(learning_rates),
+        "learning_rates": options.rates_of(learning_rates),
         "workers": workers,
     }
-    checks.promotes(promote, sampler, pruner)
+    options.promotes(promote, sampler, pruner)
     check_ray(ray, gpus_per_worker, workers, pruner)
-    limits = check_limits(checks.keeps_of(keep), max_drop, max_latency_ms, max_megabytes)
-    grounds = lay_each(keeps=checks.keeps_of(keep), **asked, trust_remote_code=trust_remote_code)
+    limits = check_limits(keeps_of(keep), max_drop, max_latency_ms, max_megabytes)
+    grounds = lay_each(keeps=keeps_of(keep), **asked, trust_remote_code=trust_remote_code)
     check_report(grounds, study)
     check_proxy(proxy, sampler, grounds)
     show = Show()

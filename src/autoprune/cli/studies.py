@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.past import all_studies
 from autoprune.errors import AutopruneError, StudyError
+from autoprune.experiment.study_store import all_studies
 
 if TYPE_CHECKING:
-    from autoprune.evidence.overview import Overview
+    from autoprune.experiment.study_store import Overview
 
 
 def studies(json: options.Json = False) -> None:
@@ -37,8 +37,8 @@ def studies(json: options.Json = False) -> None:
 
 def _looked_at(folders: list[Path]) -> "list[Overview]":
     """Look at each study; one that cannot be read is told on standard error."""
-    from autoprune.evidence.overview import overview
-    from autoprune.search.working import is_at_work
+    from autoprune.experiment.study_store import overview
+    from autoprune.storage.locks import is_at_work
 
     found = []
     for folder in folders:
@@ -50,7 +50,7 @@ def _looked_at(folders: list[Path]) -> "list[Overview]":
 
 
 def _line(one: "Overview", wide: int) -> str:
-    from autoprune.cli.show import percent
+    from autoprune.experiment.progress import percent
 
     start = f"{one.study:{wide}}  {one.state:10}  {one.trials:>4} trials"
     if one.best is None:

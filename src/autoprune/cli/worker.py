@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.log_file import open_log
-from autoprune.cli.mlflow_runs import open_mlflow
+from autoprune.experiment.tracking import open_log, open_mlflow
 
 
 def worker(
@@ -44,11 +43,9 @@ def worker(
     """
     open_log(log_file, "worker")
     open_mlflow(mlflow)
-    from autoprune.cli.joining import find_place, ground_of, make_trials
-    from autoprune.cli.show import Show
-    from autoprune.cli.stopping import stoppable
-    from autoprune.search.settings import settings_of
-    from autoprune.search.study import findings
+    from autoprune.experiment.progress import Show, stoppable
+    from autoprune.experiment.worker import find_place, ground_of, make_trials
+    from autoprune.search.study import findings, settings_of
 
     place, folder = find_place(study, storage)
     settings = settings_of(place, folder.name)

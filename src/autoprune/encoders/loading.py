@@ -14,9 +14,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from autoprune.encoders.encoder import Checkpoint
-from autoprune.encoders.folder import CONFIG, UNREADABLE, first_line, quiet, read_config
-from autoprune.encoders.surgery import head_parameters, keep_in_config, layers_of
+from autoprune.encoders.files import CONFIG, UNREADABLE, first_line, quiet, read_config
+from autoprune.encoders.pruning import head_parameters, keep_in_config, layers_of
+from autoprune.encoders.registry import Checkpoint
 from autoprune.errors import LayoutError, ModelError
 
 
@@ -212,3 +212,31 @@ def _inside_layers(model: PreTrainedModel) -> Callable[[str], bool]:
     path = next(name for name, part in model.base_model.named_modules() if part is layers)
     pattern = re.compile(rf"(?:^|\.){re.escape(path)}\.\d+\..*(?:weight|bias)$")
     return lambda key: pattern.search(key) is not None
+
+
+# They number positions from the padding's number + 1 on (fairseq), so that many are lost.
+_SHIFTED = ("roberta", "xlm-roberta", "camembert", "mpnet")
+
+
+def width_of(checkpoint: Checkpoint) -> int:
+    """Return the hidden size."""
+    return int(read_config(checkpoint.folder, checkpoint.trust_remote_code).hidden_size)
+
+
+def check_tokens(checkpoint: Checkpoint, highest: int) -> None:
+    """Refuse a tokenizer that gives token `highest` to a model without it; raises `ModelError`."""
+    known = read_config(checkpoint.folder, checkpoint.trust_remote_code).vocab_size
+    if highest >= known:
+        raise ModelError(
+            f"the tokenizer of {checkpoint.encoder} must be the model's own: it has a token number "
+            f"{highest}, the model knows {known} tokens: fetch the tokenizer's files again"
+        )
+
+
+def longest_input(checkpoint: Checkpoint, tokens: int) -> int:
+    """Return `tokens`, or fewer where the encoder has fewer positions."""
+    config = read_config(checkpoint.folder, checkpoint.trust_remote_code)
+    positions = getattr(config, "max_position_embeddings", None) or tokens
+    if config.model_type in _SHIFTED:
+        positions -= (config.pad_token_id or 0) + 1
+    return min(tokens, int(positions))

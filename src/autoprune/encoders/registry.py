@@ -1,11 +1,42 @@
 """Which encoders go by a short name, and what a text that names an encoder means."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoprune.encoders.encoder import Encoder
 from autoprune.errors import ModelError, UnknownNameError
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A pre-trained encoder by name.
+
+    `source` is a hub id (`org/name`), a folder, or `package:NAME`; `revision` a branch, tag or
+    commit of the hub, empty for folders.
+    """
+
+    name: str
+    source: str
+    revision: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.revision}" if self.revision else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An encoder whose files lie in `folder`, whole.
+
+    `commit` is what the revision resolved to: the hub's commit, or for a folder `sha256:` and the
+    digest of its config, weights and tokenizer; a record stores it. `depth` is the layer count.
+    """
+
+    encoder: Encoder
+    folder: Path
+    commit: str
+    depth: int
+    trust_remote_code: bool = False
+
 
 ENCODERS: dict[str, Encoder] = {
     encoder.name: encoder
@@ -27,8 +58,11 @@ RIVALS: dict[str, dict[int, str]] = {
 }
 
 _HINT = "(a folder, or a hub id written org/name, serves too)"
+
 _REVISION = re.compile(r"(?!.*\.\.)[\w-][\w./-]*", re.ASCII)
+
 _NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
+
 _HUB_ID = re.compile(rf"(?P<id>{_NAME}/{_NAME})(?:@(?P<revision>.+))?", re.ASCII)
 
 

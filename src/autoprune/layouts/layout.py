@@ -1,12 +1,13 @@
 """A layout: which layers of an encoder are kept, in their original order."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import comb
 from typing import Self
 
-from autoprune.errors import LayoutError
+from autoprune.errors import LayoutError, OptionError
 
 _TEXT = re.compile(r"(\d{1,4}):(\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)", re.ASCII)
 
@@ -111,3 +112,36 @@ def every(depth: int, keep: int) -> list[Layout]:
 def count(depth: int, keep: int) -> int:
     """Return how many layouts keep `keep` of `depth` layers."""
     return comb(depth, keep)
+
+
+def keeps_of(text: str) -> list[int]:
+    """Read `6`, `2-8` or `2,4-6`: numbers of layers, each once, rising; raises `OptionError`.
+
+    >>> keeps_of("2,4-6")
+    [2, 4, 5, 6]
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        ends = [first, last] if dash else [first]
+        if not all(end.isdecimal() and end.isascii() and len(end) < 4 for end in ends):
+            raise OptionError(f"--keep takes integers such as 6, 2-8 or 2,4,6, got {text[:60]!r}")
+        low, high = int(ends[0]), int(ends[-1])
+        if not 1 <= low <= high:
+            raise OptionError(f"--keep counts layers from 1 on, rising, got {text[:60]!r}")
+        found |= set(range(low, high + 1))
+    return sorted(found)
+
+
+def keeps_text(keeps: Sequence[int]) -> str:
+    """Write rising numbers such that `keeps_of` reads them.
+
+    >>> keeps_text([2, 4, 5, 6])
+    '2,4-6'
+    """
+    firsts = [keep for keep in keeps if keep - 1 not in keeps]
+    lasts = [keep for keep in keeps if keep + 1 not in keeps]
+    return ",".join(
+        str(first) if first == last else f"{first}-{last}"
+        for first, last in zip(firsts, lasts, strict=True)
+    )

@@ -1,1 +1,1 @@
-"""Which layout to try next: sampler, study, storage. The only room that knows Optuna."""
+"""Search: the Optuna study, samplers, pruners, the Gaussian process."""

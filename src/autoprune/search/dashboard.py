@@ -6,19 +6,61 @@ import socketserver
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import optuna
 import optuna_dashboard
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import TrialState
+from optuna_dashboard import get_note, save_note, save_plotly_graph_object
 
 from autoprune.errors import OptionError
-from autoprune.search.gathered import Gathered
-from autoprune.search.marks import FIDELITY, SEED
-from autoprune.search.storage import Storage
+from autoprune.search.trial import FIDELITY, SEED, flag_names
+from autoprune.storage.combined import Gathered
+from autoprune.storage.errors import storage_failures
+from autoprune.storage.storage import Storage
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class Figure(Protocol):
+    """A plotly figure, as far as it is needed to keep it."""
+
+    def to_json(self) -> str:
+        """Return the figure as plotly's JSON."""
+
+
+def introduce(storage: BaseStorage, name: str, note: str) -> None:
+    """Give study `name` a first note, in Markdown; one that it has already stays.
+
+    Raises `StorageError`.
+    """
+    with storage_failures():
+        study = _load(storage, name)
+        if not get_note(study):
+            save_note(study, note)
+
+
+def annotate(storage: BaseStorage, name: str, note: str, figures: Mapping[str, Figure]) -> None:
+    """Give study `name` a `note`, in Markdown, and `figures`, by title, in place of earlier ones.
+
+    A title has letters, digits and hyphens only. Raises `StorageError`.
+    """
+    with storage_failures():
+        study = _load(storage, name)
+        save_note(study, note)
+        for title, figure in figures.items():
+            save_plotly_graph_object(study, figure, graph_object_id=title)
+
+
+def _load(storage: BaseStorage, name: str) -> Study:
+    return optuna.load_study(study_name=name, storage=optuna.storages.get_storage(storage))
+
 
 HOST = "127.0.0.1"
 """The dashboard asks nobody for a password, so nobody else may reach it."""
@@ -156,3 +198,31 @@ def _listen(app: Any, port: int) -> WSGIServer:
         except OSError:
             continue
     raise OptionError(f"ports {port} to {port + 19} are taken, name another with --port")
+
+
+LEAST = 4  # complete trials; forests grown on fewer say nothing
+
+
+def importances(storage: BaseStorage, name: str) -> dict[str, float]:
+    """Return each layer's share in the scores' variance by fANOVA: `layer 3` -> [0, 1], sum 1.
+
+    Of trials with the smallest of several budgets alone. Empty where the study is not there, too
+    few such trials are complete, or all scores are equal. The same trials give the same shares.
+    Source: Hutter, Hoos and Leyton-Brown, ICML 2014.
+    """
+    with storage_failures():
+        storage = optuna.storages.get_storage(storage)
+        if name not in optuna.get_all_study_names(storage):
+            return {}
+        study = optuna.load_study(study_name=name, storage=storage)
+        whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    least = min((trial.params[FIDELITY] for trial in whole), default=1.0)
+    whole = [trial for trial in whole if trial.params[FIDELITY] == least]
+    if len(whole) < LEAST or len({trial.value for trial in whole}) == 1:
+        return {}
+    flags = list(flag_names(study.user_attrs["depth"]))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it tells of each study that is made
+    alone = optuna.create_study(direction="maximize")
+    alone.add_trials(whole)
+    shares = get_param_importances(alone, evaluator=FanovaImportanceEvaluator(seed=0), params=flags)
+    return {f"layer {int(flag.rpartition('_')[2])}": float(shares[flag]) for flag in sorted(shares)}

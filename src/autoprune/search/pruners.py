@@ -12,7 +12,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.search.marks import counts
+from autoprune.search.trial import counts
 
 
 class HalvingPruner(BasePruner):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.marks import distributions, params
-from autoprune.search.past import Past, past_of
-from autoprune.search.run import Run
+from autoprune.search.baseline_samplers import propose_by_tree, propose_in_order, propose_randomly
+from autoprune.search.gp_sampler import propose_by_surrogate
+from autoprune.search.history import Past, past_of
+from autoprune.search.trial import Run, distributions, params
 
 Propose = Callable[[Past, np.random.Generator], Layout | Run]
 """Returns the layout of a new run, or the run that goes on from where another one paused."""
@@ -105,3 +107,13 @@ class LayoutSampler(BaseSampler):
     ) -> Any:
         """Refuse: a layer flag is never decided alone."""
         raise ValueError(f"{param_name} is no layer flag of a {self.depth}-layer model")
+
+
+SAMPLERS: dict[str, Callable[..., LayoutSampler]] = {
+    "gp": partial(LayoutSampler, propose=propose_by_surrogate, fresh=True),
+    "random": partial(LayoutSampler, propose=propose_randomly, fresh=False),
+    "tpe": partial(LayoutSampler, propose=propose_by_tree, fresh=False),
+    "brute-force": partial(LayoutSampler, propose=propose_in_order, fresh=False),
+}
+"""Each takes (depth, keep, seed, fidelity, hints=None, promotes=False); only `gp` listens to hints
+and promotes."""

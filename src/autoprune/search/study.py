@@ -1,26 +1,135 @@
 """The search: begin a study or go on with it, make its trials, and say what they came to."""
 
+import json
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 
 from autoprune.errors import OptionError, StudyError, UnknownNameError
 from autoprune.layouts.layout import Layout, check_keep
-from autoprune.scoring.score import Score
-from autoprune.search.claims import Desk
-from autoprune.search.course import Begin, Check, Told, follow
-from autoprune.search.failures import storage_failures
-from autoprune.search.findings import Finding, Outcome, findings_of, outcome_of
-from autoprune.search.identity import Value, join
-from autoprune.search.identity import begin as begin_study
-from autoprune.search.leases import Leases
+from autoprune.search.loop import Begin, Check, Timer, Told, follow
 from autoprune.search.pruners import PRUNERS
-from autoprune.search.run import Run
-from autoprune.search.samplers import SAMPLERS
-from autoprune.search.timer import Timer
+from autoprune.search.result import Finding, Outcome, findings_of, outcome_of
+from autoprune.search.sampler import SAMPLERS
+from autoprune.search.trial import Run
+from autoprune.search.trial_queue import Desk
+from autoprune.storage.errors import storage_failures
+from autoprune.storage.heartbeat import Leases
+from autoprune.training.metrics import Score
+
+Value = str | int | float | None
+
+_MARK = "autoprune"
+
+_SCHEMA = 2  # 1 had one seed for all trials and no fidelity
+
+
+def begin(storage: BaseStorage, name: str, identity: Mapping[str, Value]) -> Study:
+    """Create study `name`, or load it if it is about the same.
+
+    `identity` goes into the study's user attributes. Raises `StudyError` naming what differs, or
+    if the study was not made by autoprune.
+    """
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+    if _MARK in study.user_attrs:
+        _compare(study, identity)
+    else:
+        _describe(study, identity)
+    return study
+
+
+def _describe(study: Study, identity: Mapping[str, Value]) -> None:
+    """Write the identity, its mark last: a study without the mark was never begun."""
+    unknown = set(study.user_attrs) - set(identity)
+    if unknown or study.get_trials(deepcopy=False) or study.directions != [StudyDirection.MAXIMIZE]:
+        raise StudyError(
+            f"study {study.study_name} was not begun by autoprune: use another --study name"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(["validation quality"])
+    for key, value in identity.items():
+        study.set_user_attr(key, value)
+    study.set_user_attr(_MARK, {"schema": _SCHEMA, "identity": list(identity)})
+
+
+def join(storage: BaseStorage, name: str, identity: Mapping[str, Value]) -> Study:
+    """Load study `name`, which must be about the same; raises `StudyError` naming what differs."""
+    study = optuna.load_study(study_name=name, storage=storage)
+    if differ := _differences(study, identity):
+        raise StudyError(
+            f"a worker must have what study {name} was begun with: {differ}; bring model and data "
+            "to what they were there"
+        )
+    return study
+
+
+def _compare(study: Study, identity: Mapping[str, Value]) -> None:
+    if differ := _differences(study, identity):
+        raise StudyError(
+            f"study {study.study_name} was begun with {differ}: "
+            "use the same, or another --study name"
+        )
+
+
+def _differences(study: Study, identity: Mapping[str, Value]) -> str:
+    """Say what a study was begun with and what came, where they differ; else empty."""
+    attrs = study.user_attrs
+    if attrs[_MARK]["schema"] != _SCHEMA:
+        raise StudyError(
+            f"study {study.study_name} has schema {attrs[_MARK]['schema']}, this autoprune "
+            f"writes schema {_SCHEMA}: use another --study name, or the version that began it"
+        )
+    known = {key: attrs[key] for key in attrs[_MARK]["identity"]}
+    return "; ".join(
+        f"{key} {known.get(key, '(not stated)')}, got {identity.get(key, '(not stated)')}"
+        for key in dict.fromkeys([*known, *identity])
+        if key not in known or key not in identity or known[key] != identity[key]
+    )
+
+
+_SETTINGS = "settings"
+
+
+def keep_settings(storage: BaseStorage, name: str, settings: Mapping[str, Any]) -> None:
+    """Write what can be written as JSON to study `name`, in place of what an earlier search kept.
+
+    Raises `StorageError`.
+    """
+    plain = json.loads(json.dumps(settings))
+    with storage_failures():
+        study = storage.get_study_id_from_name(name)
+        if storage.get_study_user_attrs(study).get(_SETTINGS) != plain:
+            storage.set_study_user_attr(study, _SETTINGS, plain)
+
+
+def settings_of(storage: BaseStorage, name: str) -> dict[str, Any]:
+    """Return the settings of study `name`; raises `StudyError` where there are none."""
+    with storage_failures():
+        names = optuna.get_all_study_names(storage)
+        found: Any = None
+        if name in names:
+            found = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+    if found is None:
+        raise StudyError(
+            f"no study {name!r} is kept there, but {', '.join(sorted(names)) or 'none at all'}: "
+            "begin it with autoprune search"
+        )
+    if _SETTINGS not in found:
+        raise StudyError(
+            f"study {name} tells no worker how to join it: go on with it by autoprune search first"
+        )
+    return dict(found[_SETTINGS])
+
 
 Measure = Callable[[Run, Check], Score]
 """Takes run and check; raises `TrialError` for a candidate that cannot be scored."""
@@ -163,7 +272,7 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, `Patient` mends
     with storage_failures():
         whole = {"depth": depth, "keep": keep, "seed": seed, **identity}
-        return begin_study(storage, name, whole)
+        return begin(storage, name, whole)
 
 
 def join_study(
@@ -198,3 +307,20 @@ def _findings(study: Study, depth: int) -> tuple[Finding, ...]:
 def _later(measure: Measure) -> Begin:
     """Measure in this process, when the result is asked for."""
     return lambda run, check: partial(measure, run, check)
+
+
+def is_begun(storage: BaseStorage, name: str) -> bool:
+    """Tell whether study `name` is in `storage`; raises `StorageError`."""
+    with storage_failures():
+        return name in optuna.get_all_study_names(storage)
+
+
+def undo_begin(storage: BaseStorage, name: str) -> None:
+    """Delete study `name`, unless somebody has made trials of it; raises `StorageError`.
+
+    The caller leads it, so that no other search has begun to work on it.
+    """
+    with storage_failures():
+        study = storage.get_study_id_from_name(name)
+        if not storage.get_all_trials(study, deepcopy=False):
+            storage.delete_study(study)

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from autoprune.tasks.raw import Key, Raw
-from autoprune.tasks.task import Cleaned
+from autoprune.tasks.task import Cleaned, Key, Raw
 
 # MahaNews's body repeats its header as `Text,Label` even where the columns are `text,labels`.
 _HEADER_LABELS = {"label", "labels"}

@@ -4,9 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from autoprune.errors import DataError, UnknownNameError
+from autoprune.errors import DataError, UnknownNameError, quoted, shown
 from autoprune.tasks.task import Columns, Task
-from autoprune.tasks.wording import quoted, shown
 
 MAHANEWS_LABELS = (
     "Auto", "Bhakti", "Crime", "Education", "Fashion", "Health",
@@ -23,8 +22,8 @@ TASKS: dict[str, Task] = {
 }
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 ANY_COLUMNS = Columns()
 

@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import DataError, OptionError
-from autoprune.tasks.columns import TEXT_SPELLINGS, column
-from autoprune.tasks.formats import Table, check_file
-from autoprune.tasks.wording import first_line, quoted, shown
+from autoprune.errors import DataError, OptionError, first_line, quoted, shown
+from autoprune.tasks.formats import TEXT_SPELLINGS, Table, check_file, column
 
 _LONGEST_FIELD = 2**31 - 1
+
 _PARQUET_ROWS = 1024  # read at once
 
 Row = tuple[str, str | None]  # a text, and the second text where a row has two
+
 _Read = Iterator[tuple[str, Sequence[object]]]  # where a row stands, and its values
+
 _Names = Callable[[Sequence[str]], Sequence[str]]  # of a file's columns those that are wanted
 
 

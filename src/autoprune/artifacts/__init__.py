@@ -1,1 +1,0 @@
-"""What the user takes home: an exported model, its card, ONNX, a smaller vocabulary."""

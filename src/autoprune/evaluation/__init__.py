@@ -1,0 +1,1 @@
+"""Evaluation: records, the comparison on the test split, statistics, the verdict."""

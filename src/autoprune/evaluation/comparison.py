@@ -1,0 +1,175 @@
+"""Comparison: the found layout held against fixed strategies, scratch-trained models, rivals."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from autoprune.errors import DataError, StudyError
+from autoprune.evaluation.entrants import Conditions, Entrant, Measured, Progress, measure
+from autoprune.evaluation.predictions import Answers, Difference
+from autoprune.evaluation.records import Record
+from autoprune.evaluation.statistics import mean_interval, spread
+from autoprune.layouts.layout import Layout
+from autoprune.layouts.strategies import STRATEGIES
+from autoprune.tasks.task import TestSplit
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One entrant over all fresh seeds: qualities in [0, 1], means over seeds.
+
+    `test_*` are on the cleaned test rows; `test_std` over seeds, None for one seed; `seconds` of
+    training a run, `learning_rate` its peak; `difference` is this row minus the reference (all 0,
+    p 1 for itself).
+    """
+
+    origin: str
+    layout: Layout
+    parameters: int
+    seeds: int
+    test_mean: float
+    test_std: float | None
+    test_low: float
+    test_high: float
+    raw_mean: float
+    validation_mean: float
+    macro_f1: float
+    seconds: float
+    learning_rate: float
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The rows in the order of the entrants, and what follows from them.
+
+    `reference` is the origin of the best fixed strategy by mean validation quality, `recommended`
+    that of the layout to take: `found` unless the reference's validation mean is higher. `against`
+    has, for each other origin, the subject (`found`, else the reference) minus it. `records` are
+    the distinct measurements; `left_out` says which entrants failed, one line each.
+    """
+
+    rows: tuple[Row, ...]
+    reference: str
+    recommended: str
+    against: dict[str, Difference]
+    seeds: tuple[int, ...]
+    test_rows: int
+    raw_rows: int
+    metric: str
+    records: tuple[Record, ...]
+    left_out: tuple[str, ...]
+
+    def row(self, origin: str) -> Row:
+        """Return the row of `origin`; raises KeyError where it was left out or did not enter."""
+        for row in self.rows:
+            if row.origin == origin:
+                return row
+        raise KeyError(origin)
+
+    @property
+    def subject(self) -> Row:
+        """The row that the verdict is about: `found`, or the reference where nothing was found."""
+        found = any(row.origin == "found" for row in self.rows)
+        return self.row("found" if found else self.reference)
+
+
+def compare(
+    entrants: Sequence[Entrant],
+    seeds: Sequence[int],
+    test: TestSplit,
+    conditions: Conditions,
+    path: Path,
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> Comparison:
+    """Measure every entrant on every seed (see `measure`) and hold them against each other.
+
+    Among the entrants is at least one fixed strategy. Records go to `path`; what is there already
+    is not measured again. An entrant that fails on a seed is left out. Raises `DataError` where
+    cleaning leaves fewer than two test rows, `StudyError` where no strategy could be trained.
+    """
+    assert seeds and len(set(seeds)) == len(seeds), "seeds are given, each once"
+    assert len({entrant.origin for entrant in entrants}) == len(entrants), "origins differ"
+    if sum(test.kept) < 2:
+        raise DataError(f"cleaning must leave at least 2 test rows, it left {sum(test.kept)}")
+    measured = measure(entrants, seeds, test, conditions, path, watch)
+    return settle(entrants, seeds, test, conditions.metric, measured)
+
+
+def settle(
+    entrants: Sequence[Entrant],
+    seeds: Sequence[int],
+    test: TestSplit,
+    metric: str,
+    measured: Measured,
+) -> Comparison:
+    """Hold what was measured of every entrant on every seed against each other; see `compare`."""
+    failed = {
+        origin: f"{origin} failed with seed {seed}: {record.reason}"
+        for (origin, seed), record in reversed(measured.items())
+        if record.state == "failed"
+    }
+    whole = [entrant for entrant in entrants if entrant.origin not in failed]
+    return _table(whole, tuple(seeds), test, metric, measured, tuple(failed.values()))
+
+
+def _table(
+    entrants: Sequence[Entrant],
+    seeds: tuple[int, ...],
+    test: TestSplit,
+    metric: str,
+    measured: Measured,
+    left_out: tuple[str, ...],
+) -> Comparison:
+    runs = {e.origin: [measured[e.origin, seed] for seed in seeds] for e in entrants}
+    validation = {origin: _mean(records, "validation") for origin, records in runs.items()}
+    strategies = [origin for origin in STRATEGIES if origin in runs]
+    if not strategies:
+        raise StudyError(f"no fixed strategy is there to compare with: {'; '.join(left_out)}")
+    reference = max(strategies, key=lambda origin: validation[origin])
+    found = "found" in runs and validation["found"] > validation[reference]
+    answers = {origin: Answers.of(records, test, metric) for origin, records in runs.items()}
+    subject = "found" if "found" in runs else reference
+    return Comparison(
+        rows=tuple(
+            _row(e, runs[e.origin], answers[e.origin], answers[reference]) for e in entrants
+        ),
+        reference=reference,
+        recommended="found" if found else reference,
+        against={
+            origin: answers[subject].minus(other)
+            for origin, other in answers.items()
+            if origin != subject
+        },
+        seeds=seeds,
+        test_rows=sum(test.kept),
+        raw_rows=len(test.rows),
+        metric=metric,
+        records=tuple({id(record): record for record in measured.values()}.values()),
+        left_out=left_out,
+    )
+
+
+def _row(entrant: Entrant, records: list[Record], answers: Answers, reference: Answers) -> Row:
+    interval = mean_interval(answers.values)
+    return Row(
+        origin=entrant.origin,
+        layout=entrant.layout,
+        parameters=entrant.parameters,
+        seeds=len(records),
+        test_mean=_mean(records, "test"),
+        test_std=spread([record.score("test").quality for record in records]),
+        test_low=max(0.0, interval.low),
+        test_high=min(1.0, interval.high),
+        raw_mean=_mean(records, "test-raw"),
+        validation_mean=_mean(records, "validation"),
+        macro_f1=fmean(record.score("test").macro_f1 for record in records),
+        seconds=fmean(record.score("validation").seconds for record in records),
+        learning_rate=entrant.budget.learning_rate,
+        difference=answers.minus(reference),
+    )
+
+
+def _mean(records: list[Record], split: str) -> float:
+    return fmean(record.score(split).quality for record in records)

@@ -1,0 +1,59 @@
+"""Layers: how the trials that keep a layer score beside those that remove it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from autoprune.evaluation.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Mean validation quality of the trials that keep `layer`, and of those that remove it.
+
+    A mean is None where there is no such trial.
+    """
+
+    layer: int
+    kept: int
+    kept_mean: float | None
+    removed: int
+    removed_mean: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """Kept minus removed, None where one of them is unknown."""
+        if self.kept_mean is None or self.removed_mean is None:
+            return None
+        return self.kept_mean - self.removed_mean
+
+
+def went_on(trials: Sequence[Record]) -> list[bool]:
+    """Tell of each trial whether it went on from a pause to the end of the full budget."""
+    pauses = any(trial.budget.until is not None for trial in trials)
+    return [pauses and trial.budget.until is None for trial in trials]
+
+
+def comparable(trials: Sequence[Record]) -> list[Record]:
+    """Return the complete trials that had the same budget: none that went on."""
+    both = zip(trials, went_on(trials), strict=True)
+    return [trial for trial, further in both if trial.state == "complete" and not further]
+
+
+def effects(trials: Sequence[Record]) -> list[Effect]:
+    """Return the effect of each layer over comparable trials, the first layer first."""
+    whole = comparable(trials)
+    depth = whole[0].layout.depth if whole else 0
+    return [_effect(layer, whole) for layer in range(depth)]
+
+
+def _effect(layer: int, trials: list[Record]) -> Effect:
+    kept = [t.score("validation").quality for t in trials if layer in t.layout.keep]
+    removed = [t.score("validation").quality for t in trials if layer not in t.layout.keep]
+    return Effect(
+        layer,
+        len(kept),
+        fmean(kept) if kept else None,
+        len(removed),
+        fmean(removed) if removed else None,
+    )

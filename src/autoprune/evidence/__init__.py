@@ -1,1 +1,0 @@
-"""What was found out: records, comparison, statistics, report."""

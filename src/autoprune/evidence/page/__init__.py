@@ -1,1 +1,0 @@
-"""The report as one page that needs no network: text, tables, and figures drawn in the browser."""

@@ -1,0 +1,1 @@
+"""The application: a study from its configuration to its result."""

@@ -1,0 +1,218 @@
+"""What is seen while a study runs: a line for each result, and below them a live view."""
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from statistics import fmean
+from types import FrameType
+
+import typer
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from autoprune import interrupts
+from autoprune.evaluation.statistics import Agreement, borne_out
+from autoprune.layouts.layout import Layout
+from autoprune.search.trial import SEARCHED
+from autoprune.tasks.task import Cleaned
+
+
+def percent(share: float) -> str:
+    """Write a share of 1 as per cent with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def minutes(seconds: float) -> str:
+    """Write seconds in the unit that a person would use.
+
+    >>> minutes(42.4), minutes(300), minutes(9000)
+    ('42 s', '5.0 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+class Pace:
+    """How long a phase still takes, from the results that had to be waited for.
+
+    `abreast` measurements run at a time: they end together, roughly, so time is counted in rounds
+    of them. What was on file already took no time and tells nothing of the rest.
+    """
+
+    def __init__(self, remaining: int, abreast: int) -> None:
+        self.remaining, self.abreast = remaining, abreast
+        self._measured = 0
+        self._began = self._last = time.monotonic()
+
+    def ends(self, measured: bool) -> None:
+        """Count one result; `measured` is False where it was on file."""
+        self.remaining -= 1
+        self._measured += measured
+        if measured:
+            self._last = time.monotonic()
+
+    def left(self) -> float | None:
+        """Return the seconds left, None before the first measured result."""
+        if not self._measured:
+            return None
+        a_round = (self._last - self._began) / math.ceil(self._measured / self.abreast)
+        whole = a_round * math.ceil(self.remaining / self.abreast)
+        return max(0.0, whole - (time.monotonic() - self._last))
+
+
+class Show:
+    """Prints to standard error; on a terminal the last lines are kept up to date."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._label = ""
+        self._done = self._total = self._depth = 0
+        self._scores: dict[tuple[str, Layout], list[float]] = {}
+        self._now: Layout | None = None
+        self._since = time.monotonic()
+        self._pace = Pace(0, 1)
+        self.compares()
+
+    def say(self, line: str) -> None:
+        """Print one plain line."""
+        self.console.print(Text(line), soft_wrap=not self.console.is_terminal)
+
+    def cleaning(self, splits: Sequence[Cleaned]) -> None:
+        """Print what each cleaning step removed."""
+        for split in splits:
+            self.say(
+                f"{split.split}: {split.read} rows read, {split.left} left (removed: "
+                f"{split.headers} stray headers, {split.empty} empty, {split.duplicates} "
+                f"duplicates, {split.leaked} that stand in an earlier split)"
+            )
+
+    @contextmanager
+    def phase(self, label: str, done: int, total: int, abreast: int = 1) -> Iterator[None]:
+        """Show a phase of `total` measurements, `done` of them there already, `abreast` at a time.
+
+        Ctrl-C goes through, after a line that says what is kept.
+        """
+        self._label, self._done, self._total = label, done, total
+        self._scores, self._now = {}, None
+        self.compares()
+        self._pace = Pace(total - done, abreast)
+        try:
+            if self.console.is_terminal:
+                with self._live():
+                    yield
+            else:
+                yield
+        except KeyboardInterrupt:
+            self.say(
+                f"stopped: {self._done} of {self._total} {label}s are kept; "
+                "the same command again goes on"
+            )
+            raise
+
+    def compares(self, proxy: str = "", hints: Mapping[Layout, float] | None = None) -> None:
+        """Show how far the results of this phase rank layouts as a cheap score does, if any."""
+        self._proxy, self._hints = proxy, hints or {}
+        self._results: list[tuple[Layout, float]] = []
+        self._agreement: Agreement | None = None
+
+    def recalls(self, origin: str, layout: Layout, quality: float) -> None:
+        """Take a result of an earlier command into the view."""
+        self._scores.setdefault((origin, layout), []).append(quality)
+        if layout in self._hints:
+            self._results.append((layout, quality))
+            self._agreement = borne_out(self._hints, self._results)
+
+    def begins(self, layout: Layout) -> None:
+        """Show which layout is being measured now."""
+        self._now, self._since = layout, time.monotonic()
+
+    def ends(
+        self,
+        origin: str,
+        layout: Layout,
+        quality: float | None,
+        remark: str,
+        measured: bool = True,
+        compared: bool = True,
+    ) -> None:
+        """Print one result; `quality` is on validation, None where there is none.
+
+        `measured` is False for a result that was on file, `compared` for one that had another
+        budget than the rest, and stays out of the view's figures.
+        """
+        self._pace.ends(measured)
+        self._done, self._now = self._done + 1, None
+        self._depth = max(self._depth, layout.depth)
+        score = "–" if quality is None else percent(quality)
+        if quality is not None and compared:
+            self.recalls(origin, layout, quality)
+        self.say(
+            f"{self._label} {self._done:>3}/{self._total}  {layout.picture:{self._depth}}  "
+            f"{score:>7}  {origin:10} {layout!s:18} {remark}".rstrip()
+        )
+
+    def _live(self) -> Live:
+        return Live(
+            get_renderable=self._view, console=self.console, refresh_per_second=4, transient=True
+        )
+
+    def _view(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        table.add_row("", f"{self._label} {min(self._done + 1, self._total)} of {self._total}")
+        if self._now is not None:
+            spent = minutes(time.monotonic() - self._since)
+            table.add_row("now", Text(f"{self._now.picture}  {spent}"))
+        means = {key: fmean(values) for key, values in self._scores.items()}
+        if means:
+            (origin, layout), best = max(means.items(), key=lambda item: item[1])
+            table.add_row("best so far", Text(f"{layout.picture}  {percent(best)}  {origin}"))
+        named = [
+            f"{origin} {percent(mean)}" for (origin, _), mean in means.items() if origin != SEARCHED
+        ]
+        if named:
+            table.add_row("on validation", Columns(named, padding=(0, 2)))
+        if self._agreement is not None:
+            table.add_row(self._proxy, f"rank correlation {self._agreement}")
+        left = self._pace.left()
+        table.add_row("time left", "known after the first" if left is None else minutes(left))
+        return Group(Text(""), table)
+
+
+@contextmanager
+def stoppable(say: Callable[[str], None]) -> Iterator[None]:
+    """Take SIGINT and SIGTERM as the wish to leave, until the block ends.
+
+    The first asks the run under way to keep its state and stop, the second ends the process at
+    once. A block that stopped for it leaves with code 130 or 143.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's affair
+        return
+    heard: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if heard:
+            os._exit(128 + number)
+        heard.append(number)
+        interrupts.ask()
+        say("stopping behind the step at hand, whose state is kept; once more stops at once")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + (heard or [signal.SIGINT])[0]) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        interrupts.forget()

@@ -1,0 +1,1 @@
+"""Export: final training, verification, model card, ONNX, a smaller vocabulary, predictions."""

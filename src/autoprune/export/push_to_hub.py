@@ -1,0 +1,80 @@
+"""Pushing: an exported folder uploaded to the hub, in one commit, private unless it may be seen."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+from autoprune.encoders.hub import call_hub
+from autoprune.errors import HubError
+from autoprune.export.verify import ALLOWED
+
+_T = TypeVar("_T")
+
+
+def check_target(name: str, private: bool) -> None:
+    """Raise `HubError` where `name` could not be pushed to, before hours of work.
+
+    What is to be private does not go into a repository that everyone sees, nor the other way.
+    """
+    if constants.HF_HUB_OFFLINE:
+        raise HubError("HF_HUB_OFFLINE is set: unset it to push, or export without --push")
+    if get_token() is None:
+        raise HubError(f"pushing {name} needs a token that may write there: set HF_TOKEN")
+    public = _call(name, lambda: _is_public(name))
+    if not private and public is False:
+        raise HubError(
+            f"{name} is on {constants.ENDPOINT} and private: make it public there first, or push "
+            "without --public"
+        )
+    if private and public:
+        raise HubError(
+            f"{name} is on {constants.ENDPOINT} for everyone to see: push with --public, or under "
+            "another name"
+        )
+
+
+def push(folder: Path, name: str, private: bool = True) -> str:
+    """Upload the model in `folder` as `name` and return its address; raises `HubError`.
+
+    Of what stands there already, files of the same kinds are replaced, and nothing else.
+    """
+    check_target(name, private)
+    api = HfApi()
+    made = _call(name, lambda: api.create_repo(name, private=private, exist_ok=True))
+    _call(
+        name,
+        lambda: api.upload_folder(
+            repo_id=name,
+            folder_path=folder,
+            commit_message="Upload the exported model",
+            allow_patterns=list(ALLOWED),
+            delete_patterns=list(ALLOWED),
+        ),
+    )
+    return str(made)
+
+
+def _is_public(name: str) -> bool | None:
+    """Tell whether everyone can see `name`; None where there is no such repository."""
+    try:
+        return not HfApi().model_info(name).private
+    except RepositoryNotFoundError:
+        return None
+
+
+def _call(name: str, call: Callable[[], _T]) -> _T:
+    def once() -> _T:
+        try:
+            return call()
+        except HfHubHTTPError as error:
+            if error.response.status_code in (401, 403):
+                raise HubError(
+                    f"{constants.ENDPOINT} does not let {name} be written "
+                    f"({error.response.status_code}): set HF_TOKEN to a token that may"
+                ) from error
+            raise
+
+    return call_hub(name, once)

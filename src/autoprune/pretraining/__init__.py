@@ -1,0 +1,1 @@
+"""Pre-training: masked-language modelling of an encoder from scratch."""

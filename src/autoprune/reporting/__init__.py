@@ -1,0 +1,1 @@
+"""Reports of finished studies: tables, Markdown, HTML pages, the dashboard's note."""

@@ -1,0 +1,1 @@
+"""HTML pages: templates, components and plots, in one file without network."""

@@ -1,0 +1,1 @@
+"""Reproduction: grids of studies and the claims that are tested on them."""

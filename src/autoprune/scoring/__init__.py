@@ -1,1 +1,0 @@
-"""What a layout is worth: budget, fine-tuning loop, metrics, bench."""

@@ -1,6 +1,0 @@
-"""The names of the choices in this room, for help and completion without importing torch."""
-
-DEVICE_NAMES = ("auto", "cpu", "cuda", "mps")
-METHOD_NAMES = ("full", "lora", "lora-upper", "head", "probe")
-METRIC_NAMES = ("accuracy", "macro-f1")
-PROXY_NAMES = ("alignment", "leave-one-out")

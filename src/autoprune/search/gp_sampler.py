@@ -1,0 +1,183 @@
+"""Rules that propose the next layout from what a study knows: one function each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from autoprune.layouts.layout import Layout
+from autoprune.search.baseline_samplers import propose_randomly
+from autoprune.search.gp_model import Runs, Surrogate
+from autoprune.search.history import Past
+from autoprune.search.search_space import (
+    LISTABLE,
+    Flags,
+    draw,
+    flags_of,
+    grid,
+    layout_of,
+    neighbours,
+)
+from autoprune.search.trial import Run, Seen
+
+Values = NDArray[np.float64]
+
+
+def expected_improvement(mean: Values, std: Values, incumbent: float) -> Values:
+    """Return by how much each row is expected to exceed `incumbent`: (rows,).
+
+    Jones et al. 1998, https://doi.org/10.1023/A:1008306431147.
+    """
+    spread = np.maximum(std, 1e-12)
+    z = (mean - incumbent) / spread
+    # scipy.stats.norm takes twice as long, and this is asked for a million values at once.
+    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+    return np.asarray(spread * (z * ndtr(z) + density), dtype=np.float64)
+
+
+def knowledge_gradient(mean: Values, moves: Values) -> Values:
+    """Return how much higher the best mean is expected to be after each run: (runs,).
+
+    `mean` (rows,) is expected now; run `j` moves row `i` by `moves[k, i, j]` for each standard
+    deviation of its surprise `k`; the surprises are independent. What counts is the choice at the
+    end, not the run's own luck: under noise a repeat of the leader can be worth more than a new
+    layout. A run that changes the choice between the leader and one rival is counted exactly; of
+    several rivals the worthiest is taken,
+    a lower bound. Frazier, Powell and Dayanik 2009, https://doi.org/10.1287/ijoc.1080.0314.
+    """
+    leader = int(np.argmax(mean))
+    behind = (mean[leader] - mean)[:, None]  # (rows, 1)
+    apart = moves - moves[:, leader, None]  # how a surprise moves a rival against the leader
+    apart = np.sqrt((apart**2).sum(axis=0))  # (rows, runs)
+    return np.asarray(expected_improvement(-behind, apart, 0.0).max(axis=0))
+
+
+STARTS = 5
+"""Layouts tried before the first model is fitted, the enqueued strategies among them."""
+
+_SEEDS = 10  # best layouts whose neighbours are looked at, where the space cannot be listed
+
+_SAMPLES = 2_000  # random layouts looked at beside them
+
+_CLIMBS = 3  # best of all these from which swaps climb further
+
+_LOOKED_AT = 300  # layouts whose runs are weighed against each other; 1,000 chose the same
+
+_LEARNT = 80  # runs, evenly spread, from which the kernel is fitted; all are conditioned on
+
+_LEADERS = 20  # of the best means, which these runs may overtake
+
+
+def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout | Run:
+    """Take the layout of which one more run is expected to better the final choice the most.
+
+    That may be a layout that was run before, on a new seed. Where the past promotes, the choice
+    is that at the full budget, and what betters it most for its time may be a run that goes on
+    from its pause: so the leaders race, and one that is surely behind is trained no further. Runs
+    under way count as if they had ended as expected, so that workers do not crowd together.
+    """
+    layouts = comb(past.depth, past.keep)
+    if len(past.tried) < min(STARTS, layouts):
+        return propose_randomly(past, rng)
+    if not past.observed:  # of small spaces all may be under way: then one of them again
+        if len(past.tried) < layouts or not past.running:
+            return propose_randomly(past, rng)
+        return past.running[rng.integers(len(past.running))].layout
+    seen = flags_of([one.run.layout for one in past.observed])
+    surrogate = surrogate_of(past.observed, past.hints, (1.0,) if past.promotes else ())
+    if past.running:
+        flags = flags_of([run.layout for run in past.running])
+        shares = np.array([run.fidelity for run in past.running])
+        surrogate = surrogate.believe(flags, shares, hints_of(flags, past.hints))
+    incumbent = float(surrogate.expect(seen, -1, hints_of(seen, past.hints)).max())
+    if layouts <= LISTABLE:
+        space = grid(past.depth, past.keep)
+        pool = space[rng.permutation(len(space))]  # equals: by chance
+    else:
+        assert past.hints is None, "a space too large to list has no table of cheap scores"
+        best = np.argsort(-surrogate.expect(seen, -1), kind="stable")[:_SEEDS]
+        near = [neighbours(row) for row in np.unique(seen[best], axis=0)]
+        near += [draw(past.depth, past.keep, _SAMPLES, rng), seen]
+        pool = _climb(np.concatenate(near), surrogate, incumbent)
+    pool = _possible(pool, past)
+    mean, std = surrogate.predict(pool, hints_of(pool, past.hints))
+    chances = hopeful(mean, std, incumbent)
+    rows, hints = pool[chances], hints_of(pool[chances], past.hints)
+    quick = min(one.run.fidelity for one in past.observed)
+    gains = knowledge_gradient(mean[chances], surrogate.teaches(rows, hints, quick))
+    if paused := past.paused:
+        further = surrogate.teaches(rows, hints, 1.0, np.array(paused))
+        more = knowledge_gradient(mean[chances], further) / (1.0 - quick)
+        if past.owes or more.max() > gains.max() / quick:
+            return replace(past.observed[paused[int(np.argmax(more))]].run, fidelity=1.0)
+    return layout_of(rows[int(np.argmax(gains))])
+
+
+def surrogate_of(
+    observed: Sequence[Seen],
+    hints: Mapping[Layout, float] | None = None,
+    budgets: Sequence[float] = (),
+) -> Surrogate:
+    """Fit a surrogate to what was seen of runs, and to the cheap scores of their layouts.
+
+    `budgets`: see `Surrogate.fit`.
+    """
+    flags = flags_of([one.run.layout for one in observed])
+    losses = np.array([one.loss for one in observed])
+    runs = Runs(
+        flags,
+        np.array([one.quality for one in observed]),
+        np.array([one.run.fidelity for one in observed]),
+        hints_of(flags, hints),
+        seeds=np.array([one.run.seed for one in observed]),
+        losses=losses if np.isfinite(losses).any() else None,
+    )
+    learnt = runs.every(-(-len(observed) // _LEARNT))
+    if set(learnt.fidelities) != set(runs.fidelities):
+        return Surrogate.fit(runs, budgets=budgets)
+    return Surrogate.fit(runs, learnt, budgets)
+
+
+def hints_of(flags: Flags, hints: Mapping[Layout, float] | None) -> Values | None:
+    """Return the cheap score of each row: (rows,)."""
+    return None if hints is None else np.array([hints[layout_of(row)] for row in flags])
+
+
+def _gains(flags: Flags, surrogate: Surrogate, incumbent: float) -> Values:
+    """Return the expected improvement of each row."""
+    return expected_improvement(*surrogate.predict(flags), incumbent)
+
+
+def hopeful(mean: Values, std: Values, incumbent: float) -> NDArray[np.int64]:
+    """Return the numbers of the rows that may be the best, and of those thought to be."""
+    gains = expected_improvement(mean, std, incumbent)
+    order = np.argsort(-gains, kind="stable")[:_LOOKED_AT]
+    leaders = np.argsort(-mean, kind="stable")[:_LEADERS]
+    return np.concatenate([order, np.setdiff1d(leaders, order)])
+
+
+def _climb(pool: Flags, surrogate: Surrogate, incumbent: float) -> Flags:
+    """Return `pool` with the ends of swap ascents on expected improvement from its best rows."""
+    order = np.argsort(-_gains(pool, surrogate, incumbent), kind="stable")[:_CLIMBS]
+    ends = []
+    for row in pool[order]:
+        gain = _gains(row[None, :], surrogate, incumbent)[0]
+        while True:
+            near = neighbours(row)
+            gains = _gains(near, surrogate, incumbent)
+            if gains.max() <= gain:
+                break
+            row, gain = near[int(np.argmax(gains))], gains.max()
+        ends.append(row)
+    return np.unique(np.concatenate([pool, np.array(ends)]), axis=0)
+
+
+def _possible(flags: Flags, past: Past) -> Flags:
+    """Return the rows that are not known to fail: those tried without a score are."""
+    known = {one.run.layout for one in past.observed} | {run.layout for run in past.running}
+    failed = {layout.flags for layout in past.tried - known}
+    fits = [tuple(row) not in failed for row in flags.tolist()]
+    return np.asarray(flags[fits])

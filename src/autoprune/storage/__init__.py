@@ -1,0 +1,1 @@
+"""Optuna storages: journal file and database, with retry, heartbeat and locks."""

@@ -1,0 +1,1 @@
+"""Training: budget, loop, metrics, checkpoints, worker processes."""

@@ -1,0 +1,216 @@
+"""The comparison measures each candidate once, keeps every record, chooses by validation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from autoprune.errors import DataError, StudyError
+from autoprune.evaluation.comparison import compare
+from autoprune.evaluation.records import read, repeated
+from autoprune.training.metrics import METRICS
+
+
+def test_rows_hold_known_figures(comparison):
+    found, top, bottom, full, _ = comparison.rows
+    assert [row.test_mean for row in comparison.rows] == pytest.approx([0.9, 0.7, 0.2, 1.0, 0.1])
+    assert [row.raw_mean for row in (found, bottom)] == pytest.approx([11 / 12, 4 / 12])
+    assert [row.validation_mean for row in (found, full)] == pytest.approx([0.81, 0.91])
+    assert found.seeds == 2
+    assert found.test_std == pytest.approx(0)
+    assert found.test_low < 0.9 < found.test_high <= 1
+    assert comparison.reference == "top"
+    assert found.difference.mean == pytest.approx(0.2)
+    assert bottom.difference.mean == pytest.approx(-0.5)
+    assert (top.difference.mean, top.difference.low, top.difference.p_value) == (0, 0, 1)
+    assert comparison.against["scratch"].mean == pytest.approx(0.8)
+    assert comparison.against["full"].mean == pytest.approx(-0.1)
+    assert (comparison.test_rows, comparison.raw_rows) == (10, 12)
+
+
+def test_one_seed_gives_mcnemars_p(entrants, split, conditions, tmp_path):
+    comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    assert comparison.row("found").difference.p_value == pytest.approx(binomtest(3, 4).pvalue)
+    assert comparison.row("found").test_std is None
+
+
+def test_seeds_are_the_outer_loop_and_each_run_is_told(entrant, split, conditions, tmp_path):
+    calls, told = [], []
+    entrants = [
+        entrant(o, la, (0,), 0.5, calls) for o, la in (("top", "4:0-1"), ("bottom", "4:2-3"))
+    ]
+    compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl", told.append)
+    assert calls == [("top", 7), ("bottom", 7), ("top", 8), ("bottom", 8)]
+    assert [(p.origin, p.seed, p.done, p.total, p.reused) for p in told] == [
+        (origin, seed, done, 4, False) for done, (origin, seed) in enumerate(calls, start=1)
+    ]
+
+
+def test_equal_layouts_are_measured_once(entrant, split, conditions, tmp_path):
+    calls, path = [], tmp_path / "r.jsonl"
+    entrants = [entrant(o, "4:0-1", (0,), 0.5, calls) for o in ("found", "top")]
+    entrants.append(entrant("scratch", "4:0-1", (0, 1), 0.4, calls, start="random"))
+    comparison = compare(entrants, (7, 8), split, conditions, path)
+    assert [origin for origin, _ in calls] == ["found", "scratch"] * 2
+    assert len(read(path)) == len(comparison.records) == 4
+    assert repeated(read(path)) == 0
+    found, top, scratch = comparison.rows
+    assert dataclasses.replace(found, origin="top") == top
+    assert found.difference.mean == 0
+    assert scratch.test_mean == pytest.approx(0.8)
+
+
+def test_goes_on_after_an_interruption(entrant, split, conditions, tmp_path):
+    calls, path = [], tmp_path / "r.jsonl"
+    entrants = [
+        entrant(o, la, (0,), 0.5, calls) for o, la in (("top", "4:0-1"), ("bottom", "4:2-3"))
+    ]
+
+    def stop(progress):
+        if progress.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(entrants, (7, 8), split, conditions, path, stop)
+    assert len(read(path)) == 3
+    told = []
+    again = compare(entrants, (7, 8), split, conditions, path, told.append)
+    assert [p.reused for p in told] == [True, True, True, False]
+    assert len(calls) == len(read(path)) == 4
+    assert again.rows == compare(entrants, (7, 8), split, conditions, path).rows
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("other", ["budget", "kept", "test", "train"])
+def test_other_circumstances_are_measured_anew(other, entrant, split, conditions, tmp_path):
+    calls, path = [], tmp_path / "r.jsonl"
+    entrants = [entrant("top", "4:0-1", (0,), 0.5, calls)]
+    compare(entrants, (7,), split, conditions, path)
+    if other == "budget":
+        longer = dataclasses.replace(entrants[0].budget, steps=99)
+        entrants = [entrant("top", "4:0-1", (0,), 0.5, calls, budget=longer)]
+    changed = {
+        "budget": (split, conditions),
+        "kept": (dataclasses.replace(split, kept=(True,) * 12), conditions),
+        "test": (dataclasses.replace(split, fingerprint="f3"), conditions),
+        "train": (split, dataclasses.replace(conditions, fingerprints={"train+validation": "f9"})),
+    }
+    compare(entrants, (7,), *changed[other], path)
+    assert len(calls) == 2
+
+
+def test_the_reference_is_chosen_by_validation_not_by_test(entrant, split, conditions, tmp_path):
+    entrants = [
+        entrant("top", "4:0-1", range(6), 0.7),
+        entrant("bottom", "4:2-3", (), 0.6),
+    ]
+    comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    assert comparison.reference == comparison.recommended == "top"
+    assert comparison.row("bottom").difference.mean == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("validation", "chosen"), [(0.59, "top"), (0.60, "top"), (0.61, "found")])
+def test_found_is_recommended_only_if_its_validation_holds(
+    validation, chosen, entrant, split, conditions, tmp_path
+):
+    entrants = [
+        entrant("found", "4:0,2", (), validation),
+        entrant("top", "4:0-1", range(6), 0.6),
+        entrant("full", "4:0-3", (), 0.9),
+    ]
+    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    assert comparison.recommended == chosen
+
+
+def test_an_entrant_that_fails_is_left_out_and_tried_again(entrant, split, conditions, tmp_path):
+    calls, path = [], tmp_path / "r.jsonl"
+    entrants = [
+        entrant("top", "4:0-1", (0,), 0.5),
+        entrant("scratch", "4:2-3", (0,), 0.5, calls, fails=(8,), start="random"),
+    ]
+    for tries in (1, 2):
+        comparison = compare(entrants, (7, 8), split, conditions, path)
+        assert [row.origin for row in comparison.rows] == ["top"]
+        assert comparison.left_out == ("scratch failed with seed 8: loss is not a number",)
+        assert calls.count(("scratch", 8)) == tries
+    assert calls.count(("scratch", 7)) == 1
+    assert repeated(read(path)) == 0
+
+
+def test_logits_that_are_no_numbers_fail_the_run(entrant, split, conditions, tmp_path):
+    top = entrant("top", "4:0-1", (0,), 0.5)
+    broken = entrant("bottom", "4:2-3", (0,), 0.5)
+
+    def begin(seed, place):
+        good = broken.begin(seed, place)()
+        return lambda: dataclasses.replace(good, logits=good.logits * np.float32("nan"))
+
+    entrants = [top, dataclasses.replace(broken, begin=begin)]
+    comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    assert "not finite" in comparison.left_out[0]
+
+
+def test_a_run_is_kept_until_its_record_is_written(entrant, split, conditions, tmp_path):
+    path, places = tmp_path / "r.jsonl", []
+    top, full = entrant("top", "4:0-1", (0,), 0.5), entrant("full", "4:0-3", (), 0.5)
+
+    def kept(one):
+        def begin(seed, place):
+            def wait():
+                if (one, seed) == (full, 8) and not stopped:
+                    stopped.append(len(read(path)))
+                    raise KeyboardInterrupt
+                return one.begin(seed, place)()
+
+            place.path.parent.mkdir(exist_ok=True)
+            place.path.write_text("half-way")
+            places.append(place.path)
+            return wait
+
+        return dataclasses.replace(one, begin=begin)
+
+    entrants, stopped = [kept(top), kept(full)], []
+    with pytest.raises(KeyboardInterrupt):
+        compare(entrants, (7, 8), split, conditions, path, lambda _: None)
+    assert len(set(places)) == 4 and stopped == [3]
+    assert [place.exists() for place in places] == [False, False, False, True]
+    compare(entrants, (7, 8), split, conditions, path, lambda _: None)
+    assert places[4] == places[3] and not places[3].exists()
+
+
+def test_without_a_strategy_left_there_is_no_comparison(entrant, split, conditions, tmp_path):
+    entrants = [entrant("top", "4:0-1", (), 0.5, fails=(7,)), entrant("full", "4:0-3", (), 0.5)]
+    with pytest.raises(StudyError, match="top failed with seed 7"):
+        compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+
+
+def test_too_few_clean_rows_are_refused_before_training(entrant, split, conditions, tmp_path):
+    calls = []
+    few = dataclasses.replace(split, kept=(True, *(False for _ in range(11))))
+    with pytest.raises(DataError, match="at least 2"):
+        compare([entrant("top", "4:0-1", (), 0.5, calls)], (7,), few, conditions, tmp_path / "r")
+    assert calls == []
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_differences_are_those_of_the_means_in_every_metric(
+    metric, entrants, split, conditions, tmp_path
+):
+    conditions = dataclasses.replace(conditions, metric=metric)
+    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    top = comparison.row("top")
+    for row in comparison.rows:
+        assert row.difference.mean == pytest.approx(row.test_mean - top.test_mean)
+        assert row.test_low <= row.test_mean + 1e-12
+        assert row.test_mean <= row.test_high + 1e-12
+
+
+def test_records_tell_all_that_a_repetition_needs(comparison, tmp_path):
+    record = read(tmp_path / "records.jsonl")[0]
+    assert [score.split for score in record.scores] == ["validation", "test", "test-raw"]
+    assert record.predictions == (1, 1, 2, 0, 1, 2, 0, 1, 2, 0, 0, 1)
+    assert record.phase == "comparison"
+    assert set(record.fingerprints) == {"train+validation", "test", "test kept"}
+    assert record.budget.patience == 3
+    assert record.seed == 7

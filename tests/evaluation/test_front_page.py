@@ -1,0 +1,156 @@
+"""The page of a front: every point is drawn and tabled, and nothing of it runs as code."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from autoprune.evaluation.pareto import Limits
+from autoprune.reporting.html.pareto_page import against, behind, best_for, front_page
+from autoprune.reporting.pareto_report import markdown
+from autoprune.reporting.plot_style import TEAL
+from made_fronts import CURVE, FULL, front, point
+
+NASTY = "<script>window.pwned=1</script><b>क्‍ष</b><img src=http://x.invalid/ onerror=pwned=2>"
+WORSE = point(5, 0.60, origin=NASTY)
+LIMITS = Limits(drop=2.5)
+ENDS = {"latency": lambda one: one.price.latency, "size": None}
+COSTS = {"latency": lambda one: one.price.latency_ms, "size": lambda one: one.price.megabytes}
+
+
+@pytest.fixture
+def hostile():
+    """A front with a dominated point, whose names are out to run as code."""
+    names = {"model": NASTY, "task": NASTY, "metric": NASTY, "device": NASTY}
+    return front(LIMITS, [*CURVE, WORSE], **names, studies=(NASTY, "calm"))
+
+
+def drawn(figure):
+    """Return what a figure draws, by name."""
+    return {trace.name.partition(",")[0]: trace for trace in figure.data}
+
+
+@pytest.mark.parametrize("kind", COSTS)
+def test_every_point_is_in_the_plot_with_its_interval_and_number(hostile, kind):
+    cost = COSTS[kind]
+    figure = against(hostile, cost, "a cost", ENDS[kind])
+    found = drawn(figure)
+    everyone = [*CURVE, WORSE, FULL]
+    marks = [*zip(found["validation"].x, found["validation"].y, strict=True)]
+    marks += [*zip(found["full model"].x, found["full model"].y, strict=True)]
+    assert marks == [(cost(one), 100 * one.validation) for one in everyone]
+    test = found["test"]
+    assert [*zip(test.x, test.y, strict=True)] == [(cost(one), 100 * one.test) for one in everyone]
+    assert list(test.error_y.array) == pytest.approx([1.0] * 6)
+    assert list(test.error_y.arrayminus) == pytest.approx([2.0] * 6)
+    numbers = [(one.x, one.y, one.text) for one in figure.layout.annotations]
+    assert numbers == [(cost(one), 100 * one.validation, str(one.keep)) for one in everyone]
+
+
+def test_latencies_are_drawn_and_tabled_with_their_intervals(hostile):
+    found = drawn(against(hostile, COSTS["latency"], "ms", ENDS["latency"]))
+    across = found["validation"].error_x
+    assert list(across.array) == pytest.approx([0.5, 0.75, 1.0, 1.5, 1.25])
+    assert list(across.arrayminus) == pytest.approx([0.2, 0.3, 0.4, 0.6, 0.5])
+    assert list(found["full model"].error_x.array) == pytest.approx([3.0])
+    table = behind(hostile, COSTS["latency"], "ms", ENDS["latency"])
+    assert [row[2] for row in table.rows][-1] == "12.0 (10.8 to 15.0)"
+    sizes = drawn(against(hostile, COSTS["size"], "MB"))
+    assert sizes["validation"].error_x.array is None
+    assert [row[2] for row in behind(hostile, COSTS["size"], "MB").rows][-1] == "12.0"
+
+
+def test_the_page_and_the_markdown_tell_the_intervals():
+    html, text = front_page(front()), markdown(front())
+    assert "12.0 (10.8 to 15.0)" in html
+    assert "| 12.0 | 10.8 to 15.0 | 83 | 67 to 92 | 12.0 |" in text
+
+
+def test_the_line_is_the_front_and_what_lies_below_is_hollow(hostile):
+    found = drawn(against(hostile, COSTS["latency"], "ms"))
+    assert list(found["front"].x) == [2, 3, 4, 6, 12]
+    assert found["front"].line.shape == "hv"
+    assert list(found["validation"].marker.symbol) == ["circle"] * 4 + ["circle-open"]
+    assert found["validation"].marker.color == TEAL
+
+
+def test_of_equally_cheap_points_the_better_is_on_the_line():
+    rivals = [point(2, 0.4, latency=1.0), point(3, 0.5, latency=1.0), point(4, 0.5, latency=2.0)]
+    assert best_for(rivals, COSTS["latency"]) == [rivals[1]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "marks"),
+    [
+        (Limits(), {"knee": 4}),
+        (Limits(drop=2.5), {"knee": 4, "smallest within the limits": 6}),
+        (Limits(drop=3.0), {"knee": 4, "smallest within the limits": 4}),
+        (Limits(drop=0.1), {"knee": 4}),
+    ],
+)
+def test_the_knee_and_what_is_chosen_are_marked_in_plot_and_table(limits, marks):
+    made = front(limits)
+    found = drawn(against(made, COSTS["latency"], "ms"))
+    drawn_first = ("front", "test", "validation", "full model")
+    picked = {name: trace.x[0] for name, trace in found.items() if name not in drawn_first}
+    assert picked == marks
+    table = behind(made, COSTS["latency"], "ms")
+    told = {row[1]: row[-1] for row in table.rows}
+    expected = {str(one.keep): "" for one in CURVE} | {"12": "full model"}
+    for name, keep in marks.items():
+        expected[str(keep)] = f"{expected[str(keep)]}, {name}".removeprefix(", ")
+    assert told == expected
+
+
+def test_without_a_knee_the_best_is_marked_and_named_so():
+    made = front(points=[point(2, 0.5), point(3, 0.52), point(4, 0.6)])
+    assert drawn(against(made, COSTS["latency"], "ms"))["best on validation"].x[0] == 4
+    html = front_page(made)
+    assert "(the best on validation)" in html and ">knee<" not in html
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1400])
+def test_everyone_can_read_it(browse, hostile, width, theme):
+    tab = browse(front_page(hostile), width, theme)
+    tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    found = Axe().run(tab).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+    assert tab.locator(".box table").count() == 3  # one behind each plot, and the whole
+    assert tab.locator(".box tbody tr").count() == 3 * 6
+
+
+def test_nothing_leaves_the_page_and_hostile_names_stay_text(browse, hostile, tmp_path):
+    tab = browse(front_page(hostile))
+    tab.locator("#quality-latency .scatterlayer .trace").last.hover(force=True)
+    assert tab.heard == [f"asked for {(tmp_path / 'page.html').as_uri()}"]
+    assert tab.evaluate("typeof window.pwned") == "undefined"
+    assert tab.locator("h1").inner_text() == f"{NASTY} on {NASTY}: how many layers?"
+    assert tab.locator("#studies ~ ul li").first.inner_text() == NASTY
+    title = tab.locator("#quality-size .ytitle").text_content()
+    assert title == "<script>window.pwned=1</s…, %"
+
+
+def test_both_plots_are_drawn_with_a_number_at_each_mark(browse, hostile):
+    tab = browse(front_page(hostile))
+    for name in COSTS:
+        numbers = tab.locator(f"#quality-{name} .annotation-text").all_text_contents()
+        assert numbers == ["2", "3", "4", "6", "5", "12"]
+    names = tab.locator("#quality-size .legendtext").all_text_contents()
+    assert names[-2:] == ["knee", "smallest within the limits"]
+
+
+def test_a_point_tells_its_layers_and_figures_when_pointed_at(browse):
+    tab = browse(front_page(front(points=[point(3, 0.65, origin="<i>top</i>"), CURVE[2]])))
+    tab.locator("#quality-latency").scroll_into_view_if_needed()
+    box = tab.locator("#quality-latency .trace.scatter path.point").nth(3).bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    told = tab.locator("#quality-latency .hovertext")
+    told.wait_for()
+    assert told.text_content().startswith("3 layers, 12:0-2 (<i>top</i>)validation 65.0 %")
+
+
+def test_the_page_says_what_the_command_says():
+    html = front_page(front(LIMITS))
+    assert "The smallest model that holds a drop of at most 2.5 points is 6 layers" in html
+    assert "the knee of quality against latency lies at 4 layers" in html.lower()
+    assert html.count("</script>") == 5  # two figures, the dark colours, plotly, and our own

@@ -1,0 +1,115 @@
+"""The page in a browser: nothing leaves it, nothing breaks it, everyone can read it."""
+
+import dataclasses
+from functools import partial
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from autoprune.evaluation.comparison import compare
+from autoprune.reporting.html.study_page import page
+from autoprune.tasks.task import Rows
+
+NASTY = "<script>window.pwned=1</script><b>क्‍ष</b><img src=http://x.invalid/ onerror=pwned=2>"
+TEXT = "<script>window.pwned=3</script> नागपूर : आरोग्य </script>"
+
+
+@pytest.fixture
+def hostile(studied, entrant, split, conditions, tmp_path):
+    """A study whose name, labels, rival and texts are out to run as code."""
+    mine = f"{NASTY}@abc"
+    entrants = [
+        entrant("found", "4:0,2", (0,), 0.81, model=mine),
+        entrant("top", "4:0-1", (1, 2, 3), 0.61, model=mine),
+        entrant("full", "4:0-3", (), 0.91, model=mine),
+        entrant(NASTY, "2:0-1", (5,), 0.5, model="rival@1"),
+    ]
+    test = dataclasses.replace(split, rows=Rows((TEXT,) * 12, split.rows.labels))
+    comparison = compare(entrants, (7, 8), test, conditions, tmp_path / "records.jsonl")
+    labels = (NASTY, "क्रीडा", "आरोग्य")
+    setting = dataclasses.replace(studied.setting, model=NASTY, labels=labels)
+    return dataclasses.replace(
+        studied, name=NASTY, setting=setting, test=test, comparison=comparison
+    )
+
+
+@pytest.fixture
+def show(browse, studied, hostile, costs):
+    """Open the page of a hostile and a calm study, the calm one with its costs."""
+    shares = {studied.name: {"layer 0": 1.0}}
+    return partial(browse, page([hostile, studied], shares, {studied.name: costs}))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1400])
+def test_everyone_can_read_it(show, width, theme):
+    tab = show(width, theme)
+    tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    found = Axe().run(tab).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+
+
+def test_nothing_leaves_the_page_and_hostile_texts_stay_text(show, tmp_path):
+    tab = show()
+    tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+    assert tab.heard == [f"asked for {(tmp_path / 'page.html').as_uri()}"]
+    assert tab.evaluate("typeof window.pwned") == "undefined"
+    assert tab.locator("h2", has_text=NASTY).count() == 1
+    assert tab.locator("#s1-errors ~ .apart .words").first.inner_text() == TEXT
+    names = tab.locator("#s1-quality .ytick text").all_text_contents()
+    assert names[:3] == ["found", "top", "full"]
+    assert names[3].startswith("<script>")
+    assert tab.locator("#s1-f1 .ytick text", has_text="क्रीडा").count() == 1
+
+
+def test_every_figure_is_drawn_and_has_its_table(show):
+    tab = show()
+    drawn = tab.evaluate(
+        "[...document.querySelectorAll('figure')].map((one) => "
+        "[one.querySelectorAll('.plot svg.main-svg').length > 0, "
+        "one.querySelectorAll('details tbody tr').length > 0])"
+    )
+    assert len(drawn) == 15
+    assert drawn == [[True, True]] * 15
+    assert tab.locator(".modebar-btn").count() == 0
+
+
+def test_figures_take_the_colours_of_the_theme(show):
+    tab = show()
+    ground = "getComputedStyle(document.querySelector('.plot .main-svg')).backgroundColor"
+    card = "getComputedStyle(document.querySelector('section')).backgroundColor"
+    light = tab.evaluate(ground)
+    assert light == tab.evaluate(card)
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_selector("html[data-drawn=dark]", state="attached")
+    assert tab.evaluate(ground) == tab.evaluate(card) != light
+
+
+def test_it_works_by_keyboard(show):
+    tab = show(400)
+    focused = "document.activeElement"
+    tab.keyboard.press("Tab")
+    assert tab.evaluate(f"{focused}.textContent") == "Skip to the report"
+    assert tab.evaluate(f"{focused}.getBoundingClientRect().left") >= 0
+    tab.keyboard.press("Enter")
+    assert tab.evaluate(f"{focused}.tagName") == "MAIN"
+    seen = []
+    while "SUMMARY" not in seen:
+        tab.keyboard.press("Tab")
+        seen.append(tab.evaluate(f"{focused}.tagName"))
+        assert len(seen) < 30
+    tab.keyboard.press("Enter")
+    assert tab.evaluate(f"{focused}.parentElement.open")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate(f"{focused}.getAttribute('aria-label')").startswith("Table: ")
+
+
+def test_a_wide_table_scrolls_in_its_own_box(show):
+    tab = show(400)
+    box = tab.locator(".box[aria-label='Table: Comparison on the test split']").first
+    box.focus()
+    tab.keyboard.press("ArrowRight")
+    box.evaluate("(one) => new Promise((done) => setTimeout(done, 300))")
+    assert box.evaluate("(one) => one.scrollLeft") > 0
+    assert tab.evaluate("scrollX") == 0

@@ -1,0 +1,200 @@
+"""Records come back exactly, and a process killed while writing costs nothing but its line."""
+
+import dataclasses
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autoprune.errors import StudyError
+from autoprune.evaluation.records import (
+    Record,
+    append,
+    from_text,
+    key,
+    now,
+    read,
+    repeated,
+    to_text,
+)
+from autoprune.layouts.layout import Layout
+from autoprune.training.budget import Budget
+from autoprune.training.metrics import Score
+
+shares = st.floats(0, 1)
+texts = st.text(max_size=20)
+prints = st.dictionaries(texts, texts, max_size=3)
+layouts = st.integers(1, 30).flatmap(
+    lambda depth: st.sets(st.integers(0, depth - 1), min_size=1).map(
+        lambda kept: Layout(depth, tuple(sorted(kept)))
+    )
+)
+scores = st.builds(
+    Score,
+    quality=shares,
+    accuracy=shares,
+    macro_f1=shares,
+    loss=st.floats(0, 1e6),
+    split=st.sampled_from(["validation", "test", "test-raw"]),
+    seed=st.integers(0, 2**32),
+    seconds=st.floats(0, 1e9),
+)
+budgets = st.builds(
+    Budget,
+    steps=st.integers(1, 10**6),
+    learning_rate=st.floats(1e-9, 0.5),
+    method=st.sampled_from(["full", "lora", "head"]),
+    patience=st.none() | st.integers(1, 9),
+    until=st.none() | st.just(1),
+)
+records = st.builds(
+    Record,
+    phase=st.sampled_from(["search", "comparison"]),
+    origin=texts,
+    layout=layouts,
+    start=st.sampled_from(["pretrained", "random"]),
+    model=texts,
+    task=texts,
+    metric=texts,
+    budget=budgets,
+    seed=st.integers(0, 2**32),
+    scores=st.lists(scores, max_size=3).map(tuple),
+    parameters=st.integers(0, 10**12),
+    fingerprints=prints,
+    versions=prints,
+    device=texts,
+    finished=st.just(now()),
+    predictions=st.lists(st.integers(0, 99), max_size=5).map(tuple),
+    notes=st.lists(texts, max_size=2).map(tuple),
+    state=st.sampled_from(["complete", "pruned", "failed"]),
+    reason=texts,
+    schema=st.just(1),
+)
+
+
+@given(records)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_text_form_is_exact_and_one_line(record):
+    text = to_text(record)
+    assert from_text(text) == record
+    assert text.splitlines() == [text]
+
+
+@given(kept=st.data())
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_write_cut_anywhere_loses_only_itself(kept, tmp_path, trial):
+    path = tmp_path / "records.jsonl"
+    path.unlink(missing_ok=True)
+    one, two, three = (trial("4:0-1", 0.5, seed=seed) for seed in (1, 2, 3))
+    append(path, one)
+    whole = len(path.read_bytes())
+    append(path, two)
+    length = len(path.read_bytes())
+    cut = kept.draw(st.integers(whole, length - 1))
+    path.write_bytes(path.read_bytes()[:cut])
+    survived = [one, two][: 1 + (cut == length - 1)]  # only the line's end was lost
+    assert read(path) == survived
+    append(path, three)
+    assert read(path) == [*survived, three]
+    assert path.read_bytes().endswith(b"\n")
+
+
+def test_a_torn_first_line_leaves_no_record(tmp_path, trial):
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b'{"schema":1,"phase')
+    assert read(path) == []
+    append(path, trial("4:0-1", 0.5))
+    assert read(path) == [trial("4:0-1", 0.5)]
+
+
+def test_append_makes_the_folder_and_never_touches_older_lines(tmp_path, trial):
+    path = tmp_path / "studies" / "x" / "records.jsonl"
+    append(path, trial("4:0-1", 0.5))
+    before = path.read_bytes()
+    append(path, trial("4:0,2", 0.6))
+    assert path.read_bytes().startswith(before)
+    assert [str(r.layout) for r in read(path)] == ["4:0-1", "4:0,2"]
+
+
+def test_no_file_is_no_records(tmp_path):
+    assert read(tmp_path / "none.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: "not json",
+        lambda text: "[]",
+        lambda text: "",
+        lambda text: text.replace('"seed":1,', ""),
+        lambda text: text.replace('"4:0-1"', '"4:9"'),
+        lambda text: text.replace('"search"', '"lunch"'),
+        lambda text: text.replace('"seed":1,', '"seed":"1",'),
+        lambda text: text.replace('"quality":0.5', '"quality":NaN'),
+        lambda text: text.replace('"device"', '"gadget"'),
+        lambda text: text.replace('"steps":10', '"steps":0'),
+    ],
+)
+def test_a_broken_line_is_named(spoil, tmp_path, trial):
+    path = tmp_path / "records.jsonl"
+    append(path, trial("4:0-1", 0.5))
+    text = to_text(trial("4:0-1", 0.5))
+    assert spoil(text) != text
+    path.write_text(f"{text}\n{spoil(text)}\n{text}\n")
+    with pytest.raises(StudyError, match=r"records\.jsonl line 2") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_schema_is_refused(tmp_path, trial):
+    path = tmp_path / "records.jsonl"
+    append(path, dataclasses.replace(trial("4:0-1", 0.5), schema=2))
+    with pytest.raises(StudyError, match="schema 2"):
+        read(path)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, trial):
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match="cannot write") as caught:
+        append(tmp_path / "file" / "records.jsonl", trial("4:0-1", 0.5))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_cannot_be_read_as_records(tmp_path):
+    with pytest.raises(StudyError, match="cannot read"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "other@1"},
+        {"start": "random"},
+        {"layout": Layout(4, (0, 3))},
+        {"seed": 2},
+        {"budget": Budget(steps=11)},
+        {"task": "shc"},
+        {"metric": "macro-f1"},
+        {"fingerprints": {"train+validation": "other"}},
+    ],
+)
+def test_the_key_tells_measurements_apart(changes, trial):
+    one = trial("4:0-1", 0.5)
+    other = dataclasses.replace(one, **changes)
+    assert key(one) != key(other)
+    assert repeated([one, other]) == 0
+
+
+def test_repeated_counts_second_measurements_of_one_phase(trial):
+    one = trial("4:0-1", 0.5)
+    again = dataclasses.replace(one, origin="random", finished="2026-01-01T00:00:00+00:00")
+    compared = dataclasses.replace(one, phase="comparison")
+    failed = dataclasses.replace(one, state="failed", scores=())
+    assert repeated([one, compared, failed]) == 0
+    assert repeated([one, again, again, compared]) == 2
+
+
+def test_now_is_in_utc():
+    assert now().endswith("+00:00")

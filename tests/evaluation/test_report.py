@@ -1,0 +1,228 @@
+"""The report holds the right figure in the right column, and no text can break it."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoprune.errors import StudyError
+from autoprune.evaluation.comparison import compare
+from autoprune.evaluation.layer_effects import effects
+from autoprune.evaluation.records import installed
+from autoprune.evaluation.verdict import verdict
+from autoprune.files import write_whole
+from autoprune.reporting.markdown_report import as_json, markdown
+from autoprune.reporting.tables import fenced, line, plain, table
+
+NASTY = "a|b `c` <script>x</script> *d* [e](f)\n# g\r\x1b[31m\u202eh \udc80 $i$"
+
+
+@pytest.fixture
+def trials(trial):
+    return [
+        trial("4:0-1", 0.41, origin="top"),
+        trial("4:2-3", None, origin="bottom", state="failed", reason="loss is not a number"),
+        trial("4:0,2", 0.83),
+        trial("4:1-2", 0.22, state="pruned"),
+        trial("4:0,3", 0.64),
+    ]
+
+
+def tables(text):
+    """Return each table of the report as a list of rows of cells, the header first."""
+    blocks = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    rows = [
+        [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in block.splitlines()]
+        for block in blocks
+    ]
+    return [[block[0], *block[2:]] for block in rows]
+
+
+def test_the_verdict_comes_first(setting, comparison, trials):
+    text = markdown(setting, comparison, trials)
+    title, second = text.split("\n\n")[:2]
+    assert title == "# demo on demo: 2 of 4 layers"
+    assert second == plain(verdict(comparison))
+
+
+def test_the_comparison_has_each_figure_in_its_column(setting, comparison, trials):
+    header, *rows = tables(markdown(setting, comparison, trials))[0]
+    found = dict(zip(header, rows[0], strict=True))
+    assert found["origin"] == "found"
+    assert (found["layers"], found["layout"]) == ("●○●○", "4:0,2")
+    assert found["test, cleaned"] == "90.0 ± 0.0"
+    assert found["test, raw"] == "91.7"
+    assert found["validation"] == "81.0"
+    assert found["macro-F1"] == f"{comparison.row('found').macro_f1 * 100:.1f}"
+    assert found["parameters"] == "7,000"
+    assert found["against top"] == "+20.0"
+    assert [row[0] for row in rows] == ["found", "top", "bottom", "full", "scratch"]
+    assert rows[1][header.index("against top")] == "reference"
+    assert rows[2][header.index("against top")] == "−50.0"
+
+
+def test_trials_are_sorted_and_failures_keep_their_reason(setting, comparison, trials):
+    header, *rows = tables(markdown(setting, comparison, trials))[1]
+    assert [row[1] for row in rows] == ["4:0,2", "4:0,3", "4:0-1", "4:1-2", "4:2-3"]
+    assert [row[4] for row in rows] == ["83.0", "64.0", "41.0", "22.0", ""]
+    assert rows[3][-1] == "pruned"
+    assert rows[4][-1] == "failed: loss is not a number"
+    assert header[4] == "validation"
+
+
+def test_layers_are_told_from_complete_trials(setting, comparison, trials):
+    found = effects(trials)
+    assert [(e.kept, e.removed) for e in found] == [(3, 0), (1, 2), (1, 2), (1, 2)]
+    assert found[2].difference == pytest.approx(0.83 - (0.41 + 0.64) / 2)
+    assert found[0].difference is None
+    rows = tables(markdown(setting, comparison, trials))[2]
+    assert rows[3] == ["2", "1", "83.0", "2", "52.5", "+30.5"]
+    assert effects(trials[1:2]) == []
+
+
+def test_cleaning_budgets_and_what_repeats_it_are_there(setting, comparison, trials):
+    text = markdown(setting, comparison, trials)
+    cleaning, budgets, repeat = tables(text)[3:]
+    assert cleaning[2] == ["validation", "40", "0", "0", "4", "5", "31"]
+    assert [row[:2] for row in budgets[1:]] == [
+        ["quick (search)", "10"],
+        ["full (comparison)", "50"],
+    ]
+    assert ["commit", "abc"] in repeat
+    assert ["fresh seeds", "7, 8"] in repeat
+    assert ["fingerprint of test", "f2"] in repeat
+    assert ["device", "cpu, 2 threads"] in repeat
+    assert "```\nautoprune search --model demo --task demo --keep 2\n```" in text
+    assert "10 s for 5 trials, 25 s for 10 runs" in text
+
+
+def test_without_a_search_the_report_has_no_part_on_it(
+    setting, entrants, split, conditions, tmp_path
+):
+    comparison = compare(entrants[1:], (7,), split, conditions, tmp_path / "r.jsonl")
+    text = markdown(dataclasses.replace(setting, quick=None), comparison, [])
+    assert "## The search" not in text
+    assert "## Which layers matter" not in text
+    assert "quick" not in text
+    assert "one seed" in text
+
+
+def test_failures_and_notes_are_told(setting, entrant, split, conditions, tmp_path):
+    noted = entrant("bottom", "4:2-3", (1,), 0.4)
+
+    def begin(seed, place):
+        return lambda: dataclasses.replace(
+            noted.begin(seed, place)(), notes=("batch halved to 16",)
+        )
+
+    entrants = [
+        entrant("top", "4:0-1", (0,), 0.5),
+        dataclasses.replace(noted, begin=begin),
+        entrant("full", "4:0-3", (), 0.5, fails=(8,)),
+    ]
+    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    text = markdown(setting, comparison, [])
+    assert "- full failed with seed 8: loss is not a number" in text
+    assert "- bottom, seed 7: batch halved to 16" in text
+
+
+def test_texts_from_outside_break_nothing(setting, comparison, trials):
+    calm = markdown(setting, comparison, trials)
+    trials[1] = dataclasses.replace(trials[1], reason=NASTY, origin=NASTY)
+    nasty = dataclasses.replace(
+        setting,
+        model=NASTY,
+        task=NASTY,
+        commit=NASTY,
+        labels=(NASTY,),
+        device=NASTY,
+        command=f"autoprune ``` {NASTY}\n# x",
+        versions={NASTY: NASTY},
+        fingerprints={NASTY: NASTY},
+        cleaned=(dataclasses.replace(setting.cleaned[0], split=NASTY),),
+    )
+    rows = comparison.rows
+    spoilt = dataclasses.replace(
+        comparison,
+        left_out=(NASTY,),
+        rows=(*rows[:-1], dataclasses.replace(rows[-1], origin=NASTY)),
+        against={**comparison.against, NASTY: comparison.against["full"]},
+    )
+    text = markdown(nasty, spoilt, trials)
+    text.encode()
+    outside = re.sub(r"^(`{4,})\n.*\n\1$", "", text, flags=re.MULTILINE)
+    assert outside != text
+    assert "<script" not in outside
+    assert not re.search(r"(?<!\\)`", outside)
+    assert not {"\x1b", "\u202e", "\r"} & set(text)
+    assert len(tables(text)) == len(tables(calm))
+    assert [len({len(row) for row in block}) for block in tables(text)] == [1] * len(tables(text))
+    headings = [found for found in text.splitlines() if found.startswith("#")]
+    assert headings[1:] == [found for found in calm.splitlines() if found.startswith("#")][1:]
+
+
+@given(st.text(st.characters(), max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_plain_text_stays_in_its_cell(text):
+    cell = plain(text)
+    assert "\n" not in table(["a"], [[cell]]).split("\n", 2)[2]
+    assert re.sub(r"\\[\\`*_\[\]|~#!$]", "", cell).count("|") == 0
+    assert "<" not in cell
+    assert cell.splitlines() in ([], [cell])
+
+
+@given(st.text("`a \n", max_size=30))
+@settings(max_examples=100, deadline=None)
+def test_a_code_block_holds_any_backticks(text):
+    fence, *inside, last = fenced(text).split("\n")
+    assert set(fence) == {"`"}
+    assert len(fence) > 2
+    assert fence == last
+    assert inside == [line(text)]
+    assert fence not in inside[0]
+
+
+def test_devanagari_with_joiners_stays_as_it_is():
+    assert plain("श्री क्‍ष आरोग्य") == "श्री क्‍ष आरोग्य"
+
+
+def test_json_has_the_promised_keys_and_plain_values(comparison, entrants, split, conditions):
+    rows = json.loads(json.dumps(as_json(comparison), allow_nan=False))
+    promised = {"origin", "layout", "test_mean", "test_std", "seeds", "parameters", "difference"}
+    assert promised | {"low", "high", "p_value", "test_raw_mean", "validation_mean"} <= set(rows[0])
+    assert rows[0]["layout"] == "4:0,2"
+    assert rows[0]["test_mean"] == pytest.approx(0.9)
+    assert rows[0]["test_raw_mean"] == pytest.approx(11 / 12)
+    assert rows[0]["validation_mean"] == pytest.approx(0.81)
+    assert rows[0]["difference"] == pytest.approx(0.2)
+    assert rows[0]["low"] < 0.2 < rows[0]["high"]
+    assert (rows[1]["difference"], rows[1]["p_value"]) == (0, 1)
+
+
+def test_json_of_one_seed_has_no_nan(entrants, split, conditions, tmp_path):
+    comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    assert json.loads(json.dumps(as_json(comparison), allow_nan=False))[0]["test_std"] is None
+
+
+def test_a_file_is_replaced_whole(tmp_path, monkeypatch):
+    path = tmp_path / "reports" / "a.md"
+    write_whole(path, "one")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(StudyError, match="No space left"):
+        write_whole(path, "two")
+    assert path.read_text() == "one"
+    assert [file.name for file in path.parent.iterdir()] == ["a.md"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match="cannot write") as caught:
+        write_whole(tmp_path / "file" / "a.md", "one")
+    assert "\n" not in str(caught.value)
+
+
+def test_versions_are_those_installed():
+    assert {"autoprune", "torch", "transformers", "optuna", "python"} == set(installed())

@@ -1,0 +1,43 @@
+"""Trials become records once, with what is needed to repeat them."""
+
+import dataclasses
+
+import pytest
+
+from autoprune.evaluation.records import read
+from autoprune.experiment.search_step import append_new, trial_record
+from autoprune.layouts.layout import Layout
+from autoprune.search.result import Finding
+from autoprune.training.budget import Budget
+from autoprune.training.metrics import Score
+
+SCORE = Score(0.5, 0.5, 0.4, 1.2, "validation", 3, 7.0, note="out of memory: went on with 2 rows")
+DONE = Finding(1, Layout.parse("4:0-1"), "top", "complete", SCORE, "", 0.5, 3, 0.3)
+FAILED = Finding(2, Layout.parse("4:2-3"), "search", "failed", None, "the loss is nan", 0.5, 3, 0.3)
+
+BUDGET = Budget(steps=10)
+
+
+@pytest.fixture
+def recorded(conditions):
+    return [
+        trial_record(finding, conditions, BUDGET, "demo@abc", 7000) for finding in (DONE, FAILED)
+    ]
+
+
+def test_a_record_tells_what_happened(recorded, conditions):
+    done, failed = recorded
+    assert (done.phase, done.origin, done.layout, done.seed) == ("search", "top", DONE.layout, 3)
+    assert done.scores == (SCORE,) and done.notes == (SCORE.note,)
+    assert (done.budget, done.metric) == (BUDGET, conditions.metric)
+    assert (failed.state, failed.reason, failed.scores) == ("failed", "the loss is nan", ())
+
+
+def test_a_trial_is_written_once(recorded, tmp_path):
+    path = tmp_path / "records.jsonl"
+    append_new(path, recorded[:1])
+    append_new(path, recorded)
+    assert read(path) == recorded
+    other = dataclasses.replace(recorded[0], seed=4)
+    append_new(path, [other])
+    assert read(path) == [*recorded, other]

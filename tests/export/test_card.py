@@ -1,0 +1,242 @@
+"""The card: its front matter is YAML that the hub reads, its figures are real, its text is safe."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+
+from autoprune.encoders.hub import fetch
+from autoprune.encoders.registry import Checkpoint, Encoder, find
+from autoprune.evaluation.comparison import compare
+from autoprune.evaluation.entrants import Conditions, Entrant, Run
+from autoprune.evaluation.study_files import Setting, Studied
+from autoprune.export.base_model import Base, base_of
+from autoprune.export.model_card import Making, card
+from autoprune.layouts.layout import Layout
+from autoprune.tasks.registry import find as find_task
+from autoprune.tasks.task import Cleaned, Rows, Task, TestSplit
+from autoprune.training.budget import Budget
+from autoprune.training.metrics import Score
+from tiny_models import save_model
+
+LABELS = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0)
+EVIL = "</script><img src=x onerror=alert(1)>|`*[a](b)\n---\nlicense: evil\n# h"
+BARE = Base("t", "", "", "", (), "./t", "c")
+
+
+def entrant(origin, layout, wrong):
+    said = np.array([(label + (row < wrong)) % 3 for row, label in enumerate(LABELS)])
+    run = Run(Score(0.5, 0.5, 0.4, 0.7, "validation", 1, 2.5), np.eye(3, dtype=np.float32)[said])
+    parsed, budget = Layout.parse(layout), Budget(steps=50, patience=3)
+
+    def begin(*_):
+        return lambda: run
+
+    return Entrant(origin, parsed, "pretrained", "m@1", 7000, budget, begin, begin)
+
+
+@pytest.fixture
+def studied(tmp_path):
+    """Return a finished study of made-up figures."""
+    cleaned = tuple(Cleaned(name, 11, 1, 0, 0, 0, 10) for name in ("train", "validation", "test"))
+    test = TestSplit(Rows(("",) * 10, LABELS), (True,) * 8 + (False,) * 2, cleaned[2], "f2")
+    under = Conditions("own", "accuracy", {"rows": "f"}, {"torch": "2"}, "cpu")
+    entrants = [
+        entrant("found", "4:0,2", 1),
+        entrant("top", "4:0-1", 3),
+        entrant("full", "4:0-3", 0),
+        entrant("scratch", "2:0-1", 9),
+    ]
+    setting = Setting(
+        model="tiny",
+        commit="abc",
+        task="own",
+        labels=("sport", "health", "auto"),
+        metric="accuracy",
+        depth=4,
+        keep=2,
+        quick=Budget(steps=10),
+        full=Budget(steps=50, patience=3),
+        cleaned=cleaned,
+        fingerprints={"rows": "f"},
+        versions={"torch": "2.13.0"},
+        device="cpu",
+        command="autoprune search --model tiny --task own --keep 2",
+        finished="2025-01-01T00:00:00+00:00",
+    )
+    comparison = compare(entrants, (1, 2), test, under, tmp_path / "records.jsonl")
+    found = Layout.parse("4:0,2")
+    return Studied(
+        "s", Path("s"), setting, (), comparison, test, False, found, 0.8, 0.02, {"seed": 0}
+    )
+
+
+@pytest.fixture
+def making():
+    return Making(
+        name="org/pruned",
+        base=Base("tiny", "org/tiny", "cc-by-4.0", "", ("mr", "hi"), "org/tiny@main", "c0ffee"),
+        task=Task("own", "files:own"),
+        layout=Layout.parse("4:0,2"),
+        origin="found",
+        parameters=7000,
+        scores=(
+            Score(0.61, 0.61, 0.51, 0.7, "validation", 5, 2.5),
+            Score(0.62345, 0.62345, 0.52, 0.7, "test", 5, 2.5),
+            Score(0.63, 0.63, 0.53, 0.7, "test-raw", 5, 2.5),
+        ),
+        seeds=(4, 5),
+        seconds=12.3,
+        joules=None,
+        device="cpu (x86, 1 thread, fp32)",
+        tokens=64,
+        learning_rate=5e-4,
+        pairs=False,
+        command="autoprune export s --out pruned",
+    )
+
+
+def test_the_hub_reads_the_front_matter(studied, making):
+    data = ModelCard(card(studied, making)).data
+    assert (data.license, data.base_model, data.language) == ("cc-by-4.0", "org/tiny", ["mr", "hi"])
+    assert (data.pipeline_tag, data.library_name) == ("text-classification", "transformers")
+    assert data.tags == ["autoprune", "layer-pruning"]
+    figures = {(one.metric_type, one.metric_name): one.metric_value for one in data.eval_results}
+    assert figures["accuracy", "Accuracy, cleaned test rows"] == 0.6234
+    assert figures["f1", "Macro-F1, all test rows"] == 0.53
+    assert {one.dataset_split for one in data.eval_results} == {"test"}
+    assert {one.dataset_name for one in data.eval_results} == {"own"}
+    assert data.to_dict()["autoprune"] == {"base": "org/tiny@main", "commit": "c0ffee"}
+
+
+def test_it_tells_all_that_a_user_must_know(studied, making):
+    text = card(studied, making)
+    for said in (
+        "●○●○",
+        "4:0,2",
+        'pipeline("text-classification", "org/pruned")("…", truncation=True)',
+        "| test, cleaned | 8 | 62.3 | 52.0 |",
+        "| test, raw | 10 | 63.0 | 53.0 |",
+        "| validation, by which this run was chosen | 10 | 61.0 | 51.0 |",
+        "| top | ●●○○ | 4:0-1 |",
+        "Recommended: top (4:0-1)",
+        "| train | 11 | 1 |",
+        "Energy was not measured",
+        "12 s of training",
+        "the best on validation",
+        "autoprune search --model tiny --task own --keep 2",
+        "autoprune export s --out pruned",
+        "| version of torch | 2.13.0 |",
+        "3 labels: sport, health, auto.",
+        "## Limits",
+        "The license of the base model tiny: cc-by-4.0",
+    ):
+        assert said in text, said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"joules": 7200.0}, "2.00 Wh by the counter of the processors"),
+        ({"joules": 7200.0, "device": "NVIDIA X, bf16"}, "without the accelerator"),
+        ({"seeds": (5,)}, "One run, seed 5, which the study had not used."),
+        ({"origin": "top"}, "that of the fixed strategy top"),
+        ({"origin": "given"}, "named by hand"),
+        ({"origin": "full", "layout": Layout.full(4)}, "all of whose 4 layers were kept"),
+        ({"notes": ("Vocabulary cut.",)}, "## Files\n\nVocabulary cut."),
+        ({"pairs": True}, '({"text": "…", "text_pair": "…"}, truncation=True)'),
+        ({"base": replace(BARE, name="tiny")}, "could not be read here: find out before"),
+        (
+            {"base": replace(BARE, license="other", license_link="https://x.org/l")},
+            "other (https://x.org/l)",
+        ),
+    ],
+)
+def test_what_differs_is_said(studied, making, changes, said):
+    assert said not in card(studied, making)
+    assert said in card(studied, replace(making, **changes))
+
+
+def test_an_unknown_license_is_unknown_and_no_base_is_made_up(studied, making):
+    data = ModelCard(card(studied, replace(making, base=BARE))).data
+    assert (data.license, data.base_model, data.language) == ("unknown", None, None)
+
+
+def test_a_known_task_is_marathi_and_a_hub_task_is_linked(studied, making):
+    bare = replace(making, base=BARE)
+    assert ModelCard(card(studied, replace(bare, task=find_task("shc")))).data.language == ["mr"]
+    linked = ModelCard(card(studied, replace(bare, task=find_task("org/texts")))).data
+    assert linked.datasets == ["org/texts"]
+    assert linked.eval_results[0].dataset_type == "org/texts"
+
+
+def test_text_from_outside_stays_text(studied, making):
+    setting = replace(studied.setting, model=EVIL, labels=(EVIL, "b", "c"), command=EVIL)
+    evil = replace(
+        making,
+        name=EVIL,
+        base=Base(EVIL, EVIL, EVIL, EVIL, (EVIL,), EVIL, EVIL),
+        task=Task(EVIL, f"hub:{EVIL}"),
+        device=EVIL,
+        command=EVIL,
+        notes=(EVIL,),
+    )
+    text = card(replace(studied, setting=setting), evil)
+    data = ModelCard(text).data
+    assert data.license != "evil"
+    assert data.pipeline_tag == "text-classification"
+    body = text.split("\n---\n", 1)[1]
+    outside = [part for place, part in enumerate(body.split("```")) if place % 2 == 0]
+    assert [part for part in outside if "<img" in part or "</script" in part] == []
+    assert [line for line in body.splitlines() if line.startswith(("---", "# h", "license:"))] == []
+
+
+def test_the_card_of_the_base_model_is_read(tmp_path):
+    demo = fetch(find("demo"))
+    wanted = Base("demo", "", "cc-by-nc-sa-4.0", "", ("mr",), "demo", demo.commit)
+    assert base_of(demo, "demo") == wanted
+
+
+def checkpoint(folder, hub=""):
+    return Checkpoint(Encoder("t", hub or str(folder), "main" if hub else ""), folder, "c", 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no front matter",
+        "---\nlicense: [a\n---\n",
+        "---\n- a\n---\n",
+        "---\nlicense: {a: b}\n---",
+    ],
+)
+def test_a_card_that_says_nothing_is_no_reason_to_stop(tmp_path, text):
+    tmp_path.joinpath("README.md").write_text(text)
+    assert base_of(checkpoint(tmp_path), "./t") == BARE
+
+
+def test_no_card_is_no_reason_to_stop(tmp_path):
+    assert base_of(checkpoint(tmp_path), "./t").license == ""
+    tmp_path.joinpath("README.md").write_bytes(b"---\nlicense: \xff\n---\n")
+    assert base_of(checkpoint(tmp_path), "./t").license == ""
+
+
+def test_the_card_on_the_hub_is_read_at_its_commit(hub, tmp_path):
+    folder = save_model("bert", tmp_path / "tiny")
+    folder.joinpath("README.md").write_text("---\nlicense: mit\nlanguage: [mr, en]\n---\n")
+    hub.add("org/tiny", folder)
+    fetched = fetch(find("org/tiny"))
+    assert not fetched.folder.joinpath("README.md").exists()
+    wanted = Base("org/tiny", "org/tiny", "mit", "", ("mr", "en"), "org/tiny", fetched.commit)
+    assert base_of(fetched, "org/tiny") == wanted
+
+
+def test_a_hub_that_does_not_answer_is_no_reason_to_stop(hub, tmp_path):
+    folder = save_model("bert", tmp_path / "tiny")
+    hub.add("org/tiny", folder)
+    fetched = fetch(find("org/tiny"))
+    wanted = Base("org/tiny", "org/tiny", "", "", (), "org/tiny", fetched.commit)
+    assert base_of(fetched, "org/tiny") == wanted

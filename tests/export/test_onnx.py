@@ -1,0 +1,281 @@
+"""ONNX: the exported file answers as torch does, whatever the batch; else nothing is left."""
+
+import random
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import shape_inference
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from autoprune.errors import ModelError, OptionError
+from autoprune.export import onnx as onnx_module
+from autoprune.export.onnx import INT8, MODEL, export_onnx, onnx_logits, open_model
+from autoprune.export.onnx_graph import first_token_only, shorten, without_padding
+from autoprune.export.predict import tokenising
+from tiny_models import FAMILIES, NUMBERS, jitter_, save_model
+
+# Exports in a process of its own, and keeps the graph as the exporter made it.
+EXPORT = """
+import sys
+from pathlib import Path
+import onnx
+from autoprune.export import onnx as onnx_export
+folder, texts = Path(sys.argv[1]), sys.argv[2:]
+trace = onnx_export._trace
+def kept(*args):
+    model = trace(*args)
+    onnx.save(model, folder.with_name("traced.onnx"))
+    return model
+onnx_export._trace = kept
+export = onnx_export.export_onnx(folder, texts, int8=True)
+assert export.shortened and export.difference < 1e-5, export
+"""
+
+
+def texts_of(count, seed=0, longest=12):
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(NUMBERS, k=draw.randint(1, longest))) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return the folder of a tiny classifier that was exported, and what that printed."""
+    folder = save_model("bert", tmp_path_factory.mktemp("onnx") / "tiny")
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
+    jitter_(model)
+    model.save_pretrained(folder)
+    done = subprocess.run(
+        [sys.executable, "-c", EXPORT, folder, *texts_of(30)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return folder, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(exported):
+    return exported[0]
+
+
+@pytest.fixture
+def traced(folder):
+    """Return the graph as the exporter made it."""
+    return onnx.load(folder.with_name("traced.onnx"))
+
+
+@pytest.fixture
+def saved(folder, traced, tmp_path, monkeypatch):
+    """Return a copy of the model's folder without ONNX files; exporting it again costs little."""
+    monkeypatch.setattr(onnx_module, "_trace", lambda *_: traced)
+    ignore = shutil.ignore_patterns("*.onnx")
+    return shutil.copytree(folder, tmp_path / "saved", ignore=ignore)
+
+
+def in_torch(folder, tokens):
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        return model(**{name: torch.from_numpy(ids) for name, ids in tokens.items()}).logits.numpy()
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_the_export_prints_nothing_and_leaves_two_files_more(exported, saved):
+    folder, printed = exported
+    assert printed == ""
+    assert names(folder) - names(saved) == {MODEL, INT8}
+
+
+@pytest.mark.parametrize(("rows", "longest"), [(1, 1), (1, 30), (3, 7), (40, 12)])
+def test_logits_equal_torchs_for_any_batch(folder, rows, longest):
+    tokens = tokenising(folder)(texts_of(rows, seed=rows, longest=longest))
+    assert np.abs(open_model(folder / MODEL)(tokens) - in_torch(folder, tokens)).max() < 1e-5
+
+
+# A head that takes the first place looks at padding where that is on the left.
+@pytest.mark.parametrize(
+    ("change", "side"),
+    [
+        (first_token_only, "left"),
+        (first_token_only, "right"),
+        (without_padding, "right"),
+        (shorten, "right"),
+    ],
+)
+def test_no_change_of_the_graph_changes_logits(folder, traced, tmp_path, change, side):
+    draw = np.random.default_rng(0)
+    change(traced.graph)
+    onnx.checker.check_model(traced, full_check=True)
+    onnx.save(traced, tmp_path / MODEL)
+    run = open_model(tmp_path / MODEL)
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side=side)
+    for _ in range(8):
+        texts = texts_of(int(draw.integers(1, 9)), seed=int(draw.integers(1000)), longest=20)
+        tokens = dict(tokenizer(texts, padding=True, return_tensors="np"))
+        assert np.abs(run(tokens) - in_torch(folder, tokens)).max() < 1e-5
+
+
+def shapes(model):
+    inferred = shape_inference.infer_shapes(model).graph
+    products = {node.output[0] for node in inferred.node if node.op_type in ("MatMul", "Gemm")}
+    return {
+        one.name: [side.dim_param or side.dim_value for side in one.type.tensor_type.shape.dim]
+        for one in inferred.value_info
+        if one.name in products
+    }
+
+
+def test_behind_the_last_attention_only_first_tokens_are_worked_on(traced):
+    whole = [shape for shape in shapes(traced).values() if len(shape) == 2]
+    first_token_only(traced.graph)
+    less = [shape for shape in shapes(traced).values() if len(shape) == 2]
+    # The pooler only; then also the last layer's output, intermediate and output maps.
+    assert (len(whole), len(less)) == (1, 4)
+
+
+def test_no_map_is_applied_to_padding(traced):
+    before = {name for name, shape in shapes(traced).items() if shape[:2] == ["batch", "length"]}
+    without_padding(traced.graph)
+    after = {name for name, shape in shapes(traced).items() if shape[:2] == ["batch", "length"]}
+    assert len(before) == 5 * 6  # six maps in each of five layers
+    assert after == set()
+
+
+def test_a_graph_without_a_mask_stays_as_it_is(traced):
+    kept = [one for one in traced.graph.input if one.name != "attention_mask"]
+    del traced.graph.input[:]
+    traced.graph.input.extend(kept)
+    as_it_was = traced.SerializeToString(deterministic=True)
+    shorten(traced.graph)
+    assert traced.SerializeToString(deterministic=True) == as_it_was
+
+
+def test_eight_bits_stay_near_and_take_less_room(folder):
+    texts = texts_of(64, seed=5)
+    gap = onnx_logits(folder / INT8, folder, texts) - onnx_logits(folder / MODEL, folder, texts)
+    assert 0 < np.abs(gap).max() < 0.02
+    weights = [one for one in onnx.load(folder / INT8).graph.initializer if one.dims[1:]]
+    kinds = {one.data_type for one in weights}
+    assert onnx.TensorProto.FLOAT not in kinds and onnx.TensorProto.INT8 in kinds
+    summed = [
+        np.abs(onnx.numpy_helper.to_array(one).astype(int)).max()
+        for one in weights
+        if one.data_type == onnx.TensorProto.INT8
+    ]
+    assert max(summed) == 64  # seven bits, so that no processor's 16-bit sums overflow
+
+
+@pytest.mark.parametrize("batch", [1, 5, 64])
+def test_logits_come_in_the_order_of_the_texts(folder, batch):
+    texts = texts_of(23, seed=3)
+    tokens = [tokenising(folder)([text]) for text in texts]
+    wanted = np.concatenate([in_torch(folder, each) for each in tokens])
+    assert np.abs(onnx_logits(folder / MODEL, folder, texts, batch) - wanted).max() < 1e-5
+
+
+def test_second_texts_are_read(folder):
+    texts, pairs = texts_of(7, seed=1), texts_of(7, seed=2)
+    wanted = in_torch(folder, tokenising(folder)(texts, pairs))
+    found = onnx_logits(folder / MODEL, folder, texts, pairs=pairs)
+    assert np.abs(found - wanted).max() < 1e-5
+    assert np.abs(found - onnx_logits(folder / MODEL, folder, texts)).max() > 1e-3
+
+
+def test_texts_beyond_the_models_positions_are_cut(folder):
+    found = onnx_logits(folder / MODEL, folder, [" ".join(NUMBERS * 9)])
+    assert found.shape == (1, 3) and np.isfinite(found).all()
+
+
+def spoil(graph):
+    """Change a weight of the first layer."""
+    weight = next(one for one in graph.initializer if len(one.dims) == 2 and one.dims[0] == 24)
+    values = onnx.numpy_helper.to_array(weight) * np.float32(1.1)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+
+
+def misfit(graph):
+    """Make a graph that onnxruntime refuses."""
+    graph.node[5].input[0] = "nowhere"
+
+
+@pytest.mark.parametrize("harm", [spoil, misfit])
+def test_a_shortened_graph_that_answers_otherwise_is_not_taken(saved, monkeypatch, harm):
+    monkeypatch.setattr("autoprune.export.onnx_graph.shorten", harm)
+    export = export_onnx(saved, texts_of(20), int8=False)
+    assert not export.shortened and export.difference < 1e-5
+    assert export.int8 is None and export.int8_bytes is None
+    assert export.bytes == (saved / MODEL).stat().st_size
+    assert np.isfinite(onnx_logits(export.file, saved, texts_of(3))).all()
+
+
+def test_a_model_that_looks_at_padding_is_exported_whole(saved):
+    AutoTokenizer.from_pretrained(saved, padding_side="left").save_pretrained(saved)
+    export = export_onnx(saved, texts_of(20), int8=False)
+    assert not export.shortened and export.difference < 1e-5
+
+
+@pytest.mark.parametrize(("harm", "says"), [(spoil, "differ by"), (misfit, "differ by inf")])
+def test_a_model_that_answers_otherwise_is_refused_and_leaves_no_file(saved, traced, harm, says):
+    before = names(saved)
+    harm(traced.graph)
+    with pytest.raises(ModelError, match=says):
+        export_onnx(saved, texts_of(20), int8=True)
+    assert names(saved) == before
+
+
+def test_a_failure_half_way_leaves_no_file(saved, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    before = names(saved)
+    monkeypatch.setattr(onnx_module, "_quantise", fail)
+    with pytest.raises(KeyboardInterrupt):
+        export_onnx(saved, texts_of(4), int8=True)
+    assert names(saved) == before
+
+
+def test_a_model_that_cannot_be_traced_is_refused_in_one_line(folder, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no such thing\nand more")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    spare = shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("*.onnx"))
+    before = names(spare)
+    with pytest.raises(ModelError, match=r"cannot be exported to ONNX \(no such thing\)"):
+        export_onnx(spare, texts_of(4), int8=False)
+    assert names(spare) == before
+
+
+def test_without_the_extra_it_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setattr(onnx_module, "PACKAGES", ("onnx", "no_such_package"))
+    with pytest.raises(OptionError, match=r"no_such_package.*pip install 'autoprune\[onnx\]'"):
+        export_onnx(folder, texts_of(2), int8=False)
+    with pytest.raises(OptionError, match="pip install"):
+        open_model(folder / MODEL)
+    assert MODEL in names(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model"])
+def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+    (tmp_path / MODEL).write_bytes(content)
+    with pytest.raises(ModelError, match=r"cannot open the model .*model\.onnx"):
+        open_model(tmp_path / MODEL)
+
+
+@pytest.mark.soak  # 10 to 20 seconds a family
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_can_be_exported(family, tmp_path):
+    folder = save_model(family, tmp_path / "tiny")
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
+    jitter_(model)
+    model.save_pretrained(folder)
+    export = export_onnx(folder, texts_of(30), int8=True)
+    assert export.difference < 1e-4
+    assert names(folder) >= {MODEL, INT8}

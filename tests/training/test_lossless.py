@@ -1,0 +1,194 @@
+"""Shortcuts that leave the score as it is, bit for bit."""
+
+import gc
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autoprune.choices import METHOD_NAMES
+from autoprune.encoders.hub import fetch
+from autoprune.encoders.loading import load_classifier, load_tokenizer
+from autoprune.encoders.pruning import layers_of
+from autoprune.encoders.registry import find
+from autoprune.layouts.layout import Layout
+from autoprune.tasks.task import Rows
+from autoprune.tasks.tokenization import collate, encode
+from autoprune.training import activation_cache, loop
+from autoprune.training import evaluator as benches
+from autoprune.training.evaluator import Bench
+from tiny_models import DEPTH, FAMILIES, save_model
+
+HALF = Layout(4, (0, 2))
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """Count the evaluations of the validation split."""
+    plain, calls = benches.predict, []
+
+    def counted(*args):
+        calls.append(1)
+        return plain(*args)
+
+    monkeypatch.setattr(benches, "predict", counted)
+    return calls
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_checks_that_nobody_hears_of_are_left_out_and_change_no_score(
+    bench, budget, method, predicted
+):
+    bench = replace(bench, budget=replace(budget, method=method))
+    heard = []
+    watched = bench.measure(HALF, 3, lambda quality, steps: heard.append((quality, steps)))
+    with_checks = len(predicted)
+    unwatched = bench.measure(HALF, 3)
+    assert replace(watched, seconds=0) == replace(unwatched, seconds=0)
+    assert [steps for _, steps in heard] == [4, 8, 12]
+    assert with_checks - (len(predicted) - with_checks) == 2
+
+
+def test_a_budget_with_patience_hears_of_every_check(bench, budget, predicted):
+    replace(bench, budget=replace(budget, patience=3)).measure(HALF, 3)
+    assert len(predicted) == 3
+
+
+def saved(family, folder):
+    """Return a loader of a tiny pre-trained model of `family`, and rows to train and to validate.
+
+    The model has no dropout before its head.
+    """
+    checkpoint = fetch(find(str(save_model(family, folder))), False)
+    tokenizer = load_tokenizer(checkpoint)
+    words = ["एक", "दोन", "तीन", "चार", "पाच", "सहा"]
+    rng = np.random.default_rng(0)
+
+    def draw(count):
+        labels = rng.integers(0, 3, count)
+        drawn = [[words[label], *rng.choice(words, rng.integers(1, 6))] for label in labels]
+        return encode(Rows(tuple(map(" ".join, drawn)), tuple(labels)), tokenizer, 16)
+
+    return partial(load_classifier, checkpoint, ["a", "b", "c"]), draw(48), draw(40)
+
+
+# The methods that compute states once, with the families where they cannot.
+APART = {"probe": ("modernbert", "nomic_bert"), "lora-upper": ("convbert", "mobilebert")}
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Leave bfloat16 out: it rounds a state otherwise where a batch is otherwise."""
+    for room in (activation_cache, loop):
+        monkeypatch.setattr(room, "fast_in_bfloat16", lambda _: False)
+
+
+def bench_of(family, folder, budget, method):
+    load, train, validation = saved(family, folder / "model")
+    return Bench(load, train, validation, replace(budget, method=method), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_head_trained_on_states_computed_once_is_the_same(
+    family, tmp_path, budget, monkeypatch, exact
+):
+    mine, layout = bench_of(family, tmp_path, budget, "probe"), Layout(DEPTH, (0, 2, 3))
+    once = mine.train(layout, 3)
+    monkeypatch.setattr(benches, "computed_once", lambda _, splits, *__: nullcontext(splits))
+    each = mine.train(layout, 3)
+    assert once.score.loss == pytest.approx(each.score.loss, abs=2e-6)
+    assert once.score.loss != pytest.approx(mine.train(layout, 4).score.loss, abs=2e-5)
+    torch.testing.assert_close(
+        dict(once.model.named_parameters()), dict(each.model.named_parameters()), atol=2e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adapters_learn_the_same_from_states_computed_once(family, tmp_path, budget, exact):
+    """Gradients, not weights behind a training: Adam takes a gradient's sign, also of rounding."""
+    mine = bench_of(family, tmp_path, budget, "lora-upper")
+    model, splits = mine._learning(Layout(DEPTH, (0, 2, 3)), 3), [mine.rows, mine.validation]
+
+    def step(split):
+        model.zero_grad()
+        model.train()
+        torch.manual_seed(1)  # the head's dropout
+        inputs = collate(split, np.arange(20))
+        labels = inputs.pop("labels")
+        torch.nn.functional.cross_entropy(model(**inputs).logits, labels).backward()
+        learning = {n: w.grad for n, w in model.named_parameters() if w.grad is not None}
+        return {name: grad.clone() for name, grad in learning.items()}
+
+    each = [step(split) for split in splits]
+    with activation_cache.computed_once(model, splits, 16, mine.device) as numbered:
+        once = [step(split) for split in numbered]
+    assert any("lora_B" in name for name in each[0])
+    assert not any("layer.0." in name or "layers.0." in name for name in each[0])
+    torch.testing.assert_close(once, each, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "family"),
+    [(method, family) for method in APART for family in FAMILIES if family not in APART[method]],
+)
+def test_frozen_layers_run_once_for_each_row(method, family, tmp_path, budget):
+    load, train, validation = saved(family, tmp_path / "model")
+    ran = []
+
+    def watched(seed):
+        model = load(seed)
+        for layer in layers_of(model)[:2]:
+            layer.register_forward_hook(lambda *_: ran.append(1))
+        return model
+
+    mine = replace(budget, method=method, batch=48)
+    Bench(watched, train, validation, mine, torch.device("cpu")).train(Layout.full(DEPTH), 3)
+    # A few rows to try it, the train rows, the validation rows. With adapters one row alone is
+    # tried too, and the merged model scored again.
+    assert len(ran) == 2 * (5 if method == "lora-upper" else 3)
+
+
+def test_states_that_are_too_many_are_not_kept_and_the_score_is_the_same(
+    tmp_path, budget, monkeypatch, exact
+):
+    mine, layout = bench_of("bert", tmp_path, budget, "lora-upper"), Layout(DEPTH, (0, 2, 3))
+    kept = mine.train(layout, 3).score
+    monkeypatch.setattr(activation_cache, "_MOST", 0)
+    monkeypatch.setattr(activation_cache, "_states", pytest.fail)
+    assert mine.train(layout, 3).score.loss == pytest.approx(kept.loss, abs=1e-4)
+
+
+def test_layers_held_still_move_again_once_adapters_are_merged(tmp_path, budget):
+    model = bench_of("bert", tmp_path, budget, "lora-upper").train(Layout(DEPTH, (0, 2)), 3).model
+    model.train()
+    assert all(part.training for part in model.modules())
+
+
+def test_what_is_computed_once_has_no_dropout_and_the_rest_has(tmp_path, budget):
+    mine = bench_of("bert", tmp_path, budget, "lora-upper")
+    model = mine._learning(Layout(DEPTH, (0, 2, 3)), 3).train().get_base_model()
+    still, *moving = layers_of(model)
+    assert not any(
+        part.training for top in (still, model.bert.embeddings) for part in top.modules()
+    )
+    rest = [*moving, model.bert.pooler, model.dropout, model.classifier]
+    assert all(part.training for top in rest for part in top.modules())
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists the mappings")
+def test_the_checkpoints_file_is_not_held_in_memory_while_a_candidate_trains(tmp_path, budget):
+    load, train, validation = saved("bert", tmp_path / "model")
+    bench = Bench(load, train, validation, budget, torch.device("cpu"))
+    mapped = str(tmp_path / "model")
+    whole = load(0)
+    assert mapped in Path("/proc/self/maps").read_text()
+    del whole
+    gc.collect()
+    model = bench.untrained(Layout(DEPTH, (0, 1)), 0)
+    gc.collect()
+    assert mapped not in Path("/proc/self/maps").read_text()
+    assert len(layers_of(model)) == 2
