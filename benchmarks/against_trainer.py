@@ -113,8 +113,8 @@ def _shaped(model: str, hidden: int | None, folder: str) -> str:
 
 def _lay(model: str, task: str, data_dir: str, keep: int, epochs: int) -> Any:
     """Return the rows as a user has them, the course of one trial, and the machine in words."""
-    from autoprune.evaluation.records import installed
-    from autoprune.training.devices import describe
+    from autoprune.evaluation.records import installed_versions
+    from autoprune.training.devices import describe_device
     from trial_profile import ground
 
     laid = ground(model, task, Path(data_dir), keep, epochs)
@@ -131,8 +131,8 @@ def _lay(model: str, task: str, data_dir: str, keep: int, epochs: int) -> Any:
         course,
         {
             "date": time.strftime("%Y-%m-%d"),
-            "device": describe(laid.device),
-            "versions": installed(),
+            "device": describe_device(laid.device),
+            "versions": installed_versions(),
             "steps": budget.steps,
             "full_epochs": laid.full.checks,
         },
@@ -152,15 +152,15 @@ def _measure(side: str, where: Any, rows: Any, course: usual.Course, trials: int
 
 def _ours(where: Any, workers: int | None, trials: int) -> tuple[float, int, int]:
     """Return seconds per trial, how many processes trained, and the peak of those beside this."""
-    from autoprune.layouts.layout import every
-    from autoprune.training.workers import Crew
+    from autoprune.layouts.layout import all_layouts
+    from autoprune.training.workers import WorkerPool
     from trial_profile import ground
 
     model, task, data_dir, keep, epochs = where
     laid = ground(model, task, Path(data_dir), keep, epochs, workers)
     bench = laid.bench(laid.quick)
-    layouts = random.Random(0).sample(list(every(laid.checkpoint.depth, keep)), 64)
-    with Crew(laid.workers) as crew:
+    layouts = random.Random(0).sample(list(all_layouts(laid.checkpoint.depth, keep)), 64)
+    with WorkerPool(laid.workers) as crew:
         brief = replace(bench, budget=replace(bench.budget, steps=4, checks=1))
         for wait in [crew.start(_one, brief, layouts[0]) for _ in range(crew.workers)]:
             wait()  # processes start and warm up

@@ -45,9 +45,9 @@ def main() -> None:
                 for side, pairs in seen.items()
             }
             results.append({"tokens": tokens, "seconds_and_mebibytes": medians})
-    from autoprune.evaluation.records import installed
+    from autoprune.evaluation.records import installed_versions
 
-    head = {"date": time.strftime("%Y-%m-%d"), "device": device, "versions": installed()}
+    head = {"date": time.strftime("%Y-%m-%d"), "device": device, "versions": installed_versions()}
     if asked.json:
         print(json.dumps(head | {"results": results}))
         return
@@ -80,14 +80,14 @@ def _save(folder: str) -> str:
 
     from autoprune.encoders.hub import fetch
     from autoprune.encoders.loading import load_tokenizer
-    from autoprune.encoders.registry import find
-    from autoprune.training.devices import describe, pick
+    from autoprune.encoders.registry import find_encoder
+    from autoprune.training.devices import describe_device, select_device
 
     shape = BertConfig(vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=DEPTH)
     torch.manual_seed(0)
     BertForMaskedLM(shape).save_pretrained(folder)
-    load_tokenizer(fetch(find("demo"), False)).save_pretrained(folder)
-    return describe(pick("auto"))
+    load_tokenizer(fetch(find_encoder("demo"), False)).save_pretrained(folder)
+    return describe_device(select_device("auto"))
 
 
 def _rows(tokens: int, touched: int, count: int) -> Any:
@@ -139,16 +139,16 @@ def _ours(folder: str, tokens: int, touched: int, steps: int) -> tuple[float, in
     import numpy as np
 
     from autoprune.encoders.loading import load_classifier
-    from autoprune.encoders.registry import Checkpoint, Encoder
+    from autoprune.encoders.registry import Encoder, EncoderFiles
     from autoprune.layouts.layout import Layout
-    from autoprune.tasks.tokenization import Encoded, renumber
+    from autoprune.tasks.tokenization import EncodedSplit, remap_tokens
     from autoprune.training.budget import Budget
-    from autoprune.training.devices import pick
-    from autoprune.training.evaluator import Bench
+    from autoprune.training.devices import select_device
+    from autoprune.training.evaluator import LayoutEvaluator
 
     known, drawn = _rows(tokens, touched, BATCH * (WARM_UP + steps))
     lengths = np.array([len(row) for row in drawn], dtype=np.int64)
-    encoded = Encoded(
+    encoded = EncodedSplit(
         ids=np.concatenate(drawn).astype(np.int32),
         types=None,
         starts=np.concatenate([[0], lengths.cumsum()[:-1]]),
@@ -158,12 +158,12 @@ def _ours(folder: str, tokens: int, touched: int, steps: int) -> tuple[float, in
         pad_type=0,
         cut=0,
     )
-    encoded = renumber(encoded, np.concatenate([[0, 1], known]))
-    checkpoint = Checkpoint(Encoder("base", folder), Path(folder), "random", DEPTH)
+    encoded = remap_tokens(encoded, np.concatenate([[0, 1], known]))
+    checkpoint = EncoderFiles(Encoder("base", folder), Path(folder), "random", DEPTH)
     names = [str(label) for label in range(LABELS)]
     budget = Budget(steps=steps, batch=BATCH, tokens=tokens)
     load = partial(load_classifier, checkpoint, names)
-    bench = Bench(load, encoded, encoded, budget, pick("auto"))
+    bench = LayoutEvaluator(load, encoded, encoded, budget, select_device("auto"))
     return bench.seconds_per_step(Layout(DEPTH, KEPT), steps), _on_gpu()
 
 

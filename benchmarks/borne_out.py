@@ -20,8 +20,8 @@ import optuna
 import torch
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.search_space import flags_of
-from autoprune.training.workers import Crew, cores
+from autoprune.search.search_space import layout_to_flags
+from autoprune.training.workers import WorkerPool, available_cores
 from exhaustive import append, read, run
 from plays import play
 from search_efficiency import PLAYED, TABLE
@@ -64,7 +64,7 @@ def main() -> None:
     done = {(row["layout"], int(row["seed"])) for row in read(table)}
     todo = [(one, seed) for seed in asked.seeds for one in wanted if (one, seed) not in done]
     print(f"{len(todo)} of {len(wanted) * len(asked.seeds)} runs to do", flush=True)
-    with Crew(cores()) as crew:
+    with WorkerPool(available_cores()) as crew:
         for wait in [crew.start(run, where, one, seed, True) for one, seed in todo]:
             append(table, wait())
     last = {
@@ -78,7 +78,7 @@ def main() -> None:
     model = fit(read_runs(asked.table, without=CHOSEN))
 
     def truths(layouts: Sequence[Layout]) -> list[float]:
-        return [float(mean) for mean in model.predict(flags_of(layouts))[0]]
+        return [float(mean) for mean in model.predict(layout_to_flags(layouts))[0]]
 
     for name, layouts in chosen.items():
         apart = [

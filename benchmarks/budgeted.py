@@ -7,14 +7,14 @@ import numpy as np
 from autoprune.layouts.layout import Layout
 from autoprune.search.baseline_samplers import propose_randomly
 from autoprune.search.gp_sampler import (
-    STARTS,
-    hopeful,
+    MAX_STARTS,
+    fit_surrogate,
     knowledge_gradient,
-    propose_by_surrogate,
-    surrogate_of,
+    propose_by_gp,
+    top_candidates,
 )
-from autoprune.search.history import Past
-from autoprune.search.search_space import flags_of, grid, layout_of
+from autoprune.search.history import SearchHistory
+from autoprune.search.search_space import all_flags, flags_to_layout, layout_to_flags
 from game import Game, fixed_layouts, past_of
 from tables import FULL, QUICK, World
 
@@ -23,30 +23,30 @@ _RACED, _FINALISTS = 0.35, 8
 
 def play_either(game: Game, world: World, rng: np.random.Generator) -> None:
     """Choose the budget too: of quick and full runs, what is worth most for its cost."""
-    space, layouts = grid(world.depth, world.keep), fixed_layouts(world)
+    space, layouts = all_flags(world.depth, world.keep), fixed_layouts(world)
     while not game.over:
         made = len(game.observed)
-        if made < STARTS:
+        if made < MAX_STARTS:
             game.run(
                 layouts[made]
                 if made < len(layouts)
                 else propose_randomly(past_of(game, world), rng)
             )
             continue
-        surrogate = surrogate_of(game.observed, budgets=(QUICK, FULL))
+        surrogate = fit_surrogate(game.observed, budgets=(QUICK, FULL))
         mean, std = surrogate.predict(space)
-        rows = hopeful(mean, std, float(mean.max()))
+        rows = top_candidates(mean, std, float(mean.max()))
         worth = {
             budget: knowledge_gradient(mean[rows], surrogate.teaches(space[rows], None, budget))
             / budget
             for budget in (QUICK, FULL)
         }
         budget = max(worth, key=lambda one: float(worth[one].max()))
-        game.run(layout_of(space[rows[int(np.argmax(worth[budget]))]]), budget)
+        game.run(flags_to_layout(space[rows[int(np.argmax(worth[budget]))]]), budget)
 
 
-def _quick(past: Past, rng: np.random.Generator) -> Layout:
-    proposed = propose_by_surrogate(past, rng)
+def _quick(past: SearchHistory, rng: np.random.Generator) -> Layout:
+    proposed = propose_by_gp(past, rng)
     assert isinstance(proposed, Layout), "this past does not promote"
     return proposed
 
@@ -62,13 +62,13 @@ def play_race(game: Game, world: World, rng: np.random.Generator) -> None:
             past = replace(past, observed=quick)
             game.run(next(begin, None) or _quick(past, rng))
         while game.spent + FULL <= cost + 1e-9:
-            tried = np.unique(flags_of([one.run.layout for one in game.observed]), axis=0)
-            surrogate = surrogate_of(game.observed, budgets=(QUICK, FULL))
+            tried = np.unique(layout_to_flags([one.run.layout for one in game.observed]), axis=0)
+            surrogate = fit_surrogate(game.observed, budgets=(QUICK, FULL))
             means, _ = surrogate.predict(tried)
             leaders = np.argsort(-means)[:_FINALISTS]
             gains = knowledge_gradient(
                 means[leaders], surrogate.teaches(tried[leaders], None, FULL)
             )
-            game.run(layout_of(tried[leaders[int(np.argmax(gains))]]), FULL)
+            game.run(flags_to_layout(tried[leaders[int(np.argmax(gains))]]), FULL)
     while not game.over:
         game.run(fixed_layouts(world)[0], FULL)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from autoprune.evaluation.records import installed
-from autoprune.training.checkpoint import Place
-from autoprune.training.evaluator import go_on
+from autoprune.evaluation.records import installed_versions
+from autoprune.training.checkpoint import CheckpointFile
+from autoprune.training.evaluator import never_stop
 from trial_profile import ground
 
 TIMES = 5
@@ -35,10 +35,12 @@ def main() -> None:
     brief = replace(
         laid.bench(laid.quick), budget=replace(laid.quick, steps=STEPS, checks=1, patience=1)
     )
-    print(f"{time.strftime('%Y-%m-%d')}, {asked.model} on {asked.task}, {layout}, {installed()}")
+    print(
+        f"{time.strftime('%Y-%m-%d')}, {asked.model} on {asked.task}, {layout}, {installed_versions()}"
+    )
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder) / "run.safetensors", seconds=0, share=1e9)
-        brief.measure(layout, 0, go_on, place)
+        place = CheckpointFile(Path(folder) / "run.safetensors", seconds=0, share=1e9)
+        brief.measure(layout, 0, never_stop, place)
         size = place.path.stat().st_size
         writing, taking = list[float](), list[float]()
         for _ in range(TIMES):
@@ -51,7 +53,7 @@ def main() -> None:
             keeper.write()
             writing.append(time.perf_counter() - started)
     write, take = statistics.median(writing), statistics.median(taking)
-    between = max(Place(Path()).seconds, write / Place(Path()).share)
+    between = max(CheckpointFile(Path()).seconds, write / CheckpointFile(Path()).share)
     print(
         f"{size / 2**20:.1f} MiB with the best check's weights; {write:.2f} s to write, "
         f"{take:.2f} s to take up; one each {between:.0f} s at most: {100 * write / between:.2f} % "

@@ -22,14 +22,22 @@ from pathlib import Path
 
 import torch
 
-from autoprune.encoders.embeddings import keep_tokens
+from autoprune.encoders.embeddings import keep_embedding_rows
 from autoprune.encoders.loading import load_classifier
 from autoprune.encoders.pruning import keep_layers
-from autoprune.experiment.setup import Ground
-from autoprune.layouts.layout import Layout, every
-from autoprune.training.loop import Clock, Course, Parts, check_steps, optimizer_of, predict, train
-from autoprune.training.metrics import score
-from autoprune.training.workers import Crew, cores
+from autoprune.experiment.setup import Experiment
+from autoprune.layouts.layout import Layout, all_layouts
+from autoprune.training.loop import (
+    MicroBatcher,
+    TrainingClock,
+    TrainingState,
+    evaluation_steps,
+    make_optimizer,
+    predict_logits,
+    train,
+)
+from autoprune.training.metrics import score_predictions
+from autoprune.training.workers import WorkerPool, available_cores
 from trial_profile import ground
 
 COLUMNS = (
@@ -46,7 +54,7 @@ Row = tuple[str, int, int, float, float, float, float, float]
 
 Where = tuple[str, str, str, int, int | None]  # as `lay` takes it
 
-_laid: dict[Where, Ground] = {}
+_laid: dict[Where, Experiment] = {}
 
 
 def run(where: Where, layout: str, seed: int, full: bool) -> list[Row]:
@@ -55,19 +63,19 @@ def run(where: Where, layout: str, seed: int, full: bool) -> list[Row]:
     budget = laid.full if full else laid.quick
     assert laid.inputs.train.kept is not None
     model = load_classifier(laid.checkpoint, laid.splits.names, seed)
-    keep_tokens(model, laid.inputs.train.kept)
+    keep_embedding_rows(model, laid.inputs.train.kept)
     keep_layers(model, Layout.parse(layout))
-    parts, clock, rows = Parts(budget.batch), Clock(), list[Row]()
-    course = Course(model, optimizer_of(model, laid.device), parts, clock)
+    parts, clock, rows = MicroBatcher(budget.batch), TrainingClock(), list[Row]()
+    course = TrainingState(model, make_optimizer(model, laid.device), parts, clock)
     spent, since = 0.0, time.process_time()
     for step in train(course, laid.inputs.train, budget, seed, laid.device):
-        if step not in check_steps(budget):
+        if step not in evaluation_steps(budget):
             continue
         spent += time.process_time() - since
         scores = []
         for name, encoded in (("validation", laid.inputs.validation), ("test", laid.inputs.test)):
-            logits = predict(model, encoded, laid.device, parts, clock)
-            scores.append(score(logits, encoded.labels, "accuracy", name, seed, 0.0))
+            logits = predict_logits(model, encoded, laid.device, parts, clock)
+            scores.append(score_predictions(logits, encoded.labels, "accuracy", name, seed, 0.0))
         valid, test = scores
         figures = (
             round(valid.quality, 5),
@@ -80,7 +88,7 @@ def run(where: Where, layout: str, seed: int, full: bool) -> list[Row]:
     return rows
 
 
-def lay(model: str, task: str, data_dir: str, keep: int, tokens: int | None) -> Ground:
+def lay(model: str, task: str, data_dir: str, keep: int, tokens: int | None) -> Experiment:
     """Lay the ground of a search with the command line's own defaults, but for `tokens`."""
     return ground(model, task, Path(data_dir), keep, tokens=tokens)
 
@@ -138,7 +146,7 @@ def main() -> None:
         quick = read(asked.out / "quick.csv")
         layouts = sorted({row["layout"] for row in quick if int(row["seed"]) == asked.like})
     else:
-        layouts = [str(layout) for layout in every(depth, asked.keep)]
+        layouts = [str(layout) for layout in all_layouts(depth, asked.keep)]
     random.Random(0).shuffle(layouts)
     done = {(row["layout"], int(row["seed"])) for row in read(table)}
     todo = [
@@ -148,7 +156,7 @@ def main() -> None:
         if (layout, seed) not in done
     ]
     print(f"{len(todo)} runs to do, {len(done)} done", flush=True)
-    with Crew(cores()) as crew:
+    with WorkerPool(available_cores()) as crew:
         waiting = [crew.start(run, where, layout, seed, asked.full) for layout, seed in todo]
         for number, wait in enumerate(waiting, 1):
             rows = wait()

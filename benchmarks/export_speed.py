@@ -23,16 +23,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autoprune.encoders.embeddings import restore
-from autoprune.encoders.files import read_checkpoint, silence
+from autoprune.encoders.embeddings import restore_embeddings
+from autoprune.encoders.files import disable_progress_bars, read_checkpoint
 from autoprune.encoders.loading import load_classifier, load_tokenizer
-from autoprune.encoders.profiling import Classifier, Median, median_of, open_classifier, take_turns
+from autoprune.encoders.profiling import (
+    Classifier,
+    MedianInterval,
+    measure_in_turns,
+    median_interval,
+    open_classifier,
+)
 from autoprune.encoders.pruning import keep_layers
 from autoprune.encoders.registry import Encoder
-from autoprune.evaluation.records import installed
-from autoprune.experiment.setup import Ground
+from autoprune.evaluation.records import installed_versions
+from autoprune.experiment.setup import Experiment
 from autoprune.export.onnx import export_onnx, open_model
-from autoprune.export.predict import Tokens, tokenising
+from autoprune.export.predict import TokenTensors, make_tokenizer
 from trial_profile import ground
 
 KEEP, BATCH, SEED = 6, 32, 1
@@ -41,26 +47,26 @@ FULL, SIX, ONNX, INT8 = "full", f"{KEEP} layers", f"{KEEP} layers, ONNX", f"{KEE
 GAINS = ((SIX, FULL, 1.7), (ONNX, SIX, 1.5), (INT8, ONNX, 1.3))
 CPU = torch.device("cpu")
 
-Run = Callable[[Tokens], NDArray[np.float32]]
+Run = Callable[[TokenTensors], NDArray[np.float32]]
 
 
-def export(laid: Ground, folder: Path) -> None:
+def export(laid: Experiment, folder: Path) -> None:
     """Fine-tune the six lowest layers and save them, with their ONNX files, in `folder`."""
     layout = laid.strategies["top"]
     trained = laid.bench(laid.full).train(layout, SEED).model
     model = load_classifier(laid.checkpoint, laid.splits.names, SEED)
     keep_layers(model, layout)
     weights = {name: weight.numpy() for name, weight in trained.state_dict().items()}
-    restore(model, weights, laid.inputs.train.kept)
+    restore_embeddings(model, weights, laid.inputs.train.kept)
     tokenizer = load_tokenizer(laid.checkpoint)
     tokenizer.model_max_length = laid.full.tokens
-    with silence():
+    with disable_progress_bars():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     export_onnx(folder, laid.splits.validation.texts, int8=True)
 
 
-def opened(laid: Ground, folder: Path) -> dict[str, Run]:
+def opened(laid: Experiment, folder: Path) -> dict[str, Run]:
     """Return what is measured, by name; the full model's weights do not change its speed."""
     full = load_classifier(laid.checkpoint, laid.splits.names, SEED)
     six = read_checkpoint(Encoder(folder.name, str(folder)), folder)
@@ -73,7 +79,7 @@ def opened(laid: Ground, folder: Path) -> dict[str, Run]:
 
 
 def measure(
-    runs: dict[str, Run], batches: Sequence[Tokens], rounds: int
+    runs: dict[str, Run], batches: Sequence[TokenTensors], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Return the wall and the processor seconds of each run over all batches in each round."""
     busy: dict[str, list[float]] = {name: [] for name in runs}
@@ -84,11 +90,13 @@ def measure(
             runs[name](tokens)
         busy[name].append(time.process_time() - started)
 
-    wall = take_turns({name: partial(each, name) for name in runs}, rounds)
+    wall = measure_in_turns({name: partial(each, name) for name in runs}, rounds)
     return wall, {name: seconds[-rounds:] for name, seconds in busy.items()}
 
 
-def accuracies(runs: dict[str, Run], batches: Sequence[Tokens], laid: Ground) -> dict[str, float]:
+def accuracies(
+    runs: dict[str, Run], batches: Sequence[TokenTensors], laid: Experiment
+) -> dict[str, float]:
     """Return the shares of right answers on the cleaned test rows; the full model has no head."""
     kept, labels = np.array(laid.test.kept), np.array(laid.test.rows.labels)
     found = {}
@@ -98,18 +106,18 @@ def accuracies(runs: dict[str, Run], batches: Sequence[Tokens], laid: Ground) ->
     return found
 
 
-def over(upper: Sequence[float], lower: Sequence[float]) -> Median:
+def over(upper: Sequence[float], lower: Sequence[float]) -> MedianInterval:
     """Return the median over rounds of how many times faster `upper` is than `lower`."""
-    return median_of([slow / fast for fast, slow in zip(upper, lower, strict=True)])
+    return median_interval([slow / fast for fast, slow in zip(upper, lower, strict=True)])
 
 
-def result(laid: Ground, asked: argparse.Namespace) -> dict[str, Any]:
+def result(laid: Experiment, asked: argparse.Namespace) -> dict[str, Any]:
     """Train, export and measure; return plain values, times in seconds."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         export(laid, folder)
         torch.set_num_threads(asked.threads)
-        runs, tokenise = opened(laid, folder), tokenising(folder)
+        runs, tokenise = opened(laid, folder), make_tokenizer(folder)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("model*"))}
     texts = laid.test.rows.texts
     batches = [tokenise(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)]
@@ -119,7 +127,7 @@ def result(laid: Ground, asked: argparse.Namespace) -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()} {torch.cpu.get_capabilities().get('cpu_name', '')}",
-        "versions": {**installed(), "onnxruntime": version("onnxruntime")},
+        "versions": {**installed_versions(), "onnxruntime": version("onnxruntime")},
         "model": laid.model,
         "task": laid.task.name,
         "threads": asked.threads,
@@ -128,7 +136,8 @@ def result(laid: Ground, asked: argparse.Namespace) -> dict[str, Any]:
         "padding": 1 - float(masks.mean()),
         "bytes": sizes,
         "texts_per_second": {
-            name: asdict(median_of([len(texts) / spent for spent in wall[name]])) for name in runs
+            name: asdict(median_interval([len(texts) / spent for spent in wall[name]]))
+            for name in runs
         },
         "gains": [
             {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from autoprune.layouts.layout import every
+from autoprune.layouts.layout import all_layouts
 from one_shot import trained
 from trial_profile import ground
 from tried_scores import supernet, tuned
@@ -37,7 +37,7 @@ def main() -> None:
 
     laid = ground(asked.model, asked.task, Path(asked.data_dir), asked.keep)
     torch.set_num_threads(1)
-    bench, layouts = laid.bench(laid.quick), every(laid.checkpoint.depth, asked.keep)
+    bench, layouts = laid.bench(laid.quick), all_layouts(laid.checkpoint.depth, asked.keep)
     looked = trained(asked.out.parent / "full.csv", "validation_accuracy") if asked.few else {}
     made = set()
     if asked.out.exists():

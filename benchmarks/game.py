@@ -6,16 +6,16 @@ import numpy as np
 
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.search.gp_sampler import hints_of, surrogate_of
-from autoprune.search.history import Past
-from autoprune.search.search_space import flags_of
-from autoprune.search.trial import Run, Seen
+from autoprune.search.gp_sampler import fit_surrogate, proxy_column
+from autoprune.search.history import SearchHistory
+from autoprune.search.search_space import layout_to_flags
+from autoprune.search.trial import Observation, TrialRun
 from tables import QUICK, World
 
 COSTS = (6, 12, 22, 50)
 
-Observed = list[Seen]
-Measure = Callable[[Run], Seen]
+Observed = list[Observation]
+Measure = Callable[[TrialRun], Observation]
 Hints = dict[Layout, float] | None
 
 
@@ -41,9 +41,9 @@ class Game:
 
     def run(self, layout: Layout, fidelity: float = QUICK) -> float:
         """Measure a layout on a seed of its own; what would exceed a cost ends that cost first."""
-        return self.make(Run(layout, len(self.observed), fidelity), fidelity)
+        return self.make(TrialRun(layout, len(self.observed), fidelity), fidelity)
 
-    def make(self, run: Run, spends: float) -> float:
+    def make(self, run: TrialRun, spends: float) -> float:
         """Make a run that costs `spends`; one that goes on from a pause costs the rest alone."""
         for cost in self.costs:
             if cost not in self.chosen and self.spent + spends > cost + 1e-9:
@@ -61,8 +61,8 @@ def luckiest(observed: Observed) -> Layout:
 
 def expected(observed: Observed, hints: Hints = None, budgets: Sequence[float] = ()) -> Layout:
     """Choose as `search` does: the measured layout of the best posterior mean."""
-    flags = flags_of([one.run.layout for one in observed])
-    means, _ = surrogate_of(observed, hints, budgets).predict(flags, hints_of(flags, hints))
+    flags = layout_to_flags([one.run.layout for one in observed])
+    means, _ = fit_surrogate(observed, hints, budgets).predict(flags, proxy_column(flags, hints))
     return observed[int(np.argmax(means))].run.layout
 
 
@@ -71,9 +71,9 @@ def fixed_layouts(world: World) -> list[Layout]:
     return [rule(world.depth, world.keep) for rule in STRATEGIES.values()]
 
 
-def past_of(game: Game, world: World) -> Past:
+def past_of(game: Game, world: World) -> SearchHistory:
     """Return what a search would know by now."""
     begun = frozenset(one.run for one in game.observed)
     tried = frozenset(run.layout for run in begun)
     seen = tuple(game.observed)
-    return Past(world.depth, world.keep, seen, (), len(seen), tried, begun=begun)
+    return SearchHistory(world.depth, world.keep, seen, (), len(seen), tried, begun=begun)

@@ -11,18 +11,18 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from autoprune.evaluation.study_files import is_finished, read_study
-from autoprune.reproduction.page import grid
-from autoprune.reproduction.paired_tests import cell_of
+from autoprune.evaluation.study_files import is_finished_study, read_study
+from autoprune.reproduction.page import grid_plot
+from autoprune.reproduction.paired_tests import cell_result
 
 WIDTH = 900
 
 
 def draw(folder: Path, place: Path) -> None:
     """Draw all finished cells below `folder`, by model and task, the most layers first."""
-    studies = [read_study(path) for path in sorted(folder.iterdir()) if is_finished(path)]
-    cells = sorted(map(cell_of, studies), key=lambda cell: (cell.model, cell.task, -cell.keep))
-    figure = grid(cells)
+    studies = [read_study(path) for path in sorted(folder.iterdir()) if is_finished_study(path)]
+    cells = sorted(map(cell_result, studies), key=lambda cell: (cell.model, cell.task, -cell.keep))
+    figure = grid_plot(cells)
     height = figure.layout.height
     figure.update_layout(width=WIDTH, margin={"l": 16, "r": 24, "t": 24, "b": 16})
     browser = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 
-from autoprune.evaluation.records import installed
-from autoprune.layouts.layout import every
-from autoprune.training.checkpoint import Place
-from autoprune.training.evaluator import go_on
+from autoprune.evaluation.records import installed_versions
+from autoprune.layouts.layout import all_layouts
+from autoprune.training.checkpoint import CheckpointFile
+from autoprune.training.evaluator import never_stop
 from trial_profile import ground
 
 LOOKS = "10,50,100,150,200"
@@ -53,15 +53,15 @@ def main() -> None:
     around = [min(AROUND, look - 1) for look in looks]  # none takes the first trial in
     laid = ground(asked.model, asked.task, asked.data_dir)
     bench = laid.bench(replace(laid.quick, steps=asked.steps))
-    layouts = every(laid.checkpoint.depth, laid.keep)
+    layouts = all_layouts(laid.checkpoint.depth, laid.keep)
     random.Random(0).shuffle(layouts)
     told = f"{time.strftime('%Y-%m-%d')}, {asked.model} on {asked.task}, {asked.steps} steps"
-    print(f"{told}, {installed()}", flush=True)
+    print(f"{told}, {installed_versions()}", flush=True)
     memory, files = list[float](), list[int]()
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder) / "run.safetensors", seconds=0.1)
+        place = CheckpointFile(Path(folder) / "run.safetensors", seconds=0.1)
         for number, layout in enumerate(layouts[: looks[-1] + around[-1]], 1):
-            bench.measure(layout, number, go_on, place)
+            bench.measure(layout, number, never_stop, place)
             place.take_away()
             memory.append(held())
             files.append(len(list(Path("/proc/self/fd").iterdir())))

@@ -18,41 +18,41 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autoprune.encoders.layerwise import only
-from autoprune.evaluation.statistics import agreement
-from autoprune.experiment.setup import Ground
-from autoprune.layouts.layout import Layout, every
-from autoprune.tasks.tokenization import collate, in_order
-from autoprune.training.one_shot import count_passes, inference, trie_of, walk
+from autoprune.encoders.layerwise import run_single_layer
+from autoprune.evaluation.statistics import rank_correlation
+from autoprune.experiment.setup import Experiment
+from autoprune.layouts.layout import Layout, all_layouts
+from autoprune.tasks.tokenization import collate, length_sorted_batches
+from autoprune.training.one_shot import build_trie, count_layer_passes, inference, walk_trie
 from trial_profile import ground
 
 
-def race(laid: Ground, batches: int) -> dict[str, float | bool]:
+def race(laid: Experiment, batches: int) -> dict[str, float | bool]:
     """Score all layouts on some batches both ways, by turns; return times, and if all is equal."""
     bench, depth = laid.bench(laid.quick), laid.checkpoint.depth
-    layouts = every(depth, laid.keep)
-    model, root = bench.untrained(Layout.full(depth), 0).eval(), trie_of(layouts)
-    index = in_order(bench.validation.lengths, laid.quick.batch)
+    layouts = all_layouts(depth, laid.keep)
+    model, root = bench.untrained(Layout.full(depth), 0).eval(), build_trie(layouts)
+    index = length_sorted_batches(bench.validation.lengths, laid.quick.batch)
     together = alone = 0.0
     equal = True
     for chosen in index[:: max(1, len(index) // batches)][:batches]:
         started = time.process_time()
         found = {
             visit.number: visit.logits()
-            for visit in walk(model, root, bench.validation, chosen, bench.device)
+            for visit in walk_trie(model, root, bench.validation, chosen, bench.device)
         }
         together += time.process_time() - started
         inputs = collate(bench.validation, chosen)
         del inputs["labels"]
         for number, layout in enumerate(layouts):
-            with inference(model, bench.device), only(model, layout):
+            with inference(model, bench.device), run_single_layer(model, layout):
                 started = time.process_time()
                 logits = model(**inputs).logits
                 alone += time.process_time() - started
             equal &= torch.equal(logits, found[number])
     return {
         "layouts": len(layouts),
-        "layer_passes": count_passes(root),
+        "layer_passes": count_layer_passes(root),
         "trie_seconds": together,
         "one_by_one_seconds": alone,
         "times_faster": alone / together,
@@ -74,7 +74,7 @@ def worth(study: Path) -> list[dict[str, float | str]]:
                 if len(both) < 10:
                     continue
                 pairs = np.array([(by_layout[one], sign * reached[one]) for one in both])
-                told = agreement(*pairs.T)
+                told = rank_correlation(*pairs.T)
                 assert told is not None, "scores differ"
                 found.append(
                     {

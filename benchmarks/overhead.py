@@ -26,11 +26,11 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 
-from autoprune.evaluation.records import installed
-from autoprune.search.loop import Check
-from autoprune.search.result import Finding
-from autoprune.search.study import findings, open_study, search
-from autoprune.search.trial import Run
+from autoprune.evaluation.records import installed_versions
+from autoprune.search.loop import ShouldStop
+from autoprune.search.result import TrialResult
+from autoprune.search.study import finished_trials, open_study, optimize_study
+from autoprune.search.trial import TrialRun
 from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
@@ -43,7 +43,7 @@ def work(url: str | None, folder: Path, trials: int, spans: "Queue[list[Span]]")
     """Make trials until there are enough, and hand over when each was measured."""
     mine: list[Span] = []
 
-    def measure(run: Run, check: Check) -> Score:  # noqa: ARG001
+    def measure(run: TrialRun, check: ShouldStop) -> Score:  # noqa: ARG001
         began = time.monotonic()
         time.sleep(MILLISECONDS / 1000)
         quality = sum(run.layout.keep) / (DEPTH * DEPTH)
@@ -51,7 +51,7 @@ def work(url: str | None, folder: Path, trials: int, spans: "Queue[list[Span]]")
         mine.append((began, time.monotonic()))
         return score
 
-    search(
+    optimize_study(
         measure,
         DEPTH,
         KEEP,
@@ -65,7 +65,7 @@ def work(url: str | None, folder: Path, trials: int, spans: "Queue[list[Span]]")
     spans.put(mine)
 
 
-def _heard(finding: Finding) -> None:
+def _heard(finding: TrialResult) -> None:
     """Hear of a finding, as a command does that prints it."""
 
 
@@ -116,13 +116,13 @@ def main() -> None:
                 each = [spans.get(timeout=10) for _ in crew]
             finally:
                 board.terminate()
-        found = findings(storage, NAME, DEPTH)
+        found = finished_trials(storage, NAME, DEPTH)
     gaps = [later[0] - earlier[1] for mine in each for earlier, later in pairwise(mine)]
     times = [time for mine in each for span in mine for time in span]
     runs = Counter((one.layout, one.seed, one.fidelity) for one in found)
     print(
         f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, load "
-        f"{os.getloadavg()[0]:.1f}, {installed()}\n"
+        f"{os.getloadavg()[0]:.1f}, {installed_versions()}\n"
         f"{(asked.storage or 'journal').partition(':')[0]}, {asked.workers} workers, {len(found)} "
         f"trials of {MILLISECONDS} ms in {max(times) - min(times):.1f} s, {looks} looks of the "
         f"dashboard: {len(found) - len(runs)} made twice; overhead a trial: mean "

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprune.evaluation.records import installed
-from autoprune.tasks.tokenization import batches, in_order
+from autoprune.evaluation.records import installed_versions
+from autoprune.tasks.tokenization import length_sorted_batches, shuffled_batches
 from trial_profile import ground
 
 EPOCHS = 5
@@ -43,14 +43,14 @@ def main() -> None:
     train, validation = laid.inputs.train.lengths, laid.inputs.validation.lengths
     ours, plain = list[Places](), list[Places]()
     for _ in range(EPOCHS):
-        ours += batches(train, batch, rng)
+        ours += shuffled_batches(train, batch, rng)
         order = rng.permutation(len(train))
         plain += [order[first : first + batch] for first in range(0, len(order), batch)]
     print(
         f"{time.strftime('%Y-%m-%d')}, {asked.model} on {asked.task}, {len(train)} train rows of "
         f"{train.mean():.1f} tokens on average, cut to {laid.tokens}, batches of {batch}, "
-        f"{installed()}\npadding among the places: ours {padding(train, ours):.1%}, "
-        f"validation {padding(validation, in_order(validation, batch)):.1%}; "
+        f"{installed_versions()}\npadding among the places: ours {padding(train, ours):.1%}, "
+        f"validation {padding(validation, length_sorted_batches(validation, batch)):.1%}; "
         f"shuffled batches {padding(train, plain):.1%}, "
         f"padded to the limit {1 - train.mean() / laid.tokens:.1%}"
     )

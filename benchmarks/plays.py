@@ -11,12 +11,12 @@ import optuna
 from optuna.trial import TrialState
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.baseline_samplers import mended, propose_randomly
-from autoprune.search.gp_sampler import propose_by_surrogate
-from autoprune.search.history import EVERY
-from autoprune.search.sampler import Propose
-from autoprune.search.search_space import layout_of, neighbours
-from autoprune.search.trial import Run, distributions, flag_names, flags
+from autoprune.search.baseline_samplers import propose_randomly, repair_flags
+from autoprune.search.gp_sampler import propose_by_gp
+from autoprune.search.history import MAX_PAUSED
+from autoprune.search.sampler import ProposeLayout
+from autoprune.search.search_space import flags_to_layout, swap_neighbours
+from autoprune.search.trial import TrialRun, distributions, flag_names, flags
 from budgeted import play_either, play_race
 from game import Game, Hints, Measure, Observed, expected, fixed_layouts, luckiest, past_of
 from tables import FULL, QUICK, World
@@ -29,7 +29,7 @@ def sampled(
     game: Game,
     world: World,
     rng: np.random.Generator,
-    propose: Propose,
+    propose: ProposeLayout,
     first: bool,
     hints: Hints,
     every: int | None = None,
@@ -44,7 +44,7 @@ def sampled(
         past = replace(past_of(game, world), hints=hints)
         past = past if every is None else replace(past, promotes=True, every=every)
         next_one = next(begin, None) or propose(past, rng)
-        if isinstance(next_one, Run):
+        if isinstance(next_one, TrialRun):
             game.make(next_one, FULL - QUICK)
         else:
             game.run(next_one, fidelity)
@@ -70,7 +70,9 @@ def play_greedy(game: Game, world: World, rng: np.random.Generator) -> None:
     scores = {layout: game.run(layout) for layout in fixed_layouts(world)}
     here = max(scores, key=lambda layout: scores[layout])
     while not game.over:
-        near = [layout_of(row) for row in rng.permutation(neighbours(np.array(here.flags)))]
+        near = [
+            flags_to_layout(row) for row in rng.permutation(swap_neighbours(np.array(here.flags)))
+        ]
         near = [layout for layout in near if layout not in scores]
         for layout in near:
             scores[layout] = game.run(layout)
@@ -109,7 +111,9 @@ def play_tpe(game: Game, world: World, rng: np.random.Generator) -> None:
         for _ in range(_DRAWS):
             drawn = study.ask(space)
             study.tell(drawn, state=TrialState.FAIL)
-            layout = layout_of(mended(np.array(list(drawn.params.values())), world.keep, rng))
+            layout = flags_to_layout(
+                repair_flags(np.array(list(drawn.params.values())), world.keep, rng)
+            )
             if layout not in tried:
                 break
         else:
@@ -128,13 +132,13 @@ def _children(
     while True:
         row = np.array(parent.flags)
         for _ in range(int(min(rng.integers(1, 4), rng.integers(1, 4)))):
-            row = rng.permutation(neighbours(row))[0]
-        child = layout_of(row)
+            row = rng.permutation(swap_neighbours(row))[0]
+        child = flags_to_layout(row)
         if child not in scores:
             yield child
 
 
-PROMOTIONS = {"promotion": EVERY, "promotion of half": 2, "promotion by gain": 10**9}
+PROMOTIONS = {"promotion": MAX_PAUSED, "promotion of half": 2, "promotion by gain": 10**9}
 SUPERNETS = {"from a supernet": 1, "from two supernets": 2}
 NET = 0.9  # what a supernet costs, in full fine-tunes
 PLAYS = {"greedy": play_greedy, "evolution": play_evolution, "tpe": play_tpe}
@@ -167,16 +171,16 @@ def play(
         sampled(game, world, rng, propose_randomly, False, None)
     elif name in PROMOTIONS:
         game = begin(partial(expected, budgets=(FULL,)))
-        sampled(game, world, rng, propose_by_surrogate, True, None, PROMOTIONS[name])
+        sampled(game, world, rng, propose_by_gp, True, None, PROMOTIONS[name])
     elif name in SUPERNETS:
         game = begin(expected)
         game.spent = SUPERNETS[name] * NET
-        sampled(game, world, rng, propose_by_surrogate, True, None, fidelity=TUNED)
+        sampled(game, world, rng, propose_by_gp, True, None, fidelity=TUNED)
     elif name == "random, posterior mean":
         game = begin(expected)
         sampled(game, world, rng, propose_randomly, False, None)
     else:
         hints = hints if name != "default" else None
         game = begin(partial(expected, hints=hints))
-        sampled(game, world, rng, propose_by_surrogate, True, hints)
+        sampled(game, world, rng, propose_by_gp, True, hints)
     return game.chosen

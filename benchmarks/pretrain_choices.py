@@ -17,21 +17,21 @@ from pathlib import Path
 
 import torch
 
-from autoprune.pretraining.data import scan
-from autoprune.pretraining.model import Measures, build, measures, warm_
+from autoprune.pretraining.data import scan_corpus
+from autoprune.pretraining.model import EncoderShape, build_encoder, encoder_shape, warm_start_
 from autoprune.pretraining.training import (
-    GROWN_AT,
-    Course,
-    State,
-    default_rate,
-    optimizer_of,
+    STACKED_AT,
+    PretrainingSchedule,
+    PretrainingState,
+    default_pretraining_rate,
     perplexity,
-    seedling,
-    stacked,
-    train,
+    pretraining_optimizer,
+    shallow_encoder,
+    stack_layers,
+    train_masked,
 )
-from autoprune.pretraining.workspace import Prepared, prepare, read_prepared
-from autoprune.training.devices import describe, fast_in_bfloat16
+from autoprune.pretraining.workspace import PreparedCorpus, prepare_corpus, read_prepared_corpus
+from autoprune.training.devices import describe_device, fast_in_bfloat16
 
 CHOICES = {  # warm embeddings, stacked layers
     "plain": (False, False),
@@ -46,14 +46,16 @@ def main() -> None:
     """Prepare the corpus once, train each choice, print a line for each."""
     asked = _arguments()
     cpu = torch.device("cpu")
-    measured = measures(asked.layers, asked.hidden, None, None, 64)
-    print(f"{describe(cpu)}, {asked.minutes:g} minutes each", flush=True)
+    measured = encoder_shape(asked.layers, asked.hidden, None, None, 64)
+    print(f"{describe_device(cpu)}, {asked.minutes:g} minutes each", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "prepared"
-        prepare(scan([asked.corpus]), None, 16_000, place)
-        prepared = read_prepared(place, measured.tokens)
+        prepare_corpus(scan_corpus([asked.corpus]), None, 16_000, place)
+        prepared = read_prepared_corpus(place, measured.tokens)
         for seed in range(asked.seeds):
-            course = Course(32, default_rate(asked.hidden), seed, 60 * asked.minutes, None)
+            course = PretrainingSchedule(
+                32, default_pretraining_rate(asked.hidden), seed, 60 * asked.minutes, None
+            )
             for name, (warm, stack) in CHOICES.items():
                 state = trained(prepared, measured, course, warm, stack)
                 found, _ = perplexity(
@@ -64,26 +66,38 @@ def main() -> None:
 
 
 def trained(
-    prepared: Prepared, measured: Measures, course: Course, warm: bool, stack: bool
-) -> State:
+    prepared: PreparedCorpus,
+    measured: EncoderShape,
+    course: PretrainingSchedule,
+    warm: bool,
+    stack: bool,
+) -> PretrainingState:
     """Train one encoder to the end of its course, by the processor's clock."""
-    model = build(seedling(measured) if stack else measured, prepared.tokenizer, course.seed)
-    state = State(model, optimizer_of(model))
+    model = build_encoder(
+        shallow_encoder(measured) if stack else measured, prepared.tokenizer, course.seed
+    )
+    state = PretrainingState(model, pretraining_optimizer(model))
     began = time.process_time()
     if warm:
         special = prepared.tokenizer.all_special_ids
-        warm_(model, prepared.learned.stream, special, course.seed)
+        warm_start_(model, prepared.learned.stream, special, course.seed)
     state.seconds = time.process_time() - began
     fast = fast_in_bfloat16(model.device)
     if stack:
-        _run(state, prepared, course, fast, GROWN_AT)
-        state = stacked(state, measured, prepared.tokenizer, course.seed)
+        _run(state, prepared, course, fast, STACKED_AT)
+        state = stack_layers(state, measured, prepared.tokenizer, course.seed)
     _run(state, prepared, course, fast, 1.0)
     return state
 
 
-def _run(state: State, prepared: Prepared, course: Course, fast: bool, end: float) -> None:
-    for _ in train(state, prepared.learned, course, fast, end, time.process_time):
+def _run(
+    state: PretrainingState,
+    prepared: PreparedCorpus,
+    course: PretrainingSchedule,
+    fast: bool,
+    end: float,
+) -> None:
+    for _ in train_masked(state, prepared.learned, course, fast, end, time.process_time):
         pass
 
 

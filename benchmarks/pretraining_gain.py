@@ -13,23 +13,23 @@ from pathlib import Path
 from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
 
-from autoprune.evaluation.entrants import measure
-from autoprune.evaluation.records import installed
-from autoprune.evaluation.study_files import RECORDS
-from autoprune.experiment.search_step import conditions
-from autoprune.experiment.setup import Ground
-from autoprune.training.workers import Crew
+from autoprune.evaluation.entrants import measure_entrants
+from autoprune.evaluation.records import installed_versions
+from autoprune.evaluation.study_files import RECORDS_FILE
+from autoprune.experiment.search_step import measurement_conditions
+from autoprune.experiment.setup import Experiment
+from autoprune.training.workers import WorkerPool
 from trial_profile import ground
 
 
-def qualities(laid: Ground, seeds: list[int]) -> dict[str, list[float]]:
+def qualities(laid: Experiment, seeds: list[int]) -> dict[str, list[float]]:
     """Return the test quality in points, a figure a seed, of `full` and of `scratch`."""
     whole = replace(laid, keep=laid.checkpoint.depth, strategies={})
-    with Crew(laid.workers) as crew, TemporaryDirectory() as folder:
+    with WorkerPool(laid.workers) as crew, TemporaryDirectory() as folder:
         entrants = [entrant for (entrant,) in whole.entrants(None, crew)]
-        under = conditions(whole)
-        measured = measure(
-            entrants, seeds, whole.test, under, Path(folder) / RECORDS, lambda _: None
+        under = measurement_conditions(whole)
+        measured = measure_entrants(
+            entrants, seeds, whole.test, under, Path(folder) / RECORDS_FILE, lambda _: None
         )
     return {
         entrant.origin: [
@@ -49,7 +49,7 @@ def main() -> None:
         "--seeds", default="1,2,3", type=lambda text: [*map(int, text.split(","))]
     )
     asked = arguments.parse_args()
-    print(f"{platform.machine()}, {installed()}")
+    print(f"{platform.machine()}, {installed_versions()}")
     print("| model | layers | passes | peak rate | pre-trained | random weights | difference |")
     print("|---|---|---|---|---|---|---|")
     for model in asked.models:

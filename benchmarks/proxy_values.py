@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from autoprune.layouts.layout import every
+from autoprune.layouts.layout import all_layouts
 from autoprune.training.proxies import PROXIES
 from trial_profile import ground
 
@@ -33,7 +33,7 @@ def main() -> None:
 
     laid = ground(asked.model, asked.task, Path(asked.data_dir), asked.keep)
     torch.set_num_threads(1)
-    bench, layouts = laid.bench(laid.quick), every(laid.checkpoint.depth, asked.keep)
+    bench, layouts = laid.bench(laid.quick), all_layouts(laid.checkpoint.depth, asked.keep)
     table, costs = asked.out / "proxies.csv", asked.out / "proxies.json"
     known = json.loads(costs.read_text()) if costs.exists() else {}
     for name, proxy in PROXIES.items():

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from autoprune.layouts.layout import Layout
 from autoprune.search.gp_kernel import Kernel
-from autoprune.search.gp_model import Runs, Surrogate, coded
-from autoprune.search.search_space import flags_of, grid, rank
-from autoprune.search.trial import Run, Seen
+from autoprune.search.gp_model import Observations, Surrogate, encode_flags
+from autoprune.search.search_space import all_flags, layout_rank, layout_to_flags
+from autoprune.search.trial import Observation, TrialRun
 
 Values = NDArray[np.float64]
 
@@ -31,24 +31,24 @@ LEVELS = ("quick_loss", "full_loss", "quick_accuracy", "full_accuracy")
 _LEARNT = 0.3  # of the layouts with one run: enough for the few parameters of the kernel
 
 
-def read(folder: Path, without: str | None = None) -> list[Seen]:
+def read(folder: Path, without: str | None = None) -> list[Observation]:
     """Return the last check of each run in a folder's tables, where they are; qualities in points.
 
     `chosen.csv` has the layouts that strategies chose, on seeds of its own (`borne_out.py`).
     """
-    last: dict[Run, Seen] = {}
+    last: dict[TrialRun, Observation] = {}
     for name, fidelity in _TABLES:
         if name == without or not (folder / name).exists():
             continue
         with (folder / name).open(newline="") as lines:
             for row in csv.DictReader(lines):
-                run = Run(Layout.parse(row["layout"]), int(row["seed"]), fidelity)
+                run = TrialRun(Layout.parse(row["layout"]), int(row["seed"]), fidelity)
                 quality, loss = float(row["validation_accuracy"]), float(row["validation_loss"])
-                last[run] = Seen(run, 100 * quality, loss)
+                last[run] = Observation(run, 100 * quality, loss)
     return list(last.values())
 
 
-def fit(seen: list[Seen]) -> Surrogate:
+def fit(seen: list[Observation]) -> Surrogate:
     """Fit the model that tells noise, seed, budget and truth apart."""
     several = {one.run.layout for one in seen if one.run.seed}
     draw = random.Random(0)
@@ -56,9 +56,9 @@ def fit(seen: list[Seen]) -> Surrogate:
     return Surrogate.fit(_runs(seen), _runs(part))
 
 
-def _runs(seen: list[Seen]) -> Runs:
-    return Runs(
-        flags_of([one.run.layout for one in seen]),
+def _runs(seen: list[Observation]) -> Observations:
+    return Observations(
+        layout_to_flags([one.run.layout for one in seen]),
         np.array([one.quality for one in seen]),
         np.array([one.run.fidelity for one in seen]),
         seeds=np.array([one.run.seed for one in seen]),
@@ -75,7 +75,9 @@ class World:
     @cached_property
     def _table(self) -> dict[str, Values]:
         with (self.folder / "truth.csv").open(newline="") as lines:
-            rows = sorted(csv.DictReader(lines), key=lambda row: rank(Layout.parse(row["layout"])))
+            rows = sorted(
+                csv.DictReader(lines), key=lambda row: layout_rank(Layout.parse(row["layout"]))
+            )
         names = ("truth", *LEVELS[:-1])
         table = {name: np.array([float(row[name]) for row in rows]) for name in names}
         return table | {LEVELS[-1]: table["truth"]}
@@ -90,13 +92,13 @@ class World:
         return Kernel(**kernel), np.array(told["scales"])
 
     @cached_property
-    def _seen(self) -> list[Seen]:
+    def _seen(self) -> list[Observation]:
         return read(self.folder)
 
     @cached_property
     def _root(self) -> Values:
         """A root of the covariance of what layers do, to draw a seed's effects with."""
-        codes = coded(grid(self.depth, self.keep))
+        codes = encode_flags(all_flags(self.depth, self.keep))
         kernel, _ = self._model
         near = np.exp(-(1.0 - codes @ codes.T) / kernel.reach**2)
         whole = kernel.additive * (codes @ codes.T) + kernel.joint * near
@@ -114,12 +116,12 @@ class World:
 
     @property
     def truth(self) -> Values:
-        """The truth of all layouts in the order of `grid`: (layouts,) in points."""
+        """The truth of all layouts in the order of `all_flags`: (layouts,) in points."""
         return self._table["truth"]
 
     def regret(self, layout: Layout) -> float:
         """Return how many points of truth `layout` is below the best."""
-        return float(self.truth.max() - self.truth[rank(layout)])
+        return float(self.truth.max() - self.truth[layout_rank(layout)])
 
     def parts(self, level: int) -> str:
         """Say what a run's figure at `level` is made of, in standard deviations of its unit."""
@@ -136,10 +138,10 @@ class World:
         told = ", ".join(f"{name} {size * var**0.5:.3g}" for name, var in variances.items())
         return f"{LEVELS[level]}: {told}"
 
-    def measure(self, run: Run, replay: int) -> Seen:
+    def measure(self, run: TrialRun, replay: int) -> Observation:
         """Return what a run comes out as, the same whenever it is asked for in one replay."""
         kernel, scales = self._model
-        full, place = int(run.fidelity == FULL), rank(run.layout)
+        full, place = int(run.fidelity == FULL), layout_rank(run.layout)
         rng = np.random.default_rng((replay, run.seed, full))
         effects, shift = rng.normal(size=(2, len(self._root))), rng.normal(size=2)
         noise = np.random.default_rng((replay, run.seed, full, place)).normal(size=2)
@@ -150,25 +152,25 @@ class World:
             mine, also = (_tied(both, kernel.tie, look) for both in (alone, noise))
             off = kernel.coupling[level] * mine + np.sqrt(kernel.noise[level]) * also
             seen.append(float(self._table[LEVELS[level]][place] + off * scales[level]))
-        return Seen(run, seen[1], seen[0])
+        return Observation(run, seen[1], seen[0])
 
-    def rows(self, replay: int) -> Callable[[Run], Seen]:
+    def rows(self, replay: int) -> Callable[[TrialRun], Observation]:
         """Return a measure that takes a layout's rows one after the other, by rising seed.
 
         What the table lacks comes out as in `measure`; the runs of what was chosen are left for
         the check of the choice.
         """
-        left: dict[tuple[Layout, float], list[Seen]] = {}
+        left: dict[tuple[Layout, float], list[Observation]] = {}
         rows = read(self.folder, without=CHOSEN)
         for one in sorted(rows, key=lambda one: -one.run.seed):
             left.setdefault((one.run.layout, one.run.fidelity), []).append(one)
 
-        def measure(run: Run) -> Seen:
+        def measure(run: TrialRun) -> Observation:
             rows = left.get((run.layout, run.fidelity))
             if not rows:
                 return self.measure(run, replay)
             row = rows.pop()
-            return Seen(run, row.quality, row.loss)
+            return Observation(run, row.quality, row.loss)
 
         return measure
 

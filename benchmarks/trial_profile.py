@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch.profiler import profile
 
-from autoprune.evaluation.records import installed
-from autoprune.experiment.setup import Ground, lay
+from autoprune.evaluation.records import installed_versions
+from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.tasks.task import Columns
 
 TRIALS = 5
@@ -30,9 +30,9 @@ def ground(
     workers: int | None = None,
     device: str = "auto",
     tokens: int | None = None,
-) -> Ground:
+) -> Experiment:
     """Lay the ground as `autoprune search` does."""
-    return lay(
+    return build_experiment(
         model=model,
         task=task,
         keep=keep,
@@ -67,7 +67,7 @@ def main() -> None:
         started = time.perf_counter()
         shares.append(bench.train(layout, seed).busy)
         seconds.append(time.perf_counter() - started)
-    print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {installed()}")
+    print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {installed_versions()}")
     print(
         f"{model} on {task}, {layout}, {laid.quick.steps} steps: "
         f"{statistics.median(seconds):.1f} s a trial, "

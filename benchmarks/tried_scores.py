@@ -29,23 +29,23 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.layerwise import only
-from autoprune.encoders.pruning import layers_of
-from autoprune.evaluation.statistics import agreement
-from autoprune.layouts.layout import Layout, every
-from autoprune.tasks.tokenization import Encoded, batches, collate
+from autoprune.encoders.layerwise import run_single_layer
+from autoprune.encoders.pruning import encoder_layers
+from autoprune.evaluation.statistics import rank_correlation
+from autoprune.layouts.layout import Layout, all_layouts
+from autoprune.tasks.tokenization import EncodedSplit, collate, shuffled_batches
 from autoprune.training.devices import fast_in_bfloat16
-from autoprune.training.evaluator import Bench
+from autoprune.training.evaluator import LayoutEvaluator
 from autoprune.training.loop import (
-    LONGEST_GRADIENT,
-    Clock,
-    Course,
-    Parts,
-    optimizer_of,
-    rate,
+    MAX_GRADIENT_NORM,
+    MicroBatcher,
+    TrainingClock,
+    TrainingState,
+    learning_rate_at,
+    make_optimizer,
     train,
 )
-from autoprune.training.one_shot import score_all, some
+from autoprune.training.one_shot import sample_rows, score_all
 from one_shot import trained
 from trial_profile import ground
 
@@ -57,7 +57,7 @@ Values = dict[Layout, float]
 
 
 def loss_on(
-    model: PreTrainedModel, rows: Encoded, index: np.ndarray, device: torch.device
+    model: PreTrainedModel, rows: EncodedSplit, index: np.ndarray, device: torch.device
 ) -> torch.Tensor:
     """Return the mean loss over a batch, in the arithmetic of a search."""
     batch = {name: values.to(device) for name, values in collate(rows, index).items()}
@@ -68,12 +68,12 @@ def loss_on(
 
 
 def supernet(
-    bench: Bench, layouts: Sequence[Layout], share: float, passes: int, seed: int
+    bench: LayoutEvaluator, layouts: Sequence[Layout], share: float, passes: int, seed: int
 ) -> PreTrainedModel:
     """Train the full model by one layout a step; its layers learn at `share` of the rate."""
     model = bench.untrained(Layout.full(layouts[0].depth), seed).train()
-    optimizer = optimizer_of(model, bench.device)
-    inside = {id(weight) for weight in layers_of(model).parameters()}
+    optimizer = make_optimizer(model, bench.device)
+    inside = {id(weight) for weight in encoder_layers(model).parameters()}
     for group in list(optimizer.param_groups):
         slow = [weight for weight in group["params"] if id(weight) in inside]
         group["params"] = [weight for weight in group["params"] if id(weight) not in inside]
@@ -82,21 +82,25 @@ def supernet(
     steps = -(-len(bench.rows) // budget.batch) * passes
     rng = np.random.default_rng(seed)
     order = chain.from_iterable(
-        batches(bench.rows.lengths, budget.batch, rng) for _ in repeat(None)
+        shuffled_batches(bench.rows.lengths, budget.batch, rng) for _ in repeat(None)
     )
     torch.manual_seed(seed)
     for step, index in enumerate(islice(order, steps)):
         for group in optimizer.param_groups:
-            group["lr"] = budget.learning_rate * rate(step, steps) * group.get("share", 1.0)
-        with only(model, draw.choice(layouts)):
+            group["lr"] = (
+                budget.learning_rate * learning_rate_at(step, steps) * group.get("share", 1.0)
+            )
+        with run_single_layer(model, draw.choice(layouts)):
             loss_on(model, bench.rows, index, bench.device).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), LONGEST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return model.eval()
 
 
-def tuned(bench: Bench, net: PreTrainedModel, seed: int, layout: Layout) -> tuple[float, float]:
+def tuned(
+    bench: LayoutEvaluator, net: PreTrainedModel, seed: int, layout: Layout
+) -> tuple[float, float]:
     """Return loss (its sign turned) and accuracy of a layout after one pass from a supernet."""
     rows, validation = replace(bench.rows, kept=None), replace(bench.validation, kept=None)
     steps = -(-len(rows) // bench.budget.batch)
@@ -110,25 +114,27 @@ def tuned(bench: Bench, net: PreTrainedModel, seed: int, layout: Layout) -> tupl
     return -score.loss, score.quality
 
 
-def gradients(bench: Bench, layout: Layout) -> tuple[float, float]:
+def gradients(bench: LayoutEvaluator, layout: Layout) -> tuple[float, float]:
     """Return the norm of the kept layers' gradients and the sum of |weight times gradient|."""
     model = bench.untrained(layout, SEED).eval()
-    rows = some(bench.rows, BATCH, SEED)
+    rows = sample_rows(bench.rows, BATCH, SEED)
     loss_on(model, rows, np.arange(len(rows)), bench.device).backward()
-    pairs = [(w, w.grad) for w in layers_of(model).parameters() if w.grad is not None]
+    pairs = [(w, w.grad) for w in encoder_layers(model).parameters() if w.grad is not None]
     norm = sum(float((grad**2).sum()) for _, grad in pairs) ** 0.5
     return norm, sum(float((weight.detach() * grad).abs().sum()) for weight, grad in pairs)
 
 
-def fall(bench: Bench, layout: Layout, steps: int) -> float:
+def fall(bench: LayoutEvaluator, layout: Layout, steps: int) -> float:
     """Return how far the loss on some train rows falls in a few steps on them."""
     model = bench.untrained(layout, SEED)
-    rows = some(bench.rows, BATCH, SEED)
+    rows = sample_rows(bench.rows, BATCH, SEED)
     everything = np.arange(len(rows))
     with torch.no_grad():
         before = float(loss_on(model.eval(), rows, everything, bench.device))
     budget = replace(bench.budget, steps=steps, batch=BATCH, checks=1)
-    course = Course(model, optimizer_of(model, bench.device), Parts(BATCH), Clock())
+    course = TrainingState(
+        model, make_optimizer(model, bench.device), MicroBatcher(BATCH), TrainingClock()
+    )
     for _ in train(course, rows, budget, SEED, bench.device):
         pass
     with torch.no_grad():
@@ -144,7 +150,7 @@ def told(study: Path, name: str, values: Values, cost: str) -> None:
     ):
         reached = {Layout.parse(one): value for one, value in trained(study / file, column).items()}
         both = [layout for layout in values if layout in reached]
-        found = agreement(
+        found = rank_correlation(
             [values[layout] for layout in both], [sign * reached[layout] for layout in both]
         )
         print(f"{name:34} {file[:-4]:5} {column[11:]:8} {len(both):4} layouts  {found}  {cost}")
@@ -167,7 +173,7 @@ def main() -> None:
 
     laid = ground(asked.model, asked.task, Path(asked.data_dir), asked.keep)
     torch.set_num_threads(1)
-    bench, layouts = laid.bench(laid.quick), every(laid.checkpoint.depth, asked.keep)
+    bench, layouts = laid.bench(laid.quick), all_layouts(laid.checkpoint.depth, asked.keep)
     full_runs = trained(asked.study / "full.csv", "validation_accuracy")
     looked = [layout for layout in layouts if str(layout) in full_runs]
     others = [layout for layout in layouts if str(layout) not in full_runs]
@@ -192,7 +198,7 @@ def main() -> None:
     if not asked.supernets_alone:
         timed(partial(gradients, bench), sample, "norm of gradients", "|weight x gradient|")
         timed(lambda one: (fall(bench, one, asked.steps),), sample, f"fall in {asked.steps} steps")
-    rows = some(bench.validation, SHOWN, SEED)
+    rows = sample_rows(bench.validation, SHOWN, SEED)
     for share, seed in product(asked.shares, asked.seeds):
         started = time.process_time()
         net = supernet(bench, layouts, share, asked.passes, seed)

@@ -30,13 +30,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from autoprune.encoders.files import silence
+from autoprune.encoders.files import disable_progress_bars
 from autoprune.encoders.pruning import keep_layers
-from autoprune.evaluation.records import installed
-from autoprune.export.export import cut, save
+from autoprune.evaluation.records import installed_versions
+from autoprune.export.export import reduce_vocabulary, save_model
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.loading import read, read_test
-from autoprune.tasks.registry import find
+from autoprune.tasks.loading import read_splits, read_test
+from autoprune.tasks.registry import find_task
 from autoprune.tasks.task import Columns, Splits, TestSplit
 
 WIDTH, DEPTH, VOCABULARY, ROWS = 768, 12, 197_285, 64
@@ -101,10 +101,10 @@ def measure(
     before = logits(model, tokenizer, texts)
     with tempfile.TemporaryDirectory() as place:
         plain, trimmed = Path(place, "plain"), Path(place, "trimmed")
-        save(model, tokenizer, plain)
-        words = cut(model, tokenizer, splits, test, [])
-        save(model, words.tokenizer, trimmed)
-        with silence():
+        save_model(model, tokenizer, plain)
+        words = reduce_vocabulary(model, tokenizer, splits, test, [])
+        save_model(model, words.tokenizer, trimmed)
+        with disable_progress_bars():
             again = AutoModelForSequenceClassification.from_pretrained(trimmed).eval()
         after = logits(again, AutoTokenizer.from_pretrained(trimmed), texts)
         sizes = {
@@ -131,11 +131,11 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    task = find(asked.task, Columns())
-    splits, test = read(task, asked.data_dir), read_test(task, asked.data_dir)
+    task = find_task(asked.task, Columns())
+    splits, test = read_splits(task, asked.data_dir), read_test(task, asked.data_dir)
     own = (*splits.train.texts, *splits.validation.texts, *test.rows.texts)
     tokenizer = tokenizer_of(asked.corpus.open(encoding="utf-8") if asked.corpus else own)
-    head = {"date": time.strftime("%Y-%m-%d"), "task": task.name, "versions": installed()}
+    head = {"date": time.strftime("%Y-%m-%d"), "task": task.name, "versions": installed_versions()}
     found = [measure(layout, tokenizer, splits, test) for layout in LAYOUTS]
     if asked.json:
         print(json.dumps(head | {"results": found}))

@@ -19,10 +19,10 @@ from statistics import correlation
 
 import numpy as np
 
-from autoprune.files import write_whole
+from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
-from autoprune.search.search_space import grid, layout_of
-from autoprune.search.trial import Seen
+from autoprune.search.search_space import all_flags, flags_to_layout
+from autoprune.search.trial import Observation
 from tables import FULL, LEVELS, World, fit, read
 
 _FEWEST = 10  # layouts that two groups of runs must share
@@ -33,7 +33,7 @@ def write(folder: Path) -> None:
     seen = read(folder)
     model = fit(seen)
     first = seen[0].run.layout
-    space = grid(first.depth, len(first.keep))
+    space = all_flags(first.depth, len(first.keep))
     std = model.predict(space)[1]
     shown = [model.expect(space, level) for level in range(len(LEVELS))]
     out = io.StringIO()
@@ -41,19 +41,19 @@ def write(folder: Path) -> None:
     writer.writerow(["layout", "truth", "std", *LEVELS[:-1]])
     for place, row in enumerate(space):
         values = [shown[-1][place], std[place], *(level[place] for level in shown[:-1])]
-        writer.writerow([str(layout_of(row)), *(round(float(value), 4) for value in values)])
-    write_whole(folder / "truth.csv", out.getvalue())
+        writer.writerow([str(flags_to_layout(row)), *(round(float(value), 4) for value in values)])
+    write_atomic(folder / "truth.csv", out.getvalue())
     kernel = {
         name: value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in asdict(model.kernel).items()
     }
     told = {"runs": len(seen), "levels": LEVELS, "kernel": kernel, "scales": [*model.unit.scales]}
-    write_whole(folder / "model.json", json.dumps(told, indent=1) + "\n")
+    write_atomic(folder / "model.json", json.dumps(told, indent=1) + "\n")
 
 
 def agreements(folder: Path) -> list[str]:
     """Say how far single runs foretell others of the same layouts, and the truth."""
-    groups: dict[tuple[float, int], dict[Layout, Seen]] = {}
+    groups: dict[tuple[float, int], dict[Layout, Observation]] = {}
     for one in read(folder):
         groups.setdefault((one.run.fidelity, one.run.seed), {})[one.run.layout] = one
     said = []
@@ -62,7 +62,7 @@ def agreements(folder: Path) -> list[str]:
         if len(both) < _FEWEST:
             continue
         left, right = ([groups[key][layout] for layout in both] for key in (first, second))
-        looks: dict[str, Callable[[Seen], float]] = {
+        looks: dict[str, Callable[[Observation], float]] = {
             "accuracy": lambda one: one.quality,
             "loss": lambda one: -one.loss,
         }

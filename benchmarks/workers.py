@@ -18,17 +18,19 @@ from pathlib import Path
 
 import torch
 
-from autoprune.evaluation.records import installed
-from autoprune.layouts.layout import Layout, every
-from autoprune.training.evaluator import Bench
-from autoprune.training.workers import Crew, cores
+from autoprune.evaluation.records import installed_versions
+from autoprune.layouts.layout import Layout, all_layouts
+from autoprune.training.evaluator import LayoutEvaluator
+from autoprune.training.workers import WorkerPool, available_cores
 from trial_profile import ground
 
 ROUNDS = 5
 TRIALS = 4  # for each process, in each round
 
 
-def rate(crew: Crew, bench: Bench, layouts: list[Layout], seeds: Iterator[int]) -> float:
+def rate(
+    crew: WorkerPool, bench: LayoutEvaluator, layouts: list[Layout], seeds: Iterator[int]
+) -> float:
     """Return the trials an hour of one round."""
     started = time.perf_counter()
     mine = random.Random(next(seeds)).sample(layouts, TRIALS * crew.workers)
@@ -45,9 +47,9 @@ def main() -> None:
     arguments.add_argument("data_dir", nargs="?", type=Path)
     asked = arguments.parse_args()
     laid = ground(asked.model, asked.task, asked.data_dir)
-    bench, layouts = laid.bench(laid.quick), every(laid.checkpoint.depth, laid.keep)
+    bench, layouts = laid.bench(laid.quick), all_layouts(laid.checkpoint.depth, laid.keep)
     seeds, one, two = itertools.count(1), list[float](), list[float]()
-    with Crew(1) as alone, Crew(2) as both:
+    with WorkerPool(1) as alone, WorkerPool(2) as both:
         for crew in (alone, both):
             rate(crew, bench, layouts, seeds)
         for _ in range(ROUNDS):
@@ -56,8 +58,8 @@ def main() -> None:
             print(f"{one[-1]:.0f} and {two[-1]:.0f} trials an hour, {two[-1] / one[-1]:.2f} ×")
     ratios = [more / less for more, less in zip(two, one, strict=True)]
     print(
-        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {cores()} of {os.cpu_count()} cores, "
-        f"load {os.getloadavg()[1]:.1f}, {installed()}\n{asked.model} on {asked.task}, "
+        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {available_cores()} of {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[1]:.1f}, {installed_versions()}\n{asked.model} on {asked.task}, "
         f"{laid.quick.steps} steps, {ROUNDS} rounds: {statistics.median(one):.0f} and "
         f"{statistics.median(two):.0f} trials an hour, {statistics.median(ratios):.2f} × "
         f"({min(ratios):.2f} to {max(ratios):.2f})"

@@ -25,11 +25,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from autoprune.files import write_whole
+from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
 from autoprune.search.gp_kernel import Kernel
-from autoprune.search.search_space import grid, layout_of, rank
-from autoprune.search.trial import Run, Seen
+from autoprune.search.search_space import all_flags, flags_to_layout, layout_rank
+from autoprune.search.trial import Observation, TrialRun
 from tables import CHOSEN, FULL, QUICK, Values, World, fit, read
 
 FROM_NETS = "from-supernets.csv"
@@ -38,23 +38,23 @@ _ANNEALED = QUICK - 0.001  # a quick run that ends there, beside one that pauses
 LEVELS = ("loss", "full_loss", "accuracy", "full_accuracy")
 
 
-def at_pause(folder: Path) -> list[Seen]:
+def at_pause(folder: Path) -> list[Observation]:
     """Return what the full runs showed when a quick one's steps were made."""
-    checks: dict[Run, list[Seen]] = {}
+    checks: dict[TrialRun, list[Observation]] = {}
     with (folder / "full.csv").open(newline="") as lines:
         for row in csv.DictReader(lines):
-            run = Run(Layout.parse(row["layout"]), int(row["seed"]), QUICK)
+            run = TrialRun(Layout.parse(row["layout"]), int(row["seed"]), QUICK)
             quality, loss = float(row["validation_accuracy"]), float(row["validation_loss"])
-            checks.setdefault(run, []).append(Seen(run, 100 * quality, loss))
+            checks.setdefault(run, []).append(Observation(run, 100 * quality, loss))
     return [seen[round(QUICK * len(seen)) - 1] for seen in checks.values()]
 
 
-def from_nets(folder: Path) -> list[Seen]:
+def from_nets(folder: Path) -> list[Observation]:
     """Return the runs that began from supernets; each net counts as a seed of its own."""
     with (folder / FROM_NETS).open(newline="") as lines:
         return [
-            Seen(
-                Run(Layout.parse(row["layout"]), 100 + int(row["net"]), TUNED),
+            Observation(
+                TrialRun(Layout.parse(row["layout"]), 100 + int(row["net"]), TUNED),
                 100 * float(row["validation_accuracy"]),
                 float(row["validation_loss"]),
             )
@@ -62,7 +62,7 @@ def from_nets(folder: Path) -> list[Seen]:
         ]
 
 
-def write(folder: Path, name: str, more: Sequence[Seen]) -> None:
+def write(folder: Path, name: str, more: Sequence[Observation]) -> None:
     """Fit the model of a table's runs and `more` and write what it tells."""
     ended = [
         replace(one, run=replace(one.run, fidelity=_ANNEALED)) if one.run.fidelity < FULL else one
@@ -76,24 +76,24 @@ def write(folder: Path, name: str, more: Sequence[Seen]) -> None:
         )
         for level in pair
     ]
-    space = grid(ended[0].run.layout.depth, len(ended[0].run.layout.keep))
+    space = all_flags(ended[0].run.layout.depth, len(ended[0].run.layout.keep))
     shown = [model.expect(space, level) for level in levels[::2]]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["layout", *LEVELS[::2]])
     for row, *values in zip(space, *shown, strict=True):
-        writer.writerow([str(layout_of(row)), *(round(float(value), 4) for value in values)])
-    write_whole(folder / f"{name}.csv", out.getvalue())
+        writer.writerow([str(flags_to_layout(row)), *(round(float(value), 4) for value in values)])
+    write_atomic(folder / f"{name}.csv", out.getvalue())
     kernel = {
         part: value[levels].tolist() if isinstance(value, np.ndarray) else value
         for part, value in asdict(model.kernel).items()
     }
     scales = [float(model.unit.scales[level]) for level in levels]
     told = {"levels": LEVELS, "kernel": kernel, "scales": scales}
-    write_whole(folder / f"{name}.json", json.dumps(told, indent=1) + "\n")
+    write_atomic(folder / f"{name}.json", json.dumps(told, indent=1) + "\n")
 
 
-def agreements(seen: Sequence[Seen], folder: Path) -> list[str]:
+def agreements(seen: Sequence[Observation], folder: Path) -> list[str]:
     """Say how far accuracy and loss of short runs foretell the accuracy of full ones."""
     ends = {
         (one.run.layout, one.run.seed): one
@@ -136,13 +136,15 @@ class Pausing(World):
     @cached_property
     def _shown(self) -> dict[str, Values]:
         with (self.folder / f"{self.name}.csv").open(newline="") as lines:
-            rows = sorted(csv.DictReader(lines), key=lambda row: rank(Layout.parse(row["layout"])))
+            rows = sorted(
+                csv.DictReader(lines), key=lambda row: layout_rank(Layout.parse(row["layout"]))
+            )
         shown = {name: np.array([float(row[name]) for row in rows]) for name in LEVELS[::2]}
         return shown | {"full_loss": self._table["full_loss"], "full_accuracy": self.truth}
 
-    def measure(self, run: Run, replay: int) -> Seen:
+    def measure(self, run: TrialRun, replay: int) -> Observation:
         """Return what a run shows at its pause or its end, which share their luck as fitted."""
-        (kernel, scales), place, seen = self._model, rank(run.layout), list[float]()
+        (kernel, scales), place, seen = self._model, layout_rank(run.layout), list[float]()
         whole = int(run.fidelity == FULL)
         for level in (whole, 2 + whole):
             both = np.sqrt([kernel.tie, 1 - kernel.tie])  # the run's luck, this look's own
@@ -157,13 +159,13 @@ class Pausing(World):
             off += np.sqrt(kernel.noise[level]) * noise
             shown = self._shown[LEVELS[level]][self._place(run, replay)]
             seen.append(float(shown + off * scales[level]))
-        return Seen(run, seen[1], seen[0])
+        return Observation(run, seen[1], seen[0])
 
-    def _place(self, run: Run, replay: int) -> int:  # noqa: ARG002
+    def _place(self, run: TrialRun, replay: int) -> int:  # noqa: ARG002
         """Return which layout's expectation a run has."""
-        return rank(run.layout)
+        return layout_rank(run.layout)
 
-    def _seed(self, run: Run) -> int:
+    def _seed(self, run: TrialRun) -> int:
         """Return what decides the effects that are alike for layouts that are alike."""
         return run.seed
 
@@ -171,11 +173,11 @@ class Pausing(World):
 class Misled(Pausing):
     """A pause shows what another layout is worth: that of the layers by other numbers."""
 
-    def _place(self, run: Run, replay: int) -> int:
+    def _place(self, run: TrialRun, replay: int) -> int:
         if run.fidelity == FULL:
-            return rank(run.layout)
+            return layout_rank(run.layout)
         other = np.random.default_rng((replay, 5)).permutation(self.depth)
-        return rank(layout_of(np.array(run.layout.flags)[other]))
+        return layout_rank(flags_to_layout(np.array(run.layout.flags)[other]))
 
 
 class Tuned(Pausing):
@@ -184,7 +186,7 @@ class Tuned(Pausing):
     name: ClassVar = "tuned"
     nets: ClassVar = 2
 
-    def _seed(self, run: Run) -> int:
+    def _seed(self, run: TrialRun) -> int:
         return run.seed % self.nets
 
 
@@ -194,7 +196,7 @@ class TunedFromOne(Tuned):
     nets: ClassVar = 1
 
 
-MORE: dict[str, Callable[[Path], list[Seen]]] = {"pauses": at_pause, "tuned": from_nets}
+MORE: dict[str, Callable[[Path], list[Observation]]] = {"pauses": at_pause, "tuned": from_nets}
 
 
 def main() -> None:

@@ -8,18 +8,18 @@ import sys
 import time
 from pathlib import Path
 
-from autoprune.layouts.strategies import layouts_of
+from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search import trial
 from autoprune.search.sampler import SAMPLERS
-from autoprune.search.study import open_study, search
-from autoprune.search.trial_queue import Desk
-from autoprune.storage.heartbeat import Leases
+from autoprune.search.study import open_study, optimize_study
+from autoprune.search.trial_queue import TrialQueue
+from autoprune.storage.heartbeat import Heartbeat
 from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
 DEPTH, KEEP = 10, 5
 ABOUT = {"name": "fake", "identity": {"model": "fake"}}
-FIRST = layouts_of(["top", "bottom"], DEPTH, KEEP)
+FIRST = strategy_layouts(["top", "bottom"], DEPTH, KEEP)
 
 
 def quality_of(layout):
@@ -53,8 +53,8 @@ def begin(place):
 
 def run(place, sampler, trials, milliseconds, moment=""):
     if moment == "tell":
-        trial.score_attributes = lambda score: {"loss": 0.5, "hang": hang()}
-    return search(
+        trial.score_to_attributes = lambda score: {"loss": 0.5, "hang": hang()}
+    return optimize_study(
         measurer(float(milliseconds) / 1000, moment),
         DEPTH,
         KEEP,
@@ -69,7 +69,9 @@ def run(place, sampler, trials, milliseconds, moment=""):
 def desk(storage):
     """Return where a process of this study claims runs."""
     study = storage.get_study_id_from_name("fake")
-    return Desk(storage, study, SAMPLERS["gp"](DEPTH, KEEP, 0, 1.0), KEEP, Leases(storage, study))
+    return TrialQueue(
+        storage, study, SAMPLERS["gp"](DEPTH, KEEP, 0, 1.0), KEEP, Heartbeat(storage, study)
+    )
 
 
 if __name__ == "__main__":

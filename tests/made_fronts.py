@@ -1,6 +1,6 @@
 """Made-up fronts: figures that are known, without a model."""
 
-from autoprune.evaluation.pareto import Front, Limits, Point, Price
+from autoprune.evaluation.pareto import Limits, ModelCost, ParetoFront, ParetoPoint
 from autoprune.layouts.layout import Layout
 
 
@@ -10,11 +10,13 @@ def point(keep, quality, *, latency=None, size=None, origin="found"):
     The interval of the latency is a tenth below and a quarter above it.
     """
     spent, pace = latency or keep, 1000 / keep
-    price = Price(
+    price = ModelCost(
         1000 * keep, size or keep, spent, 0.9 * spent, 1.25 * spent, pace, 0.8 * pace, 1.1 * pace
     )
     layout = Layout(12, tuple(range(keep)))
-    return Point(keep, layout, origin, quality, quality - 0.01, quality - 0.03, quality, price)
+    return ParetoPoint(
+        keep, layout, origin, quality, quality - 0.01, quality - 0.03, quality, price
+    )
 
 
 FULL = point(12, 0.80, origin="full")
@@ -27,4 +29,4 @@ def front(limits=Limits(), points=CURVE, **changes):  # noqa: B008 (it cannot be
     fields = {"model": "m", "task": "t", "metric": "accuracy", "device": "cpu"}
     studies = tuple(f"m-t-keep{one.keep}" for one in points)
     fields |= {"full": FULL, "studies": studies} | changes
-    return Front(points=tuple(points), limits=limits, **fields)
+    return ParetoFront(points=tuple(points), limits=limits, **fields)

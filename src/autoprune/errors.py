@@ -95,15 +95,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-LONGEST = 90  # characters of a path or value that an error repeats
+MAX_MESSAGE = 90  # characters of a path or value that an error repeats
 
 
-def shown(path: Path) -> str:
+def escape_control(path: Path) -> str:
     """Return `path` for a person: relative to the working folder if inside it, cut at its start."""
     full = path.absolute()
     text = str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(path)
     plain = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return plain if len(plain) <= LONGEST else "..." + plain[-LONGEST:]
+    return plain if len(plain) <= MAX_MESSAGE else "..." + plain[-MAX_MESSAGE:]
 
 
 def quoted(value: object) -> str:
@@ -113,10 +113,10 @@ def quoted(value: object) -> str:
     "'two\\nlines'"
     """
     text = str(value)
-    return repr(text if len(text) <= LONGEST else text[:LONGEST] + "...")
+    return repr(text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "...")
 
 
-def listed(values: Iterable[object], most: int = 12) -> str:
+def join_names(values: Iterable[object], most: int = 12) -> str:
     """Return the values in quotes with commas between, at most `most` of them."""
     items = list(values)
     more = f" and {len(items) - most} more" if len(items) > most else ""
@@ -127,4 +127,4 @@ def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its kind where it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    return "".join(letter for letter in text if letter.isprintable())[: 2 * LONGEST]
+    return "".join(letter for letter in text if letter.isprintable())[: 2 * MAX_MESSAGE]

@@ -11,7 +11,7 @@ from unicodedata import category
 from autoprune.errors import OptionError, StudyError
 
 
-def check_place(out: Path) -> None:
+def check_new_folder(out: Path) -> None:
     """Raise `OptionError` where no new folder `out` could be made, before hours of work."""
     place = out.resolve()
     if place == Path.cwd():
@@ -33,12 +33,12 @@ def check_place(out: Path) -> None:
 
 
 @contextmanager
-def draft(out: Path) -> Iterator[Path]:
+def atomic_folder(out: Path) -> Iterator[Path]:
     """Lend a folder beside `out`; it becomes `out` when the block ends well, else it is gone.
 
     Raises `OptionError` where it cannot be written.
     """
-    check_place(out)
+    check_new_folder(out)
     place = out.resolve()
     missing = [parent for parent in place.parents if not parent.exists()]
     folder = place.with_name(f".{place.name}.{os.getpid()}.part")
@@ -46,7 +46,7 @@ def draft(out: Path) -> Iterator[Path]:
         folder.mkdir(parents=True)
         yield folder
         _open(folder)
-        check_place(out)  # it may have been made meanwhile
+        check_new_folder(out)  # it may have been made meanwhile
         if place.is_dir():
             place.rmdir()
         folder.rename(place)
@@ -71,7 +71,7 @@ def _open(folder: Path) -> None:
             path.chmod(rights)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str) -> None:
     """Write `text` to `path`, UTF-8, in one step; its folders are made, an older file replaced.
 
     Raises `StudyError` where it cannot be written.
@@ -94,7 +94,7 @@ def write_whole(path: Path, text: str) -> None:
 _STUDY_BYTES = 150  # a file system takes 255, the report's draft adds some
 
 
-def plain(name: str | None) -> str | None:
+def validate_study_name(name: str | None) -> str | None:
     """Check that a study's name is one folder's name, not a way to another place."""
     if name is None:
         return None

@@ -5,16 +5,16 @@ import threading
 _ASKED = threading.Event()
 
 
-def ask(*_: object) -> None:
+def request_stop(*_: object) -> None:
     """Ask the run of this process to leave; takes and ignores what a signal handler is given."""
     _ASKED.set()
 
 
-def forget() -> None:
+def clear_stop() -> None:
     """Take the asking back, so that later runs go on."""
     _ASKED.clear()
 
 
-def is_asked() -> bool:
+def stop_requested() -> bool:
     """Tell whether the run of this process is to leave."""
     return _ASKED.is_set()

@@ -20,7 +20,7 @@ SHORT = ("--epochs", 1, "--full-epochs", 1, "--seeds", 1, "--workers", 1)
 def one_core():
     """Let the command train with one thread: tiny models crawl on several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autoprune.experiment.setup.cores", lambda: 1)
+        patch.setattr("autoprune.experiment.setup.available_cores", lambda: 1)
         yield
 
 

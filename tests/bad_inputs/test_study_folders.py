@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.evaluation.records import read
+from autoprune.evaluation.records import read_records
 
 NAME = "tiny-own-keep2"
 RECORDS, STUDY, JOURNAL = "records.jsonl", "study.json", "journal.log"
@@ -156,13 +156,13 @@ def test_a_file_where_the_study_should_be(finished, here, refused):
     [(RECORDS, b'{"phase":"sea'), (JOURNAL, b'{"op_code":5,"wor'), (JOURNAL, b"{")],
 )
 def test_a_torn_last_line_is_none(name, torn, study, finished, run):
-    before = read(study / RECORDS)
+    before = read_records(study / RECORDS)
     with (study / name).open("ab") as file:
         file.write(torn)
     answer = run(*finished[1])
     assert answer.code == 0, answer.err
     assert "2 trials of this study are finished" in answer.err
-    assert read(study / RECORDS) == before
+    assert read_records(study / RECORDS) == before
 
 
 def test_files_of_others_are_left_alone(study, finished, run, here):

@@ -22,7 +22,7 @@ LABELS = ("खेळ", "राज्य", "देश")
 def one_core():
     """Let the command train with one thread: tiny models crawl on several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autoprune.experiment.setup.cores", lambda: 1)
+        patch.setattr("autoprune.experiment.setup.available_cores", lambda: 1)
         yield
 
 

@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from autoprune.cli.cost_table import fitting
-from autoprune.encoders.profiling import Pace, alarms
+from autoprune.encoders.profiling import LayerTimes, speed_warnings
 
 NAME = "tiny-own-keep2"
 FEW = ("--rounds", 6, "--batch", 4)
@@ -25,7 +25,7 @@ def measured(run, searched, tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """Spare the processes in which peak memory is measured."""
-    monkeypatch.setattr("autoprune.export.cost.peak_bytes", lambda *_: 12_345_678)
+    monkeypatch.setattr("autoprune.export.cost.measure_peak_memory", lambda *_: 12_345_678)
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def test_every_figure_of_a_study_is_measured(measured):
 
 def test_alarms_are_those_of_what_was_measured(measured):
     found = json.loads(measured.out)
-    full, pruned, _ = (Pace(**one["pace"]) for one in found["models"])
-    assert tuple(found["alarms"]) == alarms(full, pruned, 4)
+    full, pruned, _ = (LayerTimes(**one["pace"]) for one in found["models"])
+    assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4)
 
 
 def test_only_what_was_measured_is_left_with_the_study(copy, run, quick, monkeypatch, tmp_path):
@@ -134,15 +134,15 @@ def test_a_folder_alone_is_measured_on_the_demos_texts(exported, run, quick):
 def test_an_export_is_held_against_the_model_that_it_was_made_from(
     copy, model, task, run, quick, monkeypatch
 ):
-    monkeypatch.setattr("autoprune.export.export.check", lambda *_: 0.0)
+    monkeypatch.setattr("autoprune.export.export.verify_export", lambda *_: 0.0)
     assert run("export", NAME, "--seeds", 1, "--out", "out").code == 0
     answer = run("cost", "out", "--task", task, *FEW, "--json")
     assert (answer.code, answer.err) == (0, "")
     found = json.loads(answer.out)
     assert [(one["name"], one["layers"]) for one in found["models"]] == [("tiny", 5), ("out", 2)]
     assert found["notes"] == ["tiny is the base model of out, as its card says."]
-    full, pruned = (Pace(**one["pace"]) for one in found["models"])
-    assert tuple(found["alarms"]) == alarms(full, pruned, 4)
+    full, pruned = (LayerTimes(**one["pace"]) for one in found["models"])
+    assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4)
 
 
 def test_an_export_whose_base_model_is_gone_is_shown_all_the_same(exported, run, quick):

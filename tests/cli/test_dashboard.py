@@ -112,7 +112,7 @@ def test_an_interrupted_search_has_a_note_that_says_what_it_is(run, command, cop
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("autoprune.experiment.pipeline.find_layout", stop)
+    monkeypatch.setattr("autoprune.experiment.pipeline.search_layouts", stop)
     run(*command)
     storage = open_storage(None, copy / "studies" / NAME)
     note = get_note(optuna.load_study(study_name=NAME, storage=storage))

@@ -9,8 +9,8 @@ from urllib.request import urlopen
 import optuna
 import pytest
 
-from autoprune.reporting.dashboard_note import opening
-from autoprune.search.dashboard import introduce
+from autoprune.reporting.dashboard_note import first_note
+from autoprune.search.dashboard import save_first_note
 from autoprune.storage.storage import JOURNAL, open_storage
 from autoprune.training.budget import Budget
 
@@ -28,7 +28,7 @@ def folder(searched, tmp_path_factory):
     optuna.create_study(storage=storage, study_name=NASTY, direction="maximize")
     budget = Budget(steps=10)
     asked = (NASTY, NASTY, (NASTY, "b"), "accuracy", 12, 6, budget, budget)
-    introduce(storage, NASTY, opening(*asked))
+    save_first_note(storage, NASTY, first_note(*asked))
     return place
 
 

@@ -15,9 +15,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from autoprune.errors import ModelError, RemoteCodeError
 from autoprune.evaluation.study_files import read_study
 from autoprune.export import reload
-from autoprune.export.export import save
+from autoprune.export.export import save_model
 from autoprune.export.onnx import onnx_logits
-from autoprune.export.verify import check
+from autoprune.export.verify import verify_export
 
 NAME = "tiny-own-keep2"
 STUDY = Path("studies") / NAME
@@ -27,7 +27,9 @@ LABELS = ["खेळ", "देश", "राज्य"]
 @pytest.fixture
 def here_too(monkeypatch):
     """Reload in this process: a fresh one takes seconds, and has tests of its own."""
-    monkeypatch.setattr("autoprune.export.export.check", partial(check, reload=reload.reload))
+    monkeypatch.setattr(
+        "autoprune.export.export.verify_export", partial(verify_export, reload=reload.reload_logits)
+    )
 
 
 def lies(folder="."):
@@ -185,9 +187,19 @@ def test_no_permission_is_found_before_the_work(run, copy, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "place", "error", "said"),
     [
-        (["--trim-vocabulary"], "artifacts.export.check_trimmable", ModelError("none"), "none"),
-        (["--onnx"], "artifacts.export._MOST_IN_ONNX", None, "at most 2 GB"),
-        ([], "cli.export.ground_of", RemoteCodeError("it runs code"), "must load without any"),
+        (
+            ["--trim-vocabulary"],
+            "export.export.verify_export_trimmable",
+            ModelError("none"),
+            "none",
+        ),
+        (["--onnx"], "export.export._MOST_IN_ONNX", None, "at most 2 GB"),
+        (
+            [],
+            "cli.export.reload_experiment",
+            RemoteCodeError("it runs code"),
+            "must load without any",
+        ),
     ],
 )
 def test_a_wish_that_cannot_be_had_is_refused_before_the_work(
@@ -217,9 +229,9 @@ def test_data_that_changed_are_refused(run, copy):
 def test_a_fault_in_the_folder_leaves_nothing_behind(run, copy, here_too, monkeypatch):
     def spoiled(model, tokenizer, folder):
         model.classifier.bias.data[0] += 0.5
-        save(model, tokenizer, folder)
+        save_model(model, tokenizer, folder)
 
-    monkeypatch.setattr("autoprune.export.export.save", spoiled)
+    monkeypatch.setattr("autoprune.export.export.save_model", spoiled)
     before = lies()
     answer = run("export", NAME, "--out", "new/model", "--seeds", 1)
     assert (answer.code, answer.out) == (2, "")

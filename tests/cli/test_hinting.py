@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from autoprune.experiment.proxy_scores import HINTS, trust
-from autoprune.layouts.layout import every
-from autoprune.search.result import Finding, Outcome
+from autoprune.experiment.proxy_scores import PROXY_FILE, proxy_summary
+from autoprune.layouts.layout import all_layouts
+from autoprune.search.result import SearchResult, TrialResult
 from autoprune.training.metrics import Score
 from autoprune.training.proxies import PROXIES
 
@@ -30,7 +30,7 @@ def scored(monkeypatch):
         return proxy(bench, layouts, seed)
 
     monkeypatch.setitem(PROXIES, "leave-one-out", noted)
-    monkeypatch.setattr("autoprune.experiment.pareto.ROUNDS", 6)
+    monkeypatch.setattr("autoprune.experiment.pareto.COST_ROUNDS", 6)
     return calls
 
 
@@ -59,16 +59,19 @@ def test_one_full_model_serves_several_numbers_of_layers(run, command, here, sco
 
 def test_a_score_is_borne_out_by_runs_of_one_budget(here):
     """Ends are higher than pauses, whatever the cheap score says of their layouts."""
-    layouts = every(6, 3)
+    layouts = all_layouts(6, 3)
     worth = {str(one): number / 20 for number, one in enumerate(layouts)}
-    (here / HINTS).write_text(json.dumps({"proxy": "alignment", "values": worth}))
+    (here / PROXY_FILE).write_text(json.dumps({"proxy": "alignment", "values": worth}))
 
     def run(number, quality, fidelity):
         score = Score(quality, quality, quality, 1.0, "validation", number, 1.0)
         layout = layouts[number]
-        return Finding(number, layout, "search", "complete", score, "", None, number, fidelity)
+        return TrialResult(number, layout, "search", "complete", score, "", None, number, fidelity)
 
     pauses = tuple(run(number, number / 40, 0.3) for number in range(20))
     ends = tuple(run(number, 0.9, 1.0) for number in range(4))
-    told = [trust(here, Outcome(of, None, None, None, False)) for of in (pauses, pauses + ends)]
+    told = [
+        proxy_summary(here, SearchResult(of, None, None, None, False))
+        for of in (pauses, pauses + ends)
+    ]
     assert told[0] == told[1] and "20 trials" in told[0]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from autoprune.experiment.tracking import close, open_log, tell
+from autoprune.experiment.tracking import close_handlers, emit, open_log
 
 STUDY = "tiny-own-keep2"
 
@@ -117,8 +117,8 @@ def test_a_torn_line_is_left_alone_and_what_follows_is_whole(here):
     path = here / "log.jsonl"
     path.write_text('{"time": "2026-')
     open_log(path, "search")
-    tell("trial ended", reason="two\nlines, खेळ")
-    close(0)
+    emit("trial ended", reason="two\nlines, खेळ")
+    close_handlers(0)
     torn, *lines = path.read_text(encoding="utf-8").splitlines()
     assert torn == '{"time": "2026-'
     assert [json.loads(line)["event"] for line in lines] == [
@@ -126,7 +126,7 @@ def test_a_torn_line_is_left_alone_and_what_follows_is_whole(here):
         "trial ended",
         "command ended",
     ]
-    tell("nobody hears")
+    emit("nobody hears")
     assert len(path.read_text().splitlines()) == 4
 
 
@@ -139,9 +139,9 @@ def test_a_full_disk_is_said_once_and_the_command_goes_on(here, capsys, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr("autoprune.experiment.tracking.os.write", full)
-        tell("trial ended")
-        tell("trial ended")
-    close(0)
+        emit("trial ended")
+        emit("trial ended")
+    close_handlers(0)
     [line] = capsys.readouterr().err.splitlines()
     assert "log.jsonl cannot be written (No space left on device): going on without it" in line
     assert [one["event"] for one in read(path)] == ["command begun"]

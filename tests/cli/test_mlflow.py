@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from autoprune.errors import OptionError
-from autoprune.experiment.tracking import close, open_mlflow, tell
+from autoprune.experiment.tracking import close_handlers, emit, open_mlflow
 
 STUDY = "tiny-own-keep2"
 
@@ -75,7 +75,7 @@ def test_each_run_of_a_study_stands_in_mlflow_once(run, short, here, tracked):
 
 def event(name, **fields):
     told = {"study": "s", "origin": "top", "layout": "4:0-1", "seed": 3, "quality": 0.5}
-    tell(name, **(told | {"loss": 1.0, "seconds": 2.0, "reason": "", **fields}))
+    emit(name, **(told | {"loss": 1.0, "seconds": 2.0, "reason": "", **fields}))
 
 
 def test_a_failed_run_says_why(tracked):
@@ -83,7 +83,7 @@ def test_a_failed_run_says_why(tracked):
     event("trial failed", quality=None, loss=None, seconds=None, reason="the loss is nan")
     event("trial ended elsewhere")  # the process that made it tells it
     event("comparison run ended", on_file=True)
-    close(0)
+    close_handlers(0)
     [one] = runs_of(tracked, "s")
     assert (one.info.status, one.data.tags["reason"]) == ("FAILED", "the loss is nan")
     assert one.data.metrics == {}
@@ -97,7 +97,7 @@ def test_mlflow_that_goes_away_is_told_once_and_left(tracked, monkeypatch, capsy
     monkeypatch.setattr(MlflowClient, "create_run", away)
     event("trial ended")
     event("trial ended")
-    close(0)
+    close_handlers(0)
     said = capsys.readouterr().err
     assert said == "MLflow takes no more runs (ConnectionError): going on without it\n"
 

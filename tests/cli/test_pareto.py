@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.layouts.layout import keeps_of, keeps_text
-from autoprune.storage.storage import lock
+from autoprune.layouts.layout import format_keeps, parse_keeps
+from autoprune.storage.storage import lock_study_folder
 
 REPORT = "reports/tiny-own-keep1,3.md"
 PAGE = "reports/tiny-own-keep1,3.html"
@@ -30,7 +30,7 @@ def command(model, task):
 def few_rounds():
     """Measure as seldom as an interval allows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autoprune.experiment.pareto.ROUNDS", 6)
+        patch.setattr("autoprune.experiment.pareto.COST_ROUNDS", 6)
         yield
 
 
@@ -109,7 +109,7 @@ def test_a_named_search_names_its_studies_and_its_report_by_it(command, run, her
 
 
 def test_no_study_begins_where_one_is_at_work(command, run, here):
-    with lock(here / "studies" / FOLDERS[1]):
+    with lock_study_folder(here / "studies" / FOLDERS[1]):
         answer = run(*command)
     [line] = answer.lines
     assert answer.code == 2 and "another search is at work" in line
@@ -188,7 +188,7 @@ def test_wrong_input_is_told_in_one_line(command, run, here, arguments, says):
 
 @given(st.sets(st.integers(1, 30), min_size=1))
 def test_numbers_of_layers_have_one_text(keeps):
-    assert keeps_of(keeps_text(sorted(keeps))) == sorted(keeps)
+    assert parse_keeps(format_keeps(sorted(keeps))) == sorted(keeps)
 
 
 def test_the_command_line_of_the_report_is_whole(searched):

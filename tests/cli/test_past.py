@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from autoprune.errors import StudyError
-from autoprune.evaluation.study_files import read_study, with_texts
+from autoprune.evaluation.study_files import read_study, with_test_texts
 from autoprune.experiment.study_store import (
     all_studies,
     asked_of,
     find_study,
     finished_studies,
-    ground_of,
+    reload_experiment,
 )
-from autoprune.reporting.markdown_report import as_json
+from autoprune.reporting.markdown_report import comparison_as_json
 
 STUDY = Path("studies/tiny-own-keep2")
 
@@ -26,7 +26,7 @@ def rewrite(path, **fields):
 def test_a_study_is_read_back_as_it_ended(searched, copy):
     whole = json.loads(searched.answer.out)
     studied = read_study(STUDY)
-    assert as_json(studied.comparison) == whole["comparison"]
+    assert comparison_as_json(studied.comparison) == whole["comparison"]
     assert str(studied.found) == whole["found"]
     assert 0 < studied.mean <= 1
     assert studied.std >= 0
@@ -42,8 +42,8 @@ def test_no_text_of_the_task_is_written(copy, task):
 
 
 def test_the_ground_is_laid_again(copy):
-    ground = ground_of(STUDY)
-    studied = with_texts(read_study(STUDY), ground.test)
+    ground = reload_experiment(STUDY)
+    studied = with_test_texts(read_study(STUDY), ground.test)
     assert studied.texts
     assert studied.test.rows.texts == ground.test.rows.texts
     assert (ground.full, ground.quick) == (studied.setting.full, studied.setting.quick)
@@ -51,21 +51,21 @@ def test_the_ground_is_laid_again(copy):
 
 
 def test_other_rows_are_refused(copy, task, tmp_path, write):
-    ground = ground_of(STUDY)
+    ground = reload_experiment(STUDY)
     rewrite(STUDY / "study.json", asked={**read_study(STUDY).asked, "keep_duplicates": True})
     with pytest.raises(StudyError, match="are not those that study tiny-own-keep2 was run on"):
-        ground_of(STUDY)
+        reload_experiment(STUDY)
     other = read_study(STUDY)
     object.__setattr__(other.test, "fingerprint", "0")
     with pytest.raises(StudyError, match="must be those it was run on"):
-        with_texts(other, ground.test)
+        with_test_texts(other, ground.test)
 
 
 def test_another_model_is_refused(copy):
     studied = json.loads((STUDY / "study.json").read_text())
     rewrite(STUDY / "study.json", setting={**studied["setting"], "commit": "sha256:0"})
     with pytest.raises(StudyError, match="bring the model back"):
-        ground_of(STUDY)
+        reload_experiment(STUDY)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autoprune.errors import AutopruneError
-from autoprune.reproduction.plan import Spending, find_plan, known_plans, read_plan
+from autoprune.reproduction.plan import PlanBudget, find_plan, known_plans, read_plan
 
 GOOD = """
 models = ["mahabert-v2", "muril"]
@@ -42,8 +42,8 @@ def test_a_plan_is_read_as_written(tmp_path):
     assert (plan.rivals, plan.trials, plan.seeds) == ({6: ("mahabert-small",)}, 12, 2)
     assert (plan.seed, plan.margin) == (0, 0.5)
     assert plan.spending == {
-        "shc": Spending(epochs=2, learning_rate=5e-5),
-        "ldc": Spending(epochs=1, learning_rate=5e-5, tokens=256),
+        "shc": PlanBudget(epochs=2, learning_rate=5e-5),
+        "ldc": PlanBudget(epochs=1, learning_rate=5e-5, tokens=256),
     }
 
 

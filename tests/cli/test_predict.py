@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from autoprune.encoders.profiling import Classifier
-from autoprune.export.predict import open_predictor, tokenising
+from autoprune.export.predict import make_tokenizer, open_predictor
 from tiny_models import NUMBERS, jitter_, save_model, tiny_tokenizer
 
 LABELS = ("खेळ", "राज्य, देश", "label")
@@ -243,11 +243,11 @@ def test_texts_are_cut_where_the_model_cuts_them_not_at_512(folder, tmp_path):
         file = made / f"{name}config.json"
         content = json.loads(file.read_text()) | {key: 700}
         file.write_text(json.dumps(content))
-    assert tokenising(made).longest == 700
-    assert tokenising(made, 600).longest == 600
+    assert make_tokenizer(made).longest == 700
+    assert make_tokenizer(made, 600).longest == 600
     del content["model_max_length"]
     file.write_text(json.dumps(content))
-    assert tokenising(made).longest == 700
+    assert make_tokenizer(made).longest == 700
 
 
 def test_a_reader_that_has_seen_enough_ends_it_in_silence(folder):

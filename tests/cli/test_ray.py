@@ -8,7 +8,7 @@ import time
 import pytest
 
 from autoprune.errors import OptionError, TrialError
-from autoprune.training.ray_workers import RayCrew
+from autoprune.training.ray_workers import RayWorkerPool
 
 STUDY = "tiny-own-keep2"
 OPTIONS = ("search", "--model", "demo", "--task", "demo", "--keep", 6)
@@ -89,7 +89,7 @@ def test_a_node_that_is_killed_costs_no_measurement_and_none_is_made_twice(
 @pytest.mark.timeout(600)
 def test_tasks_that_end_their_process_or_ask_for_too_much_are_told_in_a_line(cluster):
     cluster, _ = cluster
-    with RayCrew(1, cluster.address, 0) as crew:
+    with RayWorkerPool(1, cluster.address, 0) as crew:
         waits = [crew.start(divmod, 7, 3), crew.start(os._exit, 1), crew.start(len, "up")]
         assert waits[2]() == 2
         assert waits[0]() == (2, 1)
@@ -100,4 +100,4 @@ def test_tasks_that_end_their_process_or_ask_for_too_much_are_told_in_a_line(clu
     with pytest.raises(
         OptionError, match=r"a task needs 2 GPU, the Ray cluster at .* has 0 in all"
     ):
-        RayCrew(1, cluster.address, 2).__enter__()
+        RayWorkerPool(1, cluster.address, 2).__enter__()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autoprune.storage.storage import lock
+from autoprune.storage.storage import lock_study_folder
 from tiny_models import save_model
 
 CELLS = ["tiny-own-keep3", "tiny-own-keep2"]
@@ -180,7 +180,7 @@ def test_only_some_cells_and_what_is_missing(run, command, here, task):
 
 
 def test_a_cell_that_another_process_works_on_is_left_to_it(run, command, here, task):
-    with lock(here / "studies/little" / CELLS[0]):
+    with lock_study_folder(here / "studies/little" / CELLS[0]):
         answer = run(*command)
     assert answer.code == 0
     assert f"tiny on {task}, keep 3: another process is at work on it" in answer.err

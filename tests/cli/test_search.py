@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from autoprune.storage.storage import lock
+from autoprune.storage.storage import lock_study_folder
 from tiny_models import save_model
 
 STRATEGIES = ["top", "middle", "bottom", "alternate"]
@@ -174,7 +174,7 @@ def test_a_study_about_something_else_is_refused(
 
 
 def test_two_searches_at_once_are_refused(copy, run, command, searched):
-    with lock(copy / STUDY):
+    with lock_study_folder(copy / STUDY):
         answer = run(*command)
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1)
     assert "another search is at work in studies/tiny-own-keep2" in answer.err

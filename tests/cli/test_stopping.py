@@ -8,18 +8,18 @@ import pytest
 
 PROGRAM = """
 import sys, time
-from autoprune.experiment.progress import stoppable
+from autoprune.experiment.progress import graceful_shutdown
 from autoprune import interrupts as leaving
 import typer
 try:
-    with stoppable(lambda line: print(line, flush=True)):
+    with graceful_shutdown(lambda line: print(line, flush=True)):
         print("at work", flush=True)
-        while not (leaving.is_asked() and sys.argv[1] == "heeds"):
+        while not (leaving.stop_requested() and sys.argv[1] == "heeds"):
             time.sleep(0.01)
         print("kept", flush=True)
         raise KeyboardInterrupt
 except typer.Exit as left:
-    print(leaving.is_asked(), flush=True)
+    print(leaving.stop_requested(), flush=True)
     sys.exit(left.exit_code)
 """
 

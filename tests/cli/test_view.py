@@ -7,12 +7,12 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from autoprune.cli import tables as table_module
-from autoprune.evaluation.comparison import Comparison, Row
-from autoprune.evaluation.predictions import Difference
+from autoprune.evaluation.comparison import Comparison, ComparisonRow
+from autoprune.evaluation.predictions import PairedDifference
 from autoprune.experiment import progress as show_module
-from autoprune.experiment.progress import Pace, Show, minutes
-from autoprune.experiment.tables import print_table
+from autoprune.experiment import tables as table_module
+from autoprune.experiment.progress import ProgressDisplay, TimeEstimate, format_duration
+from autoprune.experiment.tables import print_comparison
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 
@@ -28,7 +28,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def show(clock):
-    show = Show()
+    show = ProgressDisplay()
     show.console = Console(file=io.StringIO(), width=80, highlight=False)
     return show
 
@@ -41,7 +41,7 @@ def seen(show):
 
 
 def test_time_left_counts_down_between_results(clock):
-    pace = Pace(remaining=10, abreast=1)
+    pace = TimeEstimate(remaining=10, abreast=1)
     assert pace.left() is None
     clock.now += 6
     pace.ends(measured=True)
@@ -53,7 +53,7 @@ def test_time_left_counts_down_between_results(clock):
 
 
 def test_what_was_on_file_tells_nothing_of_the_rest(clock):
-    pace = Pace(remaining=10, abreast=1)
+    pace = TimeEstimate(remaining=10, abreast=1)
     for _ in range(7):
         pace.ends(measured=False)
     assert pace.left() is None
@@ -63,7 +63,7 @@ def test_what_was_on_file_tells_nothing_of_the_rest(clock):
 
 
 def test_runs_side_by_side_end_together(clock):
-    pace = Pace(remaining=9, abreast=4)
+    pace = TimeEstimate(remaining=9, abreast=4)
     clock.now += 20
     for _ in range(4):
         pace.ends(measured=True)
@@ -77,7 +77,7 @@ def test_runs_side_by_side_end_together(clock):
     ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "1.5 min"), (5400, "1.5 h")]
 )
 def test_seconds_in_words(seconds, text):
-    assert minutes(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_the_live_view(show, clock):
@@ -134,12 +134,12 @@ def test_lines_stand_in_columns(show):
 
 
 def comparison(depth):
-    gap = Difference(mean=-0.1234, low=-0.2345, high=0.0456, p_value=0.0000001)
+    gap = PairedDifference(mean=-0.1234, low=-0.2345, high=0.0456, p_value=0.0000001)
     layouts = {name: rule(depth, depth // 2) for name, rule in STRATEGIES.items()}
     layouts = {"found": layouts["alternate"], **layouts, "full": Layout.full(depth)}
     layouts |= {"scratch": Layout.full(depth // 2), "mahabert-small": Layout.full(depth // 2)}
     rows = tuple(
-        Row(
+        ComparisonRow(
             origin=origin,
             layout=layout,
             parameters=237_560_000,
@@ -171,7 +171,7 @@ def printed(monkeypatch, capsys):
             "Console",
             lambda **named: Console(**{**named, **terminal, "no_color": True}),
         )
-        print_table(comparison(depth))
+        print_comparison(comparison(depth))
         return Text.from_ansi(capsys.readouterr().out).plain.splitlines()
 
     return printed

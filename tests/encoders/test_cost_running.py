@@ -13,14 +13,14 @@ from transformers import AutoModelForSequenceClassification
 
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.profiling import (
+    count_flops,
     count_parameters,
-    flops,
+    measure_peak_memory,
     open_classifier,
     open_trained,
-    peak_bytes,
-    share_outside,
+    time_outside_layers,
 )
-from autoprune.encoders.pruning import keep_layers, layers_of
+from autoprune.encoders.pruning import encoder_layers, keep_layers
 from autoprune.encoders.registry import Encoder
 from autoprune.errors import ModelError, OptionError
 from autoprune.layouts.layout import Layout
@@ -60,9 +60,9 @@ def by_hand(layers, rows, length):
 @pytest.mark.parametrize(("rows", "length"), [(1, 2), (ROWS, LENGTH)])
 def test_arithmetic_is_counted_as_by_hand(make_model, rows, length):
     classifier = opened(make_model("bert"))
-    assert flops(classifier, [tokens(rows, length)]) == by_hand(DEPTH, rows, length)
+    assert count_flops(classifier, [tokens(rows, length)]) == by_hand(DEPTH, rows, length)
     keep_layers(classifier.model, Layout(DEPTH, (0, 3)))
-    assert flops(classifier, [tokens(rows, length)] * 2) == 2 * by_hand(2, rows, length)
+    assert count_flops(classifier, [tokens(rows, length)] * 2) == 2 * by_hand(2, rows, length)
 
 
 class Slow(torch.nn.Module):
@@ -77,19 +77,19 @@ class Slow(torch.nn.Module):
 
 def test_time_outside_the_layers_is_told_from_time_inside(make_model):
     classifier = opened(make_model("bert"))
-    layers = layers_of(classifier.model)
+    layers = encoder_layers(classifier.model)
     for place in range(DEPTH):
         layers[place] = Slow(layers[place], 0.01)
-    assert share_outside(classifier, [tokens()]) < 0.3
+    assert time_outside_layers(classifier, [tokens()]) < 0.3
     base = classifier.model.base_model
     base.embeddings = Slow(base.embeddings, 0.15)
-    assert 0.65 < share_outside(classifier, [tokens()]) < 0.8
+    assert 0.65 < time_outside_layers(classifier, [tokens()]) < 0.8
 
 
 def test_no_hook_stays(make_model):
     classifier = opened(make_model("bert"))
-    share_outside(classifier, [tokens()])
-    for layer in layers_of(classifier.model):
+    time_outside_layers(classifier, [tokens()])
+    for layer in encoder_layers(classifier.model):
         assert not layer._forward_hooks
         assert not layer._forward_pre_hooks
 
@@ -101,25 +101,25 @@ def test_a_broken_folder_is_refused(bert):
 
 
 def test_peak_memory_is_what_the_job_takes():
-    small = peak_bytes(partial(torch.ones, 1), CPU)
-    large = peak_bytes(partial(torch.ones, 50 * 2**18), CPU)
+    small = measure_peak_memory(partial(torch.ones, 1), CPU)
+    large = measure_peak_memory(partial(torch.ones, 50 * 2**18), CPU)
     assert small < 4e6
     assert abs(large - 50 * 2**20) < 4e6
 
 
 def test_peak_memory_does_not_add_up_over_jobs():
-    found = [peak_bytes(partial(torch.ones, 20 * 2**18), CPU) for _ in range(3)]
+    found = [measure_peak_memory(partial(torch.ones, 20 * 2**18), CPU) for _ in range(3)]
     assert max(abs(one - 20 * 2**20) for one in found) < 4e6
 
 
 def test_a_process_that_is_killed_is_told_in_one_line():
     with pytest.raises(OptionError, match=r"ended from outside.*smaller --batch"):
-        peak_bytes(partial(os._exit, 9), CPU)
+        measure_peak_memory(partial(os._exit, 9), CPU)
 
 
 def test_the_job_s_own_error_comes_through():
     with pytest.raises(ZeroDivisionError):
-        peak_bytes(partial(divmod, 1, 0), CPU)
+        measure_peak_memory(partial(divmod, 1, 0), CPU)
 
 
 def test_a_pruned_model_has_fewer_parameters_and_as_many_embeddings(make_model):

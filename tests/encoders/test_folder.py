@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.registry import Encoder, find
+from autoprune.encoders.registry import Encoder, find_encoder
 from autoprune.errors import ModelError
 
 
@@ -90,7 +90,7 @@ def test_spoilt_folder_is_refused_in_one_line_that_names_it(bert, case):
     spoil, message = SPOILERS[case]
     spoil(bert)
     with pytest.raises(ModelError, match=message) as raised:
-        fetch(find(str(bert)))
+        fetch(find_encoder(str(bert)))
     assert "\n" not in str(raised.value)
     assert str(bert) in str(raised.value)
     assert not (bert / "executed").exists()
@@ -106,14 +106,14 @@ def test_pickle_beside_safetensors_is_never_read(bert):
     planted = pickle.dumps(Planted(bert / "executed"))
     for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
         (bert / name).write_bytes(planted)
-    load_classifier(fetch(find(str(bert))), ["a", "b"], 0)
+    load_classifier(fetch(find_encoder(str(bert))), ["a", "b"], 0)
     assert not (bert / "executed").exists()
     pickle.loads(planted).close()
     assert (bert / "executed").exists()
 
 
 def test_checkpoint_tells_depth_and_fingerprint(bert):
-    checkpoint = fetch(find(str(bert)))
+    checkpoint = fetch(find_encoder(str(bert)))
     assert (checkpoint.depth, checkpoint.folder, checkpoint.encoder.name) == (5, bert, "tiny")
     scheme, _, digest = checkpoint.commit.partition(":")
     assert scheme == "sha256"
@@ -123,19 +123,19 @@ def test_checkpoint_tells_depth_and_fingerprint(bert):
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
 def test_fingerprint_follows_the_files_that_are_used(bert, name):
-    before = fetch(find(str(bert))).commit
+    before = fetch(find_encoder(str(bert))).commit
     (bert / "README.md").write_text("other words")
-    assert fetch(find(str(bert))).commit == before
+    assert fetch(find_encoder(str(bert))).commit == before
     (bert / name).write_text((bert / name).read_text() + "\n")
-    assert fetch(find(str(bert))).commit != before
+    assert fetch(find_encoder(str(bert))).commit != before
 
 
 def test_fingerprint_follows_the_weights(bert):
-    before = fetch(find(str(bert))).commit
+    before = fetch(find_encoder(str(bert))).commit
     weights = load_file(bert / "model.safetensors")
     weights["bert.embeddings.word_embeddings.weight"][7, 3] += 1e-3
     save_file(weights, bert / "model.safetensors", metadata={"format": "pt"})
-    assert fetch(find(str(bert))).commit != before
+    assert fetch(find_encoder(str(bert))).commit != before
 
 
 CODE = """
@@ -171,9 +171,9 @@ def with_code(edit_config, tmp_path, monkeypatch):
 
 def test_code_of_a_model_runs_only_if_trusted(with_code):
     with pytest.raises(ModelError, match=r"runs code of its own: .* pass --trust-remote-code"):
-        fetch(find(str(with_code)))
+        fetch(find_encoder(str(with_code)))
     assert not (with_code / "executed").exists()
-    checkpoint = fetch(find(str(with_code)), trust_remote_code=True)
+    checkpoint = fetch(find_encoder(str(with_code)), trust_remote_code=True)
     model = load_classifier(checkpoint, ["a", "b"], 0)
     assert type(model).__name__ == "TinyClassifier"
     assert (with_code / "executed").exists()
@@ -181,6 +181,6 @@ def test_code_of_a_model_runs_only_if_trusted(with_code):
 
 def test_code_beside_a_known_model_does_not_run(with_code, edit_config):
     folder = edit_config(model_type="bert")
-    model = load_classifier(fetch(find(str(folder))), ["a", "b"], 0)
+    model = load_classifier(fetch(find_encoder(str(folder))), ["a", "b"], 0)
     assert type(model).__name__ == "BertForSequenceClassification"
     assert not (folder / "executed").exists()

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from autoprune.encoders import hub
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier, load_tokenizer
-from autoprune.encoders.registry import ENCODERS, find
+from autoprune.encoders.registry import ENCODERS, find_encoder
 from autoprune.errors import HubError, ModelError
 
 NAME = "org/tiny"
@@ -44,7 +44,7 @@ def only_line(raised):
 
 
 def test_fetch_records_the_commit_and_asks_for_safe_files_only(served):
-    checkpoint = fetch(find(NAME))
+    checkpoint = fetch(find_encoder(NAME))
     assert (checkpoint.commit, checkpoint.depth) == (served.commit, 5)
     assert str(checkpoint.encoder) == "org/tiny@main"
     wanted = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
@@ -55,7 +55,7 @@ def test_fetch_records_the_commit_and_asks_for_safe_files_only(served):
 
 
 def test_code_is_fetched_only_if_trusted(served):
-    fetch(find(NAME), trust_remote_code=True)
+    fetch(find_encoder(NAME), trust_remote_code=True)
     assert "modeling.py" in served.files_got()
     assert "pytorch_model.bin" not in served.files_got()
 
@@ -71,8 +71,8 @@ def test_every_registry_entry_is_fetched_from_its_source(hub, bert):
 def test_a_branch_and_a_commit_are_fetched(served, edit_config):
     other = served.add(NAME, edit_config(hidden_act="relu"), revision="v2/beta")
     assert other != served.commit
-    assert fetch(find(f"{NAME}@v2/beta")).commit == other
-    assert fetch(find(f"{NAME}@{served.commit}")).commit == served.commit
+    assert fetch(find_encoder(f"{NAME}@v2/beta")).commit == other
+    assert fetch(find_encoder(f"{NAME}@{served.commit}")).commit == served.commit
 
 
 def test_sharded_weights_are_fetched_whole(hub, make_model, tmp_path):
@@ -84,16 +84,16 @@ def test_sharded_weights_are_fetched_whole(hub, make_model, tmp_path):
     hub.add(NAME, folder)
     shards = {path.name for path in folder.glob("model-*.safetensors")}
     assert len(shards) > 1
-    load_classifier(fetch(find(NAME)), ["a", "b"], 0)
+    load_classifier(fetch(find_encoder(NAME)), ["a", "b"], 0)
     assert shards < hub.files_got()
 
 
 def test_cached_model_is_found_again_offline(served, monkeypatch):
-    first = fetch(find(NAME))
+    first = fetch(find_encoder(NAME))
     asked = len(served.log)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert fetch(find(NAME)) == first
-    assert fetch(find(f"{NAME}@{served.commit}")).commit == first.commit
+    assert fetch(find_encoder(NAME)) == first
+    assert fetch(find_encoder(f"{NAME}@{served.commit}")).commit == first.commit
     assert len(served.log) == asked
 
 
@@ -102,7 +102,7 @@ def test_offline_without_the_model_says_so(served, monkeypatch):
     with pytest.raises(
         HubError, match=r"HF_HUB_OFFLINE is set and the cache .* unset it"
     ) as raised:
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
     only_line(raised)
     assert served.log == []
 
@@ -110,23 +110,23 @@ def test_offline_without_the_model_says_so(served, monkeypatch):
 def test_half_a_download_is_no_model_offline(served, monkeypatch):
     served.hidden.add("model.safetensors")
     with pytest.raises(HubError):
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="does not hold org/tiny@main"):
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
 
 
 @pytest.mark.parametrize("status", [503, 500, 429])
 @pytest.mark.parametrize("part", ["/api/models/org/tiny", "model.safetensors", "config.json"])
 def test_passing_failure_is_tried_again(served, status, part):
     served.fail(part, status=status, times=2)
-    assert fetch(find(NAME)).commit == served.commit
+    assert fetch(find_encoder(NAME)).commit == served.commit
     assert served.failures[0].times == 0
 
 
 def test_cut_connection_goes_on_where_it_was(served, bert):
     served.cut("model.safetensors", after=1000, times=2)
-    checkpoint = fetch(find(NAME))
+    checkpoint = fetch(find_encoder(NAME))
     assert served.failures[0].times == 0
     whole = (bert / "model.safetensors").read_bytes()
     assert (checkpoint.folder / "model.safetensors").read_bytes() == whole
@@ -135,72 +135,72 @@ def test_cut_connection_goes_on_where_it_was(served, bert):
 def test_connection_that_is_always_cut_is_explained(served):
     served.cut("model.safetensors", after=0, times=1000)
     with pytest.raises(HubError, match=r"cannot fetch org/tiny@main from .* check the network"):
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
 
 
 def test_hub_that_stays_down_is_explained_after_growing_waits(served, waits):
     served.fail("/api/", status=503, times=1000)
     with pytest.raises(HubError, match="still answers 503 for org/tiny@main: try again") as raised:
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
     only_line(raised)
-    assert len(served.log) == len(hub.WAITS) + 1
-    assert tuple(waits) == hub.WAITS == tuple(sorted(set(hub.WAITS)))
+    assert len(served.log) == len(hub.RETRY_WAITS) + 1
+    assert tuple(waits) == hub.RETRY_WAITS == tuple(sorted(set(hub.RETRY_WAITS)))
 
 
 def test_hub_that_goes_down_leaves_the_cached_model(served, caplog):
-    first = fetch(find(NAME))
+    first = fetch(find_encoder(NAME))
     served.fail("/api/", status=503, times=1000)
-    assert fetch(find(NAME)) == first
+    assert fetch(find_encoder(NAME)) == first
     assert f"going on with the cached commit {first.commit}" in caplog.text
 
 
 def test_missing_file_is_explained_at_once(served):
     served.hidden.add("tokenizer.json")
     with pytest.raises(HubError, match=r"lists tokenizer.json in org/tiny@main and does not"):
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
     assert sum("tokenizer.json" in path for _, path in served.log) == 1
 
 
 def test_unknown_repository_is_explained_at_once(hub):
     with pytest.raises(HubError, match="has no org/none@main, or it is private") as raised:
-        fetch(find("org/none"))
+        fetch(find_encoder("org/none"))
     only_line(raised)
     assert len(hub.log) == 1
 
 
 def test_unknown_revision_is_explained(served):
     with pytest.raises(HubError, match="org/tiny@v9 names a revision that is not on") as raised:
-        fetch(find(f"{NAME}@v9"))
+        fetch(find_encoder(f"{NAME}@v9"))
     only_line(raised)
 
 
 def test_gated_repository_asks_for_a_token(served, monkeypatch):
     served.repos["models", NAME].gated = True
     with pytest.raises(HubError, match=r"is gated: ask for access .* set HF_TOKEN") as raised:
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
     only_line(raised)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert fetch(find(NAME)).commit == served.commit
+    assert fetch(find_encoder(NAME)).commit == served.commit
 
 
 def test_nobody_at_the_endpoint_is_explained(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubError, match="check the network, set HF_ENDPOINT") as raised:
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
     only_line(raised)
 
 
 def test_server_that_is_no_hub_is_explained(served, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", f"{served.url}/portal")
     with pytest.raises(HubError, match=r"does not answer as a hub does .* check HF_ENDPOINT"):
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
 
 
 def test_cache_that_cannot_be_written_is_explained(served, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(HubError, match=r"cannot store org/tiny@main in .* HF_HOME"):
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
 
 
 @pytest.fixture
@@ -220,12 +220,12 @@ TITLE = "Adding `safetensors` variant of this model"
 
 def test_conversion_by_the_hubs_own_bot_is_used(hub, pickled, caplog, monkeypatch):
     commit = hub.propose(NAME, pickled, "SFconvertbot", TITLE, "open")
-    checkpoint = fetch(find(NAME))
+    checkpoint = fetch(find_encoder(NAME))
     assert checkpoint.commit == commit
     assert f"using refs/pr/1, commit {commit}" in caplog.text
     assert "pytorch_model.bin" not in hub.files_got()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert fetch(find(NAME)) == checkpoint
+    assert fetch(find_encoder(NAME)) == checkpoint
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_conversion_by_the_hubs_own_bot_is_used(hub, pickled, caplog, monkeypatc
 def test_other_pull_requests_are_not_used(hub, pickled, author, title, status):
     hub.propose(NAME, pickled, author, title, status)
     with pytest.raises(ModelError, match="org/tiny@main has only pickled weights") as raised:
-        fetch(find(NAME))
+        fetch(find_encoder(NAME))
     only_line(raised)
     assert hub.files_got() == set()
 
@@ -249,14 +249,14 @@ def test_conversion_stands_in_for_no_other_revision(hub, pickled, tmp_path):
     hub.add(NAME, tmp_path / "pickled", revision="v1")
     hub.propose(NAME, pickled, "SFconvertbot", TITLE, "open")
     with pytest.raises(ModelError, match="org/tiny@v1 has only pickled weights"):
-        fetch(find(f"{NAME}@v1"))
+        fetch(find_encoder(f"{NAME}@v1"))
 
 
 def test_environment_set_before_the_start_is_honoured(served, tmp_path):
     code = (
         "from autoprune.encoders.hub import fetch\n"
-        "from autoprune.encoders.registry import find\n"
-        "checkpoint = fetch(find('org/tiny'))\n"
+        "from autoprune.encoders.registry import find_encoder\n"
+        "checkpoint = fetch(find_encoder('org/tiny'))\n"
         "print(checkpoint.commit, checkpoint.folder, sep='\\n')\n"
     )
     home = tmp_path / "home"

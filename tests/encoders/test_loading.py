@@ -16,8 +16,8 @@ from autoprune.encoders.loading import (
     random_classifier,
 )
 from autoprune.encoders.profiling import Parameters, count_parameters
-from autoprune.encoders.pruning import head_parameters, layers_of
-from autoprune.encoders.registry import find
+from autoprune.encoders.pruning import encoder_layers, head_parameters
+from autoprune.encoders.registry import find_encoder
 from autoprune.errors import LayoutError, ModelError
 
 NAMES = ["क्रीडा", "राजकारण", "तंत्रज्ञान"]
@@ -34,7 +34,7 @@ def differing(model, other):
 
 def test_encoder_of_every_family_comes_from_the_checkpoint(make_model, family):
     folder = make_model(family)
-    model = load_classifier(fetch(find(str(folder))), NAMES, 0)
+    model = load_classifier(fetch(find_encoder(str(folder))), NAMES, 0)
     source = weights(AutoModelForMaskedLM.from_pretrained(folder).base_model)
     loaded = weights(model.base_model)
     shared = loaded.keys() & source.keys()
@@ -45,7 +45,7 @@ def test_encoder_of_every_family_comes_from_the_checkpoint(make_model, family):
 
 
 def test_head_and_pooler_depend_on_the_seed_alone(make_model, family):
-    checkpoint = fetch(find(str(make_model(family))))
+    checkpoint = fetch(find_encoder(str(make_model(family))))
     torch.manual_seed(1)
     first = load_classifier(checkpoint, NAMES, 3)
     torch.manual_seed(2)
@@ -58,7 +58,7 @@ def test_head_and_pooler_depend_on_the_seed_alone(make_model, family):
 
 
 def test_callers_random_state_is_left_alone(bert, capfd):
-    checkpoint = fetch(find(str(bert)))
+    checkpoint = fetch(find_encoder(str(bert)))
     before = torch.get_rng_state()
     load_classifier(checkpoint, NAMES, 3)
     random_classifier(checkpoint, NAMES, 2, 3)
@@ -68,7 +68,7 @@ def test_callers_random_state_is_left_alone(bert, capfd):
 
 
 def test_labels_are_set_and_saved(bert, tmp_path):
-    model = load_classifier(fetch(find(str(bert))), NAMES, 0)
+    model = load_classifier(fetch(find_encoder(str(bert))), NAMES, 0)
     model.save_pretrained(tmp_path / "saved")
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert config["id2label"] == {"0": "क्रीडा", "1": "राजकारण", "2": "तंत्रज्ञान"}
@@ -82,9 +82,9 @@ def test_half_precision_is_loaded_as_float32(edit_config):
     path = folder / "model.safetensors"
     half = {name: weight.half() for name, weight in load_file(path).items()}
     save_file(half, path, metadata={"format": "pt"})
-    model = load_classifier(fetch(find(str(folder))), NAMES, 0)
+    model = load_classifier(fetch(find_encoder(str(folder))), NAMES, 0)
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
-    assert random_classifier(fetch(find(str(folder))), NAMES, 2, 0).dtype == torch.float32
+    assert random_classifier(fetch(find_encoder(str(folder))), NAMES, 2, 0).dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_half_precision_is_loaded_as_float32(edit_config):
 def test_config_that_lies_about_the_weights_is_refused(edit_config, fields, message):
     folder = edit_config(**fields)
     with pytest.raises(ModelError, match=message) as raised:
-        load_classifier(fetch(find(str(folder))), NAMES, 0)
+        load_classifier(fetch(find_encoder(str(folder))), NAMES, 0)
     assert "\n" not in str(raised.value)
 
 
@@ -109,16 +109,16 @@ def test_one_lost_bias_is_refused(bert):
     del kept["bert.encoder.layer.2.output.LayerNorm.bias"]
     save_file(kept, path, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"1 are missing .*layer\.2\.output\.LayerNorm\.bias"):
-        load_classifier(fetch(find(str(bert))), NAMES, 0)
+        load_classifier(fetch(find_encoder(str(bert))), NAMES, 0)
 
 
 @pytest.fixture
 def fine_tuned(bert, tmp_path, jitter):
-    model = load_classifier(fetch(find(str(bert))), NAMES, 0)
+    model = load_classifier(fetch(find_encoder(str(bert))), NAMES, 0)
     jitter(model)
     model.save_pretrained(tmp_path / "tuned")
-    load_tokenizer(fetch(find(str(bert)))).save_pretrained(tmp_path / "tuned")
-    return fetch(find(str(tmp_path / "tuned"))), model
+    load_tokenizer(fetch(find_encoder(str(bert)))).save_pretrained(tmp_path / "tuned")
+    return fetch(find_encoder(str(tmp_path / "tuned"))), model
 
 
 def test_what_was_trained_is_loaded_as_it_is(fine_tuned):
@@ -142,12 +142,12 @@ def test_what_lacks_a_part_was_not_trained(fine_tuned, lost):
 
 def test_a_trained_head_is_drawn_anew(make_model, family, tmp_path, jitter):
     """For as many labels too: it would be one and the same on all seeds."""
-    plain = fetch(find(str(make_model(family))))
+    plain = fetch(find_encoder(str(make_model(family))))
     model = load_classifier(plain, NAMES, 0)
     jitter(model)
     model.save_pretrained(tmp_path / "tuned")
     load_tokenizer(plain).save_pretrained(tmp_path / "tuned")
-    checkpoint = fetch(find(str(tmp_path / "tuned")))
+    checkpoint = fetch(find_encoder(str(tmp_path / "tuned")))
     first, again, other = (load_classifier(checkpoint, ["x", "y", "z"], s) for s in (3, 3, 4))
     head = {name for name in dict(model.named_parameters()) if name in _outside(model)}
     assert differing(first, again) == set()
@@ -176,9 +176,9 @@ def test_head_for_other_labels_is_drawn_anew(fine_tuned):
 
 @pytest.mark.parametrize("depth", [1, 3, 5])
 def test_random_rival_of_every_family(make_model, family, depth, tmp_path):
-    checkpoint = fetch(find(str(make_model(family))))
+    checkpoint = fetch(find_encoder(str(make_model(family))))
     rival = random_classifier(checkpoint, NAMES, depth, 0)
-    assert len(layers_of(rival)) == rival.config.num_hidden_layers == depth
+    assert len(encoder_layers(rival)) == rival.config.num_hidden_layers == depth
     assert differing(rival, random_classifier(checkpoint, NAMES, depth, 0)) == set()
     assert differing(rival, random_classifier(checkpoint, NAMES, depth, 1))
     assert not rival.training
@@ -189,7 +189,7 @@ def test_random_rival_of_every_family(make_model, family, depth, tmp_path):
 
 
 def test_random_rival_holds_no_pretrained_weight(bert):
-    checkpoint = fetch(find(str(bert)))
+    checkpoint = fetch(find_encoder(str(bert)))
     pretrained = load_classifier(checkpoint, NAMES, 0)
     rival = random_classifier(checkpoint, NAMES, 5, 0)
     assert differing(rival, pretrained) == set(weights(rival)) - {"classifier.bias"} - {
@@ -200,11 +200,11 @@ def test_random_rival_holds_no_pretrained_weight(bert):
 @pytest.mark.parametrize("depth", [0, 6])
 def test_random_rival_of_another_depth_is_refused(bert, depth):
     with pytest.raises(LayoutError, match=f"has 1 to 5 layers, got {depth}"):
-        random_classifier(fetch(find(str(bert))), NAMES, depth, 0)
+        random_classifier(fetch(find_encoder(str(bert))), NAMES, depth, 0)
 
 
 def test_tokenizer_reads_words_in_order(make_model, family):
-    tokenizer = load_tokenizer(fetch(find(str(make_model(family)))))
+    tokenizer = load_tokenizer(fetch(find_encoder(str(make_model(family)))))
     assert tokenizer("एक तीन दोन")["input_ids"] == [2, 5, 7, 6, 3]
     assert tokenizer.is_fast
 
@@ -212,19 +212,19 @@ def test_tokenizer_reads_words_in_order(make_model, family):
 def test_broken_tokenizer_is_an_error_of_one_line(bert):
     (bert / "tokenizer.json").write_text('{"version": "1.0"}')
     with pytest.raises(ModelError, match="cannot load the tokenizer of tiny: ") as raised:
-        load_tokenizer(fetch(find(str(bert))))
+        load_tokenizer(fetch(find_encoder(str(bert))))
     assert "\n" not in str(raised.value)
 
 
 def test_model_without_a_classifier_is_an_error_of_one_line(edit_config):
     folder = edit_config(model_type="vit", image_size=8, patch_size=4)
     with pytest.raises(ModelError, match="cannot load tiny: Unrecognized") as raised:
-        load_classifier(fetch(find(str(folder))), NAMES, 0)
+        load_classifier(fetch(find_encoder(str(folder))), NAMES, 0)
     assert "\n" not in str(raised.value)
 
 
 def test_parameters_are_counted_once(bert):
-    model = load_classifier(fetch(find(str(bert))), NAMES, 0)
+    model = load_classifier(fetch(find_encoder(str(bert))), NAMES, 0)
     hidden, inner = 16, 24
     embeddings = (40 + 40 + 2) * hidden
     layer = 4 * (hidden * hidden + hidden) + 2 * hidden * inner + inner + hidden + 4 * hidden
@@ -244,7 +244,7 @@ def test_tied_tables_count_once(make_model):
 
 @pytest.mark.parametrize(("name", "depth"), [("demo", 12), ("demo-2", 2)])
 def test_the_packaged_models_load_and_read_marathi(name, depth):
-    checkpoint = fetch(find(name))
+    checkpoint = fetch(find_encoder(name))
     assert (checkpoint.depth, checkpoint.encoder.name) == (depth, name)
     model = load_classifier(checkpoint, NAMES, 0)
     tokens = load_tokenizer(checkpoint)(["पुण्यात आज पाऊस", "नवा मोबाइल"], padding=True)

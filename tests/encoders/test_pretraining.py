@@ -13,31 +13,45 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertFor
 
 from autoprune.errors import DataError, OptionError, TrialError
 from autoprune.pretraining.data import (
-    Stream,
-    batch_at,
-    blocks_in,
-    cut,
-    hide,
-    kinds_of,
+    TokenStream,
+    batch_for_step,
+    count_blocks,
+    cut_blocks,
+    mask_tokens,
     read_stream,
-    scan,
-    texts_of,
+    read_texts,
+    scan_corpus,
+    token_kinds,
     write_stream,
 )
-from autoprune.pretraining.model import build, counts, loss_sum, measures, ready_, warm_
-from autoprune.pretraining.training import (
-    Course,
-    State,
-    optimizer_of,
-    perplexity,
-    seedling,
-    stacked,
-    train,
+from autoprune.pretraining.model import (
+    build_encoder,
+    cooccurrence_counts,
+    encoder_shape,
+    initialise_,
+    masked_loss_sum,
+    warm_start_,
 )
-from autoprune.pretraining.workspace import KEPT, keep_on, prepare, read_prepared, restore, save
+from autoprune.pretraining.training import (
+    PretrainingSchedule,
+    PretrainingState,
+    perplexity,
+    pretraining_optimizer,
+    shallow_encoder,
+    stack_layers,
+    train_masked,
+)
+from autoprune.pretraining.workspace import (
+    STATE_FILE,
+    check_same_settings,
+    prepare_corpus,
+    read_prepared_corpus,
+    restore_state,
+    save_state,
+)
 from tiny_models import NUMBERS, jitter_
 
-KINDS = kinds_of(50, [0, 1, 2, 3, 4], 4)
+KINDS = token_kinds(50, [0, 1, 2, 3, 4], 4)
 CLS = 2
 
 
@@ -56,7 +70,7 @@ def blocks_of(seed, blocks=64, length=32):
 @settings(max_examples=30, deadline=None)
 def test_a_word_is_hidden_whole_or_not_at_all(seed, share):
     tokens, begins = blocks_of(seed)
-    seen, hidden = hide(tokens, begins, KINDS, np.random.default_rng(seed), share)
+    seen, hidden = mask_tokens(tokens, begins, KINDS, np.random.default_rng(seed), share)
     for row in range(len(tokens)):
         for word in np.split(hidden[row], np.flatnonzero(begins[row])):
             assert word.all() or not word.any()
@@ -69,7 +83,7 @@ def test_a_word_is_hidden_whole_or_not_at_all(seed, share):
 
 def test_of_what_is_hidden_most_becomes_the_mask_and_some_another_token():
     tokens, begins = blocks_of(1, blocks=2000)
-    seen, hidden = hide(tokens, begins, KINDS, np.random.default_rng(1), 0.2)
+    seen, hidden = mask_tokens(tokens, begins, KINDS, np.random.default_rng(1), 0.2)
     became, was = seen[hidden], tokens[hidden]
     assert (became == 4).mean() == pytest.approx(0.8, abs=0.02)
     # Of those replaced by a token drawn from 45, one in 45 is what it was.
@@ -80,10 +94,10 @@ def test_of_what_is_hidden_most_becomes_the_mask_and_some_another_token():
 @given(st.integers(1, 300), st.integers(3, 40), st.integers(1, 9), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
 def test_a_pass_over_the_blocks_takes_each_token_and_at_most_a_block_twice(n, length, size, seed):
-    stream = Stream(np.arange(5, 5 + n, dtype=np.uint32), np.ones(n, dtype=bool))
-    per_pass = blocks_in(stream, length)
+    stream = TokenStream(np.arange(5, 5 + n, dtype=np.uint32), np.ones(n, dtype=bool))
+    per_pass = count_blocks(stream, length)
     steps = -(-2 * per_pass // size)
-    batches = [batch_at(stream, step, size, length, CLS, seed)[0] for step in range(steps)]
+    batches = [batch_for_step(stream, step, size, length, CLS, seed)[0] for step in range(steps)]
     for once in (0, 1):
         blocks = np.concatenate(batches)[once * per_pass : (once + 1) * per_pass]
         assert (blocks[:, 0] == CLS).all()
@@ -93,18 +107,18 @@ def test_a_pass_over_the_blocks_takes_each_token_and_at_most_a_block_twice(n, le
 
 
 def test_passes_differ_in_order_and_in_where_they_cut():
-    stream = Stream(np.arange(5, 505, dtype=np.uint32), np.ones(500, dtype=bool))
-    per_pass = blocks_in(stream, 11)
-    first, second = (batch_at(stream, at, per_pass, 11, CLS, 0)[0] for at in (0, 1))
+    stream = TokenStream(np.arange(5, 505, dtype=np.uint32), np.ones(500, dtype=bool))
+    per_pass = count_blocks(stream, 11)
+    first, second = (batch_for_step(stream, at, per_pass, 11, CLS, 0)[0] for at in (0, 1))
     assert {tuple(row) for row in first}.isdisjoint(map(tuple, second))
-    assert (batch_at(stream, 1, per_pass, 11, CLS, 0)[0] == second).all()
+    assert (batch_for_step(stream, 1, per_pass, 11, CLS, 0)[0] == second).all()
     for blocks in (first, second):
         assert len(set(np.diff(blocks[:, 1]) % 500)) > 2  # in the order of the stream: one
 
 
 def test_what_a_block_cuts_off_counts_as_a_word():
-    stream = Stream(np.arange(5, 15, dtype=np.uint32), np.zeros(10, dtype=bool))
-    _, begins = cut(stream, np.array([0, 1]), 5, 1, CLS)
+    stream = TokenStream(np.arange(5, 15, dtype=np.uint32), np.zeros(10, dtype=bool))
+    _, begins = cut_blocks(stream, np.array([0, 1]), 5, 1, CLS)
     assert begins.tolist() == [[True, True, False, False, False]] * 2
 
 
@@ -120,9 +134,9 @@ def corpus_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def prepared(corpus_file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work") / "prepared"
-    prepare(scan([corpus_file]), None, 150, folder)
+    prepare_corpus(scan_corpus([corpus_file]), None, 150, folder)
     assert [path.name for path in folder.parent.iterdir()] == ["prepared"]
-    return read_prepared(folder, 16)
+    return read_prepared_corpus(folder, 16)
 
 
 def decoded(prepared, texts):
@@ -132,8 +146,8 @@ def decoded(prepared, texts):
 
 
 def test_what_is_kept_apart_is_never_learned_from(corpus_file, prepared):
-    corpus = scan([corpus_file])
-    learned, apart = (list(texts_of(corpus, one)) for one in (False, True))
+    corpus = scan_corpus([corpus_file])
+    learned, apart = (list(read_texts(corpus, one)) for one in (False, True))
     assert corpus.texts == len(learned) + len(apart) == 401
     assert 1 <= len(set(apart)) < 20
     assert set(learned).isdisjoint(apart)
@@ -145,8 +159,8 @@ def test_what_is_kept_apart_is_never_learned_from(corpus_file, prepared):
 def test_even_a_few_texts_are_parted(count, tmp_path):
     path = tmp_path / "few.txt"
     path.write_text("\n".join(NUMBERS[:count]), encoding="utf-8")
-    corpus = scan([path])
-    learned, apart = (list(texts_of(corpus, one)) for one in (False, True))
+    corpus = scan_corpus([path])
+    learned, apart = (list(read_texts(corpus, one)) for one in (False, True))
     assert sorted([*learned, *apart]) == sorted(NUMBERS[:count])
     assert learned and apart
 
@@ -169,7 +183,7 @@ def test_a_corpus_that_is_none_is_refused(kind, tmp_path):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError) as refused:
-        scan([path])
+        scan_corpus([path])
     assert said in str(refused.value)
     assert str(path) in str(refused.value)
 
@@ -191,7 +205,7 @@ def test_words_of_several_pieces_begin_once(prepared, tmp_path):
 
 
 def test_the_loss_is_that_of_the_masked_places_of_the_whole_model(prepared):
-    model = build(measures(2, 16, 2, None, 16), prepared.tokenizer, 0)
+    model = build_encoder(encoder_shape(2, 16, 2, None, 16), prepared.tokenizer, 0)
     jitter_(model)
     seen = torch.randint(5, len(prepared.tokenizer), (3, 16))
     hidden = torch.tensor([1, 5, 40])
@@ -199,22 +213,24 @@ def test_the_loss_is_that_of_the_masked_places_of_the_whole_model(prepared):
     labels = torch.full((48,), -100)
     labels[hidden] = meant
     whole = model(input_ids=seen, labels=labels.view(3, 16)).loss
-    torch.testing.assert_close(loss_sum(model, seen, hidden, meant) / 3, whole)
+    torch.testing.assert_close(masked_loss_sum(model, seen, hidden, meant) / 3, whole)
 
 
-MEASURES = measures(2, 16, 2, 24, 16)
-COURSE = Course(batch=4, learning_rate=0.01, seed=3, seconds=None, budget_tokens=4 * 16 * 12)
+MEASURES = encoder_shape(2, 16, 2, 24, 16)
+COURSE = PretrainingSchedule(
+    batch=4, learning_rate=0.01, seed=3, seconds=None, budget_tokens=4 * 16 * 12
+)
 
 
 def fresh(prepared, layers=2):
-    model = build(replace(MEASURES, layers=layers), prepared.tokenizer, COURSE.seed)
-    return State(model, optimizer_of(model))
+    model = build_encoder(replace(MEASURES, layers=layers), prepared.tokenizer, COURSE.seed)
+    return PretrainingState(model, pretraining_optimizer(model))
 
 
 def go_on(prepared, folder, until=None):
     """Train on, from the last checkpoint if there is one, and stop after step `until`."""
-    state = restore(folder, partial(fresh, prepared)) or fresh(prepared)
-    steps = keep_on(
+    state = restore_state(folder, partial(fresh, prepared)) or fresh(prepared)
+    steps = check_same_settings(
         state, prepared.learned, COURSE, False, folder, lambda: state.step == until, every=0.0
     )
     losses = []
@@ -232,7 +248,7 @@ def test_a_training_goes_on_bit_for_bit(prepared, tmp_path):
     undisturbed, losses = go_on(prepared, whole)
     assert len(losses) == 12
     go_on(prepared, parted, until=5)
-    assert len(list(parted.iterdir())) == KEPT
+    assert len(list(parted.iterdir())) == STATE_FILE
     before, newest = sorted(parted.iterdir())
     assert newest.stem == "step-0000000005"
     newest.write_bytes(newest.read_bytes()[:-100])  # so that it goes on from the one before it
@@ -246,18 +262,20 @@ def test_a_training_goes_on_bit_for_bit(prepared, tmp_path):
 def test_without_the_moments_it_would_not(prepared, tmp_path):
     _, losses = go_on(prepared, tmp_path)
     state = fresh(prepared)
-    list(zip(range(5), train(state, prepared.learned, COURSE, False), strict=False))
-    bare = State(state.model, optimizer_of(state.model), state.step, state.seconds)
-    rest = [step.loss for step in train(bare, prepared.learned, COURSE, False)]
+    list(zip(range(5), train_masked(state, prepared.learned, COURSE, False), strict=False))
+    bare = PretrainingState(
+        state.model, pretraining_optimizer(state.model), state.step, state.seconds
+    )
+    rest = [step.loss for step in train_masked(bare, prepared.learned, COURSE, False)]
     assert rest[0] == losses[5]
     assert rest[2] != losses[7]
 
 
 def test_it_learns_and_perplexity_says_so(prepared, tmp_path):
-    course = Course(8, 0.02, 0, None, 8 * 16 * 60)
+    course = PretrainingSchedule(8, 0.02, 0, None, 8 * 16 * 60)
     state = fresh(prepared)
     before, count = perplexity(state.model, prepared.apart, 4, 10_000, False)
-    list(train(state, prepared.learned, course, False))
+    list(train_masked(state, prepared.learned, course, False))
     after, same = perplexity(state.model, prepared.apart, 3, 10_000, False)
     assert before == pytest.approx(len(prepared.tokenizer), rel=0.2)
     assert after < before / 2
@@ -266,15 +284,22 @@ def test_it_learns_and_perplexity_says_so(prepared, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_it(prepared):
     with pytest.raises(TrialError, match="smaller --learning-rate"):
-        list(train(fresh(prepared), prepared.learned, Course(4, 1e30, 0, None, 10**4), False))
+        list(
+            train_masked(
+                fresh(prepared),
+                prepared.learned,
+                PretrainingSchedule(4, 1e30, 0, None, 10**4),
+                False,
+            )
+        )
 
 
 def test_a_course_by_time_ends_when_it_is_over(prepared):
     ticks = iter(range(10**6))
-    steps = train(
+    steps = train_masked(
         fresh(prepared),
         prepared.learned,
-        Course(2, 0.01, 0, 7.0, None),
+        PretrainingSchedule(2, 0.01, 0, 7.0, None),
         False,
         1,
         lambda: next(ticks),
@@ -287,27 +312,27 @@ def test_warm_embeddings_put_tokens_with_like_neighbours_near_each_other(prepare
     rng = np.random.default_rng(0)
     tokens = np.insert(pairs[rng.integers(0, 4, 400)], 2, 3, axis=1).ravel()
     tokens = np.repeat(tokens.reshape(-1, 3), [1, 1, 5], axis=1).ravel()  # [SEP]s between them
-    stream = Stream(tokens, np.ones(len(tokens), dtype=bool))
-    model = build(MEASURES, prepared.tokenizer, 0)
+    stream = TokenStream(tokens, np.ones(len(tokens), dtype=bool))
+    model = build_encoder(MEASURES, prepared.tokenizer, 0)
     before = model.get_input_embeddings().weight.detach().clone()
-    warm_(model, stream, prepared.tokenizer.all_special_ids, 0)
+    warm_start_(model, stream, prepared.tokenizer.all_special_ids, 0)
     weights = model.get_input_embeddings().weight.detach()
     like = torch.nn.functional.cosine_similarity
     assert like(weights[10], weights[11], dim=0) > 0.9 > like(weights[10], weights[30], dim=0)
     changed = (weights != before).any(1).nonzero().flatten().tolist()
     assert changed == [10, 11, 20, 21, 30, 31]
     assert weights[changed].std() == pytest.approx(model.config.initializer_range, rel=0.05)
-    near = counts(stream, 50, [3]).toarray()
+    near = cooccurrence_counts(stream, 50, [3]).toarray()
     assert near[10, 20] == near[20, 10] == (tokens == 10).sum()
     assert near[3].sum() == 0
 
 
 def test_texts_of_one_token_leave_the_embeddings_random(prepared):
-    model = build(MEASURES, prepared.tokenizer, 0)
+    model = build_encoder(MEASURES, prepared.tokenizer, 0)
     before = model.get_input_embeddings().weight.detach().clone()
-    stream = Stream(np.array([9, 3] * 9, dtype=np.uint32), np.ones(18, dtype=bool))
-    warm_(model, stream, prepared.tokenizer.all_special_ids, 0)
-    near = counts(stream, len(before), prepared.tokenizer.all_special_ids)
+    stream = TokenStream(np.array([9, 3] * 9, dtype=np.uint32), np.ones(18, dtype=bool))
+    warm_start_(model, stream, prepared.tokenizer.all_special_ids, 0)
+    near = cooccurrence_counts(stream, len(before), prepared.tokenizer.all_special_ids)
     assert near[9, 9] > 0  # [SEP] takes a place, but parts no texts
     assert torch.isfinite(model.get_input_embeddings().weight).all()
 
@@ -315,7 +340,7 @@ def test_texts_of_one_token_leave_the_embeddings_random(prepared):
 def test_plain_transformers_loads_it_with_the_same_logits(prepared, tmp_path):
     state = fresh(prepared)
     jitter_(state.model)
-    ready_(state.model)
+    initialise_(state.model)
     state.model.save_pretrained(tmp_path)
     prepared.tokenizer.save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
@@ -334,11 +359,11 @@ def test_plain_transformers_loads_it_with_the_same_logits(prepared, tmp_path):
 
 def test_half_the_layers_are_stacked_with_their_moments(prepared):
     whole = replace(MEASURES, layers=5)
-    state = fresh(prepared, seedling(whole).layers)
+    state = fresh(prepared, shallow_encoder(whole).layers)
     assert state.model.config.num_hidden_layers == 3
-    steps = list(train(state, prepared.learned, COURSE, False, 0.5))
+    steps = list(train_masked(state, prepared.learned, COURSE, False, 0.5))
     assert [step.done < 0.5 for step in steps] == [True] * 5 + [False]
-    grown = stacked(state, whole, prepared.tokenizer, 0)
+    grown = stack_layers(state, whole, prepared.tokenizer, 0)
     layers, old = grown.model.bert.encoder.layer, state.model.bert.encoder.layer
     for at, came in enumerate([0, 1, 2, 0, 1]):
         one, other = layers[at].output.dense.weight, old[came].output.dense.weight
@@ -348,26 +373,26 @@ def test_half_the_layers_are_stacked_with_their_moments(prepared):
     embeddings = [one.model.get_input_embeddings().weight for one in (state, grown)]
     assert torch.equal(*embeddings)
     before = embeddings[0].detach().clone()
-    assert len(list(train(grown, prepared.learned, COURSE, False))) == 6
+    assert len(list(train_masked(grown, prepared.learned, COURSE, False))) == 6
     assert torch.equal(embeddings[0], before)  # the old model was copied, not shared
     assert not torch.equal(embeddings[1], before)
 
 
 def test_a_checkpoint_knows_its_depth(prepared, tmp_path):
-    save(fresh(prepared, 1), tmp_path)
-    again = restore(tmp_path, partial(fresh, prepared))
+    save_state(fresh(prepared, 1), tmp_path)
+    again = restore_state(tmp_path, partial(fresh, prepared))
     assert again.model.config.num_hidden_layers == 1
 
 
 def test_heads_share_the_width():
     with pytest.raises(OptionError, match="multiple of --heads, got 16 and 3"):
-        measures(1, 16, 3, None, 16)
+        encoder_shape(1, 16, 3, None, 16)
 
 
 def test_checkpoints_are_kept_two_at_most(prepared, tmp_path):
     state = fresh(prepared)
     for state.step in (9, 10, 11):
-        save(state, Path(tmp_path))
+        save_state(state, Path(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "step-0000000010.safetensors",
         "step-0000000011.safetensors",

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from autoprune.encoders.registry import ENCODERS, RIVALS, Encoder, find, rivals_of
+from autoprune.encoders.registry import ENCODERS, RIVALS, Encoder, find_encoder, find_rivals
 from autoprune.errors import ModelError, UnknownNameError
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_name_finds_its_entry(name):
-    assert find(name) is ENCODERS[name]
+    assert find_encoder(name) is ENCODERS[name]
     assert ENCODERS[name].name == name
 
 
@@ -36,27 +36,27 @@ def test_the_papers_encoders_come_from_their_sources():
     ],
 )
 def test_hub_ids_and_revisions(text, name, source, revision):
-    assert find(text) == Encoder(name, source, revision)
+    assert find_encoder(text) == Encoder(name, source, revision)
 
 
 @pytest.mark.parametrize("text", ["muril@main", "org/name@v1.0"])
 def test_text_form_of_a_hub_encoder_finds_it_again(text):
-    assert str(find(text)) == text
-    assert find(str(find(text))) == find(text)
+    assert str(find_encoder(text)) == text
+    assert find_encoder(str(find_encoder(text))) == find_encoder(text)
 
 
 @pytest.mark.parametrize("text", ["model", "./model", "deep/model", "deep/er/model", "my@model"])
 def test_existing_folder_is_taken(tmp_path, text):
     (tmp_path / text).mkdir(parents=True)
     folder = (tmp_path / text).resolve()
-    assert find(text) == Encoder(folder.name, str(folder))
-    assert find(str(folder)) == find(text)
+    assert find_encoder(text) == Encoder(folder.name, str(folder))
+    assert find_encoder(str(folder)) == find_encoder(text)
 
 
 def test_folder_in_the_home_is_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine").mkdir()
-    assert find("~/mine").source == str((tmp_path / "mine").resolve())
+    assert find_encoder("~/mine").source == str((tmp_path / "mine").resolve())
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_folder_in_the_home_is_taken(tmp_path, monkeypatch):
 )
 def test_path_without_a_folder_is_an_error_of_one_short_line(text):
     with pytest.raises(ModelError, match=r"a model is a folder with config\.json") as raised:
-        find(text)
+        find_encoder(text)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 200
 
 
 def test_unknown_name_offers_the_nearest_and_says_what_else_serves():
     with pytest.raises(UnknownNameError) as raised:
-        find("mahabert-v3")
+        find_encoder("mahabert-v3")
     assert str(raised.value) == (
         "unknown model 'mahabert-v3', did you mean 'mahabert-v2'? "
         "(a folder, or a hub id written org/name, serves too)"
@@ -83,7 +83,7 @@ def test_unknown_name_offers_the_nearest_and_says_what_else_serves():
 )
 def test_anything_else_is_an_unknown_name(text):
     with pytest.raises((UnknownNameError, ModelError)) as raised:
-        find(text)
+        find_encoder(text)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 300
 
@@ -91,28 +91,28 @@ def test_anything_else_is_an_unknown_name(text):
 @pytest.mark.parametrize("text", ["muril@../../x", "muril@a b", "org/name@-\x1b[2J", "muril@a..b"])
 def test_odd_revisions_are_refused(text):
     with pytest.raises((ModelError, UnknownNameError)):
-        find(text)
+        find_encoder(text)
 
 
 def test_the_packaged_model_has_no_revision():
     with pytest.raises(ModelError, match="comes with the package"):
-        find("demo@main")
+        find_encoder("demo@main")
 
 
 @pytest.mark.parametrize("name", ["mahabert-v2", "muril"])
 def test_rivals_at_the_depths_of_the_small_models(name):
-    assert [rival.name for rival in rivals_of(find(name), 6)] == ["mahabert-small"]
-    assert [rival.name for rival in rivals_of(find(name), 2)] == ["mahabert-smaller"]
-    assert rivals_of(find(name), 4) == []
+    assert [rival.name for rival in find_rivals(find_encoder(name), 6)] == ["mahabert-small"]
+    assert [rival.name for rival in find_rivals(find_encoder(name), 2)] == ["mahabert-smaller"]
+    assert find_rivals(find_encoder(name), 4) == []
     assert name in RIVALS
 
 
 def test_rivals_go_by_source_too_and_others_have_none():
-    assert [str(each) for each in rivals_of(find("google/muril-base-cased@v1"), 6)] == [
+    assert [str(each) for each in find_rivals(find_encoder("google/muril-base-cased@v1"), 6)] == [
         "mahabert-small@main"
     ]
-    assert [str(each) for each in rivals_of(find("demo"), 2)] == ["demo-2"]
-    assert rivals_of(find("demo"), 6) == []
+    assert [str(each) for each in find_rivals(find_encoder("demo"), 2)] == ["demo-2"]
+    assert find_rivals(find_encoder("demo"), 6) == []
 
 
 def test_registry_needs_no_third_party_package():

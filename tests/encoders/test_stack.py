@@ -6,10 +6,10 @@ from itertools import combinations
 import pytest
 import torch
 
-from autoprune.encoders.layerwise import Stack, only
+from autoprune.encoders.layerwise import LayerStack, run_single_layer
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.pruning import check_layout, keep_layers, layers_of
-from autoprune.encoders.registry import Checkpoint, Encoder
+from autoprune.encoders.pruning import check_layout, encoder_layers, keep_layers
+from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import LayoutError
 from autoprune.layouts.layout import Layout
 from tiny_models import save_model
@@ -28,7 +28,7 @@ def whole(tmp_path_factory):
     def whole(family, jitter):
         if family not in made:
             folder = save_model(family, tmp_path_factory.mktemp(family), num_hidden_layers=DEPTH)
-            checkpoint = Checkpoint(Encoder("tiny", str(folder)), folder, "", DEPTH)
+            checkpoint = EncoderFiles(Encoder("tiny", str(folder)), folder, "", DEPTH)
             made[family] = load_classifier(checkpoint, ["a", "b", "c"], 0)
             jitter(made[family])
         return made[family]
@@ -69,7 +69,7 @@ def test_every_path_gives_the_pruned_models_logits(family, whole, jitter, inputs
     assert len(layouts) == (8 if family == "modernbert" else 15)
     tolerance = 1e-6 if family in ROUNDED else 0.0
     with torch.inference_mode():
-        stack = Stack(model, inputs)
+        stack = LayerStack(model, inputs)
         for layout in layouts:
             state = None
             for layer in layout.keep:
@@ -82,37 +82,37 @@ def test_a_model_restricted_to_a_layout_is_the_pruned_one_and_whole_again(
     family, whole, jitter, inputs
 ):
     model = whole(family, jitter)
-    layers = layers_of(model)
+    layers = encoder_layers(model)
     names = list(model.state_dict())
     tolerance = 1e-6 if family in ROUNDED else 0.0
     with torch.inference_mode():
         for layout in layouts_for(model):
-            with only(model, layout):
+            with run_single_layer(model, layout):
                 found = model(**inputs).logits
             wanted = pruned_logits(model, layout, inputs)
             torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
-    assert layers_of(model) is layers
+    assert encoder_layers(model) is layers
     assert list(model.state_dict()) == names
 
 
 def test_gradients_reach_the_layers_that_ran_and_no_others(whole, jitter, inputs):
     model = copy.deepcopy(whole("bert", jitter))
-    with only(model, Layout(DEPTH, (0, 2))):
+    with run_single_layer(model, Layout(DEPTH, (0, 2))):
         logits = model(**inputs).logits
     logits.sum().backward()
-    reached = [any(w.grad is not None for w in part.parameters()) for part in layers_of(model)]
+    reached = [any(w.grad is not None for w in part.parameters()) for part in encoder_layers(model)]
     assert reached == [True, False, True, False]
 
 
 def test_a_stack_leaves_the_model_as_it_was_also_after_an_error(whole, jitter, inputs):
     model = whole("bert", jitter)
-    layers = layers_of(model)
+    layers = encoder_layers(model)
     with torch.inference_mode():
         before = model(**inputs).logits
-        stack = Stack(model, inputs)
+        stack = LayerStack(model, inputs)
         with pytest.raises(TypeError):
             stack.logits("no state")
-        assert layers_of(model) is layers
+        assert encoder_layers(model) is layers
         assert torch.equal(model(**inputs).logits, before)
         shorter = {name: part[:, :4] for name, part in inputs.items()}
         assert not torch.equal(model(**shorter).logits, before)
@@ -120,5 +120,8 @@ def test_a_stack_leaves_the_model_as_it_was_also_after_an_error(whole, jitter, i
 
 def test_a_layout_that_the_model_cannot_have_is_refused(whole, jitter):
     model = whole("modernbert", jitter)
-    with pytest.raises(LayoutError, match="layer 0 of ModernBERT"), only(model, Layout(4, (1, 2))):
+    with (
+        pytest.raises(LayoutError, match="layer 0 of ModernBERT"),
+        run_single_layer(model, Layout(4, (1, 2))),
+    ):
         pass

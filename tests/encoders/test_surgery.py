@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification as Classifier
 
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.pruning import head_parameters, keep_layers, layers_of
+from autoprune.encoders.pruning import encoder_layers, head_parameters, keep_layers
 from autoprune.encoders.registry import Encoder
 from autoprune.errors import LayoutError, ModelError
 from autoprune.layouts.layout import Layout
@@ -53,11 +53,11 @@ def test_every_layout_of_every_family_reloads_with_equal_logits(model, family, t
     for text in {"modernbert": WITH_LAYER_0}.get(family, LAYOUTS):
         layout = Layout.parse(text)
         pruned = copy.deepcopy(model)
-        kept = [weights_of(layers_of(model)[layer]) for layer in layout.keep]
+        kept = [weights_of(encoder_layers(model)[layer]) for layer in layout.keep]
         keep_layers(pruned, layout)
         again = reloads_equal(pruned, tmp_path / f"keep{len(layout.keep)}-{layout.keep[-1]}")
-        assert len(layers_of(again)) == again.config.num_hidden_layers == len(layout.keep)
-        assert_same_weights([weights_of(layer) for layer in layers_of(again)], kept)
+        assert len(encoder_layers(again)) == again.config.num_hidden_layers == len(layout.keep)
+        assert_same_weights([weights_of(layer) for layer in encoder_layers(again)], kept)
         assert torch.equal(logits(again), full) == (len(layout.keep) == 5)
     assert torch.equal(logits(model), full)
 
@@ -103,7 +103,7 @@ def test_swapped_layers_are_noticed(make_model, jitter, tmp_path):
     pruned, swapped = copy.deepcopy(model), copy.deepcopy(model)
     keep_layers(pruned, Layout.parse("5:0,3"))
     keep_layers(swapped, Layout.parse("5:0,3"))
-    layers = layers_of(swapped)
+    layers = encoder_layers(swapped)
     layers[0], layers[1] = layers[1], layers[0]
     assert (logits(pruned) - logits(swapped)).abs().max() > 1e-3
 
@@ -111,7 +111,7 @@ def test_swapped_layers_are_noticed(make_model, jitter, tmp_path):
 def test_layer_numbers_follow_the_new_places(make_model):
     model = load(make_model("bert"))
     keep_layers(model, Layout.parse("5:1,4"))
-    numbers = [layer.attention.self.layer_idx for layer in layers_of(model)]
+    numbers = [layer.attention.self.layer_idx for layer in encoder_layers(model)]
     assert numbers == [0, 1]
 
 
@@ -127,7 +127,7 @@ def test_modernbert_without_layer_0_is_refused_and_left_whole(make_model):
     model = load(make_model("modernbert"))
     with pytest.raises(LayoutError, match="layer 0 of ModernBERT must be kept"):
         keep_layers(model, Layout.parse("5:1-4"))
-    assert len(layers_of(model)) == 5
+    assert len(encoder_layers(model)) == 5
 
 
 def test_albert_is_refused_with_the_reason():
@@ -140,7 +140,7 @@ def test_albert_is_refused_with_the_reason():
         intermediate_size=24,
     )
     with pytest.raises(ModelError, match="albert uses one and the same layer"):
-        layers_of(AlbertForSequenceClassification(config))
+        encoder_layers(AlbertForSequenceClassification(config))
 
 
 def test_model_with_two_stacks_is_refused():
@@ -149,7 +149,7 @@ def test_model_with_two_stacks_is_refused():
     inner = {"encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "max_position_embeddings": 40}
     config = AutoConfig.for_model("bart", **sizes, **heads, **inner)
     with pytest.raises(ModelError, match=r"one list of its 2 layers, bart holds 2"):
-        layers_of(Classifier.from_config(config))
+        encoder_layers(Classifier.from_config(config))
 
 
 def test_two_layer_deberta_keeps_its_kinds_of_attention(make_model, tmp_path, jitter):

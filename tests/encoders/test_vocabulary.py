@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoprune.encoders.embeddings import keep_tokens, touched
+from autoprune.encoders.embeddings import keep_embedding_rows, used_token_ids
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import load_classifier
 from autoprune.encoders.registry import Encoder
@@ -33,10 +33,10 @@ def run(model, ids):
 
 
 def test_touched_rows_give_the_same_logits_and_gradients(model):
-    kept = touched(0, IDS.ravel())
+    kept = used_token_ids(0, IDS.ravel())
     small = copy.deepcopy(model)
     before = sum(weight.numel() for weight in small.parameters())
-    went = keep_tokens(small, kept)
+    went = keep_embedding_rows(small, kept)
     assert sum(weight.numel() for weight in small.parameters()) == before - went
     for mine, theirs in zip(run(small, np.searchsorted(kept, IDS)), run(model, IDS), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
@@ -44,5 +44,5 @@ def test_touched_rows_give_the_same_logits_and_gradients(model):
     swapped = kept.copy()
     swapped[[3, 4]] = swapped[[4, 3]]
     wrong = copy.deepcopy(model)
-    keep_tokens(wrong, swapped)
+    keep_embedding_rows(wrong, swapped)
     assert not torch.allclose(run(wrong, np.searchsorted(kept, IDS))[0], run(model, IDS)[0])

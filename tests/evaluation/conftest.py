@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoprune.encoders.profiling import Median
+from autoprune.encoders.profiling import MedianInterval
 from autoprune.errors import TrialError
-from autoprune.evaluation.comparison import compare
-from autoprune.evaluation.costs import CostOf, Costs
-from autoprune.evaluation.entrants import Conditions, Entrant, Run
+from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.costs import Costs, MeasuredCost
+from autoprune.evaluation.entrants import Entrant, EntrantRun, MeasurementConditions
 from autoprune.evaluation.records import Record
-from autoprune.evaluation.study_files import Setting, Studied
+from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.task import Cleaned, Rows, TestSplit
+from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
 
@@ -63,13 +63,15 @@ def split():
     """Twelve raw test rows of three labels; the last two are duplicates that cleaning removes."""
     labels = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 0, 1)
     kept = (*(True for _ in range(10)), False, False)
-    cleaned = Cleaned("test", 13, 0, 1, 2, 0, 10)
-    return TestSplit(Rows(tuple("abcdefghijkl"), labels), kept, cleaned, "f2")
+    cleaned = CleaningReport("test", 13, 0, 1, 2, 0, 10)
+    return TestSplit(LabelledRows(tuple("abcdefghijkl"), labels), kept, cleaned, "f2")
 
 
 @pytest.fixture
 def conditions():
-    return Conditions("demo", "accuracy", {"train+validation": "f1"}, {"torch": "2.13"}, "cpu")
+    return MeasurementConditions(
+        "demo", "accuracy", {"train+validation": "f1"}, {"torch": "2.13"}, "cpu"
+    )
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ def entrant(split):
             rows = wrong[seed] if isinstance(wrong, dict) else wrong
             said = labels.copy()
             said[list(rows)] = (said[list(rows)] + 1) % 3
-            return Run(scored(validation, seed=seed), np.eye(3, dtype=np.float32)[said])
+            return EntrantRun(scored(validation, seed=seed), np.eye(3, dtype=np.float32)[said])
 
         def score(seed):
             return run(seed).validation
@@ -117,12 +119,12 @@ def entrants(entrant):
 
 @pytest.fixture
 def comparison(entrants, split, conditions, tmp_path):
-    return compare(entrants, (7, 8), split, conditions, tmp_path / "records.jsonl")
+    return compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "records.jsonl")
 
 
 @pytest.fixture
 def setting():
-    return Setting(
+    return StudyMetadata(
         model="demo",
         commit="abc",
         task="demo",
@@ -133,9 +135,9 @@ def setting():
         quick=QUICK,
         full=FULL,
         cleaned=(
-            Cleaned("train", 101, 1, 2, 3, 0, 95),
-            Cleaned("validation", 40, 0, 0, 4, 5, 31),
-            Cleaned("test", 13, 0, 1, 2, 0, 10),
+            CleaningReport("train", 101, 1, 2, 3, 0, 95),
+            CleaningReport("validation", 40, 0, 0, 4, 5, 31),
+            CleaningReport("test", 13, 0, 1, 2, 0, 10),
         ),
         fingerprints={"train+validation": "f1", "test": "f2"},
         versions={"torch": "2.13.0"},
@@ -156,7 +158,7 @@ def studied(setting, comparison, split, trial):
         trial("4:2-3", 0.41, seed=2, state="pruned"),
         trial("4:2-3", None, seed=3, state="failed", reason="loss is not a number"),
     ]
-    return Studied(
+    return FinishedStudy(
         name="demo-demo-keep2",
         folder=Path("studies/demo-demo-keep2"),
         setting=setting,
@@ -176,16 +178,18 @@ def costs():
     """What the models of `studied` cost, with a rival, and an alarm."""
 
     def one(name, layout, milliseconds, peak):
-        return CostOf(
+        return MeasuredCost(
             name=name,
             layout=Layout.parse(layout),
             parameters=1_234_567,
             embeddings=234_567,
             bytes=12_500_000,
             peak_bytes=peak,
-            latency=Median(milliseconds / 1000, milliseconds / 1100, milliseconds / 900),
-            throughput=Median(4560 / milliseconds, 4000 / milliseconds, 5000 / milliseconds),
-            gain=Median(8 / milliseconds, 7 / milliseconds, 9 / milliseconds),
+            latency=MedianInterval(milliseconds / 1000, milliseconds / 1100, milliseconds / 900),
+            throughput=MedianInterval(
+                4560 / milliseconds, 4000 / milliseconds, 5000 / milliseconds
+            ),
+            gain=MedianInterval(8 / milliseconds, 7 / milliseconds, 9 / milliseconds),
             flops=1.5e9,
         )
 

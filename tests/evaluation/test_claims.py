@@ -8,14 +8,19 @@ from axe_playwright_python.sync_playwright import Axe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.evaluation.comparison import Row
-from autoprune.evaluation.predictions import Answers, Difference
-from autoprune.evaluation.statistics import holm
+from autoprune.evaluation.comparison import ComparisonRow
+from autoprune.evaluation.predictions import PairedDifference, Predictions
+from autoprune.evaluation.statistics import holm_correction
 from autoprune.layouts.layout import Layout
-from autoprune.reproduction.claims import claims
-from autoprune.reproduction.page import claims_page, grid, grid_table
-from autoprune.reproduction.paired_tests import Cell, duel, outcomes, pooled
-from autoprune.reproduction.report import Reproduced
+from autoprune.reproduction.claims import test_claims
+from autoprune.reproduction.page import claims_page, grid_plot, grid_table
+from autoprune.reproduction.paired_tests import (
+    CellResult,
+    corrected_results,
+    paired_test,
+    pooled_p_value,
+)
+from autoprune.reproduction.report import ReproductionReport
 
 ROWS = 1000
 LAYOUTS = {
@@ -38,14 +43,14 @@ def right(points, wobble=0):
 
 def of(correct):
     """Answers whose rows are right where `correct` (seeds, rows) says so."""
-    return Answers(np.ones(correct.shape[1], dtype=int), correct.astype(int), "accuracy")
+    return Predictions(np.ones(correct.shape[1], dtype=int), correct.astype(int), "accuracy")
 
 
 def row(origin, answers, layout=None):
     quality = float(answers.values.mean())
-    gap = Difference(0.0, 0.0, 0.0, 1.0)
+    gap = PairedDifference(0.0, 0.0, 0.0, 1.0)
     layout = Layout.parse(layout or LAYOUTS[origin])
-    return Row(
+    return ComparisonRow(
         origin,
         layout,
         1000,
@@ -72,11 +77,11 @@ def cell(task="shc", keep=6, model="mr-12", recommended="found", wobble=0, layou
         if value is not None
     }
     rows = {name: row(name, one, dict(layouts).get(name)) for name, one in answers.items()}
-    return Cell(model, task, keep, answers, rows, "top", recommended, task)
+    return CellResult(model, task, keep, answers, rows, "top", recommended, task)
 
 
 def verdicts(*cells, multilingual=()):
-    return {one.letter: one for one in claims(cells, multilingual, 0.01)}
+    return {one.letter: one for one in test_claims(cells, multilingual, 0.01)}
 
 
 @pytest.mark.parametrize(
@@ -189,14 +194,16 @@ def test_searched_against_the_best_fixed_strategy(found, wobble, verdict, word):
 def test_the_fixed_strategy_itself_is_at_least_as_good():
     told = verdicts(cell(recommended="top"), cell("lpc", recommended="top"))["f"]
     assert told.verdict == "supported"
-    assert told.effect == Difference(0.0, 0.0, 0.0, 1.0)
+    assert told.effect == PairedDifference(0.0, 0.0, 0.0, 1.0)
     assert "itself in 2" in told.reason
 
 
 def test_equal_layouts_do_not_count_as_tests():
     same = cell(found=78, layouts={"found": "12:0-5"}.items())
     other = cell("lpc", found=79)
-    one, two = outcomes([duel(same, "found", "top"), duel(other, "found", "top")])
+    one, two = corrected_results(
+        [paired_test(same, "found", "top"), paired_test(other, "found", "top")]
+    )
     assert one.corrected == 1.0
     assert two.corrected == two.difference.p_value
 
@@ -206,27 +213,36 @@ def test_scratch_and_a_rival_of_one_shape_are_two_models():
 
 
 def test_cells_on_the_same_rows_are_not_independent():
-    alone = pooled([duel(cell(), "found", "scratch")])
-    twice = pooled([duel(cell(), "found", "scratch"), duel(cell(keep=2), "found", "scratch")])
-    apart = pooled([duel(cell(), "found", "scratch"), duel(cell("lpc"), "found", "scratch")])
+    alone = pooled_p_value([paired_test(cell(), "found", "scratch")])
+    twice = pooled_p_value(
+        [paired_test(cell(), "found", "scratch"), paired_test(cell(keep=2), "found", "scratch")]
+    )
+    apart = pooled_p_value(
+        [paired_test(cell(), "found", "scratch"), paired_test(cell("lpc"), "found", "scratch")]
+    )
     assert (twice.mean, twice.low) == pytest.approx((alone.mean, alone.low))
     assert apart.mean - apart.low == pytest.approx((alone.mean - alone.low) / 2**0.5)
 
 
 def test_each_cell_weighs_the_same():
-    gap = pooled([duel(cell(top=70), "found", "top"), duel(cell("lpc", top=76), "found", "top")])
+    gap = pooled_p_value(
+        [
+            paired_test(cell(top=70), "found", "top"),
+            paired_test(cell("lpc", top=76), "found", "top"),
+        ]
+    )
     assert gap.mean == pytest.approx(0.07)
 
 
 def test_holm_by_known_answer():
     # Holm 1979; R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == []
+    assert holm_correction([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm_correction([]) == []
 
 
 @given(st.lists(st.floats(1e-90, 1.0), min_size=1, max_size=9))
 def test_holm_keeps_the_order_and_is_between_p_and_bonferroni(p_values):
-    corrected = holm(p_values)
+    corrected = holm_correction(p_values)
     for p, q in zip(p_values, corrected, strict=True):
         assert p <= q <= min(1.0, len(p_values) * p) + 1e-12
     order = np.argsort(p_values, kind="stable")
@@ -242,10 +258,12 @@ def test_holm_decides_a_family():
     def made(task):
         answers = {"found": better, "top": none_right}
         rows = {name: row(name, one) for name, one in answers.items()}
-        return duel(Cell("mr-12", task, 6, answers, rows, "top", "found", task), "found", "top")
+        return paired_test(
+            CellResult("mr-12", task, 6, answers, rows, "top", "found", task), "found", "top"
+        )
 
-    [alone] = outcomes([made("shc")])
-    both = outcomes([made("shc"), made("lpc")])
+    [alone] = corrected_results([made("shc")])
+    both = corrected_results([made("shc"), made("lpc")])
     assert alone.better
     assert [one.corrected for one in both] == pytest.approx([2 / 32, 2 / 32])
     assert not any(one.better for one in both)
@@ -260,16 +278,18 @@ def test_a_large_test_split_does_not_outweigh_the_mean_over_cells():
         other[start : start + changed] ^= True
         answers = {"found": of(other[None]), "top": of(plain[None])}
         table = {name: row(name, one) for name, one in answers.items()}
-        return duel(Cell("m", task, 6, answers, table, "top", "found", task), "found", "top")
+        return paired_test(
+            CellResult("m", task, 6, answers, table, "top", "found", task), "found", "top"
+        )
 
     large, small = made("ldc", 2000, 40, False), made("shc", 100, 20, True)
-    found = pooled([large, small])
+    found = pooled_p_value([large, small])
     assert found.mean == pytest.approx((0.2 - 0.02) / 2)
     assert found.p_value < 0.001
-    alone = pooled([large]), pooled([small])
+    alone = pooled_p_value([large]), pooled_p_value([small])
     assert all(one.p_value < 0.001 for one in alone)
     # Ten of a hundred rows against two hundred of two thousand: a mean of 0, so no evidence.
-    level = pooled([made("ldc", 2000, 200, False), made("shc", 100, 10, True)])
+    level = pooled_p_value([made("ldc", 2000, 200, False), made("shc", 100, 10, True)])
     assert level.mean == pytest.approx(0.0)
     assert level.p_value > 0.5
 
@@ -281,7 +301,9 @@ NASTY = "<script>window.pwned=1</script><img src=http://x.invalid/ onerror=pwned
 def page():
     """The page of two cells of models with one name that is out to run as code."""
     cells = (cell(keep=6), cell(keep=2, task=NASTY, model=NASTY, full=70, mr_6=71))
-    found = Reproduced(NASTY, cells, tuple(claims(cells, (), 0.01)), (NASTY,), (NASTY,), NASTY)
+    found = ReproductionReport(
+        NASTY, cells, tuple(test_claims(cells, (), 0.01)), (NASTY,), (NASTY,), NASTY
+    )
     return claims_page(found)
 
 
@@ -310,7 +332,9 @@ def test_the_page_is_below_six_megabytes(page):
 
 def test_the_glance_draws_what_its_table_says():
     cells = [cell(), cell(keep=2, full=None), cell(keep=3, found=70, full=85, mr_6=86)]
-    drawn = {(trace.name, round(float(gap), 6)) for trace in grid(cells).data for gap in trace.x}
+    drawn = {
+        (trace.name, round(float(gap), 6)) for trace in grid_plot(cells).data for gap in trace.x
+    }
     assert ("recommended", -15.0) in drawn and ("rival", 1.0) in drawn
     assert ("scratch", -10.0) in drawn
     rows = grid_table(cells).rows

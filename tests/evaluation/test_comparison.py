@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest
 
 from autoprune.errors import DataError, StudyError
-from autoprune.evaluation.comparison import compare
-from autoprune.evaluation.records import read, repeated
+from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.records import count_repeated, read_records
 from autoprune.training.metrics import METRICS
 
 
@@ -30,7 +30,7 @@ def test_rows_hold_known_figures(comparison):
 
 
 def test_one_seed_gives_mcnemars_p(entrants, split, conditions, tmp_path):
-    comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
     assert comparison.row("found").difference.p_value == pytest.approx(binomtest(3, 4).pvalue)
     assert comparison.row("found").test_std is None
 
@@ -40,7 +40,7 @@ def test_seeds_are_the_outer_loop_and_each_run_is_told(entrant, split, condition
     entrants = [
         entrant(o, la, (0,), 0.5, calls) for o, la in (("top", "4:0-1"), ("bottom", "4:2-3"))
     ]
-    compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl", told.append)
+    compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl", told.append)
     assert calls == [("top", 7), ("bottom", 7), ("top", 8), ("bottom", 8)]
     assert [(p.origin, p.seed, p.done, p.total, p.reused) for p in told] == [
         (origin, seed, done, 4, False) for done, (origin, seed) in enumerate(calls, start=1)
@@ -51,10 +51,10 @@ def test_equal_layouts_are_measured_once(entrant, split, conditions, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [entrant(o, "4:0-1", (0,), 0.5, calls) for o in ("found", "top")]
     entrants.append(entrant("scratch", "4:0-1", (0, 1), 0.4, calls, start="random"))
-    comparison = compare(entrants, (7, 8), split, conditions, path)
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, path)
     assert [origin for origin, _ in calls] == ["found", "scratch"] * 2
-    assert len(read(path)) == len(comparison.records) == 4
-    assert repeated(read(path)) == 0
+    assert len(read_records(path)) == len(comparison.records) == 4
+    assert count_repeated(read_records(path)) == 0
     found, top, scratch = comparison.rows
     assert dataclasses.replace(found, origin="top") == top
     assert found.difference.mean == 0
@@ -72,13 +72,13 @@ def test_goes_on_after_an_interruption(entrant, split, conditions, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare(entrants, (7, 8), split, conditions, path, stop)
-    assert len(read(path)) == 3
+        compare_entrants(entrants, (7, 8), split, conditions, path, stop)
+    assert len(read_records(path)) == 3
     told = []
-    again = compare(entrants, (7, 8), split, conditions, path, told.append)
+    again = compare_entrants(entrants, (7, 8), split, conditions, path, told.append)
     assert [p.reused for p in told] == [True, True, True, False]
-    assert len(calls) == len(read(path)) == 4
-    assert again.rows == compare(entrants, (7, 8), split, conditions, path).rows
+    assert len(calls) == len(read_records(path)) == 4
+    assert again.rows == compare_entrants(entrants, (7, 8), split, conditions, path).rows
     assert len(calls) == 4
 
 
@@ -86,7 +86,7 @@ def test_goes_on_after_an_interruption(entrant, split, conditions, tmp_path):
 def test_other_circumstances_are_measured_anew(other, entrant, split, conditions, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [entrant("top", "4:0-1", (0,), 0.5, calls)]
-    compare(entrants, (7,), split, conditions, path)
+    compare_entrants(entrants, (7,), split, conditions, path)
     if other == "budget":
         longer = dataclasses.replace(entrants[0].budget, steps=99)
         entrants = [entrant("top", "4:0-1", (0,), 0.5, calls, budget=longer)]
@@ -96,7 +96,7 @@ def test_other_circumstances_are_measured_anew(other, entrant, split, conditions
         "test": (dataclasses.replace(split, fingerprint="f3"), conditions),
         "train": (split, dataclasses.replace(conditions, fingerprints={"train+validation": "f9"})),
     }
-    compare(entrants, (7,), *changed[other], path)
+    compare_entrants(entrants, (7,), *changed[other], path)
     assert len(calls) == 2
 
 
@@ -105,7 +105,7 @@ def test_the_reference_is_chosen_by_validation_not_by_test(entrant, split, condi
         entrant("top", "4:0-1", range(6), 0.7),
         entrant("bottom", "4:2-3", (), 0.6),
     ]
-    comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
     assert comparison.reference == comparison.recommended == "top"
     assert comparison.row("bottom").difference.mean == pytest.approx(0.6)
 
@@ -119,7 +119,7 @@ def test_found_is_recommended_only_if_its_validation_holds(
         entrant("top", "4:0-1", range(6), 0.6),
         entrant("full", "4:0-3", (), 0.9),
     ]
-    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
     assert comparison.recommended == chosen
 
 
@@ -130,12 +130,12 @@ def test_an_entrant_that_fails_is_left_out_and_tried_again(entrant, split, condi
         entrant("scratch", "4:2-3", (0,), 0.5, calls, fails=(8,), start="random"),
     ]
     for tries in (1, 2):
-        comparison = compare(entrants, (7, 8), split, conditions, path)
+        comparison = compare_entrants(entrants, (7, 8), split, conditions, path)
         assert [row.origin for row in comparison.rows] == ["top"]
         assert comparison.left_out == ("scratch failed with seed 8: loss is not a number",)
         assert calls.count(("scratch", 8)) == tries
     assert calls.count(("scratch", 7)) == 1
-    assert repeated(read(path)) == 0
+    assert count_repeated(read_records(path)) == 0
 
 
 def test_logits_that_are_no_numbers_fail_the_run(entrant, split, conditions, tmp_path):
@@ -147,7 +147,7 @@ def test_logits_that_are_no_numbers_fail_the_run(entrant, split, conditions, tmp
         return lambda: dataclasses.replace(good, logits=good.logits * np.float32("nan"))
 
     entrants = [top, dataclasses.replace(broken, begin=begin)]
-    comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
     assert "not finite" in comparison.left_out[0]
 
 
@@ -159,7 +159,7 @@ def test_a_run_is_kept_until_its_record_is_written(entrant, split, conditions, t
         def begin(seed, place):
             def wait():
                 if (one, seed) == (full, 8) and not stopped:
-                    stopped.append(len(read(path)))
+                    stopped.append(len(read_records(path)))
                     raise KeyboardInterrupt
                 return one.begin(seed, place)()
 
@@ -172,24 +172,26 @@ def test_a_run_is_kept_until_its_record_is_written(entrant, split, conditions, t
 
     entrants, stopped = [kept(top), kept(full)], []
     with pytest.raises(KeyboardInterrupt):
-        compare(entrants, (7, 8), split, conditions, path, lambda _: None)
+        compare_entrants(entrants, (7, 8), split, conditions, path, lambda _: None)
     assert len(set(places)) == 4 and stopped == [3]
     assert [place.exists() for place in places] == [False, False, False, True]
-    compare(entrants, (7, 8), split, conditions, path, lambda _: None)
+    compare_entrants(entrants, (7, 8), split, conditions, path, lambda _: None)
     assert places[4] == places[3] and not places[3].exists()
 
 
 def test_without_a_strategy_left_there_is_no_comparison(entrant, split, conditions, tmp_path):
     entrants = [entrant("top", "4:0-1", (), 0.5, fails=(7,)), entrant("full", "4:0-3", (), 0.5)]
     with pytest.raises(StudyError, match="top failed with seed 7"):
-        compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+        compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
 
 
 def test_too_few_clean_rows_are_refused_before_training(entrant, split, conditions, tmp_path):
     calls = []
     few = dataclasses.replace(split, kept=(True, *(False for _ in range(11))))
     with pytest.raises(DataError, match="at least 2"):
-        compare([entrant("top", "4:0-1", (), 0.5, calls)], (7,), few, conditions, tmp_path / "r")
+        compare_entrants(
+            [entrant("top", "4:0-1", (), 0.5, calls)], (7,), few, conditions, tmp_path / "r"
+        )
     assert calls == []
 
 
@@ -198,7 +200,7 @@ def test_differences_are_those_of_the_means_in_every_metric(
     metric, entrants, split, conditions, tmp_path
 ):
     conditions = dataclasses.replace(conditions, metric=metric)
-    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
     top = comparison.row("top")
     for row in comparison.rows:
         assert row.difference.mean == pytest.approx(row.test_mean - top.test_mean)
@@ -207,7 +209,7 @@ def test_differences_are_those_of_the_means_in_every_metric(
 
 
 def test_records_tell_all_that_a_repetition_needs(comparison, tmp_path):
-    record = read(tmp_path / "records.jsonl")[0]
+    record = read_records(tmp_path / "records.jsonl")[0]
     assert [score.split for score in record.scores] == ["validation", "test", "test-raw"]
     assert record.predictions == (1, 1, 2, 0, 1, 2, 0, 1, 2, 0, 0, 1)
     assert record.phase == "comparison"

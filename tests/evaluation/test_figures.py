@@ -7,16 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.evaluation.comparison import compare
-from autoprune.evaluation.layer_effects import comparable
-from autoprune.layouts.layout import Layout, every
-from autoprune.reporting.dashboard_note import layer_effects, layout_map
-from autoprune.reporting.html.comparison import differences, quality
-from autoprune.reporting.html.render import picture
-from autoprune.reporting.html.search import pairs, pairs_table, progress_figure, shares, together
-from autoprune.reporting.markdown_report import course as said
+from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.layer_effects import same_budget_trials
+from autoprune.layouts.layout import Layout, all_layouts
+from autoprune.reporting.dashboard_note import layer_effects_plot, layout_map_plot
+from autoprune.reporting.html.comparison import differences_plot, quality_plot
+from autoprune.reporting.html.render import layout_picture
+from autoprune.reporting.html.search import (
+    importances_plot,
+    layer_pairs,
+    pair_heatmap,
+    pairs_table,
+    progress_figure,
+)
+from autoprune.reporting.markdown_report import search_summary as said
 from autoprune.reporting.markdown_report import trials_table
-from autoprune.reporting.plot_style import DARK, LONGEST, label
+from autoprune.reporting.plot_style import DARK, MAX_LABEL, short_label
 from autoprune.training.budget import Budget
 
 
@@ -41,14 +47,14 @@ def grid(trial):
             str(layout),
             0.3 + sum(worth[i] for i in layout.keep) + 0.1 * ({0, 1} <= set(layout.keep)),
         )
-        for layout in every(6, 3)
+        for layout in all_layouts(6, 3)
     ]
 
 
 def test_layer_effects_are_kept_minus_removed(trial):
     trials = [trial("4:0-1", 0.4), trial("4:0,2", 0.8), trial("4:0,3", 0.6)]
     trials.append(trial("4:2-3", 0.1, state="pruned"))
-    [bars] = layer_effects(trials).data
+    [bars] = layer_effects_plot(trials).data
     assert bars.x == (1, 2, 3)
     assert bars.y == pytest.approx((-30, 30, 0))
     assert bars.customdata[0] == [1, 2]
@@ -63,14 +69,14 @@ def test_the_layout_map_has_the_best_layout_on_top(trial):
         trial("4:2-3", None, state="failed"),
         trial("4:1-2", 0.9, state="pruned"),
     ]
-    figure = layout_map(trials)
+    figure = layout_map_plot(trials)
     [cells] = figure.data
     assert list(map(list, cells.z)) == [[1, 0, 0, 1], [1, 1, 0, 0]]
     assert cells.y == ("4:0,3  70.0 %", "4:0-1  50.0 %")
     assert figure.layout.yaxis.autorange == "reversed"
 
 
-@pytest.mark.parametrize("draw", [layer_effects, layout_map, progress_figure])
+@pytest.mark.parametrize("draw", [layer_effects_plot, layout_map_plot, progress_figure])
 def test_figures_of_no_complete_trial_are_empty(draw, trial):
     for trials in ([], [trial("4:2-3", None, state="failed")]):
         assert json.loads(draw(trials).to_json())["layout"]["height"] > 0
@@ -93,46 +99,47 @@ def test_what_went_on_is_drawn_apart_and_weighed_nowhere(trial):
     """A run's end is higher than pauses are, whatever its layers are worth."""
     pause = Budget(steps=10, until=3)
     pauses = [
-        trial(str(layout), 0.5 + 0.01 * (0 in layout.keep), budget=pause) for layout in every(4, 2)
+        trial(str(layout), 0.5 + 0.01 * (0 in layout.keep), budget=pause)
+        for layout in all_layouts(4, 2)
     ]
     further = trial("4:2-3", 0.9, budget=pause.whole())
     trials = [*pauses, further]
     best, _, ends = progress_figure(trials).data
     assert ends.name == "at the full budget" and (ends.x, ends.y) == ((7,), (90,))
     assert max(best.y) == 51
-    assert layer_effects(trials) == layer_effects(pauses)
-    assert layout_map(trials) == layout_map(pauses)
-    assert pairs(trials * 2) == pairs(pauses * 2)
+    assert layer_effects_plot(trials) == layer_effects_plot(pauses)
+    assert layout_map_plot(trials) == layout_map_plot(pauses)
+    assert layer_pairs(trials * 2) == layer_pairs(pauses * 2)
     assert [row[-1] for row in trials_table(trials).rows][:2] == [
         "complete, full budget",
         "complete",
     ]
     assert "6 layouts, 0 measured twice. 1 of them went on from a pause" in said(trials, "")
-    whole = [trial(str(layout), 0.5, budget=pause.whole()) for layout in every(4, 2)]
-    assert comparable(whole) == whole, "no pause, and nothing went on"
+    whole = [trial(str(layout), 0.5, budget=pause.whole()) for layout in all_layouts(4, 2)]
+    assert same_budget_trials(whole) == whole, "no pause, and nothing went on"
 
 
 def test_pairs_tell_what_is_not_additive(grid):
-    joint = {(pair.first, pair.second): pair.joint for pair in pairs(grid)}
+    joint = {(pair.first, pair.second): pair.joint for pair in layer_pairs(grid)}
     assert set(joint) == set(combinations(range(6), 2))
     assert joint.pop((0, 1)) == pytest.approx(0.1)
     apart = [value for (first, second), value in joint.items() if not {first, second} & {0, 1}]
     assert max(map(abs, apart)) < 0.03
-    table = pairs_table(pairs(grid))
+    table = pairs_table(layer_pairs(grid))
     assert table.rows[0] == ("0 and 1", "+10.0", "4")
-    assert together(pairs(grid)).data[0].z[0][0] == pytest.approx(10)
+    assert pair_heatmap(layer_pairs(grid)).data[0].z[0][0] == pytest.approx(10)
 
 
 def test_pairs_with_too_few_trials_are_left_out(grid):
     keep = [trial for trial in grid if trial.layout.keep != (0, 1, 2)]
     few = [trial for trial in keep if trial.layout.keep not in ((0, 1, 3), (0, 1, 4))]
-    assert (0, 1) in {(pair.first, pair.second) for pair in pairs(keep)}
-    assert (0, 1) not in {(pair.first, pair.second) for pair in pairs(few)}
-    assert pairs([]) == []
+    assert (0, 1) in {(pair.first, pair.second) for pair in layer_pairs(keep)}
+    assert (0, 1) not in {(pair.first, pair.second) for pair in layer_pairs(few)}
+    assert layer_pairs([]) == []
 
 
 def test_the_comparison_is_drawn_with_its_intervals(comparison):
-    dots = {one.meta: one for one in quality(comparison).data}
+    dots = {one.meta: one for one in quality_plot(comparison).data}
     assert list(dots) == ["found", "top", "bottom", "full", "scratch"]
     row, dot = comparison.row("top"), dots["top"]
     assert dot.x[0] == pytest.approx(70)
@@ -148,8 +155,8 @@ def test_differences_leave_out_the_reference_and_say_what_was_found(
         entrant("top", "4:0-1", (), 0.8),
         entrant("bottom", "4:2-3", (1,), 0.6),
     ]
-    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
-    dots = {one.meta: one for one in differences(comparison).data}
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    dots = {one.meta: one for one in differences_plot(comparison).data}
     assert {name: one.text[0] for name, one in dots.items()} == {
         "found": "−100.0 worse",
         "bottom": "−10.0",
@@ -159,21 +166,21 @@ def test_differences_leave_out_the_reference_and_say_what_was_found(
 
 
 def test_importances_are_drawn_in_per_cent():
-    [bars] = shares({"layer 0": 0.25, "layer 1": 0.75}).data
+    [bars] = importances_plot({"layer 0": 0.25, "layer 1": 0.75}).data
     assert (bars.x, bars.y) == (("0", "1"), (25, 75))
 
 
 @given(st.text(max_size=60))
 def test_a_label_is_text_to_plotly(text):
-    shown = label(text)
+    shown = short_label(text)
     assert "<" not in shown
     assert "&" not in shown.replace("&lt;", "").replace("&gt;", "").replace("&amp;", "")
-    assert len(label("x" * 99)) == LONGEST
+    assert len(short_label("x" * 99)) == MAX_LABEL
     shown.encode()
 
 
 def test_a_picture_has_a_cell_for_each_layer():
-    drawn = picture(Layout.parse("12:0-3,8,11"))
+    drawn = layout_picture(Layout.parse("12:0-3,8,11"))
     assert (drawn.kept.count("M"), drawn.removed.count("M")) == (6, 6)
     assert drawn.kept.startswith("M0 0")
     assert drawn.removed.startswith("M40 ")

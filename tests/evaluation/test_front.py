@@ -4,29 +4,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.evaluation.pareto import Limits, broken, dominated, knee, smallest
-from autoprune.reporting.pareto_report import advice, markdown
+from autoprune.evaluation.pareto import (
+    Limits,
+    broken_limits,
+    is_dominated,
+    knee_point,
+    smallest_within,
+)
+from autoprune.reporting.pareto_report import pareto_advice, pareto_markdown
 from made_fronts import CURVE, FULL, front, point
 
 
 def test_the_knee_is_where_the_curve_bends():
-    assert knee(CURVE).keep == 4
+    assert knee_point(CURVE).keep == 4
 
 
 def test_a_point_below_the_front_is_never_the_knee():
     worse = point(5, 0.60)
-    assert dominated(worse, [*CURVE, worse])
-    assert knee([*CURVE, worse]).keep == 4
+    assert is_dominated(worse, [*CURVE, worse])
+    assert knee_point([*CURVE, worse]).keep == 4
 
 
 def test_equal_points_do_not_dominate_each_other():
-    assert not dominated(CURVE[0], [CURVE[0], CURVE[0]])
+    assert not is_dominated(CURVE[0], [CURVE[0], CURVE[0]])
 
 
 @pytest.mark.parametrize("kept", [[4], [2, 6]])
 def test_without_a_bend_the_best_is_taken(kept):
     few = [one for one in CURVE if one.keep in kept]
-    assert knee(few).keep == max(kept)
+    assert knee_point(few).keep == max(kept)
 
 
 @pytest.mark.parametrize("qualities", [(0.50, 0.52, 0.60, 0.80), (0.5, 0.6, 0.7, 0.8)])
@@ -34,7 +40,7 @@ def test_a_curve_that_never_flattens_has_no_knee_and_says_so(qualities):
     steeper = [point(keep, quality) for keep, quality in zip((2, 3, 4, 5), qualities, strict=True)]
     made = front(points=steeper)
     assert (made.knee.keep, made.bends) == (5, False)
-    [said] = advice(made)
+    [said] = pareto_advice(made)
     assert said.startswith("Quality has no knee against latency")
     assert "The best on validation has 5 layers, 12:0-4: 80.0 % on validation" in said
     assert front().bends
@@ -51,15 +57,18 @@ def test_a_curve_that_never_flattens_has_no_knee_and_says_so(qualities):
     ],
 )
 def test_the_smallest_that_holds_is_picked(limits, keep):
-    assert smallest(CURVE, FULL, limits).keep == keep
+    assert smallest_within(CURVE, FULL, limits).keep == keep
 
 
 def test_limits_that_nothing_holds_are_said_with_the_nearest():
     limits = Limits(drop=1.0, latency_ms=5.0)
-    assert smallest(CURVE, FULL, limits) is None
-    assert broken(CURVE[2], FULL, limits) == ["3.0 points below the full model"]
-    assert broken(CURVE[3], FULL, limits) == ["2.0 points below the full model", "6.0 ms a text"]
-    last = advice(front(limits))[-1]
+    assert smallest_within(CURVE, FULL, limits) is None
+    assert broken_limits(CURVE[2], FULL, limits) == ["3.0 points below the full model"]
+    assert broken_limits(CURVE[3], FULL, limits) == [
+        "2.0 points below the full model",
+        "6.0 ms a text",
+    ]
+    last = pareto_advice(front(limits))[-1]
     assert last.startswith("None of these models holds a drop of at most 1.0 points and at most 5")
     assert "the nearest, 4 layers, 12:0-3, is 3.0 points below" in last
 
@@ -67,8 +76,8 @@ def test_limits_that_nothing_holds_are_said_with_the_nearest():
 @given(st.lists(st.tuples(st.integers(1, 11), st.floats(0.1, 1.0)), min_size=1, max_size=9))
 def test_the_knee_is_on_the_front_and_the_pick_holds(pairs):
     points = [point(keep, quality) for keep, quality in pairs]
-    assert not dominated(knee(points), points)
-    chosen = smallest(points, FULL, Limits(drop=10.0))
+    assert not is_dominated(knee_point(points), points)
+    chosen = smallest_within(points, FULL, Limits(drop=10.0))
     holding = [one for one in points if 100 * (0.80 - one.validation) <= 10.0 + 1e-9]
     assert (chosen is None) == (holding == [])
     assert all(chosen.keep <= one.keep for one in holding)
@@ -76,7 +85,7 @@ def test_the_knee_is_on_the_front_and_the_pick_holds(pairs):
 
 def test_the_report_escapes_names_and_shows_every_point():
     hostile = {"model": "<b>m", "task": "a|b", "studies": ("m-keep2", "m|keep3")}
-    text = markdown(front(Limits(drop=3.0), **hostile))
+    text = pareto_markdown(front(Limits(drop=3.0), **hostile))
     assert "<b>" not in text
     assert "a\\|b" in text and "m\\|keep3" in text
     assert text.count("●○") >= len(CURVE)

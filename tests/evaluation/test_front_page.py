@@ -4,8 +4,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from autoprune.evaluation.pareto import Limits
-from autoprune.reporting.html.pareto_page import against, behind, best_for, front_page
-from autoprune.reporting.pareto_report import markdown
+from autoprune.reporting.html.pareto_page import (
+    best_for_cost,
+    pareto_page,
+    plot_table,
+    quality_cost_plot,
+)
+from autoprune.reporting.pareto_report import pareto_markdown
 from autoprune.reporting.plot_style import TEAL
 from made_fronts import CURVE, FULL, front, point
 
@@ -31,7 +36,7 @@ def drawn(figure):
 @pytest.mark.parametrize("kind", COSTS)
 def test_every_point_is_in_the_plot_with_its_interval_and_number(hostile, kind):
     cost = COSTS[kind]
-    figure = against(hostile, cost, "a cost", ENDS[kind])
+    figure = quality_cost_plot(hostile, cost, "a cost", ENDS[kind])
     found = drawn(figure)
     everyone = [*CURVE, WORSE, FULL]
     marks = [*zip(found["validation"].x, found["validation"].y, strict=True)]
@@ -46,26 +51,26 @@ def test_every_point_is_in_the_plot_with_its_interval_and_number(hostile, kind):
 
 
 def test_latencies_are_drawn_and_tabled_with_their_intervals(hostile):
-    found = drawn(against(hostile, COSTS["latency"], "ms", ENDS["latency"]))
+    found = drawn(quality_cost_plot(hostile, COSTS["latency"], "ms", ENDS["latency"]))
     across = found["validation"].error_x
     assert list(across.array) == pytest.approx([0.5, 0.75, 1.0, 1.5, 1.25])
     assert list(across.arrayminus) == pytest.approx([0.2, 0.3, 0.4, 0.6, 0.5])
     assert list(found["full model"].error_x.array) == pytest.approx([3.0])
-    table = behind(hostile, COSTS["latency"], "ms", ENDS["latency"])
+    table = plot_table(hostile, COSTS["latency"], "ms", ENDS["latency"])
     assert [row[2] for row in table.rows][-1] == "12.0 (10.8 to 15.0)"
-    sizes = drawn(against(hostile, COSTS["size"], "MB"))
+    sizes = drawn(quality_cost_plot(hostile, COSTS["size"], "MB"))
     assert sizes["validation"].error_x.array is None
-    assert [row[2] for row in behind(hostile, COSTS["size"], "MB").rows][-1] == "12.0"
+    assert [row[2] for row in plot_table(hostile, COSTS["size"], "MB").rows][-1] == "12.0"
 
 
 def test_the_page_and_the_markdown_tell_the_intervals():
-    html, text = front_page(front()), markdown(front())
+    html, text = pareto_page(front()), pareto_markdown(front())
     assert "12.0 (10.8 to 15.0)" in html
     assert "| 12.0 | 10.8 to 15.0 | 83 | 67 to 92 | 12.0 |" in text
 
 
 def test_the_line_is_the_front_and_what_lies_below_is_hollow(hostile):
-    found = drawn(against(hostile, COSTS["latency"], "ms"))
+    found = drawn(quality_cost_plot(hostile, COSTS["latency"], "ms"))
     assert list(found["front"].x) == [2, 3, 4, 6, 12]
     assert found["front"].line.shape == "hv"
     assert list(found["validation"].marker.symbol) == ["circle"] * 4 + ["circle-open"]
@@ -74,7 +79,7 @@ def test_the_line_is_the_front_and_what_lies_below_is_hollow(hostile):
 
 def test_of_equally_cheap_points_the_better_is_on_the_line():
     rivals = [point(2, 0.4, latency=1.0), point(3, 0.5, latency=1.0), point(4, 0.5, latency=2.0)]
-    assert best_for(rivals, COSTS["latency"]) == [rivals[1]]
+    assert best_for_cost(rivals, COSTS["latency"]) == [rivals[1]]
 
 
 @pytest.mark.parametrize(
@@ -88,11 +93,11 @@ def test_of_equally_cheap_points_the_better_is_on_the_line():
 )
 def test_the_knee_and_what_is_chosen_are_marked_in_plot_and_table(limits, marks):
     made = front(limits)
-    found = drawn(against(made, COSTS["latency"], "ms"))
+    found = drawn(quality_cost_plot(made, COSTS["latency"], "ms"))
     drawn_first = ("front", "test", "validation", "full model")
     picked = {name: trace.x[0] for name, trace in found.items() if name not in drawn_first}
     assert picked == marks
-    table = behind(made, COSTS["latency"], "ms")
+    table = plot_table(made, COSTS["latency"], "ms")
     told = {row[1]: row[-1] for row in table.rows}
     expected = {str(one.keep): "" for one in CURVE} | {"12": "full model"}
     for name, keep in marks.items():
@@ -102,15 +107,15 @@ def test_the_knee_and_what_is_chosen_are_marked_in_plot_and_table(limits, marks)
 
 def test_without_a_knee_the_best_is_marked_and_named_so():
     made = front(points=[point(2, 0.5), point(3, 0.52), point(4, 0.6)])
-    assert drawn(against(made, COSTS["latency"], "ms"))["best on validation"].x[0] == 4
-    html = front_page(made)
+    assert drawn(quality_cost_plot(made, COSTS["latency"], "ms"))["best on validation"].x[0] == 4
+    html = pareto_page(made)
     assert "(the best on validation)" in html and ">knee<" not in html
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_everyone_can_read_it(browse, hostile, width, theme):
-    tab = browse(front_page(hostile), width, theme)
+    tab = browse(pareto_page(hostile), width, theme)
     tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(tab).response["violations"]
@@ -120,7 +125,7 @@ def test_everyone_can_read_it(browse, hostile, width, theme):
 
 
 def test_nothing_leaves_the_page_and_hostile_names_stay_text(browse, hostile, tmp_path):
-    tab = browse(front_page(hostile))
+    tab = browse(pareto_page(hostile))
     tab.locator("#quality-latency .scatterlayer .trace").last.hover(force=True)
     assert tab.heard == [f"asked for {(tmp_path / 'page.html').as_uri()}"]
     assert tab.evaluate("typeof window.pwned") == "undefined"
@@ -131,7 +136,7 @@ def test_nothing_leaves_the_page_and_hostile_names_stay_text(browse, hostile, tm
 
 
 def test_both_plots_are_drawn_with_a_number_at_each_mark(browse, hostile):
-    tab = browse(front_page(hostile))
+    tab = browse(pareto_page(hostile))
     for name in COSTS:
         numbers = tab.locator(f"#quality-{name} .annotation-text").all_text_contents()
         assert numbers == ["2", "3", "4", "6", "5", "12"]
@@ -140,7 +145,7 @@ def test_both_plots_are_drawn_with_a_number_at_each_mark(browse, hostile):
 
 
 def test_a_point_tells_its_layers_and_figures_when_pointed_at(browse):
-    tab = browse(front_page(front(points=[point(3, 0.65, origin="<i>top</i>"), CURVE[2]])))
+    tab = browse(pareto_page(front(points=[point(3, 0.65, origin="<i>top</i>"), CURVE[2]])))
     tab.locator("#quality-latency").scroll_into_view_if_needed()
     box = tab.locator("#quality-latency .trace.scatter path.point").nth(3).bounding_box()
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -150,7 +155,7 @@ def test_a_point_tells_its_layers_and_figures_when_pointed_at(browse):
 
 
 def test_the_page_says_what_the_command_says():
-    html = front_page(front(LIMITS))
+    html = pareto_page(front(LIMITS))
     assert "The smallest model that holds a drop of at most 2.5 points is 6 layers" in html
     assert "the knee of quality against latency lies at 4 layers" in html.lower()
     assert html.count("</script>") == 5  # two figures, the dark colours, plotly, and our own

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from autoprune.evaluation.verdict import recommendation, verdict
-from autoprune.layouts.layout import every
-from autoprune.reporting.dashboard_note import note, opening, plots, tried
+from autoprune.evaluation.verdict import comparison_verdict, recommendation
+from autoprune.layouts.layout import all_layouts
+from autoprune.reporting.dashboard_note import dashboard_plots, first_note, result_note, trials_plot
 
 NASTY = "<img src=x onerror=boom()> **b** | [x](javascript:boom()) $x$ `c`\n# head"
 NEVER = ("<img", "**b**", " [x](", "\n# head", " $x$", " `c`")
@@ -14,7 +14,7 @@ NEVER = ("<img", "**b**", " [x](", "\n# head", " $x$", " `c`")
 
 @pytest.fixture
 def said(studied):
-    return note(studied.setting, studied.comparison, len(studied.trials))
+    return result_note(studied.setting, studied.comparison, len(studied.trials))
 
 
 def test_a_note_tells_what_how_and_result(said, studied):
@@ -27,7 +27,7 @@ def test_a_note_tells_what_how_and_result(said, studied):
     assert "up to 50 steps" in how
     assert f"{len(studied.trials)} trials on cpu, 2 threads" in how
     assert studied.setting.command in how
-    assert verdict(studied.comparison) in result
+    assert comparison_verdict(studied.comparison) in result
     assert recommendation(studied.comparison) in result
     assert "| found | ●○●○ | 90.0 | 81.0 | +20.0 |" in result
     assert "| top | ●●○○ | 70.0 | 61.0 | reference |" in result
@@ -36,14 +36,14 @@ def test_a_note_tells_what_how_and_result(said, studied):
 def test_an_opening_says_the_same_and_that_there_is_no_result(said, studied):
     setting = studied.setting
     asked = ("demo@abc", "demo", setting.labels, "accuracy", 4, 2, setting.quick, setting.full)
-    first = opening(*asked)
+    first = first_note(*asked)
     assert first.partition("## How")[0] == said.partition("## How")[0]
     assert "## Result\n\nNone yet" in first
 
 
 def test_many_labels_are_cut(studied):
     labels = [f"label{number}" for number in range(40)]
-    said = opening(
+    said = first_note(
         "m@1", "t", labels, "accuracy", 4, 2, studied.setting.quick, studied.setting.full
     )
     assert "40 labels" in said
@@ -54,25 +54,25 @@ def test_names_of_the_user_stay_text(studied):
     hostile = dataclasses.replace(
         studied.setting, model=NASTY, task=NASTY, labels=(NASTY, "b", "c"), device=NASTY
     )
-    said = note(hostile, studied.comparison, 3)
+    said = result_note(hostile, studied.comparison, 3)
     quick, full = hostile.quick, hostile.full
-    said += opening(NASTY, NASTY, (NASTY,), "accuracy", 4, 2, quick, full)
+    said += first_note(NASTY, NASTY, (NASTY,), "accuracy", 4, 2, quick, full)
     assert [mark for mark in NEVER if mark in said] == []
     assert "&lt;img src=x onerror=boom()&gt;" in said
 
 
 def test_plots_have_a_title_and_the_layouts_that_were_tried(studied):
-    drawn = plots(studied.trials)
+    drawn = dashboard_plots(studied.trials)
     assert list(drawn) == ["layer-effects", "layout-map"]
     assert len({figure.layout.title.text for figure in drawn.values()}) == 2
     [cells] = drawn["layout-map"].data
-    assert len(cells.y) == len(tried(studied.trials)) == 6
+    assert len(cells.y) == len(trials_plot(studied.trials)) == 6
     assert drawn["layer-effects"].data[0].x == (0, 1, 2, 3)
 
 
 def test_a_long_layout_map_is_cut_to_the_best(trial):
-    trials = [trial(str(layout), 0.3 + 0.01 * i) for i, layout in enumerate(every(8, 3))]
-    [cells] = plots(trials)["layout-map"].data
+    trials = [trial(str(layout), 0.3 + 0.01 * i) for i, layout in enumerate(all_layouts(8, 3))]
+    [cells] = dashboard_plots(trials)["layout-map"].data
     assert len(cells.y) == 20
     assert cells.y[0] == f"{trials[-1].layout}  85.0 %"
-    assert "best 20 of 56" in plots(trials)["layout-map"].layout.title.text
+    assert "best 20 of 56" in dashboard_plots(trials)["layout-map"].layout.title.text

@@ -9,22 +9,22 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from autoprune.evaluation.comparison import compare
-from autoprune.evaluation.verdict import recommendation, verdict
+from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.html.errors import (
-    LONGEST,
     MAX_CLASSES,
-    Said,
-    apart,
-    classes,
-    close,
-    confusion,
+    MAX_TEXT,
+    SeedPredictions,
+    class_scores,
+    confusion_matrix,
+    entrant_errors,
+    errors_by_class,
     f1_table,
-    truth,
+    true_labels,
 )
-from autoprune.reporting.html.study_page import page
-from autoprune.tasks.task import Rows
+from autoprune.reporting.html.study_page import study_page
+from autoprune.tasks.task import LabelledRows
 
 LIMIT = 6_000_000  # bytes of a page
 NAMES = ("sport", "health", "auto")
@@ -60,12 +60,12 @@ class Outline(HTMLParser):
 
 @pytest.fixture
 def written(studied):
-    return Outline(page([studied]))
+    return Outline(study_page([studied]))
 
 
 def test_the_verdict_and_the_recommendation_come_before_all_figures(studied, written):
     text, comparison = written.text, studied.comparison
-    at = [text.index(verdict(comparison)), text.index(recommendation(comparison))]
+    at = [text.index(comparison_verdict(comparison)), text.index(recommendation(comparison))]
     assert at == sorted(at)
     assert at[1] < text.index("What to do next") < text.index("Quality on the test split")
     assert "autoprune export demo-demo-keep2 --layout found --out demo-demo-keep2-model" in text
@@ -97,7 +97,9 @@ def test_all_sections_are_there_in_order(written):
 
 def test_headings_go_down_one_step_at_a_time(studied):
     for studies in ([studied], [studied, dataclasses.replace(studied, name="other")]):
-        levels = [int(tag[1]) for tag, _ in Outline(page(studies)).tags if re.match("h[1-6]$", tag)]
+        levels = [
+            int(tag[1]) for tag, _ in Outline(study_page(studies)).tags if re.match("h[1-6]$", tag)
+        ]
         assert levels[0] == 1
         assert levels.count(1) == 1
         steps = [later - earlier for earlier, later in pairwise(levels)]
@@ -115,7 +117,7 @@ def test_every_figure_has_a_table_and_a_name(written):
 
 
 def test_the_page_is_small_and_holds_plotly_once(studied):
-    whole = page([studied, dataclasses.replace(studied, name="other")])
+    whole = study_page([studied, dataclasses.replace(studied, name="other")])
     assert len(whole.encode()) < LIMIT
     assert whole.count("plotly.js v") == 1
 
@@ -145,8 +147,8 @@ def nasty(studied, entrant, split, conditions, path):
         entrant(NASTY, "2:0-1", (5,), 0.5, model="rival@1"),
         entrant("broken", "3:0-1", (5,), 0.5, model="broken@1", fails=(7,)),
     ]
-    test = dataclasses.replace(split, rows=Rows((NASTY,) * 12, split.rows.labels))
-    comparison = compare(entrants, (7, 8), test, conditions, path)
+    test = dataclasses.replace(split, rows=LabelledRows((NASTY,) * 12, split.rows.labels))
+    comparison = compare_entrants(entrants, (7, 8), test, conditions, path)
     setting = dataclasses.replace(
         studied.setting,
         task=NASTY,
@@ -177,8 +179,8 @@ def test_hostile_texts_stay_text(studied, entrant, split, conditions, tmp_path):
     bad = nasty(studied, entrant, split, conditions, tmp_path / "r.jsonl")
     importances = {NASTY: {NASTY: 1.0}}
     for studies in ([bad], [bad, studied]):
-        calm = Outline(page([studied] * len(studies)))
-        outline = Outline(page(studies, importances))
+        calm = Outline(study_page([studied] * len(studies)))
+        outline = Outline(study_page(studies, importances))
         assert outline.all("img") == []
         assert not any("onerror" in attrs for _, attrs in outline.tags)
         data = [attrs for attrs in outline.all("script") if attrs.get("type")]
@@ -190,25 +192,27 @@ def test_hostile_texts_stay_text(studied, entrant, split, conditions, tmp_path):
 
 def test_control_characters_and_broken_pairs_are_written(studied):
     odd = dataclasses.replace(studied, name="a\udc80\x1b\u202eb")
-    assert "a? b" in Outline(page([odd])).text
-    page([odd]).encode()
+    assert "a? b" in Outline(study_page([odd])).text
+    study_page([odd]).encode()
 
 
 def test_devanagari_stays_as_it_is(studied):
     setting = dataclasses.replace(studied.setting, labels=("क्रीडा", "आरोग्य", "श्री क्‍ष"))
-    whole = page([dataclasses.replace(studied, setting=setting)])
+    whole = study_page([dataclasses.replace(studied, setting=setting)])
     assert "श्री क्‍ष" in whole
     assert '<meta charset="utf-8">' in whole
 
 
 def test_importances_are_shown_where_they_are_given(studied):
     name = studied.name
-    assert "Importance of each layer" in Outline(page([studied], {name: {"layer 0": 1.0}})).text
-    assert "Importance of each layer" not in Outline(page([studied])).text
+    assert (
+        "Importance of each layer" in Outline(study_page([studied], {name: {"layer 0": 1.0}})).text
+    )
+    assert "Importance of each layer" not in Outline(study_page([studied])).text
 
 
 def test_measured_costs_are_shown_with_their_intervals(studied, costs):
-    whole = Outline(page([studied], None, {studied.name: costs}))
+    whole = Outline(study_page([studied], None, {studied.name: costs}))
     row = "found 4.00 (3.64 to 4.44) 1,140 (1,000 to 1,250) 2.00 (1.75 to 2.25)"
     assert f"{row} 20 12.5 1,234,567 234,567 1.5" in whole.text
     assert "small <b>|" in whole.text
@@ -220,14 +224,14 @@ def test_measured_costs_are_shown_with_their_intervals(studied, costs):
 
 
 def test_a_page_without_measured_costs_says_how_to_have_them(studied):
-    text = Outline(page([studied])).text
+    text = Outline(study_page([studied])).text
     assert "throughput are not measured yet" in text
     assert text.count("autoprune cost demo-demo-keep2") == 2  # what to do next, and there
     assert "ms for one text" not in text
 
 
 def test_without_texts_the_page_says_so(studied):
-    text = Outline(page([dataclasses.replace(studied, texts=False)])).text
+    text = Outline(study_page([dataclasses.replace(studied, texts=False)])).text
     assert "The texts are left out" in text
     assert "taken for" not in text
 
@@ -235,7 +239,7 @@ def test_without_texts_the_page_says_so(studied):
 def test_a_baseline_has_no_part_on_a_search(
     studied, setting, entrants, split, conditions, tmp_path
 ):
-    comparison = compare(entrants[1:], (7,), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare_entrants(entrants[1:], (7,), split, conditions, tmp_path / "r.jsonl")
     bare = dataclasses.replace(
         studied,
         setting=dataclasses.replace(setting, quick=None),
@@ -243,7 +247,7 @@ def test_a_baseline_has_no_part_on_a_search(
         comparison=comparison,
         found=None,
     )
-    text = Outline(page([bare])).text
+    text = Outline(study_page([bare])).text
     assert "The best fixed strategy by mean validation quality is top" in text
     assert "The search" not in text
     assert "Which layers matter" not in text
@@ -256,9 +260,9 @@ def test_one_that_was_left_out_is_no_trouble(studied, entrant, split, conditions
         entrant("top", "4:0-1", (0,), 0.5),
         entrant("full", "4:0-3", (), 0.5, fails=(8,)),
     ]
-    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
     same = dataclasses.replace(studied, comparison=comparison)
-    text = Outline(page([same])).text
+    text = Outline(study_page([same])).text
     assert "Same layout" in text
     assert "full failed with seed 8: loss is not a number" in text
     assert "There is one entrant only." in text
@@ -272,8 +276,8 @@ def test_found_and_strategy_of_one_layout_share_their_runs(
         entrant("found", "4:0-1", (0,), 0.5),
         entrant("full", "4:0-3", (1,), 0.5),
     ]
-    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
-    said = close(dataclasses.replace(studied, comparison=comparison))
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    said = errors_by_class(dataclasses.replace(studied, comparison=comparison))
     assert [one.origin for one in said] == ["found", "full"]
     assert said[0].labels.shape == (2, 10)
 
@@ -285,8 +289,8 @@ def test_several_studies_are_one_matrix(studied, setting):
         )
         for name, task, keep in (("b", "demo", 3), ("c", "shc", 3), ("d", "shc", 3))
     ]
-    outline = Outline(page([studied, *others]))
-    table = page([studied, *others]).split('<table class="matrix">')[1].split("</table>")[0]
+    outline = Outline(study_page([studied, *others]))
+    table = study_page([studied, *others]).split('<table class="matrix">')[1].split("</table>")[0]
     cells = Outline(table)
     assert [tag for tag, attrs in cells.tags if tag == "th"] == ["th"] * 5
     assert "model, task keep 2 keep 3" in cells.text
@@ -300,8 +304,8 @@ def test_several_studies_are_one_matrix(studied, setting):
 
 def test_classes_have_their_known_f1():
     labels = np.array([0, 0, 1, 1, 2])
-    said = Said("x", np.array([[0, 1, 1, 1, 2], [0, 0, 1, 1, 2]]))
-    one = classes(said, labels, 4)
+    said = SeedPredictions("x", np.array([[0, 1, 1, 1, 2], [0, 0, 1, 1, 2]]))
+    one = class_scores(said, labels, 4)
     assert one.f1 == pytest.approx([(2 / 3 + 1) / 2, (4 / 5 + 1) / 2, 1, 0])
     assert one.shares[0] == pytest.approx([0.75, 0.25, 0, 0])
     assert one.shares[3].sum() == 0
@@ -314,8 +318,8 @@ def test_classes_have_their_known_f1():
 def test_of_many_classes_the_most_frequent_are_drawn():
     count = MAX_CLASSES + 5
     labels = np.repeat(np.arange(count), np.arange(count) + 1)
-    one = classes(Said("x", labels[None]), labels, count)
-    drawn = confusion(one, [f"c{i}" for i in range(count)], np.arange(count) + 1)
+    one = class_scores(SeedPredictions("x", labels[None]), labels, count)
+    drawn = confusion_matrix(one, [f"c{i}" for i in range(count)], np.arange(count) + 1)
     assert len(drawn.names) == len(drawn.shares) == len(drawn.shares[0]) == MAX_CLASSES
     assert drawn.names[0] == "c5"
 
@@ -327,14 +331,14 @@ def test_errors_apart_are_of_one_entrant_only(split):
         answers = np.array([labels, labels, labels])
         for seed, rows in enumerate(wrong):
             answers[seed, list(rows)] = (answers[seed, list(rows)] + 1) % 3
-        return Said(origin, answers)
+        return SeedPredictions(origin, answers)
 
     everyone = [
         said("found", (0, 1, 4), (0, 1, 4), (4,)),
         said("top", (1, 2), (1,), (1,)),
         said("full", (0,), (), ()),
     ]
-    found, top, full = apart(everyone, labels, split, NAMES)
+    found, top, full = entrant_errors(everyone, labels, split, NAMES)
     assert (found.origin, found.count) == ("found", 2)
     assert [error.text for error in found.errors] == ["e", "a"]
     assert (found.errors[0].label, found.errors[0].taken) == ("health", "auto")
@@ -343,13 +347,18 @@ def test_errors_apart_are_of_one_entrant_only(split):
 
 
 def test_long_texts_are_cut_and_pairs_are_shown(studied):
-    rows = Rows(("x" * 999,) * 12, studied.test.rows.labels, ("second",) * 12)
+    rows = LabelledRows(("x" * 999,) * 12, studied.test.rows.labels, ("second",) * 12)
     one = dataclasses.replace(studied.test, rows=rows)
-    shown = apart(close(studied), truth(studied), one, NAMES)[0].errors[0].text
-    assert shown == "x" * LONGEST + "…"
-    rows = Rows(("first",) * 12, studied.test.rows.labels, ("second",) * 12)
+    shown = (
+        entrant_errors(errors_by_class(studied), true_labels(studied), one, NAMES)[0].errors[0].text
+    )
+    assert shown == "x" * MAX_TEXT + "…"
+    rows = LabelledRows(("first",) * 12, studied.test.rows.labels, ("second",) * 12)
     one = dataclasses.replace(studied.test, rows=rows)
-    assert apart(close(studied), truth(studied), one, NAMES)[0].errors[0].text == "first | second"
+    assert (
+        entrant_errors(errors_by_class(studied), true_labels(studied), one, NAMES)[0].errors[0].text
+        == "first | second"
+    )
 
 
 def test_layouts_are_drawn_for_those_who_hear_them(written):

@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from autoprune.evaluation.comparison import compare
-from autoprune.reporting.html.study_page import page
-from autoprune.tasks.task import Rows
+from autoprune.evaluation.comparison import compare_entrants
+from autoprune.reporting.html.study_page import study_page
+from autoprune.tasks.task import LabelledRows
 
 NASTY = "<script>window.pwned=1</script><b>क्‍ष</b><img src=http://x.invalid/ onerror=pwned=2>"
 TEXT = "<script>window.pwned=3</script> नागपूर : आरोग्य </script>"
@@ -24,8 +24,8 @@ def hostile(studied, entrant, split, conditions, tmp_path):
         entrant("full", "4:0-3", (), 0.91, model=mine),
         entrant(NASTY, "2:0-1", (5,), 0.5, model="rival@1"),
     ]
-    test = dataclasses.replace(split, rows=Rows((TEXT,) * 12, split.rows.labels))
-    comparison = compare(entrants, (7, 8), test, conditions, tmp_path / "records.jsonl")
+    test = dataclasses.replace(split, rows=LabelledRows((TEXT,) * 12, split.rows.labels))
+    comparison = compare_entrants(entrants, (7, 8), test, conditions, tmp_path / "records.jsonl")
     labels = (NASTY, "क्रीडा", "आरोग्य")
     setting = dataclasses.replace(studied.setting, model=NASTY, labels=labels)
     return dataclasses.replace(
@@ -37,7 +37,7 @@ def hostile(studied, entrant, split, conditions, tmp_path):
 def show(browse, studied, hostile, costs):
     """Open the page of a hostile and a calm study, the calm one with its costs."""
     shares = {studied.name: {"layer 0": 1.0}}
-    return partial(browse, page([hostile, studied], shares, {studied.name: costs}))
+    return partial(browse, study_page([hostile, studied], shares, {studied.name: costs}))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from autoprune.errors import StudyError
 from autoprune.evaluation.records import (
     Record,
-    append,
-    from_text,
-    key,
-    now,
-    read,
-    repeated,
-    to_text,
+    append_records,
+    count_repeated,
+    read_records,
+    record_from_json,
+    record_key,
+    record_to_json,
+    utc_now,
 )
 from autoprune.layouts.layout import Layout
 from autoprune.training.budget import Budget
@@ -63,7 +63,7 @@ records = st.builds(
     fingerprints=prints,
     versions=prints,
     device=texts,
-    finished=st.just(now()),
+    finished=st.just(utc_now()),
     predictions=st.lists(st.integers(0, 99), max_size=5).map(tuple),
     notes=st.lists(texts, max_size=2).map(tuple),
     state=st.sampled_from(["complete", "pruned", "failed"]),
@@ -75,8 +75,8 @@ records = st.builds(
 @given(records)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_text_form_is_exact_and_one_line(record):
-    text = to_text(record)
-    assert from_text(text) == record
+    text = record_to_json(record)
+    assert record_from_json(text) == record
     assert text.splitlines() == [text]
 
 
@@ -88,38 +88,38 @@ def test_a_write_cut_anywhere_loses_only_itself(kept, tmp_path, trial):
     path = tmp_path / "records.jsonl"
     path.unlink(missing_ok=True)
     one, two, three = (trial("4:0-1", 0.5, seed=seed) for seed in (1, 2, 3))
-    append(path, one)
+    append_records(path, one)
     whole = len(path.read_bytes())
-    append(path, two)
+    append_records(path, two)
     length = len(path.read_bytes())
     cut = kept.draw(st.integers(whole, length - 1))
     path.write_bytes(path.read_bytes()[:cut])
     survived = [one, two][: 1 + (cut == length - 1)]  # only the line's end was lost
-    assert read(path) == survived
-    append(path, three)
-    assert read(path) == [*survived, three]
+    assert read_records(path) == survived
+    append_records(path, three)
+    assert read_records(path) == [*survived, three]
     assert path.read_bytes().endswith(b"\n")
 
 
 def test_a_torn_first_line_leaves_no_record(tmp_path, trial):
     path = tmp_path / "records.jsonl"
     path.write_bytes(b'{"schema":1,"phase')
-    assert read(path) == []
-    append(path, trial("4:0-1", 0.5))
-    assert read(path) == [trial("4:0-1", 0.5)]
+    assert read_records(path) == []
+    append_records(path, trial("4:0-1", 0.5))
+    assert read_records(path) == [trial("4:0-1", 0.5)]
 
 
 def test_append_makes_the_folder_and_never_touches_older_lines(tmp_path, trial):
     path = tmp_path / "studies" / "x" / "records.jsonl"
-    append(path, trial("4:0-1", 0.5))
+    append_records(path, trial("4:0-1", 0.5))
     before = path.read_bytes()
-    append(path, trial("4:0,2", 0.6))
+    append_records(path, trial("4:0,2", 0.6))
     assert path.read_bytes().startswith(before)
-    assert [str(r.layout) for r in read(path)] == ["4:0-1", "4:0,2"]
+    assert [str(r.layout) for r in read_records(path)] == ["4:0-1", "4:0,2"]
 
 
 def test_no_file_is_no_records(tmp_path):
-    assert read(tmp_path / "none.jsonl") == []
+    assert read_records(tmp_path / "none.jsonl") == []
 
 
 @pytest.mark.parametrize(
@@ -139,32 +139,32 @@ def test_no_file_is_no_records(tmp_path):
 )
 def test_a_broken_line_is_named(spoil, tmp_path, trial):
     path = tmp_path / "records.jsonl"
-    append(path, trial("4:0-1", 0.5))
-    text = to_text(trial("4:0-1", 0.5))
+    append_records(path, trial("4:0-1", 0.5))
+    text = record_to_json(trial("4:0-1", 0.5))
     assert spoil(text) != text
     path.write_text(f"{text}\n{spoil(text)}\n{text}\n")
     with pytest.raises(StudyError, match=r"records\.jsonl line 2") as caught:
-        read(path)
+        read_records(path)
     assert "\n" not in str(caught.value)
 
 
 def test_another_schema_is_refused(tmp_path, trial):
     path = tmp_path / "records.jsonl"
-    append(path, dataclasses.replace(trial("4:0-1", 0.5), schema=2))
+    append_records(path, dataclasses.replace(trial("4:0-1", 0.5), schema=2))
     with pytest.raises(StudyError, match="schema 2"):
-        read(path)
+        read_records(path)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, trial):
     (tmp_path / "file").touch()
     with pytest.raises(StudyError, match="cannot write") as caught:
-        append(tmp_path / "file" / "records.jsonl", trial("4:0-1", 0.5))
+        append_records(tmp_path / "file" / "records.jsonl", trial("4:0-1", 0.5))
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_cannot_be_read_as_records(tmp_path):
     with pytest.raises(StudyError, match="cannot read"):
-        read(tmp_path)
+        read_records(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_a_folder_cannot_be_read_as_records(tmp_path):
 def test_the_key_tells_measurements_apart(changes, trial):
     one = trial("4:0-1", 0.5)
     other = dataclasses.replace(one, **changes)
-    assert key(one) != key(other)
-    assert repeated([one, other]) == 0
+    assert record_key(one) != record_key(other)
+    assert count_repeated([one, other]) == 0
 
 
 def test_repeated_counts_second_measurements_of_one_phase(trial):
@@ -192,9 +192,9 @@ def test_repeated_counts_second_measurements_of_one_phase(trial):
     again = dataclasses.replace(one, origin="random", finished="2026-01-01T00:00:00+00:00")
     compared = dataclasses.replace(one, phase="comparison")
     failed = dataclasses.replace(one, state="failed", scores=())
-    assert repeated([one, compared, failed]) == 0
-    assert repeated([one, again, again, compared]) == 2
+    assert count_repeated([one, compared, failed]) == 0
+    assert count_repeated([one, again, again, compared]) == 2
 
 
 def test_now_is_in_utc():
-    assert now().endswith("+00:00")
+    assert utc_now().endswith("+00:00")

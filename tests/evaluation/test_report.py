@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoprune.errors import StudyError
-from autoprune.evaluation.comparison import compare
-from autoprune.evaluation.layer_effects import effects
-from autoprune.evaluation.records import installed
-from autoprune.evaluation.verdict import verdict
-from autoprune.files import write_whole
-from autoprune.reporting.markdown_report import as_json, markdown
-from autoprune.reporting.tables import fenced, line, plain, table
+from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.layer_effects import layer_effects
+from autoprune.evaluation.records import installed_versions
+from autoprune.evaluation.verdict import comparison_verdict
+from autoprune.files import write_atomic
+from autoprune.reporting.markdown_report import comparison_as_json, markdown_report
+from autoprune.reporting.tables import code_block, escape_markdown, markdown_table, table_line
 
 NASTY = "a|b `c` <script>x</script> *d* [e](f)\n# g\r\x1b[31m\u202eh \udc80 $i$"
 
@@ -42,14 +42,14 @@ def tables(text):
 
 
 def test_the_verdict_comes_first(setting, comparison, trials):
-    text = markdown(setting, comparison, trials)
+    text = markdown_report(setting, comparison, trials)
     title, second = text.split("\n\n")[:2]
     assert title == "# demo on demo: 2 of 4 layers"
-    assert second == plain(verdict(comparison))
+    assert second == escape_markdown(comparison_verdict(comparison))
 
 
 def test_the_comparison_has_each_figure_in_its_column(setting, comparison, trials):
-    header, *rows = tables(markdown(setting, comparison, trials))[0]
+    header, *rows = tables(markdown_report(setting, comparison, trials))[0]
     found = dict(zip(header, rows[0], strict=True))
     assert found["origin"] == "found"
     assert (found["layers"], found["layout"]) == ("●○●○", "4:0,2")
@@ -65,7 +65,7 @@ def test_the_comparison_has_each_figure_in_its_column(setting, comparison, trial
 
 
 def test_trials_are_sorted_and_failures_keep_their_reason(setting, comparison, trials):
-    header, *rows = tables(markdown(setting, comparison, trials))[1]
+    header, *rows = tables(markdown_report(setting, comparison, trials))[1]
     assert [row[1] for row in rows] == ["4:0,2", "4:0,3", "4:0-1", "4:1-2", "4:2-3"]
     assert [row[4] for row in rows] == ["83.0", "64.0", "41.0", "22.0", ""]
     assert rows[3][-1] == "pruned"
@@ -74,17 +74,17 @@ def test_trials_are_sorted_and_failures_keep_their_reason(setting, comparison, t
 
 
 def test_layers_are_told_from_complete_trials(setting, comparison, trials):
-    found = effects(trials)
+    found = layer_effects(trials)
     assert [(e.kept, e.removed) for e in found] == [(3, 0), (1, 2), (1, 2), (1, 2)]
     assert found[2].difference == pytest.approx(0.83 - (0.41 + 0.64) / 2)
     assert found[0].difference is None
-    rows = tables(markdown(setting, comparison, trials))[2]
+    rows = tables(markdown_report(setting, comparison, trials))[2]
     assert rows[3] == ["2", "1", "83.0", "2", "52.5", "+30.5"]
-    assert effects(trials[1:2]) == []
+    assert layer_effects(trials[1:2]) == []
 
 
 def test_cleaning_budgets_and_what_repeats_it_are_there(setting, comparison, trials):
-    text = markdown(setting, comparison, trials)
+    text = markdown_report(setting, comparison, trials)
     cleaning, budgets, repeat = tables(text)[3:]
     assert cleaning[2] == ["validation", "40", "0", "0", "4", "5", "31"]
     assert [row[:2] for row in budgets[1:]] == [
@@ -102,8 +102,8 @@ def test_cleaning_budgets_and_what_repeats_it_are_there(setting, comparison, tri
 def test_without_a_search_the_report_has_no_part_on_it(
     setting, entrants, split, conditions, tmp_path
 ):
-    comparison = compare(entrants[1:], (7,), split, conditions, tmp_path / "r.jsonl")
-    text = markdown(dataclasses.replace(setting, quick=None), comparison, [])
+    comparison = compare_entrants(entrants[1:], (7,), split, conditions, tmp_path / "r.jsonl")
+    text = markdown_report(dataclasses.replace(setting, quick=None), comparison, [])
     assert "## The search" not in text
     assert "## Which layers matter" not in text
     assert "quick" not in text
@@ -123,14 +123,14 @@ def test_failures_and_notes_are_told(setting, entrant, split, conditions, tmp_pa
         dataclasses.replace(noted, begin=begin),
         entrant("full", "4:0-3", (), 0.5, fails=(8,)),
     ]
-    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
-    text = markdown(setting, comparison, [])
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    text = markdown_report(setting, comparison, [])
     assert "- full failed with seed 8: loss is not a number" in text
     assert "- bottom, seed 7: batch halved to 16" in text
 
 
 def test_texts_from_outside_break_nothing(setting, comparison, trials):
-    calm = markdown(setting, comparison, trials)
+    calm = markdown_report(setting, comparison, trials)
     trials[1] = dataclasses.replace(trials[1], reason=NASTY, origin=NASTY)
     nasty = dataclasses.replace(
         setting,
@@ -151,7 +151,7 @@ def test_texts_from_outside_break_nothing(setting, comparison, trials):
         rows=(*rows[:-1], dataclasses.replace(rows[-1], origin=NASTY)),
         against={**comparison.against, NASTY: comparison.against["full"]},
     )
-    text = markdown(nasty, spoilt, trials)
+    text = markdown_report(nasty, spoilt, trials)
     text.encode()
     outside = re.sub(r"^(`{4,})\n.*\n\1$", "", text, flags=re.MULTILINE)
     assert outside != text
@@ -167,8 +167,8 @@ def test_texts_from_outside_break_nothing(setting, comparison, trials):
 @given(st.text(st.characters(), max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_plain_text_stays_in_its_cell(text):
-    cell = plain(text)
-    assert "\n" not in table(["a"], [[cell]]).split("\n", 2)[2]
+    cell = escape_markdown(text)
+    assert "\n" not in markdown_table(["a"], [[cell]]).split("\n", 2)[2]
     assert re.sub(r"\\[\\`*_\[\]|~#!$]", "", cell).count("|") == 0
     assert "<" not in cell
     assert cell.splitlines() in ([], [cell])
@@ -177,20 +177,20 @@ def test_plain_text_stays_in_its_cell(text):
 @given(st.text("`a \n", max_size=30))
 @settings(max_examples=100, deadline=None)
 def test_a_code_block_holds_any_backticks(text):
-    fence, *inside, last = fenced(text).split("\n")
+    fence, *inside, last = code_block(text).split("\n")
     assert set(fence) == {"`"}
     assert len(fence) > 2
     assert fence == last
-    assert inside == [line(text)]
+    assert inside == [table_line(text)]
     assert fence not in inside[0]
 
 
 def test_devanagari_with_joiners_stays_as_it_is():
-    assert plain("श्री क्‍ष आरोग्य") == "श्री क्‍ष आरोग्य"
+    assert escape_markdown("श्री क्‍ष आरोग्य") == "श्री क्‍ष आरोग्य"
 
 
 def test_json_has_the_promised_keys_and_plain_values(comparison, entrants, split, conditions):
-    rows = json.loads(json.dumps(as_json(comparison), allow_nan=False))
+    rows = json.loads(json.dumps(comparison_as_json(comparison), allow_nan=False))
     promised = {"origin", "layout", "test_mean", "test_std", "seeds", "parameters", "difference"}
     assert promised | {"low", "high", "p_value", "test_raw_mean", "validation_mean"} <= set(rows[0])
     assert rows[0]["layout"] == "4:0,2"
@@ -203,16 +203,19 @@ def test_json_has_the_promised_keys_and_plain_values(comparison, entrants, split
 
 
 def test_json_of_one_seed_has_no_nan(entrants, split, conditions, tmp_path):
-    comparison = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
-    assert json.loads(json.dumps(as_json(comparison), allow_nan=False))[0]["test_std"] is None
+    comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    assert (
+        json.loads(json.dumps(comparison_as_json(comparison), allow_nan=False))[0]["test_std"]
+        is None
+    )
 
 
 def test_a_file_is_replaced_whole(tmp_path, monkeypatch):
     path = tmp_path / "reports" / "a.md"
-    write_whole(path, "one")
+    write_atomic(path, "one")
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(StudyError, match="No space left"):
-        write_whole(path, "two")
+        write_atomic(path, "two")
     assert path.read_text() == "one"
     assert [file.name for file in path.parent.iterdir()] == ["a.md"]
 
@@ -220,9 +223,9 @@ def test_a_file_is_replaced_whole(tmp_path, monkeypatch):
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StudyError, match="cannot write") as caught:
-        write_whole(tmp_path / "file" / "a.md", "one")
+        write_atomic(tmp_path / "file" / "a.md", "one")
     assert "\n" not in str(caught.value)
 
 
 def test_versions_are_those_installed():
-    assert {"autoprune", "torch", "transformers", "optuna", "python"} == set(installed())
+    assert {"autoprune", "torch", "transformers", "optuna", "python"} == set(installed_versions())

@@ -15,8 +15,8 @@ from autoprune.evaluation.statistics import (
     macro_f1,
     mean_interval,
     paired_interval,
-    sign_flip,
-    spread,
+    paired_permutation_test,
+    seed_std,
 )
 from autoprune.training.metrics import METRICS
 
@@ -29,7 +29,7 @@ def test_sign_flip_is_the_share_of_all_sign_patterns(values):
     signs = itertools.product((-1, 1), repeat=len(values))
     sums = [abs(sum(s * v for s, v in zip(sign, values, strict=True))) for sign in signs]
     share = np.mean([total >= abs(sum(values)) for total in sums])
-    assert sign_flip(np.array(values)) == pytest.approx(share, rel=1e-12)
+    assert paired_permutation_test(np.array(values)) == pytest.approx(share, rel=1e-12)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -37,28 +37,28 @@ def test_sign_flip_is_the_share_of_all_sign_patterns(values):
 def test_one_seed_is_mcnemars_exact_test(wins, losses):
     values = np.array([1] * wins + [-1] * losses + [0] * 5)
     expected = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
-    assert sign_flip(values) == pytest.approx(expected, rel=1e-9)
+    assert paired_permutation_test(values) == pytest.approx(expected, rel=1e-9)
 
 
 @given(differences)
 @settings(max_examples=30, deadline=None)
 def test_sign_flip_does_not_care_which_entrant_comes_first(values):
-    assert sign_flip(np.array(values)) == sign_flip(-np.array(values))
+    assert paired_permutation_test(np.array(values)) == paired_permutation_test(-np.array(values))
 
 
 def test_sign_flip_of_many_rows_is_fast_and_near_the_normal_law():
     rng = np.random.default_rng(0)
     values = rng.integers(-3, 4, 50_000)
     start = time.process_time()
-    found = sign_flip(values)
+    found = paired_permutation_test(values)
     assert time.process_time() - start < 5
     z = abs(values.sum()) / np.sqrt(float(values @ values))
     assert found == pytest.approx(2 * norm.sf(z), abs=0.002)
 
 
 def test_sign_flip_of_hopeless_odds_is_tiny_but_not_0():
-    assert 0 < sign_flip(np.ones(50_000, dtype=np.int64)) < 1e-80
-    assert sign_flip(np.ones(20, dtype=np.int64)) == pytest.approx(2**-19)
+    assert 0 < paired_permutation_test(np.ones(50_000, dtype=np.int64)) < 1e-80
+    assert paired_permutation_test(np.ones(20, dtype=np.int64)) == pytest.approx(2**-19)
 
 
 def test_interval_of_one_seed_is_students():
@@ -141,5 +141,5 @@ def test_contributions_of_macro_f1_give_its_bootstrap_spread():
 
 
 def test_spread():
-    assert spread([0.5]) is None
-    assert spread([0.4, 0.6]) == pytest.approx(0.02**0.5)
+    assert seed_std([0.5]) is None
+    assert seed_std([0.4, 0.6]) == pytest.approx(0.02**0.5)

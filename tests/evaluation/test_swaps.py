@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from autoprune.evaluation.predictions import Answers
-from autoprune.evaluation.statistics import swap_test
+from autoprune.evaluation.predictions import Predictions
+from autoprune.evaluation.statistics import macro_f1_permutation_test
 
 
 def macro(labels, predicted):
@@ -39,7 +39,9 @@ def test_it_is_the_share_of_all_exchanges(labels, seeds):
         >= observed - 1e-9
         for swap in itertools.product((False, True), repeat=7)
     ]
-    assert swap_test([[(labels, a, b)]]) == pytest.approx(np.mean(reached), abs=0.02)
+    assert macro_f1_permutation_test([[(labels, a, b)]]) == pytest.approx(
+        np.mean(reached), abs=0.02
+    )
 
 
 def test_where_the_metrics_disagree_p_is_of_macro_f1():
@@ -49,7 +51,7 @@ def test_where_the_metrics_disagree_p_is_of_macro_f1():
     first[0, 960:990] = 1  # 30 of the rare class are right, 10 not, and 40 others are taken for it
     first[0, :40] = 1
     by_f1, by_accuracy = (
-        Answers(labels, first, metric).minus(Answers(labels, second, metric))
+        Predictions(labels, first, metric).minus(Predictions(labels, second, metric))
         for metric in ("macro-f1", "accuracy")
     )
     assert by_f1.mean > 0.2
@@ -62,10 +64,10 @@ def test_where_the_metrics_disagree_p_is_of_macro_f1():
 def test_either_entrant_may_come_first():
     rng = np.random.default_rng(0)
     labels, a, b = (rng.integers(4, size=(3, 50)) for _ in range(3))
-    p = swap_test([[(labels[0], a, b)]])
-    assert p == swap_test([[(labels[0], b, a)]])
+    p = macro_f1_permutation_test([[(labels[0], a, b)]])
+    assert p == macro_f1_permutation_test([[(labels[0], b, a)]])
     assert 1 / 10_000 <= p <= 1
-    assert swap_test([[(labels[0], a, a)]]) == 1.0
+    assert macro_f1_permutation_test([[(labels[0], a, a)]]) == 1.0
 
 
 def test_two_alike_are_told_apart_in_few_cases_only():
@@ -78,5 +80,5 @@ def test_two_alike_are_told_apart_in_few_cases_only():
             np.where(right | (rng.random((3, 120)) < 0.1), labels, rng.integers(6, size=(3, 120)))
             for _ in range(2)
         )
-        low += swap_test([[(labels, a, b)]]) < 0.1
+        low += macro_f1_permutation_test([[(labels, a, b)]]) < 0.1
     assert low <= 12

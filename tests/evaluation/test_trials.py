@@ -4,16 +4,18 @@ import dataclasses
 
 import pytest
 
-from autoprune.evaluation.records import read
-from autoprune.experiment.search_step import append_new, trial_record
+from autoprune.evaluation.records import read_records
+from autoprune.experiment.search_step import append_new_records, trial_record
 from autoprune.layouts.layout import Layout
-from autoprune.search.result import Finding
+from autoprune.search.result import TrialResult
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
 
 SCORE = Score(0.5, 0.5, 0.4, 1.2, "validation", 3, 7.0, note="out of memory: went on with 2 rows")
-DONE = Finding(1, Layout.parse("4:0-1"), "top", "complete", SCORE, "", 0.5, 3, 0.3)
-FAILED = Finding(2, Layout.parse("4:2-3"), "search", "failed", None, "the loss is nan", 0.5, 3, 0.3)
+DONE = TrialResult(1, Layout.parse("4:0-1"), "top", "complete", SCORE, "", 0.5, 3, 0.3)
+FAILED = TrialResult(
+    2, Layout.parse("4:2-3"), "search", "failed", None, "the loss is nan", 0.5, 3, 0.3
+)
 
 BUDGET = Budget(steps=10)
 
@@ -35,9 +37,9 @@ def test_a_record_tells_what_happened(recorded, conditions):
 
 def test_a_trial_is_written_once(recorded, tmp_path):
     path = tmp_path / "records.jsonl"
-    append_new(path, recorded[:1])
-    append_new(path, recorded)
-    assert read(path) == recorded
+    append_new_records(path, recorded[:1])
+    append_new_records(path, recorded)
+    assert read_records(path) == recorded
     other = dataclasses.replace(recorded[0], seed=4)
-    append_new(path, [other])
-    assert read(path) == [*recorded, other]
+    append_new_records(path, [other])
+    assert read_records(path) == [*recorded, other]

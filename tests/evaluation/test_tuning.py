@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from autoprune.errors import TrialError
-from autoprune.evaluation.entrants import tune
-from autoprune.evaluation.records import read
+from autoprune.evaluation.entrants import choose_learning_rates
+from autoprune.evaluation.records import read_records
 
 RATES = (1e-4, 5e-4, 1e-3)
 
@@ -42,11 +42,11 @@ def test_each_entrant_takes_what_is_best_on_validation(variants, conditions, tmp
         variants("full", "4:0-3", (0.5, 0.6, 0.9), calls),
         variants("middle", "4:0,3", (0.8, 0.8, 0.8), calls),  # equal: the smallest
     ]
-    chosen = tune(each, 0, conditions, path, told.append)
+    chosen = choose_learning_rates(each, 0, conditions, path, told.append)
     assert [one.origin for one in chosen] == ["top", "full", "middle"]
     assert rates(chosen) == [5e-4, 1e-3, 1e-4]
     assert [(one.done, one.total) for one in told] == [(n, 9) for n in range(1, 10)]
-    records = read(path)
+    records = read_records(path)
     assert {record.phase for record in records} == {"tuning"}
     assert not any(record.predictions for record in records)
     assert {score.split for record in records for score in record.scores} == {"validation"}
@@ -58,21 +58,21 @@ def test_what_is_on_file_or_alike_is_not_run_again(variants, conditions, tmp_pat
         variants("found", "4:0-1", (0.5, 0.7, 0.6), calls),
         variants("top", "4:0-1", (0.5, 0.7, 0.6), calls),
     ]
-    assert rates(tune(each, 0, conditions, path, lambda _: None)) == [5e-4, 5e-4]
-    assert len(calls) == len(read(path)) == 3
-    assert rates(tune(each, 0, conditions, path, lambda _: None)) == [5e-4, 5e-4]
+    assert rates(choose_learning_rates(each, 0, conditions, path, lambda _: None)) == [5e-4, 5e-4]
+    assert len(calls) == len(read_records(path)) == 3
+    assert rates(choose_learning_rates(each, 0, conditions, path, lambda _: None)) == [5e-4, 5e-4]
     assert len(calls) == 3
-    tune(each, 1, conditions, path, lambda _: None)
+    choose_learning_rates(each, 1, conditions, path, lambda _: None)
     assert len(calls) == 6
 
 
 def test_a_rate_that_fails_is_not_taken(variants, conditions, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     each = [variants("top", "4:0-1", (0.3, 0.4, None), calls)]
-    assert rates(tune(each, 0, conditions, path, lambda _: None)) == [5e-4]
-    assert [record.state for record in read(path)] == ["complete", "complete", "failed"]
+    assert rates(choose_learning_rates(each, 0, conditions, path, lambda _: None)) == [5e-4]
+    assert [record.state for record in read_records(path)] == ["complete", "complete", "failed"]
     all_fail = [variants("top", "4:2-3", (None, None, None), calls)]
-    chosen = tune(all_fail, 0, conditions, path, lambda _: None)
+    chosen = choose_learning_rates(all_fail, 0, conditions, path, lambda _: None)
     assert rates(chosen) == [1e-4]
     with pytest.raises(TrialError):
         chosen[0].validate(0, None)()

@@ -4,27 +4,27 @@ import dataclasses
 
 import pytest
 
-from autoprune.evaluation.comparison import compare
-from autoprune.evaluation.predictions import Difference
-from autoprune.evaluation.verdict import UNITS, against_others, recommendation, verdict
+from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.predictions import PairedDifference
+from autoprune.evaluation.verdict import UNITS, against_others, comparison_verdict, recommendation
 from autoprune.training.metrics import METRICS
 
 
 @pytest.mark.parametrize(
     ("difference", "finding"),
     [
-        (Difference(0.02, 0.01, 0.03, 0.01), "better"),
-        (Difference(-0.02, -0.03, -0.01, 0.01), "worse"),
-        (Difference(0.02, -0.01, 0.05, 0.01), "no difference found"),
-        (Difference(0.02, 0.01, 0.03, 0.06), "no difference found"),
-        (Difference(-0.02, -0.03, -0.01, 0.06), "no difference found"),
-        (Difference(0.0, 0.0, 0.0, 1.0), "no difference found"),
+        (PairedDifference(0.02, 0.01, 0.03, 0.01), "better"),
+        (PairedDifference(-0.02, -0.03, -0.01, 0.01), "worse"),
+        (PairedDifference(0.02, -0.01, 0.05, 0.01), "no difference found"),
+        (PairedDifference(0.02, 0.01, 0.03, 0.06), "no difference found"),
+        (PairedDifference(-0.02, -0.03, -0.01, 0.06), "no difference found"),
+        (PairedDifference(0.0, 0.0, 0.0, 1.0), "no difference found"),
     ],
 )
 def test_a_finding_needs_interval_and_test(difference, finding, comparison):
     assert difference.finding == finding
     changed = dataclasses.replace(comparison, against={**comparison.against, "top": difference})
-    text = verdict(changed)
+    text = comparison_verdict(changed)
     assert [word for word in ("better", "worse", "No difference found") if word in text] == [
         finding.replace("no d", "No d")
     ]
@@ -32,9 +32,9 @@ def test_a_finding_needs_interval_and_test(difference, finding, comparison):
 
 def test_the_verdict_tells_its_figures(comparison):
     changed = dataclasses.replace(
-        comparison, against={"top": Difference(0.0234, 0.011, 0.035, 0.0312)}
+        comparison, against={"top": PairedDifference(0.0234, 0.011, 0.035, 0.0312)}
     )
-    assert verdict(changed) == (
+    assert comparison_verdict(changed) == (
         "The found layout 4:0,2 is better by 2.3 points of accuracy on the test split than top "
         "(4:0-1), the best fixed strategy on validation (95 % interval +1.1 to +3.5, p = 0.031; "
         "10 test rows, 2 seeds: 7, 8)."
@@ -42,26 +42,33 @@ def test_the_verdict_tells_its_figures(comparison):
 
 
 def test_worse_is_said_without_a_second_minus(comparison):
-    changed = dataclasses.replace(comparison, against={"top": Difference(-0.02, -0.03, -0.01, 0.0)})
-    assert "is worse by 2.0 points of accuracy on the test split than top" in verdict(changed)
-
-
-def test_no_difference_keeps_its_sign(comparison):
-    changed = dataclasses.replace(comparison, against={"top": Difference(-0.02, -0.05, 0.01, 0.3)})
-    assert ": −2.0 points of accuracy on the test split (95 % interval −5.0 to +1.0" in verdict(
+    changed = dataclasses.replace(
+        comparison, against={"top": PairedDifference(-0.02, -0.03, -0.01, 0.0)}
+    )
+    assert "is worse by 2.0 points of accuracy on the test split than top" in comparison_verdict(
         changed
     )
 
 
+def test_no_difference_keeps_its_sign(comparison):
+    changed = dataclasses.replace(
+        comparison, against={"top": PairedDifference(-0.02, -0.05, 0.01, 0.3)}
+    )
+    assert (
+        ": −2.0 points of accuracy on the test split (95 % interval −5.0 to +1.0"
+        in comparison_verdict(changed)
+    )
+
+
 def test_one_seed_is_owned_up_to(entrants, split, conditions, tmp_path):
-    one = compare(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
-    assert "only one seed" in verdict(one)
+    one = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    assert "only one seed" in comparison_verdict(one)
 
 
 def test_finding_the_strategy_itself_is_said(entrant, split, conditions, tmp_path):
     entrants = [entrant(origin, "4:0-1", (0,), 0.5) for origin in ("found", "top")]
-    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
-    assert "found the fixed strategy top itself" in verdict(comparison)
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    assert "found the fixed strategy top itself" in comparison_verdict(comparison)
 
 
 def test_finding_another_strategy_is_said(entrant, split, conditions, tmp_path):
@@ -70,16 +77,17 @@ def test_finding_another_strategy_is_said(entrant, split, conditions, tmp_path):
         entrant("top", "4:0-1", (0,), 0.6),
         entrant("bottom", "4:2-3", (0,), 0.5),
     ]
-    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
-    assert "4:2-3 (that of bottom)" in verdict(comparison)
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    assert "4:2-3 (that of bottom)" in comparison_verdict(comparison)
 
 
 def test_without_a_search_the_best_strategy_is_named(entrants, split, conditions, tmp_path):
-    comparison = compare(entrants[1:], (7, 8), split, conditions, tmp_path / "r.jsonl")
-    assert "best fixed strategy by mean validation quality is top (4:0-1), with 70.0 %" in verdict(
-        comparison
+    comparison = compare_entrants(entrants[1:], (7, 8), split, conditions, tmp_path / "r.jsonl")
+    assert (
+        "best fixed strategy by mean validation quality is top (4:0-1), with 70.0 %"
+        in comparison_verdict(comparison)
     )
-    assert "found" not in verdict(comparison) + recommendation(comparison)
+    assert "found" not in comparison_verdict(comparison) + recommendation(comparison)
     assert set(comparison.against) == {"bottom", "full", "scratch"}
 
 
@@ -95,7 +103,7 @@ def test_the_recommendation_gives_both_validation_means(
     validation, words, entrant, entrants, split, conditions, tmp_path
 ):
     entrants = [entrant("found", "4:0,2", (), validation), *entrants[1:]]
-    comparison = compare(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
     assert recommendation(comparison).startswith(f"Recommended: {comparison.recommended} ")
     assert words in recommendation(comparison)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from autoprune.errors import StudyError
-from autoprune.evaluation.comparison import compare
-from autoprune.evaluation.study_comparison import hold, verdict
+from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.study_comparison import compare_winners, winners_verdict
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def study(studied, entrant, split, conditions, tmp_path):
 
     def make(name, layout, wrong, seeds=(7, 8), **changes):
         only = [entrant("top", layout, wrong, 0.5)]
-        comparison = compare(only, seeds, split, conditions, tmp_path / f"{name}.jsonl")
+        comparison = compare_entrants(only, seeds, split, conditions, tmp_path / f"{name}.jsonl")
         return dataclasses.replace(
             studied, name=name, folder=Path(name), comparison=comparison, **changes
         )
@@ -25,42 +25,44 @@ def study(studied, entrant, split, conditions, tmp_path):
 
 
 def test_right_rows_are_paired_by_row_and_seed(study):
-    pair = hold(study("a", "4:0-1", ()), study("b", "4:0-2", range(8)))
+    pair = compare_winners(study("a", "4:0-1", ()), study("b", "4:0-2", range(8)))
     assert (pair.first.quality, pair.second.quality) == (1.0, pytest.approx(0.2))
     assert pair.difference.mean == pytest.approx(0.8)
     assert pair.difference.p_value == pytest.approx(2 / 2**8)
     assert pair.difference.finding == "better"
-    assert verdict(pair).startswith("4:0-1 of a (top) is better by 80.0 points of accuracy")
-    back = hold(study("b", "4:0-2", range(8)), study("a", "4:0-1", ()))
+    assert winners_verdict(pair).startswith("4:0-1 of a (top) is better by 80.0 points of accuracy")
+    back = compare_winners(study("b", "4:0-2", range(8)), study("a", "4:0-1", ()))
     assert back.difference.mean == -pair.difference.mean
     assert back.difference.finding == "worse"
 
 
 def test_no_difference_is_said_so(study):
-    pair = hold(study("a", "4:0-1", (0,)), study("b", "4:0-2", (1,)))
+    pair = compare_winners(study("a", "4:0-1", (0,)), study("b", "4:0-2", (1,)))
     assert pair.difference.p_value == 1
-    assert verdict(pair).startswith("No difference found between 4:0-1 of a (top) and 4:0-2 of b")
-    assert "2 seeds: 7, 8" in verdict(pair)
+    assert winners_verdict(pair).startswith(
+        "No difference found between 4:0-1 of a (top) and 4:0-2 of b"
+    )
+    assert "2 seeds: 7, 8" in winners_verdict(pair)
 
 
 def test_only_the_seeds_in_common_count(study):
     wrong = {7: (), 8: range(8), 9: ()}
-    pair = hold(study("a", "4:0-1", wrong, (7, 8)), study("b", "4:0-2", wrong, (9, 7)))
+    pair = compare_winners(study("a", "4:0-1", wrong, (7, 8)), study("b", "4:0-2", wrong, (9, 7)))
     assert (pair.seeds, pair.first.quality) == ((7,), 1.0)
-    assert "only one seed, 7" in verdict(pair)
+    assert "only one seed, 7" in winners_verdict(pair)
     assert pair.notes == ("Compared on the seeds that both have, 7; 8, 9 left aside.",)
 
 
 def test_the_recommended_layout_is_the_winner(studied, study):
-    pair = hold(studied, study("b", "4:0-2", ()))
+    pair = compare_winners(studied, study("b", "4:0-2", ()))
     assert (pair.first.row.origin, pair.first.quality) == ("found", pytest.approx(0.9))
 
 
 def test_one_layout_trained_alike_has_nothing_to_tell(study, setting):
     first, second = study("a", "4:0-1", (0,)), study("b", "4:0-1", (0,))
-    assert "there is nothing to tell apart" in verdict(hold(first, second))
+    assert "there is nothing to tell apart" in winners_verdict(compare_winners(first, second))
     longer = dataclasses.replace(setting, full=dataclasses.replace(setting.full, steps=99))
-    pair = hold(first, study("c", "4:0-1", (0,), setting=longer))
+    pair = compare_winners(first, study("c", "4:0-1", (0,), setting=longer))
     assert not pair.same
     assert pair.notes == (
         "The budgets of the final training differ, so one may be trained for longer.",
@@ -70,20 +72,24 @@ def test_one_layout_trained_alike_has_nothing_to_tell(study, setting):
 def test_other_train_rows_are_told(study, setting):
     prints = {**setting.fingerprints, "train+validation": "other"}
     other = dataclasses.replace(setting, fingerprints=prints)
-    pair = hold(study("a", "4:0-1", ()), study("b", "4:0-2", (), setting=other))
+    pair = compare_winners(study("a", "4:0-1", ()), study("b", "4:0-2", (), setting=other))
     assert pair.notes == ("The train or validation rows differ; only the test rows are the same.",)
 
 
 def test_what_cannot_be_paired_is_refused(study, split, setting):
     mine = study("a", "4:0-1", ())
     with pytest.raises(StudyError, match="those of a and b differ"):
-        hold(mine, study("b", "4:0-2", (), test=dataclasses.replace(split, fingerprint="f3")))
+        compare_winners(
+            mine, study("b", "4:0-2", (), test=dataclasses.replace(split, fingerprint="f3"))
+        )
     with pytest.raises(StudyError, match="leave out different ones"):
-        hold(mine, study("c", "4:0-2", (), test=dataclasses.replace(split, kept=(True,) * 12)))
+        compare_winners(
+            mine, study("c", "4:0-2", (), test=dataclasses.replace(split, kept=(True,) * 12))
+        )
     by_f1 = dataclasses.replace(setting, metric="macro-f1")
     with pytest.raises(StudyError, match="go by accuracy and macro-f1"):
-        hold(mine, study("d", "4:0-2", (), setting=by_f1))
+        compare_winners(mine, study("d", "4:0-2", (), setting=by_f1))
     with pytest.raises(StudyError, match="a has 7, 8 and e has 9"):
-        hold(mine, study("e", "4:0-2", (), (9,)))
+        compare_winners(mine, study("e", "4:0-2", (), (9,)))
     with pytest.raises(StudyError, match="got a twice"):
-        hold(mine, mine)
+        compare_winners(mine, mine)

@@ -11,15 +11,15 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from autoprune.encoders.embeddings import touched
+from autoprune.encoders.embeddings import used_token_ids
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import load_classifier, load_tokenizer
-from autoprune.encoders.registry import Checkpoint, Encoder
-from autoprune.export.final_training import Sample, attempt, sample
-from autoprune.tasks.task import Cleaned, Rows, Splits, TestSplit
-from autoprune.tasks.tokenization import Encoded, encode, renumber
+from autoprune.encoders.registry import Encoder, EncoderFiles
+from autoprune.export.final_training import VerificationSample, draw_sample, train_final_model
+from autoprune.tasks.task import CleaningReport, LabelledRows, Splits, TestSplit
+from autoprune.tasks.tokenization import EncodedSplit, encode, remap_tokens
 from autoprune.training.budget import Budget
-from autoprune.training.evaluator import Bench
+from autoprune.training.evaluator import LayoutEvaluator
 from tiny_models import FAMILIES, NUMBERS, SPECIAL, save_model
 
 
@@ -65,28 +65,28 @@ def texts(count, seed):
 
 
 def rows(count, seed):
-    return Rows(texts(count, seed), tuple(place % 3 for place in range(count)))
+    return LabelledRows(texts(count, seed), tuple(place % 3 for place in range(count)))
 
 
 def cleaned(split, count):
-    return Cleaned(split, count, 0, 0, 0, 0, count)
+    return CleaningReport(split, count, 0, 0, 0, 0, count)
 
 
 @dataclass(frozen=True)
 class Place:
     """Everything an export starts from, for one tiny model."""
 
-    checkpoint: Checkpoint
+    checkpoint: EncoderFiles
     tokenizer: Any
     splits: Splits
     test: TestSplit
-    encoded: Encoded
-    bench: Bench
-    sample: Sample
+    encoded: EncodedSplit
+    bench: LayoutEvaluator
+    sample: VerificationSample
 
     def train(self, layout, seed=5):
         kept = np.array(self.test.kept)
-        return attempt(self.bench, layout, seed, self.encoded, kept, self.sample.encoded)
+        return train_final_model(self.bench, layout, seed, self.encoded, kept, self.sample.encoded)
 
 
 @pytest.fixture(scope="session")
@@ -113,11 +113,11 @@ def place_of(folder):
     checkpoint = read_checkpoint(Encoder(folder.name, str(folder)), folder)
     tokenizer = load_tokenizer(checkpoint)
     encoded = [encode(r, tokenizer, TOKENS) for r in (splits.train, splits.validation, held_out)]
-    kept = touched(encoded[0].pad_id, *(one.ids for one in encoded))
-    train, validation, tested = (renumber(one, kept) for one in encoded)
+    kept = used_token_ids(encoded[0].pad_id, *(one.ids for one in encoded))
+    train, validation, tested = (remap_tokens(one, kept) for one in encoded)
     load = partial(load_classifier, checkpoint, LABELS)
-    bench = Bench(load, train, validation, BUDGET, torch.device("cpu"))
-    chosen = sample(splits, test, tokenizer, TOKENS, kept)
+    bench = LayoutEvaluator(load, train, validation, BUDGET, torch.device("cpu"))
+    chosen = draw_sample(splits, test, tokenizer, TOKENS, kept)
     return Place(checkpoint, tokenizer, splits, test, tested, bench, chosen)
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.registry import find
+from autoprune.encoders.registry import find_encoder
 from autoprune.errors import AutopruneError
-from autoprune.export.base_model import fetch_base
+from autoprune.export.base_model import hub_base_model
 from tiny_models import save_model
 
 
@@ -31,16 +31,16 @@ def tiny(tmp_path):
 
 
 def test_a_folder_is_found_where_the_user_named_it(export, tiny):
-    commit = fetch(find(str(tiny))).commit
+    commit = fetch(find_encoder(str(tiny))).commit
     folder = export(autoprune={"base": "./tiny", "commit": commit})
-    found = fetch_base(folder)
+    found = hub_base_model(folder)
     assert (found.folder, found.encoder.name) == (tiny, "tiny")
 
 
 def test_a_folder_that_holds_another_model_by_now_is_refused(export, tiny):
     folder = export(autoprune={"base": str(tiny), "commit": "sha256:0"})
     with pytest.raises(AutopruneError, match=r"tiny is now sha256:\w+, it was made from sha256:0"):
-        fetch_base(folder)
+        hub_base_model(folder)
 
 
 def test_a_model_of_the_hub_is_fetched_at_the_commit_that_was_used(export, tiny, hub):
@@ -48,15 +48,15 @@ def test_a_model_of_the_hub_is_fetched_at_the_commit_that_was_used(export, tiny,
     tiny.joinpath("tokenizer_config.json").write_text("{}")
     assert hub.add("org/tiny", tiny) != then
     folder = export(base_model="org/tiny", autoprune={"base": "org/tiny@main", "commit": then})
-    assert fetch_base(folder).commit == then
+    assert hub_base_model(folder).commit == then
 
 
 def test_an_older_card_of_ours_serves_and_that_of_another_tool_does_not(export, tiny, hub):
     now = hub.add("org/tiny", tiny)
-    assert fetch_base(export(base_model="org/tiny", tags=["autoprune"])).commit == now
+    assert hub_base_model(export(base_model="org/tiny", tags=["autoprune"])).commit == now
     hub.log.clear()
     with pytest.raises(AutopruneError, match="no card in"):
-        fetch_base(export(base_model="org/tiny", tags=["bert"]))
+        hub_base_model(export(base_model="org/tiny", tags=["bert"]))
     assert hub.log == []
 
 
@@ -74,9 +74,9 @@ def test_an_older_card_of_ours_serves_and_that_of_another_tool_does_not(export, 
 )
 def test_what_cannot_be_found_is_said(export, fields, says):
     with pytest.raises(AutopruneError, match=says):
-        fetch_base(export(**fields))
+        hub_base_model(export(**fields))
 
 
 def test_without_a_card_nothing_is_guessed(tmp_path):
     with pytest.raises(AutopruneError, match="no card in"):
-        fetch_base(tmp_path)
+        hub_base_model(tmp_path)

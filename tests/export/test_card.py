@@ -8,27 +8,29 @@ import pytest
 from huggingface_hub import ModelCard
 
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.registry import Checkpoint, Encoder, find
-from autoprune.evaluation.comparison import compare
-from autoprune.evaluation.entrants import Conditions, Entrant, Run
-from autoprune.evaluation.study_files import Setting, Studied
-from autoprune.export.base_model import Base, base_of
-from autoprune.export.model_card import Making, card
+from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder
+from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.entrants import Entrant, EntrantRun, MeasurementConditions
+from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
+from autoprune.export.base_model import BaseModel, local_base_model
+from autoprune.export.model_card import Provenance, model_card
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.registry import find as find_task
-from autoprune.tasks.task import Cleaned, Rows, Task, TestSplit
+from autoprune.tasks.registry import find_task as find_task
+from autoprune.tasks.task import CleaningReport, LabelledRows, Task, TestSplit
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
 from tiny_models import save_model
 
 LABELS = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0)
 EVIL = "</script><img src=x onerror=alert(1)>|`*[a](b)\n---\nlicense: evil\n# h"
-BARE = Base("t", "", "", "", (), "./t", "c")
+BARE = BaseModel("t", "", "", "", (), "./t", "c")
 
 
 def entrant(origin, layout, wrong):
     said = np.array([(label + (row < wrong)) % 3 for row, label in enumerate(LABELS)])
-    run = Run(Score(0.5, 0.5, 0.4, 0.7, "validation", 1, 2.5), np.eye(3, dtype=np.float32)[said])
+    run = EntrantRun(
+        Score(0.5, 0.5, 0.4, 0.7, "validation", 1, 2.5), np.eye(3, dtype=np.float32)[said]
+    )
     parsed, budget = Layout.parse(layout), Budget(steps=50, patience=3)
 
     def begin(*_):
@@ -40,16 +42,18 @@ def entrant(origin, layout, wrong):
 @pytest.fixture
 def studied(tmp_path):
     """Return a finished study of made-up figures."""
-    cleaned = tuple(Cleaned(name, 11, 1, 0, 0, 0, 10) for name in ("train", "validation", "test"))
-    test = TestSplit(Rows(("",) * 10, LABELS), (True,) * 8 + (False,) * 2, cleaned[2], "f2")
-    under = Conditions("own", "accuracy", {"rows": "f"}, {"torch": "2"}, "cpu")
+    cleaned = tuple(
+        CleaningReport(name, 11, 1, 0, 0, 0, 10) for name in ("train", "validation", "test")
+    )
+    test = TestSplit(LabelledRows(("",) * 10, LABELS), (True,) * 8 + (False,) * 2, cleaned[2], "f2")
+    under = MeasurementConditions("own", "accuracy", {"rows": "f"}, {"torch": "2"}, "cpu")
     entrants = [
         entrant("found", "4:0,2", 1),
         entrant("top", "4:0-1", 3),
         entrant("full", "4:0-3", 0),
         entrant("scratch", "2:0-1", 9),
     ]
-    setting = Setting(
+    setting = StudyMetadata(
         model="tiny",
         commit="abc",
         task="own",
@@ -66,18 +70,20 @@ def studied(tmp_path):
         command="autoprune search --model tiny --task own --keep 2",
         finished="2025-01-01T00:00:00+00:00",
     )
-    comparison = compare(entrants, (1, 2), test, under, tmp_path / "records.jsonl")
+    comparison = compare_entrants(entrants, (1, 2), test, under, tmp_path / "records.jsonl")
     found = Layout.parse("4:0,2")
-    return Studied(
+    return FinishedStudy(
         "s", Path("s"), setting, (), comparison, test, False, found, 0.8, 0.02, {"seed": 0}
     )
 
 
 @pytest.fixture
 def making():
-    return Making(
+    return Provenance(
         name="org/pruned",
-        base=Base("tiny", "org/tiny", "cc-by-4.0", "", ("mr", "hi"), "org/tiny@main", "c0ffee"),
+        base=BaseModel(
+            "tiny", "org/tiny", "cc-by-4.0", "", ("mr", "hi"), "org/tiny@main", "c0ffee"
+        ),
         task=Task("own", "files:own"),
         layout=Layout.parse("4:0,2"),
         origin="found",
@@ -99,7 +105,7 @@ def making():
 
 
 def test_the_hub_reads_the_front_matter(studied, making):
-    data = ModelCard(card(studied, making)).data
+    data = ModelCard(model_card(studied, making)).data
     assert (data.license, data.base_model, data.language) == ("cc-by-4.0", "org/tiny", ["mr", "hi"])
     assert (data.pipeline_tag, data.library_name) == ("text-classification", "transformers")
     assert data.tags == ["autoprune", "layer-pruning"]
@@ -112,7 +118,7 @@ def test_the_hub_reads_the_front_matter(studied, making):
 
 
 def test_it_tells_all_that_a_user_must_know(studied, making):
-    text = card(studied, making)
+    text = model_card(studied, making)
     for said in (
         "●○●○",
         "4:0,2",
@@ -155,19 +161,21 @@ def test_it_tells_all_that_a_user_must_know(studied, making):
     ],
 )
 def test_what_differs_is_said(studied, making, changes, said):
-    assert said not in card(studied, making)
-    assert said in card(studied, replace(making, **changes))
+    assert said not in model_card(studied, making)
+    assert said in model_card(studied, replace(making, **changes))
 
 
 def test_an_unknown_license_is_unknown_and_no_base_is_made_up(studied, making):
-    data = ModelCard(card(studied, replace(making, base=BARE))).data
+    data = ModelCard(model_card(studied, replace(making, base=BARE))).data
     assert (data.license, data.base_model, data.language) == ("unknown", None, None)
 
 
 def test_a_known_task_is_marathi_and_a_hub_task_is_linked(studied, making):
     bare = replace(making, base=BARE)
-    assert ModelCard(card(studied, replace(bare, task=find_task("shc")))).data.language == ["mr"]
-    linked = ModelCard(card(studied, replace(bare, task=find_task("org/texts")))).data
+    assert ModelCard(model_card(studied, replace(bare, task=find_task("shc")))).data.language == [
+        "mr"
+    ]
+    linked = ModelCard(model_card(studied, replace(bare, task=find_task("org/texts")))).data
     assert linked.datasets == ["org/texts"]
     assert linked.eval_results[0].dataset_type == "org/texts"
 
@@ -177,13 +185,13 @@ def test_text_from_outside_stays_text(studied, making):
     evil = replace(
         making,
         name=EVIL,
-        base=Base(EVIL, EVIL, EVIL, EVIL, (EVIL,), EVIL, EVIL),
+        base=BaseModel(EVIL, EVIL, EVIL, EVIL, (EVIL,), EVIL, EVIL),
         task=Task(EVIL, f"hub:{EVIL}"),
         device=EVIL,
         command=EVIL,
         notes=(EVIL,),
     )
-    text = card(replace(studied, setting=setting), evil)
+    text = model_card(replace(studied, setting=setting), evil)
     data = ModelCard(text).data
     assert data.license != "evil"
     assert data.pipeline_tag == "text-classification"
@@ -194,13 +202,13 @@ def test_text_from_outside_stays_text(studied, making):
 
 
 def test_the_card_of_the_base_model_is_read(tmp_path):
-    demo = fetch(find("demo"))
-    wanted = Base("demo", "", "cc-by-nc-sa-4.0", "", ("mr",), "demo", demo.commit)
-    assert base_of(demo, "demo") == wanted
+    demo = fetch(find_encoder("demo"))
+    wanted = BaseModel("demo", "", "cc-by-nc-sa-4.0", "", ("mr",), "demo", demo.commit)
+    assert local_base_model(demo, "demo") == wanted
 
 
 def checkpoint(folder, hub=""):
-    return Checkpoint(Encoder("t", hub or str(folder), "main" if hub else ""), folder, "c", 1)
+    return EncoderFiles(Encoder("t", hub or str(folder), "main" if hub else ""), folder, "c", 1)
 
 
 @pytest.mark.parametrize(
@@ -215,28 +223,28 @@ def checkpoint(folder, hub=""):
 )
 def test_a_card_that_says_nothing_is_no_reason_to_stop(tmp_path, text):
     tmp_path.joinpath("README.md").write_text(text)
-    assert base_of(checkpoint(tmp_path), "./t") == BARE
+    assert local_base_model(checkpoint(tmp_path), "./t") == BARE
 
 
 def test_no_card_is_no_reason_to_stop(tmp_path):
-    assert base_of(checkpoint(tmp_path), "./t").license == ""
+    assert local_base_model(checkpoint(tmp_path), "./t").license == ""
     tmp_path.joinpath("README.md").write_bytes(b"---\nlicense: \xff\n---\n")
-    assert base_of(checkpoint(tmp_path), "./t").license == ""
+    assert local_base_model(checkpoint(tmp_path), "./t").license == ""
 
 
 def test_the_card_on_the_hub_is_read_at_its_commit(hub, tmp_path):
     folder = save_model("bert", tmp_path / "tiny")
     folder.joinpath("README.md").write_text("---\nlicense: mit\nlanguage: [mr, en]\n---\n")
     hub.add("org/tiny", folder)
-    fetched = fetch(find("org/tiny"))
+    fetched = fetch(find_encoder("org/tiny"))
     assert not fetched.folder.joinpath("README.md").exists()
-    wanted = Base("org/tiny", "org/tiny", "mit", "", ("mr", "en"), "org/tiny", fetched.commit)
-    assert base_of(fetched, "org/tiny") == wanted
+    wanted = BaseModel("org/tiny", "org/tiny", "mit", "", ("mr", "en"), "org/tiny", fetched.commit)
+    assert local_base_model(fetched, "org/tiny") == wanted
 
 
 def test_a_hub_that_does_not_answer_is_no_reason_to_stop(hub, tmp_path):
     folder = save_model("bert", tmp_path / "tiny")
     hub.add("org/tiny", folder)
-    fetched = fetch(find("org/tiny"))
-    wanted = Base("org/tiny", "org/tiny", "", "", (), "org/tiny", fetched.commit)
-    assert base_of(fetched, "org/tiny") == wanted
+    fetched = fetch(find_encoder("org/tiny"))
+    wanted = BaseModel("org/tiny", "org/tiny", "", "", (), "org/tiny", fetched.commit)
+    assert local_base_model(fetched, "org/tiny") == wanted

@@ -25,7 +25,7 @@ def calls(place, monkeypatch):
             unknown_after=0.0234,
         )
 
-    monkeypatch.setattr(trim_vocabulary, "trim", trim)
+    monkeypatch.setattr(trim_vocabulary, "trim_tokenizer", trim)
     return seen
 
 

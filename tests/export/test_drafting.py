@@ -5,7 +5,7 @@ import os
 import pytest
 
 from autoprune.errors import OptionError
-from autoprune.files import check_place, draft
+from autoprune.files import atomic_folder, check_new_folder
 
 
 def lies(folder):
@@ -16,7 +16,7 @@ def lies(folder):
 def test_the_folder_appears_whole(tmp_path, out):
     tmp_path.joinpath("empty").mkdir()
     out = tmp_path / out
-    with draft(out) as folder:
+    with atomic_folder(out) as folder:
         folder.joinpath("a").write_text("1")
         folder.joinpath("secret").touch(0o600)
         assert not out.exists() or lies(out) == []
@@ -30,7 +30,7 @@ def test_the_folder_appears_whole(tmp_path, out):
 @pytest.mark.parametrize("out", ["model", "deep/er/model", "empty"])
 def test_nothing_is_left_behind(tmp_path, out, error):
     tmp_path.joinpath("empty").mkdir()
-    with pytest.raises(error), draft(tmp_path / out) as folder:
+    with pytest.raises(error), atomic_folder(tmp_path / out) as folder:
         folder.joinpath("a").write_text("1")
         raise error
     assert lies(tmp_path) == ["empty"]
@@ -40,7 +40,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     full = OSError(28, os.strerror(28))
     with (
         pytest.raises(OptionError, match=r"cannot write .*model: No space"),
-        draft(tmp_path / "model"),
+        atomic_folder(tmp_path / "model"),
     ):
         raise full
     assert lies(tmp_path) == []
@@ -48,7 +48,7 @@ def test_a_full_disk_is_one_line(tmp_path):
 
 def test_what_somebody_else_put_there_meanwhile_stays(tmp_path):
     out = tmp_path / "model"
-    with pytest.raises(OptionError, match="is not empty"), draft(out) as folder:
+    with pytest.raises(OptionError, match="is not empty"), atomic_folder(out) as folder:
         folder.joinpath("a").write_text("1")
         out.mkdir()
         out.joinpath("mine").touch()
@@ -70,11 +70,11 @@ def test_a_place_that_cannot_be_is_refused(tmp_path, out, says):
     tmp_path.joinpath("full/a").touch()
     tmp_path.joinpath("file").touch()
     with pytest.raises(OptionError, match=says):
-        check_place(tmp_path / out)
+        check_new_folder(tmp_path / out)
     assert lies(tmp_path) == ["file", "full", "full/a"]
 
 
 def test_a_place_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root
     with pytest.raises(OptionError, match="no permission"):
-        check_place(tmp_path / "model")
+        check_new_folder(tmp_path / "model")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoprune.export.export import Meter
+from autoprune.export.export import EnergyMeter
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def counters(tmp_path):
 
 
 def test_whole_processors_are_added_up(counters):
-    with Meter(counters(1_000_000, 2_000_000, 500)) as meter:
+    with EnergyMeter(counters(1_000_000, 2_000_000, 500)) as meter:
         counters(4_000_000, 2_500_000, 900_000)
     assert meter.joules == pytest.approx(3.5)
 
 
 def test_a_counter_that_starts_again_is_followed(counters):
-    meter = Meter(counters(9_000_000, 0, 0))
+    meter = EnergyMeter(counters(9_000_000, 0, 0))
     counters(1_000_000, 0, 0)
     meter.add()
     counters(3_000_000, 0, 0)
@@ -36,16 +36,16 @@ def test_a_counter_that_starts_again_is_followed(counters):
 
 
 def test_it_is_read_now_and_then(counters, monkeypatch):
-    monkeypatch.setattr("autoprune.export.export.EVERY", 0.005)
+    monkeypatch.setattr("autoprune.export.export.POWER_INTERVAL", 0.005)
     seen = []
-    monkeypatch.setattr(Meter, "add", lambda meter: seen.append(meter))
-    with Meter(counters(0, 0, 0)) as meter:
+    monkeypatch.setattr(EnergyMeter, "add", lambda meter: seen.append(meter))
+    with EnergyMeter(counters(0, 0, 0)) as meter:
         meter._thread.join(0.2)
     assert len(seen) > 3
 
 
 def test_no_counter_is_no_figure(tmp_path, counters):
-    with Meter(tmp_path / "nowhere") as meter:
+    with EnergyMeter(tmp_path / "nowhere") as meter:
         assert meter.joules is None
     assert meter.joules is None
 
@@ -53,13 +53,13 @@ def test_no_counter_is_no_figure(tmp_path, counters):
 def test_a_counter_that_cannot_be_read_is_no_figure(counters):
     place = counters(1, 1, 1)
     place.joinpath("intel-rapl:1/energy_uj").write_text("denied")
-    with Meter(place) as meter:
+    with EnergyMeter(place) as meter:
         counters(2, 2, 2)
     assert meter.joules is None
 
 
 def test_a_counter_that_goes_away_is_no_figure(counters):
     place = counters(1, 1, 1)
-    with Meter(place) as meter:
+    with EnergyMeter(place) as meter:
         place.joinpath("intel-rapl:0/energy_uj").unlink()
     assert meter.joules is None

@@ -7,16 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-from autoprune.encoders.pruning import layers_of
+from autoprune.encoders.pruning import encoder_layers
 from autoprune.errors import TrialError
 from autoprune.export import reload
-from autoprune.export.export import save
-from autoprune.export.final_training import attempt, best_attempt, fresh_seeds, sample, whole_model
+from autoprune.export.export import save_model
+from autoprune.export.final_training import (
+    draw_sample,
+    export_seeds,
+    merged_model,
+    train_best,
+    train_final_model,
+)
 from autoprune.export.trim_vocabulary import cut_vocabulary
-from autoprune.export.verify import check, expect
+from autoprune.export.verify import expected_export, verify_export
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.task import Rows
-from autoprune.training.workers import Crew
+from autoprune.tasks.task import LabelledRows
+from autoprune.training.workers import WorkerPool
 from tiny_models import FAMILIES
 
 ANY = ["5:1", "5:0,3", "5:2-4", "5:1-2,4", "5:0-4"]
@@ -38,21 +44,23 @@ def trained(request, place):
 def reloaded(folder, made, done, model, tokenizer, numbers=None):
     """Save a model and return the largest difference of a logit after a reload."""
     tokenizer.model_max_length, tokenizer.padding_side = 12, "right"
-    save(model, tokenizer, folder)
-    expected = expect(made.sample, done.answers, made.splits.names, model, tokenizer, numbers)
-    return check(folder, expected, reload.reload)
+    save_model(model, tokenizer, folder)
+    expected = expected_export(
+        made.sample, done.answers, made.splits.names, model, tokenizer, numbers
+    )
+    return verify_export(folder, expected, reload.reload_logits)
 
 
 def test_the_exported_model_answers_as_the_trained_one(trained, tmp_path):
     made, layout, done = trained
-    model = whole_model(made.bench, layout, done)
+    model = merged_model(made.bench, layout, done)
     assert reloaded(tmp_path / "model", made, done, model, made.tokenizer) <= 1e-6
-    assert len(layers_of(model)) == model.config.num_hidden_layers == len(layout.keep)
+    assert len(encoder_layers(model)) == model.config.num_hidden_layers == len(layout.keep)
 
 
 def test_with_a_cut_vocabulary_too(trained, tmp_path):
     made, layout, done = trained
-    model = whole_model(made.bench, layout, done)
+    model = merged_model(made.bench, layout, done)
     cut = cut_vocabulary(model, made.tokenizer, made.splits, made.test, [])
     numbers = {int(old): new for new, old in enumerate(cut.kept)}
     assert reloaded(tmp_path / "model", made, done, model, cut.tokenizer, numbers) <= 1e-6
@@ -65,7 +73,7 @@ def test_other_methods_of_fine_tuning(place, tmp_path, method):
     bench = replace(made.bench, budget=replace(made.bench.budget, method=method))
     made = replace(made, bench=bench)
     done = made.train(LAYOUT)
-    model = whole_model(bench, LAYOUT, done)
+    model = merged_model(bench, LAYOUT, done)
     assert reloaded(tmp_path / "model", made, done, model, made.tokenizer) <= 1e-6
 
 
@@ -73,16 +81,16 @@ def test_pairs_of_texts(place, tmp_path):
     made = place("bert")
 
     def paired(rows):
-        return Rows(rows.texts, rows.labels, rows.texts[::-1])
+        return LabelledRows(rows.texts, rows.labels, rows.texts[::-1])
 
     splits = replace(
         made.splits, train=paired(made.splits.train), validation=paired(made.splits.validation)
     )
     test = replace(made.test, rows=paired(made.test.rows))
-    chosen = sample(splits, test, made.tokenizer, 12, made.bench.rows.kept)
+    chosen = draw_sample(splits, test, made.tokenizer, 12, made.bench.rows.kept)
     made = replace(made, sample=chosen)
     done = made.train(LAYOUT)
-    model = whole_model(made.bench, LAYOUT, done)
+    model = merged_model(made.bench, LAYOUT, done)
     assert reloaded(tmp_path / "model", made, done, model, made.tokenizer) <= 1e-6
     assert chosen.rows.pairs is not None
     assert done.answers.together.shape == (64, 3)
@@ -91,7 +99,7 @@ def test_pairs_of_texts(place, tmp_path):
 def test_rows_left_out_of_training_stay_as_they_were(place):
     made = place("bert")
     before = made.bench.load(0).get_input_embeddings().weight
-    after = whole_model(made.bench, LAYOUT, made.train(LAYOUT)).get_input_embeddings().weight
+    after = merged_model(made.bench, LAYOUT, made.train(LAYOUT)).get_input_embeddings().weight
     kept = set(made.bench.rows.kept.tolist())
     others = [token for token in range(len(before)) if token not in kept]
     assert len(others) > 5
@@ -108,9 +116,13 @@ def test_a_sample_runs_from_the_shortest_to_the_longest(place):
     assert len(rows) == len(set(rows.texts)) == 64
     assert rows.texts[0] == min(whole, key=lambda text: (len(text), text))
     assert len(rows.texts[-1]) == max(map(len, whole))
-    few = replace(made.splits, train=Rows(("एक", "दोन"), (0, 1)), validation=Rows(("एक",), (0,)))
-    small = replace(made.test, rows=Rows(("cab",), (0,)))
-    chosen = sample(few, small, made.tokenizer, 12, None)
+    few = replace(
+        made.splits,
+        train=LabelledRows(("एक", "दोन"), (0, 1)),
+        validation=LabelledRows(("एक",), (0,)),
+    )
+    small = replace(made.test, rows=LabelledRows(("cab",), (0,)))
+    chosen = draw_sample(few, small, made.tokenizer, 12, None)
     assert sorted(chosen.rows.texts) == ["cab", "एक", "दोन"]
 
 
@@ -118,14 +130,14 @@ def test_the_best_seed_on_validation_is_taken(place):
     made, told = place("bert"), {}
     kept = np.array(made.test.kept)
     seeds = [11, 12, 13, 14]
-    best = best_attempt(
+    best = train_best(
         made.bench,
         LAYOUT,
         seeds,
         made.encoded,
         kept,
         made.sample.encoded,
-        Crew(1),
+        WorkerPool(1),
         told.__setitem__,
     )
     quality = {seed: run.score("validation").quality for seed, run in told.items()}
@@ -146,19 +158,19 @@ def test_a_seed_that_fails_is_passed_over(place, monkeypatch):
         raise TrialError("the loss is nan")
 
     monkeypatch.setattr(type(made.bench), "train", train)
-    arguments = (made.encoded, np.array(made.test.kept), made.sample.encoded, Crew(1))
-    best = best_attempt(made.bench, LAYOUT, [1, 2], *arguments, told.__setitem__)
+    arguments = (made.encoded, np.array(made.test.kept), made.sample.encoded, WorkerPool(1))
+    best = train_best(made.bench, LAYOUT, [1, 2], *arguments, told.__setitem__)
     assert best is told[2]
     assert str(told[1]) == "the loss is nan"
     with pytest.raises(TrialError, match="the loss is nan"):
-        best_attempt(made.bench, LAYOUT, [1], *arguments)
+        train_best(made.bench, LAYOUT, [1], *arguments)
 
 
 def test_a_run_in_another_process_is_the_same(place):
     made = place("bert")
     kept = np.array(made.test.kept)
     question = (made.bench, LAYOUT, 5, made.encoded, kept, made.sample.encoded)
-    there = pickle.loads(pickle.dumps(attempt(*pickle.loads(pickle.dumps(question)))))
+    there = pickle.loads(pickle.dumps(train_final_model(*pickle.loads(pickle.dumps(question)))))
     here = made.train(LAYOUT)
     assert there.weights.keys() == here.weights.keys()
     assert all((there.weights[name] == here.weights[name]).all() for name in here.weights)
@@ -167,15 +179,15 @@ def test_a_run_in_another_process_is_the_same(place):
 
 
 def test_fresh_seeds_are_above_all_used_ones():
-    assert fresh_seeds([0, 7, 3], 3) == [8, 9, 10]
-    assert fresh_seeds([], 1) == [0]
+    assert export_seeds([0, 7, 3], 3) == [8, 9, 10]
+    assert export_seeds([], 1) == [0]
 
 
 def test_scores_are_those_of_the_test_rows(place):
     made = place("bert")
     done = made.train(LAYOUT)
     assert [score.split for score in done.scores] == ["validation", "test", "test-raw"]
-    model = whole_model(made.bench, LAYOUT, done)
+    model = merged_model(made.bench, LAYOUT, done)
     inputs = made.tokenizer(
         list(made.test.rows.texts),
         padding=True,

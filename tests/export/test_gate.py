@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from autoprune.errors import ModelError
 from autoprune.export import reload
-from autoprune.export.export import save
-from autoprune.export.final_training import whole_model
-from autoprune.export.verify import check, expect, in_fresh_process
+from autoprune.export.export import save_model
+from autoprune.export.final_training import merged_model
+from autoprune.export.verify import expected_export, reload_in_new_process, verify_export
 from autoprune.layouts.layout import Layout
 
 LAYOUT = Layout.parse("5:0,2,4")
@@ -35,11 +35,11 @@ def good(place, tmp_path_factory):
     """Return a tiny BERT of three layers as it is exported, and what is expected of it."""
     bert = place("bert")
     done = bert.train(LAYOUT)
-    model = whole_model(bert.bench, LAYOUT, done)
+    model = merged_model(bert.bench, LAYOUT, done)
     bert.tokenizer.model_max_length, bert.tokenizer.padding_side = 12, "right"
     folder = tmp_path_factory.mktemp("good") / "model"
-    save(model, bert.tokenizer, folder)
-    expected = expect(bert.sample, done.answers, bert.splits.names, model, bert.tokenizer)
+    save_model(model, bert.tokenizer, folder)
+    expected = expected_export(bert.sample, done.answers, bert.splits.names, model, bert.tokenizer)
     return Good(bert, done, folder, expected)
 
 
@@ -218,18 +218,18 @@ FAULTS = {
 def test_a_fault_is_caught_and_named(good, folder, spoil, says):
     spoil(folder)
     with pytest.raises(ModelError, match=f"(?s)it is not kept: .*({says})") as refusal:
-        check(folder, good.expected, reload.reload)
+        verify_export(folder, good.expected, reload.reload_logits)
     assert "\n" not in str(refusal.value)
 
 
 def test_what_was_saved_well_passes(good):
-    assert check(good.folder, good.expected, reload.reload) <= 1e-6
+    assert verify_export(good.folder, good.expected, reload.reload_logits) <= 1e-6
     assert len(good.place.sample.rows) == 64
     assert good.expected.answers.together.std() > 0.05
 
 
 def test_a_fresh_process_passes_what_was_saved_well(good):
-    assert check(good.folder, good.expected) <= 1e-6
+    assert verify_export(good.folder, good.expected) <= 1e-6
 
 
 @pytest.mark.parametrize("fault", ["swapped layers", "cut off"])
@@ -237,19 +237,19 @@ def test_a_fresh_process_catches_faults(good, folder, fault):
     spoil, says = FAULTS[fault]
     spoil(folder)
     with pytest.raises(ModelError, match=f"it is not kept: .*({says})"):
-        check(folder, good.expected)
+        verify_export(folder, good.expected)
 
 
 def test_a_process_that_dies_is_one_line(good, monkeypatch):
     monkeypatch.setattr("sys.executable", shutil.which("false"))
     with pytest.raises(ModelError, match="ended with code 1: it said nothing"):
-        in_fresh_process(str(good.folder), ["एक"], None, [])
+        reload_in_new_process(str(good.folder), ["एक"], None, [])
 
 
 def unrestored(good):
     """Leave the whole token table as it was before training."""
     name = "bert.embeddings.word_embeddings.weight"
-    whole = whole_model(good.place.bench, LAYOUT, good.attempt)
+    whole = merged_model(good.place.bench, LAYOUT, good.attempt)
     before = good.place.bench.load(5).get_input_embeddings().weight
     whole.load_state_dict({**whole.state_dict(), name: before})
     return whole
@@ -260,12 +260,12 @@ def shifted(good):
     bench = good.place.bench
     rows = replace(bench.rows, kept=np.minimum(bench.rows.kept + 1, 35))
     wrong = replace(bench, rows=rows, validation=replace(bench.validation, kept=rows.kept))
-    return whole_model(wrong, LAYOUT, good.attempt)
+    return merged_model(wrong, LAYOUT, good.attempt)
 
 
 def untrained(good):
     """Draw the head anew."""
-    whole = whole_model(good.place.bench, LAYOUT, good.attempt)
+    whole = merged_model(good.place.bench, LAYOUT, good.attempt)
     torch.manual_seed(3)
     whole.classifier.reset_parameters()
     return whole
@@ -273,7 +273,7 @@ def untrained(good):
 
 def deeper(good):
     """Add a layer that was taken out."""
-    whole = whole_model(good.place.bench, LAYOUT, good.attempt)
+    whole = merged_model(good.place.bench, LAYOUT, good.attempt)
     whole.bert.encoder.layer.append(good.place.bench.load(5).bert.encoder.layer[1])
     whole.config.num_hidden_layers += 1
     return whole
@@ -282,8 +282,8 @@ def deeper(good):
 @pytest.mark.parametrize("make", [unrestored, shifted, untrained, deeper])
 def test_a_fault_before_saving_is_caught(good, tmp_path, make):
     model, place = make(good), good.place
-    save(model, place.tokenizer, tmp_path / "model")
+    save_model(model, place.tokenizer, tmp_path / "model")
     names, tokenizer = place.splits.names, place.tokenizer
-    expected = expect(place.sample, good.attempt.answers, names, model, tokenizer)
+    expected = expected_export(place.sample, good.attempt.answers, names, model, tokenizer)
     with pytest.raises(ModelError, match="a logit of row"):
-        check(tmp_path / "model", expected, reload.reload)
+        verify_export(tmp_path / "model", expected, reload.reload_logits)

@@ -15,8 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from autoprune.errors import ModelError, OptionError
 from autoprune.export import onnx as onnx_module
 from autoprune.export.onnx import INT8, MODEL, export_onnx, onnx_logits, open_model
-from autoprune.export.onnx_graph import first_token_only, shorten, without_padding
-from autoprune.export.predict import tokenising
+from autoprune.export.onnx_graph import first_token_graph, first_token_only, without_padding
+from autoprune.export.predict import make_tokenizer
 from tiny_models import FAMILIES, NUMBERS, jitter_, save_model
 
 # Exports in a process of its own, and keeps the graph as the exporter made it.
@@ -95,7 +95,7 @@ def test_the_export_prints_nothing_and_leaves_two_files_more(exported, saved):
 
 @pytest.mark.parametrize(("rows", "longest"), [(1, 1), (1, 30), (3, 7), (40, 12)])
 def test_logits_equal_torchs_for_any_batch(folder, rows, longest):
-    tokens = tokenising(folder)(texts_of(rows, seed=rows, longest=longest))
+    tokens = make_tokenizer(folder)(texts_of(rows, seed=rows, longest=longest))
     assert np.abs(open_model(folder / MODEL)(tokens) - in_torch(folder, tokens)).max() < 1e-5
 
 
@@ -106,7 +106,7 @@ def test_logits_equal_torchs_for_any_batch(folder, rows, longest):
         (first_token_only, "left"),
         (first_token_only, "right"),
         (without_padding, "right"),
-        (shorten, "right"),
+        (first_token_graph, "right"),
     ],
 )
 def test_no_change_of_the_graph_changes_logits(folder, traced, tmp_path, change, side):
@@ -153,7 +153,7 @@ def test_a_graph_without_a_mask_stays_as_it_is(traced):
     del traced.graph.input[:]
     traced.graph.input.extend(kept)
     as_it_was = traced.SerializeToString(deterministic=True)
-    shorten(traced.graph)
+    first_token_graph(traced.graph)
     assert traced.SerializeToString(deterministic=True) == as_it_was
 
 
@@ -175,14 +175,14 @@ def test_eight_bits_stay_near_and_take_less_room(folder):
 @pytest.mark.parametrize("batch", [1, 5, 64])
 def test_logits_come_in_the_order_of_the_texts(folder, batch):
     texts = texts_of(23, seed=3)
-    tokens = [tokenising(folder)([text]) for text in texts]
+    tokens = [make_tokenizer(folder)([text]) for text in texts]
     wanted = np.concatenate([in_torch(folder, each) for each in tokens])
     assert np.abs(onnx_logits(folder / MODEL, folder, texts, batch) - wanted).max() < 1e-5
 
 
 def test_second_texts_are_read(folder):
     texts, pairs = texts_of(7, seed=1), texts_of(7, seed=2)
-    wanted = in_torch(folder, tokenising(folder)(texts, pairs))
+    wanted = in_torch(folder, make_tokenizer(folder)(texts, pairs))
     found = onnx_logits(folder / MODEL, folder, texts, pairs=pairs)
     assert np.abs(found - wanted).max() < 1e-5
     assert np.abs(found - onnx_logits(folder / MODEL, folder, texts)).max() > 1e-3
@@ -207,7 +207,7 @@ def misfit(graph):
 
 @pytest.mark.parametrize("harm", [spoil, misfit])
 def test_a_shortened_graph_that_answers_otherwise_is_not_taken(saved, monkeypatch, harm):
-    monkeypatch.setattr("autoprune.export.onnx_graph.shorten", harm)
+    monkeypatch.setattr("autoprune.export.onnx_graph.first_token_graph", harm)
     export = export_onnx(saved, texts_of(20), int8=False)
     assert not export.shortened and export.difference < 1e-5
     assert export.int8 is None and export.int8_bytes is None
@@ -254,7 +254,7 @@ def test_a_model_that_cannot_be_traced_is_refused_in_one_line(folder, tmp_path, 
 
 
 def test_without_the_extra_it_says_what_to_install(folder, monkeypatch):
-    monkeypatch.setattr(onnx_module, "PACKAGES", ("onnx", "no_such_package"))
+    monkeypatch.setattr(onnx_module, "ONNX_PACKAGES", ("onnx", "no_such_package"))
     with pytest.raises(OptionError, match=r"no_such_package.*pip install 'autoprune\[onnx\]'"):
         export_onnx(folder, texts_of(2), int8=False)
     with pytest.raises(OptionError, match="pip install"):

@@ -27,7 +27,7 @@ from transformers import (
 
 from autoprune.errors import ModelError
 from autoprune.export.tokenizer_vocab import script_of, scripts_of
-from autoprune.export.trim_vocabulary import trim
+from autoprune.export.trim_vocabulary import trim_tokenizer
 from tiny_models import _SIZES, jitter_, tiny_tokenizer
 
 # Not all of these are in the texts to which vocabularies are cut.
@@ -198,7 +198,7 @@ def test_texts_seen_keep_their_tokens_and_logits(tokenizer, tmp_path):
     model = model_for(tokenizer)
     before = logits(model, tokenizer, SEEN)
     pieces = [tokenizer.tokenize(text) for text in SEEN]
-    done = trim(model, tokenizer, SEEN, NEW)
+    done = trim_tokenizer(model, tokenizer, SEEN, NEW)
     assert (done.before, done.after) == (len(tokenizer), len(done.tokenizer))
     assert done.after == len(done.kept) == model.config.vocab_size < done.before
     model.save_pretrained(tmp_path)
@@ -221,7 +221,7 @@ def test_texts_seen_keep_their_tokens_and_logits(tokenizer, tmp_path):
 
 
 def test_new_texts_of_the_same_scripts_can_be_written(tokenizer):
-    done = trim(model_for(tokenizer), tokenizer, SEEN, NEW)
+    done = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, NEW)
     words = [word for word in WORDS[16:] if scripts_of(word) <= scripts_of("".join(SEEN))]
     assert len(words) > 5
     if type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel":
@@ -232,8 +232,8 @@ def test_new_texts_of_the_same_scripts_can_be_written(tokenizer):
 
 
 def test_a_corpus_keeps_what_it_needs_too(tokenizer):
-    done = trim(model_for(tokenizer), tokenizer, [*SEEN, *NEW], NEW)
-    few = trim(model_for(tokenizer), tokenizer, SEEN, NEW)
+    done = trim_tokenizer(model_for(tokenizer), tokenizer, [*SEEN, *NEW], NEW)
+    few = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, NEW)
     assert set(few.kept) < set(done.kept)
     for text in NEW:
         assert done.tokenizer.tokenize(text) == tokenizer.tokenize(text)
@@ -242,7 +242,7 @@ def test_a_corpus_keeps_what_it_needs_too(tokenizer):
 
 def test_scripts_not_seen_are_left_out_and_counted_as_unknown():
     tokenizer = KINDS["WordPiece"]()
-    done = trim(model_for(tokenizer), tokenizer, SEEN, ["ভারত शाळा", "শ"])
+    done = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, ["ভারত शाळा", "শ"])
     vocabulary = done.tokenizer.get_vocab()
     assert {"x", "ভ", "क", "##ल", "."} <= set(tokenizer.get_vocab())
     assert {"x", "ভ", "क", "##ल", "."} & set(vocabulary) == {"क", "##ल", "."}
@@ -257,9 +257,9 @@ def test_unknown_characters_cost_unigram_what_they_did():
     tokenizer = KINDS["Unigram"]()
     text = "ळओ ळ"
     assert "ळओ" in tokenizer.tokenize(text)
-    done = trim(model_for(tokenizer), tokenizer, [*SEEN, text], [])
+    done = trim_tokenizer(model_for(tokenizer), tokenizer, [*SEEN, text], [])
     assert done.tokenizer.tokenize(text) == tokenizer.tokenize(text)
-    done = trim(model_for(tokenizer), tokenizer, SEEN, [])
+    done = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, [])
     assert lowest_score(done.tokenizer) == lowest_score(tokenizer)
 
 
@@ -281,7 +281,7 @@ def test_padding_far_behind_moves_with_the_others():
     assert tokenizer.pad_token_id == len(tokenizer) - 1 > 80
     model = model_for(tokenizer, "modernbert")
     before = logits(model, tokenizer, SEEN)
-    done = trim(model, tokenizer, SEEN, [])
+    done = trim_tokenizer(model, tokenizer, SEEN, [])
     assert done.after < done.before
     assert model.config.pad_token_id == done.tokenizer.pad_token_id == done.after - 1
     assert (logits(model, done.tokenizer, SEEN) - before).abs().max() <= 1e-6
@@ -305,7 +305,7 @@ def test_in_the_shape_of_mahabert_less_than_half_stays(tmp_path):
     )
     model = AutoModelForSequenceClassification.from_config(config)
     model.save_pretrained(tmp_path / "whole")
-    trim(model, tokenizer, CORPUS, [])
+    trim_tokenizer(model, tokenizer, CORPUS, [])
     model.save_pretrained(tmp_path / "cut")
     whole, cut = (
         (tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "cut")
@@ -318,24 +318,25 @@ def test_a_model_with_fewer_tokens_than_its_tokenizer_is_refused():
     model = model_for(tokenizer)
     model.resize_token_embeddings(len(tokenizer) - 1)  # the mask token is the last one
     with pytest.raises(ModelError, match=r"the tokenizer has a token .* without --trim-vocabulary"):
-        trim(model, tokenizer, SEEN, [])
+        trim_tokenizer(model, tokenizer, SEEN, [])
 
 
 def test_a_cut_that_changes_a_text_is_refused(monkeypatch):
     tokenizer = KINDS["BPE"]()
     monkeypatch.setattr(
-        "autoprune.export.tokenizer_vocab.Pieces.with_parts", lambda _, numbers: set(numbers)
+        "autoprune.export.tokenizer_vocab.VocabularyPieces.with_parts",
+        lambda _, numbers: set(numbers),
     )
     model = model_for(tokenizer)
     with pytest.raises(ModelError, match=r"cannot be cut, .* other tokens"):
-        trim(model, tokenizer, SEEN, [])
+        trim_tokenizer(model, tokenizer, SEEN, [])
     assert model.config.vocab_size == len(tokenizer)
 
 
 def test_a_slow_tokenizer_is_refused():
     tokenizer = KINDS["BPE"]()
     with pytest.raises(ModelError, match="is for fast tokenizers"):
-        trim(model_for(tokenizer), object(), SEEN, [])
+        trim_tokenizer(model_for(tokenizer), object(), SEEN, [])
 
 
 @pytest.mark.parametrize(

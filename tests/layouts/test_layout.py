@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.errors import LayoutError
-from autoprune.layouts.layout import Layout, count, every
+from autoprune.layouts.layout import Layout, all_layouts, count_layouts
 
 
 @st.composite
@@ -61,6 +61,6 @@ def test_what_cannot_be_is_said_shortly(text, words):
 @given(st.integers(1, 9), st.data())
 def test_every_layout_is_there_once(depth, data):
     keep = data.draw(st.integers(1, depth))
-    all_of_them = every(depth, keep)
-    assert len(set(all_of_them)) == len(all_of_them) == count(depth, keep)
+    all_of_them = all_layouts(depth, keep)
+    assert len(set(all_of_them)) == len(all_of_them) == count_layouts(depth, keep)
     assert {len(layout.keep) for layout in all_of_them} == {keep}

@@ -11,13 +11,13 @@ import optuna
 import pytest
 
 import fake_worker
-from autoprune.layouts.strategies import layouts_of
-from autoprune.search.search_space import grid, rank
-from autoprune.search.study import search
+from autoprune.layouts.strategies import strategy_layouts
+from autoprune.search.search_space import all_flags, layout_rank
+from autoprune.search.study import optimize_study
 from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
-FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+FIRST = strategy_layouts(["top", "middle", "bottom"], 8, 4)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def landscape():
 
     def draw(seed, depth=12, keep=6):
         rng = np.random.default_rng(seed)
-        signs = 2.0 * grid(depth, keep) - 1.0  # (layouts, depth)
+        signs = 2.0 * all_flags(depth, keep) - 1.0  # (layouts, depth)
         single = signs @ rng.normal(size=depth)
         pairs = np.triu(rng.normal(size=(depth, depth)), 1)
         pairwise = np.einsum("ni,ij,nj->n", signs, pairs, signs)
@@ -73,7 +73,7 @@ def planted(landscape):
         def measure(run, check):
             layout, seed = run.layout, run.seed
             calls.get((layout, 0), lambda: None)()
-            quality = float(table[rank(layout)])
+            quality = float(table[layout_rank(layout)])
             for step in (10, 20, 30):
                 check(quality * step / 30, step)
                 calls.get((layout, step), lambda: None)()
@@ -91,7 +91,9 @@ def go(planted, tmp_path):
     def call(measure=None, trials=9, **changes):
         storage = changes.pop("storage", None) or open_storage(None, tmp_path / "study")
         settings = {"name": "shc", "identity": {"model": "mr-12"}, "first": FIRST, **changes}
-        return search(measure or planted(0, 8, 4), 8, 4, trials=trials, storage=storage, **settings)
+        return optimize_study(
+            measure or planted(0, 8, 4), 8, 4, trials=trials, storage=storage, **settings
+        )
 
     return call
 

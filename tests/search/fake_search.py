@@ -8,9 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
-from autoprune.layouts.strategies import layouts_of
-from autoprune.search.study import search
-from autoprune.storage.storage import lock, open_storage
+from autoprune.layouts.strategies import strategy_layouts
+from autoprune.search.study import optimize_study
+from autoprune.storage.storage import lock_study_folder, open_storage
 from autoprune.training.metrics import Score
 
 checks = deadly = 0
@@ -29,8 +29,8 @@ def measure(run, check):
 
 if __name__ == "__main__":
     folder, sampler, trials, deadly = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
-    with lock(folder):
-        outcome = search(
+    with lock_study_folder(folder):
+        outcome = optimize_study(
             measure,
             8,
             4,
@@ -39,7 +39,7 @@ if __name__ == "__main__":
             name="fake",
             identity={"model": "fake"},
             sampler=sampler,
-            first=layouts_of(["top", "bottom"], 8, 4),
+            first=strategy_layouts(["top", "bottom"], 8, 4),
         )
     for finding in outcome.findings:
         sys.stdout.write(f"{finding}\n")

@@ -8,7 +8,7 @@ from optuna_dashboard import get_note
 
 from autoprune.errors import TrialError
 from autoprune.layouts.layout import Layout
-from autoprune.search.dashboard import annotate, introduce
+from autoprune.search.dashboard import save_first_note, save_note_and_plots
 from autoprune.storage.storage import open_storage
 
 FAILING = Layout.parse("8:4-7")
@@ -43,21 +43,21 @@ def plot(storage, title):
 
 def test_an_introduction_stays_until_the_result_comes(storage, go):
     go(storage=storage, trials=2)
-    introduce(storage, "shc", "first")
-    introduce(storage, "shc", "second")
+    save_first_note(storage, "shc", "first")
+    save_first_note(storage, "shc", "second")
     assert get_note(load(storage)) == "first"
-    annotate(storage, "shc", "result " * 900, {})
-    introduce(storage, "shc", "third")
+    save_note_and_plots(storage, "shc", "result " * 900, {})
+    save_first_note(storage, "shc", "third")
     assert get_note(load(storage)) == "result " * 900
-    annotate(storage, "shc", "short", {})
+    save_note_and_plots(storage, "shc", "short", {})
     assert get_note(load(storage)) == "short"
 
 
 def test_figures_take_the_place_of_those_of_the_same_title(storage, go):
     go(storage=storage, trials=2)
-    annotate(storage, "shc", "n", {"map": Drawn({"z": [1] * 3000}), "other": Drawn({})})
+    save_note_and_plots(storage, "shc", "n", {"map": Drawn({"z": [1] * 3000}), "other": Drawn({})})
     assert plot(storage, "map") == {"z": [1] * 3000}
-    annotate(storage, "shc", "n", {"map": Drawn({"z": [2]})})
+    save_note_and_plots(storage, "shc", "n", {"map": Drawn({"z": [2]})})
     assert plot(storage, "map") == {"z": [2]}
     assert plot(storage, "other") == {}
 
@@ -65,7 +65,7 @@ def test_figures_take_the_place_of_those_of_the_same_title(storage, go):
 def test_notes_and_figures_do_not_disturb_the_search(storage, go, told):
     whole = go(trials=9)
     go(storage=storage, trials=5)
-    annotate(storage, "shc", "n", {"map": Drawn({})})
+    save_note_and_plots(storage, "shc", "n", {"map": Drawn({})})
     assert told(go(storage=storage, trials=9)) == told(whole)
 
 

@@ -12,8 +12,15 @@ import pytest
 from optuna.trial import TrialState
 
 import fake_worker
-from autoprune.search.history import past_of
-from autoprune.search.trial import DIED, FAILED, INTERRUPTED, Run, counts, run_of_trial
+from autoprune.search.history import read_history
+from autoprune.search.trial import (
+    DIED,
+    FAILED,
+    INTERRUPTED,
+    TrialRun,
+    is_finished_trial,
+    run_of_trial,
+)
 from autoprune.storage.storage import open_storage
 
 PROGRAM = Path(fake_worker.__file__)
@@ -45,7 +52,7 @@ def study_of(place):
 
 
 def runs(study):
-    return Counter(run_of_trial(trial, 10) for trial in study.trials if counts(trial))
+    return Counter(run_of_trial(trial, 10) for trial in study.trials if is_finished_trial(trial))
 
 
 def undisturbed(tmp_path, sampler, trials):
@@ -68,7 +75,7 @@ def test_four_processes_make_each_run_once(place, workers, tmp_path):
     assert len(set(at_work)) > 1
     assert set(at_work) <= {process.pid for process in begun}
     alone = undisturbed(tmp_path, "random", RUNS)
-    assert set(made) == {Run(one.layout, one.seed, one.fidelity) for one in alone.findings}
+    assert set(made) == {TrialRun(one.layout, one.seed, one.fidelity) for one in alone.findings}
 
 
 @pytest.mark.parametrize("moment", ["claim", "tell"])
@@ -132,7 +139,9 @@ def test_a_proposal_that_comes_second_gives_way(tmp_path):
     desks = [fake_worker.desk(storage) for _ in range(2)]
     with desks[0].leases.kept(), desks[1].leases.kept():
         run = desks[0].sampler.next(desks[0].trials())
-        other = desks[0].sampler.run(fake_worker.FIRST["top"], past_of(desks[0].trials(), 10, 5))
+        other = desks[0].sampler.run(
+            fake_worker.FIRST["top"], read_history(desks[0].trials(), 10, 5)
+        )
         assert other.seed == run.seed
         assert desks[0].claim(run, "search").run == run
         assert desks[1].claim(run, "search") is None

@@ -13,9 +13,9 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna_dashboard import get_note
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.dashboard import HOST, serve
-from autoprune.search.trial import Run, distributions, flag_names, params
-from autoprune.storage.combined import Gathered
+from autoprune.search.dashboard import LOOPBACK, serve
+from autoprune.search.trial import TrialRun, distributions, flag_names, trial_params
+from autoprune.storage.combined import CombinedStorage
 from autoprune.storage.storage import JOURNAL, open_storage
 
 
@@ -53,7 +53,7 @@ def start():
 
         if port == 0:
             with socket.socket() as free:
-                free.bind((HOST, 0))
+                free.bind((LOOPBACK, 0))
                 port = free.getsockname()[1]
         arguments = {"writable": writable, "ready": ready, "browser": False}
         threading.Thread(target=serve, args=(storages, port), kwargs=arguments, daemon=True).start()
@@ -61,7 +61,7 @@ def start():
         port = int(address[0].rpartition(":")[2].partition("/")[0])
 
         def ask(method, path, headers=None, body=None):
-            connection = http.client.HTTPConnection(HOST, port, timeout=30)
+            connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
@@ -78,7 +78,7 @@ def names(ask):
 
 
 def test_gathered_studies_hold_what_their_storages_hold(storages):
-    gathered = Gathered(storages)
+    gathered = CombinedStorage(storages)
     for own, shown in zip(
         [study for storage in storages for study in storage.get_all_studies()],
         gathered.get_all_studies(),
@@ -101,11 +101,13 @@ def test_gathered_studies_hold_what_their_storages_hold(storages):
 
 
 def test_a_study_loaded_from_the_gathering_knows_its_best_trial(storages):
-    assert optuna.load_study(study_name="second", storage=Gathered(storages)).best_value == 0.3
+    assert (
+        optuna.load_study(study_name="second", storage=CombinedStorage(storages)).best_value == 0.3
+    )
 
 
 def test_what_is_written_later_is_seen(storages):
-    gathered = Gathered(storages)
+    gathered = CombinedStorage(storages)
     second = gathered.get_study_id_from_name("second")
     assert gathered.get_n_trials(second) == 4
     optuna.load_study(study_name="second", storage=storages[1]).add_trial(
@@ -115,7 +117,7 @@ def test_what_is_written_later_is_seen(storages):
 
 
 def test_unknown_names_and_numbers_are_key_errors(storages):
-    gathered = Gathered(storages)
+    gathered = CombinedStorage(storages)
     for ask, key in ((gathered.get_study_id_from_name, "third"), (gathered.get_trial, 1 << 40)):
         with pytest.raises(KeyError):
             ask(key)
@@ -128,14 +130,14 @@ def test_unknown_names_and_numbers_are_key_errors(storages):
 def test_every_method_that_writes_refuses(storages, method):
     takes = inspect.signature(getattr(InMemoryStorage, method)).parameters
     with pytest.raises(PermissionError):
-        getattr(Gathered(storages), method)(*[0] * (len(takes) - 1))
+        getattr(CombinedStorage(storages), method)(*[0] * (len(takes) - 1))
 
 
 def test_all_studies_are_served_and_writing_is_refused(storages, start, tmp_path):
     before = [(tmp_path / name / JOURNAL).read_bytes() for name in ("first", "second")]
     _, ask = start(storages)
     assert names(ask) == ["first", "second"]
-    second = Gathered(storages).get_study_id_from_name("second")
+    second = CombinedStorage(storages).get_study_id_from_name("second")
     assert len(json.loads(ask("GET", f"/api/studies/{second}?after=0")[1])["trials"]) == 4
     status, page = ask("GET", "/dashboard/")
     assert status == 200
@@ -165,7 +167,7 @@ def test_a_writable_dashboard_deletes(storages, start):
 
 
 def test_writing_to_gathered_studies_reaches_the_right_one(storages):
-    gathered = Gathered(storages, writable=True)
+    gathered = CombinedStorage(storages, writable=True)
     second = gathered.get_study_id_from_name("second")
     shown = optuna.load_study(study_name="second", storage=gathered)
     shown.set_user_attr("mine", "yes")
@@ -192,7 +194,7 @@ def test_writing_to_gathered_studies_reaches_the_right_one(storages):
 
 def test_a_writable_dashboard_over_several_studies_changes_the_right_one(storages, start):
     _, ask = start(storages, writable=True)
-    gathered = Gathered(storages)
+    gathered = CombinedStorage(storages)
     first, second = map(gathered.get_study_id_from_name, ("first", "second"))
     kind = {"Content-Type": "application/json"}
     note = json.dumps({"body": "seen", "version": 1})
@@ -212,7 +214,7 @@ def test_a_writable_dashboard_over_several_studies_changes_the_right_one(storage
 
 def test_a_taken_port_gives_way_to_the_next(storages, start):
     with socket.socket() as taken:
-        taken.bind((HOST, 0))
+        taken.bind((LOOPBACK, 0))
         taken.listen()
         port = taken.getsockname()[1]
         found, ask = start(storages, port=port)
@@ -225,8 +227,8 @@ def test_importances_are_of_layers_alone(tmp_path, start):
     study = optuna.create_study(storage=storage, study_name="one", direction="maximize")
     draw = random.Random(0)
     for number in range(16):
-        run = Run(Layout(6, tuple(sorted(draw.sample(range(6), 3)))), 1000 + number, 0.3)
-        given = params(run)
+        run = TrialRun(Layout(6, tuple(sorted(draw.sample(range(6), 3)))), 1000 + number, 0.3)
+        given = trial_params(run)
         study.add_trial(
             optuna.trial.create_trial(
                 params=given,

@@ -16,11 +16,19 @@ from sqlalchemy.exc import OperationalError
 
 import fake_worker
 from autoprune.layouts.layout import Layout
-from autoprune.search.trial import Run, distributions, end, interrupt, params, run_of_trial, tell
+from autoprune.search.trial import (
+    TrialRun,
+    distributions,
+    requeue_trial,
+    run_of_trial,
+    tell_end,
+    tell_result,
+    trial_params,
+)
 from autoprune.storage import rdb as module
 from autoprune.storage.storage import open_storage
 
-RUN = Run(Layout.parse("10:0-4"), 4294967295, 0.3)
+RUN = TrialRun(Layout.parse("10:0-4"), 4294967295, 0.3)
 TOLD = {
     "validation": "61.0 %",
     "loss": 1.25,
@@ -57,7 +65,7 @@ def template(**fields):
     return create_trial(
         **{
             "state": TrialState.RUNNING,
-            "params": params(RUN),
+            "params": trial_params(RUN),
             "distributions": distributions(10),
             "user_attrs": {"claim": "c", "origin": "top"},
             **fields,
@@ -100,7 +108,7 @@ def fill(storage, study):
         for step, quality in enumerate((0.25, nan, inf, -inf)):
             storage.set_trial_intermediate_value(ids[-1], step, quality)
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
-        end(storage, ids[-1], TOLD, state, value)
+        tell_end(storage, ids[-1], TOLD, state, value)
     ids.append(storage._inner.create_new_trial(study))
     ids.append(storage.create_new_trial(study, template(system_attrs={"fixed_params": {"a": 1}})))
     ids.append(storage.create_new_trial(study, template(state=TrialState.COMPLETE, value=0.25)))
@@ -144,7 +152,7 @@ def test_a_study_that_is_not_there_is_told_as_by_optuna(storage, optunas, call):
 
 def test_a_trial_is_written_as_optuna_writes_it(storage, study):
     ours = storage.create_new_trial(study, template())
-    tell(storage, ours, TOLD)
+    tell_result(storage, ours, TOLD)
     theirs = storage._inner.create_new_trial(study, template())
     for key, value in TOLD.items():
         storage._inner.set_trial_user_attr(theirs, key, value)
@@ -152,7 +160,9 @@ def test_a_trial_is_written_as_optuna_writes_it(storage, study):
     for name in ("params", "distributions", "user_attrs", "system_attrs", "state", "values"):
         assert getattr(one, name) == getattr(other, name)
     assert run_of_trial(one, 10) == RUN
-    assert optuna.load_study(study_name="fake", storage=storage).trials[0].params == params(RUN)
+    assert optuna.load_study(study_name="fake", storage=storage).trials[0].params == trial_params(
+        RUN
+    )
 
 
 @pytest.fixture(params=["UTC", "Asia/Kolkata"])
@@ -177,18 +187,18 @@ def test_a_trial_begun_by_rows_is_the_one_that_is_remembered(storage, study, opt
 
 def test_attributes_replace_earlier_ones(storage, study):
     trial = storage.create_new_trial(study, template())
-    tell(storage, trial, {"origin": "search", "loss": 2.0})
-    tell(storage, trial, {"loss": 1.0})
+    tell_result(storage, trial, {"origin": "search", "loss": 2.0})
+    tell_result(storage, trial, {"loss": 1.0})
     assert storage.get_trial(trial).user_attrs == {"claim": "c", "origin": "search", "loss": 1.0}
 
 
 def test_a_trial_that_has_ended_hears_nothing(storage, study):
     trial = storage.create_new_trial(study, template())
-    end(storage, trial, {"loss": 2.0}, TrialState.COMPLETE, 0.5)
+    tell_end(storage, trial, {"loss": 2.0}, TrialState.COMPLETE, 0.5)
     with pytest.raises(UpdateFinishedTrialError):
-        tell(storage, trial, TOLD)
-    end(storage, trial, TOLD, TrialState.FAIL)  # as a worker that was thought dead
-    end(storage, trial, TOLD, TrialState.COMPLETE, 1.0)
+        tell_result(storage, trial, TOLD)
+    tell_end(storage, trial, TOLD, TrialState.FAIL)  # as a worker that was thought dead
+    tell_end(storage, trial, TOLD, TrialState.COMPLETE, 1.0)
     done = storage.get_trial(trial)
     assert done.user_attrs == {"claim": "c", "origin": "top", "loss": 2.0}
     assert (done.state, done.value) == (TrialState.COMPLETE, 0.5)
@@ -201,7 +211,7 @@ def test_nobody_ends_a_trial_while_it_is_written_to(storage, place, study):
     ended = []
 
     def stop():
-        interrupt(open_storage(*fake_worker.place_of(place)), trial)
+        requeue_trial(open_storage(*fake_worker.place_of(place)), trial)
         ended.append(trial)
 
     def between():
@@ -211,7 +221,7 @@ def test_nobody_ends_a_trial_while_it_is_written_to(storage, place, study):
 
     thread = threading.Thread(target=stop)
     with before_insert(storage, "trial_user_attributes", between):
-        tell(storage, trial, {"loss": 1.0})
+        tell_result(storage, trial, {"loss": 1.0})
     thread.join(30)
     assert ended
     done = storage.get_trial(trial)
@@ -221,7 +231,7 @@ def test_nobody_ends_a_trial_while_it_is_written_to(storage, place, study):
 @with_tables
 def test_an_end_has_the_local_time(storage, study, optunas, zone):
     trial = storage.create_new_trial(study, template())
-    end(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
+    tell_end(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
     done = optunas.get_trial(trial)
     assert abs(done.datetime_complete - datetime.now()) < timedelta(minutes=1)
     assert shown(storage.get_all_trials(study)[0]) == shown(done)
@@ -249,7 +259,9 @@ def test_trials_begun_at_once_have_numbers_of_their_own(storage, place, study):
 
 
 @with_tables
-@pytest.mark.parametrize("write", [tell, lambda *told: end(*told, TrialState.COMPLETE, 0.5)])
+@pytest.mark.parametrize(
+    "write", [tell_result, lambda *told: tell_end(*told, TrialState.COMPLETE, 0.5)]
+)
 def test_all_is_written_or_nothing(storage, study, write):
     trial = storage.create_new_trial(study, template())
     with pytest.raises(TypeError):
@@ -285,7 +297,7 @@ def test_an_end_that_was_cut_off_has_left_the_trial_as_it_was(storage, study, op
     trial = storage.create_new_trial(study, template())
     before = shown(optunas.get_trial(trial))
     with before_insert(storage, table, die), pytest.raises(SystemExit):
-        end(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
+        tell_end(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
     assert shown(optunas.get_trial(trial)) == before
 
 

@@ -4,22 +4,22 @@ import numpy as np
 import optuna
 import pytest
 
-from autoprune.layouts.layout import every
-from autoprune.layouts.strategies import layouts_of
-from autoprune.search.search_space import rank
-from autoprune.search.study import search
+from autoprune.layouts.layout import all_layouts
+from autoprune.layouts.strategies import strategy_layouts
+from autoprune.search.search_space import layout_rank
+from autoprune.search.study import optimize_study
 from autoprune.training.metrics import Score
 
-FIRST = layouts_of(["top", "middle", "bottom", "alternate"], 12, 6)
-LAYOUTS = every(12, 6)
+FIRST = strategy_layouts(["top", "middle", "bottom", "alternate"], 12, 6)
+LAYOUTS = all_layouts(12, 6)
 
 
 def regret(table, hints, seed, trials=14):
     def measure(run, check):
-        quality = float(table[rank(run.layout)])
+        quality = float(table[layout_rank(run.layout)])
         return Score(quality, quality, quality, 0.5, "validation", run.seed, 0.1)
 
-    outcome = search(
+    outcome = optimize_study(
         measure,
         12,
         6,
@@ -31,7 +31,7 @@ def regret(table, hints, seed, trials=14):
         first=FIRST,
         hints=hints,
     )
-    lost = (table.max() - table[rank(outcome.found)]) / (table.max() - table.mean())
+    lost = (table.max() - table[layout_rank(outcome.found)]) / (table.max() - table.mean())
     return float(lost), outcome.trust
 
 

@@ -2,8 +2,8 @@ import optuna
 import pytest
 
 from autoprune.errors import StudyError
-from autoprune.layouts.strategies import layouts_of
-from autoprune.search.study import begin, search
+from autoprune.layouts.strategies import strategy_layouts
+from autoprune.search.study import create_or_load, optimize_study
 
 IDENTITY = {
     "model": "mr-12",
@@ -32,9 +32,9 @@ def storage():
 
 @pytest.mark.parametrize("key", IDENTITY)
 def test_another_value_is_refused_by_name(key, storage):
-    begin(storage, "s", IDENTITY)
+    create_or_load(storage, "s", IDENTITY)
     with pytest.raises(StudyError) as error:
-        begin(storage, "s", {**IDENTITY, key: OTHER[key]})
+        create_or_load(storage, "s", {**IDENTITY, key: OTHER[key]})
     assert str(error.value) == (
         f"study s was begun with {key} {IDENTITY[key]}, got {OTHER[key]}: "
         "use the same, or another --study name"
@@ -42,49 +42,49 @@ def test_another_value_is_refused_by_name(key, storage):
 
 
 def test_all_differences_are_named_also_missing_ones(storage):
-    begin(storage, "s", IDENTITY)
+    create_or_load(storage, "s", IDENTITY)
     less = {key: value for key, value in IDENTITY.items() if key != "steps"}
     with pytest.raises(StudyError, match=r"with steps 66, got \(not stated\); method \(not stated"):
-        begin(storage, "s", {**less, "method": "lora"})
-    assert begin(storage, "s", IDENTITY).user_attrs["steps"] == 66
+        create_or_load(storage, "s", {**less, "method": "lora"})
+    assert create_or_load(storage, "s", IDENTITY).user_attrs["steps"] == 66
 
 
 def test_same_identity_goes_on_and_another_name_begins_another(storage):
-    begin(storage, "s", IDENTITY)
-    begin(storage, "s", dict(reversed(IDENTITY.items())))
-    begin(storage, "t", OTHER)
+    create_or_load(storage, "s", IDENTITY)
+    create_or_load(storage, "s", dict(reversed(IDENTITY.items())))
+    create_or_load(storage, "t", OTHER)
     assert optuna.get_all_study_names(storage) == ["s", "t"]
 
 
 @pytest.mark.parametrize(("changes", "words"), [({"seed": 1}, "seed 0, got 1")])
 def test_search_itself_guards_what_it_is_told(changes, words, storage, planted):
     settings = {"trials": 1, "storage": storage, "name": "s", "identity": {}}
-    first = layouts_of(["top"], 8, 4)
-    search(planted(0, 8, 4), 8, 4, first=first, **settings)
+    first = strategy_layouts(["top"], 8, 4)
+    optimize_study(planted(0, 8, 4), 8, 4, first=first, **settings)
     with pytest.raises(StudyError, match=words):
-        search(planted(0, 8, 4), 8, 4, first=first, **settings, **changes)
+        optimize_study(planted(0, 8, 4), 8, 4, first=first, **settings, **changes)
     with pytest.raises(StudyError, match="depth 8, got 12; keep 4, got 6"):
-        search(planted(0, 12, 6), 12, 6, **settings)
+        optimize_study(planted(0, 12, 6), 12, 6, **settings)
 
 
 def test_a_study_of_another_kind_is_refused(storage):
     study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     with pytest.raises(StudyError, match="study s was not begun by autoprune"):
-        begin(storage, "s", IDENTITY)
+        create_or_load(storage, "s", IDENTITY)
     optuna.create_study(study_name="t", storage=storage, directions=["maximize", "minimize"])
     with pytest.raises(StudyError, match="study t was not begun by autoprune"):
-        begin(storage, "t", IDENTITY)
+        create_or_load(storage, "t", IDENTITY)
 
 
 def test_a_study_of_another_schema_is_refused(storage):
-    study = begin(storage, "s", IDENTITY)
+    study = create_or_load(storage, "s", IDENTITY)
     study.set_user_attr("autoprune", {"schema": 99, "identity": []})
     with pytest.raises(StudyError, match="schema 99, this autoprune writes schema 2"):
-        begin(storage, "s", IDENTITY)
+        create_or_load(storage, "s", IDENTITY)
 
 
 def test_a_beginning_cut_short_is_begun_again(storage):
     study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
     study.set_user_attr("model", "mr-12")
-    assert begin(storage, "s", IDENTITY).user_attrs["task"] == "shc"
+    assert create_or_load(storage, "s", IDENTITY).user_attrs["task"] == "shc"

@@ -3,16 +3,18 @@
 import optuna
 import pytest
 
-from autoprune.layouts.layout import every
-from autoprune.search.dashboard import importances
-from autoprune.search.study import search
+from autoprune.layouts.layout import all_layouts
+from autoprune.search.dashboard import layer_importances
+from autoprune.search.study import optimize_study
 from autoprune.search.trial import FIDELITY, distributions
 from autoprune.training.metrics import Score
 
 
 def run(measure, trials, name="s"):
     storage = optuna.storages.InMemoryStorage()
-    search(measure, 6, 3, trials=trials, storage=storage, name=name, identity={}, sampler="random")
+    optimize_study(
+        measure, 6, 3, trials=trials, storage=storage, name=name, identity={}, sampler="random"
+    )
     return storage
 
 
@@ -27,31 +29,31 @@ def deciding(layer):
 
 
 def test_the_layer_that_decides_has_the_largest_share():
-    storage = run(deciding(4), len(every(6, 3)))
-    shares = importances(storage, "s")
+    storage = run(deciding(4), len(all_layouts(6, 3)))
+    shares = layer_importances(storage, "s")
     assert list(shares) == [f"layer {layer}" for layer in range(6)]
     assert sum(shares.values()) == pytest.approx(1)
     assert max(shares, key=shares.get) == "layer 4"
     assert shares["layer 4"] > 0.8
-    assert importances(storage, "s") == shares
+    assert layer_importances(storage, "s") == shares
 
 
 @pytest.mark.parametrize(("name", "trials"), [("other", 6), ("s", 2)])
 def test_too_little_gives_none(name, trials):
-    assert importances(run(deciding(1), trials), name) == {}
+    assert layer_importances(run(deciding(1), trials), name) == {}
 
 
 def test_equal_scores_give_none():
     def measure(run, check):
         return Score(0.5, 0.5, 0.5, 0.5, "validation", run.seed, 0.1)
 
-    assert importances(run(measure, 6), "s") == {}
+    assert layer_importances(run(measure, 6), "s") == {}
 
 
 def test_what_went_on_to_a_larger_budget_decides_nothing():
     """Full runs score higher, whatever layers they keep."""
-    storage = run(deciding(4), len(every(6, 3)))
-    before = importances(storage, "s")
+    storage = run(deciding(4), len(all_layouts(6, 3)))
+    before = layer_importances(storage, "s")
     study = optuna.load_study(study_name="s", storage=storage)
     for trial in study.get_trials()[:8]:
         quick = {**trial.params, FIDELITY: 0.25}
@@ -60,5 +62,5 @@ def test_what_went_on_to_a_larger_budget_decides_nothing():
                 params=quick, distributions=distributions(6), value=1 - trial.value
             )
         )
-    small = importances(storage, "s")
+    small = layer_importances(storage, "s")
     assert max(small, key=small.get) == "layer 4" and small != before, "of the eight alone"

@@ -10,15 +10,15 @@ import pytest
 import fake_worker
 from autoprune.errors import StudyError
 from autoprune.storage import locks
-from autoprune.storage.heartbeat import Holder
-from autoprune.storage.locks import lead
+from autoprune.storage.heartbeat import WorkerId
+from autoprune.storage.locks import single_search_lock
 from autoprune.storage.storage import open_storage
 
 PROGRAM = """
 import sys, time
-from autoprune.storage.locks import lead
+from autoprune.storage.locks import single_search_lock
 from autoprune.storage.storage import open_storage
-with lead(open_storage(sys.argv[1], None), "fake"):
+with single_search_lock(open_storage(sys.argv[1], None), "fake"):
     print("leads", flush=True)
     time.sleep(60)
 """
@@ -41,21 +41,24 @@ def test_a_second_search_is_refused_until_the_first_is_gone(place, storage):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "leads\n"
         with pytest.raises(StudyError, match=f"another search .* fake .process {first.pid} on "):
-            lead(storage, "fake").__enter__()
+            single_search_lock(storage, "fake").__enter__()
         first.kill()
-    with lead(storage, "fake"), pytest.raises(StudyError, match="another search is at work"):
-        lead(storage, "fake").__enter__()
-    with lead(storage, "fake"):
+    with (
+        single_search_lock(storage, "fake"),
+        pytest.raises(StudyError, match="another search is at work"),
+    ):
+        single_search_lock(storage, "fake").__enter__()
+    with single_search_lock(storage, "fake"):
         pass
 
 
 def test_one_of_another_host_is_waited_for_and_refused_when_it_beats(storage, monkeypatch):
     monkeypatch.setattr(locks, "_LOOK", 0.02)
     study = storage.get_study_id_from_name("fake")
-    far = {"holder": replace(Holder.here(), host="far/1/2").as_value(), "beat": 1}
+    far = {"holder": replace(WorkerId.here(), host="far/1/2").as_value(), "beat": 1}
     storage.set_study_user_attr(study, "searching", far)
     began = time.monotonic()
-    with lead(storage, "fake", every=0.05, patience=0.3):
+    with single_search_lock(storage, "fake", every=0.05, patience=0.3):
         assert time.monotonic() - began > 0.3
     storage.set_study_user_attr(study, "searching", far)
     beats = iter(range(2, 99))
@@ -65,22 +68,22 @@ def test_one_of_another_host_is_waited_for_and_refused_when_it_beats(storage, mo
 
     monkeypatch.setattr(locks.time, "sleep", beat)
     with pytest.raises(StudyError, match=r"process \d+ on far"):
-        lead(storage, "fake").__enter__()
+        single_search_lock(storage, "fake").__enter__()
 
 
 def test_of_two_that_come_at_once_the_later_one_leads(storage, monkeypatch):
     study = storage.get_study_id_from_name("fake")
-    other = {"holder": Holder.here().as_value(), "beat": 0}
+    other = {"holder": WorkerId.here().as_value(), "beat": 0}
     monkeypatch.setattr(
         locks.time, "sleep", lambda _: storage.set_study_user_attr(study, "searching", other)
     )
     with pytest.raises(StudyError, match="another search is at work"):
-        lead(storage, "fake").__enter__()
+        single_search_lock(storage, "fake").__enter__()
 
 
 def test_the_lease_is_renewed(storage):
     study = storage.get_study_id_from_name("fake")
-    with lead(storage, "fake", every=0.02):
+    with single_search_lock(storage, "fake", every=0.02):
         time.sleep(0.5)
         assert storage.get_study_user_attrs(study)["searching"]["beat"] > 2
     assert storage.get_study_user_attrs(study)["searching"] is None

@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autoprune.storage.heartbeat import BEAT, HOLDER, Holder, Leases, Observer
+from autoprune.storage.heartbeat import BEAT, HOLDER, Heartbeat, StalenessMonitor, WorkerId
 
 
 class Clock:
@@ -32,7 +32,7 @@ def look(observer, clock, seconds, beats):
 
 
 def test_a_counter_that_stands_still_is_silent_after_the_patience(clock):
-    observer = Observer(60, 10, clock)
+    observer = StalenessMonitor(60, 10, clock)
     for number in range(8):
         look(observer, clock, 10, {1: number, 2: 5})
         assert not observer.is_silent(1)
@@ -40,7 +40,7 @@ def test_a_counter_that_stands_still_is_silent_after_the_patience(clock):
 
 
 def test_time_in_which_nobody_looked_is_not_counted(clock):
-    observer = Observer(60, 10, clock)
+    observer = StalenessMonitor(60, 10, clock)
     look(observer, clock, 0, {1: 5})
     look(observer, clock, 3600, {1: 5})  # the storage was away, and no beat could come
     assert not observer.is_silent(1)
@@ -52,7 +52,7 @@ def test_time_in_which_nobody_looked_is_not_counted(clock):
 
 
 def test_a_beat_ends_the_silence(clock):
-    observer = Observer(60, 10, clock)
+    observer = StalenessMonitor(60, 10, clock)
     for _ in range(8):
         look(observer, clock, 10, {1: 5})
     assert observer.is_silent(1)
@@ -73,13 +73,13 @@ def begin(study, holder, beat=0):
 
 
 def elsewhere():
-    return replace(Holder.here(), host="another/1234/pid:[1]")
+    return replace(WorkerId.here(), host="another/1234/pid:[1]")
 
 
 @pytest.mark.parametrize("jump", [-1e9, 1e9])
 def test_a_clock_that_jumps_kills_nobody(study, jump, monkeypatch):
     begin(study, elsewhere())
-    leases = Leases(study._storage, study._study_id)
+    leases = Heartbeat(study._storage, study._study_id)
     assert leases.dead(study.trials) == []
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + jump)
@@ -88,7 +88,7 @@ def test_a_clock_that_jumps_kills_nobody(study, jump, monkeypatch):
 
 def test_a_worker_elsewhere_lives_as_long_as_it_beats(study, monkeypatch):
     trial = begin(study, elsewhere())
-    leases = Leases(study._storage, study._study_id, every=0.05, patience=0.2)
+    leases = Heartbeat(study._storage, study._study_id, every=0.05, patience=0.2)
     for beat in range(8):
         trial.set_user_attr(BEAT, beat)
         assert leases.dead(study.trials) == []
@@ -103,11 +103,11 @@ def test_a_process_of_this_host_is_dead_at_once_when_it_is_gone(study):
     program = "import sys, time; print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        own = Holder.here()
+        own = WorkerId.here()
         started = int(_stat(process.pid)[21])
         holder = replace(own, id="other", pid=process.pid, started=started)
         begin(study, holder)
-        leases = Leases(study._storage, study._study_id)
+        leases = Heartbeat(study._storage, study._study_id)
         assert leases.dead(study.trials) == []
         begin(study, replace(holder, started=started - 1))  # the number of one that is gone
         assert [one.number for one in leases.dead(study.trials)] == [1]
@@ -121,7 +121,10 @@ def _stat(pid):
 
 
 def test_a_search_of_this_process_is_gone_when_it_has_ended(study):
-    mine, other = Leases(study._storage, study._study_id), Leases(study._storage, study._study_id)
+    mine, other = (
+        Heartbeat(study._storage, study._study_id),
+        Heartbeat(study._storage, study._study_id),
+    )
     begin(study, mine.holder)
     with mine.kept():
         assert other.dead(study.trials) == []
@@ -130,7 +133,7 @@ def test_a_search_of_this_process_is_gone_when_it_has_ended(study):
 
 
 def test_what_is_held_beats_and_is_never_dead(study):
-    leases = Leases(study._storage, study._study_id, every=0.02, patience=0.1)
+    leases = Heartbeat(study._storage, study._study_id, every=0.02, patience=0.1)
     trial = begin(study, leases.holder)
     with leases.kept():
         leases.hold(trial._trial_id)
@@ -145,7 +148,7 @@ def test_what_is_held_beats_and_is_never_dead(study):
 
 
 def test_a_beat_for_a_trial_that_has_ended_is_no_error(study):
-    leases = Leases(study._storage, study._study_id)
+    leases = Heartbeat(study._storage, study._study_id)
     trial = begin(study, leases.holder)
     study.tell(trial, 0.5)
     leases.hold(trial._trial_id)
@@ -154,7 +157,7 @@ def test_a_beat_for_a_trial_that_has_ended_is_no_error(study):
 
 
 def test_a_holder_can_be_written_and_read():
-    mine = Holder.here()
-    assert Holder.read(mine.as_value()) == mine
-    assert Holder.read(None) is None
-    assert Holder.read({"id": "x"}) is None
+    mine = WorkerId.here()
+    assert WorkerId.read(mine.as_value()) == mine
+    assert WorkerId.read(None) is None
+    assert WorkerId.read({"id": "x"}) is None

@@ -15,9 +15,9 @@ from sqlalchemy.exc import OperationalError
 import fake_worker
 from autoprune import interrupts
 from autoprune.errors import StorageError
-from autoprune.search.trial import counts, run_of_trial
+from autoprune.search.trial import is_finished_trial, run_of_trial
 from autoprune.storage.heartbeat import CLAIM
-from autoprune.storage.retry import Patient
+from autoprune.storage.retry import RetryStorage
 from autoprune.storage.storage import open_storage
 
 RUNS = 60
@@ -68,7 +68,7 @@ def template(mark):
 
 
 def test_a_write_whose_answer_was_lost_makes_no_second_trial():
-    storage = Patient(Flaky(times=3), (0, 0, 0), "x")
+    storage = RetryStorage(Flaky(times=3), (0, 0, 0), "x")
     study = optuna.create_study(storage=storage)._study_id
     first = storage.create_new_trial(study, template("a"))
     assert storage.create_new_trial(study, template("b")) != first
@@ -77,7 +77,7 @@ def test_a_write_whose_answer_was_lost_makes_no_second_trial():
 
 def test_an_end_whose_answer_was_lost_is_no_error_but_a_second_end_is():
     inner = Flaky(times=0)
-    storage = Patient(inner, (0, 0), "x")
+    storage = RetryStorage(inner, (0, 0), "x")
     study = optuna.create_study(storage=storage)._study_id
     trial = storage.create_new_trial(study, template("a"))
     inner.times = 1
@@ -89,7 +89,7 @@ def test_an_end_whose_answer_was_lost_is_no_error_but_a_second_end_is():
 
 def test_it_says_for_how_long_it_tried_and_no_password():
     away, url = Away(lost("connection refused for secret")), "postgresql+psycopg://ann:secret@db/x"
-    patient = Patient(away, (0.01, 0.01), "postgresql+psycopg://ann:***@db/x", url=url)
+    patient = RetryStorage(away, (0.01, 0.01), "postgresql+psycopg://ann:***@db/x", url=url)
     with pytest.raises(StorageError, match=r"could not be reached for 0 seconds") as error:
         patient.get_all_studies()
     assert away.calls == 3
@@ -108,17 +108,17 @@ def test_it_says_for_how_long_it_tried_and_no_password():
 def test_what_a_later_try_cannot_mend_is_told_at_once(error):
     away = Away(error)
     with pytest.raises(type(error)):
-        Patient(away, (60,), "x").get_all_studies()
+        RetryStorage(away, (60,), "x").get_all_studies()
     assert away.calls == 1
 
 
 def test_who_asks_to_leave_does_not_wait():
-    interrupts.ask()
+    interrupts.request_stop()
     try:
         with pytest.raises(KeyboardInterrupt):
-            Patient(Away(lost()), (600,), "x").get_all_studies()
+            RetryStorage(Away(lost()), (600,), "x").get_all_studies()
     finally:
-        interrupts.forget()
+        interrupts.clear_stop()
 
 
 def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql_server):
@@ -132,7 +132,7 @@ def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql
     study = optuna.load_study(study_name="fake", storage=storage)
     restarts = 0
     for done in (3, 15, 30):
-        while sum(map(counts, study.get_trials(deepcopy=False))) < done:
+        while sum(map(is_finished_trial, study.get_trials(deepcopy=False))) < done:
             time.sleep(0.05)
         postgresql_server.stop()
         time.sleep(0.5)
@@ -142,6 +142,6 @@ def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql
     assert [(process.returncode, err) for process, (_, err) in zip(begun, told, strict=True)] == [
         (0, "")
     ] * 4
-    made = Counter(run_of_trial(t, fake_worker.DEPTH) for t in study.trials if counts(t))
+    made = Counter(run_of_trial(t, fake_worker.DEPTH) for t in study.trials if is_finished_trial(t))
     assert restarts == 3
     assert (len(made), made.total()) == (RUNS, RUNS)

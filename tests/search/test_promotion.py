@@ -8,12 +8,12 @@ import optuna
 import pytest
 
 from autoprune.errors import OptionError, TrialError
-from autoprune.layouts.layout import Layout, every
-from autoprune.search.gp_sampler import propose_by_surrogate
-from autoprune.search.history import EVERY, Past
-from autoprune.search.result import Finding, outcome_of
-from autoprune.search.search_space import rank
-from autoprune.search.trial import Run, Seen, params
+from autoprune.layouts.layout import Layout, all_layouts
+from autoprune.search.gp_sampler import propose_by_gp
+from autoprune.search.history import MAX_PAUSED, SearchHistory
+from autoprune.search.result import TrialResult, search_result
+from autoprune.search.search_space import layout_rank
+from autoprune.search.trial import Observation, TrialRun, trial_params
 from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
@@ -27,13 +27,15 @@ def promoted(go, tmp_path):
 
 
 def made(outcome):
-    return [Run(one.layout, one.seed, one.fidelity) for one in outcome.findings]
+    return [TrialRun(one.layout, one.seed, one.fidelity) for one in outcome.findings]
 
 
 def test_what_went_on_does_not_go_on_again():
-    seen = [Seen(Run(one, i, QUICK), 0.5) for i, one in enumerate(every(8, 4)[:6])]
-    ends = [Seen(Run(one.run.layout, one.run.seed, 1.0), 0.7) for one in seen[2:4]]
-    history = past(seen + ends, [Run(seen[5].run.layout, 5, 1.0)])
+    seen = [
+        Observation(TrialRun(one, i, QUICK), 0.5) for i, one in enumerate(all_layouts(8, 4)[:6])
+    ]
+    ends = [Observation(TrialRun(one.run.layout, one.run.seed, 1.0), 0.7) for one in seen[2:4]]
+    history = past(seen + ends, [TrialRun(seen[5].run.layout, 5, 1.0)])
     assert history.paused == [0, 1, 4]
     assert dataclasses.replace(history, promotes=False).paused == []
     assert [past(seen[:n]).owes for n in (3, 4, 5)] == [False, True, True]
@@ -44,7 +46,7 @@ def test_one_of_four_goes_on_with_its_own_seed_after_its_pause(promoted, tmp_pat
     outcome = promoted()
     runs = made(outcome)
     further = [run for run in runs if run.fidelity == 1.0]
-    assert len(further) >= 20 // (EVERY + 1)
+    assert len(further) >= 20 // (MAX_PAUSED + 1)
     for run in further:
         pause = dataclasses.replace(run, fidelity=QUICK)
         assert runs.index(pause) < runs.index(run)
@@ -72,40 +74,42 @@ def test_two_side_by_side_promote_too(promoted, planted):
 
 def finding(number, layout, quality, fidelity, seed):
     score = Score(quality, quality, quality, 1 - quality, "validation", seed, 1.0)
-    return Finding(number, layout, "search", "complete", score, "", quality, seed, fidelity)
+    return TrialResult(number, layout, "search", "complete", score, "", quality, seed, fidelity)
 
 
 def test_what_is_found_is_best_at_the_full_budget():
     """Where pauses say the contrary of ends, ends are believed."""
-    layouts = every(8, 4)[:40]
+    layouts = all_layouts(8, 4)[:40]
     worth = np.linspace(0.1, 0.9, 40)
     pauses = [finding(i, one, 0.9 - worth[i], QUICK, i) for i, one in enumerate(layouts)]
     ends = [finding(40 + i, one, worth[i], 1.0, i) for i, one in enumerate(layouts) if i % 2]
-    outcome = outcome_of(tuple(pauses + ends), False)
+    outcome = search_result(tuple(pauses + ends), False)
     assert layouts.index(outcome.found) >= 37
     assert outcome.mean == pytest.approx(worth[-1], abs=0.05)
-    assert layouts.index(outcome_of(tuple(pauses), False).found) <= 2
+    assert layouts.index(search_result(tuple(pauses), False).found) <= 2
 
 
 def past(seen, running=()):
     begun = frozenset([*(one.run for one in seen), *running])
     layouts = frozenset(run.layout for run in begun)
-    return Past(8, 4, tuple(seen), tuple(running), len(begun), layouts, begun=begun, promotes=True)
+    return SearchHistory(
+        8, 4, tuple(seen), tuple(running), len(begun), layouts, begun=begun, promotes=True
+    )
 
 
 def test_what_is_surely_behind_does_not_go_on():
     """All leaders had their full runs but one, and the others are far behind: it is the one."""
-    layouts = every(8, 4)[:24]
-    seen = [Seen(Run(one, i, QUICK), 0.1 + 0.001 * i) for i, one in enumerate(layouts)]
+    layouts = all_layouts(8, 4)[:24]
+    seen = [Observation(TrialRun(one, i, QUICK), 0.1 + 0.001 * i) for i, one in enumerate(layouts)]
     for place in (3, 9, 15):
-        seen[place] = Seen(Run(layouts[place], place, QUICK), 0.8 + 0.001 * place)
-    seen += [Seen(Run(layouts[i], i, 1.0), 0.9) for i in (3, 9)]
+        seen[place] = Observation(TrialRun(layouts[place], place, QUICK), 0.8 + 0.001 * place)
+    seen += [Observation(TrialRun(layouts[i], i, 1.0), 0.9) for i in (3, 9)]
     history = past(seen)
     assert history.owes
-    proposed = propose_by_surrogate(history, np.random.default_rng(0))
-    assert proposed == Run(layouts[15], 15, 1.0)
+    proposed = propose_by_gp(history, np.random.default_rng(0))
+    assert proposed == TrialRun(layouts[15], 15, 1.0)
     under_way = past(seen, [proposed])
-    assert propose_by_surrogate(under_way, np.random.default_rng(0)) != proposed
+    assert propose_by_gp(under_way, np.random.default_rng(0)) != proposed
 
 
 def test_a_run_that_failed_on_its_way_on_is_not_sent_again(promoted, landscape):
@@ -114,7 +118,7 @@ def test_a_run_that_failed_on_its_way_on_is_not_sent_again(promoted, landscape):
     def measure(run, check):
         if run.fidelity == 1.0:
             raise TrialError("no memory left at the full budget")
-        quality = float(table[rank(run.layout)])
+        quality = float(table[layout_rank(run.layout)])
         return Score(quality, quality, quality, 1 - quality, "validation", run.seed, 0.5)
 
     outcome = promoted(measure=measure)
@@ -129,9 +133,9 @@ def test_a_trial_enqueued_by_hand_has_one_of_the_two_budgets(promoted, tmp_path)
     study = optuna.load_study(study_name="shc", storage=open_storage(None, tmp_path / "study"))
     layout = Layout(8, (0, 2, 4, 6))
     for fidelity in (1.0, 0.5):
-        study.enqueue_trial(params(Run(layout, 77, fidelity)))
+        study.enqueue_trial(trial_params(TrialRun(layout, 77, fidelity)))
     outcome = promoted(6)
-    assert made(outcome)[-1] == Run(layout, 77, 1.0)
+    assert made(outcome)[-1] == TrialRun(layout, 77, 1.0)
     promoted(7)
     refused = [trial.user_attrs.get("refused", "") for trial in study.get_trials()]
     assert "a run of this study has fidelity 0.25 or 1.0, not 0.5" in refused

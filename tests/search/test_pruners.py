@@ -2,10 +2,10 @@ import optuna
 import pytest
 
 from autoprune import choices
-from autoprune.layouts.strategies import layouts_of
+from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search.pruners import PRUNERS
 
-FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+FIRST = strategy_layouts(["top", "middle", "bottom"], 8, 4)
 
 
 def test_names_are_those_of_the_pruners():
@@ -56,7 +56,7 @@ def test_halving_lets_the_better_half_go_on(others, value, stops):
 
 def test_a_pruned_run_is_expected_where_complete_ones_ended(go, tmp_path):
     """The surrogate sees a pruned run at its last check plus the usual gain from there."""
-    from autoprune.search.history import past_of
+    from autoprune.search.history import read_history
     from autoprune.storage.storage import open_storage
 
     go(sampler="random", pruner="halving", trials=25)
@@ -67,6 +67,6 @@ def test_a_pruned_run_is_expected_where_complete_ones_ended(go, tmp_path):
     pruned = next(trial for trial in trials if trial.state == states.PRUNED)
     step = pruned.last_step
     gain = sum(end.value - end.intermediate_values[step] for end in complete) / len(complete)
-    observed = past_of(trials, 8, 4).observed
+    observed = read_history(trials, 8, 4).observed
     assert len(observed) == 25
     assert observed[pruned.number].quality == pytest.approx(pruned.value + gain)

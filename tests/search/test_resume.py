@@ -6,12 +6,12 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autoprune.layouts.strategies import layouts_of
+from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search.sampler import SAMPLERS
 from autoprune.storage.storage import JOURNAL, open_storage
 
 PROGRAM = Path(__file__).with_name("fake_search.py")
-FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+FIRST = strategy_layouts(["top", "middle", "bottom"], 8, 4)
 
 
 def interrupt():

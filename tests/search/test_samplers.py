@@ -7,19 +7,19 @@ import pytest
 
 from autoprune import choices
 from autoprune.errors import StudyError
-from autoprune.layouts.layout import Layout, count, every
-from autoprune.layouts.strategies import layouts_of
-from autoprune.search import gp_sampler
+from autoprune.layouts.layout import Layout, all_layouts, count_layouts
+from autoprune.layouts.strategies import strategy_layouts
+from autoprune.search import baseline_samplers, gp_sampler
 from autoprune.search.baseline_samplers import propose_by_tree
-from autoprune.search.history import Past, past_of
+from autoprune.search.history import SearchHistory, read_history
 from autoprune.search.sampler import SAMPLERS
-from autoprune.search.search_space import grid, layout_of, rank
-from autoprune.search.trial import Run, Seen, distributions, flag_names, flags
+from autoprune.search.search_space import all_flags, flags_to_layout, layout_rank
+from autoprune.search.trial import Observation, TrialRun, distributions, flag_names, flags
 
 PROPOSE = (
-    gp_sampler.propose_by_surrogate,
-    gp_sampler.propose_randomly,
-    gp_sampler.propose_in_order,
+    gp_sampler.propose_by_gp,
+    baseline_samplers.propose_randomly,
+    baseline_samplers.propose_in_order,
     propose_by_tree,
 )
 
@@ -42,7 +42,7 @@ def climb(sampler, table, depth, keep, trials, seed, first=()):
     study, layouts = begin(sampler, depth, keep, seed, first), []
     for _ in range(trials):
         trial, layout = ask(study, depth)
-        study.tell(trial, float(table[rank(layout)]))
+        study.tell(trial, float(table[layout_rank(layout)]))
         layouts.append(layout)
     return layouts
 
@@ -54,7 +54,7 @@ def test_names_are_those_of_the_samplers():
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_layouts_are_legal_distinct_and_follow_the_seed(sampler, landscape):
     table = landscape(1)
-    first = list(layouts_of(["top", "middle", "bottom", "alternate"], 12, 6).values())
+    first = list(strategy_layouts(["top", "middle", "bottom", "alternate"], 12, 6).values())
     layouts = climb(sampler, table, 12, 6, 60, 0, first)
     assert layouts[:4] == first
     assert {len(layout.keep) for layout in layouts} == {6}
@@ -70,10 +70,10 @@ def test_another_seed_proposes_others(sampler, landscape):
 @pytest.mark.parametrize("sampler", ["random", "tpe", "brute-force"])
 @pytest.mark.parametrize(("depth", "keep"), [(2, 1), (5, 2), (6, 5)])
 def test_small_spaces_are_exhausted_then_refused(sampler, depth, keep, landscape):
-    layouts = climb(sampler, landscape(0, depth, keep), depth, keep, count(depth, keep), 3)
-    assert set(layouts) == set(every(depth, keep))
+    layouts = climb(sampler, landscape(0, depth, keep), depth, keep, count_layouts(depth, keep), 3)
+    assert set(layouts) == set(all_layouts(depth, keep))
     with pytest.raises(StudyError, match="have been tried"):
-        climb(sampler, landscape(0, depth, keep), depth, keep, count(depth, keep) + 1, 3)
+        climb(sampler, landscape(0, depth, keep), depth, keep, count_layouts(depth, keep) + 1, 3)
 
 
 @pytest.mark.parametrize(("depth", "keep"), [(2, 1), (4, 2)])
@@ -81,9 +81,9 @@ def test_surrogate_goes_on_in_small_spaces_on_new_seeds(depth, keep, landscape):
     study, runs = begin("gp", depth, keep, 5), []
     for _ in range(12):
         trial, layout = ask(study, depth)
-        study.tell(trial, float(landscape(0, depth, keep)[rank(layout)]))
+        study.tell(trial, float(landscape(0, depth, keep)[layout_rank(layout)]))
         runs.append((layout, trial.params["seed"]))
-    assert {layout for layout, _ in runs} == set(every(depth, keep))
+    assert {layout for layout, _ in runs} == set(all_layouts(depth, keep))
     assert [seed for _, seed in runs] == list(range(1005, 1017))
 
 
@@ -114,50 +114,50 @@ def test_no_trial_of_any_state_is_proposed_again(sampler):
         study.tell(trial, **end)
         seen.append(layout)
     _, running = ask(study, 4)
-    waiting = next(layout for layout in every(4, 2) if layout not in {*seen, running})
+    waiting = next(layout for layout in all_layouts(4, 2) if layout not in {*seen, running})
     study.enqueue_trial(flags(waiting))
-    past = past_of(study.get_trials(), 4, 2)
+    past = read_history(study.get_trials(), 4, 2)
     assert past.tried == {*seen, running, waiting}
     assert [run.layout for run in past.running] == [running]
     assert past.made == 5
     proposed = {propose(past, np.random.default_rng(0)) for propose in PROPOSE}
-    assert proposed == set(every(4, 2)) - past.tried
+    assert proposed == set(all_layouts(4, 2)) - past.tried
 
 
 def test_brute_force_goes_in_lexical_order(landscape):
-    assert climb("brute-force", landscape(0), 12, 6, 30, 0) == every(12, 6)[:30]
+    assert climb("brute-force", landscape(0), 12, 6, 30, 0) == all_layouts(12, 6)[:30]
 
 
 def test_random_is_uniform_over_what_is_left():
-    tried = frozenset(every(4, 2)[:2])
-    past = Past(4, 2, (), (), 2, tried)
+    tried = frozenset(all_layouts(4, 2)[:2])
+    past = SearchHistory(4, 2, (), (), 2, tried)
     rng = np.random.default_rng(0)
-    ranks = [rank(gp_sampler.propose_randomly(past, rng)) for _ in range(4000)]
+    ranks = [layout_rank(baseline_samplers.propose_randomly(past, rng)) for _ in range(4000)]
     assert np.bincount(ranks) == pytest.approx([0, 0, 1000, 1000, 1000, 1000], abs=120)
 
 
 def test_runs_on_one_seed_are_believed_less():
     """What a seed does to all layouts that are alike is not taken for what they are worth."""
-    rng, space = np.random.default_rng(4), grid(12, 6)
+    rng, space = np.random.default_rng(4), all_flags(12, 6)
     rows = rng.permutation(space)[:30]
     worth = rows @ rng.normal(size=12) + 0.3 * rng.normal(size=30)
     sure = {}
     for seeds in ([0] * 30, range(30)):
-        runs = [Run(layout_of(row), seed) for row, seed in zip(rows, seeds, strict=True)]
-        seen = [Seen(run, float(value)) for run, value in zip(runs, worth, strict=True)]
-        sure[len(set(seeds))] = gp_sampler.surrogate_of(seen).predict(space)[1].mean()
+        runs = [TrialRun(flags_to_layout(row), seed) for row, seed in zip(rows, seeds, strict=True)]
+        seen = [Observation(run, float(value)) for run, value in zip(runs, worth, strict=True)]
+        sure[len(set(seeds))] = gp_sampler.fit_surrogate(seen).predict(space)[1].mean()
     assert sure[1] > 1.1 * sure[30]
 
 
 def test_running_layouts_spread_the_workers(landscape):
     table = landscape(2)
     layouts = climb("gp", table, 12, 6, 20, 0)
-    runs = [Run(layout, number) for number, layout in enumerate(layouts)]
-    observed = tuple(Seen(run, float(table[rank(run.layout)])) for run in runs)
-    alone = Past(12, 6, observed, (), 20, frozenset(layouts))
-    one = gp_sampler.propose_by_surrogate(alone, np.random.default_rng(0))
-    beside = Past(12, 6, observed, (Run(one, 20),), 21, frozenset([*layouts, one]))
-    assert gp_sampler.propose_by_surrogate(beside, np.random.default_rng(0)) != one
+    runs = [TrialRun(layout, number) for number, layout in enumerate(layouts)]
+    observed = tuple(Observation(run, float(table[layout_rank(run.layout)])) for run in runs)
+    alone = SearchHistory(12, 6, observed, (), 20, frozenset(layouts))
+    one = gp_sampler.propose_by_gp(alone, np.random.default_rng(0))
+    beside = SearchHistory(12, 6, observed, (TrialRun(one, 20),), 21, frozenset([*layouts, one]))
+    assert gp_sampler.propose_by_gp(beside, np.random.default_rng(0)) != one
 
 
 @pytest.fixture(scope="module")
@@ -166,14 +166,14 @@ def regrets(landscape):
 
     All samplers begin with the strategies, as a search does.
     """
-    first = list(layouts_of(["top", "middle", "bottom", "alternate"], 12, 6).values())
+    first = list(strategy_layouts(["top", "middle", "bottom", "alternate"], 12, 6).values())
 
     def of(sampler):
         lost = []
         for seed in range(8):
             table = landscape(seed)
             layouts = climb(sampler, table, 12, 6, 30, seed, first)
-            best = max(table[rank(layout)] for layout in layouts)
+            best = max(table[layout_rank(layout)] for layout in layouts)
             lost.append((table.max() - best) / (table.max() - table.mean()))
         return float(np.mean(lost))
 
@@ -193,9 +193,11 @@ def test_deep_models_are_searched_without_listing_the_space():
     begun = time.process_time()
     for number in rounds:
         tried = frozenset(one.run.layout for one in observed)
-        past = Past(24, 12, tuple(observed), (), number, tried)
-        layout = gp_sampler.propose_by_surrogate(past, np.random.default_rng((0, number)))
-        observed.append(Seen(Run(layout, number), float(weights[list(layout.keep)].sum())))
+        past = SearchHistory(24, 12, tuple(observed), (), number, tried)
+        layout = gp_sampler.propose_by_gp(past, np.random.default_rng((0, number)))
+        observed.append(
+            Observation(TrialRun(layout, number), float(weights[list(layout.keep)].sum()))
+        )
     seconds = (time.process_time() - begun) / len(rounds)
     assert max(one.quality for one in observed) == pytest.approx(np.sort(weights)[12:].sum())
     assert seconds < 1.0
@@ -203,8 +205,8 @@ def test_deep_models_are_searched_without_listing_the_space():
 
 def test_random_and_brute_force_know_large_spaces():
     first = Layout(24, next(combinations(range(24), 12)))
-    past = Past(24, 12, (Seen(Run(first, 0), 0.5),), (), 1, frozenset([first]))
-    assert gp_sampler.propose_in_order(past, np.random.default_rng(0)) == Layout(
+    past = SearchHistory(24, 12, (Observation(TrialRun(first, 0), 0.5),), (), 1, frozenset([first]))
+    assert baseline_samplers.propose_in_order(past, np.random.default_rng(0)) == Layout(
         24, (*range(11), 12)
     )
-    assert len(gp_sampler.propose_randomly(past, np.random.default_rng(0)).keep) == 12
+    assert len(baseline_samplers.propose_randomly(past, np.random.default_rng(0)).keep) == 12

@@ -3,13 +3,13 @@
 import optuna
 import pytest
 
-from autoprune.layouts.layout import Layout, count, every
-from autoprune.layouts.strategies import layouts_of
+from autoprune.layouts.layout import Layout, all_layouts, count_layouts
+from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search.sampler import LayoutSampler
-from autoprune.search.study import search
+from autoprune.search.study import optimize_study
 from autoprune.training.metrics import Score
 
-FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+FIRST = strategy_layouts(["top", "middle", "bottom"], 8, 4)
 
 
 def measure(run, check):
@@ -38,7 +38,7 @@ class Begun:
 
 
 def run(storage, begin, trials=11, side_by_side=2):
-    return search(
+    return optimize_study(
         measure,
         8,
         4,
@@ -73,7 +73,7 @@ def test_so_many_are_under_way_and_none_twice(storage, side_by_side):
 
 
 def test_one_at_a_time_is_the_plain_search(storage):
-    plain = search(
+    plain = optimize_study(
         measure, 8, 4, trials=11, storage=optuna.storages.InMemoryStorage(), name="fake",
         identity={"model": "fake"}, first=FIRST,
     )  # fmt: skip
@@ -95,13 +95,13 @@ def test_a_stop_within_a_group_changes_nothing(storage, deadly):
 @pytest.mark.parametrize(("depth", "keep", "side_by_side"), [(3, 2, 4), (2, 1, 3), (12, 11, 16)])
 def test_more_processes_than_layouts(depth, keep, side_by_side, sampler, storage):
     """Nothing is known yet, and nothing is left to try: some are tried again on new seeds."""
-    outcome = search(
+    outcome = optimize_study(
         measure, depth, keep, trials=20, storage=storage, name="fake", identity={},
         side_by_side=side_by_side, begin=Begun(), sampler=sampler,
     )  # fmt: skip
-    layouts = count(depth, keep)
+    layouts = count_layouts(depth, keep)
     assert outcome.trials == (20 if sampler == "gp" else layouts)
-    assert {one.layout for one in outcome.findings} == set(every(depth, keep))
+    assert {one.layout for one in outcome.findings} == set(all_layouts(depth, keep))
     assert all(one.score is not None for one in outcome.findings)
 
 
@@ -125,7 +125,7 @@ def test_claims_whose_group_never_began_are_no_deaths(storage, monkeypatch):
 
 
 def test_a_small_space_ends_the_search(storage):
-    outcome = search(
+    outcome = optimize_study(
         measure, 4, 2, trials=50, storage=storage, name="fake", identity={}, side_by_side=4,
         begin=Begun(), sampler="random",
     )  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.layouts.layout import Layout, every
+from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.search import search_space
 
 SHAPES = st.integers(2, 9).flatmap(lambda d: st.tuples(st.just(d), st.integers(1, d - 1)))
@@ -14,33 +14,39 @@ SHAPES = st.integers(2, 9).flatmap(lambda d: st.tuples(st.just(d), st.integers(1
 @given(SHAPES)
 def test_grid_lists_every_layout_and_rank_finds_its_row(shape):
     depth, keep = shape
-    layouts = every(depth, keep)
-    assert [search_space.layout_of(row) for row in search_space.grid(depth, keep)] == layouts
-    assert [search_space.rank(layout) for layout in layouts] == list(range(comb(depth, keep)))
+    layouts = all_layouts(depth, keep)
+    assert [
+        search_space.flags_to_layout(row) for row in search_space.all_flags(depth, keep)
+    ] == layouts
+    assert [search_space.layout_rank(layout) for layout in layouts] == list(
+        range(comb(depth, keep))
+    )
 
 
 def test_rank_of_a_deep_model_is_exact():
-    assert search_space.rank(Layout(48, tuple(range(24, 48)))) == comb(48, 24) - 1
+    assert search_space.layout_rank(Layout(48, tuple(range(24, 48)))) == comb(48, 24) - 1
 
 
 @given(SHAPES, st.integers(0, 2**32 - 1))
 def test_neighbours_are_all_layouts_one_swap_away(shape, seed):
     depth, keep = shape
-    row = search_space.draw(depth, keep, 1, np.random.default_rng(seed))[0]
-    near = search_space.neighbours(row)
+    row = search_space.draw_flags(depth, keep, 1, np.random.default_rng(seed))[0]
+    near = search_space.swap_neighbours(row)
     assert len(np.unique(near, axis=0)) == len(near) == keep * (depth - keep)
     assert (near.sum(axis=1) == keep).all()
     assert (np.abs(near - row).sum(axis=1) == 2).all()
 
 
 def test_draw_is_uniform():
-    rows = search_space.draw(5, 2, 20_000, np.random.default_rng(0))
+    rows = search_space.draw_flags(5, 2, 20_000, np.random.default_rng(0))
     counts = np.bincount(
-        [search_space.rank(search_space.layout_of(row)) for row in rows], minlength=10
+        [search_space.layout_rank(search_space.flags_to_layout(row)) for row in rows], minlength=10
     )
     assert counts == pytest.approx([2000] * 10, abs=200)
 
 
 def test_flags_and_layouts_turn_into_each_other():
-    layouts = every(6, 2)
-    assert [search_space.layout_of(row) for row in search_space.flags_of(layouts)] == layouts
+    layouts = all_layouts(6, 2)
+    assert [
+        search_space.flags_to_layout(row) for row in search_space.layout_to_flags(layouts)
+    ] == layouts

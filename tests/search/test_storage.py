@@ -15,10 +15,10 @@ from optuna.exceptions import StorageInternalError
 
 from autoprune.errors import StorageError, StudyError
 from autoprune.storage import storage as storage_module
-from autoprune.storage.errors import mask, reason, storage_failures
+from autoprune.storage.errors import failure_reason, mask_password, storage_failures
 from autoprune.storage.locks import is_at_work
-from autoprune.storage.rdb import Database
-from autoprune.storage.storage import JOURNAL, lock, open_storage
+from autoprune.storage.rdb import BatchedRDBStorage
+from autoprune.storage.storage import JOURNAL, lock_study_folder, open_storage
 
 
 @pytest.fixture
@@ -84,7 +84,10 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot keep a study in" in refused(None, tmp_path / "file")
     assert "cannot keep a study in" in refused(None, tmp_path / "file" / "below")
-    with pytest.raises(StorageError, match="cannot keep a study in"), lock(tmp_path / "file"):
+    with (
+        pytest.raises(StorageError, match="cannot keep a study in"),
+        lock_study_folder(tmp_path / "file"),
+    ):
         pass
 
 
@@ -156,8 +159,8 @@ def test_a_server_that_is_restarting_is_waited_for(why, by_optuna, tmp_path, mon
             raise StorageInternalError("An exception is raised during the commit.") from error
         raise error
 
-    there = Database(f"sqlite:///{tmp_path / 'there.db'}")
-    monkeypatch.setattr(storage_module, "Database", refuse)
+    there = BatchedRDBStorage(f"sqlite:///{tmp_path / 'there.db'}")
+    monkeypatch.setattr(storage_module, "BatchedRDBStorage", refuse)
     monkeypatch.setattr(storage_module, "time", SimpleNamespace(monotonic=lambda: 0, sleep=print))
     open_storage("postgresql+psycopg://ann@127.0.0.1/x", tmp_path)
     assert len(tries) == 3
@@ -192,12 +195,12 @@ def test_a_wrong_password_is_refused_at_once_and_not_shown(postgresql, tmp_path,
     ],
 )
 def test_mask_hides_passwords_only(url, shown):
-    assert mask(url) == shown
+    assert mask_password(url) == shown
 
 
 def test_reason_hides_both_spellings_of_a_password():
     error = OSError("no se@cret for se%40cret,\nsorry")
-    assert reason(error, "postgresql://ann:se%40cret@h/d") == "no *** for ***, sorry"
+    assert failure_reason(error, "postgresql://ann:se%40cret@h/d") == "no *** for ***, sorry"
 
 
 def test_a_storage_that_fails_under_way_is_one_line(go, journal, planted):
@@ -220,18 +223,21 @@ def test_other_errors_pass_the_guard():
 def test_one_search_at_a_time(tmp_path):
     program = (
         "import pathlib, sys, time\n"
-        "from autoprune.storage.storage import lock\n"
-        f"with lock(pathlib.Path({str(tmp_path)!r})):\n"
+        "from autoprune.storage.storage import lock_study_folder\n"
+        f"with lock_study_folder(pathlib.Path({str(tmp_path)!r})):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"
     )
     holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(StudyError, match="another search is at work in"), lock(tmp_path):
+    with (
+        pytest.raises(StudyError, match="another search is at work in"),
+        lock_study_folder(tmp_path),
+    ):
         pass
     holder.kill()
     holder.communicate()
-    with lock(tmp_path):
+    with lock_study_folder(tmp_path):
         assert (tmp_path / ".lock").exists()
 
 
@@ -240,7 +246,7 @@ def test_a_look_whether_it_is_held_keeps_nobody_from_beginning(tmp_path):
     look = FileLock(tmp_path / ".lock", thread_local=False)
     look.acquire()
     threading.Timer(0.3, look.release).start()
-    with lock(tmp_path):
+    with lock_study_folder(tmp_path):
         assert is_at_work(tmp_path)
     assert not is_at_work(tmp_path)
 

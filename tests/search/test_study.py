@@ -9,17 +9,17 @@ import optuna
 import pytest
 
 from autoprune.errors import LayoutError, OptionError, StudyError, TrialError, UnknownNameError
-from autoprune.layouts.layout import Layout, count, every
-from autoprune.layouts.strategies import layouts_of
-from autoprune.search.history import past_of
-from autoprune.search.result import Finding, outcome_of
-from autoprune.search.search_space import draw, layout_of
-from autoprune.search.study import findings, search
-from autoprune.search.trial import Run, flags, params
+from autoprune.layouts.layout import Layout, all_layouts, count_layouts
+from autoprune.layouts.strategies import strategy_layouts
+from autoprune.search.history import read_history
+from autoprune.search.result import TrialResult, search_result
+from autoprune.search.search_space import draw_flags, flags_to_layout
+from autoprune.search.study import finished_trials, optimize_study
+from autoprune.search.trial import TrialRun, flags, trial_params
 from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
-FIRST = layouts_of(["top", "middle", "bottom"], 8, 4)
+FIRST = strategy_layouts(["top", "middle", "bottom"], 8, 4)
 
 
 def fail(error):
@@ -44,8 +44,8 @@ def test_every_storage_gives_the_same_study_also_when_gone_on_with(
     assert told(outcome) == told(undisturbed)
     assert (outcome.found, outcome.mean) == (undisturbed.found, undisturbed.mean)
     again = open_storage(place, tmp_path)
-    assert findings(again, "shc", 8) == outcome.findings
-    assert findings(again, "another", 8) == ()
+    assert finished_trials(again, "shc", 8) == outcome.findings
+    assert finished_trials(again, "another", 8) == ()
 
 
 def test_strategies_come_first_once_each_and_trials_is_the_total(go):
@@ -80,7 +80,7 @@ def test_trials_show_layout_and_score_in_optunas_own_tools(go, tmp_path):
     study = optuna.load_study(study_name="shc", storage=open_storage(None, tmp_path / "study"))
     assert study.metric_names == ["validation quality"]
     trial = study.trials[0]
-    assert trial.params == params(Run(FIRST["top"], 1000, 1.0))
+    assert trial.params == trial_params(TrialRun(FIRST["top"], 1000, 1.0))
     assert trial.user_attrs["layout"] == "8:0-3"
     assert trial.user_attrs["picture"] == "●●●●○○○○"
     assert {"accuracy", "macro_f1", "loss", "seconds", "seed"} <= set(trial.user_attrs)
@@ -89,7 +89,7 @@ def test_trials_show_layout_and_score_in_optunas_own_tools(go, tmp_path):
 
 
 def test_search_ends_when_no_layout_is_left(planted):
-    outcome = search(
+    outcome = optimize_study(
         planted(0, 4, 2),
         4,
         2,
@@ -99,8 +99,8 @@ def test_search_ends_when_no_layout_is_left(planted):
         identity={},
         sampler="random",
     )
-    assert {finding.layout for finding in outcome.findings} == set(every(4, 2))
-    assert (outcome.trials, outcome.repeated) == (count(4, 2), 0)
+    assert {finding.layout for finding in outcome.findings} == set(all_layouts(4, 2))
+    assert (outcome.trials, outcome.repeated) == (count_layouts(4, 2), 0)
     best = max(outcome.findings, key=lambda finding: finding.score.quality)
     assert outcome.found == best.layout
 
@@ -111,17 +111,17 @@ def test_found_is_seldom_the_luckiest_run():
     def lost(seed):
         rng = np.random.default_rng(seed)
         weights = rng.normal(size=12)
-        layouts = [layout_of(row) for row in np.unique(draw(12, 6, 60, rng), axis=0)]
+        layouts = [flags_to_layout(row) for row in np.unique(draw_flags(12, 6, 60, rng), axis=0)]
         worth = np.array([weights[list(layout.keep)].sum() for layout in layouts])
         noisy = worth + rng.normal(scale=worth.std(), size=len(worth))
         scores = (noisy - noisy.min()) / np.ptp(noisy)
-        outcome = outcome_of(tuple(map(finding, range(len(layouts)), layouts, scores)), False)
+        outcome = search_result(tuple(map(finding, range(len(layouts)), layouts, scores)), False)
         chosen = layouts.index(outcome.found)
         return worth.max() - worth[chosen], worth.max() - worth[int(noisy.argmax())]
 
     def finding(number, layout, quality):
         score = Score(float(quality), 0.0, 0.0, 0.5, "validation", 0, 1.0)
-        return Finding(number, layout, "search", "complete", score, "", None, number, 1.0)
+        return TrialResult(number, layout, "search", "complete", score, "", None, number, 1.0)
 
     found, luckiest = np.mean([lost(seed) for seed in range(20)], axis=0)
     assert 0 < found < luckiest * 2 / 3
@@ -133,14 +133,14 @@ def test_found_is_chosen_by_the_loss_too():
     def lost(seed, told):
         rng = np.random.default_rng(seed)
         weights = rng.normal(size=12)
-        layouts = [layout_of(row) for row in np.unique(draw(12, 6, 60, rng), axis=0)]
+        layouts = [flags_to_layout(row) for row in np.unique(draw_flags(12, 6, 60, rng), axis=0)]
         worth = np.array([weights[list(layout.keep)].sum() for layout in layouts])
         noisy = worth + rng.normal(scale=2 * worth.std(), size=len(worth))
         scores = (noisy - noisy.min()) / np.ptp(noisy)
         losses = worth.max() - worth if told else np.zeros(len(worth))
-        outcome = outcome_of(
+        outcome = search_result(
             tuple(
-                Finding(i, one, "search", "complete", score(quality, loss), "", None, i, 1.0)
+                TrialResult(i, one, "search", "complete", score(quality, loss), "", None, i, 1.0)
                 for i, (one, quality, loss) in enumerate(zip(layouts, scores, losses, strict=True))
             ),
             False,
@@ -158,7 +158,7 @@ def test_what_is_proposed_next_hears_the_loss(go, tmp_path):
     outcome = go(trials=6, sampler="random")
     storage = open_storage(None, tmp_path / "study")
     study = optuna.load_study(study_name="shc", storage=storage)
-    seen = past_of(study.trials, 8, 4).observed
+    seen = read_history(study.trials, 8, 4).observed
     assert [one.loss for one in seen] == [finding.score.loss for finding in outcome.findings]
 
 
@@ -206,7 +206,7 @@ def test_what_else_goes_wrong_in_a_measurement_goes_through(go, planted, told):
 def test_settings_that_make_no_search_are_refused(changes, error, words, planted):
     settings = {"depth": 8, "keep": 4, "trials": 3, "name": "x", "identity": {}, **changes}
     with pytest.raises(error, match=re.escape(words)):
-        search(planted(0, 8, 4), storage=optuna.storages.InMemoryStorage(), **settings)
+        optimize_study(planted(0, 8, 4), storage=optuna.storages.InMemoryStorage(), **settings)
 
 
 def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
@@ -222,8 +222,8 @@ def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
     for wrong in ({"seed": "x"}, {"seed": -1}, {"seed": 2**40}, {"fidelity": "much"}):
         study.enqueue_trial(flags(wanted) | {"seed": 5, "fidelity": 1.0} | wrong)
     study.enqueue_trial(flags(wanted) | {"seed": None, "fidelity": float("nan")})
-    study.enqueue_trial(params(Run(FIRST["top"], 1000)))  # measured before
-    study.enqueue_trial(params(Run(wanted, 7, 0.5)))  # nothing here runs half as long
+    study.enqueue_trial(trial_params(TrialRun(FIRST["top"], 1000)))  # measured before
+    study.enqueue_trial(trial_params(TrialRun(wanted, 7, 0.5)))  # nothing here runs half as long
     study.enqueue_trial(flags(wanted))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

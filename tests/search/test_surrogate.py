@@ -6,24 +6,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoprune.search.gp_kernel import Kernel, Rows
-from autoprune.search.gp_model import Runs, Surrogate, coded
-from autoprune.search.search_space import draw, grid
+from autoprune.search.gp_kernel import Kernel, KernelRows
+from autoprune.search.gp_model import Observations, Surrogate, encode_flags
+from autoprune.search.search_space import all_flags, draw_flags
 
 
 def test_additive_qualities_are_learnt_from_few_runs():
     rng = np.random.default_rng(3)
     weights = rng.normal(size=12)
-    seen = draw(12, 6, 40, rng)
-    mean, _ = Surrogate.fit(Runs.of(seen, seen @ weights)).predict(grid(12, 6))
-    assert np.corrcoef(mean, grid(12, 6) @ weights)[0, 1] > 0.99
+    seen = draw_flags(12, 6, 40, rng)
+    mean, _ = Surrogate.fit(Observations.of(seen, seen @ weights)).predict(all_flags(12, 6))
+    assert np.corrcoef(mean, all_flags(12, 6) @ weights)[0, 1] > 0.99
 
 
 def test_noise_is_fitted_and_left_out_of_the_uncertainty():
     rng = np.random.default_rng(0)
-    seen = np.repeat(draw(12, 6, 20, rng), 8, axis=0)
+    seen = np.repeat(draw_flags(12, 6, 20, rng), 8, axis=0)
     worth = seen @ np.linspace(-1, 1, 12)
-    surrogate = Surrogate.fit(Runs.of(seen, worth + rng.normal(scale=0.5, size=len(seen))))
+    surrogate = Surrogate.fit(Observations.of(seen, worth + rng.normal(scale=0.5, size=len(seen))))
     mean, std = surrogate.predict(seen)
     assert np.sqrt(surrogate.noise) == pytest.approx(0.5, rel=0.25)
     assert std.max() < 0.3  # 8 runs each: well below the noise of one
@@ -32,28 +32,30 @@ def test_noise_is_fitted_and_left_out_of_the_uncertainty():
 
 def test_uncertainty_grows_away_from_the_runs():
     rng = np.random.default_rng(1)
-    seen = draw(12, 6, 25, rng)
-    surrogate = Surrogate.fit(Runs.of(seen, rng.normal(size=25)))
+    seen = draw_flags(12, 6, 25, rng)
+    surrogate = Surrogate.fit(Observations.of(seen, rng.normal(size=25)))
     _, std = surrogate.predict(np.vstack([seen[:1], 1 - seen[:1]]))
     assert std[1] > std[0]
 
 
 @pytest.mark.parametrize("qualities", [[0.5], [0.5, 0.5, 0.5], [0.5, 0.6], [0.0, 0.0, 1.0]])
 def test_few_or_equal_qualities_are_no_trouble(qualities):
-    seen = grid(12, 6)[: len(qualities)]
+    seen = all_flags(12, 6)[: len(qualities)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        mean, std = Surrogate.fit(Runs.of(seen, np.array(qualities))).predict(grid(12, 6))
+        mean, std = Surrogate.fit(Observations.of(seen, np.array(qualities))).predict(
+            all_flags(12, 6)
+        )
     assert np.isfinite(mean).all() and np.isfinite(std).all()
     assert (std >= 0).all()
 
 
 def test_a_kernel_learnt_from_part_of_the_runs_is_told_of_all():
     rng = np.random.default_rng(9)
-    weights, space = rng.normal(size=12), grid(12, 6)
-    seen = draw(12, 6, 90, rng)
+    weights, space = rng.normal(size=12), all_flags(12, 6)
+    seen = draw_flags(12, 6, 90, rng)
     losses = np.where(np.arange(90) % 3, 1.0 - seen @ weights, np.nan)  # of the part, none
-    runs = Runs(seen, seen @ weights + rng.normal(size=90), np.ones(90), losses=losses)
+    runs = Observations(seen, seen @ weights + rng.normal(size=90), np.ones(90), losses=losses)
     part = runs.every(3)
     assert len(part.flags) == 30 and not np.isfinite(part.losses).any()
     whole, few = Surrogate.fit(runs, part), Surrogate.fit(part)
@@ -63,8 +65,8 @@ def test_a_kernel_learnt_from_part_of_the_runs_is_told_of_all():
 
 def test_believed_runs_lower_the_uncertainty_and_leave_the_mean():
     rng = np.random.default_rng(2)
-    seen, running = draw(12, 6, 20, rng), draw(12, 6, 3, rng)
-    before = Surrogate.fit(Runs.of(seen, seen @ rng.normal(size=12) + 3.0))
+    seen, running = draw_flags(12, 6, 20, rng), draw_flags(12, 6, 3, rng)
+    before = Surrogate.fit(Observations.of(seen, seen @ rng.normal(size=12) + 3.0))
     after = before.believe(running, np.ones(3))
     assert (after.predict(running)[1] < before.predict(running)[1]).all()
     assert after.predict(running)[0] == pytest.approx(before.predict(running)[0], abs=1e-3)
@@ -73,9 +75,9 @@ def test_believed_runs_lower_the_uncertainty_and_leave_the_mean():
 
 def test_large_spaces_are_predicted_in_parts():
     rng = np.random.default_rng(2)
-    seen = draw(14, 7, 10, rng)
-    surrogate = Surrogate.fit(Runs.of(seen, rng.normal(size=10)))
-    rows = draw(14, 7, 25_000, rng)
+    seen = draw_flags(14, 7, 10, rng)
+    surrogate = Surrogate.fit(Observations.of(seen, rng.normal(size=10)))
+    rows = draw_flags(14, 7, 25_000, rng)
     mean, std = surrogate.predict(rows)
     last = surrogate.predict(rows[-1:])
     assert (mean[-1], std[-1]) == pytest.approx((last[0][0], last[1][0]), abs=1e-6)
@@ -84,13 +86,13 @@ def test_large_spaces_are_predicted_in_parts():
 def test_cheap_runs_tell_of_the_full_budget():
     """Eight runs of the full budget alone know little; beside forty cheap ones they know most."""
     rng = np.random.default_rng(5)
-    weights, space = rng.normal(size=12), grid(12, 6)
-    cheap, dear = draw(12, 6, 40, rng), draw(12, 6, 8, rng)
+    weights, space = rng.normal(size=12), all_flags(12, 6)
+    cheap, dear = draw_flags(12, 6, 40, rng), draw_flags(12, 6, 8, rng)
     qualities = np.concatenate([2 * (cheap @ weights) - 7, dear @ weights])
     qualities += rng.normal(scale=0.3, size=48)
     share = np.repeat([0.3, 1.0], [40, 8])
-    both = Surrogate.fit(Runs(np.concatenate([cheap, dear]), qualities, share))
-    alone = Surrogate.fit(Runs.of(dear, qualities[40:]))
+    both = Surrogate.fit(Observations(np.concatenate([cheap, dear]), qualities, share))
+    alone = Surrogate.fit(Observations.of(dear, qualities[40:]))
     truth = space @ weights
     known, guessed = both.predict(space)[0], alone.predict(space)[0]
     assert np.corrcoef(known, truth)[0, 1] > 0.97 > 0.9 > np.corrcoef(guessed, truth)[0, 1]
@@ -99,8 +101,8 @@ def test_cheap_runs_tell_of_the_full_budget():
 def test_a_budget_without_runs_can_be_spoken_of():
     """From quick runs alone: the full budget ranks as they do, and a run with it tells more."""
     rng = np.random.default_rng(7)
-    seen, asked = draw(12, 6, 30, rng), grid(12, 6)[::40]
-    quick = Runs(seen, seen @ rng.normal(size=12) + rng.normal(size=30), np.full(30, 0.3))
+    seen, asked = draw_flags(12, 6, 30, rng), all_flags(12, 6)[::40]
+    quick = Observations(seen, seen @ rng.normal(size=12) + rng.normal(size=30), np.full(30, 0.3))
     alone, both = Surrogate.fit(quick), Surrogate.fit(quick, budgets=(0.3, 1.0))
     assert np.corrcoef(alone.predict(asked)[0], both.predict(asked)[0])[0, 1] > 0.99
     full, less = (np.diagonal(both.teaches(asked, None, budget)[0]) for budget in (1.0, 0.3))
@@ -110,21 +112,21 @@ def test_a_budget_without_runs_can_be_spoken_of():
 @pytest.mark.parametrize("full", [5, 40])
 def test_a_budget_with_enough_runs_has_a_spread_of_its_own(full):
     rng = np.random.default_rng(3)
-    seen = draw(12, 6, 60 + full, rng)
+    seen = draw_flags(12, 6, 60 + full, rng)
     share = np.repeat([0.3, 1.0], [60, full])
     worth = seen @ rng.normal(size=12)
-    unit = Surrogate.fit(Runs(seen, np.where(share < 1, 5 * worth, worth), share)).unit
+    unit = Surrogate.fit(Observations(seen, np.where(share < 1, 5 * worth, worth), share)).unit
     assert (unit.scales[1] < 0.5 * unit.scales[0]) == (full == 40)
 
 
 @pytest.mark.parametrize(("worth", "low", "high"), [(1.0, 0.5, 1.3), (0.0, -0.15, 0.15)])
 def test_a_cheap_score_is_trusted_as_far_as_the_pairs_go(worth, low, high):
     rng = np.random.default_rng(4)
-    space = grid(12, 6)
+    space = all_flags(12, 6)
     hints = rng.normal(size=len(space))  # nothing that layers explain
     truth = worth * hints + 0.3 * rng.normal(size=len(space))
     rows = rng.choice(len(space), 60, replace=False)
-    surrogate = Surrogate.fit(Runs.of(space[rows], truth[rows], hints[rows] * 40 + 7))
+    surrogate = Surrogate.fit(Observations.of(space[rows], truth[rows], hints[rows] * 40 + 7))
     assert low < surrogate.trust * surrogate.unit.scales[-1] < high
     mean, _ = surrogate.predict(space, hints * 40 + 7)
     rest = np.setdiff1d(np.arange(len(space)), rows)
@@ -136,17 +138,19 @@ def test_a_cheap_score_is_trusted_as_far_as_the_pairs_go(worth, low, high):
 @pytest.mark.parametrize("known", [False, True])
 def test_what_a_run_teaches_is_what_it_then_changes(known, paused):
     rng = np.random.default_rng(8)
-    seen, asked = draw(12, 6, 20, rng), draw(12, 6, 7, rng)
+    seen, asked = draw_flags(12, 6, 20, rng), draw_flags(12, 6, 7, rng)
     share = np.where(np.arange(20) % 4, 0.3, 1.0)
     losses, seeds = rng.normal(size=20) if known else None, np.arange(20)
-    before = Surrogate.fit(Runs(seen, rng.normal(size=20), share, None, seeds, losses))
+    before = Surrogate.fit(Observations(seen, rng.normal(size=20), share, None, seeds, losses))
     made, fidelity, seed = (
         (asked[2:3], 0.3, 20) if paused is None else (seen[paused : paused + 1], 1.0, paused)
     )
     levels = before.unit.levels(fidelity)
     course = before.runs.origins()[1][paused] if paused is not None else 20
     alike = np.full(len(levels), 1)
-    run = Rows(coded(made[[0] * len(levels)]), np.array(levels), None, alike * seed, alike * course)
+    run = KernelRows(
+        encode_flags(made[[0] * len(levels)]), np.array(levels), None, alike * seed, alike * course
+    )
     cross = before.kernel.between(run, before.rows) + before.kernel.disturbance(run, before.rows)
     solved = np.linalg.solve(before.factor @ before.factor.T, cross.T)
     spread = (
@@ -158,7 +162,9 @@ def test_what_a_run_teaches_is_what_it_then_changes(known, paused):
     for number, surprise in enumerate(surprises.T):
         values = cross @ before.weights + surprise
         values = values * before.unit.scales[levels] + before.unit.centres[levels]
-        more = Runs(made, values[-1:], np.array([fidelity]), losses=values[:1] if known else None)
+        more = Observations(
+            made, values[-1:], np.array([fidelity]), losses=values[:1] if known else None
+        )
         runs = replace(before.runs.with_more(more), seeds=np.append(seeds, seed))
         after = Surrogate._known(runs, before.unit, before.kernel)
         change = after.predict(asked)[0] - before.predict(asked)[0]
@@ -168,13 +174,13 @@ def test_what_a_run_teaches_is_what_it_then_changes(known, paused):
 def test_a_run_that_went_on_tells_less_than_two_runs_would():
     """Pause and end share what the run had by luck; a run of its own has luck of its own."""
     rng = np.random.default_rng(11)
-    space, weights = grid(12, 6), rng.normal(size=12)
-    seen = np.repeat(draw(12, 6, 30, rng), 2, axis=0)
+    space, weights = all_flags(12, 6), rng.normal(size=12)
+    seen = np.repeat(draw_flags(12, 6, 30, rng), 2, axis=0)
     luck = rng.normal(size=30)
     qualities = seen @ weights + np.repeat(luck, 2) + 0.2 * rng.normal(size=60)
     share, own = np.tile([0.3, 1.0], 30), np.arange(60)
-    went_on = Surrogate.fit(Runs(seen, qualities, share, seeds=own // 2))
-    apart = Surrogate.fit(Runs(seen, qualities, share, seeds=own))
+    went_on = Surrogate.fit(Observations(seen, qualities, share, seeds=own // 2))
+    apart = Surrogate.fit(Observations(seen, qualities, share, seeds=own))
     assert went_on.kernel.tie > 0.7
     assert went_on.predict(seen)[1].mean() > 1.2 * apart.predict(seen)[1].mean()
     errors = [one.predict(space)[0] - space @ weights for one in (went_on, apart)]
@@ -186,8 +192,8 @@ def test_a_run_that_went_on_tells_less_than_two_runs_would():
 def test_slopes_are_those_of_the_kernel(seed, hints, levels, seeds, tied):
     rng = np.random.default_rng(seed)
     level = rng.integers(levels, size=9)
-    rows = Rows(
-        coded(draw(8, 4, 9, rng)),
+    rows = KernelRows(
+        encode_flags(draw_flags(8, 4, 9, rng)),
         level,
         rng.normal(size=9) if hints else None,
         np.arange(9) // 3 if seeds else np.arange(9) // (2 if tied else 1),
@@ -215,35 +221,37 @@ def test_slopes_are_those_of_the_kernel(seed, hints, levels, seeds, tied):
 def test_a_loss_that_tells_more_is_heard_more(seed):
     """Quality is two parts noise to one of worth; the loss shows a third of that noise."""
     rng = np.random.default_rng(seed)
-    space, weights = grid(12, 6), rng.normal(size=12)
-    seen = draw(12, 6, 60, rng)
+    space, weights = all_flags(12, 6), rng.normal(size=12)
+    seen = draw_flags(12, 6, 60, rng)
     noise = rng.normal(size=60)
     worth = seen @ weights / (seen @ weights).std()
     qualities = 50 + worth + 1.4 * noise
     losses = 2 - 0.1 * (worth + 0.2 * rng.normal(size=60) + 0.4 * noise)
-    alone = Surrogate.fit(Runs.of(seen, qualities))
-    both = Surrogate.fit(Runs(seen, qualities, np.ones(60), losses=losses))
+    alone = Surrogate.fit(Observations.of(seen, qualities))
+    both = Surrogate.fit(Observations(seen, qualities, np.ones(60), losses=losses))
 
     def known(surrogate):
         return np.corrcoef(surrogate.predict(space)[0], space @ weights)[0, 1]
 
     assert known(both) > known(alone) + 0.05
     assert both.kernel.tie > 0.5
-    worthless = Surrogate.fit(Runs(seen, qualities, np.ones(60), losses=rng.normal(size=60)))
+    worthless = Surrogate.fit(
+        Observations(seen, qualities, np.ones(60), losses=rng.normal(size=60))
+    )
     assert known(worthless) > known(alone) - 0.1
 
 
 def test_what_one_seed_does_to_like_layouts_is_not_taken_for_their_worth():
     """The runs of one seed err alike: those of three seeds are weighed as three witnesses."""
     rng = np.random.default_rng(6)
-    space, gained = grid(12, 6), []
+    space, gained = all_flags(12, 6), []
     for _ in range(6):
         truth, whims = rng.normal(size=12), 1.5 * rng.normal(size=(3, 12))
         rows = rng.choice(len(space), 90, replace=False)
         seen, seeds = space[rows], np.repeat([0, 1, 2], [70, 10, 10])
         qualities = seen @ truth + (seen * whims[seeds]).sum(axis=1)
-        surrogates = [Surrogate.fit(Runs(seen, qualities, np.ones(90), seeds=seeds))]
-        surrogates += [Surrogate.fit(Runs.of(seen, qualities))]
+        surrogates = [Surrogate.fit(Observations(seen, qualities, np.ones(90), seeds=seeds))]
+        surrogates += [Surrogate.fit(Observations.of(seen, qualities))]
         told, untold = (np.corrcoef(s.predict(space)[0], space @ truth)[0, 1] for s in surrogates)
         gained.append(told - untold)
     assert np.mean(gained) > 0.05

@@ -7,9 +7,16 @@ from optuna.trial import TrialState, create_trial
 
 from autoprune.layouts.layout import Layout
 from autoprune.search import loop
-from autoprune.search.loop import Timer
-from autoprune.search.trial import Run, attributes, distributions, end, params, score_attributes
-from autoprune.storage.heartbeat import BEAT, CLAIM, HOLDER, Holder
+from autoprune.search.loop import Deadline
+from autoprune.search.trial import (
+    TrialRun,
+    distributions,
+    score_to_attributes,
+    tell_end,
+    trial_attributes,
+    trial_params,
+)
+from autoprune.storage.heartbeat import BEAT, CLAIM, HOLDER, WorkerId
 from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
@@ -24,7 +31,7 @@ def clock(monkeypatch):
 
 def rounds(clock, seconds, lasts):
     """Return how many rounds are made when they last so long."""
-    watch, made = Timer(seconds), 0
+    watch, made = Deadline(seconds), 0
     for last in lasts:
         if watch.over():
             break
@@ -63,27 +70,27 @@ def test_a_search_out_of_time_chooses_among_what_it_has(clock, go, planted):
 
 
 def test_a_search_out_of_time_waits_for_what_others_have_under_way(clock, go, planted, tmp_path):
-    measure, run = planted(0, 8, 4), Run(Layout.parse("8:1,3,5,7"), 4711)
+    measure, run = planted(0, 8, 4), TrialRun(Layout.parse("8:1,3,5,7"), 4711)
     others = open_storage(None, tmp_path / "study")
     ends = list[threading.Timer]()
 
     def slow(ours, check):
         clock[0] += 10
         if not ends:
-            elsewhere = replace(Holder.here(), host="elsewhere")
+            elsewhere = replace(WorkerId.here(), host="elsewhere")
             named = {HOLDER: elsewhere.as_value(), CLAIM: "theirs", BEAT: 0}
             trial = others.create_new_trial(
                 optuna.load_study(study_name="shc", storage=others)._study_id,
                 create_trial(
                     state=TrialState.RUNNING,
-                    params=params(run),
+                    params=trial_params(run),
                     distributions=distributions(8),
-                    user_attrs=attributes(run.layout, "search") | named,
+                    user_attrs=trial_attributes(run.layout, "search") | named,
                 ),
             )
             score = Score(0.5, 0.5, 0.5, 1.0, "validation", run.seed, 1.0)
-            told = (others, trial, score_attributes(score), TrialState.COMPLETE, 0.5)
-            ends.append(threading.Timer(1.0, end, told))
+            told = (others, trial, score_to_attributes(score), TrialState.COMPLETE, 0.5)
+            ends.append(threading.Timer(1.0, tell_end, told))
             ends[0].start()
         return measure(ours, check)
 

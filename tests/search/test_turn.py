@@ -11,9 +11,9 @@ from sqlalchemy import create_engine
 
 import fake_worker
 from autoprune.search.trial import REFUSED
-from autoprune.search.trial_queue import Desk
+from autoprune.search.trial_queue import TrialQueue
 from autoprune.storage import locks
-from autoprune.storage.locks import by_file, by_server
+from autoprune.storage.locks import advisory_lock, file_lock
 from autoprune.storage.storage import open_storage
 
 HOLDER = """
@@ -75,8 +75,8 @@ def test_a_turn_ends_with_its_block_also_by_an_error(place):
 @pytest.mark.parametrize(
     "made",
     [
-        lambda folder: by_file(folder / "nowhere" / "turn"),
-        lambda _: by_server(create_engine("postgresql+psycopg://ann@127.0.0.1:1/x").connect),
+        lambda folder: file_lock(folder / "nowhere" / "turn"),
+        lambda _: advisory_lock(create_engine("postgresql+psycopg://ann@127.0.0.1:1/x").connect),
     ],
     ids=["file", "server"],
 )
@@ -97,6 +97,6 @@ def test_workers_that_know_the_same_lose_no_claim(place):
 
 
 def test_a_storage_that_only_one_process_knows_needs_none():
-    desk = Desk(optuna.storages.InMemoryStorage(), 0, None, 5, None)
+    desk = TrialQueue(optuna.storages.InMemoryStorage(), 0, None, 5, None)
     with desk.turn():
         pass

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from autoprune.evaluation.records import read
-from autoprune.search.trial import counts, run_of_trial
+from autoprune.evaluation.records import read_records
+from autoprune.search.trial import is_finished_trial, run_of_trial
 from autoprune.storage.storage import open_storage
 from tiny_models import NUMBERS, save_model
 
@@ -81,10 +81,12 @@ def study_in():
                 known = optuna.load_study(study_name=NAME, storage=storage).trials
         return SimpleNamespace(
             folder=study,
-            finished={t.number: (run_of_trial(t, DEPTH), t.value) for t in known if counts(t)},
+            finished={
+                t.number: (run_of_trial(t, DEPTH), t.value) for t in known if is_finished_trial(t)
+            },
             records=sorted(
                 (one.phase, one.origin, str(one.layout), one.seed, *(s.quality for s in one.scores))
-                for one in read(study / "records.jsonl")
+                for one in read_records(study / "records.jsonl")
             ),
         )
 

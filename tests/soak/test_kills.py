@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 import fake_worker
-from autoprune.search.trial import DIED, OFFERS, counts, run_of_trial
+from autoprune.search.trial import DIED, MAX_RETRIES, is_finished_trial, run_of_trial
 from autoprune.storage.heartbeat import HOLDER
 from autoprune.storage.storage import JOURNAL, open_storage
 
@@ -39,14 +39,16 @@ def trials(place):
 
 
 def finished(known):
-    return {one.number: (run_of_trial(one, 10), one.value) for one in known if counts(one)}
+    return {
+        one.number: (run_of_trial(one, 10), one.value) for one in known if is_finished_trial(one)
+    }
 
 
 def may_be_killed(known):
     """Say whether no run is under way that was killed as often as it is offered again."""
     deaths = Counter(run_of_trial(trial, 10) for trial in known if DIED in trial.user_attrs)
     running = [trial for trial in known if trial.state == TrialState.RUNNING]
-    return all(deaths[run_of_trial(trial, 10)] < OFFERS for trial in running)
+    return all(deaths[run_of_trial(trial, 10)] < MAX_RETRIES for trial in running)
 
 
 def holds(victim, known):

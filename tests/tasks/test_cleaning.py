@@ -1,13 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.tasks.cleaning import scorable, sift, sift_all
-from autoprune.tasks.task import Cleaned, Raw
+from autoprune.tasks.cleaning import clean_split, clean_splits, has_text_and_label
+from autoprune.tasks.task import CleaningReport, RawSplit
 
 
 def raw(*rows, columns=("text", "label")):
     texts, labels = zip(*rows, strict=True)
-    return Raw("rows.csv", texts, labels, None, *columns)
+    return RawSplit("rows.csv", texts, labels, None, *columns)
 
 
 def test_known_answers():
@@ -16,11 +16,11 @@ def test_known_answers():
         "validation": raw(("c", "x"), ("a", "x"), ("a", "x"), ("c", "x"), ("d", "")),
         "test": raw(("", "labels"), ("c", "x"), ("b", "x"), ("e", "y"), ("e", "y")),
     }
-    cleaned = sift_all(splits, keep_duplicates=False)
+    cleaned = clean_splits(splits, keep_duplicates=False)
     assert [sifted.cleaned for sifted in cleaned.values()] == [
-        Cleaned("train", read=6, headers=1, empty=1, duplicates=2, leaked=0, left=2),
-        Cleaned("validation", read=5, headers=0, empty=1, duplicates=2, leaked=1, left=1),
-        Cleaned("test", read=5, headers=1, empty=0, duplicates=1, leaked=2, left=1),
+        CleaningReport("train", read=6, headers=1, empty=1, duplicates=2, leaked=0, left=2),
+        CleaningReport("validation", read=5, headers=0, empty=1, duplicates=2, leaked=1, left=1),
+        CleaningReport("test", read=5, headers=1, empty=0, duplicates=1, leaked=2, left=1),
     ]
     assert [sifted.left().texts for sifted in cleaned.values()] == [("a", "b"), ("c",), ("e",)]
     assert cleaned["train"].left().labels == ("x", "y")
@@ -29,23 +29,25 @@ def test_known_answers():
 
 
 def test_keep_duplicates_leaves_all_that_can_be_scored():
-    sifted = sift(
+    sifted = clean_split(
         "test", raw(("a", "x"), ("a", "x"), ("", "x"), ("t", "Label")), {("a", None)}, True
     )
-    assert sifted.cleaned == Cleaned("test", 4, headers=1, empty=1, duplicates=0, leaked=0, left=2)
+    assert sifted.cleaned == CleaningReport(
+        "test", 4, headers=1, empty=1, duplicates=0, leaked=0, left=2
+    )
     assert sifted.kept == (True, True)
 
 
 def test_a_second_text_makes_another_row():
-    rows = Raw("f", ("a", "a", "a"), ("x", "x", "x"), ("b", "c", "b"), "text", "label")
-    assert sift("train", rows, set(), False).kept == (True, True, False)
-    assert sift("train", rows, {("a", None)}, False).kept == (True, True, False)
-    assert sift("train", rows, {("a", "c")}, False).kept == (True, False, False)
+    rows = RawSplit("f", ("a", "a", "a"), ("x", "x", "x"), ("b", "c", "b"), "text", "label")
+    assert clean_split("train", rows, set(), False).kept == (True, True, False)
+    assert clean_split("train", rows, {("a", None)}, False).kept == (True, True, False)
+    assert clean_split("train", rows, {("a", "c")}, False).kept == (True, False, False)
 
 
 def test_a_label_equal_to_its_column_is_a_header_only_beside_the_texts_name():
     rows = raw(("hi", "spam"), ("message", "Spam"), ("message", "ham"), columns=("Message", "spam"))
-    assert scorable(rows) == ([0, 2], 1, 0)
+    assert has_text_and_label(rows) == ([0, 2], 1, 0)
 
 
 WORDS = st.sampled_from(["", "a", "b", "c", "text", "Text"])
@@ -55,13 +57,13 @@ ROWS = st.lists(st.tuples(WORDS, st.sampled_from(["", "x", "y", "Label"])), min_
 @given(splits=st.lists(ROWS, min_size=3, max_size=3))
 def test_cleaning_twice_changes_nothing_and_every_row_is_counted(splits):
     named = dict(zip(("train", "validation", "test"), (raw(*r) for r in splits), strict=True))
-    once = sift_all(named, keep_duplicates=False)
+    once = clean_splits(named, keep_duplicates=False)
     for sifted in once.values():
         c = sifted.cleaned
         assert c.read == c.headers + c.empty + c.duplicates + c.leaked + c.left
         assert c.left == len(sifted.left()) == sum(sifted.kept)
     texts = [text for sifted in once.values() for text in sifted.left().texts]
     assert len(texts) == len(set(texts))
-    again = sift_all({name: sifted.left() for name, sifted in once.items()}, False)
+    again = clean_splits({name: sifted.left() for name, sifted in once.items()}, False)
     assert all(all(sifted.kept) for sifted in again.values())
     assert [s.left() for s in again.values()] == [s.left() for s in once.values()]

@@ -9,7 +9,7 @@ import pytest
 
 from autoprune.errors import DataError
 from autoprune.tasks import download
-from autoprune.tasks.loading import read, read_test
+from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.registry import TASKS
 
 SHC = "/MarathiNLP/main/L3Cube-MahaNews/SHC/SHC_{}.csv"
@@ -99,12 +99,12 @@ def cached(tmp_path, name):
 
 def refused(match):
     with pytest.raises(DataError, match=match) as caught:
-        read(TASKS["shc"])
+        read_splits(TASKS["shc"])
     assert "\n" not in str(caught.value)
 
 
 def test_files_are_fetched_once_and_their_checksums_kept(server, tmp_path):
-    splits = read(TASKS["shc"])
+    splits = read_splits(TASKS["shc"])
     assert splits.train.texts[0] == "Train 0"
     assert len(read_test(TASKS["shc"]).rows) == 201
     assert [path for path, _ in server.requests] == [
@@ -120,7 +120,7 @@ def test_files_are_fetched_once_and_their_checksums_kept(server, tmp_path):
 def test_a_broken_connection_is_taken_up_where_it_broke(server, tmp_path, waited):
     path = SHC.format("Train")
     server.mishaps[path] = ["cut", 503]
-    read(TASKS["shc"])
+    read_splits(TASKS["shc"])
     half = len(server.files[path]) // 2
     assert server.requests[:3] == [
         (path, None),
@@ -138,7 +138,7 @@ def test_a_file_that_changed_meanwhile_is_not_joined_to_the_old_half(server, tmp
     assert cached(tmp_path, "SHC_Train.csv.part").exists()
     assert not cached(tmp_path, "SHC_Train.csv").exists()
     server.files[path] = csv_of(*(f"newer {i}" for i in range(300)))
-    read(TASKS["shc"])
+    read_splits(TASKS["shc"])
     assert cached(tmp_path, "SHC_Train.csv").read_bytes() == server.files[path]
 
 
@@ -146,7 +146,7 @@ def test_a_file_that_changed_meanwhile_is_not_joined_to_the_old_half(server, tmp
 def test_a_range_that_does_not_fit_begins_anew(server, tmp_path, mishap):
     path = SHC.format("Train")
     server.mishaps[path] = ["cut", mishap]
-    read(TASKS["shc"])
+    read_splits(TASKS["shc"])
     assert [asked for _, asked in server.requests[:3]][2] is None
     assert cached(tmp_path, "SHC_Train.csv").read_bytes() == server.files[path]
 
@@ -154,10 +154,10 @@ def test_a_range_that_does_not_fit_begins_anew(server, tmp_path, mishap):
 def test_a_server_that_stays_broken_is_one_line_with_the_remedy(server, waited):
     server.mishaps[SHC.format("Valid")] = [503] * 9
     refused(r"SHC_Valid.csv: HTTP Error 503: .*; download the files yourself and pass --data-dir$")
-    assert waited == list(download.WAITS)
+    assert waited == list(download.RETRY_WAITS_DATA)
     server.mishaps.clear()
     asked = len(server.requests)
-    read(TASKS["shc"])
+    read_splits(TASKS["shc"])
     assert [path for path, _ in server.requests[asked:]] == [
         SHC.format("Valid"),
         SHC.format("Test"),
@@ -192,19 +192,19 @@ def test_the_first_place_that_has_all_files_serves_the_whole_set(server, tmp_pat
     for word in ("Train", "Valid", "Test"):
         server.files[INDIC_LPC.format(word)] = csv_of(f"indic {word}")
     server.files[LPC.format("Train")] = csv_of("maha Train")
-    assert read(TASKS["lpc"]).train.texts == ("indic Train", "last indic Train")
+    assert read_splits(TASKS["lpc"]).train.texts == ("indic Train", "last indic Train")
     for word in ("Train", "Valid", "Test"):
         server.files[LPC.format(word)] = csv_of(f"maha {word}")
-    assert read(TASKS["lpc"]).train.texts == ("indic Train", "last indic Train")
+    assert read_splits(TASKS["lpc"]).train.texts == ("indic Train", "last indic Train")
 
 
 def test_a_changed_file_is_refused_until_it_is_deleted(server, tmp_path):
-    before = read(TASKS["shc"])
+    before = read_splits(TASKS["shc"])
     path = cached(tmp_path, "SHC_Test.csv")
     path.write_bytes(path.read_bytes() + b"more,Auto\n")
     refused(r"SHC_Test.csv must be as it was fetched, it has changed: delete it to fetch it again")
     path.unlink()
-    assert read(TASKS["shc"]) == before
+    assert read_splits(TASKS["shc"]) == before
     cached(tmp_path, "checksums.json").write_text("{")
     refused(r"checksums.json is broken: delete it")
 

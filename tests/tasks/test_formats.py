@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from autoprune.errors import DataError
-from autoprune.tasks.formats import FORMATS, pick, read_table
+from autoprune.tasks.formats import READERS, choose_column, read_table
 from autoprune.tasks.task import Columns
 
 # Any text but NUL and half characters, which no row may hold.
@@ -44,7 +44,7 @@ WRITERS = {
 
 
 def read(path, **columns):
-    return pick(read_table(path), Columns(**columns))
+    return choose_column(read_table(path), Columns(**columns))
 
 
 def refused(path, match, **columns):
@@ -54,7 +54,7 @@ def refused(path, match, **columns):
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", READERS)
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -68,7 +68,7 @@ def test_texts_come_back_the_same(tmp_path, suffix, rows):
     assert list(raw.labels) == [row[2].strip() for row in rows]
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", READERS)
 def test_words_for_nothing_stay_texts(tmp_path, suffix):
     words = ["NA", "null", "None", "nan", "", "1.0", "007", "true", "#N/A", "-"]
     path = tmp_path / f"rows{suffix}"
@@ -196,7 +196,7 @@ def test_other_formats_folders_and_asked_columns(tmp_path, write):
     refused(path, "text, text-pair and label must be different", text="more", pair="More")
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", READERS)
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

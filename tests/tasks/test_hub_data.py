@@ -12,11 +12,11 @@ CHILD = """
 import json, sys
 from autoprune.errors import DataError
 from autoprune.tasks.loading import read_test
-from autoprune.tasks.loading import read
-from autoprune.tasks.registry import find
+from autoprune.tasks.loading import read_splits
+from autoprune.tasks.registry import find_task
 try:
-    task = find("org/news")
-    splits, test = read(task), read_test(task)
+    task = find_task("org/news")
+    splits, test = read_splits(task), read_test(task)
     parts = {"train": splits.train, "validation": splits.validation, "test": test.rows}
     rows = {n: [[t, splits.names[i]] for t, i in zip(r.texts, r.labels)] for n, r in parts.items()}
     print(json.dumps({"names": splits.names, "cut": splits.cut, **rows}))

@@ -5,41 +5,43 @@ from dataclasses import replace
 import pytest
 
 from autoprune.errors import DataError
-from autoprune.tasks.loading import read, read_test
-from autoprune.tasks.registry import TASKS, find
+from autoprune.tasks.loading import read_splits, read_test
+from autoprune.tasks.registry import TASKS, find_task
 from autoprune.tasks.splits import fingerprint
-from autoprune.tasks.task import Cleaned, Columns, Rows
+from autoprune.tasks.task import CleaningReport, Columns, LabelledRows
 
 X, Y = ("x", "y")
 
 
 def refused(task, match, **options):
     """Both readers refuse the task, so that the search is not begun in vain."""
-    for reader in (read, read_test):
+    for reader in (read_splits, read_test):
         with pytest.raises(DataError, match=match) as caught:
             reader(task, **options)
         assert "\n" not in str(caught.value)
 
 
 def test_the_official_layout_is_read_and_cleaned(official):
-    splits = read(TASKS["shc"], official)
+    splits = read_splits(TASKS["shc"], official)
     assert splits.names == TASKS["shc"].labels
     assert splits.train.texts == ("a", "b", "c")
     assert splits.train.labels == (0, 10, 0)
     assert splits.validation.texts == ("d", "e")
     assert splits.cleaned == (
-        Cleaned("train", read=5, headers=1, empty=0, duplicates=1, leaked=0, left=3),
-        Cleaned("validation", read=5, headers=0, empty=1, duplicates=1, leaked=1, left=2),
+        CleaningReport("train", read=5, headers=1, empty=0, duplicates=1, leaked=0, left=3),
+        CleaningReport("validation", read=5, headers=0, empty=1, duplicates=1, leaked=1, left=2),
     )
     test = read_test(TASKS["shc"], official)
     assert test.rows.texts == ("f", "a", "d", "f")
     assert test.rows.labels == (0, 0, 10, 10)
     assert test.kept == (True, False, False, False)
-    assert test.cleaned == Cleaned("test", 5, headers=1, empty=0, duplicates=1, leaked=2, left=1)
+    assert test.cleaned == CleaningReport(
+        "test", 5, headers=1, empty=0, duplicates=1, leaked=2, left=1
+    )
 
 
 def test_keep_duplicates_leaves_them(official):
-    splits = read(TASKS["shc"], official, keep_duplicates=True)
+    splits = read_splits(TASKS["shc"], official, keep_duplicates=True)
     assert splits.train.texts == ("a", "b", "a", "c")
     assert splits.validation.texts == ("d", "d", "b", "e")
     assert read_test(TASKS["shc"], official, keep_duplicates=True).kept == (True,) * 4
@@ -47,7 +49,7 @@ def test_keep_duplicates_leaves_them(official):
 
 def test_the_data_folder_may_come_from_the_environment(official, monkeypatch):
     monkeypatch.setenv("AUTOPRUNE_DATA_DIR", str(official))
-    assert read(TASKS["shc"]) == read(TASKS["shc"], official)
+    assert read_splits(TASKS["shc"]) == read_splits(TASKS["shc"], official)
 
 
 def test_a_data_folder_without_the_task_names_what_is_missing(official, tmp_path):
@@ -61,8 +63,8 @@ def test_any_changed_row_changes_the_fingerprint(write, tmp_path):
     def fingerprints(train, validation, test):
         for name, rows in (("train", train), ("dev", validation), ("test", test)):
             write(f"own/{name}.csv", rows)
-        task = find("./own")
-        return read(task).fingerprint, read_test(task).fingerprint
+        task = find_task("./own")
+        return read_splits(task).fingerprint, read_test(task).fingerprint
 
     base = [("a", X), ("b", Y), ("c", X)], [("d", X), ("e", Y)], [("f", X), ("g", Y)]
     first = fingerprints(*base)
@@ -84,32 +86,32 @@ def test_any_changed_row_changes_the_fingerprint(write, tmp_path):
 
 
 def test_texts_that_hold_the_separators_do_not_collide():
-    one = Rows(("a1;", "b"), (0, 1))
-    assert fingerprint((X, Y), one) != fingerprint((X, Y), Rows(("a", "1;b"), (0, 1)))
-    twin = Rows(("x1;y", "z"), (0, 1)), Rows(("x", "y1;z"), (0, 1))
+    one = LabelledRows(("a1;", "b"), (0, 1))
+    assert fingerprint((X, Y), one) != fingerprint((X, Y), LabelledRows(("a", "1;b"), (0, 1)))
+    twin = LabelledRows(("x1;y", "z"), (0, 1)), LabelledRows(("x", "y1;z"), (0, 1))
     assert fingerprint((X, Y), twin[0]) != fingerprint((X, Y), twin[1])
     assert fingerprint((X, Y), one) != fingerprint((Y, X), one)
-    assert fingerprint((X, Y), one) != fingerprint((X, Y), one, Rows((), ()))
+    assert fingerprint((X, Y), one) != fingerprint((X, Y), one, LabelledRows((), ()))
 
 
 def test_a_single_file_is_cut_in_three(write):
     write("news.csv", [(f"t{i}", "xyz"[i % 3]) for i in range(60)])
-    task = find("news.csv")
-    splits, test = read(task, seed=3), read_test(task, seed=3)
+    task = find_task("news.csv")
+    splits, test = read_splits(task, seed=3), read_test(task, seed=3)
     assert splits.names == ("x", "y", "z")
     assert (len(splits.train), len(splits.validation), len(test.rows)) == (36, 12, 12)
     texts = {*splits.train.texts, *splits.validation.texts, *test.rows.texts}
     assert len(texts) == 60
-    assert read(task, seed=4).train != splits.train
-    assert read(task).cut == ("test", "validation")
+    assert read_splits(task, seed=4).train != splits.train
+    assert read_splits(task).cut == ("test", "validation")
 
 
 def test_a_missing_split_is_cut_off_train(write):
     write("own/news_TRAIN.csv", [(f"t{i}", "xy"[i % 2]) for i in range(50)])
     write("own/news_Test.csv", [("u", X), ("v", Y)])
-    splits, test = read(find("own/")), read_test(find("own/"))
+    splits, test = read_splits(find_task("own/")), read_test(find_task("own/"))
     assert (len(splits.train), len(splits.validation), len(test.rows)) == (40, 10, 2)
-    assert read(find("own/")).cut == ("validation",)
+    assert read_splits(find_task("own/")).cut == ("validation",)
 
 
 def test_named_columns_and_second_texts(write):
@@ -121,25 +123,25 @@ def test_named_columns_and_second_texts(write):
             header,
         )
     columns = Columns("question", "answer", "verdict")
-    splits = read(find("./own", columns))
+    splits = read_splits(find_task("./own", columns))
     assert splits.train.texts == ("qtrain", "qtrain")
     assert splits.train.pairs == ("a", "b")
-    other = replace(find("./own", columns), columns=Columns("question", "id", "verdict"))
-    assert read(other).fingerprint != splits.fingerprint
+    other = replace(find_task("./own", columns), columns=Columns("question", "id", "verdict"))
+    assert read_splits(other).fingerprint != splits.fingerprint
 
 
 def write_own(write, train, validation=(("d", X), ("e", Y)), test=(("f", X), ("g", Y))):
     write("own/train.csv", train)
     write("own/validation.csv", validation)
     write("own/test.csv", test)
-    return find("./own")
+    return find_task("./own")
 
 
 GOOD = (("a", X), ("b", Y), ("c", X))
 
 
 def test_labels_are_checked_over_all_splits(write):
-    assert read(write_own(write, GOOD)).names == (X, Y)
+    assert read_splits(write_own(write, GOOD)).names == (X, Y)
     refused(
         write_own(write, [("a", X), ("b", X)]), r"at least two labels, .*train.csv has only 'x'"
     )
@@ -150,7 +152,9 @@ def test_labels_are_checked_over_all_splits(write):
         write_own(write, GOOD, [("d", "X")]), r"validation.csv has 'X' where 'x' is a label too"
     )
     refused(write_own(write, [*GOOD, ("h", "Y")]), r"train.csv has 'Y' where 'y' is a label too")
-    assert read(write_own(write, GOOD, [("d", " x "), ("e", "label")])).validation.labels == (0,)
+    assert read_splits(
+        write_own(write, GOOD, [("d", " x "), ("e", "label")])
+    ).validation.labels == (0,)
 
 
 def test_official_labels_are_known(official, write):
@@ -167,26 +171,26 @@ def test_official_labels_are_known(official, write):
 def test_a_split_that_cleaning_empties_is_refused(write):
     task = write_own(write, GOOD, [("a", X), ("b", Y)])
     refused(task, r"some validation rows, of 2 .* it left none \(--keep-duplicates")
-    assert read(task, keep_duplicates=True).validation.texts == ("a", "b")
+    assert read_splits(task, keep_duplicates=True).validation.texts == ("a", "b")
     refused(write_own(write, GOOD, test=[("", X)]), "some test rows, of 1", keep_duplicates=True)
 
 
 def test_folders_without_train_or_with_two_are_refused(write, tmp_path):
     (tmp_path / "own").mkdir()
-    refused(find("./own"), r"own must have a train file .* it has nothing$")
+    refused(find_task("./own"), r"own must have a train file .* it has nothing$")
     write("own/test.csv", GOOD)
     write("own/constrain.csv", GOOD)
-    refused(find("./own"), r"it has 'constrain.csv', 'test.csv'$")
+    refused(find_task("./own"), r"it has 'constrain.csv', 'test.csv'$")
     write("own/train.csv", GOOD)
     write("own/news-train.tsv", GOOD)
-    refused(find("./own"), r"one file for train, got 'news-train.tsv', 'train.csv'")
-    task = find("./own")
+    refused(find_task("./own"), r"one file for train, got 'news-train.tsv', 'train.csv'")
+    task = find_task("./own")
     (tmp_path / "own").rename(tmp_path / "gone")
     refused(task, "nothing lies at own")
 
 
 def test_the_demo_task_is_whole_and_clean():
-    splits, test = read(TASKS["demo"]), read_test(TASKS["demo"])
+    splits, test = read_splits(TASKS["demo"]), read_test(TASKS["demo"])
     assert (len(splits.train), len(splits.validation), len(test.rows)) == (720, 240, 240)
     assert all(c.read == c.left for c in (*splits.cleaned, test.cleaned))
     for rows, each in ((splits.train, 60), (splits.validation, 20), (test.rows, 20)):

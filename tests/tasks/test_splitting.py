@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.errors import DataError
-from autoprune.tasks.splits import cut
-from autoprune.tasks.task import Raw
+from autoprune.tasks.splits import hold_out_rows
+from autoprune.tasks.task import RawSplit
 
 
 def rows(labels, texts=None):
     texts = texts or [f"t{i}" for i in range(len(labels))]
-    return Raw("rows.csv", tuple(texts), tuple(labels), None, "text", "label")
+    return RawSplit("rows.csv", tuple(texts), tuple(labels), None, "text", "label")
 
 
 def places(raw):
@@ -20,7 +20,7 @@ def places(raw):
 
 def test_sixty_twenty_twenty_of_each_label():
     raw = rows(["x"] * 100 + ["y"] * 50 + ["z"] * 10)
-    splits = cut(raw, places(raw), ["test", "validation"], seed=0)
+    splits = hold_out_rows(raw, places(raw), ["test", "validation"], seed=0)
     assert Counter(splits["train"].labels) == {"x": 60, "y": 30, "z": 6}
     assert Counter(splits["validation"].labels) == {"x": 20, "y": 10, "z": 2}
     assert Counter(splits["test"].labels) == {"x": 20, "y": 10, "z": 2}
@@ -28,28 +28,28 @@ def test_sixty_twenty_twenty_of_each_label():
 
 def test_one_missing_split_is_a_fifth_and_the_same_seed_cuts_the_same():
     raw = rows(["x", "y"] * 50)
-    first = cut(raw, places(raw), ["validation"], seed=1)
+    first = hold_out_rows(raw, places(raw), ["validation"], seed=1)
     assert (len(first["train"]), len(first["validation"])) == (80, 20)
-    assert first == cut(raw, places(raw), ["validation"], seed=1)
-    assert first != cut(raw, places(raw), ["validation"], seed=2)
+    assert first == hold_out_rows(raw, places(raw), ["validation"], seed=1)
+    assert first != hold_out_rows(raw, places(raw), ["validation"], seed=2)
 
 
 def test_rare_labels_and_unscorable_rows_stay_in_train():
     raw = rows(["x"] * 10 + ["rare", "rare", "Label"])
-    splits = cut(raw, list(range(12)), ["test", "validation"], seed=0)
+    splits = hold_out_rows(raw, list(range(12)), ["test", "validation"], seed=0)
     assert Counter(splits["train"].labels) == {"x": 6, "rare": 2, "Label": 1}
 
 
 def test_one_label_is_refused_before_anything_is_cut():
     raw = rows(["x", "x", "Label"])
     with pytest.raises(DataError, match=r"at least two labels, rows\.csv has only 'x'"):
-        cut(raw, [0, 1], ["validation"], seed=0)
+        hold_out_rows(raw, [0, 1], ["validation"], seed=0)
 
 
 def test_too_few_rows_are_refused():
     raw = rows(["x", "x", "y", "y"])
     with pytest.raises(DataError, match=r"rows\.csv must have at least 3 .* it has 4 rows"):
-        cut(raw, places(raw), ["validation"], seed=0)
+        hold_out_rows(raw, places(raw), ["validation"], seed=0)
 
 
 @given(
@@ -59,7 +59,7 @@ def test_too_few_rows_are_refused():
 def test_a_cut_is_a_partition_in_order_that_parts_no_equal_rows(data, seed):
     data = [*data, *((t, "z") for t in "pqr")]
     raw = rows([label for _, label in data], [text for text, _ in data])
-    splits = cut(raw, places(raw), ["test", "validation"], seed)
+    splits = hold_out_rows(raw, places(raw), ["test", "validation"], seed)
     assert sum(
         (Counter(zip(s.texts, s.labels, strict=True)) for s in splits.values()), Counter()
     ) == (Counter(data))

@@ -4,14 +4,14 @@ import sys
 import pytest
 
 from autoprune.errors import DataError, UnknownNameError
-from autoprune.tasks.registry import TASKS, find
+from autoprune.tasks.registry import TASKS, find_task
 from autoprune.tasks.sources import SOURCES
 from autoprune.tasks.task import Columns
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_is_found_by_its_name_and_can_be_read_from_somewhere(name):
-    task = find(name)
+    task = find_task(name)
     assert task == TASKS[name]
     assert task.name == name
     assert task.source.partition(":")[0] in SOURCES
@@ -23,7 +23,7 @@ def test_every_task_is_found_by_its_name_and_can_be_read_from_somewhere(name):
 def test_a_file_is_a_task_named_after_it(text, tmp_path):
     (tmp_path / text).write_text("x")
     columns = Columns(label="topic")
-    task = find(text, columns, metric="macro-f1")
+    task = find_task(text, columns, metric="macro-f1")
     assert task.source == f"files:{(tmp_path / text).relative_to(tmp_path)}"
     assert (task.name, task.columns, task.metric, task.labels) == (
         text.removeprefix("./").rpartition(".")[0],
@@ -35,24 +35,24 @@ def test_a_file_is_a_task_named_after_it(text, tmp_path):
 
 def test_a_folder_is_a_task_named_after_it(tmp_path, monkeypatch):
     (tmp_path / "my" / "news").mkdir(parents=True)
-    assert find("my/news").source == "files:my/news"
+    assert find_task("my/news").source == "files:my/news"
     monkeypatch.chdir(tmp_path / "my" / "news")
-    assert find("./").name == "news"
+    assert find_task("./").name == "news"
 
 
 def test_a_known_name_wins_over_a_folder(tmp_path):
     (tmp_path / "shc").mkdir()
-    assert find("shc").source == "official:SHC"
-    assert find("./shc").source == "files:shc"
+    assert find_task("shc").source == "official:SHC"
+    assert find_task("./shc").source == "files:shc"
 
 
 def test_a_hub_id_is_a_task():
-    task = find("org/some-news")
+    task = find_task("org/some-news")
     assert (task.name, task.source) == ("some-news", "hub:org/some-news")
 
 
 def test_columns_and_metric_replace_the_tasks_own():
-    task = find("shc", Columns(text="Headline"), "macro-f1")
+    task = find_task("shc", Columns(text="Headline"), "macro-f1")
     assert (task.columns.text, task.metric, task.source) == ("Headline", "macro-f1", "official:SHC")
 
 
@@ -62,20 +62,20 @@ def test_columns_and_metric_replace_the_tasks_own():
 )
 def test_a_path_where_nothing_lies_is_a_data_error(text):
     with pytest.raises(DataError, match=r"must exist, nothing lies at .*(where|n\.tsv)$"):
-        find(text)
+        find_task(text)
 
 
 @pytest.mark.parametrize("text", ["lcd", "", "a\nb", "x" * 5000, "a\0b", "a/b/c"])
 def test_an_unknown_name_is_one_line(text):
     with pytest.raises(UnknownNameError) as caught:
-        find(text)
+        find_task(text)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
 def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'demo'"):
-        find("dmo")
+        find_task("dmo")
 
 
 def test_the_registry_needs_no_heavy_library():

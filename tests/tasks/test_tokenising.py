@@ -5,10 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.errors import ModelError, OptionError
-from autoprune.tasks.task import Rows
-from autoprune.tasks.tokenization import CHUNK, batches, collate, encode, in_order
+from autoprune.tasks.task import LabelledRows
+from autoprune.tasks.tokenization import (
+    TOKENIZER_CHUNK,
+    collate,
+    encode,
+    length_sorted_batches,
+    shuffled_batches,
+)
 
-ROWS = Rows(("w1 w2 w3", "w4", "w5 w6 w7 w8 w9 unknown"), (1, 0, 2))
+ROWS = LabelledRows(("w1 w2 w3", "w4", "w5 w6 w7 w8 w9 unknown"), (1, 0, 2))
 
 
 def test_rows_become_ids_without_padding(tokenizer):
@@ -28,7 +34,7 @@ def test_long_rows_are_cut_and_counted(tokenizer):
 
 
 def test_the_tokenizers_own_limit_holds_and_nothing_is_said(tokenizer, caplog, capfd, recwarn):
-    rows = Rows((" ".join(["w1"] * 99), " ".join(["w2"] * 14)), (0, 1))
+    rows = LabelledRows((" ".join(["w1"] * 99), " ".join(["w2"] * 14)), (0, 1))
     encoded = encode(rows, tokenizer, tokens=512)
     assert encoded.lengths.tolist() == [16, 16]
     assert encoded.cut == 1
@@ -36,7 +42,7 @@ def test_the_tokenizers_own_limit_holds_and_nothing_is_said(tokenizer, caplog, c
 
 
 def test_pairs_have_two_types_and_the_longer_text_is_cut(tokenizer):
-    rows = Rows(("w1 w2", "w3"), (0, 1), ("w4", "w5 w6 w7 w8"))
+    rows = LabelledRows(("w1 w2", "w3"), (0, 1), ("w4", "w5 w6 w7 w8"))
     encoded = encode(rows, tokenizer, tokens=7)
     batch = collate(encoded, np.array([1, 0]))
     assert batch["input_ids"].tolist() == [[1, 7, 2, 9, 10, 11, 2], [1, 5, 6, 2, 8, 2, 0]]
@@ -83,7 +89,7 @@ LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=400).map(np.array)
 
 @given(lengths=LENGTHS, batch=st.integers(1, 9), seed=st.integers(0, 9))
 def test_an_epoch_is_every_row_once_with_at_most_one_short_batch(lengths, batch, seed):
-    epoch = batches(lengths, batch, np.random.default_rng(seed))
+    epoch = shuffled_batches(lengths, batch, np.random.default_rng(seed))
     assert sorted(np.concatenate(epoch).tolist()) == list(range(len(lengths)))
     assert sum(len(rows) != batch for rows in epoch) == bool(len(lengths) % batch)
     assert len(epoch) == -(-len(lengths) // batch)
@@ -91,27 +97,27 @@ def test_an_epoch_is_every_row_once_with_at_most_one_short_batch(lengths, batch,
 
 @given(lengths=LENGTHS, batch=st.integers(1, 9))
 def test_scoring_takes_every_row_once_the_longest_first(lengths, batch):
-    order = np.concatenate(in_order(lengths, batch))
+    order = np.concatenate(length_sorted_batches(lengths, batch))
     assert sorted(order.tolist()) == list(range(len(lengths)))
     assert (np.diff(lengths[order]) <= 0).all()
-    assert max(len(rows) for rows in in_order(lengths, batch)) <= batch
+    assert max(len(rows) for rows in length_sorted_batches(lengths, batch)) <= batch
 
 
 def test_batches_are_of_like_length_yet_change_from_epoch_to_epoch():
-    lengths = np.random.default_rng(0).integers(3, 60, size=16 * CHUNK)
+    lengths = np.random.default_rng(0).integers(3, 60, size=16 * TOKENIZER_CHUNK)
     rng = np.random.default_rng(1)
-    first, second = batches(lengths, 16, rng), batches(lengths, 16, rng)
+    first, second = shuffled_batches(lengths, 16, rng), shuffled_batches(lengths, 16, rng)
     padded = sum(len(rows) * lengths[rows].max() for rows in first)
     assert padded < 1.05 * lengths.sum()
     assert [rows.tolist() for rows in first] != [rows.tolist() for rows in second]
     longest = np.array([lengths[rows].max() for rows in first])
     assert 0.3 < (np.diff(longest) > 0).mean() < 0.7
-    again = batches(lengths, 16, np.random.default_rng(1))
+    again = shuffled_batches(lengths, 16, np.random.default_rng(1))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
 def test_rows_of_one_length_meet_other_rows_in_each_epoch():
     rng = np.random.default_rng(0)
-    epochs = [batches(np.full(64, 5), 8, rng) for _ in range(2)]
+    epochs = [shuffled_batches(np.full(64, 5), 8, rng) for _ in range(2)]
     first, second = ({frozenset(rows.tolist()) for rows in epoch} for epoch in epochs)
     assert not first & second

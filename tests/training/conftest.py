@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from autoprune.tasks.tokenization import Encoded
+from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.budget import Budget
-from autoprune.training.evaluator import Bench
+from autoprune.training.evaluator import LayoutEvaluator
 
 CLASSES = 3
 
@@ -39,7 +39,7 @@ def rows(count, seed):
     starts = np.concatenate([[0], lengths.cumsum()[:-1]])
     ids[starts] = 1
     ids[starts + 1] = 2 + labels
-    return Encoded(ids, None, starts, lengths, labels, pad_id=0, pad_type=0, cut=0)
+    return EncodedSplit(ids, None, starts, lengths, labels, pad_id=0, pad_type=0, cut=0)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def budget():
 
 @pytest.fixture
 def bench(budget):
-    return Bench(load, rows(64, 0), rows(40, 1), budget, torch.device("cpu"))
+    return LayoutEvaluator(load, rows(64, 0), rows(40, 1), budget, torch.device("cpu"))
 
 
 @pytest.fixture

@@ -11,17 +11,19 @@ import torch
 from tqdm import tqdm
 
 from autoprune.choices import METHOD_NAMES
-from autoprune.encoders.embeddings import touched
+from autoprune.encoders.embeddings import used_token_ids
 from autoprune.errors import LayoutError, TrialError
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.tokenization import renumber
-from autoprune.training.loop import Clock, Parts, predict
+from autoprune.tasks.tokenization import remap_tokens
+from autoprune.training.loop import MicroBatcher, TrainingClock, predict_logits
 
 HALF = Layout(4, (0, 2))
 
 
 def logits_of(trained, rows):
-    return predict(trained.model, rows, torch.device("cpu"), Parts(8), Clock())
+    return predict_logits(
+        trained.model, rows, torch.device("cpu"), MicroBatcher(8), TrainingClock()
+    )
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
@@ -141,7 +143,7 @@ def test_a_loss_that_is_not_a_number_fails_the_trial_with_the_reason(bench):
 def test_outputs_that_are_not_numbers_fail_the_trial_too(bench, monkeypatch):
     """Where the last step before a check broke the weights, no loss has told of it yet."""
     nothing = np.full((len(bench.validation), 3), np.nan, dtype=np.float32)
-    monkeypatch.setattr("autoprune.training.evaluator.predict", lambda *_: nothing)
+    monkeypatch.setattr("autoprune.training.evaluator.predict_logits", lambda *_: nothing)
     with pytest.raises(TrialError, match="outputs with seed 9 are not finite numbers"):
         bench.measure(HALF, 9)
 
@@ -177,11 +179,11 @@ def test_out_of_memory_halves_the_rows_at_once_and_changes_no_batch(bench):
 
 
 def test_other_errors_and_a_single_row_that_does_not_fit_are_not_hidden(bench):
-    parts = Parts(4)
+    parts = MicroBatcher(4)
     with pytest.raises(RuntimeError, match="shapes"):
         parts.halve(RuntimeError("shapes cannot be multiplied"))
     with pytest.raises(torch.OutOfMemoryError):
-        Parts(1).halve(torch.OutOfMemoryError("full"))
+        MicroBatcher(1).halve(torch.OutOfMemoryError("full"))
     assert parts.rows == 4
 
 
@@ -214,12 +216,12 @@ def test_parameters_and_step_times_are_measured(bench):
 
 
 def test_embedding_rows_that_no_token_touches_change_no_score(bench):
-    used = touched(0, bench.rows.ids, bench.validation.ids)
+    used = used_token_ids(0, bench.rows.ids, bench.validation.ids)
     assert len(used) < 40
     small = replace(
         bench,
-        rows=renumber(bench.rows, used),
-        validation=renumber(bench.validation, used),
+        rows=remap_tokens(bench.rows, used),
+        validation=remap_tokens(bench.validation, used),
     )
     one, other = bench.train(HALF, 2), small.train(HALF, 2)
     np.testing.assert_allclose(

@@ -12,9 +12,9 @@ from autoprune.errors import OptionError
 from autoprune.layouts.layout import Layout
 from autoprune.training import checkpoint
 from autoprune.training import evaluator as benches
-from autoprune.training.checkpoint import Place, place_of, sweep
-from autoprune.training.evaluator import go_on
-from autoprune.training.loop import Clock, Parts, predict
+from autoprune.training.checkpoint import CheckpointFile, checkpoint_file, remove_old_checkpoints
+from autoprune.training.evaluator import never_stop
+from autoprune.training.loop import MicroBatcher, TrainingClock, predict_logits
 
 HALF = Layout(4, (0, 2))
 STEPS = 12
@@ -27,7 +27,7 @@ class Killed(BaseException):
 @pytest.fixture
 def place(tmp_path):
     """Return a place that is written to after each step."""
-    return Place(tmp_path / "kept" / "run.safetensors", seconds=0, share=1e9)
+    return CheckpointFile(tmp_path / "kept" / "run.safetensors", seconds=0, share=1e9)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def steps(monkeypatch):
 def alike(one, other, rows):
     """Tell whether two trained candidates have the same score and logits, bit for bit."""
     logits = [
-        predict(trained.model, rows, torch.device("cpu"), Parts(8), Clock())
+        predict_logits(trained.model, rows, torch.device("cpu"), MicroBatcher(8), TrainingClock())
         for trained in (one, other)
     ]
     scores = [replace(trained.score, seconds=0) for trained in (one, other)]
@@ -83,10 +83,10 @@ def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
     whole = bench.train(HALF, 3)
     left = [step for step in steps if step > moments[-1]]
     for step in moments:
-        kill(step, bench.train, HALF, 3, go_on, place)
+        kill(step, bench.train, HALF, 3, never_stop, place)
         torch.manual_seed(step)
     del steps[:]
-    assert alike(bench.train(HALF, 3, go_on, place), whole, bench.validation)
+    assert alike(bench.train(HALF, 3, never_stop, place), whole, bench.validation)
     assert steps == left
 
 
@@ -103,7 +103,7 @@ def test_the_checks_are_heard_again_and_only_the_steps_left_are_made(bench, plac
 
 def test_a_writer_killed_half_way_leaves_the_state_before(bench, place, kill, monkeypatch):
     whole = bench.train(HALF, 3)
-    kill(6, bench.train, HALF, 3, go_on, place)
+    kill(6, bench.train, HALF, 3, never_stop, place)
     kept = place.path.read_bytes()
 
     def half(tensors, path, metadata):
@@ -113,10 +113,10 @@ def test_a_writer_killed_half_way_leaves_the_state_before(bench, place, kill, mo
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(checkpoint, "save_file", half)
         patch.setattr(Path, "unlink", lambda *_, **__: None)  # the draft stays, as after kill -9
-        bench.train(HALF, 3, go_on, place)
+        bench.train(HALF, 3, never_stop, place)
     assert place.path.read_bytes() == kept
     assert len(list(place.path.parent.iterdir())) == 2
-    assert alike(bench.train(HALF, 3, go_on, place), whole, bench.validation)
+    assert alike(bench.train(HALF, 3, never_stop, place), whole, bench.validation)
     place.take_away()
     assert list(place.path.parent.iterdir()) == []
 
@@ -138,9 +138,9 @@ def test_the_checkpoint_of_another_run_is_passed_over(bench, place, kill, steps)
     ]
     for mine, layout, seed in others:
         whole = mine.train(layout, seed)
-        kill(6, bench.train, HALF, 3, go_on, place)
+        kill(6, bench.train, HALF, 3, never_stop, place)
         del steps[:]
-        assert alike(mine.train(layout, seed, go_on, place), whole, bench.validation)
+        assert alike(mine.train(layout, seed, never_stop, place), whole, bench.validation)
         assert steps == list(range(1, STEPS + 1))
         place.take_away()
 
@@ -149,13 +149,15 @@ def test_the_checkpoint_of_another_run_is_passed_over(bench, place, kill, steps)
 def test_a_file_that_is_no_checkpoint_is_passed_over(bench, place, content, steps):
     place.path.parent.mkdir()
     place.path.write_bytes(content)
-    bench.measure(HALF, 3, go_on, place)
+    bench.measure(HALF, 3, never_stop, place)
     assert steps == list(range(1, STEPS + 1))
 
 
 def test_a_place_that_cannot_be_written_to_is_told_and_the_run_goes_on(bench, tmp_path):
     (tmp_path / "file").write_text("")
-    score = bench.measure(HALF, 3, go_on, Place(tmp_path / "file" / "run", seconds=0, share=1))
+    score = bench.measure(
+        HALF, 3, never_stop, CheckpointFile(tmp_path / "file" / "run", seconds=0, share=1)
+    )
     assert score.note.startswith("no checkpoint could be written: ")
     assert replace(score, note="", seconds=0) == replace(bench.measure(HALF, 3), seconds=0)
 
@@ -164,14 +166,14 @@ def test_a_run_asked_to_leave_stops_behind_the_step_at_hand_and_goes_on_later(be
     rare = replace(place, seconds=1000)
     whole = bench.train(HALF, 3)
     del steps[:]
-    interrupts.ask()
+    interrupts.request_stop()
     try:
         with pytest.raises(KeyboardInterrupt):
-            bench.train(HALF, 3, go_on, rare)
+            bench.train(HALF, 3, never_stop, rare)
     finally:
-        interrupts.forget()
+        interrupts.clear_stop()
     assert steps == [1]
-    assert alike(bench.train(HALF, 3, go_on, rare), whole, bench.validation)
+    assert alike(bench.train(HALF, 3, never_stop, rare), whole, bench.validation)
     assert steps == list(range(1, STEPS + 1))
 
 
@@ -206,14 +208,14 @@ def test_rows_halved_for_memory_stay_halved(bench, place, kill):
 
     bench = replace(bench, load=scarce)
     whole = bench.train(HALF, 0)
-    kill(6, bench.train, HALF, 0, go_on, place)
-    again = bench.train(HALF, 0, go_on, place)
+    kill(6, bench.train, HALF, 0, never_stop, place)
+    again = bench.train(HALF, 0, never_stop, place)
     assert again.score.note == whole.score.note
     assert alike(again, whole, bench.validation)
 
 
 def test_short_runs_write_nothing_and_slow_writing_is_rare(bench, place, monkeypatch):
-    bench.measure(HALF, 3, go_on, Place(place.path))
+    bench.measure(HALF, 3, never_stop, CheckpointFile(place.path))
     assert not place.path.parent.exists()
 
     written, now = [], [0.0]
@@ -225,7 +227,9 @@ def test_short_runs_write_nothing_and_slow_writing_is_rare(bench, place, monkeyp
 
     monkeypatch.setattr(checkpoint, "_write", slow)
     course = bench._course(bench._learning(HALF, 0), 0.0)
-    keeper = checkpoint.Checkpoint(Place(place.path), course, torch.device("cpu"), "run")
+    keeper = checkpoint.TrainingCheckpoint(
+        CheckpointFile(place.path), course, torch.device("cpu"), "run"
+    )
     while now[0] < 500:
         now[0] += 1.0
         keeper.keep()
@@ -233,13 +237,13 @@ def test_short_runs_write_nothing_and_slow_writing_is_rare(bench, place, monkeyp
 
 
 def test_places_are_told_apart_and_swept(tmp_path):
-    one, other = place_of(tmp_path, (HALF, 3)), place_of(tmp_path, (HALF, 4))
-    assert one != other and one == place_of(tmp_path, (HALF, 3))
+    one, other = checkpoint_file(tmp_path, (HALF, 3)), checkpoint_file(tmp_path, (HALF, 4))
+    assert one != other and one == checkpoint_file(tmp_path, (HALF, 3))
     one.path.parent.mkdir()
     one.path.write_text("")
-    sweep(tmp_path)
+    remove_old_checkpoints(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    sweep(tmp_path)
+    remove_old_checkpoints(tmp_path)
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
@@ -253,11 +257,11 @@ def test_a_run_goes_on_from_its_pause_as_one_that_never_paused(bench, place, ste
     alone = paused.measure(HALF, 3)
     assert replace(first, seconds=0) == replace(alone, seconds=0)
     del steps[:]
-    again = paused.measure(HALF, 3, go_on, place)
+    again = paused.measure(HALF, 3, never_stop, place)
     assert replace(again, seconds=0) == replace(first, seconds=0)
     assert steps == [], "all of it is on file"
     assert alike(
-        replace(bench, budget=budget).train(HALF, 3, go_on, place), whole, bench.validation
+        replace(bench, budget=budget).train(HALF, 3, never_stop, place), whole, bench.validation
     )
     assert steps == list(range(6, STEPS + 1))
 
@@ -266,18 +270,20 @@ def test_what_goes_on_counts_its_own_seconds(bench, place, monkeypatch):
     clock = iter(range(0, 10_000, 10))
     monkeypatch.setattr(benches.time, "perf_counter", lambda: next(clock))
     until = replace(bench.budget, until=11)
-    first = replace(bench, budget=until).measure(HALF, 3, go_on, place)
-    rest = bench.measure(HALF, 3, go_on, place)
+    first = replace(bench, budget=until).measure(HALF, 3, never_stop, place)
+    rest = bench.measure(HALF, 3, never_stop, place)
     assert rest.seconds < first.seconds / 2, "one step of twelve, and no time of the others"
 
 
 def test_a_pause_that_cannot_be_written_is_noted_and_costs_only_time(bench, tmp_path):
     (tmp_path / "kept").write_text("no folder")
-    blocked = Place(tmp_path / "kept" / "run.safetensors")
-    score = replace(bench, budget=replace(bench.budget, until=5)).measure(HALF, 3, go_on, blocked)
+    blocked = CheckpointFile(tmp_path / "kept" / "run.safetensors")
+    score = replace(bench, budget=replace(bench.budget, until=5)).measure(
+        HALF, 3, never_stop, blocked
+    )
     assert "no checkpoint could be written" in score.note
     whole = bench.measure(HALF, 3)
-    assert replace(bench.measure(HALF, 3, go_on, blocked), seconds=0, note="") == replace(
+    assert replace(bench.measure(HALF, 3, never_stop, blocked), seconds=0, note="") == replace(
         whole, seconds=0
     )
 

@@ -17,8 +17,8 @@ import torch
 from autoprune import interrupts
 from autoprune.errors import TrialError
 from autoprune.layouts.layout import Layout
-from autoprune.training.checkpoint import Place
-from autoprune.training.workers import Crew, cores, device_for, workers_for
+from autoprune.training.checkpoint import CheckpointFile
+from autoprune.training.workers import WorkerPool, available_cores, default_workers, device_for
 
 
 def fail():
@@ -27,7 +27,7 @@ def fail():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_and_errors_come_back_in_any_order(workers):
-    with Crew(workers) as crew:
+    with WorkerPool(workers) as crew:
         waits = [crew.start(divmod, number, 3) for number in range(4)]
         failing = crew.start(fail)
         assert [wait() for wait in reversed(waits)] == [divmod(n, 3) for n in (3, 2, 1, 0)]
@@ -37,7 +37,7 @@ def test_results_and_errors_come_back_in_any_order(workers):
 
 def test_a_bench_scores_the_same_in_another_process(bench):
     bench.measure(Layout(4, (0, 2)), 0)
-    with Crew(2) as crew:
+    with WorkerPool(2) as crew:
         there = crew.start(bench.measure, Layout(4, (0, 2)), 3)()
         assert crew.start(torch.get_num_threads)() == crew.threads
     here = bench.measure(Layout(4, (0, 2)), 3)
@@ -63,11 +63,11 @@ def calls(journal):
 
 
 def test_a_run_whose_process_is_killed_goes_on_in_another(bench, tmp_path):
-    whole, kept = tmp_path / "whole", Place(tmp_path / "run", seconds=0, share=1e9)
+    whole, kept = tmp_path / "whole", CheckpointFile(tmp_path / "run", seconds=0, share=1e9)
     undisturbed = replace(bench, load=partial(counted, bench.load, whole, ())).measure(
         Layout(4, (0, 2)), 3
     )
-    with Crew(2) as crew:
+    with WorkerPool(2) as crew:
         killed = replace(bench, load=partial(counted, bench.load, tmp_path / "killed", (9,)))
         wait = crew.start(killed.measure, Layout(4, (0, 2)), 3, saved=kept)
         assert replace(wait(), seconds=0) == replace(undisturbed, seconds=0)
@@ -75,7 +75,7 @@ def test_a_run_whose_process_is_killed_goes_on_in_another(bench, tmp_path):
 
 
 def test_a_job_that_ends_its_process_three_times_fails_alone(tmp_path):
-    with Crew(2) as crew:
+    with WorkerPool(2) as crew:
         deadly = crew.start(os._exit, 1)
         others = [crew.start(divmod, number, 3) for number in range(3)]
         with pytest.raises(TrialError, match=r"ended from outside 3 times.*--workers 1"):
@@ -84,10 +84,10 @@ def test_a_job_that_ends_its_process_three_times_fails_alone(tmp_path):
 
 
 def test_runs_that_are_asked_to_leave_keep_their_state_first(bench, tmp_path):
-    kept = [Place(tmp_path / name, seconds=1000) for name in ("one", "other")]
+    kept = [CheckpointFile(tmp_path / name, seconds=1000) for name in ("one", "other")]
     long = replace(bench, budget=replace(bench.budget, steps=1_000_000))
     slow = replace(long, load=partial(counted, bench.load, tmp_path / "calls", ()))
-    with Crew(2) as crew:
+    with WorkerPool(2) as crew:
         waits = [crew.start(slow.measure, Layout(4, (0, 2)), 3, saved=place) for place in kept]
         waits.append(crew.start(len, "never begun"))
         Thread(target=_ask_after, args=(tmp_path / "calls",)).start()
@@ -96,22 +96,22 @@ def test_runs_that_are_asked_to_leave_keep_their_state_first(bench, tmp_path):
                 with pytest.raises(KeyboardInterrupt):
                     wait()
         finally:
-            interrupts.forget()
+            interrupts.clear_stop()
     assert any(place.path.exists() for place in kept)  # one may not have begun yet
 
 
 def _ask_after(journal):
     while not journal.exists():
         time.sleep(0.01)
-    interrupts.ask()
+    interrupts.request_stop()
 
 
 ORPHANS = """
 import multiprocessing, time
-from autoprune.training.workers import Crew
+from autoprune.training.workers import WorkerPool
 
 if __name__ == "__main__":
-    with Crew(2) as crew:
+    with WorkerPool(2) as crew:
         waits = [crew.start(time.sleep, 600) for _ in range(2)]
         while not all(hand.ready for hand in crew._hands):
             crew._look()
@@ -149,7 +149,7 @@ def test_each_process_sees_a_gpu_of_its_own():
 
 def test_leaving_in_haste_ends_the_processes():
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), Crew(2) as crew:
+    with pytest.raises(KeyboardInterrupt), WorkerPool(2) as crew:
         crew.start(len, "up")()
         crew.start(time.sleep, 600)
         raise KeyboardInterrupt
@@ -159,5 +159,5 @@ def test_leaving_in_haste_ends_the_processes():
 
 def test_a_narrow_model_on_a_processor_gets_a_process_for_each_core():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert workers_for(128, cpu) == cores()
-    assert workers_for(768, cpu) == workers_for(128, cuda) == 1
+    assert default_workers(128, cpu) == available_cores()
+    assert default_workers(768, cpu) == default_workers(128, cuda) == 1

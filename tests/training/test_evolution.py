@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from autoprune.layouts.layout import Layout, every
+from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.search.evolution import evolve
-from autoprune.training.one_shot import Prefixes, score_all
+from autoprune.training.one_shot import PrefixCache, score_all
 
 CPU = torch.device("cpu")
 
@@ -46,9 +46,9 @@ def test_evolution_ends_when_the_space_is_used_up():
 def test_cached_prefixes_change_no_loss_and_save_layers(bench, most, monkeypatch):
     monkeypatch.setattr("autoprune.training.one_shot.fast_in_bfloat16", lambda _: False)
     model = bench.untrained(Layout.full(4), 0).eval()
-    layouts = every(4, 2)[::-1] + every(4, 3)
+    layouts = all_layouts(4, 2)[::-1] + all_layouts(4, 3)
     expected = [one.loss for one in score_all(model, layouts, bench.validation, 8, CPU).scores]
-    prefixes = Prefixes(model, bench.validation, 8, CPU, most)
+    prefixes = PrefixCache(model, bench.validation, 8, CPU, most)
     assert prefixes.losses(layouts) == pytest.approx(expected, abs=1e-9)
     assert max(len(states) for _, _, states in prefixes._batches) <= most
     first = prefixes.passes

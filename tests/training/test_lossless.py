@@ -13,14 +13,14 @@ import torch
 from autoprune.choices import METHOD_NAMES
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier, load_tokenizer
-from autoprune.encoders.pruning import layers_of
-from autoprune.encoders.registry import find
+from autoprune.encoders.pruning import encoder_layers
+from autoprune.encoders.registry import find_encoder
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.task import Rows
+from autoprune.tasks.task import LabelledRows
 from autoprune.tasks.tokenization import collate, encode
 from autoprune.training import activation_cache, loop
 from autoprune.training import evaluator as benches
-from autoprune.training.evaluator import Bench
+from autoprune.training.evaluator import LayoutEvaluator
 from tiny_models import DEPTH, FAMILIES, save_model
 
 HALF = Layout(4, (0, 2))
@@ -35,7 +35,7 @@ def predicted(monkeypatch):
         calls.append(1)
         return plain(*args)
 
-    monkeypatch.setattr(benches, "predict", counted)
+    monkeypatch.setattr(benches, "predict_logits", counted)
     return calls
 
 
@@ -63,7 +63,7 @@ def saved(family, folder):
 
     The model has no dropout before its head.
     """
-    checkpoint = fetch(find(str(save_model(family, folder))), False)
+    checkpoint = fetch(find_encoder(str(save_model(family, folder))), False)
     tokenizer = load_tokenizer(checkpoint)
     words = ["एक", "दोन", "तीन", "चार", "पाच", "सहा"]
     rng = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def saved(family, folder):
     def draw(count):
         labels = rng.integers(0, 3, count)
         drawn = [[words[label], *rng.choice(words, rng.integers(1, 6))] for label in labels]
-        return encode(Rows(tuple(map(" ".join, drawn)), tuple(labels)), tokenizer, 16)
+        return encode(LabelledRows(tuple(map(" ".join, drawn)), tuple(labels)), tokenizer, 16)
 
     return partial(load_classifier, checkpoint, ["a", "b", "c"]), draw(48), draw(40)
 
@@ -89,7 +89,9 @@ def exact(monkeypatch):
 
 def bench_of(family, folder, budget, method):
     load, train, validation = saved(family, folder / "model")
-    return Bench(load, train, validation, replace(budget, method=method), torch.device("cpu"))
+    return LayoutEvaluator(
+        load, train, validation, replace(budget, method=method), torch.device("cpu")
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -98,7 +100,7 @@ def test_a_head_trained_on_states_computed_once_is_the_same(
 ):
     mine, layout = bench_of(family, tmp_path, budget, "probe"), Layout(DEPTH, (0, 2, 3))
     once = mine.train(layout, 3)
-    monkeypatch.setattr(benches, "computed_once", lambda _, splits, *__: nullcontext(splits))
+    monkeypatch.setattr(benches, "cached_activations", lambda _, splits, *__: nullcontext(splits))
     each = mine.train(layout, 3)
     assert once.score.loss == pytest.approx(each.score.loss, abs=2e-6)
     assert once.score.loss != pytest.approx(mine.train(layout, 4).score.loss, abs=2e-5)
@@ -124,7 +126,7 @@ def test_adapters_learn_the_same_from_states_computed_once(family, tmp_path, bud
         return {name: grad.clone() for name, grad in learning.items()}
 
     each = [step(split) for split in splits]
-    with activation_cache.computed_once(model, splits, 16, mine.device) as numbered:
+    with activation_cache.cached_activations(model, splits, 16, mine.device) as numbered:
         once = [step(split) for split in numbered]
     assert any("lora_B" in name for name in each[0])
     assert not any("layer.0." in name or "layers.0." in name for name in each[0])
@@ -141,12 +143,14 @@ def test_frozen_layers_run_once_for_each_row(method, family, tmp_path, budget):
 
     def watched(seed):
         model = load(seed)
-        for layer in layers_of(model)[:2]:
+        for layer in encoder_layers(model)[:2]:
             layer.register_forward_hook(lambda *_: ran.append(1))
         return model
 
     mine = replace(budget, method=method, batch=48)
-    Bench(watched, train, validation, mine, torch.device("cpu")).train(Layout.full(DEPTH), 3)
+    LayoutEvaluator(watched, train, validation, mine, torch.device("cpu")).train(
+        Layout.full(DEPTH), 3
+    )
     # A few rows to try it, the train rows, the validation rows. With adapters one row alone is
     # tried too, and the merged model scored again.
     assert len(ran) == 2 * (5 if method == "lora-upper" else 3)
@@ -171,7 +175,7 @@ def test_layers_held_still_move_again_once_adapters_are_merged(tmp_path, budget)
 def test_what_is_computed_once_has_no_dropout_and_the_rest_has(tmp_path, budget):
     mine = bench_of("bert", tmp_path, budget, "lora-upper")
     model = mine._learning(Layout(DEPTH, (0, 2, 3)), 3).train().get_base_model()
-    still, *moving = layers_of(model)
+    still, *moving = encoder_layers(model)
     assert not any(
         part.training for top in (still, model.bert.embeddings) for part in top.modules()
     )
@@ -182,7 +186,7 @@ def test_what_is_computed_once_has_no_dropout_and_the_rest_has(tmp_path, budget)
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists the mappings")
 def test_the_checkpoints_file_is_not_held_in_memory_while_a_candidate_trains(tmp_path, budget):
     load, train, validation = saved("bert", tmp_path / "model")
-    bench = Bench(load, train, validation, budget, torch.device("cpu"))
+    bench = LayoutEvaluator(load, train, validation, budget, torch.device("cpu"))
     mapped = str(tmp_path / "model")
     whole = load(0)
     assert mapped in Path("/proc/self/maps").read_text()
@@ -191,4 +195,4 @@ def test_the_checkpoints_file_is_not_held_in_memory_while_a_candidate_trains(tmp
     model = bench.untrained(Layout(DEPTH, (0, 1)), 0)
     gc.collect()
     assert mapped not in Path("/proc/self/maps").read_text()
-    assert len(layers_of(model)) == 2
+    assert len(encoder_layers(model)) == 2

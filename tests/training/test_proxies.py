@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from autoprune.choices import PROXY_NAMES
-from autoprune.encoders.pruning import layers_of
-from autoprune.layouts.layout import Layout, every
+from autoprune.encoders.pruning import encoder_layers
+from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.training.proxies import PROXIES, alignment
 
-LAYOUTS = every(4, 2)
+LAYOUTS = all_layouts(4, 2)
 
 
 def test_names_are_the_entries():
@@ -41,7 +41,7 @@ def test_layouts_may_come_in_any_number_and_size(bench, name):
 def test_a_layer_that_destroys_what_comes_in_is_better_left_out(bench, name):
     def spoilt(seed):
         model = bench.load(seed)
-        layer = layers_of(model)[1].output
+        layer = encoder_layers(model)[1].output
         with torch.no_grad():
             layer.LayerNorm.weight.zero_()  # behind it, all rows are alike
         layer.requires_grad_(False)

@@ -13,22 +13,31 @@ from autoprune.choices import DEVICE_NAMES, METHOD_NAMES, METRIC_NAMES
 from autoprune.encoders.pruning import head_parameters
 from autoprune.errors import OptionError, UnknownNameError
 from autoprune.training import devices, loop
-from autoprune.training.budget import Budget, default_rate
-from autoprune.training.devices import fast_in_bfloat16, pick
-from autoprune.training.loop import Clock, Parts, check_steps, optimizer_of, rate, rows_at_once
+from autoprune.training.budget import Budget, default_learning_rate
+from autoprune.training.devices import fast_in_bfloat16, select_device
+from autoprune.training.loop import (
+    MicroBatcher,
+    TrainingClock,
+    evaluation_steps,
+    learning_rate_at,
+    make_optimizer,
+    microbatch_rows,
+)
 from autoprune.training.methods import METHODS
-from autoprune.training.metrics import METRICS, score
+from autoprune.training.metrics import METRICS, score_predictions
 
 
 def test_names_are_the_entries():
     assert tuple(METHODS) == METHOD_NAMES
-    assert all(0 < default_rate(width, name) <= 5e-3 for width in (64, 768) for name in METHODS)
+    assert all(
+        0 < default_learning_rate(width, name) <= 5e-3 for width in (64, 768) for name in METHODS
+    )
     assert tuple(METRICS) == METRIC_NAMES
 
 
 def test_biases_and_norms_do_not_decay(bench):
     model = bench.load(0)
-    decaying, steady = optimizer_of(model, torch.device("cpu")).param_groups
+    decaying, steady = make_optimizer(model, torch.device("cpu")).param_groups
     names = {id(weight): name for name, weight in model.named_parameters()}
     assert {name.rpartition(".")[2] for name in (names[id(w)] for w in steady["params"])} == {
         "bias",
@@ -42,13 +51,13 @@ def test_biases_and_norms_do_not_decay(bench):
 
 def test_frozen_weights_get_no_optimizer_state(bench):
     model = METHODS["head"](bench.load(0))
-    groups = optimizer_of(model, torch.device("cpu")).param_groups
+    groups = make_optimizer(model, torch.device("cpu")).param_groups
     assert sum(len(group["params"]) for group in groups) == len(head_parameters(model)) == 4
 
 
 @given(st.integers(1, 3000))
 def test_the_rate_rises_to_its_peak_and_falls(steps):
-    rates = [rate(step, steps) for step in range(steps)]
+    rates = [learning_rate_at(step, steps) for step in range(steps)]
     peak = rates.index(max(rates))
     assert max(rates) == 1.0 and min(rates) > 0
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
@@ -57,7 +66,7 @@ def test_the_rate_rises_to_its_peak_and_falls(steps):
 
 @given(st.integers(1, 500), st.integers(1, 20))
 def test_checks_are_spread_and_the_last_step_is_one(steps, checks):
-    places = check_steps(Budget(steps=steps, checks=checks))
+    places = evaluation_steps(Budget(steps=steps, checks=checks))
     assert max(places) == steps and min(places) >= 1
     assert len(places) == min(steps, checks)
 
@@ -65,11 +74,11 @@ def test_checks_are_spread_and_the_last_step_is_one(steps, checks):
 def test_metrics_have_known_answers():
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2]], dtype=np.float32))
     labels = np.array([0, 1, 1])
-    result = score(logits, labels, "macro-f1", "validation", 4, 1.5)
+    result = score_predictions(logits, labels, "macro-f1", "validation", 4, 1.5)
     assert result.accuracy == pytest.approx(2 / 3)
     assert result.macro_f1 == result.quality == pytest.approx(2 / 3)
     assert result.loss == pytest.approx(-np.log([0.7, 0.8, 0.3]).mean(), abs=1e-6)
-    assert score(logits, labels, "accuracy", "test", 4, 1.5).quality == result.accuracy
+    assert score_predictions(logits, labels, "accuracy", "test", 4, 1.5).quality == result.accuracy
 
 
 @pytest.mark.parametrize(
@@ -86,16 +95,16 @@ def test_an_unknown_method_or_device_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'lora'"):
         Budget(steps=1, method="lorra")
     with pytest.raises(UnknownNameError, match="did you mean 'cuda'"):
-        pick("cuda0")
+        select_device("cuda0")
 
 
 def test_a_device_that_is_not_here_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert pick("auto").type == pick("cpu").type == "cpu"
+    assert select_device("auto").type == select_device("cpu").type == "cpu"
     for name in set(DEVICE_NAMES) - {"auto", "cpu"}:
         with pytest.raises(OptionError, match="--device cpu or auto"):
-            pick(name)
+            select_device(name)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +133,10 @@ def test_the_measured_gain_is_a_ratio_and_stays_what_it_was():
 def test_long_texts_go_through_the_layers_a_few_at_a_time(width, tokens, rows):
     model = nn.Module()
     model.config = SimpleNamespace(hidden_size=width)
-    assert rows_at_once(model, tokens, 32, torch.device("cpu")) == rows
-    assert rows_at_once(model, tokens, 1, torch.device("cpu")) == 1
-    assert rows_at_once(model, tokens, 32, torch.device("meta")) == 32
-    assert rows_at_once(nn.Module(), tokens, 32, torch.device("cpu")) == 32
+    assert microbatch_rows(model, tokens, 32, torch.device("cpu")) == rows
+    assert microbatch_rows(model, tokens, 1, torch.device("cpu")) == 1
+    assert microbatch_rows(model, tokens, 32, torch.device("meta")) == 32
+    assert microbatch_rows(nn.Module(), tokens, 32, torch.device("cpu")) == 32
 
 
 def test_a_batch_in_pieces_has_the_loss_and_gradients_of_the_whole(bench, monkeypatch):
@@ -139,7 +148,7 @@ def test_a_batch_in_pieces_has_the_loss_and_gradients_of_the_whole(bench, monkey
     def gradients():
         model.zero_grad()
         loss = loop._gradients(
-            model, bench.rows, np.arange(8), torch.device("cpu"), Parts(8), Clock()
+            model, bench.rows, np.arange(8), torch.device("cpu"), MicroBatcher(8), TrainingClock()
         )
         return loss, [weight.grad.clone() for weight in model.parameters() if weight.requires_grad]
 

@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from autoprune.encoders.layerwise import Stack
-from autoprune.layouts.layout import Layout, every
-from autoprune.tasks.tokenization import in_order
-from autoprune.training.loop import Clock, Parts, predict
-from autoprune.training.metrics import score
-from autoprune.training.one_shot import count_passes, score_all, some, trie_of, walk
+from autoprune.encoders.layerwise import LayerStack
+from autoprune.layouts.layout import Layout, all_layouts
+from autoprune.tasks.tokenization import length_sorted_batches
+from autoprune.training.loop import MicroBatcher, TrainingClock, predict_logits
+from autoprune.training.metrics import score_predictions
+from autoprune.training.one_shot import (
+    build_trie,
+    count_layer_passes,
+    sample_rows,
+    score_all,
+    walk_trie,
+)
 
 CPU = torch.device("cpu")
 ALL = [Layout(4, keep) for k in range(1, 5) for keep in combinations(range(4), k)]
@@ -33,39 +39,47 @@ def model(bench):
 @pytest.mark.parametrize(
     ("layouts", "passes"),
     [
-        (every(12, 6), 1715),
+        (all_layouts(12, 6), 1715),
         ([Layout(12, keep) for k in range(1, 13) for keep in combinations(range(12), k)], 4095),
         ([Layout(12, (0, 1, 2)), Layout(12, (0, 1, 5)), Layout(12, (3,))], 5),
     ],
 )
 def test_each_prefix_runs_once(layouts, passes):
-    assert count_passes(trie_of(layouts)) == passes
+    assert count_layer_passes(build_trie(layouts)) == passes
 
 
 def test_a_walk_runs_as_many_layers_as_were_counted(bench, model, monkeypatch):
     ran = []
-    after = Stack.after
-    monkeypatch.setattr(Stack, "after", lambda *given: ran.append(1) or after(*given))
-    root = trie_of(ALL)
-    visits = list(walk(model, root, bench.rows, np.arange(8), CPU))
+    after = LayerStack.after
+    monkeypatch.setattr(LayerStack, "after", lambda *given: ran.append(1) or after(*given))
+    root = build_trie(ALL)
+    visits = list(walk_trie(model, root, bench.rows, np.arange(8), CPU))
     assert sorted(visit.number for visit in visits) == list(range(15))
-    assert len(ran) == count_passes(root) == 15
+    assert len(ran) == count_layer_passes(root) == 15
 
 
 def test_scores_are_bit_for_bit_those_of_one_by_one(bench, model):
     found = score_all(model, ALL, bench.validation, 8, CPU)
     assert found.layer_passes == 15
-    root = trie_of(ALL)
-    for index in in_order(bench.validation.lengths, 8):
-        together = {v.number: v.logits() for v in walk(model, root, bench.validation, index, CPU)}
+    root = build_trie(ALL)
+    for index in length_sorted_batches(bench.validation.lengths, 8):
+        together = {
+            v.number: v.logits() for v in walk_trie(model, root, bench.validation, index, CPU)
+        }
         for number, layout in enumerate(ALL):
-            alone = predict(bench.untrained(layout, 0), bench.validation, CPU, Parts(8), Clock())
+            alone = predict_logits(
+                bench.untrained(layout, 0), bench.validation, CPU, MicroBatcher(8), TrainingClock()
+            )
             assert (together[number].numpy() == alone[index]).all(), layout
     for shared in found.scores:
-        logits = predict(
-            bench.untrained(shared.layout, 0), bench.validation, CPU, Parts(8), Clock()
+        logits = predict_logits(
+            bench.untrained(shared.layout, 0),
+            bench.validation,
+            CPU,
+            MicroBatcher(8),
+            TrainingClock(),
         )
-        alone = score(logits, bench.validation.labels, "accuracy", "validation", 0, 0.0)
+        alone = score_predictions(logits, bench.validation.labels, "accuracy", "validation", 0, 0.0)
         assert shared.rows == len(bench.validation)
         assert shared.accuracy == alone.accuracy
         assert shared.loss == pytest.approx(alone.loss, abs=1e-6)
@@ -80,7 +94,9 @@ def test_no_more_states_are_held_than_the_deepest_layout_has_layers(bench, model
 
     gc.freeze()  # what was there before is not looked through at each visit
     try:
-        most = max(alive() for _ in walk(model, trie_of(ALL), bench.rows, np.arange(8), CPU))
+        most = max(
+            alive() for _ in walk_trie(model, build_trie(ALL), bench.rows, np.arange(8), CPU)
+        )
     finally:
         gc.unfreeze()
     # One for each layer of the deepest layout, its start, and the visit's own.
@@ -101,11 +117,11 @@ def test_halving_spends_less_and_keeps_the_best(bench, model):
 
 
 def test_some_rows_are_drawn_by_seed_and_stay_whole(bench):
-    few = some(bench.rows, 10, 3)
+    few = sample_rows(bench.rows, 10, 3)
     assert len(few) == 10 and few.ids is bench.rows.ids
-    assert (few.starts == some(bench.rows, 10, 3).starts).all()
-    assert (few.starts != some(bench.rows, 10, 4).starts).any()
+    assert (few.starts == sample_rows(bench.rows, 10, 3).starts).all()
+    assert (few.starts != sample_rows(bench.rows, 10, 4).starts).any()
     places = np.searchsorted(bench.rows.starts, few.starts)
     assert (bench.rows.lengths[places] == few.lengths).all()
     assert (bench.rows.labels[places] == few.labels).all()
-    assert some(bench.rows, 1000, 3) is bench.rows
+    assert sample_rows(bench.rows, 1000, 3) is bench.rows

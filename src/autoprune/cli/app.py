@@ -21,7 +21,7 @@ from autoprune.cli.search import search
 from autoprune.cli.studies import studies
 from autoprune.cli.worker import worker
 from autoprune.errors import AutopruneError, is_full, is_out_of_memory
-from autoprune.experiment.tracking import close, tell
+from autoprune.experiment.tracking import close_handlers, emit
 
 app = typer.Typer(
     name="autoprune",
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
         _say(f"{_NO_MEMORY} ({_first_sentence(error)})")
         code = 2
     finally:
-        close(code)
+        close_handlers(code)
     sys.exit(code)
 
 
@@ -110,4 +110,4 @@ def _first_sentence(error: Exception) -> str:
 def _say(line: str) -> None:
     said = " ".join(line.split())
     typer.echo(f"autoprune: {said}", err=True)
-    tell("refused", line=said)
+    emit("refused", line=said)

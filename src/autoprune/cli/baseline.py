@@ -54,13 +54,13 @@ def baseline(
     started = time.perf_counter()
     open_log(log_file, "baseline")
     open_mlflow(mlflow)
-    from autoprune.experiment.pipeline import choose_rates, hold_against
-    from autoprune.experiment.progress import Show
-    from autoprune.experiment.result import check_places, finish, print_object
-    from autoprune.experiment.search_step import fresh_seeds, say_cost, say_data
-    from autoprune.experiment.setup import lay
-    from autoprune.storage.storage import lock
-    from autoprune.training.workers import Crew
+    from autoprune.experiment.pipeline import run_comparison, tune_entrants
+    from autoprune.experiment.progress import ProgressDisplay
+    from autoprune.experiment.result import check_study_paths, finish_study, print_object
+    from autoprune.experiment.search_step import comparison_seeds, report_data, report_expected_time
+    from autoprune.experiment.setup import build_experiment
+    from autoprune.storage.storage import lock_study_folder
+    from autoprune.training.workers import WorkerPool
 
     asked: dict[str, Any] = {
         "model": model,
@@ -84,16 +84,18 @@ def baseline(
         "learning_rates": options.rates_of(learning_rates),
         "workers": workers,
     }
-    ground = lay(**asked, trust_remote_code=trust_remote_code)
-    show = Show()
+    ground = build_experiment(**asked, trust_remote_code=trust_remote_code)
+    show = ProgressDisplay()
     folder = Path("studies") / (study or ground.study)
-    check_places(folder)
-    with lock(folder), Crew(ground.workers) as crew:
-        say_data(ground, show)
-        say_cost(ground, show, 0, seeds)
-        entrants = choose_rates(ground, show, folder, crew, ground.entrants(None, crew), seed)
-        comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
+    check_study_paths(folder)
+    with lock_study_folder(folder), WorkerPool(ground.workers) as crew:
+        report_data(ground, show)
+        report_expected_time(ground, show, 0, seeds)
+        entrants = tune_entrants(ground, show, folder, crew, ground.entrants(None, crew), seed)
+        comparison = run_comparison(
+            ground, show, folder, crew, entrants, comparison_seeds(seed, seeds)
+        )
         seconds = time.perf_counter() - started
-        result = finish(ground, asked, folder, entrants, comparison, None, seconds, json)
+        result = finish_study(ground, asked, folder, entrants, comparison, None, seconds, json)
     if json:
         print_object(result, time.perf_counter() - started)

@@ -11,24 +11,24 @@ from rich.console import Console
 from rich.table import Table as Drawn
 from rich.text import Text
 
-from autoprune.evaluation.study_files import Setting, Studied
-from autoprune.experiment.progress import minutes
-from autoprune.experiment.result import check_place, command_line
+from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
+from autoprune.experiment.progress import format_duration
+from autoprune.experiment.result import check_writable, command_line
 from autoprune.experiment.tables import PIPE_WIDTH, print_line
-from autoprune.files import write_whole
+from autoprune.files import write_atomic
 from autoprune.reporting.tables import Table
-from autoprune.reproduction.claims import Claim, claims
-from autoprune.reproduction.grid import Place, estimates, finished
+from autoprune.reproduction.claims import Claim, test_claims
+from autoprune.reproduction.grid import GridCell, estimate_times, finished_cells
 from autoprune.reproduction.page import claims_page
-from autoprune.reproduction.paired_tests import cell_of
+from autoprune.reproduction.paired_tests import cell_result
 from autoprune.reproduction.plan import Plan
 from autoprune.reproduction.report import (
-    Reproduced,
+    ReproductionReport,
+    claim_text,
+    claims_summary,
     claims_table,
     layouts_table,
-    markdown,
-    said,
-    summary,
+    reproduction_markdown,
     verdicts_table,
 )
 
@@ -36,13 +36,13 @@ from autoprune.reproduction.report import (
 def check_claims(plan: Plan) -> None:
     """Raise `StudyError` now where the report could not be written after hours of work."""
     for place in _reports(plan):
-        check_place(place)
+        check_writable(place)
 
 
-def say_cost(plan: Plan, places: Sequence[Place], quiet: bool) -> dict[str, Any]:
+def say_cost(plan: Plan, places: Sequence[GridCell], quiet: bool) -> dict[str, Any]:
     """Print what each cell takes at most from now on, unless `quiet`; return it as values."""
-    todo = [place for place in places if finished(place, plan) is None]
-    costs = estimates(todo, plan)
+    todo = [place for place in places if finished_cells(place, plan) is None]
+    costs = estimate_times(todo, plan)
     done = [place for place in places if place not in todo]
     whole = sum(cost.seconds for cost in costs)
     if not quiet:
@@ -52,7 +52,7 @@ def say_cost(plan: Plan, places: Sequence[Place], quiet: bool) -> dict[str, Any]
                 f"{1000 * cost.step:.0f}",
                 str(cost.trials),
                 str(cost.runs),
-                minutes(cost.seconds),
+                format_duration(cost.seconds),
             )
             for cost in costs
         ]
@@ -61,7 +61,7 @@ def say_cost(plan: Plan, places: Sequence[Place], quiet: bool) -> dict[str, Any]
         _print(Table("Time", header, tuple(rows)))
         print_line(
             f"Plan {plan.name}: {len(done)} cells done, {len(todo)} to do, "
-            f"at most {minutes(whole)}. Nothing was run."
+            f"at most {format_duration(whole)}. Nothing was run."
         )
     return {
         "plan": plan.name,
@@ -79,30 +79,30 @@ def say_cost(plan: Plan, places: Sequence[Place], quiet: bool) -> dict[str, Any]
     }
 
 
-def end(plan: Plan, places: Sequence[Place], quiet: bool) -> dict[str, Any]:
+def end(plan: Plan, places: Sequence[GridCell], quiet: bool) -> dict[str, Any]:
     """Test the claims on the finished cells, write the report, and print them unless `quiet`.
 
     Returns what `--json` tells.
     """
-    ended = {place.name: finished(place, plan) for place in places}
+    ended = {place.name: finished_cells(place, plan) for place in places}
     studies = [one for one in ended.values() if one is not None]
     missing = tuple(name for name, one in ended.items() if one is None)
     if not studies:
         if not quiet:
             print_line(f"No cell of plan {plan.name} is finished yet.")
         return {"plan": plan.name, "missing": list(missing), "claims": []}
-    cells = tuple(map(cell_of, studies))
-    found = Reproduced(
+    cells = tuple(map(cell_result, studies))
+    found = ReproductionReport(
         plan=plan.name,
         cells=cells,
-        claims=tuple(claims(cells, plan.multilingual, plan.margin / 100)),
+        claims=tuple(test_claims(cells, plan.multilingual, plan.margin / 100)),
         missing=missing,
         terms=tuple(_terms(plan, studies)),
         command=command_line(sys.argv[1:]),
     )
     report, page = _reports(plan)
-    write_whole(page, claims_page(found))
-    write_whole(report, markdown(found))
+    write_atomic(page, claims_page(found))
+    write_atomic(report, reproduction_markdown(found))
     if not quiet:
         _show(found, report, page)
     return {**_values(found), "report": str(report), "page": str(page)}
@@ -112,7 +112,7 @@ def _reports(plan: Plan) -> tuple[Path, Path]:
     return Path("reports") / f"{plan.name}.md", Path("reports") / f"{plan.name}.html"
 
 
-def _terms(plan: Plan, studies: Sequence[Studied]) -> list[str]:
+def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:
     """Say how the figures were made."""
     first = studies[0].setting
     versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
@@ -132,7 +132,7 @@ def _terms(plan: Plan, studies: Sequence[Studied]) -> list[str]:
     ]
 
 
-def _rates(settings: Mapping[str, Setting]) -> str:
+def _rates(settings: Mapping[str, StudyMetadata]) -> str:
     """Say how the learning rates of the comparison came about, task by task."""
     if not any(one.rates for one in settings.values()):
         return "the learning rate is the same for all entrants and was not tuned for any of them"
@@ -146,15 +146,15 @@ def _rates(settings: Mapping[str, Setting]) -> str:
     )
 
 
-def _show(found: Reproduced, report: Path, page: Path) -> None:
+def _show(found: ReproductionReport, report: Path, page: Path) -> None:
     _print(layouts_table(found.cells))
     _print(verdicts_table(found.cells, found.claims))
     _print(claims_table(found.claims))
     for claim in found.claims:
-        print_line(said(claim))
+        print_line(claim_text(claim))
     for cell in found.missing:
         print_line(f"Not finished: {cell}")
-    print_line(f"{summary(found)} Report: {report}   page: {page}")
+    print_line(f"{claims_summary(found)} Report: {report}   page: {page}")
 
 
 def _print(content: Table) -> None:
@@ -169,7 +169,7 @@ def _print(content: Table) -> None:
     console.print(table)
 
 
-def _values(found: Reproduced) -> dict[str, Any]:
+def _values(found: ReproductionReport) -> dict[str, Any]:
     return {
         "plan": found.plan,
         "missing": list(found.missing),

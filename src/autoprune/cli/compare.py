@@ -8,7 +8,7 @@ from autoprune.cli import options
 from autoprune.experiment.study_store import find_study
 
 if TYPE_CHECKING:
-    from autoprune.evaluation.study_comparison import Pair, Winner
+    from autoprune.evaluation.study_comparison import StudyPair, StudyWinner
 
 
 def compare(
@@ -24,19 +24,19 @@ def compare(
     """
     from json import dumps
 
-    from autoprune.evaluation.study_comparison import hold
+    from autoprune.evaluation.study_comparison import compare_winners
     from autoprune.evaluation.study_files import read_study
 
-    pair = hold(read_study(find_study(first)), read_study(find_study(second)))
+    pair = compare_winners(read_study(find_study(first)), read_study(find_study(second)))
     if json:
         typer.echo(dumps(_as_json(pair)))
         return
     _print(pair)
 
 
-def _print(pair: "Pair") -> None:
-    from autoprune.evaluation.study_comparison import verdict
-    from autoprune.experiment.progress import percent
+def _print(pair: "StudyPair") -> None:
+    from autoprune.evaluation.study_comparison import winners_verdict
+    from autoprune.experiment.progress import format_percent
     from autoprune.experiment.tables import print_line
 
     both = (pair.first, pair.second)
@@ -44,15 +44,15 @@ def _print(pair: "Pair") -> None:
     deep = max(one.row.layout.depth for one in both)
     for one in both:
         print_line(
-            f"{one.study:{wide}}  {one.row.layout.picture:{deep}}  {percent(one.quality):>7}  "
+            f"{one.study:{wide}}  {one.row.layout.picture:{deep}}  {format_percent(one.quality):>7}  "
             f"{one.row.origin:10} {one.row.layout}"
         )
-    for line in (verdict(pair), *pair.notes):
+    for line in (winners_verdict(pair), *pair.notes):
         print_line(line)
 
 
-def _as_json(pair: "Pair") -> dict[str, Any]:
-    from autoprune.evaluation.study_comparison import verdict
+def _as_json(pair: "StudyPair") -> dict[str, Any]:
+    from autoprune.evaluation.study_comparison import winners_verdict
 
     gap = pair.difference
     return {
@@ -66,12 +66,12 @@ def _as_json(pair: "Pair") -> dict[str, Any]:
         "high": gap.high,
         "p_value": gap.p_value,
         "finding": gap.finding,
-        "verdict": verdict(pair),
+        "verdict": winners_verdict(pair),
         "notes": pair.notes,
     }
 
 
-def _winner(one: "Winner") -> dict[str, Any]:
+def _winner(one: "StudyWinner") -> dict[str, Any]:
     return {
         "study": one.study,
         "model": one.model,

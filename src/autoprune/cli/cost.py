@@ -56,14 +56,14 @@ def cost(
     Example: `autoprune cost my-study --batch 1`
     """
     from autoprune.cli.cost_table import as_json, print_costs
-    from autoprune.experiment.cost import Wanted, keep_costs, measure
+    from autoprune.experiment.cost import CostRequest, measure_requested_costs, store_costs
 
-    wanted = Wanted(target, batch, device, threads, rounds, trust_remote_code)
+    wanted = CostRequest(target, batch, device, threads, rounds, trust_remote_code)
     if data_dir is not None and not data_dir.is_dir():
         raise OptionError(f"--data-dir must be a folder, {data_dir} is none")
-    measured = measure(wanted, against, task, data_dir)
+    measured = measure_requested_costs(wanted, against, task, data_dir)
     if json:
         typer.echo(as_json(measured))
     else:
         print_costs(measured)
-    keep_costs(measured)  # after they are shown: a folder that cannot be written spoils nothing
+    store_costs(measured)  # after they are shown: a folder that cannot be written spoils nothing

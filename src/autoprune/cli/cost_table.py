@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoprune.encoders.profiling import Median
-from autoprune.evaluation.records import installed
-from autoprune.experiment.cost import Measured
+from autoprune.encoders.profiling import MedianInterval
+from autoprune.evaluation.records import installed_versions
+from autoprune.experiment.cost import CostResult
 from autoprune.experiment.tables import PIPE_WIDTH, print_line
-from autoprune.export.cost import Cost
+from autoprune.export.cost import CostMeasurement
 
 _MISSING = "–"
 
@@ -25,7 +25,7 @@ _MODEL = "model"
 _SPARED = ("GFLOP a text", "embeddings", "parameters", "disk", "memory", "layers")
 
 
-def print_costs(measured: Measured) -> None:
+def print_costs(measured: CostResult) -> None:
     """Print the table, what it means, and the alarms, on standard output."""
     columns = _columns(measured.costs)
     console = Console(highlight=False)
@@ -58,7 +58,7 @@ def fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
     return shown
 
 
-def as_json(measured: Measured) -> str:
+def as_json(measured: CostResult) -> str:
     """Return all that was measured as one JSON object; seconds, bytes, texts a second."""
     under = measured.under
     return json.dumps(
@@ -70,7 +70,7 @@ def as_json(measured: Measured) -> str:
             "batch": under.batch,
             "rounds": under.rounds,
             "tokens": under.tokens,
-            "versions": installed(),
+            "versions": installed_versions(),
             "models": [asdict(cost) for cost in measured.costs],
             "alarms": measured.alarms,
             "notes": measured.notes,
@@ -84,8 +84,8 @@ def _width(columns: dict[str, list[str]], padding: int = 1) -> int:
     return sum(cells) + 2 * padding * len(cells) + len(cells) + 1
 
 
-def _columns(costs: Sequence[Cost]) -> dict[str, list[str]]:
-    write: dict[str, Callable[[Cost], str]] = {
+def _columns(costs: Sequence[CostMeasurement]) -> dict[str, list[str]]:
+    write: dict[str, Callable[[CostMeasurement], str]] = {
         _MODEL: lambda one: one.name,
         "layers": lambda one: str(one.layers),
         "parameters": lambda one: _millions(one.parameters.total if one.parameters else None),
@@ -106,7 +106,7 @@ def _millions(count: int | None) -> str:
     return _MISSING if count is None else f"{count / 1e6:.3g} M"
 
 
-def _median(value: Median, unit: int, digits: int) -> str:
+def _median(value: MedianInterval, unit: int, digits: int) -> str:
     median, low, high = (
         f"{one * unit:,.{digits}f}" for one in (value.median, value.low, value.high)
     )

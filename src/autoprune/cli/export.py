@@ -11,7 +11,7 @@ import typer
 
 from autoprune.cli import options
 from autoprune.errors import OptionError, RemoteCodeError
-from autoprune.experiment.study_store import find_study, ground_of
+from autoprune.experiment.study_store import find_study, reload_experiment
 
 _NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 
@@ -85,15 +85,15 @@ def export(
         source_of,
     )
     from autoprune.evaluation.study_files import read_study
-    from autoprune.experiment.progress import Show
+    from autoprune.experiment.progress import ProgressDisplay
     from autoprune.experiment.result import command_line
-    from autoprune.export.export import Wish
-    from autoprune.export.export import export as make
-    from autoprune.files import check_place
-    from autoprune.training.workers import Crew
+    from autoprune.export.export import ExportRequest
+    from autoprune.export.export import export_layout as make
+    from autoprune.files import check_new_folder
+    from autoprune.training.workers import WorkerPool
 
     _check(trim_vocabulary, corpus or [], onnx, int8, push, public, data_dir)
-    check_place(out)
+    check_new_folder(out)
     if push:
         from autoprune.export.push_to_hub import check_target
 
@@ -101,7 +101,7 @@ def export(
     folder = find_study(study)
     studied = read_study(folder)
     chosen, origin = choose(studied, layout)
-    wish = Wish(
+    wish = ExportRequest(
         layout=chosen,
         origin=origin,
         seeds=seeds_for(studied, seeds),
@@ -113,16 +113,16 @@ def export(
         int8=int8,
     )
     try:
-        ground = ground_of(folder, data_dir, workers, device)
+        ground = reload_experiment(folder, data_dir, workers, device)
     except RemoteCodeError:
         raise OptionError(
             f"{studied.setting.model} runs code of its own, and what is exported must load without "
             "any: export a study of another model"
         ) from None
-    source, show = source_of(studied, ground, chosen), Show()
+    source, show = source_of(studied, ground, chosen), ProgressDisplay()
     say_begin(studied, source, wish, ground.workers, show)
     try:
-        with Crew(ground.workers) as crew:
+        with WorkerPool(ground.workers) as crew:
             exported = make(source, wish, out, crew, partial(say_run, show))
     except KeyboardInterrupt:
         show.say(f"stopped: nothing was written to {out}; the same command begins again")

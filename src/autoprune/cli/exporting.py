@@ -4,18 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoprune.errors import HubError, LayoutError, TrialError, UnknownNameError
-from autoprune.evaluation.records import read
-from autoprune.evaluation.study_files import RECORDS, Studied
-from autoprune.experiment.progress import Show, minutes, percent
-from autoprune.experiment.setup import Ground
+from autoprune.evaluation.records import read_records
+from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy
+from autoprune.experiment.progress import ProgressDisplay, format_duration, format_percent
+from autoprune.experiment.setup import Experiment
 from autoprune.experiment.tables import print_line
-from autoprune.export.export import Exported, Source, Wish
-from autoprune.export.final_training import Attempt, fresh_seeds
+from autoprune.export.export import ExportRequest, ExportResult, ExportSource
+from autoprune.export.final_training import FinalRun, export_seeds
 from autoprune.layouts.layout import Layout
-from autoprune.layouts.strategies import STRATEGIES, layouts_of
+from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 
 
-def choose(studied: Studied, text: str | None) -> tuple[Layout, str]:
+def choose(studied: FinishedStudy, text: str | None) -> tuple[Layout, str]:
     """Return the layout that `text` names, and who named it: `found`, a strategy, `full`, `given`.
 
     None: what the search found, else what the study recommends. Raises `UnknownNameError`,
@@ -23,7 +23,7 @@ def choose(studied: Studied, text: str | None) -> tuple[Layout, str]:
     """
     depth, keep = studied.setting.depth, studied.setting.keep
     comparison = studied.comparison
-    layouts = layouts_of(list(STRATEGIES), depth, keep) | {"full": Layout.full(depth)}
+    layouts = strategy_layouts(list(STRATEGIES), depth, keep) | {"full": Layout.full(depth)}
     if studied.found is not None:
         layouts["found"] = studied.found
     name = text or ("found" if studied.found else "recommended")
@@ -45,13 +45,13 @@ def choose(studied: Studied, text: str | None) -> tuple[Layout, str]:
     return layout, "given"
 
 
-def seeds_for(studied: Studied, number: int) -> tuple[int, ...]:
+def seeds_for(studied: FinishedStudy, number: int) -> tuple[int, ...]:
     """Return seeds that neither the study's search nor any comparison in its folder has used."""
-    used = [record.seed for record in read(studied.folder / RECORDS)]
-    return tuple(fresh_seeds([*used, int(studied.asked["seed"])], number))
+    used = [record.seed for record in read_records(studied.folder / RECORDS_FILE)]
+    return tuple(export_seeds([*used, int(studied.asked["seed"])], number))
 
 
-def source_of(studied: Studied, ground: Ground, layout: Layout) -> Source:
+def source_of(studied: FinishedStudy, ground: Experiment, layout: Layout) -> ExportSource:
     """Return what the export of `layout` starts from; its learning rate is the study's for it."""
     own = {"found", "full", *STRATEGIES}
     rates = [
@@ -60,7 +60,7 @@ def source_of(studied: Studied, ground: Ground, layout: Layout) -> Source:
         if row.origin in own and row.layout == layout
     ]
     budget = replace(ground.full, learning_rate=(*rates, ground.full.learning_rate)[0])
-    return Source(
+    return ExportSource(
         studied=studied,
         checkpoint=ground.checkpoint,
         task=ground.task,
@@ -71,7 +71,13 @@ def source_of(studied: Studied, ground: Ground, layout: Layout) -> Source:
     )
 
 
-def say_begin(studied: Studied, source: Source, wish: Wish, workers: int, show: Show) -> None:
+def say_begin(
+    studied: FinishedStudy,
+    source: ExportSource,
+    wish: ExportRequest,
+    workers: int,
+    show: ProgressDisplay,
+) -> None:
     """Say what will be trained, how long at most, and where the study recommends otherwise."""
     comparison = studied.comparison
     better = comparison.row(comparison.recommended)
@@ -86,29 +92,29 @@ def say_begin(studied: Studied, source: Source, wish: Wish, workers: int, show: 
     show.say(
         f"fine-tuning {wish.layout.picture} {wish.layout} ({wish.origin}) on fresh seeds "
         f"{', '.join(map(str, wish.seeds))}: at most {steps} steps a run, "
-        f"{minutes(rounds * steps * step)} in all"
+        f"{format_duration(rounds * steps * step)} in all"
     )
 
 
-def say_run(show: Show, seed: int, run: Attempt | TrialError) -> None:
+def say_run(show: ProgressDisplay, seed: int, run: FinalRun | TrialError) -> None:
     """Say how a run ended."""
     if isinstance(run, TrialError):
         show.say(f"seed {seed}: {run}")
         return
     validation = run.score("validation")
     show.say(
-        f"seed {seed}: {percent(validation.quality)} on validation, {minutes(validation.seconds)}"
+        f"seed {seed}: {format_percent(validation.quality)} on validation, {format_duration(validation.seconds)}"
     )
 
 
-def say_end(exported: Exported, wish: Wish, source: Source, out: Path) -> None:
+def say_end(exported: ExportResult, wish: ExportRequest, source: ExportSource, out: Path) -> None:
     """Print what was written, how good it is, and what may come next."""
     best = exported.best
     validation, test, raw = (best.score(name) for name in ("validation", "test", "test-raw"))
     print_line(
         f"{wish.layout.picture} {wish.layout} ({wish.origin}), seed {validation.seed}: "
-        f"{source.bench.metric} {percent(validation.quality)} on validation, "
-        f"{percent(test.quality)} on the cleaned test rows, {percent(raw.quality)} on all."
+        f"{source.bench.metric} {format_percent(validation.quality)} on validation, "
+        f"{format_percent(test.quality)} on the cleaned test rows, {format_percent(raw.quality)} on all."
     )
     for note in exported.notes:
         print_line(note)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from autoprune.encoders.registry import ENCODERS
-from autoprune.layouts.layout import check_keep, count
+from autoprune.layouts.layout import check_keep, count_layouts
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.registry import TASKS
 
@@ -40,4 +40,4 @@ def layouts(
     for name, strategy in STRATEGIES.items():
         layout = strategy(depth, keep)
         typer.echo(f"{name:10} {layout.picture}  {layout}")
-    typer.echo(f"{count(depth, keep):,} layouts keep {keep} of {depth} layers")
+    typer.echo(f"{count_layouts(depth, keep):,} layouts keep {keep} of {depth} layers")

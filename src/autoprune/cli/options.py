@@ -17,8 +17,8 @@ from autoprune.choices import (
 )
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import OptionError, check_names
-from autoprune.files import plain
-from autoprune.layouts.layout import keeps_of
+from autoprune.files import validate_study_name
+from autoprune.layouts.layout import parse_keeps
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.registry import TASKS
 
@@ -88,8 +88,8 @@ def rates(text: str | None) -> str | None:
 
 
 def numbers(text: str) -> str:
-    """Check that `keeps_of` can read `text`."""
-    keeps_of(text)
+    """Check that `parse_keeps` can read `text`."""
+    parse_keeps(text)
     return text
 
 
@@ -206,7 +206,9 @@ Storage = Annotated[
 
 StudyName = Annotated[
     str | None,
-    typer.Option("--study", help="Name of the study; else MODEL-TASK-keepK.", callback=plain),
+    typer.Option(
+        "--study", help="Name of the study; else MODEL-TASK-keepK.", callback=validate_study_name
+    ),
 ]
 
 Strategies = Annotated[

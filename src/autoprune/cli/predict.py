@@ -46,13 +46,13 @@ def predict(
     """
     from autoprune.cli.predicting import check_out, to_file, to_screen
     from autoprune.export.predict import open_predictor
-    from autoprune.tasks.streaming import stream
-    from autoprune.training.devices import pick
+    from autoprune.tasks.streaming import stream_rows
+    from autoprune.training.devices import select_device
 
     kind = format or ("jsonl" if out and out.suffix.lower() in (".jsonl", ".json") else "csv")
     check_out(file, out)
-    rows = stream(file, text, text_pair)
-    predictor = open_predictor(model, pick(device))
+    rows = stream_rows(file, text, text_pair)
+    predictor = open_predictor(model, select_device(device))
     if out is None:
         to_screen(predictor, rows, batch, kind)
         return

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from autoprune.errors import DataError, OptionError
 from autoprune.export.predict import Predictor
-from autoprune.tasks.streaming import Row
+from autoprune.tasks.streaming import StreamedRow
 
 DIGITS = 6  # of a probability
 
@@ -35,7 +35,7 @@ def check_out(file: Path, out: Path | None) -> None:
         raise OptionError(f"--out must be another file than that of the texts, {out}")
 
 
-def to_screen(predictor: Predictor, rows: Iterable[Row], batch: int, kind: str) -> None:
+def to_screen(predictor: Predictor, rows: Iterable[StreamedRow], batch: int, kind: str) -> None:
     """Write to standard output; a reader that has seen enough (`head`) ends it in silence."""
     try:
         _write_all(predictor, rows, batch, kind, sys.stdout)
@@ -44,7 +44,9 @@ def to_screen(predictor: Predictor, rows: Iterable[Row], batch: int, kind: str) 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def to_file(predictor: Predictor, rows: Iterable[Row], batch: int, kind: str, out: Path) -> int:
+def to_file(
+    predictor: Predictor, rows: Iterable[StreamedRow], batch: int, kind: str, out: Path
+) -> int:
     """Write to `out`, whole or not at all, and return how many rows; raises `OptionError`."""
     out = out.resolve()  # a link stays one
     draft = out.with_name(f".{out.name}.{os.getpid()}.part")
@@ -62,7 +64,7 @@ def to_file(predictor: Predictor, rows: Iterable[Row], batch: int, kind: str, ou
 
 
 def _write_all(
-    predictor: Predictor, rows: Iterable[Row], batch: int, kind: str, file: TextIO
+    predictor: Predictor, rows: Iterable[StreamedRow], batch: int, kind: str, file: TextIO
 ) -> int:
     answers = predictor(rows, batch)
     first = next(answers, None)  # what is wrong with the file is said before anything is written

@@ -77,23 +77,23 @@ def pretrain(
 
     Example: `autoprune pretrain --corpus texts.txt --layers 6 --minutes 60 --out my-small-bert`
     """
-    from autoprune.files import check_place
-    from autoprune.pretraining.model import measures
-    from autoprune.pretraining.run import make
-    from autoprune.pretraining.training import Course, default_rate
+    from autoprune.files import check_new_folder
+    from autoprune.pretraining.model import encoder_shape
+    from autoprune.pretraining.run import pretrain_model
+    from autoprune.pretraining.training import PretrainingSchedule, default_pretraining_rate
 
     if (minutes is None) == (budget_tokens is None):
         raise OptionError("a training ends by --minutes or by --budget-tokens: give one of them")
     if tokenizer is not None and vocabulary is not None:
         raise OptionError("--vocabulary is for a tokenizer trained here: leave out --tokenizer")
-    measured = measures(layers, hidden, heads, inner, tokens)
-    course = Course(
+    measured = encoder_shape(layers, hidden, heads, inner, tokens)
+    course = PretrainingSchedule(
         batch=batch,
-        learning_rate=default_rate(hidden) if learning_rate is None else learning_rate,
+        learning_rate=default_pretraining_rate(hidden) if learning_rate is None else learning_rate,
         seed=seed,
         seconds=None if minutes is None else minutes * 60,
         budget_tokens=budget_tokens,
     )
-    check_place(out)
+    check_new_folder(out)
     pieces = vocabulary or 16_000
-    make(corpus, out, measured, course, tokenizer, pieces, warm_embeddings, stack, device)
+    pretrain_model(corpus, out, measured, course, tokenizer, pieces, warm_embeddings, stack, device)

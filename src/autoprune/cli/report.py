@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoprune.errors import AutopruneError, OptionError, StudyError
-from autoprune.experiment.study_store import asked_of, costs_of, find_study, finished_studies
+from autoprune.experiment.study_store import asked_of, find_study, finished_studies, study_costs
 
 if TYPE_CHECKING:
-    from autoprune.evaluation.study_files import Studied
+    from autoprune.evaluation.study_files import FinishedStudy
 
 REPORTS = Path("reports")
 
@@ -40,12 +40,12 @@ def report(
 
     Example: `autoprune report my-study --out my-study.html`
     """
-    from autoprune.files import write_whole
+    from autoprune.files import write_atomic
 
     _check(out, data_dir)
     texts = _texts([_with_texts(folder, data_dir) for folder in _folders(study)], out)
     for place in reversed(texts):  # the page first: its place is the user's choice
-        write_whole(place, texts[place])
+        write_atomic(place, texts[place])
     for place in texts:
         typer.echo(place)
     if open_:
@@ -73,10 +73,10 @@ def _folders(names: list[str] | None) -> list[Path]:
     return every
 
 
-def _texts(studied: "list[Studied]", out: Path | None) -> dict[Path, str]:
+def _texts(studied: "list[FinishedStudy]", out: Path | None) -> dict[Path, str]:
     """Return the text of each file, the page last."""
-    from autoprune.reporting.html.study_page import page
-    from autoprune.reporting.markdown_report import markdown
+    from autoprune.reporting.html.study_page import study_page
+    from autoprune.reporting.markdown_report import markdown_report
 
     named = {_file(one): one for one in studied}
     if len(named) < len(studied):
@@ -84,27 +84,30 @@ def _texts(studied: "list[Studied]", out: Path | None) -> dict[Path, str]:
         raise OptionError(f"studies in one report need different names, got {folders}")
     single = len(named) == 1
     whole = out or REPORTS / f"{next(iter(named)) if single else 'studies'}.html"
-    costs = {name: costs_of(one.folder, one.comparison) for name, one in named.items()}
+    costs = {name: study_costs(one.folder, one.comparison) for name, one in named.items()}
     texts = {
-        whole.with_suffix(".md") if single else whole.parent / f"{name}.md": markdown(
+        whole.with_suffix(".md") if single else whole.parent / f"{name}.md": markdown_report(
             one.setting, one.comparison, one.trials, costs[name]
         )
         for name, one in named.items()
     }
     shown = {one.name: costs[name] for name, one in named.items()}
-    return {**texts, whole: page(studied, {one.name: _importances(one) for one in studied}, shown)}
+    return {
+        **texts,
+        whole: study_page(studied, {one.name: _importances(one) for one in studied}, shown),
+    }
 
 
-def _file(studied: "Studied") -> str:
+def _file(studied: "FinishedStudy") -> str:
     """Name a study's files; those of a baseline leave a search's as they are."""
     return studied.name if studied.found else f"{studied.name}-baseline"
 
 
-def _with_texts(folder: Path, data_dir: Path | None) -> "Studied":
+def _with_texts(folder: Path, data_dir: Path | None) -> "FinishedStudy":
     """Read a study, with its test texts if its data can be read again."""
-    from autoprune.evaluation.study_files import read_study, with_texts
+    from autoprune.evaluation.study_files import read_study, with_test_texts
     from autoprune.tasks.loading import read_test
-    from autoprune.tasks.registry import find as find_task
+    from autoprune.tasks.registry import find_task as find_task
 
     studied, asked = read_study(folder), asked_of(folder)
     try:
@@ -114,22 +117,22 @@ def _with_texts(folder: Path, data_dir: Path | None) -> "Studied":
             asked["keep_duplicates"],
             asked["seed"],
         )
-        return with_texts(studied, test)
+        return with_test_texts(studied, test)
     except AutopruneError as error:
         why = " ".join(str(error).split())
         typer.echo(f"the report on {studied.name} shows no texts: {why}", err=True)
         return studied
 
 
-def _importances(studied: "Studied") -> dict[str, float]:
+def _importances(studied: "FinishedStudy") -> dict[str, float]:
     """Ask Optuna which layers decide, where the study's journal is beside it."""
-    from autoprune.search.dashboard import importances
+    from autoprune.search.dashboard import layer_importances
     from autoprune.storage.storage import JOURNAL, open_storage
 
     if not studied.trials or not (studied.folder / JOURNAL).is_file():
         return {}
     try:
-        return importances(open_storage(None, studied.folder), studied.name)
+        return layer_importances(open_storage(None, studied.folder), studied.name)
     except AutopruneError as error:
         why = " ".join(str(error).split())
         typer.echo(f"the report on {studied.name} shows no importances: {why}", err=True)

@@ -48,19 +48,19 @@ def reproduce(
     started = time.perf_counter()
     open_log(log_file, "reproduce")
     from autoprune.cli.claims_end import check_claims, end, say_cost
-    from autoprune.experiment.progress import Show
+    from autoprune.experiment.progress import ProgressDisplay
     from autoprune.experiment.result import print_object
-    from autoprune.reproduction.grid import lay_grid, selected, work
+    from autoprune.reproduction.grid import build_grid, run_grid, select_cells
     from autoprune.reproduction.plan import find_plan, read_plan
 
     chosen = read_plan(find_plan(plan))
     check_claims(chosen)
-    places = lay_grid(chosen, models_dir, data_dir, workers, device, trust_remote_code)
-    wanted = selected(chosen, places, only or [])
+    places = build_grid(chosen, models_dir, data_dir, workers, device, trust_remote_code)
+    wanted = select_cells(chosen, places, only or [])
     if dry_run:
         result = say_cost(chosen, wanted, json)
     else:
-        work(chosen, places, wanted, Show())
+        run_grid(chosen, places, wanted, ProgressDisplay())
         result = end(chosen, places, json)
     if json:
         print_object(result, time.perf_counter() - started)

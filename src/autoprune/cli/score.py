@@ -8,7 +8,7 @@ import typer
 from autoprune.choices import PROXY_NAMES
 from autoprune.cli import options
 from autoprune.cli.options import completes, known, numbers
-from autoprune.layouts.layout import keeps_of
+from autoprune.layouts.layout import parse_keeps
 from autoprune.tasks.task import Columns
 
 
@@ -71,10 +71,10 @@ def score(
     """
     started = time.perf_counter()
     from autoprune.cli.scoring_table import as_json, print_table, table_of
-    from autoprune.experiment.setup import lay_each
+    from autoprune.experiment.setup import build_experiments
 
-    keeps = keeps_of(keep)
-    ground = lay_each(
+    keeps = parse_keeps(keep)
+    ground = build_experiments(
         model=model,
         task=task,
         keeps=keeps,

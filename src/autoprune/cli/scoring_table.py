@@ -12,11 +12,11 @@ from transformers import PreTrainedModel
 
 from autoprune.encoders.pruning import check_layout
 from autoprune.errors import LayoutError
-from autoprune.layouts.layout import Layout, count, every
+from autoprune.layouts.layout import Layout, all_layouts, count_layouts
 from autoprune.search.evolution import evolve
-from autoprune.tasks.tokenization import Encoded
-from autoprune.training.evaluator import Bench
-from autoprune.training.one_shot import OneShot, Prefixes, Shared, score_all, some
+from autoprune.tasks.tokenization import EncodedSplit
+from autoprune.training.evaluator import LayoutEvaluator
+from autoprune.training.one_shot import OneShot, PrefixCache, SharedScore, sample_rows, score_all
 from autoprune.training.proxies import PROXIES
 
 LISTED = 20_000  # up to so many layouts all are scored; of more, those that evolution looks at
@@ -31,13 +31,13 @@ class Table:
     """The scored layouts, the best first; `values` are the proxy's, or minus the loss."""
 
     depth: int
-    scores: tuple[Shared, ...]
+    scores: tuple[SharedScore, ...]
     values: tuple[float, ...]
     layer_passes: float
 
 
 def table_of(
-    bench: Bench,
+    bench: LayoutEvaluator,
     depth: int,
     keeps: Sequence[int],
     seed: int,
@@ -47,9 +47,9 @@ def table_of(
 ) -> Table:
     """Fine-tune the full model and score layouts with its weights; raises `AutopruneError`."""
     model = bench.train(Layout.full(depth), seed).model.eval()
-    few = some(bench.validation, rows, seed)
-    if sum(count(depth, keep) for keep in keeps) <= LISTED:
-        layouts = [layout for keep in keeps for layout in every(depth, keep)]
+    few = sample_rows(bench.validation, rows, seed)
+    if sum(count_layouts(depth, keep) for keep in keeps) <= LISTED:
+        layouts = [layout for keep in keeps for layout in all_layouts(depth, keep)]
         layouts = [layout for layout in layouts if _can_have(model, layout)]
         found = score_all(model, layouts, few, bench.budget.batch, bench.device, rungs)
     else:
@@ -71,7 +71,7 @@ def table_of(
     )
 
 
-def effects(scores: Sequence[Shared], depth: int) -> list[dict[str, float | int]]:
+def effects(scores: Sequence[SharedScore], depth: int) -> list[dict[str, float | int]]:
     """Return what each layer adds: means of the layouts with it, less those without.
 
     Layers that all layouts keep, or none, are left out.
@@ -138,15 +138,15 @@ def print_table(table: Table) -> None:
 
 
 def _evolved(
-    bench: Bench,
+    bench: LayoutEvaluator,
     model: PreTrainedModel,
     depth: int,
     keeps: Sequence[int],
     seed: int,
-    rows: Encoded,
+    rows: EncodedSplit,
 ) -> OneShot:
     """Return the best layouts that evolution finds for each of `keeps`."""
-    prefixes = Prefixes(model, rows, bench.budget.batch, bench.device, _STATES)
+    prefixes = PrefixCache(model, rows, bench.budget.batch, bench.device, _STATES)
     best = []
     for keep in keeps:
         ranked = evolve(prefixes.losses, depth, keep, seed)

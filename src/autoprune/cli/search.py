@@ -5,7 +5,7 @@ from typing import Any
 
 from autoprune.cli import options
 from autoprune.experiment.tracking import open_log, open_mlflow
-from autoprune.layouts.layout import keeps_of
+from autoprune.layouts.layout import parse_keeps
 from autoprune.tasks.task import Columns
 
 
@@ -62,12 +62,12 @@ def search(
     started = time.perf_counter()
     open_log(log_file, "search")
     open_mlflow(mlflow)
-    from autoprune.experiment.pareto import check_limits, check_report, end
-    from autoprune.experiment.pipeline import study_each
-    from autoprune.experiment.progress import Show
+    from autoprune.experiment.pareto import check_limits, check_report, report_pareto
+    from autoprune.experiment.pipeline import run_studies
+    from autoprune.experiment.progress import ProgressDisplay
     from autoprune.experiment.proxy_scores import check_proxy
     from autoprune.experiment.result import print_object
-    from autoprune.experiment.setup import lay_each
+    from autoprune.experiment.setup import build_experiments
     from autoprune.training.ray_workers import check_ray
 
     asked: dict[str, Any] = {
@@ -94,12 +94,14 @@ def search(
     }
     options.promotes(promote, sampler, pruner)
     check_ray(ray, gpus_per_worker, workers, pruner)
-    limits = check_limits(keeps_of(keep), max_drop, max_latency_ms, max_megabytes)
-    grounds = lay_each(keeps=keeps_of(keep), **asked, trust_remote_code=trust_remote_code)
+    limits = check_limits(parse_keeps(keep), max_drop, max_latency_ms, max_megabytes)
+    grounds = build_experiments(
+        keeps=parse_keeps(keep), **asked, trust_remote_code=trust_remote_code
+    )
     check_report(grounds, study)
     check_proxy(proxy, sampler, grounds)
-    show = Show()
-    done = study_each(
+    show = ProgressDisplay()
+    done = run_studies(
         grounds,
         study,
         asked,
@@ -116,6 +118,6 @@ def search(
         ray=ray,
         gpus=gpus_per_worker,
     )
-    result = done[0].result if len(done) == 1 else end(done, limits, show, json)
+    result = done[0].result if len(done) == 1 else report_pareto(done, limits, show, json)
     if json:
         print_object(result, time.perf_counter() - started)

@@ -11,7 +11,7 @@ from autoprune.errors import AutopruneError, StudyError
 from autoprune.experiment.study_store import all_studies
 
 if TYPE_CHECKING:
-    from autoprune.experiment.study_store import Overview
+    from autoprune.experiment.study_store import StudyOverview
 
 
 def studies(json: options.Json = False) -> None:
@@ -35,33 +35,33 @@ def studies(json: options.Json = False) -> None:
         typer.echo(_line(one, wide))
 
 
-def _looked_at(folders: list[Path]) -> "list[Overview]":
+def _looked_at(folders: list[Path]) -> "list[StudyOverview]":
     """Look at each study; one that cannot be read is told on standard error."""
-    from autoprune.experiment.study_store import overview
+    from autoprune.experiment.study_store import study_overview
     from autoprune.storage.locks import is_at_work
 
     found = []
     for folder in folders:
         try:
-            found.append(overview(folder, is_at_work(folder)))
+            found.append(study_overview(folder, is_at_work(folder)))
         except AutopruneError as error:
             typer.echo(f"{folder.name}: {' '.join(str(error).split())}", err=True)
     return found
 
 
-def _line(one: "Overview", wide: int) -> str:
-    from autoprune.experiment.progress import percent
+def _line(one: "StudyOverview", wide: int) -> str:
+    from autoprune.experiment.progress import format_percent
 
     start = f"{one.study:{wide}}  {one.state:10}  {one.trials:>4} trials"
     if one.best is None:
         return start
     best = one.best
     return (
-        f"{start}  {best.layout.picture}  {percent(best.quality):>7} on {best.split:10}  "
+        f"{start}  {best.layout.picture}  {format_percent(best.quality):>7} on {best.split:10}  "
         f"{best.origin:10} {best.layout!s:18} {one.finding}"
     ).rstrip()
 
 
-def _as_json(one: "Overview") -> dict[str, Any]:
+def _as_json(one: "StudyOverview") -> dict[str, Any]:
     best = one.best and {**asdict(one.best), "layout": str(one.best.layout)}
     return {**asdict(one), "folder": str(one.folder), "best": best}

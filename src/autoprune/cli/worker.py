@@ -43,12 +43,12 @@ def worker(
     """
     open_log(log_file, "worker")
     open_mlflow(mlflow)
-    from autoprune.experiment.progress import Show, stoppable
-    from autoprune.experiment.worker import find_place, ground_of, make_trials
-    from autoprune.search.study import findings, settings_of
+    from autoprune.experiment.progress import ProgressDisplay, graceful_shutdown
+    from autoprune.experiment.worker import open_study_storage, run_study_trials, worker_experiment
+    from autoprune.search.study import finished_trials, stored_config
 
-    place, folder = find_place(study, storage)
-    settings = settings_of(place, folder.name)
+    place, folder = open_study_storage(study, storage)
+    settings = stored_config(place, folder.name)
     here = {
         "model": model_here,
         "task": task_here,
@@ -56,10 +56,10 @@ def worker(
         "device": device,
         "workers": workers,
     }
-    ground = ground_of(settings, here, trust_remote_code)
-    show = Show()
-    with stoppable(show.say):
-        if make_trials(ground, settings, place, folder, trials_here, show):
+    ground = worker_experiment(settings, here, trust_remote_code)
+    show = ProgressDisplay()
+    with graceful_shutdown(show.say):
+        if run_study_trials(ground, settings, place, folder, trials_here, show):
             raise KeyboardInterrupt
-    done = len(findings(place, folder.name, ground.checkpoint.depth))
+    done = len(finished_trials(place, folder.name, ground.checkpoint.depth))
     show.say(f"{done} of {settings['trials']} trials of study {folder.name} are finished")

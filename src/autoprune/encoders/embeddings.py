@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 
-def touched(pad_id: int, *ids: NDArray[np.int32]) -> NDArray[np.int64]:
+def used_token_ids(pad_id: int, *ids: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the token ids that occur in any of `ids`, rising, and all up to the padding's.
 
     Those are kept so that padding has the number it had: RoBERTa counts positions by it, and
@@ -22,7 +22,7 @@ def touched(pad_id: int, *ids: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.unique(np.concatenate([np.arange(max(pad_id, 1) + 1), *ids])).astype(np.int64)
 
 
-def keep_tokens(model: PreTrainedModel, kept: NDArray[np.int64]) -> int:
+def keep_embedding_rows(model: PreTrainedModel, kept: NDArray[np.int64]) -> int:
     """Leave only the embedding rows `kept` in `model`, in place; return how many weights went.
 
     Token `kept[i]` becomes token `i`. On texts made of these tokens no logit and no gradient of
@@ -38,7 +38,7 @@ def keep_tokens(model: PreTrainedModel, kept: NDArray[np.int64]) -> int:
     return int(table.weight.numel() - rows.numel())
 
 
-def restore(
+def restore_embeddings(
     model: PreTrainedModel, weights: Mapping[str, NDArray[Any]], kept: NDArray[np.int64] | None
 ) -> None:
     """Put trained `weights` into `model` in place: the same layers, with its whole vocabulary.

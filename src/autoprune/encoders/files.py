@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from autoprune.encoders.registry import Checkpoint, Encoder
+from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError, RemoteCodeError
 
 
 @contextlib.contextmanager
-def silence() -> Iterator[None]:
+def disable_progress_bars() -> Iterator[None]:
     """Hold back warnings, log lines and progress bars; errors are raised as ever."""
     bars, level = transformers_logging.is_progress_bar_enabled(), logging.root.manager.disable
     transformers_logging.disable_progress_bar()
@@ -76,7 +76,7 @@ UNREADABLE = (
 )
 
 
-def chosen(names: Iterable[str], trust_remote_code: bool) -> list[str]:
+def pick_weight_files(names: Iterable[str], trust_remote_code: bool) -> list[str]:
     """Return which of a model's files are used: config, safetensors, tokenizer; code if trusted.
 
     `names` are paths inside the model with forward slashes; only its top folder counts.
@@ -95,7 +95,7 @@ def has_weights(names: Iterable[str]) -> bool:
 
 def read_checkpoint(
     encoder: Encoder, folder: Path, commit: str = "", trust_remote_code: bool = False
-) -> Checkpoint:
+) -> EncoderFiles:
     """Check that `folder` holds a whole model and return it as a checkpoint.
 
     Without a `commit` its fingerprint stands for one. Raises `ModelError` that says what is wrong.
@@ -107,7 +107,7 @@ def read_checkpoint(
     except OSError as error:
         raise ModelError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from error
     _check_names(folder, names)
-    used = [folder / name for name in chosen(names, trust_remote_code)]
+    used = [folder / name for name in pick_weight_files(names, trust_remote_code)]
     _check_files(used)
     config = read_config(folder, trust_remote_code)
     weights = sum(_check_weights(folder / name) for name in _weight_files(folder, names))
@@ -117,14 +117,14 @@ def read_checkpoint(
             f"{folder / CONFIG} must say how many layers the model has, its {weights} weights are "
             f"not those of num_hidden_layers {depth!r}: mend it, or save the model again"
         )
-    return Checkpoint(encoder, folder, commit or _fingerprint(used), depth, trust_remote_code)
+    return EncoderFiles(encoder, folder, commit or _fingerprint(used), depth, trust_remote_code)
 
 
 def read_config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
     """Read the model's config; raises `ModelError`."""
     fields = _read_json(folder / CONFIG)
     try:
-        with quiet():
+        with no_warnings():
             return AutoConfig.from_pretrained(
                 folder, trust_remote_code=trust_remote_code, local_files_only=True
             )
@@ -141,7 +141,7 @@ def read_config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
     """Keep transformers from printing progress bars, reports on new heads, and warnings."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()

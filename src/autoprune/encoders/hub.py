@@ -28,16 +28,16 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from autoprune.encoders.files import (
     CONFIG,
     WEIGHTS,
-    chosen,
     first_line,
     has_weights,
+    pick_weight_files,
     read_checkpoint,
 )
-from autoprune.encoders.registry import Checkpoint, Encoder
+from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import HubError, ModelError
 
 # Seconds to wait before the second, third, ... attempt.
-WAITS: tuple[float, ...] = (1, 2, 4, 8)
+RETRY_WAITS: tuple[float, ...] = (1, 2, 4, 8)
 
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
@@ -56,7 +56,7 @@ def call_hub(what: str, call: Callable[[], _T]) -> _T:
     `what` names the model or data set in errors. Raises `HubError` that says what to do,
     `UnreachableError` where the hub did not answer.
     """
-    for wait in WAITS:
+    for wait in RETRY_WAITS:
         try:
             return call()
         except _FAILURES as error:
@@ -154,7 +154,7 @@ _CONVERSION = "Adding `safetensors` variant"
 _TIMEOUT = 30.0
 
 
-def fetch(encoder: Encoder, trust_remote_code: bool = False) -> Checkpoint:
+def fetch(encoder: Encoder, trust_remote_code: bool = False) -> EncoderFiles:
     """Return `encoder` as whole files on this machine, downloading what is not cached yet.
 
     Only config, safetensors and tokenizer are downloaded, Python files only if trusted. Raises
@@ -185,7 +185,7 @@ def _snapshot(encoder: Encoder, trust_remote_code: bool) -> Path:
         revision = _converted(encoder, _names(info))
         info = _info(encoder, revision)
         _log.warning("%s has no safetensors: using %s, commit %s", encoder, revision, info.sha)
-    folder = _download(encoder, info, chosen(_names(info), trust_remote_code))
+    folder = _download(encoder, info, pick_weight_files(_names(info), trust_remote_code))
     _note(encoder, folder)
     return folder
 

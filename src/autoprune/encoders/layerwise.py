@@ -13,37 +13,37 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.pruning import check_layout, layers_of
+from autoprune.encoders.pruning import check_layout, encoder_layers
 from autoprune.layouts.layout import Layout
 
-Inputs = Mapping[str, torch.Tensor]
+LayerInputs = Mapping[str, torch.Tensor]
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
+LayerCall = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @contextmanager
-def only(model: PreTrainedModel, layout: Layout) -> Iterator[None]:
+def run_single_layer(model: PreTrainedModel, layout: Layout) -> Iterator[None]:
     """Let `model` run as if `keep_layers` had pruned it to `layout`; afterwards it is whole again.
 
     The layers are the model's own, so that gradients reach them. Raises what `keep_layers` does.
     """
     check_layout(model, layout)
-    layers = layers_of(model)
-    with exchanged(model, layers, [layers[layer] for layer in layout.keep]):
+    layers = encoder_layers(model)
+    with with_layers(model, layers, [layers[layer] for layer in layout.keep]):
         yield
 
 
-class Stack:
+class LayerStack:
     """One batch before the first layer of `model`, to be run up through any layers by any path.
 
     A *state* is what goes into the next place: (rows, longest, hidden).
     """
 
-    def __init__(self, model: PreTrainedModel, inputs: Inputs) -> None:
+    def __init__(self, model: PreTrainedModel, inputs: LayerInputs) -> None:
         self._model, self._inputs = model, inputs
-        self._list = layers_of(model)
+        self._list = encoder_layers(model)
         self._layers, self._place = list(self._list), _place_of(model, self._list)
-        self._calls: list[Call] = []
+        self._calls: list[LayerCall] = []
         self._rest: tuple[Any, ...] | None = None  # what a layer returns behind the state
         self._below: list[tuple[nn.Module, Any]] = []  # embeddings and the like, and their output
         self._note()
@@ -57,8 +57,8 @@ class Stack:
 
     def logits(self, state: torch.Tensor) -> torch.Tensor:
         """Return the logits of a model whose last layer left `state`: (rows, classes)."""
-        skip = Stand(self._layers[0], lambda hidden, *_: self._answer(hidden))
-        last = Stand(self._layers[0], lambda *_: self._answer(state))
+        skip = LayerStub(self._layers[0], lambda hidden, *_: self._answer(hidden))
+        last = LayerStub(self._layers[0], lambda *_: self._answer(state))
         return self._run([skip, last])
 
     def _note(self) -> None:
@@ -81,7 +81,7 @@ class Stack:
             for part in self._model.base_model.children()
         ]
         try:
-            self._run([Stand(layer, noting) for layer in self._layers])
+            self._run([LayerStub(layer, noting) for layer in self._layers])
         finally:
             for hook in hooks:
                 hook.remove()
@@ -97,7 +97,7 @@ class Stack:
             seen.append(hidden)
             return self._answer(hidden)
 
-        self._run([self._layers[layer], Stand(self._layers[0], noting)])
+        self._run([self._layers[layer], LayerStub(self._layers[0], noting)])
         return seen[0]
 
     def _answer(self, state: torch.Tensor) -> Any:
@@ -112,7 +112,7 @@ class Stack:
             return cast(torch.Tensor, self._model(**self._inputs).logits)
 
 
-class Stand(nn.Module):  # type: ignore[misc]  # torch is not looked into
+class LayerStub(nn.Module):  # type: ignore[misc]  # torch is not looked into
     """Takes a layer's place in the list, with the layer's plain attributes; `answer` is called."""
 
     def __init__(self, layer: nn.Module, answer: Callable[..., Any]) -> None:
@@ -127,7 +127,7 @@ class Stand(nn.Module):  # type: ignore[misc]  # torch is not looked into
 
 
 @contextmanager
-def exchanged(
+def with_layers(
     model: PreTrainedModel, layers: nn.ModuleList, others: Sequence[nn.Module]
 ) -> Iterator[None]:
     """Let `model` hold `others` in place of `layers` for a while."""

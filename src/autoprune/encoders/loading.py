@@ -14,13 +14,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from autoprune.encoders.files import CONFIG, UNREADABLE, first_line, quiet, read_config
-from autoprune.encoders.pruning import head_parameters, keep_in_config, layers_of
-from autoprune.encoders.registry import Checkpoint
+from autoprune.encoders.files import CONFIG, UNREADABLE, first_line, no_warnings, read_config
+from autoprune.encoders.pruning import encoder_layers, head_parameters, prune_config
+from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import LayoutError, ModelError
 
 
-def load_classifier(checkpoint: Checkpoint, names: Sequence[str], seed: int) -> PreTrainedModel:
+def load_classifier(checkpoint: EncoderFiles, names: Sequence[str], seed: int) -> PreTrainedModel:
     """Load the encoder with a new classification head, in float32 on the CPU, to be trained.
 
     `names` are the labels in index order. The head, and a pooler that the checkpoint lacks, are
@@ -38,7 +38,7 @@ def load_classifier(checkpoint: Checkpoint, names: Sequence[str], seed: int) -> 
     return model
 
 
-def load_trained(checkpoint: Checkpoint) -> PreTrainedModel:
+def load_trained(checkpoint: EncoderFiles) -> PreTrainedModel:
     """Load a classifier as it was trained, with the labels that its config names, all of it there.
 
     In float32 on the CPU, in evaluation mode. Raises `ModelError` where any weight is missing or
@@ -58,12 +58,12 @@ def load_trained(checkpoint: Checkpoint) -> PreTrainedModel:
 
 
 def random_classifier(
-    checkpoint: Checkpoint, names: Sequence[str], depth: int, seed: int
+    checkpoint: EncoderFiles, names: Sequence[str], depth: int, seed: int
 ) -> PreTrainedModel:
     """Build the checkpoint's architecture with its first `depth` layers and random weights.
 
     In float32 on the CPU, in evaluation mode; all weights are drawn from `seed`. Raises
-    `LayoutError` unless `depth` is 1 to the checkpoint's, `ModelError` as `layers_of` does.
+    `LayoutError` unless `depth` is 1 to the checkpoint's, `ModelError` as `encoder_layers` does.
     """
     if not 1 <= depth <= checkpoint.depth:
         raise LayoutError(
@@ -71,21 +71,21 @@ def random_classifier(
             f"got {depth}"
         )
     config = _config(checkpoint, names)
-    keep_in_config(config, range(depth))
+    prune_config(config, range(depth))
     with _drawing(checkpoint, seed):
         model = AutoModelForSequenceClassification.from_config(
             config, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
         )
     assert isinstance(model, PreTrainedModel)
-    layers_of(model)
+    encoder_layers(model)
     model.name_or_path = checkpoint.encoder.name
     return model.eval()
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
+def load_tokenizer(checkpoint: EncoderFiles) -> PreTrainedTokenizerBase:
     """Load the checkpoint's tokenizer, the fast one where there is one; raises `ModelError`."""
     try:
-        with quiet():
+        with no_warnings():
             tokenizer = AutoTokenizer.from_pretrained(
                 checkpoint.folder,
                 local_files_only=True,
@@ -102,7 +102,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def check_runs(checkpoint: Checkpoint, model: PreTrainedModel) -> None:
+def check_forward(checkpoint: EncoderFiles, model: PreTrainedModel) -> None:
     """Refuse a model that loads and cannot work; raises `ModelError`.
 
     All its weights are numbers, and it takes an input of two tokens.
@@ -124,7 +124,7 @@ def check_runs(checkpoint: Checkpoint, model: PreTrainedModel) -> None:
         ) from error
 
 
-def _config(checkpoint: Checkpoint, names: Sequence[str]) -> PreTrainedConfig:
+def _config(checkpoint: EncoderFiles, names: Sequence[str]) -> PreTrainedConfig:
     config = read_config(checkpoint.folder, checkpoint.trust_remote_code)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
@@ -133,7 +133,7 @@ def _config(checkpoint: Checkpoint, names: Sequence[str]) -> PreTrainedConfig:
 
 
 def _load(
-    checkpoint: Checkpoint, names: Sequence[str]
+    checkpoint: EncoderFiles, names: Sequence[str]
 ) -> tuple[PreTrainedModel, dict[str, Collection[Any]]]:
     """Return the model, in evaluation mode, and what transformers replaced or dropped."""
     model, report = AutoModelForSequenceClassification.from_pretrained(
@@ -169,11 +169,11 @@ def _draw_head(model: PreTrainedModel) -> None:
 
 
 @contextlib.contextmanager
-def _drawing(checkpoint: Checkpoint, seed: int) -> Iterator[None]:
+def _drawing(checkpoint: EncoderFiles, seed: int) -> Iterator[None]:
     """Draw new weights from `seed`, leave the global random state alone, one line per error."""
     try:
         # Weights are drawn on the CPU; torch.manual_seed would also reseed the caller's GPU.
-        with quiet(), torch.random.fork_rng(devices=[]):
+        with no_warnings(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             yield
     except UNREADABLE as error:
@@ -184,7 +184,7 @@ def _drawing(checkpoint: Checkpoint, seed: int) -> Iterator[None]:
 
 
 def _check_report(
-    checkpoint: Checkpoint, model: PreTrainedModel, report: dict[str, Collection[Any]]
+    checkpoint: EncoderFiles, model: PreTrainedModel, report: dict[str, Collection[Any]]
 ) -> None:
     """Refuse a checkpoint of which transformers silently replaced or dropped a part."""
     fresh = head_parameters(model)
@@ -208,7 +208,7 @@ def _inside_layers(model: PreTrainedModel) -> Callable[[str], bool]:
 
     Buffers that older libraries saved along (`inv_freq`, say) are no weights.
     """
-    layers = layers_of(model)
+    layers = encoder_layers(model)
     path = next(name for name, part in model.base_model.named_modules() if part is layers)
     pattern = re.compile(rf"(?:^|\.){re.escape(path)}\.\d+\..*(?:weight|bias)$")
     return lambda key: pattern.search(key) is not None
@@ -218,12 +218,12 @@ def _inside_layers(model: PreTrainedModel) -> Callable[[str], bool]:
 _SHIFTED = ("roberta", "xlm-roberta", "camembert", "mpnet")
 
 
-def width_of(checkpoint: Checkpoint) -> int:
+def hidden_size(checkpoint: EncoderFiles) -> int:
     """Return the hidden size."""
     return int(read_config(checkpoint.folder, checkpoint.trust_remote_code).hidden_size)
 
 
-def check_tokens(checkpoint: Checkpoint, highest: int) -> None:
+def check_vocabulary(checkpoint: EncoderFiles, highest: int) -> None:
     """Refuse a tokenizer that gives token `highest` to a model without it; raises `ModelError`."""
     known = read_config(checkpoint.folder, checkpoint.trust_remote_code).vocab_size
     if highest >= known:
@@ -233,7 +233,7 @@ def check_tokens(checkpoint: Checkpoint, highest: int) -> None:
         )
 
 
-def longest_input(checkpoint: Checkpoint, tokens: int) -> int:
+def max_input_length(checkpoint: EncoderFiles, tokens: int) -> int:
     """Return `tokens`, or fewer where the encoder has fewer positions."""
     config = read_config(checkpoint.folder, checkpoint.trust_remote_code)
     positions = getattr(config, "max_position_embeddings", None) or tokens

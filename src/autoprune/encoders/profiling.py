@@ -27,8 +27,8 @@ from transformers import PreTrainedModel
 
 from autoprune.encoders.files import read_config
 from autoprune.encoders.loading import load_classifier, load_trained
-from autoprune.encoders.pruning import layers_of
-from autoprune.encoders.registry import Checkpoint
+from autoprune.encoders.pruning import encoder_layers
+from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import OptionError
 
 
@@ -57,7 +57,7 @@ def count_parameters(model: nn.Module) -> Parameters:
     )
 
 
-ENOUGH = 0.8  # of the promised gain; less is said in words
+EXPECTED_GAIN = 0.8  # of the promised gain; less is said in words
 
 # A call with a whole batch that takes less than this many times as long as one with one row is
 # mostly the fixed cost of a call.
@@ -65,7 +65,7 @@ _UNFILLED = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class LayerTimes:
     """Where a model's time goes, in seconds a text in batches.
 
     `outside` is the part of `forward` that is spent outside the layers (embeddings, pooler, head);
@@ -79,8 +79,8 @@ class Pace:
     alone: float
 
 
-def alarms(full: Pace, small: Pace, batch: int) -> tuple[str, ...]:
-    """Return a sentence for each gain below `ENOUGH` of what the layers promise, often none.
+def speed_warnings(full: LayerTimes, small: LayerTimes, batch: int) -> tuple[str, ...]:
+    """Return a sentence for each gain below `EXPECTED_GAIN` of what the layers promise, often none.
 
     `full` and `small` are one model before and after pruning, measured at `batch` rows: one
     sentence is on the models alone, another on the way from text to label.
@@ -89,14 +89,14 @@ def alarms(full: Pace, small: Pace, batch: int) -> tuple[str, ...]:
     gain = full.forward / small.forward
     whole = (full.forward + full.tokenising) / (small.forward + small.tokenising)
     found = []
-    if gain < ENOUGH * promised:
+    if gain < EXPECTED_GAIN * promised:
         found.append(
             f"Little gain: {gain:.2f} times the full model's throughput in batches of {batch}, "
             f"where {full.layers} to {small.layers} layers promise {promised:.2f}. "
             f"{_reason(full, small, batch)}"
         )
     # What the model alone falls short by is not said twice.
-    if whole < ENOUGH * min(promised, gain):
+    if whole < EXPECTED_GAIN * min(promised, gain):
         share = small.tokenising / (small.forward + small.tokenising)
         found.append(
             f"Little gain from text to label: {whole:.2f} times, where {full.layers} to "
@@ -107,11 +107,11 @@ def alarms(full: Pace, small: Pace, batch: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _reason(full: Pace, small: Pace, batch: int) -> str:
+def _reason(full: LayerTimes, small: LayerTimes, batch: int) -> str:
     """Say what most likely keeps the model from its gain, by what was measured."""
     promised = full.layers / small.layers
     in_layers = (full.forward - full.outside) / (small.forward - small.outside)
-    if in_layers >= ENOUGH * promised:
+    if in_layers >= EXPECTED_GAIN * promised:
         return (
             f"Likely reason: the embeddings and the head, which take "
             f"{small.outside / small.forward:.0%} of the pruned model's time and stay as they are."
@@ -138,7 +138,9 @@ def _reason(full: Pace, small: Pace, batch: int) -> str:
 _STATUS = Path("/proc/self/status")
 
 
-def peak_bytes(job: Callable[[], object], device: torch.device, preload: str = __name__) -> int:
+def measure_peak_memory(
+    job: Callable[[], object], device: torch.device, preload: str = __name__
+) -> int:
     """Run `job` in a fresh process and return the most memory it took at once, in bytes.
 
     On a GPU its memory; else the process's high-water mark minus what it holds once the job's
@@ -190,7 +192,7 @@ def _field(name: str) -> int:
     return 1024 * int(found[1])
 
 
-Tokens = Mapping[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
+TokenBatch = Mapping[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
 
 _PASSES = 5
 
@@ -202,7 +204,7 @@ class Classifier:
     model: PreTrainedModel
     device: torch.device
 
-    def __call__(self, tokens: Tokens) -> NDArray[np.float32]:
+    def __call__(self, tokens: TokenBatch) -> NDArray[np.float32]:
         """Return the logits of a batch, (rows, classes), when they have come back to the host."""
         inputs = {name: torch.from_numpy(ids).to(self.device) for name, ids in tokens.items()}
         with torch.inference_mode():
@@ -211,7 +213,7 @@ class Classifier:
         return found
 
 
-def open_classifier(checkpoint: Checkpoint, device: torch.device) -> Classifier:
+def open_classifier(checkpoint: EncoderFiles, device: torch.device) -> Classifier:
     """Load a checkpoint to be timed, with as many labels as its config names; raises `ModelError`.
 
     Its head is drawn: a pre-trained encoder has none.
@@ -221,13 +223,13 @@ def open_classifier(checkpoint: Checkpoint, device: torch.device) -> Classifier:
     return Classifier(model.to(device).eval(), device)
 
 
-def open_trained(checkpoint: Checkpoint, device: torch.device) -> Classifier:
+def open_trained(checkpoint: EncoderFiles, device: torch.device) -> Classifier:
     """Load a classifier as it was trained; raises `ModelError`."""
     model: Any = load_trained(checkpoint)
     return Classifier(model.to(device).eval(), device)
 
 
-def flops(classifier: Classifier, batches: Sequence[Tokens]) -> int:
+def count_flops(classifier: Classifier, batches: Sequence[TokenBatch]) -> int:
     """Count the floating-point operations of all batches, padding included.
 
     Products and sums of matrix products and attention; nothing else counts beside them.
@@ -239,12 +241,12 @@ def flops(classifier: Classifier, batches: Sequence[Tokens]) -> int:
     return int(counter.get_total_flops())
 
 
-def share_outside(classifier: Classifier, batches: Sequence[Tokens]) -> float:
+def time_outside_layers(classifier: Classifier, batches: Sequence[TokenBatch]) -> float:
     """Measure which share of the time is spent outside the layers: embeddings, pooler, head.
 
     The median of some passes over all batches.
     """
-    layers = layers_of(classifier.model)
+    layers = encoder_layers(classifier.model)
     shares = []
     inside = _Stopwatch(classifier.device)
     hooks = [
@@ -285,7 +287,7 @@ class _Stopwatch:
         self.seconds += time.perf_counter() - self._since
 
 
-LEAST_ROUNDS = 6  # with fewer, not even the smallest and the largest value are a 95 % interval
+MIN_ROUNDS = 6  # with fewer, not even the smallest and the largest value are a 95 % interval
 
 _WARM_UP = 2  # rounds that do not count: they allocate memory and pick kernels
 
@@ -293,7 +295,7 @@ _K = TypeVar("_K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
-class Median:
+class MedianInterval:
     """The median of some measurements, and its 95 % interval."""
 
     median: float
@@ -301,7 +303,9 @@ class Median:
     high: float
 
 
-def take_turns(calls: Mapping[_K, Callable[[], object]], rounds: int) -> dict[_K, list[float]]:
+def measure_in_turns(
+    calls: Mapping[_K, Callable[[], object]], rounds: int
+) -> dict[_K, list[float]]:
     """Return the seconds that each call took in each round, after rounds that warm up.
 
     Every round makes all calls, every other one backwards, so that none always comes first.
@@ -318,8 +322,8 @@ def take_turns(calls: Mapping[_K, Callable[[], object]], rounds: int) -> dict[_K
     return seconds
 
 
-def median_of(values: Sequence[float]) -> Median:
-    """Return the median of at least `LEAST_ROUNDS` values, with the interval by order statistics.
+def median_interval(values: Sequence[float]) -> MedianInterval:
+    """Return the median of at least `MIN_ROUNDS` values, with the interval by order statistics.
 
     It holds the true median with at least 95 % probability, whatever the distribution (David and
     Nagaraja, Order Statistics, section 7.1).
@@ -327,9 +331,11 @@ def median_of(values: Sequence[float]) -> Median:
     >>> median_of([5, 1, 4, 2, 3, 6])
     Median(median=3.5, low=1, high=6)
     """
-    assert len(values) >= LEAST_ROUNDS, "an interval takes some rounds"
+    assert len(values) >= MIN_ROUNDS, "an interval takes some rounds"
     ordered, number = sorted(values), len(values)
     outside, below = 0, 0.0
     while (below := below + math.comb(number, outside) / 2**number) <= 0.025:
         outside += 1
-    return Median(statistics.median(ordered), ordered[outside - 1], ordered[number - outside])
+    return MedianInterval(
+        statistics.median(ordered), ordered[outside - 1], ordered[number - outside]
+    )

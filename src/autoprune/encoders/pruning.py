@@ -16,7 +16,7 @@ _PER_LAYER = ("layer_types", "mlp_layer_types", "attention_window")
 _NUMBERS = ("layer_idx", "layer_id")
 
 
-def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """Return the encoder's layers: the one outermost `ModuleList` as long as the config says.
 
     Raises `ModelError` where layers are shared (ALBERT) or where no list, or several, match.
@@ -52,10 +52,10 @@ def keep_layers(model: PreTrainedModel, layout: Layout) -> None:
 
     The model saved afterwards reloads with plain transformers and gives the same logits. Raises
     `LayoutError` for a layout of another depth, or of layers that cannot take each other's place
-    (ModernBERT without layer 0); `ModelError` as `layers_of` does.
+    (ModernBERT without layer 0); `ModelError` as `encoder_layers` does.
     """
     check_layout(model, layout)
-    layers, kept = layers_of(model), set(layout.keep)
+    layers, kept = encoder_layers(model), set(layout.keep)
     for layer in reversed(range(layout.depth)):
         if layer not in kept:
             del layers[layer]
@@ -66,10 +66,10 @@ def keep_layers(model: PreTrainedModel, layout: Layout) -> None:
                     setattr(part, number, place)
     configs = (getattr(part, "config", None) for part in model.modules())
     for config in {id(c): c for c in configs if isinstance(c, PreTrainedConfig)}.values():
-        keep_in_config(config, layout.keep)
+        prune_config(config, layout.keep)
 
 
-def keep_in_config(config: PreTrainedConfig, keep: Sequence[int]) -> None:
+def prune_config(config: PreTrainedConfig, keep: Sequence[int]) -> None:
     """Make `config` in place that of a model with only the layers `keep` of those it has."""
     for name in _PER_LAYER:
         entries = getattr(config, name, None)
@@ -97,7 +97,7 @@ def check_layout(model: PreTrainedModel, layout: Layout) -> None:
     That is one of another depth, or one where a reload would build, at some place, a layer unlike
     the one kept there.
     """
-    layers = layers_of(model)
+    layers = encoder_layers(model)
     if layout.depth != len(layers):
         raise LayoutError(
             f"layout {layout} is for {layout.depth} layers, {_name(model)} has {len(layers)}"

@@ -24,7 +24,7 @@ class Encoder:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class EncoderFiles:
     """An encoder whose files lie in `folder`, whole.
 
     `commit` is what the revision resolved to: the hub's commit, or for a folder `sha256:` and the
@@ -66,7 +66,7 @@ _NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
 _HUB_ID = re.compile(rf"(?P<id>{_NAME}/{_NAME})(?:@(?P<revision>.+))?", re.ASCII)
 
 
-def find(text: str) -> Encoder:
+def find_encoder(text: str) -> Encoder:
     """Return the encoder that `text` names: a registry name, a folder, or a hub id.
 
     A registry name or a hub id may be followed by `@` and a branch, tag or commit. Touches no
@@ -93,7 +93,7 @@ def find(text: str) -> Encoder:
     raise UnknownNameError("model", text[:80], ENCODERS, _HINT)
 
 
-def rivals_of(encoder: Encoder, keep: int) -> list[Encoder]:
+def find_rivals(encoder: Encoder, keep: int) -> list[Encoder]:
     """Return the named scratch-trained rivals of `encoder` pruned to `keep` layers, often none.
 
     >>> [str(rival) for rival in rivals_of(find("muril"), 6)]

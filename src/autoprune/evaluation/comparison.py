@@ -6,17 +6,23 @@ from pathlib import Path
 from statistics import fmean
 
 from autoprune.errors import DataError, StudyError
-from autoprune.evaluation.entrants import Conditions, Entrant, Measured, Progress, measure
-from autoprune.evaluation.predictions import Answers, Difference
+from autoprune.evaluation.entrants import (
+    Entrant,
+    EntrantMeasurement,
+    EntrantProgress,
+    MeasurementConditions,
+    measure_entrants,
+)
+from autoprune.evaluation.predictions import PairedDifference, Predictions
 from autoprune.evaluation.records import Record
-from autoprune.evaluation.statistics import mean_interval, spread
+from autoprune.evaluation.statistics import mean_interval, seed_std
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.task import TestSplit
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparisonRow:
     """One entrant over all fresh seeds: qualities in [0, 1], means over seeds.
 
     `test_*` are on the cleaned test rows; `test_std` over seeds, None for one seed; `seconds` of
@@ -37,7 +43,7 @@ class Row:
     macro_f1: float
     seconds: float
     learning_rate: float
-    difference: Difference
+    difference: PairedDifference
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,10 @@ class Comparison:
     the distinct measurements; `left_out` says which entrants failed, one line each.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     reference: str
     recommended: str
-    against: dict[str, Difference]
+    against: dict[str, PairedDifference]
     seeds: tuple[int, ...]
     test_rows: int
     raw_rows: int
@@ -61,7 +67,7 @@ class Comparison:
     records: tuple[Record, ...]
     left_out: tuple[str, ...]
 
-    def row(self, origin: str) -> Row:
+    def row(self, origin: str) -> ComparisonRow:
         """Return the row of `origin`; raises KeyError where it was left out or did not enter."""
         for row in self.rows:
             if row.origin == origin:
@@ -69,21 +75,21 @@ class Comparison:
         raise KeyError(origin)
 
     @property
-    def subject(self) -> Row:
+    def subject(self) -> ComparisonRow:
         """The row that the verdict is about: `found`, or the reference where nothing was found."""
         found = any(row.origin == "found" for row in self.rows)
         return self.row("found" if found else self.reference)
 
 
-def compare(
+def compare_entrants(
     entrants: Sequence[Entrant],
     seeds: Sequence[int],
     test: TestSplit,
-    conditions: Conditions,
+    conditions: MeasurementConditions,
     path: Path,
-    watch: Callable[[Progress], None] = lambda _: None,
+    watch: Callable[[EntrantProgress], None] = lambda _: None,
 ) -> Comparison:
-    """Measure every entrant on every seed (see `measure`) and hold them against each other.
+    """Measure every entrant on every seed (see `measure_entrants`) and hold them against each other.
 
     Among the entrants is at least one fixed strategy. Records go to `path`; what is there already
     is not measured again. An entrant that fails on a seed is left out. Raises `DataError` where
@@ -93,18 +99,18 @@ def compare(
     assert len({entrant.origin for entrant in entrants}) == len(entrants), "origins differ"
     if sum(test.kept) < 2:
         raise DataError(f"cleaning must leave at least 2 test rows, it left {sum(test.kept)}")
-    measured = measure(entrants, seeds, test, conditions, path, watch)
-    return settle(entrants, seeds, test, conditions.metric, measured)
+    measured = measure_entrants(entrants, seeds, test, conditions, path, watch)
+    return build_comparison(entrants, seeds, test, conditions.metric, measured)
 
 
-def settle(
+def build_comparison(
     entrants: Sequence[Entrant],
     seeds: Sequence[int],
     test: TestSplit,
     metric: str,
-    measured: Measured,
+    measured: EntrantMeasurement,
 ) -> Comparison:
-    """Hold what was measured of every entrant on every seed against each other; see `compare`."""
+    """Hold what was measured of every entrant on every seed against each other; see `compare_entrants`."""
     failed = {
         origin: f"{origin} failed with seed {seed}: {record.reason}"
         for (origin, seed), record in reversed(measured.items())
@@ -119,7 +125,7 @@ def _table(
     seeds: tuple[int, ...],
     test: TestSplit,
     metric: str,
-    measured: Measured,
+    measured: EntrantMeasurement,
     left_out: tuple[str, ...],
 ) -> Comparison:
     runs = {e.origin: [measured[e.origin, seed] for seed in seeds] for e in entrants}
@@ -129,7 +135,7 @@ def _table(
         raise StudyError(f"no fixed strategy is there to compare with: {'; '.join(left_out)}")
     reference = max(strategies, key=lambda origin: validation[origin])
     found = "found" in runs and validation["found"] > validation[reference]
-    answers = {origin: Answers.of(records, test, metric) for origin, records in runs.items()}
+    answers = {origin: Predictions.of(records, test, metric) for origin, records in runs.items()}
     subject = "found" if "found" in runs else reference
     return Comparison(
         rows=tuple(
@@ -151,15 +157,17 @@ def _table(
     )
 
 
-def _row(entrant: Entrant, records: list[Record], answers: Answers, reference: Answers) -> Row:
+def _row(
+    entrant: Entrant, records: list[Record], answers: Predictions, reference: Predictions
+) -> ComparisonRow:
     interval = mean_interval(answers.values)
-    return Row(
+    return ComparisonRow(
         origin=entrant.origin,
         layout=entrant.layout,
         parameters=entrant.parameters,
         seeds=len(records),
         test_mean=_mean(records, "test"),
-        test_std=spread([record.score("test").quality for record in records]),
+        test_std=seed_std([record.score("test").quality for record in records]),
         test_low=max(0.0, interval.low),
         test_high=min(1.0, interval.high),
         raw_mean=_mean(records, "test-raw"),

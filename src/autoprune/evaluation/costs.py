@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoprune.encoders.profiling import Median
+from autoprune.encoders.profiling import MedianInterval
 from autoprune.errors import AutopruneError, StudyError
 from autoprune.evaluation.comparison import Comparison
-from autoprune.files import write_whole
+from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
 
-SCHEMA = 1
+COST_SCHEMA = 1
 
-COST = "cost.json"
+COST_FILE = "cost.json"
 
 
 @dataclass(frozen=True, slots=True)
-class CostOf:
+class MeasuredCost:
     """What one model costs: `name` is its origin in the comparison.
 
     `bytes` on disk, tokenizer included; `peak_bytes` of memory to load it and run a batch, None
@@ -32,9 +32,9 @@ class CostOf:
     embeddings: int
     bytes: int
     peak_bytes: int | None
-    latency: Median
-    throughput: Median
-    gain: Median
+    latency: MedianInterval
+    throughput: MedianInterval
+    gain: MedianInterval
     flops: float
 
 
@@ -52,7 +52,7 @@ class Costs:
     batch: int
     rounds: int
     tokens: int
-    models: tuple[CostOf, ...]
+    models: tuple[MeasuredCost, ...]
     alarms: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -60,8 +60,8 @@ class Costs:
 def write_costs(folder: Path, costs: Costs) -> None:
     """Write to a study's folder, in the place of earlier ones; raises `StudyError`."""
     models = [{**dataclasses.asdict(one), "layout": str(one.layout)} for one in costs.models]
-    content = {"schema": SCHEMA, **dataclasses.asdict(costs), "models": models}
-    write_whole(folder / COST, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    content = {"schema": COST_SCHEMA, **dataclasses.asdict(costs), "models": models}
+    write_atomic(folder / COST_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def read_costs(folder: Path, comparison: Comparison) -> Costs | None:
@@ -70,11 +70,11 @@ def read_costs(folder: Path, comparison: Comparison) -> Costs | None:
     None too where the study recommends another layout now. Raises `StudyError` for a file that
     cannot be read.
     """
-    path = folder / COST
+    path = folder / COST_FILE
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
-        if entry.pop("schema") != SCHEMA:
-            raise ValueError(f"its schema is not {SCHEMA}")
+        if entry.pop("schema") != COST_SCHEMA:
+            raise ValueError(f"its schema is not {COST_SCHEMA}")
         costs = _costs(entry)
     except FileNotFoundError:
         return None
@@ -96,6 +96,6 @@ def _costs(entry: dict[str, Any]) -> Costs:
     return Costs(**entry | told | {"models": models})
 
 
-def _cost_of(entry: dict[str, Any]) -> CostOf:
-    spans = {name: Median(**entry[name]) for name in ("latency", "throughput", "gain")}
-    return CostOf(**entry | spans | {"layout": Layout.parse(entry["layout"])})
+def _cost_of(entry: dict[str, Any]) -> MeasuredCost:
+    spans = {name: MedianInterval(**entry[name]) for name in ("latency", "throughput", "gain")}
+    return MeasuredCost(**entry | spans | {"layout": Layout.parse(entry["layout"])})

@@ -9,20 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprune.errors import TrialError
-from autoprune.evaluation.records import Phase, Record, Start, append, identity, key, now, read
+from autoprune.evaluation.records import (
+    InitialWeights,
+    Phase,
+    Record,
+    append_records,
+    read_records,
+    record_identity,
+    record_key,
+    utc_now,
+)
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import TestSplit
-from autoprune.tasks.tokenization import Encoded
+from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.budget import Budget
-from autoprune.training.checkpoint import Place, place_of
-from autoprune.training.evaluator import Bench
-from autoprune.training.loop import Clock, Parts, predict
-from autoprune.training.metrics import Score, score
-from autoprune.training.workers import Team
+from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
+from autoprune.training.evaluator import LayoutEvaluator
+from autoprune.training.loop import MicroBatcher, TrainingClock, predict_logits
+from autoprune.training.metrics import Score, score_predictions
+from autoprune.training.workers import Executor
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class EntrantRun:
     """One trained entrant: its validation score and its logits (raw test rows in order, classes).
 
     `notes` tell what happened while predicting, one line each (fewer rows at once, say).
@@ -47,16 +56,16 @@ class Entrant:
 
     origin: str
     layout: Layout
-    start: Start
+    start: InitialWeights
     model: str
     parameters: int
     budget: Budget
-    begin: Callable[[int, Place], Callable[[], Run]]
-    validate: Callable[[int, Place], Callable[[], Score]]
+    begin: Callable[[int, CheckpointFile], Callable[[], EntrantRun]]
+    validate: Callable[[int, CheckpointFile], Callable[[], Score]]
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class MeasurementConditions:
     """What all measurements share: the task, the data (`fingerprints` of it), the machine."""
 
     task: str
@@ -67,7 +76,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class EntrantProgress:
     """Where the measuring stands: `done` of `total` entrants x seeds; `reused`: not run now."""
 
     origin: str
@@ -78,17 +87,17 @@ class Progress:
     total: int
 
 
-Measured = dict[tuple[str, int], Record]
+EntrantMeasurement = dict[tuple[str, int], Record]
 
 
-def measure(
+def measure_entrants(
     entrants: Sequence[Entrant],
     seeds: Sequence[int],
     test: TestSplit,
-    conditions: Conditions,
+    conditions: MeasurementConditions,
     path: Path,
-    watch: Callable[[Progress], None],
-) -> Measured:
+    watch: Callable[[EntrantProgress], None],
+) -> EntrantMeasurement:
     """Return a record for each entrant's origin and seed, the seeds in the outer loop.
 
     Records in `path` with the same key are taken as they are, failed ones tried again; a new one is
@@ -96,35 +105,35 @@ def measure(
     `path`, until their record is written.
     """
     known: dict[Hashable, Record] = {
-        key(record): record
-        for record in read(path)
+        record_key(record): record
+        for record in read_records(path)
         if record.phase == "comparison" and record.state == "complete"
     }
     prints = fingerprints_with(test, conditions.fingerprints)
     runs = [(seed, entrant) for seed in seeds for entrant in entrants]
-    under_way: dict[Hashable, Callable[[], Run]] = {}
+    under_way: dict[Hashable, Callable[[], EntrantRun]] = {}
     for seed, entrant in runs:
-        wanted = wanted_of(entrant, seed, conditions, prints)
+        wanted = wanted_record_keys(entrant, seed, conditions, prints)
         if wanted not in known and wanted not in under_way:
-            under_way[wanted] = entrant.begin(seed, place_of(path.parent, wanted))
-    measured: Measured = {}
+            under_way[wanted] = entrant.begin(seed, checkpoint_file(path.parent, wanted))
+    measured: EntrantMeasurement = {}
     for seed, entrant in runs:
-        wanted = wanted_of(entrant, seed, conditions, prints)
+        wanted = wanted_record_keys(entrant, seed, conditions, prints)
         reused = wanted in known
         if not reused:
             known[wanted] = _measured(entrant, under_way.pop(wanted), seed, test, conditions)
-            append(path, known[wanted])
-            place_of(path.parent, wanted).take_away()
+            append_records(path, known[wanted])
+            checkpoint_file(path.parent, wanted).take_away()
         record = measured[entrant.origin, seed] = known[wanted]
-        watch(Progress(entrant.origin, seed, record, reused, len(measured), len(runs)))
+        watch(EntrantProgress(entrant.origin, seed, record, reused, len(measured), len(runs)))
     return measured
 
 
-def wanted_of(
-    entrant: Entrant, seed: int, conditions: Conditions, prints: dict[str, str]
+def wanted_record_keys(
+    entrant: Entrant, seed: int, conditions: MeasurementConditions, prints: dict[str, str]
 ) -> Hashable:
     """Return the identity of an entrant's measurement on data with these fingerprints."""
-    return identity(
+    return record_identity(
         entrant.model,
         entrant.start,
         entrant.layout,
@@ -137,7 +146,11 @@ def wanted_of(
 
 
 def _measured(
-    entrant: Entrant, wait: Callable[[], Run], seed: int, test: TestSplit, conditions: Conditions
+    entrant: Entrant,
+    wait: Callable[[], EntrantRun],
+    seed: int,
+    test: TestSplit,
+    conditions: MeasurementConditions,
 ) -> Record:
     scores: tuple[Score, ...] = ()
     predictions: tuple[int, ...] = ()
@@ -151,17 +164,17 @@ def _measured(
     except TrialError as error:
         reason = str(error) or "no reason given"
     prints = fingerprints_with(test, conditions.fingerprints)
-    return record_of(
+    return make_record(
         "comparison", entrant, seed, scores, conditions, prints, predictions, notes, reason
     )
 
 
-def record_of(
+def make_record(
     phase: Phase,
     entrant: Entrant,
     seed: int,
     scores: tuple[Score, ...],
-    conditions: Conditions,
+    conditions: MeasurementConditions,
     prints: dict[str, str],
     predictions: tuple[int, ...] = (),
     notes: tuple[str, ...] = (),
@@ -183,7 +196,7 @@ def record_of(
         fingerprints=prints,
         versions=conditions.versions,
         device=conditions.device,
-        finished=now(),
+        finished=utc_now(),
         predictions=predictions,
         notes=notes,
         state="failed" if reason else "complete",
@@ -191,7 +204,7 @@ def record_of(
     )
 
 
-def _scores(run: Run, test: TestSplit, metric: str, seed: int) -> tuple[Score, ...]:
+def _scores(run: EntrantRun, test: TestSplit, metric: str, seed: int) -> tuple[Score, ...]:
     """Return the validation score and those on the cleaned and the raw test rows."""
     assert run.validation.split == "validation", "a run is scored on validation"
     assert len(run.logits) == len(test.rows), "logits for each raw test row"
@@ -199,8 +212,8 @@ def _scores(run: Run, test: TestSplit, metric: str, seed: int) -> tuple[Score, .
         raise TrialError("the trained model's outputs are not finite numbers")
     labels, kept = np.array(test.rows.labels), np.array(test.kept)
     seconds = run.validation.seconds
-    cleaned = score(run.logits[kept], labels[kept], metric, "test", seed, seconds)
-    raw = score(run.logits, labels, metric, "test-raw", seed, seconds)
+    cleaned = score_predictions(run.logits[kept], labels[kept], metric, "test", seed, seconds)
+    raw = score_predictions(run.logits, labels, metric, "test-raw", seed, seconds)
     return run.validation, cleaned, raw
 
 
@@ -210,14 +223,14 @@ def fingerprints_with(test: TestSplit, fingerprints: dict[str, str]) -> dict[str
     return fingerprints | {"test": test.fingerprint, "test kept": kept}
 
 
-def entrants_of(
+def entrant_variants(
     origin: str,
     layout: Layout,
-    benches: Sequence[Bench],
-    test: Encoded,
+    benches: Sequence[LayoutEvaluator],
+    test: EncodedSplit,
     model: str,
-    start: Start,
-    crew: Team,
+    start: InitialWeights,
+    crew: Executor,
 ) -> list[Entrant]:
     """Return the entrant that trains `layout` and predicts every raw test row, once for each bench.
 
@@ -233,41 +246,43 @@ def entrants_of(
 def _entrant(
     origin: str,
     layout: Layout,
-    bench: Bench,
-    test: Encoded,
+    bench: LayoutEvaluator,
+    test: EncodedSplit,
     model: str,
-    start: Start,
+    start: InitialWeights,
     parameters: int,
-    crew: Team,
+    crew: Executor,
 ) -> Entrant:
     assert test.kept is bench.rows.kept, "all rows are numbered alike"
 
-    def begin(seed: int, place: Place) -> Callable[[], Run]:
+    def begin(seed: int, place: CheckpointFile) -> Callable[[], EntrantRun]:
         return crew.start(_run, bench, layout, test, seed, place)
 
-    def validate(seed: int, place: Place) -> Callable[[], Score]:
+    def validate(seed: int, place: CheckpointFile) -> Callable[[], Score]:
         return crew.start(_validate, bench, layout, seed, place)
 
     return Entrant(origin, layout, start, model, parameters, bench.budget, begin, validate)
 
 
-def _validate(bench: Bench, layout: Layout, seed: int, place: Place) -> Score:
+def _validate(bench: LayoutEvaluator, layout: Layout, seed: int, place: CheckpointFile) -> Score:
     return bench.measure(layout, seed, saved=place)
 
 
-def _run(bench: Bench, layout: Layout, test: Encoded, seed: int, place: Place) -> Run:
+def _run(
+    bench: LayoutEvaluator, layout: Layout, test: EncodedSplit, seed: int, place: CheckpointFile
+) -> EntrantRun:
     trained = bench.train(layout, seed, saved=place)
-    parts = Parts(bench.budget.batch)
-    logits = predict(trained.model, test, bench.device, parts, Clock())
-    return Run(trained.score, logits, tuple(parts.notes))
+    parts = MicroBatcher(bench.budget.batch)
+    logits = predict_logits(trained.model, test, bench.device, parts, TrainingClock())
+    return EntrantRun(trained.score, logits, tuple(parts.notes))
 
 
-def tune(
+def choose_learning_rates(
     variants: Sequence[Sequence[Entrant]],
     seed: int,
-    conditions: Conditions,
+    conditions: MeasurementConditions,
     path: Path,
-    watch: Callable[[Progress], None],
+    watch: Callable[[EntrantProgress], None],
 ) -> list[Entrant]:
     """Return of each entrant's variants, which differ in `budget`, the best on validation.
 
@@ -276,33 +291,33 @@ def tune(
     `path`; what is there is not run again.
     """
     known: dict[Hashable, Record] = {
-        key(record): record
-        for record in read(path)
+        record_key(record): record
+        for record in read_records(path)
         if record.phase == "tuning" and record.state == "complete"
     }
     runs = [entrant for each in variants for entrant in each]
 
     def wanted_by(entrant: Entrant) -> Hashable:
-        return wanted_of(entrant, seed, conditions, conditions.fingerprints)
+        return wanted_record_keys(entrant, seed, conditions, conditions.fingerprints)
 
     under_way: dict[Hashable, Callable[[], Score]] = {}
     for entrant in runs:
         wanted = wanted_by(entrant)
         if wanted not in known and wanted not in under_way:
-            under_way[wanted] = entrant.validate(seed, place_of(path.parent, wanted))
+            under_way[wanted] = entrant.validate(seed, checkpoint_file(path.parent, wanted))
     for number, entrant in enumerate(runs, 1):
         wanted = wanted_by(entrant)
         reused = wanted in known
         if not reused:
             known[wanted] = _validated(entrant, under_way.pop(wanted), seed, conditions)
-            append(path, known[wanted])
-            place_of(path.parent, wanted).take_away()
-        watch(Progress(entrant.origin, seed, known[wanted], reused, number, len(runs)))
+            append_records(path, known[wanted])
+            checkpoint_file(path.parent, wanted).take_away()
+        watch(EntrantProgress(entrant.origin, seed, known[wanted], reused, number, len(runs)))
     return [max(each, key=lambda one: _quality(known[wanted_by(one)])) for each in variants]
 
 
 def _validated(
-    entrant: Entrant, wait: Callable[[], Score], seed: int, conditions: Conditions
+    entrant: Entrant, wait: Callable[[], Score], seed: int, conditions: MeasurementConditions
 ) -> Record:
     scores: tuple[Score, ...] = ()
     reason = ""
@@ -312,7 +327,7 @@ def _validated(
         reason = str(error) or "no reason given"
     notes = tuple(score.note for score in scores if score.note)
     prints = conditions.fingerprints
-    return record_of(
+    return make_record(
         "tuning", entrant, seed, scores, conditions, prints, notes=notes, reason=reason
     )
 

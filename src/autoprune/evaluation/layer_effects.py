@@ -8,7 +8,7 @@ from autoprune.evaluation.records import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class LayerEffect:
     """Mean validation quality of the trials that keep `layer`, and of those that remove it.
 
     A mean is None where there is no such trial.
@@ -28,29 +28,29 @@ class Effect:
         return self.kept_mean - self.removed_mean
 
 
-def went_on(trials: Sequence[Record]) -> list[bool]:
+def promoted_to_full_budget(trials: Sequence[Record]) -> list[bool]:
     """Tell of each trial whether it went on from a pause to the end of the full budget."""
     pauses = any(trial.budget.until is not None for trial in trials)
     return [pauses and trial.budget.until is None for trial in trials]
 
 
-def comparable(trials: Sequence[Record]) -> list[Record]:
+def same_budget_trials(trials: Sequence[Record]) -> list[Record]:
     """Return the complete trials that had the same budget: none that went on."""
-    both = zip(trials, went_on(trials), strict=True)
+    both = zip(trials, promoted_to_full_budget(trials), strict=True)
     return [trial for trial, further in both if trial.state == "complete" and not further]
 
 
-def effects(trials: Sequence[Record]) -> list[Effect]:
+def layer_effects(trials: Sequence[Record]) -> list[LayerEffect]:
     """Return the effect of each layer over comparable trials, the first layer first."""
-    whole = comparable(trials)
+    whole = same_budget_trials(trials)
     depth = whole[0].layout.depth if whole else 0
     return [_effect(layer, whole) for layer in range(depth)]
 
 
-def _effect(layer: int, trials: list[Record]) -> Effect:
+def _effect(layer: int, trials: list[Record]) -> LayerEffect:
     kept = [t.score("validation").quality for t in trials if layer in t.layout.keep]
     removed = [t.score("validation").quality for t in trials if layer not in t.layout.keep]
-    return Effect(
+    return LayerEffect(
         layer,
         len(kept),
         fmean(kept) if kept else None,

@@ -8,7 +8,7 @@ from autoprune.layouts.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class ModelCost:
     """What a model costs: weights, megabytes (10^6 bytes) on disk, and time on one device.
 
     `megabytes` count the tokenizer too; `latency_ms` is of one text, the median, `latency_low_ms`
@@ -31,7 +31,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ParetoPoint:
     """One number of layers: the layout recommended for it, its quality and its price.
 
     Qualities in [0, 1], means over fresh seeds: all choosing goes by `validation`; `test` with its
@@ -45,7 +45,7 @@ class Point:
     test: float
     test_low: float
     test_high: float
-    price: Price
+    price: ModelCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class ParetoFront:
     """What a search over several numbers of layers found out; `points` are without the full model.
 
     `device` is the machine that measured the prices, in words; `studies` are the names of theirs.
@@ -77,20 +77,20 @@ class Front:
     task: str
     metric: str
     device: str
-    points: tuple[Point, ...]
-    full: Point
+    points: tuple[ParetoPoint, ...]
+    full: ParetoPoint
     limits: Limits
     studies: tuple[str, ...]
 
     @property
-    def everyone(self) -> tuple[Point, ...]:
+    def everyone(self) -> tuple[ParetoPoint, ...]:
         """The points, and the full model last."""
         return (*self.points, self.full)
 
     @property
-    def knee(self) -> Point:
+    def knee(self) -> ParetoPoint:
         """The point from which on another layer stops paying, the best one where it `bends` not."""
-        return knee(self.points)
+        return knee_point(self.points)
 
     @property
     def bends(self) -> bool:
@@ -98,15 +98,17 @@ class Front:
         return self.knee.validation < max(one.validation for one in self.points)
 
     @property
-    def chosen(self) -> Point | None:
+    def chosen(self) -> ParetoPoint | None:
         """The smallest point within the limits, None where none is; without limits the knee."""
-        return smallest(self.points, self.full, self.limits) if self.limits.any else self.knee
+        return (
+            smallest_within(self.points, self.full, self.limits) if self.limits.any else self.knee
+        )
 
 
-def point(comparison: Comparison, origin: str, price: Price) -> Point:
+def pareto_point(comparison: Comparison, origin: str, price: ModelCost) -> ParetoPoint:
     """Return the row of `origin` as one point of the front."""
     row = comparison.row(origin)
-    return Point(
+    return ParetoPoint(
         keep=len(row.layout.keep),
         layout=row.layout,
         origin=origin,
@@ -118,7 +120,7 @@ def point(comparison: Comparison, origin: str, price: Price) -> Point:
     )
 
 
-def dominated(one: Point, others: Sequence[Point]) -> bool:
+def is_dominated(one: ParetoPoint, others: Sequence[ParetoPoint]) -> bool:
     """Tell whether another is at least as good, as fast and as small, and better in one of them."""
     mine = _worth(one)
     return any(
@@ -127,11 +129,11 @@ def dominated(one: Point, others: Sequence[Point]) -> bool:
     )
 
 
-def _worth(one: Point) -> tuple[float, float, float]:
+def _worth(one: ParetoPoint) -> tuple[float, float, float]:
     return one.validation, -one.price.latency_ms, -one.price.megabytes
 
 
-def knee(points: Sequence[Point]) -> Point:
+def knee_point(points: Sequence[ParetoPoint]) -> ParetoPoint:
     """Return the knee: where another layer stops paying.
 
     Latency and validation quality are scaled to [0, 1] between the fastest and the slowest point
@@ -139,7 +141,7 @@ def knee(points: Sequence[Point]) -> Point:
     (Satopaa et al. 2011, doi 10.1109/ICDCSW.2011.20). Where none lies above it, it is the best one.
     """
     front = sorted(
-        (one for one in points if not dominated(one, points)),
+        (one for one in points if not is_dominated(one, points)),
         key=lambda one: (one.price.latency_ms, -one.validation),
     )
     first, last = front[0], front[-1]
@@ -149,7 +151,7 @@ def knee(points: Sequence[Point]) -> Point:
     if time <= 0 or gain <= 0:
         return best
 
-    def above(one: Point) -> float:
+    def above(one: ParetoPoint) -> float:
         spent = (one.price.latency_ms - first.price.latency_ms) / time
         return (one.validation - first.validation) / gain - spent
 
@@ -157,13 +159,15 @@ def knee(points: Sequence[Point]) -> Point:
     return bend if above(bend) > 1e-9 else best
 
 
-def smallest(points: Sequence[Point], full: Point, limits: Limits) -> Point | None:
+def smallest_within(
+    points: Sequence[ParetoPoint], full: ParetoPoint, limits: Limits
+) -> ParetoPoint | None:
     """Return the point with the fewest layers that holds all `limits`, None where none does."""
-    holding = [one for one in points if not broken(one, full, limits)]
+    holding = [one for one in points if not broken_limits(one, full, limits)]
     return min(holding, key=lambda one: one.keep, default=None)
 
 
-def broken(one: Point, full: Point, limits: Limits) -> list[str]:
+def broken_limits(one: ParetoPoint, full: ParetoPoint, limits: Limits) -> list[str]:
     """Say which limits `one` breaks and by what figure, one phrase each."""
     drop = 100 * (full.validation - one.validation)
     said = []

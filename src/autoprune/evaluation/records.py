@@ -18,13 +18,13 @@ from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
 
-SCHEMA = 1
+RECORD_SCHEMA = 1
 
 Phase = Literal["search", "tuning", "comparison"]
 
-Start = Literal["pretrained", "random"]
+InitialWeights = Literal["pretrained", "random"]
 
-State = Literal["complete", "pruned", "failed"]
+RecordState = Literal["complete", "pruned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Record:
     phase: Phase
     origin: str
     layout: Layout
-    start: Start
+    start: InitialWeights
     model: str
     task: str
     metric: str
@@ -55,9 +55,9 @@ class Record:
     finished: str
     predictions: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
-    state: State = "complete"
+    state: RecordState = "complete"
     reason: str = ""
-    schema: int = SCHEMA
+    schema: int = RECORD_SCHEMA
 
     def score(self, split: str) -> Score:
         """Return the score on `split`; raises KeyError where there is none."""
@@ -67,12 +67,12 @@ class Record:
         raise KeyError(split)
 
 
-def now() -> str:
+def utc_now() -> str:
     """Return the time, ISO 8601 in UTC to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def identity(
+def record_identity(
     model: str,
     start: str,
     layout: Layout,
@@ -86,9 +86,9 @@ def identity(
     return model, start, layout, seed, budget, task, metric, tuple(sorted(fingerprints.items()))
 
 
-def key(record: Record) -> Hashable:
-    """Return the `identity` of a record's measurement."""
-    return identity(
+def record_key(record: Record) -> Hashable:
+    """Return the `record_identity` of a record's measurement."""
+    return record_identity(
         record.model,
         record.start,
         record.layout,
@@ -100,13 +100,13 @@ def key(record: Record) -> Hashable:
     )
 
 
-def repeated(records: Iterable[Record]) -> int:
+def count_repeated(records: Iterable[Record]) -> int:
     """Count the measurements made again with the same key in the same phase; failures aside."""
-    made = Counter((r.phase, key(r)) for r in records if r.state != "failed")
+    made = Counter((r.phase, record_key(r)) for r in records if r.state != "failed")
     return sum(times - 1 for times in made.values())
 
 
-def to_text(record: Record) -> str:
+def record_to_json(record: Record) -> str:
     """Return the record as one line of JSON, without the line's end; exact for every float."""
     entry = dataclasses.asdict(record) | {"layout": str(record.layout)}
     return json.dumps(entry, allow_nan=False, separators=(",", ":"))
@@ -126,15 +126,19 @@ _KINDS: dict[str, type] = {
     "reason": str,
 }
 
-_CHOICES = {"phase": get_args(Phase), "start": get_args(Start), "state": get_args(State)}
+_CHOICES = {
+    "phase": get_args(Phase),
+    "start": get_args(InitialWeights),
+    "state": get_args(RecordState),
+}
 
 
-def from_text(text: str) -> Record:
+def record_from_json(text: str) -> Record:
     """Read one line of JSON; raises ValueError with the reason where it is no record."""
     try:
         entry: dict[str, Any] = json.loads(text)
-        if entry["schema"] != SCHEMA:
-            raise ValueError(f"schema {entry['schema']!r} is not {SCHEMA}")
+        if entry["schema"] != RECORD_SCHEMA:
+            raise ValueError(f"schema {entry['schema']!r} is not {RECORD_SCHEMA}")
         record = Record(
             **entry
             | {
@@ -156,7 +160,7 @@ def from_text(text: str) -> Record:
     return record
 
 
-def read(path: Path) -> list[Record]:
+def read_records(path: Path) -> list[Record]:
     """Read the records, oldest first; none where there is no file yet.
 
     A last line that was cut off while it was written (no line end) is passed over. Raises
@@ -176,7 +180,7 @@ def read(path: Path) -> list[Record]:
 
 def _parsed(line: bytes, path: Path, number: int) -> Record:
     try:
-        return from_text(line.decode())
+        return record_from_json(line.decode())
     except ValueError as error:
         why = " ".join(str(error).split())[:120]
         raise StudyError(
@@ -187,18 +191,18 @@ def _parsed(line: bytes, path: Path, number: int) -> Record:
 def _tail(torn: bytes) -> Record | None:
     """Return the record of a last line that lacks only its end, None where it is cut off."""
     try:
-        return from_text(torn.decode())
+        return record_from_json(torn.decode())
     except ValueError:
         return None
 
 
-def append(path: Path, record: Record) -> None:
+def append_records(path: Path, record: Record) -> None:
     """Add a record as the file's last line, on disk when this returns; folders are made.
 
     What a killed process left of a last line is cut off first. Raises `StudyError` where the file
     cannot be written.
     """
-    line = to_text(record).encode() + b"\n"
+    line = record_to_json(record).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(exist_ok=True)
@@ -231,33 +235,35 @@ def _mend_end(file: BinaryIO) -> None:
 _OWN = {"found", "scratch", *STRATEGIES}  # these differ from one number of layers to the next
 
 
-def lend(lenders: Iterable[Path], borrower: Path, models: Collection[str] | None = None) -> int:
+def reuse_shared_runs(
+    lenders: Iterable[Path], borrower: Path, models: Collection[str] | None = None
+) -> int:
     """Copy the runs of the full model and of rivals to the records `borrower`; return how many.
 
     `models` (`name@commit`) are those that the borrower may want, None for all.
     Those that are there already, and failed ones, are not copied. Whether a run fits the
     borrower's conditions is told by its identity when it is looked for.
     """
-    there = {key(record) for record in read(borrower)}
+    there = {record_key(record) for record in read_records(borrower)}
     lent = 0
     for lender in lenders:
-        for record in read(lender):
+        for record in read_records(lender):
             common = record.phase != "search" and record.origin not in _OWN
             common &= models is None or record.model in models
-            if common and record.state == "complete" and key(record) not in there:
-                append(borrower, record)
-                there.add(key(record))
+            if common and record.state == "complete" and record_key(record) not in there:
+                append_records(borrower, record)
+                there.add(record_key(record))
                 lent += 1
     return lent
 
 
-PACKAGES = ("autoprune", "torch", "transformers", "optuna")
+RECORDED_PACKAGES = ("autoprune", "torch", "transformers", "optuna")
 
 
-def installed() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
     """Return the versions of the packages that a result depends on, and of Python."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in RECORDED_PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

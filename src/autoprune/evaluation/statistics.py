@@ -16,7 +16,7 @@ _RESAMPLES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class RankCorrelation:
     """Spearman's rank correlation in [-1, 1] with its 95 % bootstrap interval."""
 
     correlation: float
@@ -27,10 +27,10 @@ class Agreement:
         return f"{self.correlation:+.2f} ({self.low:+.2f} to {self.high:+.2f})".replace("-", "−")
 
 
-def borne_out(
+def layout_rank_correlation(
     hints: Mapping[Layout, float], results: Iterable[tuple[Layout, float]]
-) -> Agreement | None:
-    """Compare the cheap score of each layout with its mean quality; see `agreement`.
+) -> RankCorrelation | None:
+    """Compare the cheap score of each layout with its mean quality; see `rank_correlation`.
 
     Runs of one layout are no independent evidence: taken as such, they would make the interval of
     a worthless score leave out 0 too often.
@@ -38,10 +38,12 @@ def borne_out(
     runs: dict[Layout, list[float]] = {}
     for layout, quality in results:
         runs.setdefault(layout, []).append(quality)
-    return agreement([hints[layout] for layout in runs], [fmean(each) for each in runs.values()])
+    return rank_correlation(
+        [hints[layout] for layout in runs], [fmean(each) for each in runs.values()]
+    )
 
 
-def agreement(hints: Sequence[float], qualities: Sequence[float]) -> Agreement | None:
+def rank_correlation(hints: Sequence[float], qualities: Sequence[float]) -> RankCorrelation | None:
     """Compare two scores of the same layouts; None for fewer than 5, or where one is constant.
 
     Same pairs, same interval. Resamples in which a score is constant count as no correlation.
@@ -52,7 +54,7 @@ def agreement(hints: Sequence[float], qualities: Sequence[float]) -> Agreement |
     rng = np.random.default_rng(0)
     drawn = rng.integers(pairs.shape[1], size=(_RESAMPLES, pairs.shape[1]))
     low, high = np.quantile(_spearman(pairs[:, drawn]), (0.025, 0.975))
-    return Agreement(float(_spearman(pairs)), float(low), float(high))
+    return RankCorrelation(float(_spearman(pairs)), float(low), float(high))
 
 
 def _spearman(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,17 +67,17 @@ def _spearman(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-Labels = NDArray[np.int64]
+LabelArray = NDArray[np.int64]
 
-Values = NDArray[np.float64]
+ScoreArray = NDArray[np.float64]
 
 
-def accuracy(labels: Labels, predicted: Labels) -> Values:
+def accuracy(labels: LabelArray, predicted: LabelArray) -> ScoreArray:
     """Return 1 for each row that is right, else 0."""
     return np.asarray(labels == predicted, dtype=np.float64)
 
 
-def macro_f1(labels: Labels, predicted: Labels) -> Values:
+def macro_f1(labels: LabelArray, predicted: LabelArray) -> ScoreArray:
     """Return macro-F1 plus each row's influence on it; (rows,), the mean is macro-F1.
 
     F1 of a class is 2 TP / (true + predicted); a row moves it by the linear part of that ratio
@@ -89,16 +91,16 @@ def macro_f1(labels: Labels, predicted: Labels) -> Values:
     return np.asarray((f1 + influence).mean(0), dtype=np.float64)  # (classes, rows) -> (rows,)
 
 
-CONTRIBUTIONS: dict[str, Callable[[Labels, Labels], Values]] = {
+CONTRIBUTIONS: dict[str, Callable[[LabelArray, LabelArray], ScoreArray]] = {
     "accuracy": accuracy,
     "macro-f1": macro_f1,
 }
 
-SMALLEST = 1e-90  # p-values below are given as this; terms of the sum far below it are dropped
+MIN_P_VALUE = 1e-90  # p-values below are given as this; terms of the sum far below it are dropped
 
-DRAWN = 9_999  # patterns, where they cannot all be counted
+PERMUTATIONS = 9_999  # patterns, where they cannot all be counted
 
-ALIKE = 1e-9  # sums as near as this, in shares of them, are one
+TIE_TOLERANCE = 1e-9  # sums as near as this, in shares of them, are one
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Interval:
     high: float
 
 
-def sign_flip(differences: NDArray[np.float64] | NDArray[np.int64]) -> float:
+def paired_permutation_test(differences: NDArray[np.float64] | NDArray[np.int64]) -> float:
     """Return the two-sided p-value of the paired permutation test, in (0, 1].
 
     `differences` (rows,) are what each row gives one entrant more than the other, summed over
@@ -123,14 +125,14 @@ def sign_flip(differences: NDArray[np.float64] | NDArray[np.int64]) -> float:
     least 1 / 10,000 and never too small (Phipson and Smyth 2010, doi 10.2202/1544-6115.1585).
     """
     whole = np.round(differences)
-    if np.allclose(differences, whole, rtol=0.0, atol=ALIKE):
+    if np.allclose(differences, whole, rtol=0.0, atol=TIE_TOLERANCE):
         return _counted(whole.astype(np.int64))
     sizes, counts = np.unique(np.abs(differences).round(12), return_counts=True)
-    rng, sums = np.random.default_rng(0), np.zeros(DRAWN)
+    rng, sums = np.random.default_rng(0), np.zeros(PERMUTATIONS)
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        sums += size * (2 * rng.binomial(count, 0.5, DRAWN) - count)
-    observed = abs(float(differences.sum())) * (1 - ALIKE) - ALIKE
-    return (1 + int((np.abs(sums) >= observed).sum())) / (1 + DRAWN)
+        sums += size * (2 * rng.binomial(count, 0.5, PERMUTATIONS) - count)
+    observed = abs(float(differences.sum())) * (1 - TIE_TOLERANCE) - TIE_TOLERANCE
+    return (1 + int((np.abs(sums) >= observed).sum())) / (1 + PERMUTATIONS)
 
 
 def _counted(differences: NDArray[np.int64]) -> float:
@@ -145,13 +147,13 @@ def _counted(differences: NDArray[np.int64]) -> float:
     first, mass = 0, np.ones(1)
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         shares = stats.binom.pmf(np.arange(count + 1), count, 0.5)
-        kept = np.flatnonzero(shares > SMALLEST / 1e10)
+        kept = np.flatnonzero(shares > MIN_P_VALUE / 1e10)
         spread = np.zeros((kept[-1] - kept[0]) * size + 1)
         spread[::size] = shares[kept[0] : kept[-1] + 1]
         first += int(kept[0]) * size
         mass = np.convolve(mass, spread)
     tail = mass[max(0, (total + observed) // 2 - first) :].sum()
-    return float(np.clip(2 * tail, SMALLEST, 1.0))
+    return float(np.clip(2 * tail, MIN_P_VALUE, 1.0))
 
 
 def mean_interval(values: NDArray[np.float64]) -> Interval:
@@ -189,7 +191,7 @@ def paired_interval(a: NDArray[np.float64], b: NDArray[np.float64]) -> Interval:
     return mean_interval(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm_correction(p_values: Sequence[float]) -> list[float]:
     """Return each p-value corrected for being one of several, in the same order.
 
     The smallest is multiplied by their number, the next by one less, and so on, none below the one
@@ -207,7 +209,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def spread(values: list[float]) -> float | None:
+def seed_std(values: list[float]) -> float | None:
     """Return the sample standard deviation, None for one value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
@@ -216,14 +218,14 @@ def _quantile(freedom: int) -> float:
     return float(stats.t.ppf(0.975, freedom))
 
 
-Predicted = NDArray[np.int64]  # (seeds, rows)
+PredictionPair = NDArray[np.int64]  # (seeds, rows)
 
-Pair = tuple[Labels, Predicted, Predicted]
+PairArrays = tuple[LabelArray, PredictionPair, PredictionPair]
 
 _CHUNK = 1_000  # exchanges looked at together
 
 
-def swap_test(groups: Sequence[Sequence[Pair]]) -> float:
+def macro_f1_permutation_test(groups: Sequence[Sequence[PairArrays]]) -> float:
     """Return the two-sided p-value of the summed differences in macro-F1, in (0, 1].
 
     Each pair is two entrants' predictions, with the labels. The pairs of a group are of the same
@@ -232,20 +234,20 @@ def swap_test(groups: Sequence[Sequence[Pair]]) -> float:
     itself, so that p is at least 1 / 10,000 and never too small (Phipson and Smyth 2010,
     doi 10.2202/1544-6115.1585). It takes the trained models as given.
     """
-    rng, sums, observed = np.random.default_rng(0), np.zeros(DRAWN), 0.0
+    rng, sums, observed = np.random.default_rng(0), np.zeros(PERMUTATIONS), 0.0
     for pairs in groups:
         differ = np.any([(a != b).any(0) for _, a, b in pairs], axis=0)  # the others change nothing
-        for start in range(0, DRAWN, _CHUNK):
+        for start in range(0, PERMUTATIONS, _CHUNK):
             part = sums[start : start + _CHUNK]
             swaps = rng.integers(2, size=(len(part), differ.sum())).astype(np.float32)
             for pair in pairs:
                 part += _gaps(pair, differ, swaps)
         as_it_is = np.zeros((1, differ.sum()), dtype=np.float32)
         observed += sum(float(_gaps(pair, differ, as_it_is)[0]) for pair in pairs)
-    return (1 + int((np.abs(sums) >= abs(observed) - ALIKE).sum())) / (1 + DRAWN)
+    return (1 + int((np.abs(sums) >= abs(observed) - TIE_TOLERANCE).sum())) / (1 + PERMUTATIONS)
 
 
-def _gaps(pair: Pair, differ: NDArray[np.bool_], swaps: NDArray[np.float32]) -> Values:
+def _gaps(pair: PairArrays, differ: NDArray[np.bool_], swaps: NDArray[np.float32]) -> ScoreArray:
     """Return the mean over seeds of macro-F1, first minus second, after each exchange."""
     labels, first, second = pair
     total = np.zeros(len(swaps))
@@ -263,7 +265,7 @@ def _gaps(pair: Pair, differ: NDArray[np.bool_], swaps: NDArray[np.float32]) -> 
 
 def _macro(
     truly: NDArray[np.int64], said: NDArray[np.float32], right: NDArray[np.float32]
-) -> Values:
+) -> ScoreArray:
     """Return macro-F1 of counts (exchanges, classes); classes that nothing is or says are left out.
 
     As `contributions.macro_f1`.

@@ -4,34 +4,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autoprune.errors import StudyError
-from autoprune.evaluation.comparison import Row
-from autoprune.evaluation.predictions import Answers, Difference
-from autoprune.evaluation.study_files import Studied, runs_of
-from autoprune.evaluation.verdict import UNITS, p_text, points
+from autoprune.evaluation.comparison import ComparisonRow
+from autoprune.evaluation.predictions import PairedDifference, Predictions
+from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
+from autoprune.evaluation.verdict import UNITS, format_p, format_points
 from autoprune.training.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
-class Winner:
+class StudyWinner:
     """A study's recommended layout; `quality` is its test mean over the seeds in common."""
 
     study: str
     model: str
-    row: Row
+    row: ComparisonRow
     quality: float
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class StudyPair:
     """Two winners: `difference` is the first minus the second, same rows and same seeds.
 
     `same` says that both are one layout of one model, trained alike; `notes` tell what else than
     the layout differs, a line each.
     """
 
-    first: Winner
-    second: Winner
-    difference: Difference
+    first: StudyWinner
+    second: StudyWinner
+    difference: PairedDifference
     seeds: tuple[int, ...]
     test_rows: int
     metric: str
@@ -39,7 +39,7 @@ class Pair:
     notes: tuple[str, ...]
 
 
-def hold(first: Studied, second: Studied) -> Pair:
+def compare_winners(first: FinishedStudy, second: FinishedStudy) -> StudyPair:
     """Test the recommended layouts of two studies on the seeds that both have.
 
     Raises `StudyError` where they have no test rows, metric or seed in common.
@@ -55,11 +55,11 @@ def hold(first: Studied, second: Studied) -> Pair:
     answers, winners = [], []
     for one in (first, second):
         row = one.comparison.row(one.comparison.recommended)
-        runs = [runs_of(one, row.origin)[seed] for seed in seeds]
-        answers.append(Answers.of(runs, one.test, one.setting.metric))
+        runs = [entrant_runs(one, row.origin)[seed] for seed in seeds]
+        answers.append(Predictions.of(runs, one.test, one.setting.metric))
         model = f"{one.setting.model}@{one.setting.commit}"
-        winners.append(Winner(one.name, model, row, float(answers[-1].values.mean())))
-    return Pair(
+        winners.append(StudyWinner(one.name, model, row, float(answers[-1].values.mean())))
+    return StudyPair(
         first=winners[0],
         second=winners[1],
         difference=answers[0].minus(answers[1]),
@@ -74,7 +74,7 @@ def hold(first: Studied, second: Studied) -> Pair:
     )
 
 
-def verdict(pair: Pair) -> str:
+def winners_verdict(pair: StudyPair) -> str:
     """Say in one sentence how the first winner stands against the second; see `verdict.verdict`."""
     first, second = (
         f"{one.row.layout} of {one.study} ({one.row.origin})" for one in (pair.first, pair.second)
@@ -86,12 +86,12 @@ def verdict(pair: Pair) -> str:
         )
     gap, unit = pair.difference, UNITS[pair.metric]
     figures = (
-        f"95 % interval {points(gap.low)} to {points(gap.high)}, "
-        f"p {'' if gap.p_value < 0.0001 else '= '}{p_text(gap.p_value)}; {_sample(pair)}"
+        f"95 % interval {format_points(gap.low)} to {format_points(gap.high)}, "
+        f"p {'' if gap.p_value < 0.0001 else '= '}{format_p(gap.p_value)}; {_sample(pair)}"
     )
     if gap.finding == "no difference found":
         return (
-            f"No difference found between {first} and {second}: {points(gap.mean)} {unit} on the "
+            f"No difference found between {first} and {second}: {format_points(gap.mean)} {unit} on the "
             f"test split ({figures})."
         )
     return (
@@ -100,7 +100,7 @@ def verdict(pair: Pair) -> str:
     )
 
 
-def _check(first: Studied, second: Studied) -> None:
+def _check(first: FinishedStudy, second: FinishedStudy) -> None:
     """Raise `StudyError` unless both were scored on the same test rows by the same metric."""
     both = f"{first.name} and {second.name}"
     if first.folder.resolve() == second.folder.resolve():
@@ -122,7 +122,7 @@ def _check(first: Studied, second: Studied) -> None:
         )
 
 
-def _notes(first: Studied, second: Studied, seeds: Sequence[int]) -> list[str]:
+def _notes(first: FinishedStudy, second: FinishedStudy, seeds: Sequence[int]) -> list[str]:
     """Tell what the difference may come from besides the layout, and what was left aside."""
     notes = []
     if (first.setting.model, first.setting.commit) != (second.setting.model, second.setting.commit):
@@ -139,18 +139,18 @@ def _notes(first: Studied, second: Studied, seeds: Sequence[int]) -> list[str]:
     return notes
 
 
-def _budget(studied: Studied) -> Budget:
+def _budget(studied: FinishedStudy) -> Budget:
     """Return what the recommended layout's runs could spend."""
     row = studied.comparison.row(studied.comparison.recommended)
     return replace(studied.setting.full, learning_rate=row.learning_rate)
 
 
-def _train(studied: Studied) -> dict[str, str]:
+def _train(studied: FinishedStudy) -> dict[str, str]:
     prints = studied.setting.fingerprints
     return {name: text for name, text in prints.items() if name != "test"}
 
 
-def _sample(pair: Pair) -> str:
+def _sample(pair: StudyPair) -> str:
     if len(pair.seeds) == 1:
         return (
             f"{pair.test_rows} test rows, only one seed, {pair.seeds[0]}: "

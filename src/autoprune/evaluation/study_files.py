@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.errors import AutopruneError, StudyError
-from autoprune.evaluation.comparison import Comparison, settle
-from autoprune.evaluation.entrants import Entrant, Measured, fingerprints_with
-from autoprune.evaluation.records import Record, identity, key, read
-from autoprune.files import write_whole
+from autoprune.evaluation.comparison import Comparison, build_comparison
+from autoprune.evaluation.entrants import Entrant, EntrantMeasurement, fingerprints_with
+from autoprune.evaluation.records import Record, read_records, record_identity, record_key
+from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.tasks.task import Cleaned, Columns, Rows, TestSplit
+from autoprune.tasks.task import CleaningReport, Columns, LabelledRows, TestSplit
 from autoprune.training.budget import Budget
-from autoprune.training.checkpoint import Place
+from autoprune.training.checkpoint import CheckpointFile
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class StudyMetadata:
     """Everything needed to repeat a study, as plain values.
 
     `commit` is what the model's name resolved to; `labels` the label names in index order;
@@ -40,7 +40,7 @@ class Setting:
     keep: int
     quick: Budget | None
     full: Budget
-    cleaned: tuple[Cleaned, ...]
+    cleaned: tuple[CleaningReport, ...]
     fingerprints: dict[str, str]
     versions: dict[str, str]
     device: str
@@ -50,17 +50,17 @@ class Setting:
     rates: tuple[float, ...] = ()
 
 
-SCHEMA = 1
+STUDY_SCHEMA = 1
 
-STUDY = "study.json"
+STUDY_FILE = "study.json"
 
-BASELINE = "baseline.json"
+BASELINE_FILE = "baseline.json"
 
-RECORDS = "records.jsonl"
+RECORDS_FILE = "records.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FoundLayout:
     """What a search chose: the layout, and how good the surrogate takes it to be (mean, std)."""
 
     layout: Layout
@@ -69,7 +69,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Studied:
+class FinishedStudy:
     """A finished study read back from its folder: all that a report starts from.
 
     `trials` are the search's records in order, none for a baseline; `comparison` is rebuilt from
@@ -80,7 +80,7 @@ class Studied:
 
     name: str
     folder: Path
-    setting: Setting
+    setting: StudyMetadata
     trials: tuple[Record, ...]
     comparison: Comparison
     test: TestSplit
@@ -94,11 +94,11 @@ class Studied:
 def write_study(
     folder: Path,
     asked: Mapping[str, Any],
-    setting: Setting,
+    setting: StudyMetadata,
     entrants: Sequence[Entrant],
     comparison: Comparison,
     test: TestSplit,
-    choice: Choice | None,
+    choice: FoundLayout | None,
 ) -> None:
     """Write what the records lack to `folder`: settings, entrants, test labels; never a text.
 
@@ -106,7 +106,7 @@ def write_study(
     `StudyError` where it cannot be written.
     """
     content = {
-        "schema": SCHEMA,
+        "schema": STUDY_SCHEMA,
         "asked": dict(asked),
         "setting": dataclasses.asdict(setting),
         "seeds": comparison.seeds,
@@ -130,25 +130,25 @@ def write_study(
         },
     }
     text = json.dumps(content, ensure_ascii=False, indent=1, default=_plain)
-    write_whole(folder / (STUDY if choice else BASELINE), text + "\n")
+    write_atomic(folder / (STUDY_FILE if choice else BASELINE_FILE), text + "\n")
 
 
 def _plain(value: object) -> Any:
     return dataclasses.asdict(value) if isinstance(value, Columns) else str(value)
 
 
-def is_finished(folder: Path) -> bool:
+def is_finished_study(folder: Path) -> bool:
     """Tell whether a search or a baseline in `folder` came to its end."""
-    return (folder / STUDY).is_file() or (folder / BASELINE).is_file()
+    return (folder / STUDY_FILE).is_file() or (folder / BASELINE_FILE).is_file()
 
 
-def read_study(folder: Path) -> Studied:
+def read_study(folder: Path) -> FinishedStudy:
     """Read a study back, the search where there is one, else the baseline; raises `StudyError`."""
-    path = folder / (STUDY if (folder / STUDY).is_file() else BASELINE)
+    path = folder / (STUDY_FILE if (folder / STUDY_FILE).is_file() else BASELINE_FILE)
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
-        if entry["schema"] != SCHEMA:
-            raise ValueError(f"schema {entry['schema']!r} is not {SCHEMA}")
+        if entry["schema"] != STUDY_SCHEMA:
+            raise ValueError(f"schema {entry['schema']!r} is not {STUDY_SCHEMA}")
         return _studied(folder, entry)
     except FileNotFoundError as error:
         raise StudyError(
@@ -165,7 +165,7 @@ def read_study(folder: Path) -> Studied:
         ) from error
 
 
-def with_texts(studied: Studied, test: TestSplit) -> Studied:
+def with_test_texts(studied: FinishedStudy, test: TestSplit) -> FinishedStudy:
     """Return the study with the texts of its test split; raises `StudyError` if it is another."""
     if test.fingerprint != studied.test.fingerprint or test.kept != studied.test.kept:
         raise StudyError(
@@ -175,16 +175,16 @@ def with_texts(studied: Studied, test: TestSplit) -> Studied:
     return dataclasses.replace(studied, test=test, texts=True)
 
 
-def _studied(folder: Path, entry: dict[str, Any]) -> Studied:
+def _studied(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
     setting, test = _setting(entry["setting"]), _test(entry["test"])
     entrants = [_entrant(one, setting.full) for one in entry["entrants"]]
     seeds = tuple(map(int, entry["seeds"]))
-    records = read(folder / RECORDS)
+    records = read_records(folder / RECORDS_FILE)
     if len(test.kept) != len(test.rows.labels):
         raise ValueError(f"{len(test.rows.labels)} test labels, {len(test.kept)} marks of rows")
     measured = _measured(folder, records, entrants, seeds, setting, test)
     choice, quick = entry["choice"], setting.quick and setting.quick.whole()
-    return Studied(
+    return FinishedStudy(
         name=folder.resolve().name,
         folder=folder,
         setting=setting,
@@ -193,7 +193,7 @@ def _studied(folder: Path, entry: dict[str, Any]) -> Studied:
             for record in records
             if record.phase == "search" and record.budget.whole() == quick
         ),
-        comparison=settle(entrants, seeds, test, setting.metric, measured),
+        comparison=build_comparison(entrants, seeds, test, setting.metric, measured),
         test=test,
         texts=False,
         found=Layout.parse(choice["layout"]) if choice else None,
@@ -208,22 +208,22 @@ def _measured(
     records: Sequence[Record],
     entrants: Sequence[Entrant],
     seeds: Sequence[int],
-    setting: Setting,
+    setting: StudyMetadata,
     test: TestSplit,
-) -> Measured:
+) -> EntrantMeasurement:
     """Find the record of every entrant and seed: the complete one, else the last that failed."""
     known = {
-        key(record): record
+        record_key(record): record
         for state in ("failed", "complete")
         for record in records
         if record.phase == "comparison" and record.state == state
     }
     own = {name: text for name, text in setting.fingerprints.items() if name != "test"}
     prints = fingerprints_with(test, own)
-    measured: Measured = {}
+    measured: EntrantMeasurement = {}
     for seed in seeds:
         for one in entrants:
-            wanted = identity(
+            wanted = record_identity(
                 one.model,
                 one.start,
                 one.layout,
@@ -235,22 +235,22 @@ def _measured(
             )
             if wanted not in known:
                 raise StudyError(
-                    f"the records of a finished study hold every run, {folder / RECORDS} lacks "
+                    f"the records of a finished study hold every run, {folder / RECORDS_FILE} lacks "
                     f"{one.origin} with seed {seed}: run the study's command again"
                 )
             measured[one.origin, seed] = known[wanted]
     return measured
 
 
-def _setting(entry: dict[str, Any]) -> Setting:
-    return Setting(
+def _setting(entry: dict[str, Any]) -> StudyMetadata:
+    return StudyMetadata(
         **entry
         | {
             "labels": tuple(entry["labels"]),
             "quick": entry["quick"] and Budget(**entry["quick"]),
             "full": Budget(**entry["full"]),
             "rates": tuple(map(float, entry.get("rates", ()))),
-            "cleaned": tuple(Cleaned(**one) for one in entry["cleaned"]),
+            "cleaned": tuple(CleaningReport(**one) for one in entry["cleaned"]),
         }
     )
 
@@ -258,9 +258,9 @@ def _setting(entry: dict[str, Any]) -> Setting:
 def _test(entry: dict[str, Any]) -> TestSplit:
     labels = tuple(map(int, entry["labels"]))
     return TestSplit(
-        rows=Rows(("",) * len(labels), labels),
+        rows=LabelledRows(("",) * len(labels), labels),
         kept=tuple(map(bool, entry["kept"])),
-        cleaned=Cleaned(**entry["cleaned"]),
+        cleaned=CleaningReport(**entry["cleaned"]),
         fingerprint=str(entry["fingerprint"]),
     )
 
@@ -279,14 +279,14 @@ def _entrant(entry: dict[str, Any], full: Budget) -> Entrant:
     )
 
 
-def _over(seed: int, _: Place) -> Callable[[], Any]:
+def _over(seed: int, _: CheckpointFile) -> Callable[[], Any]:
     raise AssertionError(f"the study is over, seed {seed} is not run again")
 
 
 _OF_THE_MODEL = {"found", "full", *STRATEGIES}
 
 
-def runs_of(studied: Studied, origin: str) -> dict[int, Record]:
+def entrant_runs(studied: FinishedStudy, origin: str) -> dict[int, Record]:
     """Return the complete records of one entrant by seed, in the order of the seeds.
 
     Entrants of one layout share their records, so they are found by what they are, not by the

@@ -1,13 +1,13 @@
 """The verdict: what a comparison shows, in words, and no more than it shows."""
 
-from autoprune.evaluation.comparison import Comparison, Row
-from autoprune.evaluation.predictions import Difference
+from autoprune.evaluation.comparison import Comparison, ComparisonRow
+from autoprune.evaluation.predictions import PairedDifference
 from autoprune.layouts.strategies import STRATEGIES
 
 UNITS = {"accuracy": "points of accuracy", "macro-f1": "points of macro-F1"}
 
 
-def verdict(comparison: Comparison) -> str:
+def comparison_verdict(comparison: Comparison) -> str:
     """Say in one sentence how the found layout stands against the best fixed strategy.
 
     `better` and `worse` are said only where the 95 % interval leaves out 0 and p < 0.05. Where
@@ -62,7 +62,7 @@ def recommendation(comparison: Comparison) -> str:
     )
 
 
-def p_text(p_value: float) -> str:
+def format_p(p_value: float) -> str:
     """Write a p-value with as many digits as it deserves.
 
     >>> p_text(0.0312), p_text(1e-9), p_text(1.0)
@@ -73,7 +73,7 @@ def p_text(p_value: float) -> str:
     )
 
 
-def points(share: float) -> str:
+def format_points(share: float) -> str:
     """Write a difference of shares in points, with its sign.
 
     >>> points(0.0123), points(-0.5), points(-0.0001)
@@ -84,30 +84,32 @@ def points(share: float) -> str:
     return f"{sign}{abs(rounded):.1f}"
 
 
-def _held_against(name: str, other: str, difference: Difference, comparison: Comparison) -> str:
+def _held_against(
+    name: str, other: str, difference: PairedDifference, comparison: Comparison
+) -> str:
     unit = UNITS[comparison.metric]
     figures = (
-        f"95 % interval {points(difference.low)} to {points(difference.high)}, "
-        f"p {'' if difference.p_value < 0.0001 else '= '}{p_text(difference.p_value)}; "
+        f"95 % interval {format_points(difference.low)} to {format_points(difference.high)}, "
+        f"p {'' if difference.p_value < 0.0001 else '= '}{format_p(difference.p_value)}; "
         f"{_sample(comparison)}"
     )
     gap = f"{abs(difference.mean) * 100:.1f} {unit}"
     if difference.finding == "no difference found":
         return (
             f"No difference found between {name[0].lower()}{name[1:]} and {other}: "
-            f"{points(difference.mean)} {unit} on the test split ({figures})."
+            f"{format_points(difference.mean)} {unit} on the test split ({figures})."
         )
     return f"{name} is {difference.finding} by {gap} on the test split than {other} ({figures})."
 
 
-def _also(subject: Row, comparison: Comparison) -> str:
+def _also(subject: ComparisonRow, comparison: Comparison) -> str:
     """Say so where the found layout is that of another fixed strategy."""
     same = [r.origin for r in comparison.rows if r.layout == subject.layout and r is not subject]
     strategies = [origin for origin in same if origin in STRATEGIES]
     return f" (that of {strategies[0]})" if strategies else ""
 
 
-def _named(row: Row) -> str:
+def _named(row: ComparisonRow) -> str:
     """Name an entrant that is no strategy, for a sentence."""
     if row.origin == "full":
         return "the full model"

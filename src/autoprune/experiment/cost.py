@@ -9,34 +9,34 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from autoprune.encoders.files import CONFIG, read_checkpoint, silence
+from autoprune.encoders.files import CONFIG, disable_progress_bars, read_checkpoint
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier, load_tokenizer
-from autoprune.encoders.profiling import alarms
+from autoprune.encoders.profiling import speed_warnings
 from autoprune.encoders.pruning import keep_layers
-from autoprune.encoders.registry import Checkpoint, Encoder
-from autoprune.encoders.registry import find as find_encoder
+from autoprune.encoders.registry import Encoder, EncoderFiles
+from autoprune.encoders.registry import find_encoder as find_encoder
 from autoprune.errors import AutopruneError, OptionError
-from autoprune.evaluation.costs import CostOf, Costs, write_costs
-from autoprune.evaluation.records import installed, now
+from autoprune.evaluation.costs import Costs, MeasuredCost, write_costs
+from autoprune.evaluation.records import installed_versions, utc_now
 from autoprune.evaluation.study_files import read_study
-from autoprune.experiment.setup import Ground
-from autoprune.experiment.study_store import find_study, ground_of
-from autoprune.export.base_model import fetch_base
-from autoprune.export.cost import Conditions, Cost, Subject, costs
+from autoprune.experiment.setup import Experiment
+from autoprune.experiment.study_store import find_study, reload_experiment
+from autoprune.export.base_model import hub_base_model
+from autoprune.export.cost import CostConditions, CostMeasurement, CostSubject, measure_costs
 from autoprune.export.onnx import INT8, MODEL
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.loading import read
-from autoprune.tasks.registry import find as find_task
-from autoprune.tasks.task import Columns, Rows
-from autoprune.training.devices import pick
-from autoprune.training.workers import cores
+from autoprune.tasks.loading import read_splits
+from autoprune.tasks.registry import find_task as find_task
+from autoprune.tasks.task import Columns, LabelledRows
+from autoprune.training.devices import select_device
+from autoprune.training.workers import available_cores
 
 
 @contextmanager
-def saved(
-    ground: Ground, layouts: Mapping[str, Layout], rivals: tuple[Checkpoint, ...] = ()
-) -> Iterator[list[Subject]]:
+def save_layouts(
+    ground: Experiment, layouts: Mapping[str, Layout], rivals: tuple[EncoderFiles, ...] = ()
+) -> Iterator[list[CostSubject]]:
     """Lend the ground's model cut to each of the named layouts, then the rivals, as saved models.
 
     They have the task's head; what they cost does not depend on training. Raises `OptionError`
@@ -54,8 +54,11 @@ def saved(
 
 
 def _all(
-    ground: Ground, layouts: Mapping[str, Layout], rivals: tuple[Checkpoint, ...], drafts: Path
-) -> list[Subject]:
+    ground: Experiment,
+    layouts: Mapping[str, Layout],
+    rivals: tuple[EncoderFiles, ...],
+    drafts: Path,
+) -> list[CostSubject]:
     names, subjects = ground.splits.names, []
     for name, layout in layouts.items():
         model = load_classifier(ground.checkpoint, names, 0)
@@ -67,22 +70,22 @@ def _all(
     return subjects
 
 
-def _save(name: str, model: PreTrainedModel, source: Checkpoint, drafts: Path) -> Subject:
+def _save(name: str, model: PreTrainedModel, source: EncoderFiles, drafts: Path) -> CostSubject:
     folder = drafts / str(len(list(drafts.iterdir())))
-    with silence():
+    with disable_progress_bars():
         model.save_pretrained(folder)
         load_tokenizer(source).save_pretrained(folder)
     encoder = replace(source.encoder, source=str(folder))
-    return Subject(
+    return CostSubject(
         name, read_checkpoint(encoder, folder, trust_remote_code=source.trust_remote_code)
     )
 
 
-DEMO = "demo"
+DEMO_TEXTS = "demo"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CostRequest:
     """What was asked for, as it was typed; `threads` None: as many as there are cores."""
 
     target: str
@@ -94,7 +97,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class CostResult:
     """The costs, the first being what the others are held against, and what is to be said.
 
     `study` is the folder of the study that they are of, `layouts` those of its models by name;
@@ -104,8 +107,8 @@ class Measured:
     target: str
     study: Path | None
     layouts: Mapping[str, Layout]
-    costs: tuple[Cost, ...]
-    under: Conditions
+    costs: tuple[CostMeasurement, ...]
+    under: CostConditions
     threads: int
     alarms: tuple[str, ...]
     notes: tuple[str, ...]
@@ -115,21 +118,21 @@ class Measured:
 class _Field:
     """The models to measure; `pruned` is the name of that which comes of the first one."""
 
-    subjects: tuple[Subject, ...]
+    subjects: tuple[CostSubject, ...]
     pruned: str | None
-    rows: Rows
+    rows: LabelledRows
     tokens: int
     notes: tuple[str, ...]
     study: Path | None = None
     layouts: Mapping[str, Layout] = field(default_factory=dict)
 
 
-def measure(
-    wanted: Wanted, against: str | None, task: str | None, data_dir: Path | None
-) -> Measured:
+def measure_requested_costs(
+    wanted: CostRequest, against: str | None, task: str | None, data_dir: Path | None
+) -> CostResult:
     """Measure the models of a study or folder by turns; raises `AutopruneError`."""
     folder = Path(wanted.target).expanduser()
-    device = pick(wanted.device)
+    device = select_device(wanted.device)
     if folder.joinpath(CONFIG).is_file():
         alone = _of_folder(folder, against, task, data_dir, wanted.trust_remote_code)
         return _measure(wanted, device, alone)
@@ -143,20 +146,20 @@ def measure(
         return _measure(wanted, device, lent)
 
 
-def _measure(wanted: Wanted, device: torch.device, place: _Field) -> Measured:
-    torch.set_num_threads(wanted.threads or cores())
-    under = Conditions(wanted.batch, wanted.rounds, device, place.tokens)
-    found = costs(place.subjects, place.rows, under)
+def _measure(wanted: CostRequest, device: torch.device, place: _Field) -> CostResult:
+    torch.set_num_threads(wanted.threads or available_cores())
+    under = CostConditions(wanted.batch, wanted.rounds, device, place.tokens)
+    found = measure_costs(place.subjects, place.rows, under)
     full = found[0].pace
     small = next((cost.pace for cost in found if cost.name == place.pruned), None)
-    return Measured(
+    return CostResult(
         target=wanted.target,
         study=place.study,
         layouts=place.layouts,
         costs=tuple(found),
         under=under,
         threads=torch.get_num_threads(),
-        alarms=alarms(full, small, wanted.batch) if full and small else (),
+        alarms=speed_warnings(full, small, wanted.batch) if full and small else (),
         notes=place.notes,
     )
 
@@ -169,10 +172,10 @@ def _of_folder(
     That is the model `against`, else the base model that the folder's card names.
     """
     encoder = Encoder(folder.resolve().name or "model", str(folder.resolve()))
-    own = Subject(encoder.name, read_checkpoint(encoder, folder, trust_remote_code=trusted))
+    own = CostSubject(encoder.name, read_checkpoint(encoder, folder, trust_remote_code=trusted))
     kinds = {MODEL: "ONNX", INT8: "ONNX int8"}
     subjects = [own] + [
-        Subject(f"{own.name}, {kind}", own.checkpoint, folder / file)
+        CostSubject(f"{own.name}, {kind}", own.checkpoint, folder / file)
         for file, kind in kinds.items()
         if (folder / file).is_file()
     ]
@@ -181,15 +184,15 @@ def _of_folder(
     if other is not None:
         name = other.encoder.name
         whose = "base" if against is None else "against"
-        subjects.insert(0, Subject(f"{name} ({whose})" if name == own.name else name, other))
+        subjects.insert(0, CostSubject(f"{name} ({whose})" if name == own.name else name, other))
         pruned = own.name if other.depth > own.checkpoint.depth else None
-    chosen = find_task(task or DEMO, Columns())
+    chosen = find_task(task or DEMO_TEXTS, Columns())
     if task is None:
         notes.append("The texts are those of the built-in demo: name your task with --task.")
     return _Field(
         subjects=tuple(subjects),
         pruned=pruned,
-        rows=read(chosen, data_dir).train,
+        rows=read_splits(chosen, data_dir).train,
         tokens=chosen.tokens,
         notes=tuple(notes),
     )
@@ -197,12 +200,12 @@ def _of_folder(
 
 def _other(
     folder: Path, name: str, against: str | None, trusted: bool
-) -> tuple[Checkpoint | None, list[str]]:
+) -> tuple[EncoderFiles | None, list[str]]:
     """Return the model to hold the one in `folder` against, None if none can be had, and notes."""
     if against is not None:
         return fetch(find_encoder(against), trusted), []
     try:
-        base = fetch_base(folder, trusted)
+        base = hub_base_model(folder, trusted)
     except AutopruneError as error:
         why = " ".join(str(error).split())
         return None, [f"The base model is not shown: {why}; --against names one to compare with."]
@@ -210,17 +213,17 @@ def _other(
 
 
 @contextmanager
-def _of_study(wanted: Wanted, data_dir: Path | None) -> Iterator[_Field]:
+def _of_study(wanted: CostRequest, data_dir: Path | None) -> Iterator[_Field]:
     """Lend the full model, the recommended layout and the rivals of a finished study, saved."""
     place = find_study(wanted.target)
     comparison = read_study(place).comparison
-    ground = ground_of(
+    ground = reload_experiment(
         place, data_dir, device=wanted.device, trust_remote_code=wanted.trust_remote_code
     )
     best = comparison.row(comparison.recommended)
     layouts = {"full": Layout.full(best.layout.depth), best.origin: best.layout}
     rivals = {rival.encoder.name: Layout.full(rival.depth) for rival in ground.rivals}
-    with saved(ground, layouts, ground.rivals) as subjects:
+    with save_layouts(ground, layouts, ground.rivals) as subjects:
         yield _Field(
             subjects=tuple(subjects),
             pruned=best.origin,
@@ -235,15 +238,15 @@ def _of_study(wanted: Wanted, data_dir: Path | None) -> Iterator[_Field]:
         )
 
 
-def keep_costs(measured: Measured) -> None:
+def store_costs(measured: CostResult) -> None:
     """Write what was measured to its study's folder, if it is a study's; raises `StudyError`."""
     if measured.study is None:
         return
     under = measured.under
     costs = Costs(
-        measured=now(),
+        measured=utc_now(),
         device=under.machine,
-        versions=installed(),
+        versions=installed_versions(),
         batch=under.batch,
         rounds=under.rounds,
         tokens=under.tokens,
@@ -254,9 +257,9 @@ def keep_costs(measured: Measured) -> None:
     write_costs(measured.study, costs)
 
 
-def _cost_of(cost: Cost, layout: Layout) -> CostOf:
+def _cost_of(cost: CostMeasurement, layout: Layout) -> MeasuredCost:
     assert cost.parameters is not None and cost.flops is not None, "a study's are torch models"
-    return CostOf(
+    return MeasuredCost(
         name=cost.name,
         layout=layout,
         parameters=cost.parameters.total,

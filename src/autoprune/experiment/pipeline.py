@@ -9,39 +9,39 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.errors import AutopruneError, StorageError
-from autoprune.evaluation.comparison import Comparison, compare
-from autoprune.evaluation.entrants import Entrant, Progress, tune
-from autoprune.evaluation.records import lend
-from autoprune.evaluation.study_files import RECORDS, read_study
-from autoprune.experiment.progress import Show, stoppable
-from autoprune.experiment.proxy_scores import share_hints
-from autoprune.experiment.result import check_places, finish
+from autoprune.evaluation.comparison import Comparison, compare_entrants
+from autoprune.evaluation.entrants import Entrant, EntrantProgress, choose_learning_rates
+from autoprune.evaluation.records import reuse_shared_runs
+from autoprune.evaluation.study_files import RECORDS_FILE, read_study
+from autoprune.experiment.progress import ProgressDisplay, graceful_shutdown
+from autoprune.experiment.proxy_scores import share_proxy_scores
+from autoprune.experiment.result import check_study_paths, finish_study
 from autoprune.experiment.search_step import (
     begin_study,
-    conditions,
-    find_layout,
-    fresh_seeds,
-    say_cost,
-    say_data,
-    say_stopped,
+    comparison_seeds,
+    measurement_conditions,
+    report_data,
+    report_expected_time,
+    report_interrupted,
+    search_layouts,
 )
-from autoprune.experiment.setup import Ground
+from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import STUDIES
-from autoprune.experiment.tracking import tell_entrant
+from autoprune.experiment.tracking import emit_entrant_run
 from autoprune.experiment.worker import plain_settings
-from autoprune.reporting.dashboard_note import note, opening, plots
-from autoprune.search.dashboard import annotate, introduce
-from autoprune.search.study import is_begun, keep_settings, undo_begin
-from autoprune.storage.locks import lead
-from autoprune.storage.storage import Storage, lock, open_storage
-from autoprune.training.checkpoint import sweep
-from autoprune.training.ray_workers import team_of
-from autoprune.training.workers import Team
+from autoprune.reporting.dashboard_note import dashboard_plots, first_note, result_note
+from autoprune.search.dashboard import save_first_note, save_note_and_plots
+from autoprune.search.study import delete_new_study, store_config, study_exists
+from autoprune.storage.locks import single_search_lock
+from autoprune.storage.storage import Storage, lock_study_folder, open_storage
+from autoprune.training.checkpoint import remove_old_checkpoints
+from autoprune.training.ray_workers import make_executor
+from autoprune.training.workers import Executor
 
 
-def note_begin(ground: Ground, storage: Storage, name: str) -> None:
+def write_first_note(ground: Experiment, storage: Storage, name: str) -> None:
     """Give a study without a note one that says what it is about; raises `StorageError`."""
-    first = opening(
+    first = first_note(
         ground.model,
         ground.task.name,
         ground.splits.names,
@@ -51,21 +51,21 @@ def note_begin(ground: Ground, storage: Storage, name: str) -> None:
         ground.quick,
         ground.full,
     )
-    introduce(storage, name, first)
+    save_first_note(storage, name, first)
 
 
-def note_end(folder: Path, storage: Storage) -> None:
+def write_result_note(folder: Path, storage: Storage) -> None:
     """Give the finished study in `folder` its result as a note, and its plots.
 
     Raises `StudyError`, `StorageError`.
     """
     studied = read_study(folder)
-    said = note(studied.setting, studied.comparison, len(studied.trials))
-    annotate(storage, folder.name, said, plots(studied.trials))
+    said = result_note(studied.setting, studied.comparison, len(studied.trials))
+    save_note_and_plots(storage, folder.name, said, dashboard_plots(studied.trials))
 
 
-def begin_each(
-    grounds: Sequence[Ground],
+def begin_studies(
+    grounds: Sequence[Experiment],
     folders: Sequence[Path],
     storage: str | None,
     seed: int,
@@ -85,19 +85,19 @@ def begin_each(
         for folder in folders:
             new = not folder.exists()
             places.append(open_storage(storage, folder))
-            stack.enter_context(lock(folder))
+            stack.enter_context(lock_study_folder(folder))
             if new:  # and locked: nobody else is at work in it
                 made.append(folder)
         for ground, folder, place in zip(grounds, folders, places, strict=True):
-            new = storage is not None and not is_begun(place, folder.name)
+            new = storage is not None and not study_exists(place, folder.name)
             begin_study(ground, place, folder.name, seed, settings["proxy"])
             if storage is not None:  # the folder's lock is not seen from other machines
-                stack.enter_context(lead(place, folder.name))
+                stack.enter_context(single_search_lock(place, folder.name))
             if new:  # and led: nobody else searches in it
                 begun.append((place, folder.name))
-            keep_settings(place, folder.name, {**settings, "keep": ground.keep})
+            store_config(place, folder.name, {**settings, "keep": ground.keep})
         for ground, folder, place in zip(grounds, folders, places, strict=True):
-            note_begin(ground, place, folder.name)
+            write_first_note(ground, place, folder.name)
     except AutopruneError:
         _undo(begun)
         _take_away(made)
@@ -108,7 +108,7 @@ def begin_each(
 def _undo(begun: Sequence[tuple[Storage, str]]) -> None:
     for place, name in begun:
         with suppress(StorageError):  # the mistake that led here is the one to tell
-            undo_begin(place, name)
+            delete_new_study(place, name)
 
 
 def _take_away(folders: Sequence[Path]) -> None:
@@ -119,11 +119,11 @@ def _take_away(folders: Sequence[Path]) -> None:
             place.rmdir()
 
 
-def choose_rates(
-    ground: Ground,
-    show: Show,
+def tune_entrants(
+    ground: Experiment,
+    show: ProgressDisplay,
     folder: Path,
-    crew: Team,
+    crew: Executor,
     variants: Sequence[Sequence[Entrant]],
     seed: int,
 ) -> list[Entrant]:
@@ -135,66 +135,70 @@ def choose_rates(
         return [entrant for (entrant,) in variants]
     layouts = {entrant.origin: entrant.layout for entrant, *_ in variants}
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: EntrantProgress) -> None:
         record = progress.record
         quality = record.score("validation").quality if record.scores else None
         remark = record.reason or f"peak rate {record.budget.learning_rate:g}"
         remark += ", on file" if progress.reused else ""
         show.ends(progress.origin, layouts[progress.origin], quality, remark, not progress.reused)
-        tell_entrant(folder.name, progress)
+        emit_entrant_run(folder.name, progress)
 
     total = len(variants) * len(ground.full_budgets)
     with show.phase("rate", 0, total, crew.workers):
-        return tune(variants, seed, conditions(ground), folder / RECORDS, watch)
+        return choose_learning_rates(
+            variants, seed, measurement_conditions(ground), folder / RECORDS_FILE, watch
+        )
 
 
-def hold_against(
-    ground: Ground,
-    show: Show,
+def run_comparison(
+    ground: Experiment,
+    show: ProgressDisplay,
     folder: Path,
-    crew: Team,
+    crew: Executor,
     entrants: Sequence[Entrant],
     seeds: list[int],
 ) -> Comparison:
     """Train all entrants on fresh seeds with the full budget and compare them on the test split."""
     layouts = {entrant.origin: entrant.layout for entrant in entrants}
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: EntrantProgress) -> None:
         record = progress.record
         quality = record.score("validation").quality if record.scores else None
         remark = "on file" if progress.reused else record.reason or f"seed {progress.seed}"
         layout = layouts[progress.origin]
         show.ends(progress.origin, layout, quality, remark, not progress.reused)
-        tell_entrant(folder.name, progress)
+        emit_entrant_run(folder.name, progress)
 
-    under = conditions(ground)
+    under = measurement_conditions(ground)
     with show.phase("run", 0, len(entrants) * len(seeds), crew.workers):
-        comparison = compare(entrants, seeds, ground.test, under, folder / RECORDS, watch)
-    sweep(folder)
+        comparison = compare_entrants(
+            entrants, seeds, ground.test, under, folder / RECORDS_FILE, watch
+        )
+    remove_old_checkpoints(folder)
     return comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class StudyOutcome:
     """A study that came to its end; `result` is what `--json` tells of it."""
 
-    ground: Ground
+    ground: Experiment
     folder: Path
     comparison: Comparison
     result: dict[str, Any]
 
 
-def folder_of(ground: Ground, name: str | None, several: bool) -> Path:
+def study_folder(ground: Experiment, name: str | None, several: bool) -> Path:
     """Return the study's folder; a name that several studies share is told apart by the layers."""
     mine = f"{name}-keep{ground.keep}" if name and several else name
     return STUDIES / (mine or ground.study)
 
 
-def study_each(
-    grounds: Sequence[Ground],
+def run_studies(
+    grounds: Sequence[Experiment],
     name: str | None,
     asked: Mapping[str, Any],
-    show: Show,
+    show: ProgressDisplay,
     *,
     trials: int,
     minutes: float | None,
@@ -208,7 +212,7 @@ def study_each(
     lenders: Sequence[Path] = (),
     ray: str | None = None,
     gpus: float | None = None,
-) -> list[Done]:
+) -> list[StudyOutcome]:
     """Search and compare on each ground in turn; `quiet` leaves standard output alone.
 
     Runs are made here, or with `ray` by tasks of the cluster there, each with so many `gpus`.
@@ -216,22 +220,22 @@ def study_each(
     All folders are locked, and every study begun or refused, before the first is worked on.
     Raises `typer.Exit` where the user stops it.
     """
-    folders = [folder_of(ground, name, len(grounds) > 1) for ground in grounds]
+    folders = [study_folder(ground, name, len(grounds) > 1) for ground in grounds]
     for folder in folders:
-        check_places(folder)
-    done: list[Done] = []
+        check_study_paths(folder)
+    done: list[StudyOutcome] = []
     settings = plain_settings(asked, trials=trials, sampler=sampler, pruner=pruner, proxy=proxy)
     with ExitStack() as stack:
-        crew = stack.enter_context(team_of(grounds[0].workers, ray, gpus, grounds[0].device))
-        places = begin_each(grounds, folders, storage, seed, settings, stack)
-        stack.enter_context(stoppable(show.say))
-        say_data(grounds[0], show)
-        share_hints(grounds, folders, proxy, seed, show)
+        crew = stack.enter_context(make_executor(grounds[0].workers, ray, gpus, grounds[0].device))
+        places = begin_studies(grounds, folders, storage, seed, settings, stack)
+        stack.enter_context(graceful_shutdown(show.say))
+        report_data(grounds[0], show)
+        share_proxy_scores(grounds, folders, proxy, seed, show)
         for ground, folder, place in zip(grounds, folders, places, strict=True):
             if len(grounds) > 1:
                 show.say(f"{ground.keep} of {ground.checkpoint.depth} layers: {folder}")
-            earlier = [one / RECORDS for one in (*lenders, *(one.folder for one in done))]
-            lend(earlier, folder / RECORDS, ground.whole_models)
+            earlier = [one / RECORDS_FILE for one in (*lenders, *(one.folder for one in done))]
+            reuse_shared_runs(earlier, folder / RECORDS_FILE, ground.whole_models)
             done.append(
                 _study(
                     ground,
@@ -254,12 +258,12 @@ def study_each(
 
 
 def _study(
-    ground: Ground,
+    ground: Experiment,
     folder: Path,
     place: Storage,
     asked: Mapping[str, Any],
-    show: Show,
-    crew: Team,
+    show: ProgressDisplay,
+    crew: Executor,
     *,
     trials: int,
     minutes: float | None,
@@ -269,10 +273,10 @@ def _study(
     seed: int,
     seeds: int,
     quiet: bool,
-) -> Done:
+) -> StudyOutcome:
     started = time.perf_counter()
-    say_cost(ground, show, trials, seeds)
-    outcome = find_layout(
+    report_expected_time(ground, show, trials, seeds)
+    outcome = search_layouts(
         ground,
         show,
         folder,
@@ -286,12 +290,12 @@ def _study(
         seed=seed,
     )
     if outcome.interrupted or outcome.found is None:
-        say_stopped(show, outcome)
+        report_interrupted(show, outcome)
         raise KeyboardInterrupt
     variants = ground.entrants(outcome.found, crew)
-    entrants = choose_rates(ground, show, folder, crew, variants, seed)
-    comparison = hold_against(ground, show, folder, crew, entrants, fresh_seeds(seed, seeds))
+    entrants = tune_entrants(ground, show, folder, crew, variants, seed)
+    comparison = run_comparison(ground, show, folder, crew, entrants, comparison_seeds(seed, seeds))
     seconds = time.perf_counter() - started
-    result = finish(ground, asked, folder, entrants, comparison, outcome, seconds, quiet)
-    note_end(folder, place)
-    return Done(ground, folder, comparison, result)
+    result = finish_study(ground, asked, folder, entrants, comparison, outcome, seconds, quiet)
+    write_result_note(folder, place)
+    return StudyOutcome(ground, folder, comparison, result)

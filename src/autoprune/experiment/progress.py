@@ -18,18 +18,18 @@ from rich.table import Table
 from rich.text import Text
 
 from autoprune import interrupts
-from autoprune.evaluation.statistics import Agreement, borne_out
+from autoprune.evaluation.statistics import RankCorrelation, layout_rank_correlation
 from autoprune.layouts.layout import Layout
-from autoprune.search.trial import SEARCHED
-from autoprune.tasks.task import Cleaned
+from autoprune.search.trial import SEARCH_ORIGIN
+from autoprune.tasks.task import CleaningReport
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """Write a share of 1 as per cent with one decimal."""
     return f"{100 * share:.1f} %"
 
 
-def minutes(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write seconds in the unit that a person would use.
 
     >>> minutes(42.4), minutes(300), minutes(9000)
@@ -42,7 +42,7 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-class Pace:
+class TimeEstimate:
     """How long a phase still takes, from the results that had to be waited for.
 
     `abreast` measurements run at a time: they end together, roughly, so time is counted in rounds
@@ -70,7 +70,7 @@ class Pace:
         return max(0.0, whole - (time.monotonic() - self._last))
 
 
-class Show:
+class ProgressDisplay:
     """Prints to standard error; on a terminal the last lines are kept up to date."""
 
     def __init__(self) -> None:
@@ -80,14 +80,14 @@ class Show:
         self._scores: dict[tuple[str, Layout], list[float]] = {}
         self._now: Layout | None = None
         self._since = time.monotonic()
-        self._pace = Pace(0, 1)
+        self._pace = TimeEstimate(0, 1)
         self.compares()
 
     def say(self, line: str) -> None:
         """Print one plain line."""
         self.console.print(Text(line), soft_wrap=not self.console.is_terminal)
 
-    def cleaning(self, splits: Sequence[Cleaned]) -> None:
+    def cleaning(self, splits: Sequence[CleaningReport]) -> None:
         """Print what each cleaning step removed."""
         for split in splits:
             self.say(
@@ -105,7 +105,7 @@ class Show:
         self._label, self._done, self._total = label, done, total
         self._scores, self._now = {}, None
         self.compares()
-        self._pace = Pace(total - done, abreast)
+        self._pace = TimeEstimate(total - done, abreast)
         try:
             if self.console.is_terminal:
                 with self._live():
@@ -123,14 +123,14 @@ class Show:
         """Show how far the results of this phase rank layouts as a cheap score does, if any."""
         self._proxy, self._hints = proxy, hints or {}
         self._results: list[tuple[Layout, float]] = []
-        self._agreement: Agreement | None = None
+        self._agreement: RankCorrelation | None = None
 
     def recalls(self, origin: str, layout: Layout, quality: float) -> None:
         """Take a result of an earlier command into the view."""
         self._scores.setdefault((origin, layout), []).append(quality)
         if layout in self._hints:
             self._results.append((layout, quality))
-            self._agreement = borne_out(self._hints, self._results)
+            self._agreement = layout_rank_correlation(self._hints, self._results)
 
     def begins(self, layout: Layout) -> None:
         """Show which layout is being measured now."""
@@ -153,7 +153,7 @@ class Show:
         self._pace.ends(measured)
         self._done, self._now = self._done + 1, None
         self._depth = max(self._depth, layout.depth)
-        score = "–" if quality is None else percent(quality)
+        score = "–" if quality is None else format_percent(quality)
         if quality is not None and compared:
             self.recalls(origin, layout, quality)
         self.say(
@@ -170,26 +170,32 @@ class Show:
         table = Table.grid(padding=(0, 2))
         table.add_row("", f"{self._label} {min(self._done + 1, self._total)} of {self._total}")
         if self._now is not None:
-            spent = minutes(time.monotonic() - self._since)
+            spent = format_duration(time.monotonic() - self._since)
             table.add_row("now", Text(f"{self._now.picture}  {spent}"))
         means = {key: fmean(values) for key, values in self._scores.items()}
         if means:
             (origin, layout), best = max(means.items(), key=lambda item: item[1])
-            table.add_row("best so far", Text(f"{layout.picture}  {percent(best)}  {origin}"))
+            table.add_row(
+                "best so far", Text(f"{layout.picture}  {format_percent(best)}  {origin}")
+            )
         named = [
-            f"{origin} {percent(mean)}" for (origin, _), mean in means.items() if origin != SEARCHED
+            f"{origin} {format_percent(mean)}"
+            for (origin, _), mean in means.items()
+            if origin != SEARCH_ORIGIN
         ]
         if named:
             table.add_row("on validation", Columns(named, padding=(0, 2)))
         if self._agreement is not None:
             table.add_row(self._proxy, f"rank correlation {self._agreement}")
         left = self._pace.left()
-        table.add_row("time left", "known after the first" if left is None else minutes(left))
+        table.add_row(
+            "time left", "known after the first" if left is None else format_duration(left)
+        )
         return Group(Text(""), table)
 
 
 @contextmanager
-def stoppable(say: Callable[[str], None]) -> Iterator[None]:
+def graceful_shutdown(say: Callable[[str], None]) -> Iterator[None]:
     """Take SIGINT and SIGTERM as the wish to leave, until the block ends.
 
     The first asks the run under way to keep its state and stop, the second ends the process at
@@ -204,7 +210,7 @@ def stoppable(say: Callable[[str], None]) -> Iterator[None]:
         if heard:
             os._exit(128 + number)
         heard.append(number)
-        interrupts.ask()
+        interrupts.request_stop()
         say("stopping behind the step at hand, whose state is kept; once more stops at once")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -215,4 +221,4 @@ def stoppable(say: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        interrupts.forget()
+        interrupts.clear_stop()

@@ -13,27 +13,34 @@ import typer
 from autoprune.errors import StudyError
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.entrants import Entrant
-from autoprune.evaluation.records import now, read, repeated
-from autoprune.evaluation.study_files import BASELINE, RECORDS, STUDY, Choice, Setting, write_study
-from autoprune.evaluation.verdict import recommendation, verdict
-from autoprune.experiment.proxy_scores import trust
-from autoprune.experiment.search_step import conditions
-from autoprune.experiment.setup import Ground
-from autoprune.experiment.study_store import STUDIES, costs_of
-from autoprune.experiment.tables import print_line, print_table
-from autoprune.files import write_whole
-from autoprune.reporting.markdown_report import as_json, markdown
-from autoprune.search.result import Outcome
-from autoprune.storage.errors import mask
+from autoprune.evaluation.records import count_repeated, read_records, utc_now
+from autoprune.evaluation.study_files import (
+    BASELINE_FILE,
+    RECORDS_FILE,
+    STUDY_FILE,
+    FoundLayout,
+    StudyMetadata,
+    write_study,
+)
+from autoprune.evaluation.verdict import comparison_verdict, recommendation
+from autoprune.experiment.proxy_scores import proxy_summary
+from autoprune.experiment.search_step import measurement_conditions
+from autoprune.experiment.setup import Experiment
+from autoprune.experiment.study_store import STUDIES, study_costs
+from autoprune.experiment.tables import print_comparison, print_line
+from autoprune.files import write_atomic
+from autoprune.reporting.markdown_report import comparison_as_json, markdown_report
+from autoprune.search.result import SearchResult
+from autoprune.storage.errors import mask_password
 
 
-def finish(
-    ground: Ground,
+def finish_study(
+    ground: Experiment,
     asked: Mapping[str, Any],
     folder: Path,
     entrants: Sequence[Entrant],
     comparison: Comparison,
-    outcome: Outcome | None,
+    outcome: SearchResult | None,
     seconds: float,
     quiet: bool,
 ) -> dict[str, Any]:
@@ -41,8 +48,8 @@ def finish(
 
     `asked` are the arguments of `lay`; `outcome` is None where nothing was searched.
     """
-    under = conditions(ground)
-    setting = Setting(
+    under = measurement_conditions(ground)
+    setting = StudyMetadata(
         model=ground.checkpoint.encoder.name,
         commit=ground.checkpoint.commit,
         task=ground.task.name,
@@ -57,26 +64,28 @@ def finish(
         versions=under.versions,
         device=under.device,
         command=command_line(sys.argv[1:]),
-        finished=now(),
+        finished=utc_now(),
         rates=ground.rates,
-        hint=trust(folder, outcome) if outcome else "",
+        hint=proxy_summary(folder, outcome) if outcome else "",
     )
     tried = {finding.layout for finding in outcome.findings} if outcome else set()
     trials = [
         record
-        for record in read(folder / RECORDS)
+        for record in read_records(folder / RECORDS_FILE)
         if record.phase == "search"
         and record.budget.whole() == ground.quick.whole()
         and record.layout in tried
     ]
     write_study(folder, asked, setting, entrants, comparison, ground.test, _choice(outcome))
     report = _report(folder, outcome is not None)
-    write_whole(report, markdown(setting, comparison, trials, costs_of(folder, comparison)))
+    write_atomic(
+        report, markdown_report(setting, comparison, trials, study_costs(folder, comparison))
+    )
     if not quiet:
-        print_table(comparison)
-        print_line(verdict(comparison))
+        print_comparison(comparison)
+        print_line(comparison_verdict(comparison))
         print_line(recommendation(comparison))
-        print_line(f"Report: {report}   records: {folder / RECORDS}   {seconds:.0f} s")
+        print_line(f"Report: {report}   records: {folder / RECORDS_FILE}   {seconds:.0f} s")
     return _object(folder, comparison, outcome, report)
 
 
@@ -85,22 +94,22 @@ def print_object(result: Mapping[str, Any], seconds: float) -> None:
     typer.echo(json.dumps({**result, "seconds": round(seconds, 1)}))
 
 
-def _choice(outcome: Outcome | None) -> Choice | None:
+def _choice(outcome: SearchResult | None) -> FoundLayout | None:
     if outcome is None or outcome.found is None:
         return None
     assert outcome.mean is not None and outcome.std is not None, "what was found has a mean"
-    return Choice(outcome.found, outcome.mean, outcome.std)
+    return FoundLayout(outcome.found, outcome.mean, outcome.std)
 
 
-def check_places(folder: Path) -> None:
+def check_study_paths(folder: Path) -> None:
     """Raise `StudyError` now for files that could not be read or written after hours of work."""
-    own = (folder / name for name in (RECORDS, STUDY, BASELINE))
+    own = (folder / name for name in (RECORDS_FILE, STUDY_FILE, BASELINE_FILE))
     for path in (*own, _report(folder, True), _report(folder, False)):
-        check_place(path)
-    read(folder / RECORDS)
+        check_writable(path)
+    read_records(folder / RECORDS_FILE)
 
 
-def check_place(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Raise `StudyError` where a file cannot be written at `path`."""
     if path.is_dir():
         raise StudyError(f"cannot write {path}: it is a folder, move it away")
@@ -130,12 +139,12 @@ def command_line(arguments: Sequence[str]) -> str:
     for argument in arguments:
         start = argument.find("=") + 1 if argument.startswith("--") else 0
         value = argument[start:]
-        typed.append(argument[:start] + (mask(value) if "://" in value else value))
+        typed.append(argument[:start] + (mask_password(value) if "://" in value else value))
     return shlex.join(typed)
 
 
 def _object(
-    folder: Path, comparison: Comparison, outcome: Outcome | None, report: Path
+    folder: Path, comparison: Comparison, outcome: SearchResult | None, report: Path
 ) -> dict[str, Any]:
     searched: dict[str, Any] = {}
     if outcome is not None:
@@ -149,8 +158,8 @@ def _object(
         **searched,
         "recommended": str(comparison.row(comparison.recommended).layout),
         "recommended_origin": comparison.recommended,
-        "repeated": repeated(read(folder / RECORDS)),
-        "verdict": verdict(comparison),
+        "repeated": count_repeated(read_records(folder / RECORDS_FILE)),
+        "verdict": comparison_verdict(comparison),
         "report": str(report),
-        "comparison": as_json(comparison),
+        "comparison": comparison_as_json(comparison),
     }

@@ -7,56 +7,68 @@ from pathlib import Path
 from typing import cast
 
 from autoprune.errors import LayoutError, TrialError
-from autoprune.evaluation.entrants import Conditions
-from autoprune.evaluation.records import Record, State, append, installed, key, now, read
-from autoprune.evaluation.study_files import RECORDS
-from autoprune.experiment.progress import Show, percent
-from autoprune.experiment.progress import minutes as in_words
-from autoprune.experiment.proxy_scores import hints_for, trust
-from autoprune.experiment.setup import Ground
-from autoprune.experiment.tracking import Trials, tell, tell_search
-from autoprune.layouts.layout import Layout, count
-from autoprune.search.result import Finding, Outcome
-from autoprune.search.study import findings, open_study, search
-from autoprune.search.trial import Run
+from autoprune.evaluation.entrants import MeasurementConditions
+from autoprune.evaluation.records import (
+    Record,
+    RecordState,
+    append_records,
+    installed_versions,
+    read_records,
+    record_key,
+    utc_now,
+)
+from autoprune.evaluation.study_files import RECORDS_FILE
+from autoprune.experiment.progress import ProgressDisplay, format_percent
+from autoprune.experiment.progress import format_duration as in_words
+from autoprune.experiment.proxy_scores import proxy_scores, proxy_summary
+from autoprune.experiment.setup import Experiment
+from autoprune.experiment.tracking import TrialEvents, emit, emit_search_finished
+from autoprune.layouts.layout import Layout, count_layouts
+from autoprune.search.result import SearchResult, TrialResult
+from autoprune.search.study import finished_trials, open_study, optimize_study
+from autoprune.search.trial import TrialRun
 from autoprune.storage.storage import Storage
 from autoprune.training.budget import Budget
-from autoprune.training.checkpoint import Place, place_of
-from autoprune.training.devices import describe
-from autoprune.training.evaluator import Bench, Check, go_on
+from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
+from autoprune.training.devices import describe_device
+from autoprune.training.evaluator import EvaluationCallback, LayoutEvaluator, never_stop
 from autoprune.training.metrics import Score
-from autoprune.training.workers import Crew, Team
+from autoprune.training.workers import Executor, WorkerPool
 
-MOST = 8
+MAX_PAUSED_CHECKPOINTS = 8
 """Paused runs whose state is kept, at about twelve bytes for each weight that learns. One that goes
 on without its state is trained from the start, to the same end."""
 
 
-class Pauses:
+class PausedRuns:
     """Knows where runs are kept; with `promotes`, the states of the best that paused stay there."""
 
     def __init__(self, folder: Path, promotes: bool) -> None:
         self._folder, self._promotes = folder, promotes
         self._waiting: dict[tuple[Layout, int], float] = {}
 
-    def place(self, run: Run) -> Place:
+    def place(self, run: TrialRun) -> CheckpointFile:
         """Return the file of a run, the same for its pause and its end."""
-        return place_of(self._folder, (run.layout, run.seed))
+        return checkpoint_file(self._folder, (run.layout, run.seed))
 
-    def ends(self, finding: Finding) -> None:
+    def ends(self, finding: TrialResult) -> None:
         """Take away what no run goes on from after this trial."""
         mine = (finding.layout, finding.seed)
         if self._promotes and finding.fidelity < 1.0 and finding.score is not None:
             self._waiting[mine] = finding.score.quality
-            if len(self._waiting) <= MOST:
+            if len(self._waiting) <= MAX_PAUSED_CHECKPOINTS:
                 return
             mine = min(self._waiting, key=lambda one: self._waiting[one])
         self._waiting.pop(mine, None)
-        place_of(self._folder, mine).take_away()
+        checkpoint_file(self._folder, mine).take_away()
 
 
 def trial_record(
-    finding: Finding, conditions: Conditions, budget: Budget, model: str, parameters: int
+    finding: TrialResult,
+    conditions: MeasurementConditions,
+    budget: Budget,
+    model: str,
+    parameters: int,
 ) -> Record:
     """Return the record of a finished trial, made within the quick `budget`."""
     return Record(
@@ -74,47 +86,49 @@ def trial_record(
         fingerprints=conditions.fingerprints,
         versions=conditions.versions,
         device=conditions.device,
-        finished=now(),
+        finished=utc_now(),
         notes=(finding.score.note,) if finding.score and finding.score.note else (),
-        state=cast(State, finding.state),
+        state=cast(RecordState, finding.state),
         reason=finding.reason,
     )
 
 
-def append_new(path: Path, records: Iterable[Record]) -> None:
+def append_new_records(path: Path, records: Iterable[Record]) -> None:
     """Append the records whose measurement `path` does not hold yet.
 
     The study's storage is what counts while a search runs; a process killed between the two
     writes leaves a trial without its record, which is added when the study goes on.
     """
-    there = {key(record) for record in read(path) if record.phase == "search"}
+    there = {record_key(record) for record in read_records(path) if record.phase == "search"}
     for record in records:
-        if key(record) not in there:
-            append(path, record)
+        if record_key(record) not in there:
+            append_records(path, record)
 
 
-def fresh_seeds(seed: int, number: int) -> list[int]:
+def comparison_seeds(seed: int, number: int) -> list[int]:
     """Return the comparison's seeds: none of them is the search's."""
     return [seed + 1 + i for i in range(number)]
 
 
-def conditions(ground: Ground) -> Conditions:
+def measurement_conditions(ground: Experiment) -> MeasurementConditions:
     """Return what all measurements share."""
-    return Conditions(
+    return MeasurementConditions(
         task=ground.task.name,
         metric=ground.task.metric,
         fingerprints={"train and validation": ground.splits.fingerprint},
-        versions=installed(),
-        device=f"{describe(ground.device)}, {ground.workers} at a time",
+        versions=installed_versions(),
+        device=f"{describe_device(ground.device)}, {ground.workers} at a time",
     )
 
 
-def begin_study(ground: Ground, storage: Storage, name: str, seed: int, proxy: str) -> None:
+def begin_study(ground: Experiment, storage: Storage, name: str, seed: int, proxy: str) -> None:
     """Begin the study, or refuse to go on with one about something else, before any work."""
-    open_study(storage, name, ground.checkpoint.depth, ground.keep, seed, identity(ground, proxy))
+    open_study(
+        storage, name, ground.checkpoint.depth, ground.keep, seed, study_identity(ground, proxy)
+    )
 
 
-def identity(ground: Ground, proxy: str) -> dict[str, str | int | float | None]:
+def study_identity(ground: Experiment, proxy: str) -> dict[str, str | int | float | None]:
     """Return what a study must not change on the way, apart from depth, keep and seed."""
     return {
         "model": ground.model,
@@ -128,11 +142,11 @@ def identity(ground: Ground, proxy: str) -> dict[str, str | int | float | None]:
     }
 
 
-def find_layout(
-    ground: Ground,
-    show: Show,
+def search_layouts(
+    ground: Experiment,
+    show: ProgressDisplay,
     folder: Path,
-    crew: Team,
+    crew: Executor,
     *,
     storage: Storage,
     trials: int,
@@ -141,34 +155,34 @@ def find_layout(
     pruner: str,
     proxy: str,
     seed: int,
-) -> Outcome:
+) -> SearchResult:
     """Search until `trials` are finished in all, or the time is; each is recorded in `folder`."""
     bench = ground.bench(ground.quick)
-    under, pauses = conditions(ground), Pauses(folder, ground.promotes)
+    under, pauses = measurement_conditions(ground), PausedRuns(folder, ground.promotes)
     parameters = bench.parameters(next(iter(ground.strategies.values()))).total
     depth = ground.checkpoint.depth
 
     if pruner != "none":  # it hears of the checks, so its trials run in this process
-        crew = Crew(1)
+        crew = WorkerPool(1)
 
-    told = Trials(folder.name)
+    told = TrialEvents(folder.name)
 
-    def record(finding: Finding) -> Record:
+    def record(finding: TrialResult) -> Record:
         budget = ground.trial_budget(finding.fidelity)
         return trial_record(finding, under, budget, ground.model, parameters)
 
-    def watch(finding: Finding) -> None:
-        append_new(folder / RECORDS, [record(finding)])
+    def watch(finding: TrialResult) -> None:
+        append_new_records(folder / RECORDS_FILE, [record(finding)])
         pauses.ends(finding)
         show_trial(show, finding, ground)
         told.ends(finding)
 
-    earlier = findings(storage, folder.name, depth)
+    earlier = finished_trials(storage, folder.name, depth)
     done = len(earlier)
     if done:
         more = "the search is done" if done >= trials else f"going on to {trials}"
         show.say(f"{done} trials of this study are finished, {more}")
-    tell(
+    emit(
         "search begun",
         study=folder.name,
         model=ground.model,
@@ -179,21 +193,21 @@ def find_layout(
         seed=seed,
         workers=crew.workers,
     )
-    hints = hints_for(ground, folder, proxy, seed, show)
+    hints = proxy_scores(ground, folder, proxy, seed, show)
     with show.phase("trial", done, max(trials, done), crew.workers):
         show.compares(proxy, hints)
         for finding in earlier:
             pauses.ends(finding)
             if finding.score is not None and not ground.went_on(finding.fidelity):
                 show.recalls(finding.origin, finding.layout, finding.score.quality)
-        outcome = search(
+        outcome = optimize_study(
             partial(_measure, bench),
             depth,
             ground.keep,
             trials=trials,
             storage=storage,
             name=folder.name,
-            identity=identity(ground, proxy),
+            identity=study_identity(ground, proxy),
             sampler=sampler,
             pruner=pruner,
             seed=seed,
@@ -204,21 +218,21 @@ def find_layout(
             seconds=None if minutes is None else 60 * minutes,
             watch=watch,
             side_by_side=crew.workers,
-            begin=beginner(ground, show, pauses, crew, told),
+            begin=trial_starter(ground, show, pauses, crew, told),
         )
-    append_new(
-        folder / RECORDS,
+    append_new_records(
+        folder / RECORDS_FILE,
         [record(finding) for finding in outcome.findings],
     )
-    tell_search(folder.name, outcome)
+    emit_search_finished(folder.name, outcome)
     if outcome.trials < trials and minutes is not None and not outcome.interrupted:
         show.say(f"{outcome.trials} of {trials} trials were made in the {minutes:g} minutes given")
-    if said := trust(folder, outcome):
+    if said := proxy_summary(folder, outcome):
         show.say(said)
     return outcome
 
 
-def show_trial(show: Show, finding: Finding, ground: Ground) -> None:
+def show_trial(show: ProgressDisplay, finding: TrialResult, ground: Experiment) -> None:
     """Print a finished trial."""
     further = ground.went_on(finding.fidelity)
     remark = finding.reason or ("went on to the full budget" if further else "")
@@ -226,33 +240,38 @@ def show_trial(show: Show, finding: Finding, ground: Ground) -> None:
     show.ends(finding.origin, finding.layout, quality, remark, compared=not further)
 
 
-def beginner(
-    ground: Ground, show: Show, pauses: Pauses, crew: Team, told: Trials
-) -> Callable[[Run, Check], Callable[[], Score]]:
+def trial_starter(
+    ground: Experiment, show: ProgressDisplay, pauses: PausedRuns, crew: Executor, told: TrialEvents
+) -> Callable[[TrialRun, EvaluationCallback], Callable[[], Score]]:
     """Return what begins a trial's run in the crew; its state is kept among `pauses`."""
 
-    def begin(run: Run, check: Check) -> Callable[[], Score]:
+    def begin(run: TrialRun, check: EvaluationCallback) -> Callable[[], Score]:
         def wait() -> Score:
             show.begins(run.layout)
             return result()
 
         told.begins(run)
         bench = ground.bench(ground.trial_budget(run.fidelity))
-        watch = check if crew.in_this_process else go_on
+        watch = check if crew.in_this_process else never_stop
         result = crew.start(_measure, bench, run, watch, pauses.place(run))
         return wait
 
     return begin
 
 
-def _measure(bench: Bench, run: Run, check: Check, place: Place | None = None) -> Score:
+def _measure(
+    bench: LayoutEvaluator,
+    run: TrialRun,
+    check: EvaluationCallback,
+    place: CheckpointFile | None = None,
+) -> Score:
     try:
         return bench.measure(run.layout, run.seed, check, place)
     except LayoutError as error:  # a layout that this family cannot have
         raise TrialError(str(error)) from error
 
 
-def say_data(ground: Ground, show: Show) -> None:
+def report_data(ground: Experiment, show: ProgressDisplay) -> None:
     """Tell what was read, what cleaning removed, and how many texts are cut off."""
     show.cleaning((*ground.splits.cleaned, ground.test.cleaned))
     if ground.left_out:
@@ -270,7 +289,9 @@ def say_data(ground: Ground, show: Show) -> None:
         )
 
 
-def say_cost(ground: Ground, show: Show, trials: int, seeds: int) -> None:
+def report_expected_time(
+    ground: Experiment, show: ProgressDisplay, trials: int, seeds: int
+) -> None:
     """Measure a step on this device and say how long the whole study takes at most."""
     bench = ground.bench(ground.quick)
     depth, keep = ground.checkpoint.depth, ground.keep
@@ -283,20 +304,22 @@ def say_cost(ground: Ground, show: Show, trials: int, seeds: int) -> None:
     comparing = runs * ground.full.steps * step * (pruned + depth / keep)
     search = f"{in_words(searching)} for {trials} trials of {ground.quick.ends} steps{further}, "
     show.say(
-        f"{step * 1000:.0f} ms a step on {describe(ground.device)}: {search if trials else ''}"
+        f"{step * 1000:.0f} ms a step on {describe_device(ground.device)}: {search if trials else ''}"
         f"at most {in_words(comparing / ground.workers)} for the comparison on {seeds} seeds"
         f"{f' and {len(ground.rates)} learning rates' if ground.rates else ''}, "
         f"up to {ground.full.steps} steps a run, {ground.workers} at a time "
-        f"({count(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, smaller "
+        f"({count_layouts(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, smaller "
         "--epochs, --full-epochs or --tokens, a GPU"
     )
 
 
-def say_stopped(show: Show, outcome: Outcome) -> None:
+def report_interrupted(show: ProgressDisplay, outcome: SearchResult) -> None:
     """Tell what is kept of an interrupted search, the best so far, and how to go on."""
     best = "no trial was finished"
     if outcome.found is not None and outcome.mean is not None:
-        best = f"best so far {outcome.found.picture} {outcome.found} ({percent(outcome.mean)})"
+        best = (
+            f"best so far {outcome.found.picture} {outcome.found} ({format_percent(outcome.mean)})"
+        )
     show.say(
         f"stopped: {outcome.trials} finished trials are kept, {best}; "
         "the same command again goes on"

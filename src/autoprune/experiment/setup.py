@@ -12,48 +12,48 @@ import torch
 from transformers import PreTrainedModel
 
 from autoprune.choices import METRIC_NAMES
-from autoprune.encoders.embeddings import touched
+from autoprune.encoders.embeddings import used_token_ids
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import (
-    check_runs,
-    check_tokens,
+    check_forward,
+    check_vocabulary,
+    hidden_size,
     load_classifier,
     load_tokenizer,
-    longest_input,
+    max_input_length,
     random_classifier,
-    width_of,
 )
 from autoprune.encoders.pruning import check_layout
-from autoprune.encoders.registry import Checkpoint, Encoder, rivals_of
-from autoprune.encoders.registry import find as find_encoder
+from autoprune.encoders.registry import Encoder, EncoderFiles, find_rivals
+from autoprune.encoders.registry import find_encoder as find_encoder
 from autoprune.errors import LayoutError, OptionError, check_names
-from autoprune.evaluation.entrants import Entrant, entrants_of
-from autoprune.evaluation.records import Start
+from autoprune.evaluation.entrants import Entrant, entrant_variants
+from autoprune.evaluation.records import InitialWeights
 from autoprune.layouts.layout import Layout, check_keep
-from autoprune.layouts.strategies import STRATEGIES, layouts_of
-from autoprune.tasks.loading import read, read_test
-from autoprune.tasks.registry import find as find_task
+from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
+from autoprune.tasks.loading import read_splits, read_test
+from autoprune.tasks.registry import find_task as find_task
 from autoprune.tasks.task import Columns, Splits, Task, TestSplit
-from autoprune.tasks.tokenization import Encoded, encode, renumber
-from autoprune.training.budget import Budget, default_rate
-from autoprune.training.devices import pick
-from autoprune.training.evaluator import Bench
-from autoprune.training.workers import Team, cores, workers_for
+from autoprune.tasks.tokenization import EncodedSplit, encode, remap_tokens
+from autoprune.training.budget import Budget, default_learning_rate
+from autoprune.training.devices import select_device
+from autoprune.training.evaluator import LayoutEvaluator
+from autoprune.training.workers import Executor, available_cores, default_workers
 
-Load = Callable[[int], PreTrainedModel]
+LoadModel = Callable[[int], PreTrainedModel]
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class EncodedSplits:
     """The three splits as one model's tokens, renumbered alike."""
 
-    train: Encoded
-    validation: Encoded
-    test: Encoded
+    train: EncodedSplit
+    validation: EncodedSplit
+    test: EncodedSplit
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Experiment:
     """What a study must not change on the way; `quick` and `full` are its two budgets.
 
     Each entrant's peak learning rate is chosen among `rates`, two or more; without any, all have
@@ -61,12 +61,12 @@ class Ground:
     the longest input asked for; each model takes as many of them as it can.
     """
 
-    checkpoint: Checkpoint
-    rivals: tuple[Checkpoint, ...]
+    checkpoint: EncoderFiles
+    rivals: tuple[EncoderFiles, ...]
     task: Task
     splits: Splits
     test: TestSplit
-    inputs: Inputs
+    inputs: EncodedSplits
     keep: int
     strategies: dict[str, Layout]
     left_out: tuple[str, ...]
@@ -115,7 +115,7 @@ class Ground:
         """The model and its rivals, each with its commit."""
         return {_name(one) for one in (self.checkpoint, *self.rivals)}
 
-    def bench(self, budget: Budget) -> Bench:
+    def bench(self, budget: Budget) -> LayoutEvaluator:
         """Return the bench for layouts of the model."""
         load = partial(load_classifier, self.checkpoint, self.splits.names)
         return self._bench(load, self.inputs, budget)
@@ -126,17 +126,22 @@ class Ground:
         rates = self.rates or (self.full.learning_rate,)
         return tuple(replace(self.full, learning_rate=rate) for rate in rates)
 
-    def entrants(self, found: Layout | None, crew: Team) -> list[list[Entrant]]:
+    def entrants(self, found: Layout | None, crew: Executor) -> list[list[Entrant]]:
         """Return who is compared: found, strategies, full, scratch-trained, named rivals.
 
         Each stands there once for each of `full_budgets`.
         """
 
         def variants(
-            origin: str, layout: Layout, load: Load, inputs: Inputs, model: str, start: Start
+            origin: str,
+            layout: Layout,
+            load: LoadModel,
+            inputs: EncodedSplits,
+            model: str,
+            start: InitialWeights,
         ) -> list[Entrant]:
             benches = [self._bench(load, inputs, budget) for budget in self.full_budgets]
-            return entrants_of(origin, layout, benches, inputs.test, model, start, crew)
+            return entrant_variants(origin, layout, benches, inputs.test, model, start, crew)
 
         names, depth = self.splits.names, self.checkpoint.depth
         mine = {"found": found} if found else {}
@@ -150,40 +155,44 @@ class Ground:
         shape = Layout.full(self.keep)
         entrants.append(variants("scratch", shape, scratch, self.inputs, self.model, "random"))
         for rival in self.rivals:
-            inputs = inputs_of(rival, self.splits, self.test, self.tokens)
+            inputs = encode_splits(rival, self.splits, self.test, self.tokens)
             load = partial(load_classifier, rival, names)
             name, shape = rival.encoder.name, Layout.full(rival.depth)
             entrants.append(variants(name, shape, load, inputs, _name(rival), "pretrained"))
         return entrants
 
-    def _bench(self, load: Load, inputs: Inputs, budget: Budget) -> Bench:
-        return Bench(load, inputs.train, inputs.validation, budget, self.device, self.task.metric)
+    def _bench(self, load: LoadModel, inputs: EncodedSplits, budget: Budget) -> LayoutEvaluator:
+        return LayoutEvaluator(
+            load, inputs.train, inputs.validation, budget, self.device, self.task.metric
+        )
 
 
-def _name(checkpoint: Checkpoint) -> str:
+def _name(checkpoint: EncoderFiles) -> str:
     return f"{checkpoint.encoder.name}@{checkpoint.commit}"
 
 
-def inputs_of(checkpoint: Checkpoint, splits: Splits, test: TestSplit, tokens: int) -> Inputs:
+def encode_splits(
+    checkpoint: EncoderFiles, splits: Splits, test: TestSplit, tokens: int
+) -> EncodedSplits:
     """Tokenise the three splits for one model, each text cut to `tokens` or what it can take."""
-    tokenizer, longest = load_tokenizer(checkpoint), longest_input(checkpoint, tokens)
+    tokenizer, longest = load_tokenizer(checkpoint), max_input_length(checkpoint, tokens)
     encoded = [
         encode(rows, tokenizer, longest) for rows in (splits.train, splits.validation, test.rows)
     ]
-    kept = touched(encoded[0].pad_id, *(rows.ids for rows in encoded))
-    check_tokens(checkpoint, int(kept[-1]))
-    return Inputs(*(renumber(rows, kept) for rows in encoded))
+    kept = used_token_ids(encoded[0].pad_id, *(rows.ids for rows in encoded))
+    check_vocabulary(checkpoint, int(kept[-1]))
+    return EncodedSplits(*(remap_tokens(rows, kept) for rows in encoded))
 
 
-PATIENCE = 3  # checks without a better validation quality before a full run stops
+EARLY_STOPPING_PATIENCE = 3  # checks without a better validation quality before a full run stops
 
 
-def lay(*, keep: int, **asked: Any) -> Ground:
-    """Lay the ground for one number of layers to keep; see `lay_each`."""
-    return lay_each(keeps=[keep], **asked)[0]
+def build_experiment(*, keep: int, **asked: Any) -> Experiment:
+    """Lay the ground for one number of layers to keep; see `build_experiments`."""
+    return build_experiments(keeps=[keep], **asked)[0]
 
 
-def lay_each(
+def build_experiments(
     *,
     model: str,
     task: str,
@@ -208,12 +217,12 @@ def lay_each(
     promote: bool = False,
     learning_rates: Sequence[float] = (),
     rivals_at: Mapping[int, Sequence[str]] | None = None,
-) -> list[Ground]:
+) -> list[Experiment]:
     """Check all that the user asked for, cheapest first, then load it; raises `AutopruneError`.
 
     Returns a ground for each of `keeps`; they share the rows and the checkpoints.
     Without `strategies`, all are compared that the model's family can have. `rivals_at` names
-    further rivals for one number of layers; `learning_rates` are as in `Ground.rates`. With
+    further rivals for one number of layers; `learning_rates` are as in `Experiment.rates`. With
     `promote`, a trial is a full run that pauses after `epochs`. Sets how many threads torch uses
     in this process.
     """
@@ -222,12 +231,12 @@ def lay_each(
     if metric is not None:
         check_names("metric", [metric], METRIC_NAMES)
         chosen = replace(chosen, metric=metric)
-    where = pick(device)
+    where = select_device(device)
     own = {keep: [*rivals, *(rivals_at or {}).get(keep, ())] for keep in keeps}
     opponents = [
-        _opponents([*rivals_of(encoder, keep), *map(find_encoder, own[keep])]) for keep in keeps
+        _opponents([*find_rivals(encoder, keep), *map(find_encoder, own[keep])]) for keep in keeps
     ]
-    splits = read(chosen, data_dir, keep_duplicates, seed)
+    splits = read_splits(chosen, data_dir, keep_duplicates, seed)
     test = read_test(chosen, data_dir, keep_duplicates, seed)
     checkpoint = fetch(encoder, trust_remote_code)
     for keep in keeps:
@@ -236,16 +245,16 @@ def lay_each(
         opponent: fetch(opponent, trust_remote_code) for each in opponents for opponent in each
     }
     for rival in fetched.values():  # weights that cannot be loaded are refused before work
-        check_runs(rival, load_classifier(rival, splits.names, seed))
+        check_forward(rival, load_classifier(rival, splits.names, seed))
     whole = load_classifier(checkpoint, splits.names, seed)
-    check_runs(checkpoint, whole)
-    width = width_of(checkpoint)
+    check_forward(checkpoint, whole)
+    width = hidden_size(checkpoint)
     epoch = math.ceil(len(splits.train) / batch)
     quick = Budget(
         steps=epochs * epoch,
         batch=batch,
-        tokens=longest_input(checkpoint, tokens or chosen.tokens),
-        learning_rate=learning_rate or default_rate(width, method),
+        tokens=max_input_length(checkpoint, tokens or chosen.tokens),
+        learning_rate=learning_rate or default_learning_rate(width, method),
         checks=epochs,
         method=method,
         parts=parts,
@@ -259,14 +268,14 @@ def lay_each(
                 f"{epochs}"
             )
         quick = replace(full, until=quick.steps)
-    workers = workers or workers_for(width, where)
-    torch.set_num_threads(max(1, cores() // workers))
-    inputs = inputs_of(checkpoint, splits, test, quick.tokens)
+    workers = workers or default_workers(width, where)
+    torch.set_num_threads(max(1, available_cores() // workers))
+    inputs = encode_splits(checkpoint, splits, test, quick.tokens)
     grounds = []
     for keep, theirs in zip(keeps, opponents, strict=True):
         named, left_out = _named(whole, strategies, keep)
         grounds.append(
-            Ground(
+            Experiment(
                 checkpoint=checkpoint,
                 rivals=tuple(fetched[opponent] for opponent in theirs),
                 task=chosen,
@@ -278,7 +287,7 @@ def lay_each(
                 left_out=left_out,
                 tokens=tokens or chosen.tokens,
                 quick=quick,
-                full=replace(full, patience=PATIENCE),
+                full=replace(full, patience=EARLY_STOPPING_PATIENCE),
                 rates=tuple(learning_rates),
                 device=where,
                 workers=workers,
@@ -294,7 +303,7 @@ def _named(
 
     One of those that the user named is refused.
     """
-    named = layouts_of(list(strategies or STRATEGIES), whole.config.num_hidden_layers, keep)
+    named = strategy_layouts(list(strategies or STRATEGIES), whole.config.num_hidden_layers, keep)
     left_out = tuple(name for name in named if not _can_have(whole, named[name]))
     for name in left_out if strategies else ():
         check_layout(whole, named[name])

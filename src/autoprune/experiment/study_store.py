@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from autoprune.evaluation.comparison import Comparison
     from autoprune.evaluation.costs import Costs
     from autoprune.evaluation.records import Record
-    from autoprune.evaluation.study_files import Studied
-    from autoprune.experiment.setup import Ground
+    from autoprune.evaluation.study_files import FinishedStudy
+    from autoprune.experiment.setup import Experiment
 
 STUDIES = Path("studies")
 
@@ -45,9 +45,9 @@ def all_studies() -> list[Path]:
 
 def finished_studies() -> list[Path]:
     """Return those of `all_studies` that came to their end."""
-    from autoprune.evaluation.study_files import is_finished
+    from autoprune.evaluation.study_files import is_finished_study
 
-    return [folder for folder in all_studies() if is_finished(folder)]
+    return [folder for folder in all_studies() if is_finished_study(folder)]
 
 
 def asked_of(folder: Path) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def asked_of(folder: Path) -> dict[str, Any]:
     }
 
 
-def costs_of(folder: Path, comparison: "Comparison") -> "Costs | None":
+def study_costs(folder: Path, comparison: "Comparison") -> "Costs | None":
     """Return what was measured of a study's models; a file that cannot be read is told of."""
     from autoprune.evaluation.costs import read_costs
 
@@ -79,23 +79,23 @@ def costs_of(folder: Path, comparison: "Comparison") -> "Costs | None":
         return None
 
 
-def ground_of(
+def reload_experiment(
     folder: Path,
     data_dir: Path | None = None,
     workers: int | None = None,
     device: str = "auto",
     trust_remote_code: bool = False,
-) -> "Ground":
+) -> "Experiment":
     """Load a finished study's model and data again; return its ground.
 
-    Raises `StudyError` where they are not those it was run on, and what `lay` raises.
+    Raises `StudyError` where they are not those it was run on, and what `build_experiment` raises.
     """
     from autoprune.evaluation.study_files import read_study
-    from autoprune.experiment.setup import lay
+    from autoprune.experiment.setup import build_experiment
 
     studied, asked = read_study(folder), asked_of(folder)
     mine = {"workers": workers, "device": device, "data_dir": data_dir or asked["data_dir"]}
-    ground = lay(**{**asked, **mine}, trust_remote_code=trust_remote_code)
+    ground = build_experiment(**{**asked, **mine}, trust_remote_code=trust_remote_code)
     then, now = studied.setting, ground.checkpoint.commit
     if then.commit != now:
         raise StudyError(
@@ -111,11 +111,11 @@ def ground_of(
     return ground
 
 
-State = Literal["running", "unfinished", "finished"]
+StudyState = Literal["running", "unfinished", "finished"]
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestLayout:
     """The best layout so far; `quality` in [0, 1] is its mean on `split` over its `seeds`.
 
     Of a finished study the recommended layout, on the test split; else the trial of the highest
@@ -130,40 +130,42 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class StudyOverview:
     """A study in one line; model, task and layers are None before its first record.
 
-    `finding` is the verdict in a word or two, empty unless the study is finished.
+    `short_verdict` is the verdict in a word or two, empty unless the study is finished.
     """
 
     study: str
     folder: Path
-    state: State
+    state: StudyState
     model: str | None
     task: str | None
     keep: int | None
     depth: int | None
     trials: int
-    best: Best | None
+    best: BestLayout | None
     finding: str
 
 
-def overview(folder: Path, at_work: bool) -> Overview:
+def study_overview(folder: Path, at_work: bool) -> StudyOverview:
     """Look at the study in `folder`; raises `StudyError` where its files cannot be read."""
-    from autoprune.evaluation.records import read
-    from autoprune.evaluation.study_files import RECORDS, is_finished, read_study
+    from autoprune.evaluation.records import read_records
+    from autoprune.evaluation.study_files import RECORDS_FILE, is_finished_study, read_study
 
-    if is_finished(folder) and not at_work:
+    if is_finished_study(folder) and not at_work:
         return _finished(folder, read_study(folder))
-    return _begun(folder, read(folder / RECORDS), "running" if at_work else "unfinished")
+    return _begun(
+        folder, read_records(folder / RECORDS_FILE), "running" if at_work else "unfinished"
+    )
 
 
-def _finished(folder: Path, studied: "Studied") -> Overview:
-    from autoprune.reporting.html.study_page import finding
+def _finished(folder: Path, studied: "FinishedStudy") -> StudyOverview:
+    from autoprune.reporting.html.study_page import short_verdict
 
     comparison, setting = studied.comparison, studied.setting
     row = comparison.row(comparison.recommended)
-    return Overview(
+    return StudyOverview(
         study=studied.name,
         folder=folder,
         state="finished",
@@ -172,15 +174,15 @@ def _finished(folder: Path, studied: "Studied") -> Overview:
         keep=setting.keep,
         depth=setting.depth,
         trials=len(studied.trials),
-        best=Best(row.origin, row.layout, row.test_mean, "test", row.seeds),
-        finding=finding(studied),
+        best=BestLayout(row.origin, row.layout, row.test_mean, "test", row.seeds),
+        finding=short_verdict(studied),
     )
 
 
-def _begun(folder: Path, records: "Sequence[Record]", state: State) -> Overview:
+def _begun(folder: Path, records: "Sequence[Record]", state: StudyState) -> StudyOverview:
     searched = [record for record in records if record.phase == "search"]
     known = searched[0] if searched else None
-    return Overview(
+    return StudyOverview(
         study=folder.resolve().name,
         folder=folder,
         state=state,
@@ -194,10 +196,10 @@ def _begun(folder: Path, records: "Sequence[Record]", state: State) -> Overview:
     )
 
 
-def _best(trials: "Sequence[Record]") -> Best | None:
+def _best(trials: "Sequence[Record]") -> BestLayout | None:
     whole = [trial for trial in trials if trial.state == "complete"]
     if not whole:
         return None
     best = max(whole, key=lambda trial: trial.score("validation").quality)
     quality = best.score("validation").quality
-    return Best(best.origin, best.layout, quality, "validation", 1)
+    return BestLayout(best.origin, best.layout, quality, "validation", 1)

@@ -8,9 +8,9 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from autoprune.evaluation.comparison import Comparison, Row
-from autoprune.evaluation.verdict import p_text, points
-from autoprune.experiment.progress import percent
+from autoprune.evaluation.comparison import Comparison, ComparisonRow
+from autoprune.evaluation.verdict import format_p, format_points
+from autoprune.experiment.progress import format_percent
 
 PIPE_WIDTH = 140  # a pipe has no width: all columns are written
 
@@ -20,7 +20,7 @@ _LEFT = {"origin", "layers", "layout"}
 _ROOM = {"parameters": 120, "validation": 120, "layout": 120, "layers": 0}
 
 
-def print_table(comparison: Comparison) -> None:
+def print_comparison(comparison: Comparison) -> None:
     """Print the comparison on standard output, with a line above that says how it is read."""
     columns = _columns(comparison)
     console = Console(highlight=False)
@@ -32,7 +32,7 @@ def print_table(comparison: Comparison) -> None:
         f"cleaned test rows ({comparison.test_rows} of {comparison.raw_rows}), raw: all of them; "
         f"difference, interval and p: against {comparison.reference}, on the cleaned rows."
     )
-    console.print(_table(fitting(columns, console.width), console.width))
+    console.print(_table(fit_columns(columns, console.width), console.width))
 
 
 def print_line(line: str) -> None:
@@ -52,7 +52,7 @@ def _table(columns: dict[str, list[str]], width: int) -> Table:
     return table
 
 
-def fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+def fit_columns(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
     """Return the columns that a console of `width` cells has room for; the essential ones stay."""
     shown = dict(columns)
     for heading, least in _ROOM.items():
@@ -73,22 +73,22 @@ def _columns(comparison: Comparison) -> dict[str, list[str]]:
         "origin": [row.origin for row in rows],
         "layers": [row.layout.picture for row in rows],
         "layout": [str(row.layout) for row in rows],
-        "test": [percent(row.test_mean) for row in rows],
-        "raw": [percent(row.raw_mean) for row in rows],
-        "validation": [percent(row.validation_mean) for row in rows],
+        "test": [format_percent(row.test_mean) for row in rows],
+        "raw": [format_percent(row.raw_mean) for row in rows],
+        "validation": [format_percent(row.validation_mean) for row in rows],
         "parameters": [_millions(row.parameters) for row in rows],
         **_differences(rows, comparison.reference),
     }
 
 
-def _differences(rows: Sequence[Row], reference: str) -> dict[str, list[str]]:
+def _differences(rows: Sequence[ComparisonRow], reference: str) -> dict[str, list[str]]:
     gaps = [None if row.origin == reference else row.difference for row in rows]
     return {
-        "difference": [points(gap.mean) if gap else "reference" for gap in gaps],
+        "difference": [format_points(gap.mean) if gap else "reference" for gap in gaps],
         "95 % interval": [
-            f"{points(gap.low)} to {points(gap.high)}" if gap else "" for gap in gaps
+            f"{format_points(gap.low)} to {format_points(gap.high)}" if gap else "" for gap in gaps
         ],
-        "p": [p_text(gap.p_value) if gap else "" for gap in gaps],
+        "p": [format_p(gap.p_value) if gap else "" for gap in gaps],
     }
 
 

@@ -14,9 +14,9 @@ import typer
 from autoprune.errors import OptionError
 
 if TYPE_CHECKING:
-    from autoprune.evaluation.entrants import Progress
-    from autoprune.search.result import Finding, Outcome
-    from autoprune.search.trial import Run
+    from autoprune.evaluation.entrants import EntrantProgress
+    from autoprune.search.result import SearchResult, TrialResult
+    from autoprune.search.trial import TrialRun
     from autoprune.training.metrics import Score
 
 _log = logging.getLogger("autoprune.events")
@@ -28,26 +28,26 @@ _log.propagate = False  # nobody else's affair, and nobody's at all while nothin
 _log.addHandler(logging.NullHandler())
 
 
-def keep_by(handler: logging.Handler) -> None:
+def add_handler(handler: logging.Handler) -> None:
     """Hand events to `handler` from now on: their name is the message, `fields` what belongs."""
     _log.addHandler(handler)
 
 
-def tell(event: str, **fields: Any) -> None:
+def emit(event: str, **fields: Any) -> None:
     """Tell an event with what belongs to it, as JSON values, to those that keep events."""
     _log.info(event, extra={"fields": fields})
 
 
-def close(code: int) -> None:
+def close_handlers(code: int) -> None:
     """Tell with which code the command ends, and close those that keep events."""
-    tell("command ended", code=code)
+    emit("command ended", code=code)
     for handler in list(_log.handlers):
         if not isinstance(handler, logging.NullHandler):
             _log.removeHandler(handler)
             handler.close()
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """Writes a record as one JSON object: time in UTC, event, what belongs to it, who wrote it."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -59,14 +59,14 @@ class JsonLines(logging.Formatter):
         return json.dumps(whole, ensure_ascii=False)
 
 
-class Appending(logging.Handler):
+class JsonLinesHandler(logging.Handler):
     """Appends each record in one write, so that several processes can share the file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
         self._file: int | None = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        self.setFormatter(JsonLines())
+        self.setFormatter(JsonFormatter())
         if _is_torn(self._file):  # by a full disk: what follows shall be whole lines
             os.write(self._file, b"\n")
 
@@ -103,20 +103,20 @@ def _is_torn(file: int) -> bool:
 
 
 def open_log(path: Path | None, command: str) -> None:
-    """Write what `tell` is told to `path` from now on, behind what stands there, if it is given.
+    """Write what `emit` is told to `path` from now on, behind what stands there, if it is given.
 
     Raises `OptionError` where that file cannot be written.
     """
     if path is None:
         return
     try:
-        keep_by(Appending(path))
+        add_handler(JsonLinesHandler(path))
     except OSError as error:
         raise OptionError(
             "--log-file must be a file that can be written, "
             f"{str(path)!r} is not ({error.strerror})"
         ) from None
-    tell("command begun", command=command)
+    emit("command begun", command=command)
 
 
 _PHASES = {"trial": "search", "tuning run": "tuning", "comparison run": "comparison"}
@@ -124,7 +124,7 @@ _PHASES = {"trial": "search", "tuning run": "tuning", "comparison run": "compari
 _METRICS = ("quality", "loss", "seconds")
 
 
-class Runs(logging.Handler):
+class MlflowHandler(logging.Handler):
     """Writes runs into the experiment named as their study; a failure is said once, and is the end.
 
     The study counts: what MLflow cannot take is in the study's own records all the same.
@@ -207,28 +207,28 @@ def open_mlflow(wanted: bool) -> None:
             "--mlflow found nothing to write to at the address in MLFLOW_TRACKING_URI "
             f"({type(error).__name__}): start that server, or unset it to write to mlflow.db here"
         ) from None
-    keep_by(Runs(client))
+    add_handler(MlflowHandler(client))
 
 
-class Trials:
+class TrialEvents:
     """Tells of the trials of one study; those that another process made are told apart."""
 
     def __init__(self, study: str) -> None:
         self._study = study
-        self._mine: set[Run] = set()
+        self._mine: set[TrialRun] = set()
 
-    def begins(self, run: "Run") -> None:
+    def begins(self, run: "TrialRun") -> None:
         """Tell that this process begins a trial."""
         self._mine.add(run)
-        tell("trial begun", study=self._study, **_run(run))
+        emit("trial begun", study=self._study, **_run(run))
 
-    def ends(self, finding: "Finding") -> None:
+    def ends(self, finding: "TrialResult") -> None:
         """Tell what came of a trial, once it is stored."""
-        from autoprune.search.trial import Run
+        from autoprune.search.trial import TrialRun
 
-        run = Run(finding.layout, finding.seed, finding.fidelity)
+        run = TrialRun(finding.layout, finding.seed, finding.fidelity)
         event = "trial failed" if finding.state == "failed" else "trial ended"
-        tell(
+        emit(
             event if run in self._mine else f"{event} elsewhere",
             study=self._study,
             origin=finding.origin,
@@ -239,9 +239,9 @@ class Trials:
         )
 
 
-def tell_search(study: str, outcome: "Outcome") -> None:
+def emit_search_finished(study: str, outcome: "SearchResult") -> None:
     """Tell what a search came to, or that it was stopped."""
-    tell(
+    emit(
         "search stopped" if outcome.interrupted else "search ended",
         study=study,
         trials=outcome.trials,
@@ -250,16 +250,16 @@ def tell_search(study: str, outcome: "Outcome") -> None:
     )
 
 
-def tell_entrant(study: str, progress: "Progress") -> None:
+def emit_entrant_run(study: str, progress: "EntrantProgress") -> None:
     """Tell of a run of the comparison or of the tuning; its figures are those on validation."""
-    from autoprune.search.trial import Run
+    from autoprune.search.trial import TrialRun
 
     record = progress.record
-    tell(
+    emit(
         f"{record.phase} run {'failed' if record.state == 'failed' else 'ended'}",
         study=study,
         origin=progress.origin,
-        **_run(Run(record.layout, progress.seed)),
+        **_run(TrialRun(record.layout, progress.seed)),
         **_score(record.score("validation") if record.scores else None),
         learning_rate=record.budget.learning_rate,
         reason=record.reason,
@@ -267,7 +267,7 @@ def tell_entrant(study: str, progress: "Progress") -> None:
     )
 
 
-def _run(run: "Run") -> dict[str, str | int | float]:
+def _run(run: "TrialRun") -> dict[str, str | int | float]:
     return {"layout": str(run.layout), "seed": run.seed, "fidelity": run.fidelity}
 
 

@@ -7,19 +7,19 @@ from typing import Any
 
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import StudyError
-from autoprune.experiment.progress import Show
-from autoprune.experiment.proxy_scores import hints_for
-from autoprune.experiment.search_step import Pauses, beginner, identity, show_trial
-from autoprune.experiment.setup import Ground, lay
+from autoprune.experiment.progress import ProgressDisplay
+from autoprune.experiment.proxy_scores import proxy_scores
+from autoprune.experiment.search_step import PausedRuns, show_trial, study_identity, trial_starter
+from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.experiment.study_store import STUDIES, find_study
-from autoprune.experiment.tracking import Trials, tell
-from autoprune.search.result import Finding
-from autoprune.search.study import findings, join_study, work
-from autoprune.storage.retry import LONG_PAUSES
+from autoprune.experiment.tracking import TrialEvents, emit
+from autoprune.search.result import TrialResult
+from autoprune.search.study import finished_trials, join_study, run_worker_trials
+from autoprune.storage.retry import LONG_RETRY_DELAYS
 from autoprune.storage.storage import JOURNAL, Storage, open_existing, open_storage
 from autoprune.tasks.registry import TASKS
 from autoprune.tasks.task import Columns
-from autoprune.training.workers import Crew
+from autoprune.training.workers import WorkerPool
 
 
 def plain_settings(asked: Mapping[str, Any], **more: Any) -> dict[str, Any]:
@@ -40,21 +40,21 @@ def plain_settings(asked: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def find_place(study: str, storage: str | None) -> tuple[Storage, Path]:
+def open_study_storage(study: str, storage: str | None) -> tuple[Storage, Path]:
     """Open the storage of a study; return it with the folder in which its runs are kept."""
     if storage is not None:
-        return open_existing(storage, LONG_PAUSES), STUDIES / study
+        return open_existing(storage, LONG_RETRY_DELAYS), STUDIES / study
     folder = find_study(study)
     if not (folder / JOURNAL).is_file():
         raise StudyError(
             f"study {study} has no {JOURNAL} in {folder}: name its database with --storage"
         )
-    return open_storage(None, folder, LONG_PAUSES), folder
+    return open_storage(None, folder, LONG_RETRY_DELAYS), folder
 
 
-def ground_of(
+def worker_experiment(
     settings: Mapping[str, Any], here: Mapping[str, Any], trust_remote_code: bool
-) -> Ground:
+) -> Experiment:
     """Load model and data as the settings say, but for what is given of this machine (`here`)."""
     known = {
         key: value
@@ -66,16 +66,16 @@ def ground_of(
     known["columns"] = Columns(**known["columns"])
     known["data_dir"] = None if known["data_dir"] is None else Path(known["data_dir"])
     known["rivals"] = []  # they are the comparison's affair
-    return lay(**known, trust_remote_code=trust_remote_code)
+    return build_experiment(**known, trust_remote_code=trust_remote_code)
 
 
-def make_trials(
-    ground: Ground,
+def run_study_trials(
+    ground: Experiment,
     settings: Mapping[str, Any],
     storage: Storage,
     folder: Path,
     most: int | None,
-    show: Show,
+    show: ProgressDisplay,
 ) -> bool:
     """Make trials until the study has all, or `most` here; tell whether it was interrupted.
 
@@ -83,27 +83,32 @@ def make_trials(
     """
     name, depth, trials = folder.name, ground.checkpoint.depth, settings["trials"]
     study = join_study(
-        storage, name, depth, ground.keep, settings["seed"], identity(ground, settings["proxy"])
+        storage,
+        name,
+        depth,
+        ground.keep,
+        settings["seed"],
+        study_identity(ground, settings["proxy"]),
     )
-    hints = hints_for(ground, folder, settings["proxy"], settings["seed"], show)
-    done = len(findings(storage, name, depth))
-    told, pauses = Trials(name), Pauses(folder, ground.promotes)
-    tell("study joined", study=name, model=ground.model, task=ground.task.name, done=done)
+    hints = proxy_scores(ground, folder, settings["proxy"], settings["seed"], show)
+    done = len(finished_trials(storage, name, depth))
+    told, pauses = TrialEvents(name), PausedRuns(folder, ground.promotes)
+    emit("study joined", study=name, model=ground.model, task=ground.task.name, done=done)
     show.say(f"joined {name}: {done} of {trials} trials are finished")
 
-    def watch(finding: Finding) -> None:
+    def watch(finding: TrialResult) -> None:
         pauses.ends(finding)
         show_trial(show, finding, ground)
         told.ends(finding)
 
     with (
-        Crew(1 if settings["pruner"] != "none" else ground.workers) as crew,
+        WorkerPool(1 if settings["pruner"] != "none" else ground.workers) as crew,
         show.phase("trial", done, max(trials, done), crew.workers),
     ):
-        return work(
+        return run_worker_trials(
             study,
             storage,
-            beginner(ground, show, pauses, crew, told),
+            trial_starter(ground, show, pauses, crew, told),
             depth,
             ground.keep,
             trials=trials,

@@ -13,19 +13,19 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 )
 
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.registry import Checkpoint, find
+from autoprune.encoders.registry import EncoderFiles, find_encoder
 from autoprune.errors import ModelError
 
-CARD = "README.md"
+CARD_FILE = "README.md"
 
-OWN = "autoprune"
-"""The field of an export's card under which stand `base` and `commit`, see `fetch_base`."""
+OWN_METADATA = "autoprune"
+"""The field of an export's card under which stand `base` and `commit`, see `hub_base_model`."""
 
 _LONGEST = 200  # characters of a word or two in a card
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseModel:
     """A base model: `hub` is its id there, empty for a folder; the rest is what its card says.
 
     `license`, `license_link` and `languages` are empty where the card does not say. `asked` is
@@ -41,7 +41,7 @@ class Base:
     commit: str
 
 
-def base_of(checkpoint: Checkpoint, asked: str) -> Base:
+def local_base_model(checkpoint: EncoderFiles, asked: str) -> BaseModel:
     """Read the card of the base model, beside it or on the hub at its commit, if it can be had.
 
     `asked` is what the user named the model by.
@@ -50,7 +50,7 @@ def base_of(checkpoint: Checkpoint, asked: str) -> Base:
     fields = _front_matter(_card(checkpoint, hub))
     languages = fields.get("language") or ()
     listed = isinstance(languages, list | tuple)
-    return Base(
+    return BaseModel(
         name=checkpoint.encoder.name,
         hub=hub,
         license=_text(fields.get("license")),
@@ -61,22 +61,22 @@ def base_of(checkpoint: Checkpoint, asked: str) -> Base:
     )
 
 
-def fetch_base(folder: Path, trust_remote_code: bool = False) -> Checkpoint:
+def hub_base_model(folder: Path, trust_remote_code: bool = False) -> EncoderFiles:
     """Fetch the base model that the card of the exported model in `folder` names.
 
     The base models that other tools' cards name are left alone: nobody asked to download them.
     Raises `AutopruneError` where the card names none, it cannot be had, or is not what it was.
     """
-    fields = _front_matter(folder / CARD)
-    own = fields.get(OWN)
+    fields = _front_matter(folder / CARD_FILE)
+    own = fields.get(OWN_METADATA)
     told = own if isinstance(own, Mapping) else {}
     tags = fields.get("tags")
-    ours = isinstance(tags, list) and OWN in tags
+    ours = isinstance(tags, list) and OWN_METADATA in tags
     name = _text(told.get("base"), 4096) or (_text(fields.get("base_model")) if ours else "")
     commit = _text(told.get("commit"))
     if not name:
         raise ModelError(f"no card in {folder} names it")
-    encoder = find(name)
+    encoder = find_encoder(name)
     if encoder.revision and commit:
         encoder = replace(encoder, revision=commit)
     checkpoint = fetch(encoder, trust_remote_code)
@@ -85,13 +85,13 @@ def fetch_base(folder: Path, trust_remote_code: bool = False) -> Checkpoint:
     return checkpoint
 
 
-def _card(checkpoint: Checkpoint, hub: str) -> Path:
+def _card(checkpoint: EncoderFiles, hub: str) -> Path:
     if hub:
         try:
-            return Path(hf_hub_download(hub, CARD, revision=checkpoint.commit))
+            return Path(hf_hub_download(hub, CARD_FILE, revision=checkpoint.commit))
         except (EntryNotFoundError, HfHubHTTPError, HTTPError, OSError, ValueError):
             pass  # a card that cannot be had says nothing, and the new card says so
-    return checkpoint.folder / CARD
+    return checkpoint.folder / CARD_FILE
 
 
 def _front_matter(path: Path) -> Mapping[str, Any]:

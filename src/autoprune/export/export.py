@@ -11,40 +11,46 @@ from typing import Self
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.encoders.files import silence
+from autoprune.encoders.files import disable_progress_bars
 from autoprune.encoders.loading import load_tokenizer
 from autoprune.encoders.profiling import count_parameters
-from autoprune.encoders.registry import Checkpoint
+from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import OptionError, TrialError
-from autoprune.evaluation.study_files import Studied
-from autoprune.export.base_model import base_of
-from autoprune.export.final_training import Attempt, Sample, best_attempt, sample, whole_model
-from autoprune.export.model_card import Making, card
+from autoprune.evaluation.study_files import FinishedStudy
+from autoprune.export.base_model import local_base_model
+from autoprune.export.final_training import (
+    FinalRun,
+    VerificationSample,
+    draw_sample,
+    merged_model,
+    train_best,
+)
+from autoprune.export.model_card import Provenance, model_card
 from autoprune.export.trim_vocabulary import check_trimmable
-from autoprune.export.verify import check, expect
-from autoprune.files import draft
+from autoprune.export.verify import expected_export, verify_export
+from autoprune.files import atomic_folder
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.task import Rows, Splits, Task, TestSplit
-from autoprune.tasks.tokenization import Encoded
-from autoprune.training.devices import describe
-from autoprune.training.evaluator import Bench
+from autoprune.tasks.task import LabelledRows, Splits, Task, TestSplit
+from autoprune.tasks.tokenization import EncodedSplit
+from autoprune.training.devices import describe_device
+from autoprune.training.evaluator import LayoutEvaluator
 from autoprune.training.metrics import METRICS
-from autoprune.training.workers import Crew
+from autoprune.training.workers import WorkerPool
 
 # Linux shows the counters of Intel's and AMD's processors (RAPL) here, mostly to root alone:
 # https://docs.kernel.org/power/powercap/powercap.html
-POWERCAP = Path("/sys/class/powercap")
+POWERCAP_FOLDER = Path("/sys/class/powercap")
 
-EVERY = 10.0  # seconds; a counter starts again from 0 after some minutes at the earliest
+POWER_INTERVAL = 10.0  # seconds; a counter starts again from 0 after some minutes at the earliest
 
 
-class Meter:
+class EnergyMeter:
     """Adds up the joules of all processors while a block runs, other work on them included.
 
     `joules` is None where no counter can be read.
     """
 
-    def __init__(self, place: Path = POWERCAP) -> None:
+    def __init__(self, place: Path = POWERCAP_FOLDER) -> None:
         # intel-rapl:0 is a whole processor; intel-rapl:0:1, a part of it, is not counted again.
         self._counters = sorted(place.glob("intel-rapl:[0-9]*/energy_uj"))
         self._counters = [one for one in self._counters if one.parent.name.count(":") == 1]
@@ -75,7 +81,7 @@ class Meter:
         self._last = now
 
     def _watch(self) -> None:
-        while not self._ended.wait(EVERY):
+        while not self._ended.wait(POWER_INTERVAL):
             self.add()
 
     def _read(self) -> list[tuple[int, int]] | None:
@@ -93,7 +99,7 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Words:
+class ReducedTokenizer:
     """The tokenizer to pack; `numbers`: the base model's tokens in it, None where none went.
 
     `notes` are sentences on what was cut.
@@ -104,20 +110,20 @@ class Words:
     notes: tuple[str, ...] = ()
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write config, weights (safetensors) and tokenizer to `folder`."""
-    with silence():
+    with disable_progress_bars():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 
-def cut(
+def reduce_vocabulary(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     splits: Splits,
     test: TestSplit,
     corpus: Sequence[Path],
-) -> Words:
+) -> ReducedTokenizer:
     """Cut the vocabulary of `model` in place; see `cut_vocabulary`."""
     from autoprune.export.trim_vocabulary import cut_vocabulary
 
@@ -126,10 +132,10 @@ def cut(
     after = count_parameters(model).total
     sizes = f"Weights cut from {before * 4 / 1e6:.1f} to {after * 4 / 1e6:.1f} MB."
     numbers = {int(old): new for new, old in enumerate(vocabulary.kept)}
-    return Words(vocabulary.tokenizer, numbers, (vocabulary.note, sizes))
+    return ReducedTokenizer(vocabulary.tokenizer, numbers, (vocabulary.note, sizes))
 
 
-def add_onnx(folder: Path, rows: Rows, test: TestSplit, int8: bool) -> tuple[str, ...]:
+def add_onnx(folder: Path, rows: LabelledRows, test: TestSplit, int8: bool) -> tuple[str, ...]:
     """Add the model in `folder` as ONNX, with `int8` also in 8 bits; return what to say of each.
 
     `rows` are those on which it must agree with torch. Raises `ModelError` where it does not.
@@ -151,28 +157,28 @@ def add_onnx(folder: Path, rows: Rows, test: TestSplit, int8: bool) -> tuple[str
 
 _MOST_IN_ONNX = 2**31 // 4  # parameters of 4 bytes: protobuf holds 2 GB
 
-Watch = Callable[[int, Attempt | TrialError], None]
+RunCallback = Callable[[int, FinalRun | TrialError], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class ExportSource:
     """What an export starts from: a study, and its model and rows loaded again.
 
     `bench` has the full budget, with the learning rate for the layout; `encoded` are the raw test
     rows, numbered as the bench's.
     """
 
-    studied: Studied
-    checkpoint: Checkpoint
+    studied: FinishedStudy
+    checkpoint: EncoderFiles
     task: Task
     splits: Splits
     test: TestSplit
-    encoded: Encoded
-    bench: Bench
+    encoded: EncodedSplit
+    bench: LayoutEvaluator
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ExportRequest:
     """What the user wants to take home.
 
     `origin` is who named the layout: `found`, a strategy, `full`, or `given`; `seeds` are none
@@ -192,14 +198,14 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Exported:
+class ExportResult:
     """An exported model: `gap` is the largest difference of a logit over `rows` rows, reloaded.
 
     `bytes` is the size of the whole folder, `weights` that of its safetensors; `notes` are
     sentences on vocabulary and ONNX.
     """
 
-    best: Attempt
+    best: FinalRun
     gap: float
     rows: int
     bytes: int
@@ -207,9 +213,13 @@ class Exported:
     notes: tuple[str, ...]
 
 
-def export(
-    source: Source, wish: Wish, out: Path, crew: Crew, watch: Watch = lambda *_: None
-) -> Exported:
+def export_layout(
+    source: ExportSource,
+    wish: ExportRequest,
+    out: Path,
+    crew: WorkerPool,
+    watch: RunCallback = lambda *_: None,
+) -> ExportResult:
     """Fine-tune the layout on all seeds and write the best run to `out`, whole or not at all.
 
     Raises `OptionError` for wishes that cannot be had, mostly before any run is made, `TrialError`
@@ -226,25 +236,29 @@ def export(
     if wish.trim:
         check_trimmable(tokenizer)
     tokens = min(bench.budget.tokens, tokenizer.model_max_length)
-    chosen = sample(source.splits, source.test, tokenizer, tokens, bench.rows.kept)
+    chosen = draw_sample(source.splits, source.test, tokenizer, tokens, bench.rows.kept)
     tuned = _fine_tune(source, wish, chosen, crew, watch)
-    with draft(out) as folder:
-        model = whole_model(bench, wish.layout, tuned.best)
-        words = Words(tokenizer)
+    with atomic_folder(out) as folder:
+        model = merged_model(bench, wish.layout, tuned.best)
+        words = ReducedTokenizer(tokenizer)
         if wish.trim:
-            words = cut(model, tokenizer, source.splits, source.test, wish.corpus)
+            words = reduce_vocabulary(model, tokenizer, source.splits, source.test, wish.corpus)
         # As it was trained: what is longer is cut off, padding stands behind.
         words.tokenizer.model_max_length, words.tokenizer.padding_side = tokens, "right"
-        save(model, words.tokenizer, folder)
+        save_model(model, words.tokenizer, folder)
         notes = words.notes
         if wish.onnx:
             notes += add_onnx(folder, chosen.rows, source.test, wish.int8)
         making = _making(source, wish, tuned, count_parameters(model).total, tokens, notes)
-        folder.joinpath("README.md").write_text(card(source.studied, making), encoding="utf-8")
-        wanted = expect(chosen, tuned.best.answers, names, model, words.tokenizer, words.numbers)
-        gap = check(folder, wanted)
+        folder.joinpath("README.md").write_text(
+            model_card(source.studied, making), encoding="utf-8"
+        )
+        wanted = expected_export(
+            chosen, tuned.best.answers, names, model, words.tokenizer, words.numbers
+        )
+        gap = verify_export(folder, wanted)
         sizes = {path: path.stat().st_size for path in folder.rglob("*")}
-    return Exported(
+    return ExportResult(
         best=tuned.best,
         gap=gap,
         rows=len(chosen.rows),
@@ -258,15 +272,21 @@ def export(
 class _Tuned:
     """The best run, the wall time of all of them, and the joules (None: no counter)."""
 
-    best: Attempt
+    best: FinalRun
     seconds: float
     joules: float | None
 
 
-def _fine_tune(source: Source, wish: Wish, chosen: Sample, crew: Crew, watch: Watch) -> _Tuned:
+def _fine_tune(
+    source: ExportSource,
+    wish: ExportRequest,
+    chosen: VerificationSample,
+    crew: WorkerPool,
+    watch: RunCallback,
+) -> _Tuned:
     started = time.perf_counter()
-    with Meter() as meter:
-        best = best_attempt(
+    with EnergyMeter() as meter:
+        best = train_best(
             source.bench,
             wish.layout,
             wish.seeds,
@@ -280,16 +300,16 @@ def _fine_tune(source: Source, wish: Wish, chosen: Sample, crew: Crew, watch: Wa
 
 
 def _making(
-    source: Source,
-    wish: Wish,
+    source: ExportSource,
+    wish: ExportRequest,
     tuned: _Tuned,
     parameters: int,
     tokens: int,
     notes: tuple[str, ...],
-) -> Making:
-    return Making(
+) -> Provenance:
+    return Provenance(
         name=wish.name,
-        base=base_of(source.checkpoint, source.studied.asked["model"]),
+        base=local_base_model(source.checkpoint, source.studied.asked["model"]),
         task=source.task,
         layout=wish.layout,
         origin=wish.origin,
@@ -298,7 +318,7 @@ def _making(
         seeds=wish.seeds,
         seconds=tuned.seconds,
         joules=tuned.joules,
-        device=describe(source.bench.device),
+        device=describe_device(source.bench.device),
         tokens=tokens,
         learning_rate=source.bench.budget.learning_rate,
         pairs=source.splits.train.pairs is not None,

@@ -8,34 +8,34 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.encoders.embeddings import restore
+from autoprune.encoders.embeddings import restore_embeddings
 from autoprune.encoders.pruning import keep_layers
 from autoprune.errors import TrialError
-from autoprune.export.reload import ALONE, BATCH
+from autoprune.export.reload import RELOAD_BATCH, SINGLE_TEXTS
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.task import Rows, Splits, TestSplit
-from autoprune.tasks.tokenization import Encoded, collate, encode, renumber
-from autoprune.training.evaluator import Bench
-from autoprune.training.loop import Clock, Parts, predict
-from autoprune.training.metrics import Score, score
-from autoprune.training.workers import Crew
+from autoprune.tasks.task import LabelledRows, Splits, TestSplit
+from autoprune.tasks.tokenization import EncodedSplit, collate, encode, remap_tokens
+from autoprune.training.evaluator import LayoutEvaluator
+from autoprune.training.loop import MicroBatcher, TrainingClock, predict_logits
+from autoprune.training.metrics import Score, score_predictions
+from autoprune.training.workers import WorkerPool
 
-ROWS = 64
+VERIFICATION_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class VerificationSample:
     """Rows as texts and as the trained model's tokens, numbered as in its training."""
 
-    rows: Rows
-    encoded: Encoded
+    rows: LabelledRows
+    encoded: EncodedSplit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
+class SampleLogits:
     """A model's logits in 32-bit floats on the processor, (rows, classes).
 
-    `together` are those of all rows, padded in batches of `BATCH`; `alone` of the first `ALONE`
+    `together` are those of all rows, padded in batches of `RELOAD_BATCH`; `alone` of the first `SINGLE_TEXTS`
     rows, each by itself.
     """
 
@@ -43,44 +43,44 @@ class Answers:
     alone: NDArray[np.float32]
 
 
-def sample(
+def draw_sample(
     splits: Splits,
     test: TestSplit,
     tokenizer: PreTrainedTokenizerBase,
     tokens: int,
     kept: NDArray[np.int64] | None,
-) -> Sample:
-    """Choose `ROWS` rows of all splits (all, if there are fewer), from the shortest to the longest.
+) -> VerificationSample:
+    """Choose `VERIFICATION_ROWS` rows of all splits (all, if there are fewer), from the shortest to the longest.
 
     `tokens` is the longest input, `kept` the tokens that were trained (see `keep_tokens`).
     """
     parts = (splits.train, splits.validation, test.rows)
     whole = [(text, pair) for rows in parts for text, pair in _texts(rows)]
     whole = sorted(dict.fromkeys(whole), key=lambda row: (len(row[0]) + len(row[1]), row))
-    places = np.unique(np.linspace(0, len(whole) - 1, ROWS).round().astype(int))
+    places = np.unique(np.linspace(0, len(whole) - 1, VERIFICATION_ROWS).round().astype(int))
     texts, pairs = zip(*(whole[place] for place in places), strict=True)
-    rows = Rows(texts, (0,) * len(texts), None if splits.train.pairs is None else pairs)
+    rows = LabelledRows(texts, (0,) * len(texts), None if splits.train.pairs is None else pairs)
     encoded = encode(rows, tokenizer, tokens)
-    return Sample(rows, encoded if kept is None else renumber(encoded, kept))
+    return VerificationSample(rows, encoded if kept is None else remap_tokens(encoded, kept))
 
 
-def answers(model: PreTrainedModel, encoded: Encoded) -> Answers:
+def sample_logits(model: PreTrainedModel, encoded: EncodedSplit) -> SampleLogits:
     """Return what `model` makes of the rows; it is moved to the processor and set to evaluation."""
     model.cpu().eval()
     rows = np.arange(len(encoded))
-    return Answers(
-        together=_logits(model, encoded, np.split(rows, rows[BATCH::BATCH])),
-        alone=_logits(model, encoded, np.split(rows[:ALONE], rows[1:ALONE])),
+    return SampleLogits(
+        together=_logits(model, encoded, np.split(rows, rows[RELOAD_BATCH::RELOAD_BATCH])),
+        alone=_logits(model, encoded, np.split(rows[:SINGLE_TEXTS], rows[1:SINGLE_TEXTS])),
     )
 
 
-def _texts(rows: Rows) -> list[tuple[str, str]]:
+def _texts(rows: LabelledRows) -> list[tuple[str, str]]:
     pairs = rows.pairs if rows.pairs is not None else ("",) * len(rows)
     return list(zip(rows.texts, pairs, strict=True))
 
 
 def _logits(
-    model: PreTrainedModel, encoded: Encoded, batches: list[NDArray[np.int64]]
+    model: PreTrainedModel, encoded: EncodedSplit, batches: list[NDArray[np.int64]]
 ) -> NDArray[np.float32]:
     found = []
     for index in batches:
@@ -92,25 +92,30 @@ def _logits(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attempt:
+class FinalRun:
     """One fine-tuned run: its scores on `validation`, `test` (cleaned rows) and `test-raw`.
 
-    `weights` are as the bench trained them, tokens renumbered; `answers` are that model's to the
+    `weights` are as the bench trained them, tokens renumbered; `sample_logits` are that model's to the
     sample, before anything else was done to it.
     """
 
     scores: tuple[Score, ...]
     weights: dict[str, NDArray[np.float32]]
-    answers: Answers
+    answers: SampleLogits
 
     def score(self, split: str) -> Score:
         """Return the score on `split`; raises KeyError where there is none."""
         return {score.split: score for score in self.scores}[split]
 
 
-def attempt(
-    bench: Bench, layout: Layout, seed: int, test: Encoded, kept: NDArray[np.bool_], rows: Encoded
-) -> Attempt:
+def train_final_model(
+    bench: LayoutEvaluator,
+    layout: Layout,
+    seed: int,
+    test: EncodedSplit,
+    kept: NDArray[np.bool_],
+    rows: EncodedSplit,
+) -> FinalRun:
     """Fine-tune `layout` with `seed`; raises `TrialError`.
 
     `test` are the raw test rows, of which cleaning leaves those marked in `kept`; `rows` are the
@@ -118,33 +123,39 @@ def attempt(
     """
     assert test.kept is rows.kept is bench.rows.kept, "all rows are numbered alike"
     trained = bench.train(layout, seed)
-    logits = predict(trained.model, test, bench.device, Parts(bench.budget.batch), Clock())
+    logits = predict_logits(
+        trained.model, test, bench.device, MicroBatcher(bench.budget.batch), TrainingClock()
+    )
     if not np.isfinite(logits).all():
         raise TrialError(f"the outputs with seed {seed} are not finite numbers")
     seconds = trained.score.seconds
-    cleaned = score(logits[kept], test.labels[kept], bench.metric, "test", seed, seconds)
-    raw = score(logits, test.labels, bench.metric, "test-raw", seed, seconds)
-    answered = answers(trained.model, rows)  # moves the model to the processor
+    cleaned = score_predictions(
+        logits[kept], test.labels[kept], bench.metric, "test", seed, seconds
+    )
+    raw = score_predictions(logits, test.labels, bench.metric, "test-raw", seed, seconds)
+    answered = sample_logits(trained.model, rows)  # moves the model to the processor
     weights = {name: weight.numpy() for name, weight in trained.model.state_dict().items()}
-    return Attempt((trained.score, cleaned, raw), weights, answered)
+    return FinalRun((trained.score, cleaned, raw), weights, answered)
 
 
-def best_attempt(
-    bench: Bench,
+def train_best(
+    bench: LayoutEvaluator,
     layout: Layout,
     seeds: Sequence[int],
-    test: Encoded,
+    test: EncodedSplit,
     kept: NDArray[np.bool_],
-    rows: Encoded,
-    crew: Crew,
-    watch: Callable[[int, Attempt | TrialError], None] = lambda *_: None,
-) -> Attempt:
+    rows: EncodedSplit,
+    crew: WorkerPool,
+    watch: Callable[[int, FinalRun | TrialError], None] = lambda *_: None,
+) -> FinalRun:
     """Return the attempt with the best validation quality, the first of equal ones.
 
     `watch` is told of each seed's. Raises `TrialError` where no seed could be trained.
     """
-    under_way = {seed: crew.start(attempt, bench, layout, seed, test, kept, rows) for seed in seeds}
-    best: Attempt | None = None
+    under_way = {
+        seed: crew.start(train_final_model, bench, layout, seed, test, kept, rows) for seed in seeds
+    }
+    best: FinalRun | None = None
     failure = TrialError("no seed was given")
     for seed in seeds:
         try:
@@ -161,15 +172,15 @@ def best_attempt(
     return best
 
 
-def whole_model(bench: Bench, layout: Layout, attempt: Attempt) -> PreTrainedModel:
+def merged_model(bench: LayoutEvaluator, layout: Layout, attempt: FinalRun) -> PreTrainedModel:
     """Return the plain pruned model of an attempt, the rows left out of its training restored."""
     model = bench.load(attempt.score("validation").seed)
     keep_layers(model, layout)
-    restore(model, attempt.weights, bench.rows.kept)
+    restore_embeddings(model, attempt.weights, bench.rows.kept)
     return model.eval()
 
 
-def fresh_seeds(used: Sequence[int], number: int) -> list[int]:
+def export_seeds(used: Sequence[int], number: int) -> list[int]:
     """Return the next `number` seeds above all that were `used`.
 
     >>> fresh_seeds([0, 3, 1], 2)
@@ -178,5 +189,5 @@ def fresh_seeds(used: Sequence[int], number: int) -> list[int]:
     return [max(used, default=-1) + 1 + i for i in range(number)]
 
 
-def _quality(attempt: Attempt) -> float:
+def _quality(attempt: FinalRun) -> float:
     return attempt.score("validation").quality

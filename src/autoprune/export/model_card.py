@@ -6,20 +6,26 @@ from dataclasses import dataclass
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from autoprune.evaluation.study_files import Studied
-from autoprune.evaluation.verdict import against_others, recommendation, verdict
-from autoprune.export.base_model import OWN, Base
+from autoprune.evaluation.study_files import FinishedStudy
+from autoprune.evaluation.verdict import against_others, comparison_verdict, recommendation
+from autoprune.export.base_model import OWN_METADATA, BaseModel
 from autoprune.layouts.layout import Layout
-from autoprune.reporting.markdown_report import DOTS, comparison_table, reading
-from autoprune.reporting.sections import cleaning_section, limits, repeat_table
-from autoprune.reporting.tables import fenced, line, plain, table, written
+from autoprune.reporting.markdown_report import DOTS_EXPLANATION, comparison_table, how_to_read
+from autoprune.reporting.sections import cleaning_section, limits_text, repeat_table
+from autoprune.reporting.tables import (
+    code_block,
+    escape_markdown,
+    markdown_table,
+    plain_cell,
+    table_line,
+)
 from autoprune.tasks.registry import TASKS
 from autoprune.tasks.task import Task
 from autoprune.training.metrics import Score
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
+class Provenance:
     """How one model was made, beside what its study tells.
 
     `name` is what it is loaded by, a folder's name or a hub id; `scores` are on `validation`,
@@ -30,7 +36,7 @@ class Making:
     """
 
     name: str
-    base: Base
+    base: BaseModel
     task: Task
     layout: Layout
     origin: str
@@ -51,11 +57,11 @@ class Making:
 _KNOWN = {task.source for task in TASKS.values()}
 
 
-def front_matter(making: Making, title: str) -> str:
+def front_matter(making: Provenance, title: str) -> str:
     """Return the YAML of a model's card: license, languages, base model, test metrics."""
     base = making.base
     kind, _, place = making.task.source.partition(":")
-    hub_task = line(place) if kind == "hub" else ""
+    hub_task = table_line(place) if kind == "hub" else ""
     languages = ("mr",) if making.task.source in _KNOWN else base.languages
     scores = {score.split: score for score in making.scores}
     figures: list[tuple[str, str, float]] = [
@@ -68,8 +74,8 @@ def front_matter(making: Making, title: str) -> str:
         EvalResult(
             task_type="text-classification",
             task_name="Text classification",
-            dataset_type=hub_task or line(making.task.name),
-            dataset_name=line(making.task.name),
+            dataset_type=hub_task or table_line(making.task.name),
+            dataset_name=table_line(making.task.name),
             dataset_split="test",
             metric_type=kind,
             metric_name=name,
@@ -78,18 +84,18 @@ def front_matter(making: Making, title: str) -> str:
         for kind, name, value in figures
     ]
     data = ModelCardData(
-        language=[line(language) for language in languages] or None,
-        license=line(base.license) or "unknown",
-        license_link=line(base.license_link) or None,
+        language=[table_line(language) for language in languages] or None,
+        license=table_line(base.license) or "unknown",
+        license_link=table_line(base.license_link) or None,
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["autoprune", "layer-pruning"],
         base_model=base.hub or None,
         datasets=[hub_task] if hub_task else None,
-        model_name=line(title),
+        model_name=table_line(title),
         eval_results=results,
     )
-    data[OWN] = {"base": line(base.asked), "commit": line(base.commit)}
+    data[OWN_METADATA] = {"base": table_line(base.asked), "commit": table_line(base.commit)}
     return data.to_yaml().strip()
 
 
@@ -100,33 +106,33 @@ _SPLITS = {
 }
 
 
-def card(studied: Studied, making: Making) -> str:
+def model_card(studied: FinishedStudy, making: Provenance) -> str:
     """Return the card of a model exported from a study, Markdown below its YAML front matter."""
     layout = making.layout
     counted = f"{len(layout.keep)} of {layout.depth} layers"
     title = f"{making.base.name} with {counted} for {making.task.name}"
     parts = [
         f"---\n{front_matter(making, title)}\n---",
-        f"# {plain(title)}",
-        plain(_summary(studied, making)),
+        f"# {escape_markdown(title)}",
+        escape_markdown(_summary(studied, making)),
         _use(making),
         _layers(studied, making),
         _quality(studied, making),
         _comparison(studied),
         cleaning_section(studied.setting),
         _training(studied, making),
-        *(["## Files", *map(plain, making.notes)] if making.notes else []),
+        *(["## Files", *map(escape_markdown, making.notes)] if making.notes else []),
         _repeat(studied, making),
         "## Limits",
-        plain(limits(studied.comparison)),
-        plain(_bounds(making)),
+        escape_markdown(limits_text(studied.comparison)),
+        escape_markdown(_bounds(making)),
         "## License",
-        plain(_license(making.base)),
+        escape_markdown(_license(making.base)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _summary(studied: Studied, making: Making) -> str:
+def _summary(studied: FinishedStudy, making: Provenance) -> str:
     labels = studied.setting.labels
     return (
         f"A text classifier: the encoder {making.base.name}, {_counted(making.layout)}, fine-tuned "
@@ -141,7 +147,7 @@ def _counted(layout: Layout) -> str:
     return f"of whose {layout.depth} layers only {len(layout.keep)} were kept"
 
 
-def _use(making: Making) -> str:
+def _use(making: Provenance) -> str:
     text = '{"text": "…", "text_pair": "…"}' if making.pairs else '"…"'
     name = json.dumps(making.name, ensure_ascii=False)
     call = f'transformers.pipeline("text-classification", {name})({text}, truncation=True)'
@@ -149,10 +155,10 @@ def _use(making: Making) -> str:
         f"It needs transformers and nothing else. Inputs were cut to {making.tokens} tokens when "
         "it was measured, and are with truncation=True."
     )
-    return "\n\n".join(["## Use", fenced(call), plain(said)])
+    return "\n\n".join(["## Use", code_block(call), escape_markdown(said)])
 
 
-def _layers(studied: Studied, making: Making) -> str:
+def _layers(studied: FinishedStudy, making: Provenance) -> str:
     layout = making.layout
     said = {
         "found": f"The layout was found by a search of {len(studied.trials)} trials.",
@@ -160,17 +166,17 @@ def _layers(studied: Studied, making: Making) -> str:
         "given": "The layout was named by hand.",
     }
     rule = f"The layout is that of the fixed strategy {making.origin}."
-    rows = [[plain(str(layout)), layout.picture]]
+    rows = [[escape_markdown(str(layout)), layout.picture]]
     return "\n\n".join(
         [
             "## Layers",
-            table(["layout", "layers"], rows),
-            plain(f"{DOTS} {said.get(making.origin, rule)}"),
+            markdown_table(["layout", "layers"], rows),
+            escape_markdown(f"{DOTS_EXPLANATION} {said.get(making.origin, rule)}"),
         ]
     )
 
 
-def _quality(studied: Studied, making: Making) -> str:
+def _quality(studied: FinishedStudy, making: Provenance) -> str:
     comparison = studied.comparison
     counts = {"test": f"{comparison.test_rows:,}", "test-raw": f"{comparison.raw_rows:,}"}
     counts["validation"] = next(
@@ -178,7 +184,7 @@ def _quality(studied: Studied, making: Making) -> str:
     )
     rows = [
         [
-            plain(_SPLITS[score.split]),
+            escape_markdown(_SPLITS[score.split]),
             counts[score.split],
             f"{score.accuracy * 100:.1f}",
             f"{score.macro_f1 * 100:.1f}",
@@ -186,25 +192,25 @@ def _quality(studied: Studied, making: Making) -> str:
         for score in making.scores
     ]
     header = ["split", "rows", "accuracy in %", "macro-F1 in %"]
-    return "\n\n".join(["## Quality of this model", table(header, rows)])
+    return "\n\n".join(["## Quality of this model", markdown_table(header, rows)])
 
 
-def _comparison(studied: Studied) -> str:
+def _comparison(studied: FinishedStudy) -> str:
     comparison = studied.comparison
-    said = [verdict(comparison), recommendation(comparison)]
+    said = [comparison_verdict(comparison), recommendation(comparison)]
     others = [*comparison.left_out, *against_others(comparison)]
     return "\n\n".join(
         [
             "## The study it comes from",
-            *map(plain, said),
+            *map(escape_markdown, said),
             comparison_table(comparison),
-            "\n".join(f"- {plain(sentence)}" for sentence in others),
-            plain(f"{reading(comparison)} {DOTS}"),
+            "\n".join(f"- {escape_markdown(sentence)}" for sentence in others),
+            escape_markdown(f"{how_to_read(comparison)} {DOTS_EXPLANATION}"),
         ]
     )
 
 
-def _training(studied: Studied, making: Making) -> str:
+def _training(studied: FinishedStudy, making: Provenance) -> str:
     budget, seed = studied.setting.full, making.scores[0].seed
     until = (
         "to the end"
@@ -217,7 +223,7 @@ def _training(studied: Studied, making: Making) -> str:
         f"{_tried(making.seeds, seed)} "
         f"{making.seconds:.0f} s of training on {making.device}. {_energy(making)}"
     )
-    return "\n\n".join(["## Training, time and energy", plain(said)])
+    return "\n\n".join(["## Training, time and energy", escape_markdown(said)])
 
 
 def _tried(seeds: Sequence[int], chosen: int) -> str:
@@ -230,7 +236,7 @@ def _tried(seeds: Sequence[int], chosen: int) -> str:
     )
 
 
-def _energy(making: Making) -> str:
+def _energy(making: Provenance) -> str:
     if making.joules is None:
         return "Energy was not measured: this machine shows no counter of it."
     apart = "" if making.device.startswith("cpu") else ", without the accelerator"
@@ -240,18 +246,18 @@ def _energy(making: Making) -> str:
     )
 
 
-def _repeat(studied: Studied, making: Making) -> str:
+def _repeat(studied: FinishedStudy, making: Provenance) -> str:
     return "\n\n".join(
         [
             "## To repeat it",
-            fenced(studied.setting.command),
-            fenced(making.command),
-            written(repeat_table(studied.setting, studied.comparison)),
+            code_block(studied.setting.command),
+            code_block(making.command),
+            plain_cell(repeat_table(studied.setting, studied.comparison)),
         ]
     )
 
 
-def _bounds(making: Making) -> str:
+def _bounds(making: Provenance) -> str:
     return (
         "It knows only the labels above and gives one of them to any text. It was measured on the "
         "test split of its task and on nothing else: try it on texts of your own before you rely "
@@ -259,7 +265,7 @@ def _bounds(making: Making) -> str:
     )
 
 
-def _license(base: Base) -> str:
+def _license(base: BaseModel) -> str:
     if not base.license:
         return (
             f"The license of the base model {base.name} could not be read here: find out before "

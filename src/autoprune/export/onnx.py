@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from autoprune.encoders.files import UNREADABLE, first_line, silence
+from autoprune.encoders.files import UNREADABLE, disable_progress_bars, first_line
 from autoprune.errors import ModelError, OptionError
-from autoprune.export.predict import Tokenising, Tokens, tokenising
+from autoprune.export.predict import TextTokenizer, TokenTensors, make_tokenizer
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def check_extra() -> None:
     """Raise `OptionError` where the packages of the extra `onnx` are not installed."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise OptionError(
             f"ONNX needs packages that are not here ({', '.join(missing)}): "
@@ -29,19 +29,19 @@ def check_extra() -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Running:
+class OnnxModel:
     """A model in onnxruntime."""
 
     session: Any
     names: tuple[str, ...]
 
-    def __call__(self, tokens: Tokens) -> NDArray[np.float32]:
+    def __call__(self, tokens: TokenTensors) -> NDArray[np.float32]:
         """Return the logits of a batch, (rows, classes); what the model does not take is left."""
         found = self.session.run(["logits"], {name: tokens[name] for name in self.names})
         return np.asarray(found[0], dtype=np.float32)
 
 
-def open_model(file: Path) -> Running:
+def open_model(file: Path) -> OnnxModel:
     """Open the model `file` on the processor, with as many threads as torch has here.
 
     Raises `OptionError` without the extra `onnx`, `ModelError` for a file that is no model.
@@ -56,7 +56,7 @@ def open_model(file: Path) -> Running:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common class but this
         raise ModelError(f"cannot open the model {file}: {first_line(error)}") from error
-    return Running(session, tuple(one.name for one in session.get_inputs()))
+    return OnnxModel(session, tuple(one.name for one in session.get_inputs()))
 
 
 def onnx_logits(
@@ -71,7 +71,7 @@ def onnx_logits(
     The tokenizer is that of `folder`; texts of like length go together, for less padding. Raises
     as `open_model` does.
     """
-    model, tokenise = open_model(file), tokenising(folder)
+    model, tokenise = open_model(file), make_tokenizer(folder)
     order = np.argsort([len(text) for text in texts], kind="stable")
     found = []
     for start in range(0, len(texts), batch):
@@ -86,7 +86,7 @@ __all__ = ["INT8", "MODEL", "OnnxExport", "check_extra", "export_onnx", "onnx_lo
 
 MODEL, INT8 = "model.onnx", "model-int8.onnx"
 
-CLOSE = 1e-4  # the largest difference between torch's logits and onnxruntime's in fp32
+ONNX_TOLERANCE = 1e-4  # the largest difference between torch's logits and onnxruntime's in fp32
 
 _BATCHES = (1, 2, 7, 32)  # batch sizes in which logits are compared, in turn
 
@@ -111,7 +111,7 @@ class OnnxExport:
 class _Answer:
     """A batch of tokens, and torch's logits."""
 
-    tokens: Tokens
+    tokens: TokenTensors
     logits: NDArray[np.float32]
 
 
@@ -120,13 +120,13 @@ def export_onnx(folder: Path, texts: Sequence[str], int8: bool) -> OnnxExport:
 
     Batch and length are free, and each file holds all that it needs. Raises `OptionError` without
     the extra `onnx`; `ModelError`, and no file stays, for a model that cannot be exported or whose
-    logits on `texts` (at least one) come out further than `CLOSE` from torch's.
+    logits on `texts` (at least one) come out further than `ONNX_TOLERANCE` from torch's.
     """
     assert texts, "logits are compared on texts"
     check_extra()
     file, small = folder / MODEL, folder / INT8
     try:
-        with silence():
+        with disable_progress_bars():
             difference, shortened = _export(folder, file, texts)
             if int8:
                 _quantise(file, small)
@@ -146,23 +146,23 @@ def export_onnx(folder: Path, texts: Sequence[str], int8: bool) -> OnnxExport:
 
 def _export(folder: Path, file: Path, texts: Sequence[str]) -> tuple[float, bool]:
     """Write `file`; return how far its logits are from torch's, and whether it is shortened."""
-    from autoprune.export.onnx_graph import shorten
+    from autoprune.export.onnx_graph import first_token_graph
 
-    model, tokenise = _load(folder), tokenising(folder)
+    model, tokenise = _load(folder), make_tokenizer(folder)
     answers = [_answer(model, tokenise(rows)) for rows in _mixed(texts)]
     whole = _trace(model, tokenise)
     try:
         short = type(whole).FromString(whole.SerializeToString())
     except Exception as error:
         raise _too_large(error) from error
-    shorten(short.graph)
+    first_token_graph(short.graph)
     difference = _write(short, file, answers)
-    if difference <= CLOSE:
+    if difference <= ONNX_TOLERANCE:
         return difference, True
     difference = _write(whole, file, answers)
-    if not difference <= CLOSE:  # not a number is not close either
+    if not difference <= ONNX_TOLERANCE:  # not a number is not close either
         raise ModelError(
-            f"an ONNX model's logits must be within {CLOSE:g} of torch's, these differ by "
+            f"an ONNX model's logits must be within {ONNX_TOLERANCE:g} of torch's, these differ by "
             f"{difference:.2g}: export without --onnx"
         )
     return difference, False
@@ -204,17 +204,17 @@ def _mixed(texts: Sequence[str]) -> list[Sequence[str]]:
     return batches
 
 
-def _answer(model: PreTrainedModel, tokens: Tokens) -> _Answer:
+def _answer(model: PreTrainedModel, tokens: TokenTensors) -> _Answer:
     with torch.inference_mode():
         logits = model(**_tensors(tokens)).logits
     return _Answer(tokens, logits.numpy())
 
 
-def _tensors(tokens: Tokens) -> dict[str, torch.Tensor]:
+def _tensors(tokens: TokenTensors) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(ids) for name, ids in tokens.items()}
 
 
-def _trace(model: PreTrainedModel, tokenise: Tokenising) -> Any:
+def _trace(model: PreTrainedModel, tokenise: TextTokenizer) -> Any:
     """Return the model as ONNX, in memory; raises `ModelError`."""
     # A size of 1 would be taken for a constant, so there are two rows and at least three places.
     example = _tensors(tokenise(["a", "a"]))

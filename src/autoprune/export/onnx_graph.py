@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
-MASK = "attention_mask"
+ATTENTION_MASK = "attention_mask"
 
 _ELEMENTWISE = frozenset(
     ["Add", "Sub", "Mul", "Div", "Sum", "Gelu", "Erf", "Tanh", "Relu", "Sigmoid", "Pow", "Sqrt"]
@@ -25,7 +25,7 @@ _REAL = "tokens.real"  # (tokens, 2): row and place of each token that is no pad
 _NUMBER = "tokens.number"  # (rows, longest): which of them stands at a place
 
 
-def shorten(graph: GraphProto) -> None:
+def first_token_graph(graph: GraphProto) -> None:
     """Leave out, in place, work whose result is not used; what is not understood stays as it is.
 
     Logits stay equal in models that do not look at padding: compare them afterwards.
@@ -111,13 +111,13 @@ def _numbering(graph: GraphProto) -> list[NodeProto]:
         for name, value in constants.items()
     )
     steps = [
-        ("NonZero", [MASK], "tokens.where"),
+        ("NonZero", [ATTENTION_MASK], "tokens.where"),
         ("Transpose", ["tokens.where"], _REAL),  # (2, tokens) -> (tokens, 2)
-        ("Reshape", [MASK, flat], "tokens.mask"),
+        ("Reshape", [ATTENTION_MASK, flat], "tokens.mask"),
         ("CumSum", ["tokens.mask", zero], "tokens.count"),
         ("Sub", ["tokens.count", one], "tokens.last"),
         ("Max", ["tokens.last", zero], "tokens.held"),
-        ("Shape", [MASK], "tokens.shape"),
+        ("Shape", [ATTENTION_MASK], "tokens.shape"),
         ("Reshape", ["tokens.held", "tokens.shape"], _NUMBER),
     ]
     return [helper.make_node(kind, names, [made]) for kind, names, made in steps]
@@ -149,7 +149,7 @@ def _spread(graph: GraphProto) -> set[str]:
         value.name: [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.value_info)
     }
-    rows = shapes.get(MASK)
+    rows = shapes.get(ATTENTION_MASK)
     return {name for name, shape in shapes.items() if len(shape) == 3 and shape[:2] == rows}
 
 

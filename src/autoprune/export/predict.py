@@ -11,27 +11,33 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
-from autoprune.encoders.files import UNREADABLE, first_line, read_checkpoint, read_config, silence
-from autoprune.encoders.loading import check_tokens, longest_input
+from autoprune.encoders.files import (
+    UNREADABLE,
+    disable_progress_bars,
+    first_line,
+    read_checkpoint,
+    read_config,
+)
+from autoprune.encoders.loading import check_vocabulary, max_input_length
 from autoprune.encoders.profiling import Classifier, open_trained
-from autoprune.encoders.registry import Checkpoint, Encoder
+from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError
 
 _UNBOUNDED = 512  # tokens, where neither tokenizer nor model says how many it takes
 
 _SAYS_NONE = 1_000_000  # a tokenizer without a limit gives a number far above
 
-Tokens = dict[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
+TokenTensors = dict[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tokenising:
+class TextTokenizer:
     """The tokenizer of a saved model; a text is cut to `longest` tokens."""
 
     tokenizer: Any
     longest: int
 
-    def __call__(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Tokens:
+    def __call__(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> TokenTensors:
         """Return a batch, padded to its longest text."""
         batch = self.tokenizer(
             list(texts),
@@ -44,17 +50,17 @@ class Tokenising:
         return {name: np.asarray(ids, dtype=np.int64) for name, ids in batch.items()}
 
 
-def tokenising(
+def make_tokenizer(
     folder: Path, tokens: int | None = None, trust_remote_code: bool = False
-) -> Tokenising:
+) -> TextTokenizer:
     """Load the tokenizer in `folder`; texts are cut to what it and the model take, or to `tokens`.
 
     Raises `ModelError`.
     """
     named = Encoder(folder.name, str(folder))
-    checkpoint = Checkpoint(named, folder, "", 1, trust_remote_code)
+    checkpoint = EncoderFiles(named, folder, "", 1, trust_remote_code)
     try:
-        with silence():
+        with disable_progress_bars():
             tokenizer: Any = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=trust_remote_code
             )
@@ -62,8 +68,8 @@ def tokenising(
         raise ModelError(f"cannot load the tokenizer in {folder}: {first_line(error)}") from error
     said = tokenizer.model_max_length
     wanted = min(said, tokens or said)
-    longest = longest_input(checkpoint, wanted)
-    return Tokenising(tokenizer, longest if longest < _SAYS_NONE else _UNBOUNDED)
+    longest = max_input_length(checkpoint, wanted)
+    return TextTokenizer(tokenizer, longest if longest < _SAYS_NONE else _UNBOUNDED)
 
 
 _BATCHES = 32  # as many batches of rows are held at once, so that rows of like length go together
@@ -75,7 +81,7 @@ class Predictor:
 
     labels: tuple[str, ...]
     classifier: Classifier
-    tokenise: Tokenising
+    tokenise: TextTokenizer
 
     def __call__(
         self, rows: Iterable[tuple[str, str | None]], batch: int
@@ -116,6 +122,6 @@ def open_predictor(folder: Path, device: torch.device) -> Predictor:
             "name the folder of an exported model"
         )
     labels = tuple(str(config.id2label[place]) for place in sorted(config.id2label))
-    tokenise = tokenising(folder)
-    check_tokens(checkpoint, max(tokenise.tokenizer.get_vocab().values()))
+    tokenise = make_tokenizer(folder)
+    check_vocabulary(checkpoint, max(tokenise.tokenizer.get_vocab().values()))
     return Predictor(labels, open_trained(checkpoint, device), tokenise)

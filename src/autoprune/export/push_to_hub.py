@@ -9,7 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from autoprune.encoders.hub import call_hub
 from autoprune.errors import HubError
-from autoprune.export.verify import ALLOWED
+from autoprune.export.verify import ALLOWED_FILES
 
 _T = TypeVar("_T")
 
@@ -50,8 +50,8 @@ def push(folder: Path, name: str, private: bool = True) -> str:
             repo_id=name,
             folder_path=folder,
             commit_message="Upload the exported model",
-            allow_patterns=list(ALLOWED),
-            delete_patterns=list(ALLOWED),
+            allow_patterns=list(ALLOWED_FILES),
+            delete_patterns=list(ALLOWED_FILES),
         ),
     )
     return str(made)

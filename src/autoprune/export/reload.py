@@ -20,12 +20,14 @@ from transformers import (
     pipeline,
 )
 
-BATCH = 16  # rows that are padded together; a convolution over padding sees how much there is
+RELOAD_BATCH = (
+    16  # rows that are padded together; a convolution over padding sees how much there is
+)
 
-ALONE = 4  # rows that go through the pipeline, one by one
+SINGLE_TEXTS = 4  # rows that go through the pipeline, one by one
 
 
-def reload(
+def reload_logits(
     folder: str, texts: Sequence[str], pairs: Sequence[str] | None, probes: Sequence[str]
 ) -> dict[str, Any]:
     """Load the model and tokenizer in `folder` and return what they make of the rows, for JSON.
@@ -44,22 +46,22 @@ def reload(
     )
     model, report = loaded
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    few = [(text, pairs[row] if pairs else None) for row, text in enumerate(texts[:ALONE])]
+    few = [(text, pairs[row] if pairs else None) for row, text in enumerate(texts[:SINGLE_TEXTS])]
     classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
     said = [classify({"text": text, "text_pair": pair}, truncation=True) for text, pair in few]
     return {
         "trouble": {name: sorted(map(str, keys)) for name, keys in report.items() if keys},
         "labels": [model.config.id2label.get(place) for place in range(model.config.num_labels)],
         "numbers": model.config.label2id,
-        "ids": ids_of(tokenizer, texts, pairs) + ids_of(tokenizer, probes, None),
+        "ids": token_ids(tokenizer, texts, pairs) + token_ids(tokenizer, probes, None),
         "logits": _logits(model, tokenizer, texts, pairs),
         "said": [[answer["label"], answer["score"]] for answer in said],
-        "weights": digests(model),
-        "tokenizer": traits(tokenizer),
+        "weights": weight_digests(model),
+        "tokenizer": tokenizer_traits(tokenizer),
     }
 
 
-def ids_of(
+def token_ids(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], pairs: Sequence[str] | None
 ) -> list[list[int]]:
     """Return the tokens of each row, special ones included, cut as the tokenizer itself cuts."""
@@ -69,7 +71,7 @@ def ids_of(
     return rows
 
 
-def traits(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+def tokenizer_traits(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Return what of a tokenizer the tokens of some rows do not show."""
     return {
         "fast": tokenizer.is_fast,
@@ -81,7 +83,7 @@ def traits(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     }
 
 
-def digests(model: PreTrainedModel) -> dict[str, str]:
+def weight_digests(model: PreTrainedModel) -> dict[str, str]:
     """Return kind, shape and SHA-256 of each weight by its name."""
     return {
         name: f"{weight.dtype} {tuple(weight.shape)} {_digest(weight)}"
@@ -101,8 +103,8 @@ def _logits(
     pairs: Sequence[str] | None,
 ) -> list[list[float]]:
     found: list[list[float]] = []
-    for start in range(0, len(texts), BATCH):
-        rows = slice(start, start + BATCH)
+    for start in range(0, len(texts), RELOAD_BATCH):
+        rows = slice(start, start + RELOAD_BATCH)
         second = None if pairs is None else list(pairs[rows])
         batch = tokenizer(
             list(texts[rows]), second, padding=True, truncation=True, return_tensors="pt"
@@ -113,11 +115,11 @@ def _logits(
 
 
 def main() -> None:
-    """Answer one question: the arguments of `reload` by name; a failure is an answer too."""
+    """Answer one question: the arguments of `reload_logits` by name; a failure is an answer too."""
     out = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints does not get into the answer
     try:
-        answer = reload(**json.load(sys.stdin))
+        answer = reload_logits(**json.load(sys.stdin))
     except Exception as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
     with os.fdopen(out, "w", encoding="utf-8") as file:

@@ -11,14 +11,14 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 
 from autoprune.errors import ModelError
 
-KINDS = ("WordPiece", "BPE", "Unigram", "WordLevel")
+TOKENIZER_KINDS = ("WordPiece", "BPE", "Unigram", "WordLevel")
 
 _SPACE = "▁"  # what Unigram and BPE write for a space before a word
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece that stands for one byte
 
 
-class Pieces:
+class VocabularyPieces:
     """All pieces of a tokenizer and their numbers, added tokens among them.
 
     Raises `ModelError` for a kind of tokenizer that cannot be cut.
@@ -28,9 +28,9 @@ class Pieces:
         self.spec: dict[str, Any] = json.loads(backend.to_str())
         self.model: dict[str, Any] = self.spec["model"]
         kind = self.model.get("type")
-        if kind not in KINDS:
+        if kind not in TOKENIZER_KINDS:
             raise ModelError(
-                f"--trim-vocabulary is for tokenizers of the kinds {', '.join(KINDS)}, got {kind}"
+                f"--trim-vocabulary is for tokenizers of the kinds {', '.join(TOKENIZER_KINDS)}, got {kind}"
             )
         self.numbers: dict[str, int] = backend.get_vocab(with_added_tokens=True)
         parts = json.dumps([self.spec["normalizer"], self.spec["pre_tokenizer"]])
@@ -182,7 +182,7 @@ def _walk(processor: Any, change: Callable[[int], int]) -> Any:
     return changed
 
 
-COMMON = ""  # punctuation, symbols, spaces, ASCII digits, accents: they go with any script
+COMMON_SCRIPTS = ""  # punctuation, symbols, spaces, ASCII digits, accents: they go with any script
 
 _ANY_SCRIPT = {"DIGIT", "COMBINING"}  # how the names of such digits and accents begin
 
@@ -194,11 +194,11 @@ def script_of(character: str) -> str:
     ['DEVANAGARI', 'DEVANAGARI', 'LATIN', '', '']
     """
     if unicodedata.category(character)[0] not in "LM" and not character.isdecimal():
-        return COMMON
+        return COMMON_SCRIPTS
     first = unicodedata.name(character, "").partition(" ")[0]
-    return COMMON if first in _ANY_SCRIPT else first
+    return COMMON_SCRIPTS if first in _ANY_SCRIPT else first
 
 
 def scripts_of(characters: Iterable[str]) -> set[str]:
-    """Return the scripts of characters; `COMMON` is always among them."""
-    return {COMMON, *map(script_of, characters)}
+    """Return the scripts of characters; `COMMON_SCRIPTS` is always among them."""
+    return {COMMON_SCRIPTS, *map(script_of, characters)}

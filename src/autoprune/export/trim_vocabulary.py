@@ -16,21 +16,21 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.encoders.embeddings import touched
-from autoprune.encoders.files import silence
+from autoprune.encoders.embeddings import used_token_ids
+from autoprune.encoders.files import disable_progress_bars
 from autoprune.errors import ModelError, OptionError
-from autoprune.export.tokenizer_vocab import Pieces, script_of, scripts_of
-from autoprune.tasks.task import Rows, Splits, TestSplit
+from autoprune.export.tokenizer_vocab import VocabularyPieces, script_of, scripts_of
+from autoprune.tasks.task import LabelledRows, Splits, TestSplit
 
-CHUNK = 1_000  # texts that are tokenised together
+TRIM_CHUNK = 1_000  # texts that are tokenised together
 
-CHECKED = 10_000  # texts whose tokens are compared before and after
+MAX_CHECKED = 10_000  # texts whose tokens are compared before and after
 
 _READ = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trimmed:
+class TrimmedVocabulary:
     """A tokenizer of which new token `i` was token `kept[i]`, a rising number.
 
     `before` and `after` are sizes of the vocabulary, `unknown_...` the shares of unknown tokens on
@@ -45,12 +45,12 @@ class Trimmed:
     unknown_after: float
 
 
-def trim(
+def trim_tokenizer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Iterable[str],
     held_out: Sequence[str],
-) -> Trimmed:
+) -> TrimmedVocabulary:
     """Cut `model` in place, and a copy of `tokenizer`, to the tokens that `texts` use.
 
     Special tokens stay, and single characters of the scripts seen, so that other texts can still
@@ -58,20 +58,20 @@ def trim(
     tokenizers that cannot be cut.
     """
     backend = _backend(tokenizer)
-    pieces = Pieces(backend)
+    pieces = VocabularyPieces(backend)
     used, characters, first = _used(backend, texts)
     seen = scripts_of(_as_read(backend, characters))
     used |= pieces.always() | set(tokenizer.all_special_ids)
     used |= {number for text, number in pieces.characters() if script_of(text) in seen}
     used |= set(_named(model).values()) & set(pieces.numbers.values())
     ids = np.array(sorted(pieces.with_parts(used)), dtype=np.int32)
-    kept = touched(_counted_pad(model, tokenizer), ids)
+    kept = used_token_ids(_counted_pad(model, tokenizer), ids)
     numbers = {int(old): new for new, old in enumerate(kept)}
     cut = _rewritten(tokenizer, pieces.cut(numbers), numbers)
     after = _backend(cut)
     _check_same(backend, after, numbers, first)
     _cut_model(model, kept, numbers)
-    return Trimmed(
+    return TrimmedVocabulary(
         tokenizer=cut,
         kept=kept,
         before=len(tokenizer),
@@ -83,7 +83,7 @@ def trim(
 
 def check_trimmable(tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise `ModelError` for a tokenizer whose vocabulary cannot be cut."""
-    Pieces(_backend(tokenizer))
+    VocabularyPieces(_backend(tokenizer))
 
 
 def _backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
@@ -103,19 +103,19 @@ def _backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 def _ids(backend: Tokenizer, texts: Iterable[str]) -> Iterator[tuple[list[str], list[list[int]]]]:
     """Yield texts in chunks, and the tokens of each without special ones."""
     rest = iter(texts)
-    while chunk := list(islice(rest, CHUNK)):
+    while chunk := list(islice(rest, TRIM_CHUNK)):
         yield chunk, [one.ids for one in backend.encode_batch(chunk, add_special_tokens=False)]
 
 
 def _used(backend: Tokenizer, texts: Iterable[str]) -> tuple[set[int], set[str], list[str]]:
-    """Return the tokens and the characters of all texts, and the first `CHECKED` texts."""
+    """Return the tokens and the characters of all texts, and the first `MAX_CHECKED` texts."""
     used: set[int] = set()
     characters: set[str] = set()
     first: list[str] = []
     for chunk, rows in _ids(backend, texts):
         used.update(*rows)
         characters.update(*chunk)
-        if len(first) < CHECKED:
+        if len(first) < MAX_CHECKED:
             first += chunk
     return used, characters, first
 
@@ -147,7 +147,7 @@ def _rewritten(
     tokenizer: PreTrainedTokenizerBase, spec: str, numbers: Mapping[int, int]
 ) -> PreTrainedTokenizerBase:
     """Return `tokenizer` as it would be read from a folder whose `tokenizer.json` is `spec`."""
-    with tempfile.TemporaryDirectory() as place, silence():
+    with tempfile.TemporaryDirectory() as place, disable_progress_bars():
         folder = Path(place)
         tokenizer.save_pretrained(folder)
         for path in folder.iterdir():
@@ -206,13 +206,13 @@ def _unknown(backend: Tokenizer, tokenizer: PreTrainedTokenizerBase, texts: Sequ
     return unknown / total if total else 0.0
 
 
-EVERY = 10  # of a corpus, each line with such a number is held out
+CHECK_EVERY = 10  # of a corpus, each line with such a number is held out
 
-MOST = 10_000  # held-out texts; more would change no figure that is shown
+MAX_UNKNOWN_SHARE = 10_000  # held-out texts; more would change no figure that is shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cut:
+class VocabularyCut:
     """A tokenizer with fewer tokens: new token `i` was token `kept[i]`; `note` is one sentence."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -226,7 +226,7 @@ def cut_vocabulary(
     splits: Splits,
     test: TestSplit,
     corpus: Sequence[Path],
-) -> Cut:
+) -> VocabularyCut:
     """Cut `model` in place to the tokens of all texts of the task and of the files `corpus`.
 
     Texts of the task all keep their tokens, so they cannot tell how new text fares. With a corpus
@@ -235,14 +235,14 @@ def cut_vocabulary(
     """
     seen = [*_texts(splits.train), *_texts(splits.validation), *_texts(test.rows)]
     if corpus:
-        held_out = [text for text, apart in _lines(corpus) if apart][:MOST]
+        held_out = [text for text, apart in _lines(corpus) if apart][:MAX_UNKNOWN_SHARE]
         kept_apart = (text for text, apart in _lines(corpus) if not apart)
-        whole = trim(model, tokenizer, chain(seen, kept_apart), held_out)
+        whole = trim_tokenizer(model, tokenizer, chain(seen, kept_apart), held_out)
         tried, where = whole, f"{len(held_out):,} lines of the corpus left out for it"
     else:
-        held_out = [*_texts(splits.validation), *_texts(test.rows)][:MOST]
-        tried = trim(copy.deepcopy(model), tokenizer, _texts(splits.train), held_out)
-        whole = trim(model, tokenizer, seen, held_out)
+        held_out = [*_texts(splits.validation), *_texts(test.rows)][:MAX_UNKNOWN_SHARE]
+        tried = trim_tokenizer(copy.deepcopy(model), tokenizer, _texts(splits.train), held_out)
+        whole = trim_tokenizer(model, tokenizer, seen, held_out)
         where = "validation and test texts, by a cut to the train texts alone"
     pieces = _pieces(tokenizer, held_out), _pieces(tried.tokenizer, held_out)
     note = (
@@ -251,7 +251,7 @@ def cut_vocabulary(
         f"{_share(tried.unknown_after)} after; {pieces[0]:.1f} tokens a text before, "
         f"{pieces[1]:.1f} after."
     )
-    return Cut(whole.tokenizer, whole.kept, note)
+    return VocabularyCut(whole.tokenizer, whole.kept, note)
 
 
 def check_corpus(corpus: Sequence[Path]) -> None:
@@ -268,14 +268,14 @@ def _lines(corpus: Sequence[Path]) -> Iterator[tuple[str, bool]]:
             with path.open(encoding="utf-8") as file:
                 texts = (line.strip() for line in file)
                 for number, text in enumerate(filter(None, texts), start=1):
-                    yield text, number % EVERY == 0
+                    yield text, number % CHECK_EVERY == 0
         except OSError as error:
             raise OptionError(f"cannot read the corpus {path}: {error.strerror}") from error
         except ValueError as error:
             raise OptionError(f"a corpus is a text file in UTF-8, {path} is not") from error
 
 
-def _texts(rows: Rows) -> Iterable[str]:
+def _texts(rows: LabelledRows) -> Iterable[str]:
     return [*rows.texts, *(rows.pairs or ())]
 
 

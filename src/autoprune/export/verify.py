@@ -17,12 +17,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from autoprune.encoders.files import first_line
 from autoprune.errors import ModelError
 from autoprune.export import reload
-from autoprune.export.final_training import Answers, Sample
+from autoprune.export.final_training import SampleLogits, VerificationSample
 
-CLOSE = 1e-5  # the largest difference of a logit
+LOGIT_TOLERANCE = 1e-5  # the largest difference of a logit
 
 # Nothing that can run code when it is read, and nothing that was not meant to be there.
-ALLOWED = (
+ALLOWED_FILES = (
     "config.json",
     "model*.safetensors",
     "model.safetensors.index.json",
@@ -38,7 +38,7 @@ ALLOWED = (
 )
 
 # What task texts need not hold: case, accents, joiners, other scripts, digits, pictures, spaces.
-PROBES = (
+PROBE_TEXTS = (
     "The Quick BROWN Fox's naïve café, 3.14 % of 1,234-5678 e-mail@example.org",
     "ÀÉÎÕÜ ß Ł İı ﬁ ½ x² e\u0301 e",
     "क्षेत्र र्‍य क्‍ष १२३ ।",
@@ -51,29 +51,29 @@ Reload = Callable[[str, Sequence[str], Sequence[str] | None, Sequence[str]], Map
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Expected:
+class ExpectedExport:
     """What a folder must give back: see `reloading.reload`.
 
     `answers` are the trained model's as it was measured, everything else is of the model and the
     tokenizer in memory that were saved to the folder.
     """
 
-    sample: Sample
-    answers: Answers
+    sample: VerificationSample
+    answers: SampleLogits
     labels: tuple[str, ...]
     ids: list[list[int]]
     weights: dict[str, str]
     tokenizer: dict[str, Any]
 
 
-def expect(
-    sample: Sample,
-    answers: Answers,
+def expected_export(
+    sample: VerificationSample,
+    answers: SampleLogits,
     labels: Sequence[str],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     numbers: Mapping[int, int] | None = None,
-) -> Expected:
+) -> ExpectedExport:
     """Return what is expected of a folder that `model` and `tokenizer` are saved to.
 
     The rows' tokens are those the trained model read; `numbers` has for a token of the base model
@@ -86,17 +86,17 @@ def expect(
         flat[start : start + length]
         for start, length in zip(encoded.starts, encoded.lengths, strict=True)
     ]
-    return Expected(
+    return ExpectedExport(
         sample=sample,
         answers=answers,
         labels=tuple(labels),
-        ids=rows + reload.ids_of(tokenizer, PROBES, None),
-        weights=reload.digests(model),
-        tokenizer=reload.traits(tokenizer),
+        ids=rows + reload.token_ids(tokenizer, PROBE_TEXTS, None),
+        weights=reload.weight_digests(model),
+        tokenizer=reload.tokenizer_traits(tokenizer),
     )
 
 
-def in_fresh_process(
+def reload_in_new_process(
     folder: str, texts: Sequence[str], pairs: Sequence[str] | None, probes: Sequence[str]
 ) -> dict[str, Any]:
     """Return what `reloading.reload` answers in a process that has never seen the model.
@@ -125,7 +125,9 @@ def in_fresh_process(
     return answer
 
 
-def check(folder: Path, expected: Expected, reload: Reload = in_fresh_process) -> float:
+def verify_export(
+    folder: Path, expected: ExpectedExport, reload: Reload = reload_in_new_process
+) -> float:
     """Return the largest difference of a logit after `folder` was loaded anew.
 
     Raises `ModelError` that names the first thing in which it is not as `expected`.
@@ -133,7 +135,7 @@ def check(folder: Path, expected: Expected, reload: Reload = in_fresh_process) -
     _check_files(folder)
     rows = expected.sample.rows
     try:
-        answer = reload(str(folder), rows.texts, rows.pairs, PROBES)
+        answer = reload(str(folder), rows.texts, rows.pairs, PROBE_TEXTS)
     except Exception as error:
         if isinstance(error, ModelError):
             raise
@@ -158,7 +160,7 @@ def _refused(why: str) -> ModelError:
 
 def _check_files(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or not any(fnmatch(path.name, pattern) for pattern in ALLOWED):
+        if not path.is_file() or not any(fnmatch(path.name, pattern) for pattern in ALLOWED_FILES):
             raise _refused(f"{path.name} does not belong into a model's folder")
 
 
@@ -199,22 +201,26 @@ def _gap(wanted: NDArray[np.float32], got: NDArray[np.float32]) -> float:
     differences = np.abs(wanted.astype(np.float64) - got)  # (rows, classes)
     row = int(np.nan_to_num(differences, nan=np.inf).max(-1).argmax())
     gap = float(differences[row].max())
-    if not gap <= CLOSE:  # neither is a gap that is not a number
+    if not gap <= LOGIT_TOLERANCE:  # neither is a gap that is not a number
         raise _refused(
-            f"a logit of row {row + 1} of {len(wanted)} differs by {gap:.2g}, at most {CLOSE:.0e} "
+            f"a logit of row {row + 1} of {len(wanted)} differs by {gap:.2g}, at most {LOGIT_TOLERANCE:.0e} "
             "may be"
         )
     return gap
 
 
-def _check_said(expected: Expected, said: Sequence[tuple[str, float]]) -> None:
+def _check_said(expected: ExpectedExport, said: Sequence[tuple[str, float]]) -> None:
     """Check the labels and probabilities that the pipeline gives for single rows."""
     for row, (label, share) in enumerate(said):
         logits = expected.answers.alone[row].astype(np.float64)
         shares = np.exp(logits - logits.max())
         shares /= shares.sum()
         wanted = dict(zip(expected.labels, shares, strict=True))
-        if label not in wanted or abs(wanted[label] - share) > CLOSE or max(shares) - share > CLOSE:
+        if (
+            label not in wanted
+            or abs(wanted[label] - share) > LOGIT_TOLERANCE
+            or max(shares) - share > LOGIT_TOLERANCE
+        ):
             raise _refused(
                 f"its pipeline says {label!a} with {share:.6f} of row {row + 1}, not "
                 f"{max(wanted, key=lambda name: wanted[name])!a} with {max(shares):.6f}"

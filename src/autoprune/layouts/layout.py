@@ -100,7 +100,7 @@ def check_keep(depth: int, keep: int) -> None:
         )
 
 
-def every(depth: int, keep: int) -> list[Layout]:
+def all_layouts(depth: int, keep: int) -> list[Layout]:
     """Return all layouts of `keep` of `depth` layers in lexical order: `count(depth, keep)` many.
 
     >>> [str(layout) for layout in every(3, 2)]
@@ -109,12 +109,12 @@ def every(depth: int, keep: int) -> list[Layout]:
     return [Layout(depth, kept) for kept in combinations(range(depth), keep)]
 
 
-def count(depth: int, keep: int) -> int:
+def count_layouts(depth: int, keep: int) -> int:
     """Return how many layouts keep `keep` of `depth` layers."""
     return comb(depth, keep)
 
 
-def keeps_of(text: str) -> list[int]:
+def parse_keeps(text: str) -> list[int]:
     """Read `6`, `2-8` or `2,4-6`: numbers of layers, each once, rising; raises `OptionError`.
 
     >>> keeps_of("2,4-6")
@@ -133,8 +133,8 @@ def keeps_of(text: str) -> list[int]:
     return sorted(found)
 
 
-def keeps_text(keeps: Sequence[int]) -> str:
-    """Write rising numbers such that `keeps_of` reads them.
+def format_keeps(keeps: Sequence[int]) -> str:
+    """Write rising numbers such that `parse_keeps` reads them.
 
     >>> keeps_text([2, 4, 5, 6])
     '2,4-6'

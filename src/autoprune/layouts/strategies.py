@@ -53,7 +53,7 @@ STRATEGIES: dict[str, Callable[[int, int], Layout]] = {
 }
 
 
-def layouts_of(names: list[str], depth: int, keep: int) -> dict[str, Layout]:
+def strategy_layouts(names: list[str], depth: int, keep: int) -> dict[str, Layout]:
     """Return the layout of each named strategy; raises `LayoutError` where `keep` removes none."""
     check_keep(depth, keep)
     return {name: STRATEGIES[name](depth, keep) for name in names}

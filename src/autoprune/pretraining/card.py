@@ -7,13 +7,13 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.encoders.files import silence
-from autoprune.export.base_model import CARD, OWN
-from autoprune.reporting.tables import fenced, line, plain, table
+from autoprune.encoders.files import disable_progress_bars
+from autoprune.export.base_model import CARD_FILE, OWN_METADATA
+from autoprune.reporting.tables import code_block, escape_markdown, markdown_table, table_line
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class PretrainingDetails:
     """How a pre-trained encoder was made.
 
     `files` are the corpus; `texts` and `corpus_tokens` what of it was learned from, `apart` the
@@ -44,51 +44,54 @@ class Origin:
 
 
 def write_pretrained(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, origin: Origin, folder: Path
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    origin: PretrainingDetails,
+    folder: Path,
 ) -> None:
     """Write the model into the folder `folder`, such that plain transformers loads it."""
-    with silence():
+    with disable_progress_bars():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    (folder / CARD).write_text(card(model, origin), encoding="utf-8")
+    (folder / CARD_FILE).write_text(pretrained_card(model, origin), encoding="utf-8")
 
 
-def card(model: PreTrainedModel, origin: Origin) -> str:
+def pretrained_card(model: PreTrainedModel, origin: PretrainingDetails) -> str:
     """Return the card, Markdown below its YAML front matter; text from outside is escaped."""
-    name = line(origin.name)
+    name = table_line(origin.name)
     parts = [
         f"---\n{_front_matter(origin)}\n---",
-        f"# {plain(name)}",
-        plain(
+        f"# {escape_markdown(name)}",
+        escape_markdown(
             f"A BERT encoder of {model.config.num_hidden_layers} layers, trained from scratch by "
             "masked-language modelling with autoprune. It knows no task: fine-tune it."
         ),
         _size(model),
         "## Use",
-        fenced(f"autoprune search --model {name} --task TASK --keep K"),
-        plain(
+        code_block(f"autoprune search --model {name} --task TASK --keep K"),
+        escape_markdown(
             "Or with --rival in place of --model; transformers loads it as AutoModel, "
             "AutoModelForMaskedLM and AutoModelForSequenceClassification."
         ),
         "## Training",
         _training(origin),
         "## Quality",
-        plain(
+        escape_markdown(
             f"Perplexity {origin.perplexity:.1f} of {origin.apart:,} hidden tokens in lines of the "
             "corpus that were left out of training and of the tokenizer, equal lines with them. "
             "It can be held against that of models with the same tokenizer and corpus only."
         ),
         "## To repeat it",
-        fenced(origin.command),
+        code_block(origin.command),
         "## Limits",
-        plain(
+        escape_markdown(
             f"Inputs may have {model.config.max_position_embeddings} tokens, of which it was "
             f"trained on {origin.tokens} at a time: positions behind these hold random numbers "
             "until it is fine-tuned on longer texts. It says what its texts say, errors and "
             "prejudice included."
         ),
         "## License",
-        plain(
+        escape_markdown(
             "The terms of the texts it was trained on may bind it: they are not known to the "
             "program that wrote this card. State them here before you pass the model on."
         ),
@@ -107,10 +110,10 @@ def _size(model: PreTrainedModel) -> str:
         f"{config.vocab_size:,}",
         f"{model.num_parameters():,}",
     ]
-    return table(header, [row])
+    return markdown_table(header, [row])
 
 
-def _training(origin: Origin) -> str:
+def _training(origin: PretrainingDetails) -> str:
     passes = origin.tokens_seen / max(1, origin.corpus_tokens)
     began = (
         "Its embeddings began from counts of which tokens stand near each other, all other weights "
@@ -125,8 +128,8 @@ def _training(origin: Origin) -> str:
         else ""
     )
     said = (
-        f"Corpus: {', '.join(map(line, origin.files))}, {origin.texts:,} texts, of which "
-        f"{origin.corpus_tokens:,} tokens were learned from. Tokenizer: {line(origin.tokenizer)}. "
+        f"Corpus: {', '.join(map(table_line, origin.files))}, {origin.texts:,} texts, of which "
+        f"{origin.corpus_tokens:,} tokens were learned from. Tokenizer: {table_line(origin.tokenizer)}. "
         f"{origin.tokens_seen:,} tokens seen ({passes:.2f} passes) in {origin.steps:,} steps of "
         f"{origin.batch} blocks of {origin.tokens} tokens, without padding; a block may hold parts "
         "of several texts, which attend to each other. "
@@ -135,10 +138,10 @@ def _training(origin: Origin) -> str:
         f"to 0; no dropout. Seed {origin.seed}. {began}{grew} {origin.seconds:.0f} s of training "
         f"on {origin.device}."
     )
-    return plain(said)
+    return escape_markdown(said)
 
 
-def _front_matter(origin: Origin) -> str:
+def _front_matter(origin: PretrainingDetails) -> str:
     result = EvalResult(
         task_type="fill-mask",
         task_name="Masked-language modelling",
@@ -151,8 +154,8 @@ def _front_matter(origin: Origin) -> str:
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="fill-mask",
-        tags=[OWN, "pre-trained-from-scratch"],
-        model_name=line(origin.name),
+        tags=[OWN_METADATA, "pre-trained-from-scratch"],
+        model_name=table_line(origin.name),
         eval_results=[result],
     )
     return data.to_yaml().strip()

@@ -18,9 +18,9 @@ from transformers import PreTrainedTokenizerFast
 
 from autoprune.errors import DataError
 
-APART = 0.01  # share of the distinct texts that is kept apart
+HELD_OUT_TEXTS = 0.01  # share of the distinct texts that is kept apart
 
-LONGEST = 1 << 20  # bytes of a line
+MAX_TEXT_BYTES = 1 << 20  # bytes of a line
 
 _RANGE = 1 << 64
 
@@ -40,7 +40,7 @@ class Corpus:
     last: int
 
 
-def scan(paths: Sequence[Path]) -> Corpus:
+def scan_corpus(paths: Sequence[Path]) -> Corpus:
     """Read all files once; raises `DataError` that names file and line."""
     whole = hashlib.sha256()
     texts, lowest, highest = 0, _RANGE, 0
@@ -59,11 +59,11 @@ def scan(paths: Sequence[Path]) -> Corpus:
         )
     # A small corpus may have no text in the share: its lowest is taken then. In one where all are
     # in the share the highest is learned from.
-    last = min(max(int(APART * _RANGE), lowest), highest - 1)
+    last = min(max(int(HELD_OUT_TEXTS * _RANGE), lowest), highest - 1)
     return Corpus(tuple(paths), f"sha256:{whole.hexdigest()[:32]}", texts, last)
 
 
-def texts_of(corpus: Corpus, apart: bool) -> Iterator[str]:
+def read_texts(corpus: Corpus, apart: bool) -> Iterator[str]:
     """Yield the texts kept apart, or all others, in the order of the files."""
     for path in corpus.paths:
         for text in _lines(path):
@@ -79,7 +79,7 @@ def _lines(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as file:
             number = 0
-            while line := file.readline(LONGEST + 1):
+            while line := file.readline(MAX_TEXT_BYTES + 1):
                 number += 1
                 if text := _text(line, path, number):
                     yield text
@@ -89,9 +89,9 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _text(line: bytes, path: Path, number: int) -> str:
     where = f"{path}, line {number}"
-    if len(line) > LONGEST:
+    if len(line) > MAX_TEXT_BYTES:
         raise DataError(
-            f"a corpus has a text a line, {where} is over {LONGEST >> 20} MiB: split it"
+            f"a corpus has a text a line, {where} is over {MAX_TEXT_BYTES >> 20} MiB: split it"
         )
     if line.translate(None, _BINARY) != line:
         raise DataError(f"a corpus is plain text, {where} has control characters: is it binary?")
@@ -108,13 +108,13 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-SHARE = 0.2  # of the words
+MASKED_SHARE = 0.2  # of the words
 
 _MASKED, _OTHER = 0.8, 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kinds:
+class TokenKinds:
     """A tokenizer's tokens: that which masks, and the ordinary ones, each (tokens,)."""
 
     mask: int
@@ -122,19 +122,19 @@ class Kinds:
     special: NDArray[np.bool_]
 
 
-def kinds_of(size: int, special: list[int], mask: int) -> Kinds:
+def token_kinds(size: int, special: list[int], mask: int) -> TokenKinds:
     """Tell special tokens from ordinary ones among `size`."""
     flags = np.zeros(size, dtype=np.bool_)
     flags[special] = True
-    return Kinds(mask, np.flatnonzero(~flags), flags)
+    return TokenKinds(mask, np.flatnonzero(~flags), flags)
 
 
-def hide(
+def mask_tokens(
     tokens: NDArray[np.int64],
     begins: NDArray[np.bool_],
-    kinds: Kinds,
+    kinds: TokenKinds,
     rng: np.random.Generator,
-    share: float = SHARE,
+    share: float = MASKED_SHARE,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return what the model sees and which tokens it must guess, each (blocks, length).
 
@@ -154,7 +154,7 @@ _TEXTS = 1000  # encoded at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stream:
+class TokenStream:
     """All texts' tokens in a row; `begins` tells which of them begin a word."""
 
     tokens: NDArray[np.uint32]
@@ -171,18 +171,18 @@ def write_stream(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, path:
                 begins.write(np.array(starts, "?").tobytes())
 
 
-def read_stream(path: Path) -> Stream:
+def read_stream(path: Path) -> TokenStream:
     """Map the files that `write_stream` wrote into memory."""
-    return Stream(np.memmap(_tokens(path), "<u4", "r"), np.memmap(_begins(path), "?", "r"))
+    return TokenStream(np.memmap(_tokens(path), "<u4", "r"), np.memmap(_begins(path), "?", "r"))
 
 
-def blocks_in(stream: Stream, length: int) -> int:
+def count_blocks(stream: TokenStream, length: int) -> int:
     """Return how many blocks of `length` tokens, [CLS] among them, one pass takes."""
     return -(-len(stream.tokens) // (length - 1))
 
 
-def cut(
-    stream: Stream, blocks: NDArray[np.int64], length: int, offset: int, first: int
+def cut_blocks(
+    stream: TokenStream, blocks: NDArray[np.int64], length: int, offset: int, first: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the tokens of `blocks` and where words begin, each (blocks, length).
 
@@ -198,21 +198,21 @@ def cut(
     return tokens, begins
 
 
-def batch_at(
-    stream: Stream, step: int, size: int, length: int, first: int, seed: int
+def batch_for_step(
+    stream: TokenStream, step: int, size: int, length: int, first: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the batch of a step; all steps of a pass take each block once, in an order of its own.
 
     Each pass also cuts at other places. Depends on the arguments alone, so nothing about the order
     need be kept to go on at a later step.
     """
-    per_pass = blocks_in(stream, length)
+    per_pass = count_blocks(stream, length)
     numbers = np.arange(step * size, (step + 1) * size)
     parts = []
     for once in np.unique(numbers // per_pass):
         order, offset = _order(per_pass, length, seed, int(once))
         within = numbers[numbers // per_pass == once] % per_pass
-        parts.append(cut(stream, order[within], length, offset, first))
+        parts.append(cut_blocks(stream, order[within], length, offset, first))
     tokens, begins = zip(*parts, strict=True)
     return np.concatenate(tokens), np.concatenate(begins)
 

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from autoprune.errors import OptionError
-from autoprune.pretraining.data import Stream
+from autoprune.pretraining.data import TokenStream
 from autoprune.pretraining.tokenizer import LONGEST_INPUT
 
 DROPOUT = 0.1
@@ -19,7 +19,7 @@ _A_HEAD = 64  # hidden units of a head, as in BERT
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
+class EncoderShape:
     """How large the encoder is; `tokens` is the length of a block."""
 
     layers: int
@@ -29,9 +29,9 @@ class Measures:
     tokens: int
 
 
-def measures(
+def encoder_shape(
     layers: int, hidden: int, heads: int | None, inner: int | None, tokens: int
-) -> Measures:
+) -> EncoderShape:
     """Return the measures, by default a head for 64 units and four times as many inner ones.
 
     Raises `OptionError` where the heads do not share the units evenly.
@@ -39,13 +39,15 @@ def measures(
     heads = max(1, hidden // _A_HEAD) if heads is None else heads
     if hidden % heads:
         raise OptionError(f"--hidden must be a multiple of --heads, got {hidden} and {heads}")
-    return Measures(layers, hidden, heads, 4 * hidden if inner is None else inner, tokens)
+    return EncoderShape(layers, hidden, heads, 4 * hidden if inner is None else inner, tokens)
 
 
-def build(measured: Measures, tokenizer: PreTrainedTokenizerFast, seed: int) -> BertForMaskedLM:
+def build_encoder(
+    measured: EncoderShape, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> BertForMaskedLM:
     """Return the model with random weights drawn from `seed`, in float32 on the CPU.
 
-    Without dropout, which a text seen a few times has no need of: see `ready_`.
+    Without dropout, which a text seen a few times has no need of: see `initialise_`.
     """
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -63,13 +65,13 @@ def build(measured: Measures, tokenizer: PreTrainedTokenizerFast, seed: int) -> 
         return BertForMaskedLM(config)
 
 
-def ready_(model: BertForMaskedLM) -> None:
+def initialise_(model: BertForMaskedLM) -> None:
     """Write into the config, in place, the dropout that BERT is fine-tuned with."""
     model.config.hidden_dropout_prob = DROPOUT
     model.config.attention_probs_dropout_prob = DROPOUT
 
 
-def loss_sum(
+def masked_loss_sum(
     model: BertForMaskedLM, seen: torch.Tensor, hidden: torch.Tensor, meant: torch.Tensor
 ) -> torch.Tensor:
     """Return the sum of the losses of the hidden tokens, in float32.
@@ -83,7 +85,7 @@ def loss_sum(
     return nn.functional.cross_entropy(logits.float(), meant, reduction="sum")
 
 
-WINDOW = 4  # tokens to either side
+COOCCURRENCE_WINDOW = 4  # tokens to either side
 
 _CHUNK = 1 << 20  # tokens counted at a time
 
@@ -92,7 +94,7 @@ _ROUNDS, _MORE = 4, 16  # of the power iteration, and vectors beyond those wante
 _SMOOTH = 0.75  # power of the context's counts, as in word2vec
 
 
-def warm_(model: BertForMaskedLM, stream: Stream, special: list[int], seed: int) -> None:
+def warm_start_(model: BertForMaskedLM, stream: TokenStream, special: list[int], seed: int) -> None:
     """Set the embeddings of the ordinary tokens that `stream` holds, in place.
 
     They get the mean and the spread that random ones have. Tokens that are never near another
@@ -100,11 +102,11 @@ def warm_(model: BertForMaskedLM, stream: Stream, special: list[int], seed: int)
     """
     weights = model.get_input_embeddings().weight  # in float32
     size, width = weights.shape
-    near = counts(stream, size, special)
+    near = cooccurrence_counts(stream, size, special)
     rows = np.flatnonzero(np.asarray(near.sum(1)))
     if len(rows) < 2:
         return
-    found = factors(near, width, seed)[rows]
+    found = embedding_factors(near, width, seed)[rows]
     found -= found.mean(0)
     if spread := found.std():
         found *= model.config.initializer_range / spread
@@ -112,15 +114,17 @@ def warm_(model: BertForMaskedLM, stream: Stream, special: list[int], seed: int)
             weights[rows] = torch.from_numpy(found).to(weights.device)
 
 
-def counts(stream: Stream, size: int, special: list[int]) -> csr_matrix:
+def cooccurrence_counts(stream: TokenStream, size: int, special: list[int]) -> csr_matrix:
     """Return how often each ordinary token has each other within the window, (size, size)."""
     left_out = np.zeros(size, dtype=bool)
     left_out[special] = True
     none = np.zeros(0, dtype=np.int64)
     total = csr_matrix((none.astype(np.float32), (none, none)), (size, size))
     for start in range(0, len(stream.tokens), _CHUNK):
-        some = np.asarray(stream.tokens[start : start + _CHUNK + WINDOW], dtype=np.int64)
-        for away in range(1, WINDOW + 1):
+        some = np.asarray(
+            stream.tokens[start : start + _CHUNK + COOCCURRENCE_WINDOW], dtype=np.int64
+        )
+        for away in range(1, COOCCURRENCE_WINDOW + 1):
             one, other = some[:-away][:_CHUNK], some[away:][:_CHUNK]
             both = ~(left_out[one] | left_out[other])
             weight = np.full(int(both.sum()), 1 / away, dtype=np.float32)
@@ -128,7 +132,7 @@ def counts(stream: Stream, size: int, special: list[int]) -> csr_matrix:
     return (total + total.T).tocsr()
 
 
-def factors(near: csr_matrix, width: int, seed: int) -> NDArray[np.float32]:
+def embedding_factors(near: csr_matrix, width: int, seed: int) -> NDArray[np.float32]:
     """Return the left singular vectors of the PPMI of `near`, by the roots of their values.
 
     (size, width); columns beyond what the matrix can have are 0.

@@ -15,58 +15,58 @@ from transformers import PreTrainedTokenizerFast
 
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_tokenizer
-from autoprune.encoders.registry import ENCODERS, find
+from autoprune.encoders.registry import ENCODERS, find_encoder
 from autoprune.errors import AutopruneError
-from autoprune.experiment.progress import Show, minutes, stoppable
+from autoprune.experiment.progress import ProgressDisplay, format_duration, graceful_shutdown
 from autoprune.experiment.result import command_line
-from autoprune.files import draft
-from autoprune.interrupts import is_asked
-from autoprune.pretraining.card import Origin, write_pretrained
-from autoprune.pretraining.data import SHARE, Corpus, scan
-from autoprune.pretraining.model import Measures, build, ready_, warm_
-from autoprune.pretraining.tokenizer import checked, read_pieces
+from autoprune.files import atomic_folder
+from autoprune.interrupts import stop_requested
+from autoprune.pretraining.card import PretrainingDetails, write_pretrained
+from autoprune.pretraining.data import MASKED_SHARE, Corpus, scan_corpus
+from autoprune.pretraining.model import EncoderShape, build_encoder, initialise_, warm_start_
+from autoprune.pretraining.tokenizer import check_tokenizer, read_tokenizer
 from autoprune.pretraining.training import (
-    GROWN_AT,
-    Course,
-    State,
-    Step,
-    optimizer_of,
+    STACKED_AT,
+    PretrainingSchedule,
+    PretrainingState,
+    StepResult,
     perplexity,
-    seedling,
-    stacked,
+    pretraining_optimizer,
+    shallow_encoder,
+    stack_layers,
 )
 from autoprune.pretraining.workspace import (
-    Prepared,
+    PreparedCorpus,
     Settings,
-    begin,
-    clear,
-    hold,
-    keep_on,
-    prepare,
-    read_prepared,
-    restore,
+    begin_pretraining,
+    check_same_settings,
+    lock_workspace,
+    prepare_corpus,
+    read_prepared_corpus,
+    remove_workspace,
+    restore_state,
     work_folder,
 )
-from autoprune.training.devices import describe, fast_in_bfloat16, pick
-from autoprune.training.workers import cores
+from autoprune.training.devices import describe_device, fast_in_bfloat16, select_device
+from autoprune.training.workers import available_cores
 
 _KEPT = 0.98  # of the running mean of the loss, each step
 
 _EVERY = 30.0  # seconds between lines where there is no terminal
 
 
-class Progress:
+class PretrainingProgress:
     """Shows loss, tokens a second and the time left."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._loss: float | None = None
-        self._first: Step | None = None
-        self._last: Step | None = None
+        self._first: StepResult | None = None
+        self._last: StepResult | None = None
         self._said = time.monotonic()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "PretrainingProgress":
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -78,7 +78,7 @@ class Progress:
         if kind is None and self._last is not None:
             self._console.print(Text(self._line(self._last)), soft_wrap=True)
 
-    def steps(self, step: Step) -> None:
+    def steps(self, step: StepResult) -> None:
         """Take in one more step."""
         self._first = self._first or step
         self._last = step
@@ -90,25 +90,25 @@ class Progress:
             self._said = time.monotonic()
             self._console.print(Text(self._line(step)), soft_wrap=True)
 
-    def _line(self, step: Step) -> str:
+    def _line(self, step: StepResult) -> str:
         assert self._first is not None
         seconds = step.seconds - self._first.seconds
         speed = (step.tokens - self._first.tokens) / seconds if seconds > 0 else 0.0
         left = step.seconds * (1 - step.done) / step.done if step.done < 1 else 0.0
         return (
             f"{min(step.done, 1):>5.1%}  loss {self._loss:.3f}  {speed:,.0f} tokens a second  "
-            f"{step.tokens:,} tokens  {minutes(left)} left"
+            f"{step.tokens:,} tokens  {format_duration(left)} left"
         )
 
 
 _JUDGED = 200_000  # tokens of texts kept apart that perplexity is reckoned on, at most
 
 
-def make(
+def pretrain_model(
     paths: Sequence[Path],
     out: Path,
-    measured: Measures,
-    course: Course,
+    measured: EncoderShape,
+    course: PretrainingSchedule,
     tokenizer: str | None,
     vocabulary: int,
     warm: bool,
@@ -119,18 +119,18 @@ def make(
 
     Sets how many threads torch uses in this process: going on with as many gives the same bits.
     """
-    torch.set_num_threads(cores())
-    show, device, work = Show(), pick(device_name), work_folder(out)
-    corpus = scan(paths)
+    torch.set_num_threads(available_cores())
+    show, device, work = ProgressDisplay(), select_device(device_name), work_folder(out)
+    corpus = scan_corpus(paths)
     given = None if tokenizer is None else _tokenizer(tokenizer)
     settings = _settings(corpus, measured, course, tokenizer, vocabulary, warm, stack)
-    with hold(work):
+    with lock_workspace(work):
         prepared = _prepared(corpus, given, vocabulary, settings, measured.tokens, work, show)
         state = _trained(prepared, measured, course, warm, stack, device, work, show)
         found, count = perplexity(
             state.model, prepared.apart, course.batch, _JUDGED, fast_in_bfloat16(device)
         )
-        origin = Origin(
+        origin = PretrainingDetails(
             name=out.resolve().name,
             files=[path.name for path in paths],
             texts=corpus.texts,
@@ -140,24 +140,24 @@ def make(
             steps=state.step,
             batch=course.batch,
             learning_rate=course.learning_rate,
-            masked=SHARE,
+            masked=MASKED_SHARE,
             seed=course.seed,
             warm=warm,
-            stacked_at=GROWN_AT if stack and measured.layers > 1 else None,
+            stacked_at=STACKED_AT if stack and measured.layers > 1 else None,
             tokenizer=tokenizer or f"WordPiece, {len(prepared.tokenizer):,} pieces, trained here",
             seconds=state.seconds,
-            device=describe(device),
+            device=describe_device(device),
             perplexity=found,
             apart=count,
             command=command_line(sys.argv[1:]),
         )
-        ready_(state.model)
-        with draft(out) as folder:
+        initialise_(state.model)
+        with atomic_folder(out) as folder:
             write_pretrained(state.model.cpu(), prepared.tokenizer, origin, folder)
-        clear(work)
+        remove_workspace(work)
     show.say(
         f"{out}: {measured.layers} layers, {state.model.num_parameters():,} parameters, "
-        f"{origin.tokens_seen:,} tokens seen in {minutes(state.seconds)}; perplexity {found:.1f} "
+        f"{origin.tokens_seen:,} tokens seen in {format_duration(state.seconds)}; perplexity {found:.1f} "
         f"of {count:,} hidden tokens in texts kept apart"
     )
 
@@ -169,64 +169,66 @@ def _prepared(
     settings: Settings,
     length: int,
     work: Path,
-    show: Show,
-) -> Prepared:
+    show: ProgressDisplay,
+) -> PreparedCorpus:
     """Return what stands in the work folder, or make it; a refusal leaves no new folder behind."""
     folder = work / "prepared"
-    begin(work, settings)
+    begin_pretraining(work, settings)
     if not folder.exists():
         made = "encoding" if given else "training a tokenizer on and encoding"
         show.say(f"{made} {corpus.texts:,} texts …")
         try:
-            prepare(corpus, given, vocabulary, folder)
+            prepare_corpus(corpus, given, vocabulary, folder)
         except AutopruneError:
-            clear(work)
+            remove_workspace(work)
             raise
         except KeyboardInterrupt:
             show.say("stopped before the first step; the same command goes on")
             raise
-    return read_prepared(folder, length)
+    return read_prepared_corpus(folder, length)
 
 
 def _trained(
-    prepared: Prepared,
-    measured: Measures,
-    course: Course,
+    prepared: PreparedCorpus,
+    measured: EncoderShape,
+    course: PretrainingSchedule,
     warm: bool,
     stack: bool,
     device: torch.device,
     work: Path,
-    show: Show,
-) -> State:
+    show: ProgressDisplay,
+) -> PretrainingState:
     """Return the training at its end, gone on with from its last checkpoint."""
 
-    def fresh(layers: int) -> State:
-        model = build(replace(measured, layers=layers), prepared.tokenizer, course.seed)
-        return State(model.to(device), optimizer_of(model))
+    def fresh(layers: int) -> PretrainingState:
+        model = build_encoder(replace(measured, layers=layers), prepared.tokenizer, course.seed)
+        return PretrainingState(model.to(device), pretraining_optimizer(model))
 
-    state = restore(work, fresh)
+    state = restore_state(work, fresh)
     if state is not None:
         show.say(f"going on after step {state.step:,}")
     else:
-        state = fresh((seedling(measured) if stack else measured).layers)
+        state = fresh((shallow_encoder(measured) if stack else measured).layers)
         if warm:
             show.say("counting which tokens stand near each other …")
             special = prepared.tokenizer.all_special_ids
-            warm_(state.model, prepared.learned.stream, special, course.seed)
+            warm_start_(state.model, prepared.learned.stream, special, course.seed)
     fast = fast_in_bfloat16(device)
-    with stoppable(show.say), Progress(show.console) as progress:
+    with graceful_shutdown(show.say), PretrainingProgress(show.console) as progress:
         show.say(
             f"{measured.layers} layers, {len(prepared.learned.stream.tokens):,} tokens in the "
-            f"corpus, blocks of {measured.tokens}, on {describe(device)}"
+            f"corpus, blocks of {measured.tokens}, on {describe_device(device)}"
         )
         try:
             if state.model.config.num_hidden_layers < measured.layers:
-                for step in keep_on(
-                    state, prepared.learned, course, fast, work, is_asked, GROWN_AT
+                for step in check_same_settings(
+                    state, prepared.learned, course, fast, work, stop_requested, STACKED_AT
                 ):
                     progress.steps(step)
-                state = stacked(state, measured, prepared.tokenizer, course.seed)
-            for step in keep_on(state, prepared.learned, course, fast, work, is_asked):
+                state = stack_layers(state, measured, prepared.tokenizer, course.seed)
+            for step in check_same_settings(
+                state, prepared.learned, course, fast, work, stop_requested
+            ):
                 progress.steps(step)
         except KeyboardInterrupt:
             show.say(
@@ -240,14 +242,14 @@ def _trained(
 def _tokenizer(name: str) -> PreTrainedTokenizerFast:
     folder = Path(name)
     if name not in ENCODERS and folder.is_dir():  # which need hold no more than the tokenizer
-        return read_pieces(folder)
-    return checked(load_tokenizer(fetch(find(name))), name)
+        return read_tokenizer(folder)
+    return check_tokenizer(load_tokenizer(fetch(find_encoder(name))), name)
 
 
 def _settings(
     corpus: Corpus,
-    measured: Measures,
-    course: Course,
+    measured: EncoderShape,
+    course: PretrainingSchedule,
     tokenizer: str | None,
     vocabulary: int,
     warm: bool,

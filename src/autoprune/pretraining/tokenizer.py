@@ -17,7 +17,7 @@ LONGEST_INPUT = 512
 _COMMON = 1000  # characters that get a piece of their own, at most
 
 
-def train_pieces(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     """Train a WordPiece tokenizer with at most `size` pieces, BERT's special ones among them.
 
     In NFC and lower case. BERT's own normalizer would take the vowel signs of Marathi for accents
@@ -48,7 +48,7 @@ def train_pieces(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     )
 
 
-def read_pieces(folder: Path) -> PreTrainedTokenizerFast:
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """Read the tokenizer in `folder`; raises `ModelError` for one that cannot be trained with."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -56,10 +56,10 @@ def read_pieces(folder: Path) -> PreTrainedTokenizerFast:
         )
     except UNREADABLE as error:
         raise ModelError(f"cannot read a tokenizer in {folder}: {first_line(error)}") from error
-    return checked(tokenizer, str(folder))
+    return check_tokenizer(tokenizer, str(folder))
 
 
-def checked(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerFast:
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerFast:
     """Return `tokenizer` if it is a fast one with all special tokens; raises `ModelError`."""
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"pre-training needs a tokenizer that tells words apart, {name} has none")

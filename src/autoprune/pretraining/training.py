@@ -10,14 +10,21 @@ import torch
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
 from autoprune.errors import TrialError
-from autoprune.pretraining.data import Kinds, Stream, batch_at, blocks_in, cut, hide
-from autoprune.pretraining.model import Measures, build, loss_sum
+from autoprune.pretraining.data import (
+    TokenKinds,
+    TokenStream,
+    batch_for_step,
+    count_blocks,
+    cut_blocks,
+    mask_tokens,
+)
+from autoprune.pretraining.model import EncoderShape, build_encoder, masked_loss_sum
 
-WARM_UP = 0.1  # share of the course over which the rate rises
+PRETRAIN_WARMUP = 0.1  # share of the course over which the rate rises
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class PretrainingSchedule:
     """Either `seconds` or `budget_tokens` long; `batch` blocks a step."""
 
     batch: int
@@ -34,18 +41,18 @@ class Course:
         return tokens / self.budget_tokens
 
 
-def one_cycle(done: float) -> float:
+def one_cycle_rate(done: float) -> float:
     """Return the share of the peak rate: linear rise over the first tenth, linear fall to 0.
 
     >>> [round(one_cycle(share), 2) for share in (0.0, 0.05, 0.1, 0.55, 1.0)]
     [0.01, 0.5, 1.0, 0.5, 0.0]
     """
-    if done < WARM_UP:
-        return max(done / WARM_UP, 0.01)
-    return max(0.0, (1 - done) / (1 - WARM_UP))
+    if done < PRETRAIN_WARMUP:
+        return max(done / PRETRAIN_WARMUP, 0.01)
+    return max(0.0, (1 - done) / (1 - PRETRAIN_WARMUP))
 
 
-def default_rate(hidden: int) -> float:
+def default_pretraining_rate(hidden: int) -> float:
     """Return the peak learning rate for an encoder `hidden` wide.
 
     >>> default_rate(128), default_rate(768)
@@ -54,15 +61,15 @@ def default_rate(hidden: int) -> float:
     return 1e-3 if hidden < 512 else 4e-4
 
 
-WEIGHT_DECAY = 0.01
+PRETRAIN_WEIGHT_DECAY = 0.01
 
-LONGEST_GRADIENT = 1.0
+PRETRAIN_MAX_GRADIENT_NORM = 1.0
 
 _APART_SEED = 0  # of the masks by which every model is judged
 
 
 @dataclass(slots=True)
-class State:
+class PretrainingState:
     """A training as it stands: the model in place, its optimizer, and how far it has come."""
 
     model: BertForMaskedLM
@@ -72,17 +79,17 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class TokenBlocks:
     """What is learned from: the stream, the length of its blocks, its tokens' kinds."""
 
-    stream: Stream
+    stream: TokenStream
     length: int
     first: int
-    kinds: Kinds
+    kinds: TokenKinds
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepResult:
     """One step's mean loss in nats, and what lies behind: tokens seen, seconds, share of all."""
 
     loss: float
@@ -91,23 +98,26 @@ class Step:
     done: float
 
 
-def optimizer_of(model: BertForMaskedLM) -> torch.optim.AdamW:
+def pretraining_optimizer(model: BertForMaskedLM) -> torch.optim.AdamW:
     """Return AdamW, without decay on biases and norms; betas and epsilon as RoBERTa's."""
     groups = [
-        {"params": [w for w in model.parameters() if w.ndim >= 2], "weight_decay": WEIGHT_DECAY},
+        {
+            "params": [w for w in model.parameters() if w.ndim >= 2],
+            "weight_decay": PRETRAIN_WEIGHT_DECAY,
+        },
         {"params": [w for w in model.parameters() if w.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
-def train(
-    state: State,
-    texts: Texts,
-    course: Course,
+def train_masked(
+    state: PretrainingState,
+    texts: TokenBlocks,
+    course: PretrainingSchedule,
     bfloat16: bool,
     end: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[Step]:
+) -> Iterator[StepResult]:
     """Train `state` in place until the share `end` of its course is done; yield after each step.
 
     Raises `TrialError` when the loss is not a finite number.
@@ -118,14 +128,14 @@ def train(
     while (done := course.done(state.seconds, state.step * a_step)) < end:
         began = clock()
         for group in state.optimizer.param_groups:
-            group["lr"] = course.learning_rate * one_cycle(done)
-        tokens, begins = batch_at(
+            group["lr"] = course.learning_rate * one_cycle_rate(done)
+        tokens, begins = batch_for_step(
             texts.stream, state.step, course.batch, texts.length, texts.first, course.seed
         )
         rng = np.random.default_rng([course.seed, state.step])
-        seen, hidden = hide(tokens, begins, texts.kinds, rng)
+        seen, hidden = mask_tokens(tokens, begins, texts.kinds, rng)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            loss = loss_sum(state.model, *_on(device, seen, hidden, tokens))
+            loss = masked_loss_sum(state.model, *_on(device, seen, hidden, tokens))
         loss = loss / max(1, hidden.sum())
         loss.backward()
         mean = loss.item()
@@ -133,35 +143,35 @@ def train(
             raise TrialError(
                 f"the loss is {mean} at step {state.step + 1}, try a smaller --learning-rate"
             )
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), LONGEST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), PRETRAIN_MAX_GRADIENT_NORM)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.step += 1
         state.seconds += clock() - began
         behind = state.step * a_step
-        yield Step(mean, behind, state.seconds, course.done(state.seconds, behind))
+        yield StepResult(mean, behind, state.seconds, course.done(state.seconds, behind))
 
 
 def perplexity(
-    model: BertForMaskedLM, apart: Texts, batch: int, most: int, bfloat16: bool
+    model: BertForMaskedLM, apart: TokenBlocks, batch: int, most: int, bfloat16: bool
 ) -> tuple[float, int]:
     """Return the perplexity of hidden tokens in texts kept apart, and of how many.
 
     At most about `most` tokens are looked at; the masks are the same for every model.
     """
     model.eval()
-    blocks = min(blocks_in(apart.stream, apart.length), max(1, most // apart.length))
+    blocks = min(count_blocks(apart.stream, apart.length), max(1, most // apart.length))
     rng = np.random.default_rng(_APART_SEED)
     total, count = 0.0, 0
     for start in range(0, blocks, batch):
         some = np.arange(start, min(start + batch, blocks))
-        tokens, begins = cut(apart.stream, some, apart.length, 0, apart.first)
-        seen, hidden = hide(tokens, begins, apart.kinds, rng)
+        tokens, begins = cut_blocks(apart.stream, some, apart.length, 0, apart.first)
+        seen, hidden = mask_tokens(tokens, begins, apart.kinds, rng)
         with (
             torch.inference_mode(),
             torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16),
         ):
-            total += loss_sum(model, *_on(model.device, seen, hidden, tokens)).item()
+            total += masked_loss_sum(model, *_on(model.device, seen, hidden, tokens)).item()
         count += int(hidden.sum())
     return math.exp(total / max(1, count)), count
 
@@ -172,32 +182,32 @@ def _on(
     hidden: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
     tokens: np.ndarray[tuple[int, int], np.dtype[np.int64]],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return what `loss_sum` takes."""
+    """Return what `masked_loss_sum` takes."""
     places = torch.from_numpy(np.flatnonzero(hidden)).to(device)
     meant = torch.from_numpy(tokens[hidden]).to(device)
     return torch.from_numpy(seen).to(device), places, meant
 
 
-GROWN_AT = 0.5  # share of the course
+STACKED_AT = 0.5  # share of the course
 
 _LAYERS = "bert.encoder.layer."
 
 
-def seedling(measured: Measures) -> Measures:
+def shallow_encoder(measured: EncoderShape) -> EncoderShape:
     """Return the measures at half the depth, rounded up."""
     return replace(measured, layers=-(-measured.layers // 2))
 
 
-def stacked(
-    state: State, measured: Measures, tokenizer: PreTrainedTokenizerFast, seed: int
-) -> State:
+def stack_layers(
+    state: PretrainingState, measured: EncoderShape, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> PretrainingState:
     """Return a training of the full depth: the layers of `state`, and again from the first on.
 
     The optimizer's moments are copied with the weights they belong to.
     """
     device = state.model.device
-    model = build(measured, tokenizer, seed).to(device)
-    grown = State(model, optimizer_of(model), state.step, state.seconds)
+    model = build_encoder(measured, tokenizer, seed).to(device)
+    grown = PretrainingState(model, pretraining_optimizer(model), state.step, state.seconds)
     old = dict(state.model.named_parameters())
     depth = state.model.config.num_hidden_layers
     for name, weight in model.named_parameters():

@@ -18,16 +18,22 @@ from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
 from autoprune.errors import DataError, OptionError
-from autoprune.pretraining.data import Corpus, kinds_of, read_stream, texts_of, write_stream
-from autoprune.pretraining.tokenizer import read_pieces, train_pieces
-from autoprune.pretraining.training import Course, State, Step, Texts, train
+from autoprune.pretraining.data import Corpus, read_stream, read_texts, token_kinds, write_stream
+from autoprune.pretraining.tokenizer import read_tokenizer, train_tokenizer
+from autoprune.pretraining.training import (
+    PretrainingSchedule,
+    PretrainingState,
+    StepResult,
+    TokenBlocks,
+    train_masked,
+)
 
-KEPT = 2  # the last one, and one before it for where that is broken
+STATE_FILE = 2  # the last one, and one before it for where that is broken
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 
 
-def save(state: State, folder: Path) -> None:
+def save_state(state: PretrainingState, folder: Path) -> None:
     """Write the checkpoint of `state`, whole or not at all, and drop the oldest ones."""
     tensors = {}
     for name, weight in state.model.named_parameters():
@@ -46,11 +52,13 @@ def save(state: State, folder: Path) -> None:
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     draft.replace(path)
-    for old in _newest(folder)[KEPT:]:
+    for old in _newest(folder)[STATE_FILE:]:
         old.unlink()
 
 
-def restore(folder: Path, fresh: Callable[[int], State]) -> State | None:
+def restore_state(
+    folder: Path, fresh: Callable[[int], PretrainingState]
+) -> PretrainingState | None:
     """Return the training of the newest whole checkpoint in `folder`, None where there is none.
 
     `fresh` makes one of a number of layers. A checkpoint that cannot be read is passed over.
@@ -61,7 +69,7 @@ def restore(folder: Path, fresh: Callable[[int], State]) -> State | None:
     return None
 
 
-def _read(path: Path, fresh: Callable[[int], State]) -> State:
+def _read(path: Path, fresh: Callable[[int], PretrainingState]) -> PretrainingState:
     with safe_open(path, framework="pt") as file:
         told, names = file.metadata(), list(file.keys())
         found = {name: file.get_tensor(name) for name in names}
@@ -81,21 +89,21 @@ def _newest(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
-MOST_UNKNOWN = 0.5  # share of the tokens
+MAX_UNKNOWN = 0.5  # share of the tokens
 
 _LEARNED, _APART = "learned", "apart"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
+class PreparedCorpus:
     """The tokenizer, and the texts to learn from and to judge by."""
 
     tokenizer: PreTrainedTokenizerFast
-    learned: Texts
-    apart: Texts
+    learned: TokenBlocks
+    apart: TokenBlocks
 
 
-def prepare(
+def prepare_corpus(
     corpus: Corpus, tokenizer: PreTrainedTokenizerFast | None, vocabulary: int, folder: Path
 ) -> None:
     """Write tokenizer and streams to the new folder `folder`, which appears whole.
@@ -107,36 +115,36 @@ def prepare(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     if tokenizer is None:
-        tokenizer = train_pieces(texts_of(corpus, apart=False), vocabulary)
+        tokenizer = train_tokenizer(read_texts(corpus, apart=False), vocabulary)
     tokenizer.save_pretrained(draft)
     for name in (_LEARNED, _APART):
-        write_stream(texts_of(corpus, apart=name == _APART), tokenizer, draft / name)
+        write_stream(read_texts(corpus, apart=name == _APART), tokenizer, draft / name)
         _check_known(draft / name, tokenizer)
     draft.rename(folder)
 
 
-def read_prepared(folder: Path, length: int) -> Prepared:
-    """Read what `prepare` wrote; `length` is that of a block."""
-    tokenizer = read_pieces(folder)
-    kinds = kinds_of(len(tokenizer), tokenizer.all_special_ids, tokenizer.mask_token_id)
+def read_prepared_corpus(folder: Path, length: int) -> PreparedCorpus:
+    """Read what `prepare_corpus` wrote; `length` is that of a block."""
+    tokenizer = read_tokenizer(folder)
+    kinds = token_kinds(len(tokenizer), tokenizer.all_special_ids, tokenizer.mask_token_id)
     learned, apart = (
-        Texts(read_stream(folder / name), length, tokenizer.cls_token_id, kinds)
+        TokenBlocks(read_stream(folder / name), length, tokenizer.cls_token_id, kinds)
         for name in (_LEARNED, _APART)
     )
-    return Prepared(tokenizer, learned, apart)
+    return PreparedCorpus(tokenizer, learned, apart)
 
 
 def _check_known(path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     tokens = read_stream(path).tokens
     unknown = float(np.mean(tokens == tokenizer.unk_token_id))
-    if unknown > MOST_UNKNOWN:
+    if unknown > MAX_UNKNOWN:
         raise DataError(
             f"the tokenizer must know the corpus, {unknown:.0%} of its tokens are unknown: take "
             "another --tokenizer, or leave it out to have one trained"
         )
 
 
-EVERY = 60.0  # seconds between checkpoints at least
+SAVE_INTERVAL = 60.0  # seconds between checkpoints at least
 
 _PATIENCE = 50  # times what a checkpoint takes: so at most 2 % of the time goes into them
 
@@ -156,7 +164,7 @@ def work_folder(out: Path) -> Path:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def lock_workspace(folder: Path) -> Iterator[None]:
     """Make the folder and hold it; raises `OptionError` where that cannot be done.
 
     The system lets go of it when the process ends, however it ends.
@@ -177,7 +185,7 @@ def hold(folder: Path) -> Iterator[None]:
         held.release()
 
 
-def begin(folder: Path, settings: Settings) -> None:
+def begin_pretraining(folder: Path, settings: Settings) -> None:
     """Note what the training is begun with, or check that it is the same.
 
     Raises `OptionError` that names the first difference.
@@ -197,34 +205,34 @@ def begin(folder: Path, settings: Settings) -> None:
             )
 
 
-def keep_on(
-    state: State,
-    texts: Texts,
-    course: Course,
+def check_same_settings(
+    state: PretrainingState,
+    texts: TokenBlocks,
+    course: PretrainingSchedule,
     bfloat16: bool,
     folder: Path,
     stop: Callable[[], bool],
     end: float = 1.0,
-    every: float = EVERY,
-) -> Iterator[Step]:
+    every: float = SAVE_INTERVAL,
+) -> Iterator[StepResult]:
     """Train until the share `end` of the course, with checkpoints in `folder`; yield each step.
 
     When `stop` says so a checkpoint is written and `KeyboardInterrupt` raised.
     """
     saved, pause = time.monotonic(), every
-    for step in train(state, texts, course, bfloat16, end):
+    for step in train_masked(state, texts, course, bfloat16, end):
         yield step
         if stop():
-            save(state, folder)
+            save_state(state, folder)
             raise KeyboardInterrupt
         if time.monotonic() - saved >= pause:
             began = time.monotonic()
-            save(state, folder)
+            save_state(state, folder)
             saved = time.monotonic()
             pause = max(every, _PATIENCE * (saved - began))
-    save(state, folder)
+    save_state(state, folder)
 
 
-def clear(folder: Path) -> None:
+def remove_workspace(folder: Path) -> None:
     """Remove the work folder and all in it."""
     shutil.rmtree(folder, ignore_errors=True)

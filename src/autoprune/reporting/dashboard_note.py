@@ -5,36 +5,36 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from autoprune.evaluation.comparison import Comparison, Row
-from autoprune.evaluation.layer_effects import comparable, effects
+from autoprune.evaluation.comparison import Comparison, ComparisonRow
+from autoprune.evaluation.layer_effects import same_budget_trials
 from autoprune.evaluation.records import Record
-from autoprune.evaluation.study_files import Setting
-from autoprune.evaluation.verdict import points, recommendation, verdict
+from autoprune.evaluation.study_files import StudyMetadata
+from autoprune.evaluation.verdict import comparison_verdict, format_points, recommendation
 from autoprune.layouts.layout import Layout
-from autoprune.reporting.plot_style import FAINT, GRID, MUTED, OCHRE, TEAL, calm
-from autoprune.reporting.tables import Cell, Table, fenced, plain, written
+from autoprune.reporting.plot_style import FAINT, GRID, MUTED, OCHRE, TEAL, apply_style
+from autoprune.reporting.tables import Table, TableCell, code_block, escape_markdown, plain_cell
 from autoprune.training.budget import Budget
 
 
-def layer_effects(trials: Sequence[Record]) -> go.Figure:
+def layer_effects_plot(trials: Sequence[Record]) -> go.Figure:
     """Draw the mean validation quality of the trials that keep a layer minus of those without it.
 
     One bar a layer, in points, from the complete trials; a layer that all or none keep has none.
     """
-    known = [effect for effect in effects(trials) if effect.difference is not None]
+    known = [effect for effect in layer_effects_plot(trials) if effect.difference is not None]
     gaps = [100 * (effect.difference or 0.0) for effect in known]
     bars = go.Bar(
         x=[effect.layer for effect in known],
         y=gaps,
         width=0.62,
         marker_color=[TEAL if gap >= 0 else OCHRE for gap in gaps],
-        text=[points(gap / 100) for gap in gaps],
+        text=[format_points(gap / 100) for gap in gaps],
         textposition="none",
         customdata=[[effect.kept, effect.removed] for effect in known],
         hovertemplate="layer %{x}: %{text} points<br>%{customdata[0]} trials keep it, "
         "%{customdata[1]} remove it<extra></extra>",
     )
-    figure = calm(
+    figure = apply_style(
         go.Figure(bars),
         300,
         "layer, 0 is nearest the embeddings",
@@ -45,18 +45,18 @@ def layer_effects(trials: Sequence[Record]) -> go.Figure:
     return figure
 
 
-def tried(trials: Sequence[Record]) -> list[tuple[Layout, float]]:
+def trials_plot(trials: Sequence[Record]) -> list[tuple[Layout, float]]:
     """Return each layout of comparable trials with its mean validation quality, best first."""
     runs: dict[Layout, list[float]] = {}
-    for trial in comparable(trials):
+    for trial in same_budget_trials(trials):
         runs.setdefault(trial.layout, []).append(trial.score("validation").quality)
     means = [(layout, fmean(qualities)) for layout, qualities in runs.items()]
     return sorted(means, key=lambda one: -one[1])
 
 
-def layout_map(trials: Sequence[Record]) -> go.Figure:
+def layout_map_plot(trials: Sequence[Record]) -> go.Figure:
     """Draw the layouts of the complete trials as rows of layer cells, the best score on top."""
-    rows = tried(trials)
+    rows = trials_plot(trials)
     depth = rows[0][0].depth if rows else 0
     names = [f"{layout}  {100 * quality:.1f} %" for layout, quality in rows]
     cells = go.Heatmap(
@@ -72,7 +72,9 @@ def layout_map(trials: Sequence[Record]) -> go.Figure:
         customdata=[["kept" if flag else "removed" for flag in row.flags] for row, _ in rows],
         hovertemplate="%{y}<br>layer %{x} %{customdata}<extra></extra>",
     )
-    figure = calm(go.Figure(cells), 70 + 18 * len(rows), "layer, 0 is nearest the embeddings", "")
+    figure = apply_style(
+        go.Figure(cells), 70 + 18 * len(rows), "layer, 0 is nearest the embeddings", ""
+    )
     figure.update_xaxes(dtick=1 if depth <= 12 else 2, showgrid=False, linecolor=GRID)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, dtick=1)
     figure.update_yaxes(tickfont={"family": "ui-monospace, monospace", "size": 11})
@@ -86,7 +88,7 @@ _ROWS = 20  # layouts in the map
 _HEIGHT = 440  # pixels of a card in the dashboard
 
 
-def opening(
+def first_note(
     model: str,
     task: str,
     labels: Sequence[str],
@@ -102,7 +104,7 @@ def opening(
     return _joined([*asked, *_how(quick, full, keep), "## Result", waiting])
 
 
-def note(setting: Setting, comparison: Comparison, trials: int) -> str:
+def result_note(setting: StudyMetadata, comparison: Comparison, trials: int) -> str:
     """Say what was studied after `trials` trials, how, and what came out."""
     assert setting.quick is not None, "only a study that searched is in the dashboard"
     model = f"{setting.model}@{setting.commit}"
@@ -112,25 +114,25 @@ def note(setting: Setting, comparison: Comparison, trials: int) -> str:
         [
             *_what(*asked),
             *_how(setting.quick, setting.full, setting.keep),
-            plain(searched),
-            fenced(setting.command),
+            escape_markdown(searched),
+            code_block(setting.command),
             "## Result",
-            plain(verdict(comparison)),
-            plain(recommendation(comparison)),
-            written(_figures(comparison)),
+            escape_markdown(comparison_verdict(comparison)),
+            escape_markdown(recommendation(comparison)),
+            plain_cell(_figures(comparison)),
         ]
     )
 
 
-def plots(trials: Sequence[Record]) -> dict[str, go.Figure]:
+def dashboard_plots(trials: Sequence[Record]) -> dict[str, go.Figure]:
     """Draw what each layer goes with, and the best of the layouts tried; the keys are short ids."""
-    layouts = tried(trials)
+    layouts = trials_plot(trials)
     best = {layout for layout, _ in layouts[:_ROWS]}
     count = f"best {_ROWS} of {len(layouts)}" if len(layouts) > _ROWS else f"{len(layouts)}"
     shown = [trial for trial in trials if trial.layout in best]
     return {
-        "layer-effects": _titled(layer_effects(trials), "Layer effects on validation"),
-        "layout-map": _titled(layout_map(shown), f"Layout map: {count} layouts, best on top"),
+        "layer-effects": _titled(layer_effects_plot(trials), "Layer effects on validation"),
+        "layout-map": _titled(layout_map_plot(shown), f"Layout map: {count} layouts, best on top"),
     }
 
 
@@ -147,14 +149,14 @@ def _what(
     names = f"{', '.join(labels[:_SHOWN])}{more}"
     question = f"Which {keep} of the {depth} layers of {model} to keep for the task {task}?"
     classes = f"The task has {len(labels)} labels ({names}), its metric is {metric}."
-    return ["## What", plain(question), plain(classes)]
+    return ["## What", escape_markdown(question), escape_markdown(classes)]
 
 
 def _how(quick: Budget, full: Budget, keep: int) -> list[str]:
     on = "" if quick.until is None else f"; those worth it go on to {quick.steps}"
     return [
         "## How",
-        plain(
+        escape_markdown(
             f"Each trial keeps {keep} layers, is fine-tuned for {quick.ends} steps of "
             f"{quick.batch} texts, and is scored on the validation split{on}. The layout found is "
             f"then trained again on fresh seeds, for up to {full.steps} steps, and held on the "
@@ -169,8 +171,8 @@ def _figures(comparison: Comparison) -> Table:
     return Table("Comparison on the test split", header, rows)
 
 
-def _cells(row: Row, reference: str) -> tuple[Cell, ...]:
-    gap = "reference" if row.origin == reference else points(row.difference.mean)
+def _cells(row: ComparisonRow, reference: str) -> tuple[TableCell, ...]:
+    gap = "reference" if row.origin == reference else format_points(row.difference.mean)
     quality = f"{row.test_mean * 100:.1f}"
     return row.origin, row.layout, quality, f"{row.validation_mean * 100:.1f}", gap
 

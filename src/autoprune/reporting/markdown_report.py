@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from autoprune.evaluation.comparison import Comparison, Row
+from autoprune.evaluation.comparison import Comparison, ComparisonRow
 from autoprune.evaluation.costs import Costs
-from autoprune.evaluation.layer_effects import Effect, effects, went_on
-from autoprune.evaluation.records import Record, repeated
-from autoprune.evaluation.study_files import Setting
+from autoprune.evaluation.layer_effects import LayerEffect, layer_effects, promoted_to_full_budget
+from autoprune.evaluation.records import Record, count_repeated
+from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import (
     UNITS,
     against_others,
-    p_text,
-    points,
+    comparison_verdict,
+    format_p,
+    format_points,
     recommendation,
-    verdict,
 )
 from autoprune.reporting.sections import (
     cleaning_section,
@@ -23,14 +23,14 @@ from autoprune.reporting.sections import (
     repeat_section,
     terms_section,
 )
-from autoprune.reporting.tables import Cell, Table, plain, written
+from autoprune.reporting.tables import Table, TableCell, escape_markdown, plain_cell
 
-LAYERS = (
+LAYERS_HEADER = (
     "Mean validation quality of the complete trials that keep a layer, beside those that remove "
     "it. The search chose these layouts, they are no even sample: read it as a hint."
 )
 
-SHOWN = 100  # rows of the trials table; the records file has them all
+MAX_TRIALS_SHOWN = 100  # rows of the trials table; the records file has them all
 
 _RANKS = {"complete": 0, "pruned": 1, "failed": 2}
 
@@ -40,18 +40,22 @@ def search_section(trials: Sequence[Record], hint: str) -> str:
 
     `hint` is what became known of the cheap score that informed the search, or empty.
     """
-    rest = len(trials) - SHOWN
-    parts = ["## The search", plain(course(trials, hint)), written(trials_table(trials, SHOWN))]
+    rest = len(trials) - MAX_TRIALS_SHOWN
+    parts = [
+        "## The search",
+        escape_markdown(search_summary(trials, hint)),
+        plain_cell(trials_table(trials, MAX_TRIALS_SHOWN)),
+    ]
     return "\n\n".join([*parts, f"{rest} more are in the records."] if rest > 0 else parts)
 
 
-def course(trials: Sequence[Record], hint: str) -> str:
+def search_summary(trials: Sequence[Record], hint: str) -> str:
     """Say how many trials there were, and how far to trust their scores."""
-    layouts, further = len({trial.layout for trial in trials}), sum(went_on(trials))
+    layouts, further = len({trial.layout for trial in trials}), sum(promoted_to_full_budget(trials))
     on = f" {further} of them went on from a pause to the full budget." if further else ""
     quick = "Otherwise scores" if further else "Scores"
     return (
-        f"{len(trials)} trials of {layouts} layouts, {repeated(trials)} measured twice.{on} "
+        f"{len(trials)} trials of {layouts} layouts, {count_repeated(trials)} measured twice.{on} "
         f"{quick} are on validation with the quick budget and one seed a trial: their order is "
         f"noisy, the comparison above is what counts.{hint and f' Cheap score {hint}.'}"
     )
@@ -60,18 +64,18 @@ def course(trials: Sequence[Record], hint: str) -> str:
 def trials_table(trials: Sequence[Record], shown: int | None = None) -> Table:
     """Return the first `shown` trials (None: all), complete ones first, the best first."""
     header = ("layers", "layout", "from", "seed", "validation", "loss", "seconds", "state")
-    order = ranked(trials)
-    rows = tuple(map(_trial_cells, order, states(order)))
+    order = rank_trials(trials)
+    rows = tuple(map(_trial_cells, order, trial_states(order)))
     return Table("Trials", header, rows[:shown])
 
 
-def states(trials: Sequence[Record]) -> list[str]:
+def trial_states(trials: Sequence[Record]) -> list[str]:
     """Say of each trial how it ended."""
-    both = zip(trials, went_on(trials), strict=True)
+    both = zip(trials, promoted_to_full_budget(trials), strict=True)
     return [f"{trial.state}, full budget" if on else trial.state for trial, on in both]
 
 
-def ranked(trials: Sequence[Record]) -> list[Record]:
+def rank_trials(trials: Sequence[Record]) -> list[Record]:
     """Return complete trials first, the best first, then those stopped early, then failed ones."""
     return sorted(trials, key=lambda trial: (_RANKS[trial.state], -_quality(trial)))
 
@@ -81,20 +85,22 @@ def layers_section(trials: Sequence[Record]) -> str:
     found = layers_table(trials)
     if not found.rows:
         return ""
-    return "\n\n".join(["## Which layers matter", plain(LAYERS), written(found)])
+    return "\n\n".join(
+        ["## Which layers matter", escape_markdown(LAYERS_HEADER), plain_cell(found)]
+    )
 
 
 def layers_table(trials: Sequence[Record]) -> Table:
     """Return the effect of each layer; no row where no trial is complete."""
     header = ("layer", "trials keeping it", "mean", "trials removing it", "mean", "difference")
-    return Table("Effect of each layer", header, tuple(map(_effect, effects(trials))))
+    return Table("LayerEffect of each layer", header, tuple(map(_effect, layer_effects(trials))))
 
 
 def _quality(trial: Record) -> float:
     return trial.scores[-1].quality if trial.scores else 0.0
 
 
-def _trial_cells(trial: Record, state: str) -> tuple[Cell, ...]:
+def _trial_cells(trial: Record, state: str) -> tuple[TableCell, ...]:
     figures = ["", "", ""]
     if trial.scores:
         score = trial.score("validation")
@@ -110,7 +116,7 @@ def _trial_cells(trial: Record, state: str) -> tuple[Cell, ...]:
     )
 
 
-def _effect(effect: Effect) -> tuple[Cell, ...]:
+def _effect(effect: LayerEffect) -> tuple[TableCell, ...]:
     def percent(mean: float | None) -> str:
         return "" if mean is None else f"{mean * 100:.1f}"
 
@@ -120,20 +126,20 @@ def _effect(effect: Effect) -> tuple[Cell, ...]:
         percent(effect.kept_mean),
         str(effect.removed),
         percent(effect.removed_mean),
-        "" if effect.difference is None else points(effect.difference),
+        "" if effect.difference is None else format_points(effect.difference),
     )
 
 
-TESTS = {
+TESTS_EXPLANATION = {
     "accuracy": "an exact paired permutation test on which rows are right",
     "macro-f1": "a paired permutation test of macro-F1 (9,999 exchanges of what both say of a row)",
 }
 
-DOTS = "● is a layer that is kept, the one nearest the embeddings first."
+DOTS_EXPLANATION = "● is a layer that is kept, the one nearest the embeddings first."
 
 
-def markdown(
-    setting: Setting,
+def markdown_report(
+    setting: StudyMetadata,
     comparison: Comparison,
     trials: Sequence[Record],
     costs: Costs | None = None,
@@ -142,16 +148,16 @@ def markdown(
 
     `costs` are those of the study's models where somebody measured them.
     """
-    title = f"# {plain(setting.model)} on {plain(setting.task)}: {setting.keep} of {setting.depth}"
-    said = [verdict(comparison), recommendation(comparison)]
+    title = f"# {escape_markdown(setting.model)} on {escape_markdown(setting.task)}: {setting.keep} of {setting.depth}"
+    said = [comparison_verdict(comparison), recommendation(comparison)]
     parts = [
         f"{title} layers",
-        "\n\n".join(plain(sentence) for sentence in said),
+        "\n\n".join(escape_markdown(sentence) for sentence in said),
         "## Comparison on the test split",
         comparison_table(comparison),
-        "\n".join(f"- {plain(reason)}" for reason in comparison.left_out),
-        "\n".join(f"- {plain(sentence)}" for sentence in against_others(comparison)),
-        plain(f"{reading(comparison)} {DOTS}"),
+        "\n".join(f"- {escape_markdown(reason)}" for reason in comparison.left_out),
+        "\n".join(f"- {escape_markdown(sentence)}" for sentence in against_others(comparison)),
+        escape_markdown(f"{how_to_read(comparison)} {DOTS_EXPLANATION}"),
         _happened(comparison),
         *([search_section(trials, setting.hint), layers_section(trials)] if trials else []),
         cleaning_section(setting),
@@ -165,7 +171,7 @@ def markdown(
 
 def comparison_table(comparison: Comparison) -> str:
     """Return the table of all entrants; the best fixed strategy is the reference."""
-    return written(entrants_table(comparison))
+    return plain_cell(entrants_table(comparison))
 
 
 def entrants_table(comparison: Comparison) -> Table:
@@ -189,15 +195,15 @@ def entrants_table(comparison: Comparison) -> Table:
     return Table("Comparison on the test split", header, rows)
 
 
-def _cells(row: Row, comparison: Comparison) -> tuple[Cell, ...]:
+def _cells(row: ComparisonRow, comparison: Comparison) -> tuple[TableCell, ...]:
     std = "" if row.test_std is None else f" ± {row.test_std * 100:.1f}"
     gap = row.difference
     held = ["reference", "", ""]
     if row.origin != comparison.reference:
         held = [
-            points(gap.mean),
-            f"{points(gap.low)} to {points(gap.high)}",
-            p_text(gap.p_value),
+            format_points(gap.mean),
+            f"{format_points(gap.low)} to {format_points(gap.high)}",
+            format_p(gap.p_value),
         ]
     return (
         row.origin,
@@ -214,7 +220,7 @@ def _cells(row: Row, comparison: Comparison) -> tuple[Cell, ...]:
     )
 
 
-def reading(comparison: Comparison) -> str:
+def how_to_read(comparison: Comparison) -> str:
     """Tell how the table is read."""
     seeds = len(comparison.seeds)
     spread = "± is the standard deviation over seeds" if seeds > 1 else "one seed has no spread"
@@ -230,14 +236,14 @@ def reading(comparison: Comparison) -> str:
         f"({comparison.test_rows} of {comparison.raw_rows} rows); “test, raw” is the whole split. "
         f"“against {comparison.reference}” is in points, same rows and same seeds; "
         f"{comparison.reference} was chosen among the fixed strategies by validation, not by test. "
-        f"{noise} p is from {TESTS[comparison.metric]}, for the "
+        f"{noise} p is from {TESTS_EXPLANATION[comparison.metric]}, for the "
         "trained models as they are: only where it is below 0.05 and the interval leaves out 0 is "
         "one called better or worse. Each row is one test: among many, one in twenty is below "
         "0.05 by chance."
     )
 
 
-def happened(comparison: Comparison) -> list[str]:
+def failures_text(comparison: Comparison) -> list[str]:
     """Tell what went otherwise than planned in the comparison's runs, a line each."""
     return [
         f"{record.origin}, seed {record.seed}: {note}"
@@ -247,11 +253,11 @@ def happened(comparison: Comparison) -> list[str]:
 
 
 def _happened(comparison: Comparison) -> str:
-    notes = [f"- {plain(note)}" for note in happened(comparison)]
+    notes = [f"- {escape_markdown(note)}" for note in failures_text(comparison)]
     return "\n".join(["On the way:", "", *notes]) if notes else ""
 
 
-def as_json(comparison: Comparison) -> list[dict[str, Any]]:
+def comparison_as_json(comparison: Comparison) -> list[dict[str, Any]]:
     """Return the rows as plain values for JSON: qualities in [0, 1], None for unknown.
 
     `difference`, `low`, `high` and `p_value` are against the best fixed strategy.

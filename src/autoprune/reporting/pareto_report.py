@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 
-from autoprune.evaluation.pareto import Front, Limits, Point, broken, dominated
-from autoprune.reporting.tables import Cell, Table, plain, written
+from autoprune.evaluation.pareto import (
+    Limits,
+    ParetoFront,
+    ParetoPoint,
+    broken_limits,
+    is_dominated,
+)
+from autoprune.reporting.tables import Table, TableCell, escape_markdown, plain_cell
 
-HEADER = (
+PARETO_HEADER = (
     "layers kept",
     "layout",
     "from",
@@ -22,14 +28,14 @@ HEADER = (
 )
 
 
-def front_table(front: Front) -> Table:
-    """Return a row under `HEADER` for each number of layers, the full model's last."""
-    rows = tuple(cells(one, front.everyone) for one in front.everyone)
-    return Table("Quality and cost of each number of layers", HEADER, rows)
+def pareto_table(front: ParetoFront) -> Table:
+    """Return a row under `PARETO_HEADER` for each number of layers, the full model's last."""
+    rows = tuple(pareto_cells(one, front.everyone) for one in front.everyone)
+    return Table("Quality and cost of each number of layers", PARETO_HEADER, rows)
 
 
-def cells(one: Point, points: Sequence[Point]) -> tuple[Cell, ...]:
-    """Return the cells of one row under `HEADER`."""
+def pareto_cells(one: ParetoPoint, points: Sequence[ParetoPoint]) -> tuple[TableCell, ...]:
+    """Return the cells of one row under `PARETO_HEADER`."""
     price = one.price
     return (
         one.layout,
@@ -39,16 +45,16 @@ def cells(one: Point, points: Sequence[Point]) -> tuple[Cell, ...]:
         f"{100 * one.test:.1f} %",
         f"{100 * one.test_low:.1f} to {100 * one.test_high:.1f}",
         f"{price.latency_ms:.1f}",
-        between(price.latency),
+        format_range(price.latency),
         f"{price.per_second:.0f}",
-        between((price.per_second_low, price.per_second_high), 0),
+        format_range((price.per_second_low, price.per_second_high), 0),
         f"{price.megabytes:.1f}",
         f"{price.parameters:,}",
-        "no" if dominated(one, points) else "yes",
+        "no" if is_dominated(one, points) else "yes",
     )
 
 
-def between(ends: tuple[float, float], digits: int = 1) -> str:
+def format_range(ends: tuple[float, float], digits: int = 1) -> str:
     """Write an interval.
 
     >>> between((1.25, 1.5))
@@ -58,7 +64,7 @@ def between(ends: tuple[float, float], digits: int = 1) -> str:
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def advice(front: Front) -> list[str]:
+def pareto_advice(front: ParetoFront) -> list[str]:
     """Say which number of layers to take: the knee, and what was asked for, a text each.
 
     Validation decides; the test figure is told beside it.
@@ -81,8 +87,10 @@ def advice(front: Front) -> list[str]:
             f"The smallest model that holds {_asked(limits)} is {_named(chosen)}: "
             f"{_against(chosen, full)}.",
         ]
-    near = min(front.points, key=lambda one: (len(broken(one, full, limits)), -one.validation))
-    why = " and ".join(broken(near, full, limits))
+    near = min(
+        front.points, key=lambda one: (len(broken_limits(one, full, limits)), -one.validation)
+    )
+    why = " and ".join(broken_limits(near, full, limits))
     return [
         *said,
         f"None of these models holds {_asked(limits)}: the nearest, {_named(near)}, "
@@ -90,7 +98,7 @@ def advice(front: Front) -> list[str]:
     ]
 
 
-def reading(front: Front) -> str:
+def pareto_how_to_read(front: ParetoFront) -> str:
     """Say how the table of a front is read."""
     return (
         f"Quality is {front.metric}, a mean over fresh seeds; all choosing goes by validation. "
@@ -100,32 +108,32 @@ def reading(front: Front) -> str:
     )
 
 
-def markdown(front: Front) -> str:
+def pareto_markdown(front: ParetoFront) -> str:
     """Write the report of a search over several numbers of layers; the studies tell the rest."""
     return (
         "\n\n".join(
             [
-                f"# {plain(title(front))}",
-                *map(plain, advice(front)),
-                written(front_table(front)),
-                plain(reading(front)),
-                "Studies: " + ", ".join(map(plain, front.studies)) + ".",
+                f"# {escape_markdown(pareto_title(front))}",
+                *map(escape_markdown, pareto_advice(front)),
+                plain_cell(pareto_table(front)),
+                escape_markdown(pareto_how_to_read(front)),
+                "Studies: " + ", ".join(map(escape_markdown, front.studies)) + ".",
             ]
         )
         + "\n"
     )
 
 
-def title(front: Front) -> str:
+def pareto_title(front: ParetoFront) -> str:
     """Return the question that a front answers."""
     return f"{front.model} on {front.task}: how many layers?"
 
 
-def _named(one: Point) -> str:
+def _named(one: ParetoPoint) -> str:
     return f"{one.keep} layers, {one.layout}"
 
 
-def _against(one: Point, full: Point) -> str:
+def _against(one: ParetoPoint, full: ParetoPoint) -> str:
     drop = 100 * (full.validation - one.validation)
     word = "below" if drop >= 0 else "above"
     return (

@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autoprune.reporting.tables import line
+from autoprune.reporting.tables import table_line
 
 INK = "#1f2a33"
 
@@ -65,7 +65,7 @@ _AXIS: dict[str, Any] = {
 }
 
 
-def calm(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
+def apply_style(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
     """Give `figure` the common look in place and return it; `x` and `y` are the axes' titles."""
     figure.update_layout(
         template=go.layout.Template(),
@@ -92,10 +92,10 @@ def calm(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
     return figure
 
 
-LONGEST = 26  # characters of a label in a figure; the tables have them whole
+MAX_LABEL = 26  # characters of a label in a figure; the tables have them whole
 
 
-def label(text: str) -> str:
+def short_label(text: str) -> str:
     """Return text from outside such that a figure shows it as it is, on one line, cut if long.
 
     Plotly reads `<` and `&` in texts as HTML.
@@ -103,12 +103,12 @@ def label(text: str) -> str:
     >>> label("<b>x</b>")
     '&lt;b&gt;x&lt;/b&gt;'
     """
-    whole = line(text)
-    short = whole if len(whole) <= LONGEST else whole[: LONGEST - 1] + "…"
+    whole = table_line(text)
+    short = whole if len(whole) <= MAX_LABEL else whole[: MAX_LABEL - 1] + "…"
     return html.escape(short, quote=False)
 
 
-def dots(
+def layout_dots(
     names: Sequence[str],
     means: Sequence[float],
     ends: Sequence[tuple[float, float]],
@@ -135,9 +135,9 @@ def dots(
             text=[text],
             textposition="top center",
             textfont={"size": 12},
-            customdata=[[label(name), f"{low:.1f} to {high:.1f}"]],
+            customdata=[[short_label(name), f"{low:.1f} to {high:.1f}"]],
             hovertemplate="%{customdata[0]}: %{text}<br>%{customdata[1]}<extra></extra>",
-            meta=label(name),
+            meta=short_label(name),
             showlegend=False,
         )
         for i, (name, mean, (low, high), text, look) in enumerate(
@@ -146,10 +146,10 @@ def dots(
     ]
 
 
-def listed(drawn: Sequence[go.Scatter], axis: str) -> go.Figure:
-    """Return the figure of some `dots`, named on the left; `axis` says what they are."""
+def join_with_and(drawn: Sequence[go.Scatter], axis: str) -> go.Figure:
+    """Return the figure of some `layout_dots`, named on the left; `axis` says what they are."""
     names = [one.meta for one in drawn]
-    figure = calm(go.Figure(drawn), 70 + 40 * len(names), axis, "")
+    figure = apply_style(go.Figure(drawn), 70 + 40 * len(names), axis, "")
     figure.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(names))),

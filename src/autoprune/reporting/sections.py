@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import fields
 
-from autoprune.encoders.profiling import Median
+from autoprune.encoders.profiling import MedianInterval
 from autoprune.evaluation.comparison import Comparison
-from autoprune.evaluation.costs import CostOf, Costs
+from autoprune.evaluation.costs import Costs, MeasuredCost
 from autoprune.evaluation.records import Record
-from autoprune.evaluation.study_files import Setting
-from autoprune.reporting.tables import Cell, Table, fenced, plain, written
-from autoprune.tasks.task import Cleaned
+from autoprune.evaluation.study_files import StudyMetadata
+from autoprune.reporting.tables import Table, TableCell, code_block, escape_markdown, plain_cell
+from autoprune.tasks.task import CleaningReport
 from autoprune.training.budget import Budget
 
-UNMEASURED = (
+NO_COST_TEXT = (
     "Memory, latency and throughput are not measured yet: the command autoprune cost, with this "
     "study's name, measures them on the machine at hand, and the next autoprune report shows them."
 )
 
-HEADER = (
+COST_HEADER = (
     "model",
     "layers",
     "ms for one text",
@@ -34,17 +34,19 @@ HEADER = (
 def costs_section(costs: Costs | None) -> str:
     """Return what each model costs on the machine that measured it, or how to have it measured."""
     if costs is None:
-        return "\n\n".join(["## Measured cost", UNMEASURED])
-    said = [*costs.alarms, f"{how_measured(costs)} {' '.join(costs.notes)}"]
-    return "\n\n".join(["## Measured cost", written(costs_table(costs)), *map(plain, said)])
+        return "\n\n".join(["## Measured cost", NO_COST_TEXT])
+    said = [*costs.alarms, f"{cost_conditions(costs)} {' '.join(costs.notes)}"]
+    return "\n\n".join(
+        ["## Measured cost", plain_cell(costs_table(costs)), *map(escape_markdown, said)]
+    )
 
 
 def costs_table(costs: Costs) -> Table:
-    """Return a row under `HEADER` for each model; medians with their 95 % intervals."""
-    return Table("Measured cost", HEADER, tuple(_cells(one) for one in costs.models))
+    """Return a row under `COST_HEADER` for each model; medians with their 95 % intervals."""
+    return Table("Measured cost", COST_HEADER, tuple(_cells(one) for one in costs.models))
 
 
-def how_measured(costs: Costs) -> str:
+def cost_conditions(costs: Costs) -> str:
     """Say on what, when and how the figures were measured, and how they are read."""
     versions = ", ".join(f"{name} {text}" for name, text in costs.versions.items())
     return (
@@ -55,13 +57,13 @@ def how_measured(costs: Costs) -> str:
     )
 
 
-def _cells(one: CostOf) -> tuple[Cell, ...]:
+def _cells(one: MeasuredCost) -> tuple[TableCell, ...]:
     return (
         one.name,
         one.layout,
-        with_interval(one.latency, 1000, 2),
-        with_interval(one.throughput, 1, 0),
-        with_interval(one.gain, 1, 2),
+        format_interval(one.latency, 1000, 2),
+        format_interval(one.throughput, 1, 0),
+        format_interval(one.gain, 1, 2),
         "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:.0f}",
         f"{one.bytes / 1e6:.1f}",
         f"{one.parameters:,}",
@@ -70,7 +72,7 @@ def _cells(one: CostOf) -> tuple[Cell, ...]:
     )
 
 
-def with_interval(value: Median, unit: float, digits: int) -> str:
+def format_interval(value: MedianInterval, unit: float, digits: int) -> str:
     """Write a median in `unit`s with its interval.
 
     >>> with_interval(Median(0.0125, 0.012, 0.014), 1000, 1)
@@ -82,19 +84,21 @@ def with_interval(value: Median, unit: float, digits: int) -> str:
     return f"{median} ({low} to {high})"
 
 
-def cleaning_section(setting: Setting) -> str:
+def cleaning_section(setting: StudyMetadata) -> str:
     """Return how many rows each cleaning step took from each split."""
-    return "\n\n".join(["## Data", plain(labels(setting)), written(cleaning_table(setting))])
+    return "\n\n".join(
+        ["## Data", escape_markdown(labels_text(setting)), plain_cell(cleaning_table(setting))]
+    )
 
 
-def labels(setting: Setting) -> str:
+def labels_text(setting: StudyMetadata) -> str:
     """Name the labels in one sentence."""
     return f"{len(setting.labels)} labels: {', '.join(setting.labels)}."
 
 
-def cleaning_table(setting: Setting) -> Table:
+def cleaning_table(setting: StudyMetadata) -> Table:
     """Return how many rows each cleaning step took from each split, one row a split."""
-    names = [field.name for field in fields(Cleaned)]
+    names = [field.name for field in fields(CleaningReport)]
     said = {
         "headers": "stray headers",
         "empty": "empty texts",
@@ -104,14 +108,16 @@ def cleaning_table(setting: Setting) -> Table:
     return Table("Cleaning", tuple(said.get(name, name) for name in names), tuple(rows))
 
 
-def terms_section(setting: Setting, comparison: Comparison, trials: Sequence[Record]) -> str:
+def terms_section(setting: StudyMetadata, comparison: Comparison, trials: Sequence[Record]) -> str:
     """Return both budgets and what the study cost in seconds of training."""
-    said = [tuning(setting, comparison), cost(comparison, trials)]
-    budgets = written(budgets_table(setting))
-    return "\n\n".join(["## Budgets and cost", budgets, *(plain(one) for one in said if one)])
+    said = [tuning_text(setting, comparison), training_cost_text(comparison, trials)]
+    budgets = plain_cell(budgets_table(setting))
+    return "\n\n".join(
+        ["## Budgets and cost", budgets, *(escape_markdown(one) for one in said if one)]
+    )
 
 
-def budgets_table(setting: Setting) -> Table:
+def budgets_table(setting: StudyMetadata) -> Table:
     """Return what one candidate could spend, in the search and in the comparison."""
     both = {"quick (search)": setting.quick, "full (comparison)": setting.full}
     budgets = {label: budget for label, budget in both.items() if budget is not None}
@@ -128,13 +134,13 @@ def budgets_table(setting: Setting) -> Table:
     return Table("Budgets", header, tuple(rows))
 
 
-def _entry(budget: Budget, name: str, setting: Setting) -> str:
+def _entry(budget: Budget, name: str, setting: StudyMetadata) -> str:
     if name == "learning_rate" and budget is setting.full and setting.rates:
         return "chosen, see below"
     return str(getattr(budget, name)).replace("None", "none")
 
 
-def tuning(setting: Setting, comparison: Comparison) -> str:
+def tuning_text(setting: StudyMetadata, comparison: Comparison) -> str:
     """Say how each entrant's learning rate was chosen; nothing where none was."""
     if not setting.rates:
         return ""
@@ -147,7 +153,7 @@ def tuning(setting: Setting, comparison: Comparison) -> str:
     )
 
 
-def cost(comparison: Comparison, trials: Sequence[Record]) -> str:
+def training_cost_text(comparison: Comparison, trials: Sequence[Record]) -> str:
     """Say what the study cost in seconds of training."""
     searched = sum(trial.scores[-1].seconds for trial in trials if trial.scores)
     compared = sum(run.score("validation").seconds for run in comparison.records if run.scores)
@@ -158,13 +164,13 @@ def cost(comparison: Comparison, trials: Sequence[Record]) -> str:
     return f"Training took {', '.join(spent)}."
 
 
-def repeat_section(setting: Setting, comparison: Comparison) -> str:
+def repeat_section(setting: StudyMetadata, comparison: Comparison) -> str:
     """Return what is needed to run the study again."""
-    needed = written(repeat_table(setting, comparison))
-    return "\n\n".join(["## To repeat it", fenced(setting.command), needed])
+    needed = plain_cell(repeat_table(setting, comparison))
+    return "\n\n".join(["## To repeat it", code_block(setting.command), needed])
 
 
-def repeat_table(setting: Setting, comparison: Comparison) -> Table:
+def repeat_table(setting: StudyMetadata, comparison: Comparison) -> Table:
     """Return what the command alone does not say: versions, data, device."""
     seeds = ", ".join(map(str, comparison.seeds))
     entries = {
@@ -182,10 +188,10 @@ def repeat_table(setting: Setting, comparison: Comparison) -> Table:
 
 def limits_section(comparison: Comparison) -> str:
     """Say what the figures cannot show."""
-    return "\n\n".join(["## Limits", plain(limits(comparison))])
+    return "\n\n".join(["## Limits", escape_markdown(limits_text(comparison))])
 
 
-def limits(comparison: Comparison) -> str:
+def limits_text(comparison: Comparison) -> str:
     """Say what the figures cannot show, in one paragraph."""
     return (
         f"One model, one task, one budget, {len(comparison.seeds)} seed(s), "

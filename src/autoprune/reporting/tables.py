@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from autoprune.layouts.layout import Layout
 
-Cell = str | Layout
+TableCell = str | Layout
 """Plain text, shown as it is; or a layout, drawn as its picture."""
 
 
@@ -18,7 +18,7 @@ class Table:
 
     caption: str
     header: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
 
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.header) for row in self.rows), "a cell for each column"
@@ -29,7 +29,7 @@ _SYNTAX = re.compile(r"([\\`*_\[\]|~#!$])")
 _TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def line(text: str) -> str:
+def table_line(text: str) -> str:
     """Return `text` on one line that can be written: no control, no text-turning characters.
 
     Joiners stay, Marathi needs them; half a surrogate pair (from a file name) becomes `?`.
@@ -42,32 +42,32 @@ def line(text: str) -> str:
     return " ".join(seen.split())
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     r"""Return `text` such that Markdown shows it as it is, in prose and in table cells.
 
     >>> plain("a|b <i>`c`")
     'a\\|b &lt;i&gt;\\`c\\`'
     """
-    return _SYNTAX.sub(r"\\\1", html.escape(line(text), quote=False))
+    return _SYNTAX.sub(r"\\\1", html.escape(table_line(text), quote=False))
 
 
-def fenced(text: str) -> str:
+def code_block(text: str) -> str:
     """Return a code block of one line, its fence longer than any run of backticks inside."""
     fence = "`" * (max([2, *map(len, re.findall("`+", text))]) + 1)
-    return f"{fence}\n{line(text)}\n{fence}"
+    return f"{fence}\n{table_line(text)}\n{fence}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; the cells are Markdown already: pass text from outside through `plain`."""
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; the cells are Markdown already: pass text from outside through `escape_markdown`."""
     assert all(len(row) == len(header) for row in rows), "a cell for each column"
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def written(content: Table) -> str:
+def plain_cell(content: Table) -> str:
     """Return a table of plain values; layouts become pictures of dots."""
     rows = [
-        [plain(cell) if isinstance(cell, str) else cell.picture for cell in row]
+        [escape_markdown(cell) if isinstance(cell, str) else cell.picture for cell in row]
         for row in content.rows
     ]
-    return table([plain(name) for name in content.header], rows)
+    return markdown_table([escape_markdown(name) for name in content.header], rows)

@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.encoders.registry import ENCODERS
-from autoprune.encoders.registry import find as find_encoder
+from autoprune.encoders.registry import find_encoder as find_encoder
 from autoprune.errors import OptionError, PlanError, StudyError, UnknownNameError
-from autoprune.evaluation.records import Record, read
-from autoprune.evaluation.study_files import RECORDS, Studied, is_finished, read_study
-from autoprune.experiment.pipeline import study_each
-from autoprune.experiment.progress import Show, minutes
-from autoprune.experiment.result import check_places
-from autoprune.experiment.setup import Ground, lay_each
+from autoprune.evaluation.records import Record, read_records
+from autoprune.evaluation.study_files import (
+    RECORDS_FILE,
+    FinishedStudy,
+    is_finished_study,
+    read_study,
+)
+from autoprune.experiment.pipeline import run_studies
+from autoprune.experiment.progress import ProgressDisplay, format_duration
+from autoprune.experiment.result import check_study_paths
+from autoprune.experiment.setup import Experiment, build_experiments
 from autoprune.experiment.study_store import STUDIES
 from autoprune.reproduction.plan import Plan
 from autoprune.storage.locks import is_at_work
-from autoprune.tasks.registry import find as find_task
+from autoprune.tasks.registry import find_task as find_task
 from autoprune.tasks.task import Columns
 from autoprune.training.budget import Budget
 
@@ -28,7 +33,7 @@ MODELS_DIR = "AUTOPRUNE_MODELS_DIR"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GridCell:
     """A cell of the grid: one study in `folder`; `asked` are the arguments of `lay` for it.
 
     `model`, `task` and `keep` are as the plan has them.
@@ -38,7 +43,7 @@ class Place:
     task: str
     keep: int
     folder: Path
-    ground: Ground
+    ground: Experiment
     asked: Mapping[str, Any]
 
     @property
@@ -54,17 +59,17 @@ class Place:
     @property
     def records(self) -> list[Record]:
         """What is measured of it already."""
-        return read(self.folder / RECORDS)
+        return read_records(self.folder / RECORDS_FILE)
 
 
-def lay_grid(
+def build_grid(
     plan: Plan,
     models_dir: Path | None,
     data_dir: Path | None,
     workers: int | None,
     device: str,
     trust_remote_code: bool,
-) -> list[Place]:
+) -> list[GridCell]:
     """Check and load what all cells need, in the plan's order; raises `AutopruneError`.
 
     Models are looked for in `models_dir`, or in the folder that AUTOPRUNE_MODELS_DIR names.
@@ -92,20 +97,20 @@ def lay_grid(
                 "workers": workers,
                 **asdict(plan.spending[task]),
             }
-            grounds = lay_each(
+            grounds = build_experiments(
                 keeps=plan.keeps, **asked, trust_remote_code=trust_remote_code, rivals_at=rivals
             )
             for ground in grounds:
                 mine = {**asked, "keep": ground.keep, "rivals": rivals.get(ground.keep, [])}
                 folder = STUDIES / plan.name / ground.study
-                places.append(Place(model, task, ground.keep, folder, ground, mine))
+                places.append(GridCell(model, task, ground.keep, folder, ground, mine))
     _check_apart(places)
     return places
 
 
-def finished(place: Place, plan: Plan) -> Studied | None:
+def finished_cells(place: GridCell, plan: Plan) -> FinishedStudy | None:
     """Return the cell's study if it came to its end as the plan has it, else None."""
-    if not is_finished(place.folder):
+    if not is_finished_study(place.folder):
         return None
     studied, ground = read_study(place.folder), place.ground
     setting, prints = studied.setting, ground.splits.fingerprint
@@ -123,7 +128,7 @@ def finished(place: Place, plan: Plan) -> Studied | None:
     return studied if same else None
 
 
-def _failed(studied: Studied) -> set[str]:
+def _failed(studied: FinishedStudy) -> set[str]:
     return {line.partition(" failed")[0] for line in studied.comparison.left_out}
 
 
@@ -149,14 +154,14 @@ def _model(name: str, place: Path | None) -> str:
     return name
 
 
-def selected(plan: Plan, places: Sequence[Place], only: Sequence[str]) -> list[Place]:
+def select_cells(plan: Plan, places: Sequence[GridCell], only: Sequence[str]) -> list[GridCell]:
     """Return the cells that one of `only` names, all without any.
 
     Each is `MODEL/TASK/KEEP` with `*` for anything; the end may be left out. Raises `OptionError`
     where one names no cell.
     """
 
-    def named(pattern: str) -> list[Place]:
+    def named(pattern: str) -> list[GridCell]:
         found = [
             place
             for place in places
@@ -173,7 +178,7 @@ def selected(plan: Plan, places: Sequence[Place], only: Sequence[str]) -> list[P
     return [place for place in places if not only or place.path in taken]
 
 
-def _check_apart(places: Sequence[Place]) -> None:
+def _check_apart(places: Sequence[GridCell]) -> None:
     folders = [place.folder for place in places]
     for place in places:
         if folders.count(place.folder) > 1:
@@ -184,17 +189,17 @@ def _check_apart(places: Sequence[Place]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TimeEstimateOfCell:
     """At most how long a cell takes from now on: `seconds`, at `step` seconds a step."""
 
-    place: Place
+    place: GridCell
     step: float
     trials: int
     runs: int
     seconds: float
 
 
-def estimates(places: Sequence[Place], plan: Plan) -> list[Estimate]:
+def estimate_times(places: Sequence[GridCell], plan: Plan) -> list[TimeEstimateOfCell]:
     """Measure a step of each cell on this device; the full model counts once for all its cells."""
     seen: set[tuple[str, str]] = set()
     found = []
@@ -204,7 +209,7 @@ def estimates(places: Sequence[Place], plan: Plan) -> list[Estimate]:
     return found
 
 
-def _estimate(place: Place, plan: Plan, full_is_lent: bool) -> Estimate:
+def _estimate(place: GridCell, plan: Plan, full_is_lent: bool) -> TimeEstimateOfCell:
     ground = place.ground
     records = place.records
     step = ground.bench(ground.quick).seconds_per_step(next(iter(ground.strategies.values())))
@@ -231,10 +236,10 @@ def _estimate(place: Place, plan: Plan, full_is_lent: bool) -> Estimate:
     ]
     passes = sum(depth for _, depth in runs) / ground.keep
     steps = trials * ground.quick.steps + passes * ground.full.steps
-    return Estimate(place, step, trials, len(runs), steps * step / ground.workers)
+    return TimeEstimateOfCell(place, step, trials, len(runs), steps * step / ground.workers)
 
 
-def _budgets(ground: Ground, measured: Sequence[Record]) -> dict[str, Budget]:
+def _budgets(ground: Experiment, measured: Sequence[Record]) -> dict[str, Budget]:
     """Return the full budget of each origin that has one: of others no rate is chosen yet."""
     if not ground.rates:
         return {one.origin: ground.full for one in measured}
@@ -249,7 +254,7 @@ def _budgets(ground: Ground, measured: Sequence[Record]) -> dict[str, Budget]:
     }
 
 
-def _entrants(place: Place, full_is_lent: bool) -> Collection[tuple[str, int]]:
+def _entrants(place: GridCell, full_is_lent: bool) -> Collection[tuple[str, int]]:
     """Return who is compared, each with its number of layers."""
     ground = place.ground
     pruned = [(origin, ground.keep) for origin in ("found", *ground.strategies, "scratch")]
@@ -258,20 +263,22 @@ def _entrants(place: Place, full_is_lent: bool) -> Collection[tuple[str, int]]:
     return [*pruned, *rivals, *full]
 
 
-def work(plan: Plan, places: Sequence[Place], wanted: Sequence[Place], show: Show) -> None:
+def run_grid(
+    plan: Plan, places: Sequence[GridCell], wanted: Sequence[GridCell], show: ProgressDisplay
+) -> None:
     """Bring the `wanted` of all cells to their end; one that another process works on is left.
 
     What is on file is not measured again. Raises `typer.Exit` where the user stops a search.
     """
     for place in places:
-        check_places(place.folder)
-    todo = [place for place in wanted if finished(place, plan) is None]
-    costs = estimates(todo, plan)
+        check_study_paths(place.folder)
+    todo = [place for place in wanted if finished_cells(place, plan) is None]
+    costs = estimate_times(todo, plan)
     done = len(wanted) - len(todo)
     whole = sum(cost.seconds for cost in costs)
     show.say(
         f"plan {plan.name}: {len(wanted)} cells, {done} done, {len(todo)} to do"
-        + (f", at most {minutes(whole)}" if todo else "")
+        + (f", at most {format_duration(whole)}" if todo else "")
     )
     elsewhere = _pass(plan, places, costs, show)
     for cost in _pass(plan, places, elsewhere, show):  # its owner may have gone meanwhile
@@ -279,21 +286,26 @@ def work(plan: Plan, places: Sequence[Place], wanted: Sequence[Place], show: Sho
 
 
 def _pass(
-    plan: Plan, places: Sequence[Place], costs: Sequence[Estimate], show: Show
-) -> list[Estimate]:
+    plan: Plan,
+    places: Sequence[GridCell],
+    costs: Sequence[TimeEstimateOfCell],
+    show: ProgressDisplay,
+) -> list[TimeEstimateOfCell]:
     """Work on the cells that are free; return those that are not."""
-    elsewhere: list[Estimate] = []
+    elsewhere: list[TimeEstimateOfCell] = []
     spent = expected = 0.0
     for index, cost in enumerate(costs):
         if is_at_work(cost.place.folder):
             elsewhere.append(cost)
             continue
-        if finished(cost.place, plan) is not None:  # by another process, meanwhile
+        if finished_cells(cost.place, plan) is not None:  # by another process, meanwhile
             continue
         pace = spent / expected if expected else 1.0
         left = pace * sum(one.seconds for one in costs[index:])
         number = places.index(cost.place) + 1
-        show.say(f"cell {number}/{len(places)}: {cost.place.name}; about {minutes(left)} left")
+        show.say(
+            f"cell {number}/{len(places)}: {cost.place.name}; about {format_duration(left)} left"
+        )
         began = time.monotonic()
         try:
             _study(plan, places, cost.place, show)
@@ -307,9 +319,9 @@ def _pass(
     return elsewhere
 
 
-def _study(plan: Plan, places: Sequence[Place], place: Place, show: Show) -> None:
+def _study(plan: Plan, places: Sequence[GridCell], place: GridCell, show: ProgressDisplay) -> None:
     alike = [one.folder for one in places if one.task == place.task and one != place]
-    study_each(
+    run_studies(
         [place.ground],
         f"{plan.name}/{place.folder.name}",
         place.asked,

@@ -5,33 +5,42 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from autoprune.evaluation.verdict import points
-from autoprune.reporting.html.components import Code, Items, Plot, Section, Sheet, Text
-from autoprune.reporting.html.render import render
-from autoprune.reporting.plot_style import GRID, MUTED, OCHRE, SLATE, TEAL, VIOLET, calm, label
+from autoprune.evaluation.verdict import format_points
+from autoprune.reporting.html.components import Code, Items, Plot, Section, TableWithBars, Text
+from autoprune.reporting.html.render import render_template
+from autoprune.reporting.plot_style import (
+    GRID,
+    MUTED,
+    OCHRE,
+    SLATE,
+    TEAL,
+    VIOLET,
+    apply_style,
+    short_label,
+)
 from autoprune.reporting.tables import Table
 from autoprune.reproduction.claims import Claim
-from autoprune.reproduction.paired_tests import Cell, duel
+from autoprune.reproduction.paired_tests import CellResult, paired_test
 from autoprune.reproduction.report import (
-    ORACLE,
-    SIZES,
-    Reproduced,
+    ORACLE_EXPLANATION,
+    SIZES_EXPLANATION,
+    ReproductionReport,
+    claims_summary,
     claims_table,
     layouts_table,
     oracle_table,
     published_note,
     published_table,
+    reproduction_title,
     scores_table,
-    summary,
     tests_table,
-    title,
     verdicts_table,
 )
 
 _RECOMMENDED = "recommended"
 
 # Colour and symbol of each role: no two differ by colour alone.
-LOOKS = {
+VERDICT_STYLES = {
     _RECOMMENDED: (TEAL, "circle", 13),
     "top": (OCHRE, "triangle-left", 9),
     "middle": (OCHRE, "diamond", 9),
@@ -44,7 +53,7 @@ LOOKS = {
 _VERDICTS = {"supported": (TEAL, "circle"), "contradicted": (OCHRE, "diamond")}
 
 
-def grid(cells: Sequence[Cell]) -> go.Figure:
+def grid_plot(cells: Sequence[CellResult]) -> go.Figure:
     """Draw who is how many points above or below the full model on test, a row for each cell.
 
     The recommended layout has its 95 % interval. Cells without a full model are left out.
@@ -54,8 +63,10 @@ def grid(cells: Sequence[Cell]) -> go.Figure:
     for place in range(1, len(cells)):
         edge = {"color": GRID, "width": 1}
         figure.add_hline(y=place - 0.5, line=edge, layer="below")
-    apart = dict(zip(LOOKS, np.linspace(-0.3, 0.3, len(LOOKS)).tolist(), strict=True))
-    for role, (colour, symbol, size) in LOOKS.items():
+    apart = dict(
+        zip(VERDICT_STYLES, np.linspace(-0.3, 0.3, len(VERDICT_STYLES)).tolist(), strict=True)
+    )
+    for role, (colour, symbol, size) in VERDICT_STYLES.items():
         found = [(place, *one) for place, cell in enumerate(cells) for one in _role(cell, role)]
         if not found:
             continue
@@ -66,16 +77,16 @@ def grid(cells: Sequence[Cell]) -> go.Figure:
             mode="markers",
             marker={"color": colour, "symbol": symbol, "size": size},
             name=role,
-            customdata=[label(origin) for _, origin, _ in found],
+            customdata=[short_label(origin) for _, origin, _ in found],
             hovertemplate="%{customdata}: %{x:+.1f} points<extra></extra>",
         )
-    figure = calm(figure, 110 + 64 * len(cells), "points against the full model", "")
+    figure = apply_style(figure, 110 + 64 * len(cells), "points against the full model", "")
     figure.update_xaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1.5)
     figure.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(cells))),
         ticktext=[
-            f"{label(cell.model)}<br>{label(cell.task)}, keep {cell.keep}<br>"
+            f"{short_label(cell.model)}<br>{short_label(cell.task)}, keep {cell.keep}<br>"
             f"full {100 * cell.rows['full'].test_mean:.1f} %"
             for cell in cells
         ],
@@ -86,19 +97,19 @@ def grid(cells: Sequence[Cell]) -> go.Figure:
     return figure
 
 
-def grid_table(cells: Sequence[Cell]) -> Table:
-    """Return what `grid` draws, in points against the full model."""
+def grid_table(cells: Sequence[CellResult]) -> Table:
+    """Return what `grid_plot` draws, in points against the full model."""
     rows = tuple(
         (cell.name, role, origin, f"{gap:+.1f}")
         for cell in cells
         if "full" in cell.rows
-        for role in LOOKS
+        for role in VERDICT_STYLES
         for origin, gap in _role(cell, role)
     )
     return Table("Points against the full model", ("cell", "role", "origin", "points"), rows)
 
 
-def _role(cell: Cell, role: str) -> list[tuple[str, float]]:
+def _role(cell: CellResult, role: str) -> list[tuple[str, float]]:
     """Return who has a role in a cell, and how many points above the full model."""
     origins = {_RECOMMENDED: [cell.recommended], "rival": cell.rivals}.get(role, [role])
     full = cell.rows["full"].test_mean
@@ -109,9 +120,11 @@ def _role(cell: Cell, role: str) -> list[tuple[str, float]]:
     ]
 
 
-def _interval(cells: Sequence[Cell]) -> dict[str, object]:
+def _interval(cells: Sequence[CellResult]) -> dict[str, object]:
     gaps = [
-        made.a.minus(made.b) for cell in cells if (made := duel(cell, cell.recommended, "full"))
+        made.a.minus(made.b)
+        for cell in cells
+        if (made := paired_test(cell, cell.recommended, "full"))
     ]
     return {
         "array": [100 * (gap.high - gap.mean) for gap in gaps],
@@ -122,7 +135,7 @@ def _interval(cells: Sequence[Cell]) -> dict[str, object]:
     }
 
 
-def effects(claims: Sequence[Claim]) -> go.Figure:
+def effects_plot(claims: Sequence[Claim]) -> go.Figure:
     """Draw the mean difference behind each tested claim in points, with its 95 % interval."""
     shown = [claim for claim in claims if claim.effect is not None]
     figure = go.Figure()
@@ -141,37 +154,37 @@ def effects(claims: Sequence[Claim]) -> go.Figure:
             },
             mode="markers+text",
             marker={"color": colour, "symbol": symbol, "size": 11},
-            text=[f"{points(effect.mean)} {claim.verdict}"],
+            text=[f"{format_points(effect.mean)} {claim.verdict}"],
             textposition="top center",
             textfont={"size": 12},
             hoverinfo="skip",
             showlegend=False,
         )
     title = "points, mean over the cells, with 95 % interval"
-    figure = calm(figure, 90 + 52 * len(shown), title, "")
+    figure = apply_style(figure, 90 + 52 * len(shown), title, "")
     figure.update_xaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1.5)
     figure.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(shown))),
-        ticktext=[f"({one.letter}) {label(one.effect_of)}" for one in shown],
+        ticktext=[f"({one.letter}) {short_label(one.effect_of)}" for one in shown],
         range=[len(shown) - 0.5, -0.8],
         showgrid=False,
     )
     return figure
 
 
-GLANCE = (
+SUMMARY_LABELS = (
     "Each mark is how many points of test quality an entrant is above or below the full model of "
     "its cell; the bar is the 95 % interval of the recommended layout."
 )
 
 
-def claims_page(found: Reproduced) -> str:
+def claims_page(found: ReproductionReport) -> str:
     """Return what a plan came to as HTML."""
-    return render(
+    return render_template(
         "claims.html.j2",
-        title=title(found),
-        lead=summary(found),
+        title=reproduction_title(found),
+        lead=claims_summary(found),
         missing=[f"Not finished: {name}." for name in found.missing],
         claims=[(claim, _figures(claim)) for claim in found.claims],
         sections=_sections(found),
@@ -184,31 +197,40 @@ def _figures(claim: Claim) -> str:
     return f"{name}: {mean} points ({interval}), p {p}" if claim.effect else ""
 
 
-def _sections(found: Reproduced) -> list[Section]:
+def _sections(found: ReproductionReport) -> list[Section]:
     cells = found.cells
-    glance = Plot("grid", "Every cell at a glance", grid(cells), grid_table(cells))
-    behind = Plot("effects", "The effects", effects(found.claims), claims_table(found.claims))
+    glance = Plot("grid", "Every cell at a glance", grid_plot(cells), grid_table(cells))
+    behind = Plot("effects", "The effects", effects_plot(found.claims), claims_table(found.claims))
     how = tuple(f"({claim.letter}) {claim.test}." for claim in found.claims)
     return [
-        Section("glance", "At a glance", (glance, Text(GLANCE, aside=True), behind)),
+        Section("glance", "At a glance", (glance, Text(SUMMARY_LABELS, aside=True), behind)),
         Section(
             "cells",
             "Each cell",
-            (Sheet(verdicts_table(cells, found.claims)), Sheet(layouts_table(cells))),
+            (
+                TableWithBars(verdicts_table(cells, found.claims)),
+                TableWithBars(layouts_table(cells)),
+            ),
         ),
-        Section("entrants", "Every entrant", (Sheet(scores_table(cells)), Text(SIZES, aside=True))),
         Section(
-            "tests", "How each claim is tested", (Items(how), Sheet(tests_table(found.claims)))
+            "entrants",
+            "Every entrant",
+            (TableWithBars(scores_table(cells)), Text(SIZES_EXPLANATION, aside=True)),
+        ),
+        Section(
+            "tests",
+            "How each claim is tested",
+            (Items(how), TableWithBars(tests_table(found.claims))),
         ),
         Section(
             "oracle",
             "Against the best fixed strategy on test",
-            (Sheet(oracle_table(cells)), Text(ORACLE, aside=True)),
+            (TableWithBars(oracle_table(cells)), Text(ORACLE_EXPLANATION, aside=True)),
         ),
         Section(
             "published",
             "Published scores",
-            (Text(published_note()), Sheet(published_table())),
+            (Text(published_note()), TableWithBars(published_table())),
         ),
         Section(
             "terms",

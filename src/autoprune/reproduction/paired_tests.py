@@ -7,18 +7,18 @@ from typing import Self
 
 import numpy as np
 
-from autoprune.evaluation.comparison import Row
+from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.entrants import fingerprints_with
-from autoprune.evaluation.predictions import Answers, Difference, permutation_p
-from autoprune.evaluation.statistics import holm, paired_interval
-from autoprune.evaluation.study_files import Studied, runs_of
+from autoprune.evaluation.predictions import PairedDifference, Predictions, permutation_p
+from autoprune.evaluation.statistics import holm_correction, paired_interval
+from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
 from autoprune.layouts.strategies import STRATEGIES
 
 _NO_RIVALS = {"found", "full", "scratch", *STRATEGIES}
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CellResult:
     """One model, one task and one number of layers kept.
 
     `answers` and `rows` are by origin, without those that failed; `reference` is the best fixed
@@ -29,8 +29,8 @@ class Cell:
     model: str
     task: str
     keep: int
-    answers: Mapping[str, Answers]
-    rows: Mapping[str, Row]
+    answers: Mapping[str, Predictions]
+    rows: Mapping[str, ComparisonRow]
     reference: str
     recommended: str
     test: str
@@ -57,17 +57,17 @@ class Cell:
         return self.rows[one].layout == self.rows[other].layout
 
 
-def cell_of(studied: Studied) -> Cell:
+def cell_result(studied: FinishedStudy) -> CellResult:
     """Return the cell that a finished study is."""
     comparison, setting = studied.comparison, studied.setting
     prints = fingerprints_with(studied.test, {})
-    return Cell(
+    return CellResult(
         model=setting.model,
         task=setting.task,
         keep=setting.keep,
         answers={
-            row.origin: Answers.of(
-                list(runs_of(studied, row.origin).values()), studied.test, setting.metric
+            row.origin: Predictions.of(
+                list(entrant_runs(studied, row.origin).values()), studied.test, setting.metric
             )
             for row in comparison.rows
         },
@@ -78,70 +78,72 @@ def cell_of(studied: Studied) -> Cell:
     )
 
 
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Duel:
+class PairedTest:
     """Two entrants on the test rows `test`, the first is `cell`'s; `same`: one and the same."""
 
     cell: str
     first: str
     second: str
     test: str
-    a: Answers
-    b: Answers
+    a: Predictions
+    b: Predictions
     same: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
-    """A duel's difference, first minus second, its p corrected (`holm`) for all duels tested."""
+class PairedTestResult:
+    """A duel's difference, first minus second, its p corrected (`holm_correction`) for all duels tested."""
 
     cell: str
     first: str
     second: str
-    difference: Difference
+    difference: PairedDifference
     corrected: float
 
     @property
     def better(self) -> bool:
         """Whether the first is better: the corrected p and the interval both say so."""
-        return self.corrected < LEVEL and self.difference.low > 0
+        return self.corrected < SIGNIFICANCE and self.difference.low > 0
 
     @property
     def worse(self) -> bool:
         """Whether the first is worse: the corrected p and the interval both say so."""
-        return self.corrected < LEVEL and self.difference.high < 0
+        return self.corrected < SIGNIFICANCE and self.difference.high < 0
 
     @property
     def turned(self) -> Self:
         """The same duel seen from the second."""
         gap = self.difference
-        seen = Difference(-gap.mean, -gap.high, -gap.low, gap.p_value)
+        seen = PairedDifference(-gap.mean, -gap.high, -gap.low, gap.p_value)
         return replace(self, first=self.second, second=self.first, difference=seen)
 
 
-def duel(cell: Cell, first: str, second: str) -> Duel | None:
+def paired_test(cell: CellResult, first: str, second: str) -> PairedTest | None:
     """Return two entrants of a cell, None where one of them is missing."""
     if first not in cell.answers or second not in cell.answers:
         return None
     a, b = cell.answers[first], cell.answers[second]
-    return Duel(cell.name, first, second, cell.test, a, b, cell.same(first, second))
+    return PairedTest(cell.name, first, second, cell.test, a, b, cell.same(first, second))
 
 
-def outcomes(duels: Sequence[Duel]) -> list[Tested]:
+def corrected_results(duels: Sequence[PairedTest]) -> list[PairedTestResult]:
     """Test each duel; p is corrected over those that are two different models."""
     gaps = [one.a.minus(one.b) for one in duels]
     apart = [index for index, one in enumerate(duels) if not one.same]
-    corrected = dict(zip(apart, holm([gaps[index].p_value for index in apart]), strict=True))
+    corrected = dict(
+        zip(apart, holm_correction([gaps[index].p_value for index in apart]), strict=True)
+    )
     return [
-        Tested(one.cell, one.first, one.second, gap, corrected.get(index, 1.0))
+        PairedTestResult(one.cell, one.first, one.second, gap, corrected.get(index, 1.0))
         for index, (one, gap) in enumerate(zip(duels, gaps, strict=True))
     ]
 
 
-def pooled(duels: Sequence[Duel]) -> Difference:
+def pooled_p_value(duels: Sequence[PairedTest]) -> PairedDifference:
     """Return the mean difference over the cells, each of equal weight; at least one duel.
 
     The 95 % interval is for other seeds and other test rows of these cells, not for other cells.
@@ -150,7 +152,7 @@ def pooled(duels: Sequence[Duel]) -> Difference:
     is on the same mean.
     """
     assert duels, "a mean needs a duel"
-    groups: dict[tuple[str, tuple[int, ...]], list[Duel]] = {}
+    groups: dict[tuple[str, tuple[int, ...]], list[PairedTest]] = {}
     for one in duels:
         groups.setdefault((one.test, one.a.values.shape), []).append(one)
     mean = below = above = 0.0
@@ -164,4 +166,4 @@ def pooled(duels: Sequence[Duel]) -> Difference:
         above += (share * (interval.high - interval.mean)) ** 2
     low, high = mean - math.sqrt(below), mean + math.sqrt(above)
     p_value = permutation_p([[(one.a, one.b) for one in group] for group in groups.values()])
-    return Difference(mean, max(-1.0, low), min(1.0, high), p_value)
+    return PairedDifference(mean, max(-1.0, low), min(1.0, high), p_value)

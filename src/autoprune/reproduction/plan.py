@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.errors import PlanError, UnknownNameError, check_names
-from autoprune.files import plain
+from autoprune.files import validate_study_name
 from autoprune.layouts.strategies import STRATEGIES
 
 
@@ -38,20 +38,22 @@ def _is_rate(value: Any) -> bool:
     return type(value) is float and 0 < value < 1
 
 
-NAMES = Rule("a list of names, each once", _list_of(lambda one: isinstance(one, str) and bool(one)))
+NAME_LIST = Rule(
+    "a list of names, each once", _list_of(lambda one: isinstance(one, str) and bool(one))
+)
 
-TABLE = Rule("a table", lambda value: isinstance(value, dict))
+NAME_TABLE = Rule("a table", lambda value: isinstance(value, dict))
 
-PLAN = {
-    "models": NAMES,
-    "tasks": NAMES,
+PLAN_RULES = {
+    "models": NAME_LIST,
+    "tasks": NAME_LIST,
     "keeps": Rule(
         "a list of whole numbers from 1 on, each once",
         _list_of(lambda one: type(one) is int and one > 0),
     ),
-    "strategies": NAMES,
-    "rivals": TABLE,
-    "multilingual": NAMES,
+    "strategies": NAME_LIST,
+    "rivals": NAME_TABLE,
+    "multilingual": NAME_LIST,
     "trials": _whole(1),
     "seeds": _whole(1, 100),
     "seed": _whole(0, 2**31 - 1),
@@ -59,10 +61,10 @@ PLAN = {
         "a number of points above 0, below 100",
         lambda value: type(value) in (int, float) and 0 < value < 100,
     ),
-    "budget": TABLE,
+    "budget": NAME_TABLE,
 }
 
-BUDGET = {
+BUDGET_RULES = {
     "epochs": _whole(1),
     "full_epochs": _whole(1),
     "batch": _whole(1),
@@ -76,7 +78,7 @@ BUDGET = {
 }
 
 
-def check(
+def check_plan(
     where: str, table: Mapping[str, Any], rules: Mapping[str, Rule], needed: Iterable[str] = ()
 ) -> None:
     """Check a table's keys and values; raises `UnknownNameError`, `PlanError` for the first."""
@@ -89,13 +91,13 @@ def check(
             raise PlanError(f"{key} in {where} must be {rules[key].words}, got {value!r:.60}")
 
 
-PLANS = Path("studies/plans")
+PLANS_FOLDER = Path("studies/plans")
 
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
-class Spending:
+class PlanBudget:
     """What a candidate may spend on a task; None: the task's or the model's own.
 
     `learning_rates`: each entrant's of the comparison is chosen among them; none: all have one.
@@ -130,7 +132,7 @@ class Plan:
     seeds: int
     seed: int
     margin: float
-    spending: Mapping[str, Spending]
+    spending: Mapping[str, PlanBudget]
 
 
 def find_plan(name: str) -> Path:
@@ -153,7 +155,7 @@ def known_plans() -> dict[str, Path]:
 
     Those of the working folder win over those in the wheel, or in the repository run from.
     """
-    places = (_HERE.parents[2] / PLANS, _HERE / "plans", PLANS)
+    places = (_HERE.parents[2] / PLANS_FOLDER, _HERE / "plans", PLANS_FOLDER)
     return {path.stem: path for place in places for path in sorted(place.glob("*.toml"))}
 
 
@@ -165,19 +167,19 @@ def read_plan(path: Path) -> Plan:
         raise PlanError(f"cannot read plan {path}: {error.strerror}") from error
     except ValueError as error:  # not UTF-8, or not TOML
         raise PlanError(f"a plan is a TOML file, {path} is not: {error}") from error
-    plain(path.stem)  # its studies' folder
+    validate_study_name(path.stem)  # its studies' folder
     return _plan(path.stem, entry)
 
 
 def _plan(name: str, entry: dict[str, Any]) -> Plan:
     where = f"plan {name}"
-    check(where, entry, PLAN, needed=("models", "tasks", "keeps"))
+    check_plan(where, entry, PLAN_RULES, needed=("models", "tasks", "keeps"))
     strategies = entry.get("strategies", list(STRATEGIES))
     check_names(f"strategy in {where}", strategies, STRATEGIES)
     multilingual = entry.get("multilingual", [])
     check_names(f"multilingual model in {where}", multilingual, entry["models"])
     rivals = entry.get("rivals", {})
-    check(f"{where}, rivals", rivals, dict.fromkeys(map(str, entry["keeps"]), NAMES))
+    check_plan(f"{where}, rivals", rivals, dict.fromkeys(map(str, entry["keeps"]), NAME_LIST))
     return Plan(
         name=name,
         models=tuple(entry["models"]),
@@ -194,15 +196,15 @@ def _plan(name: str, entry: dict[str, Any]) -> Plan:
     )
 
 
-def _spending(where: str, budget: dict[str, Any], tasks: list[str]) -> dict[str, Spending]:
+def _spending(where: str, budget: dict[str, Any], tasks: list[str]) -> dict[str, PlanBudget]:
     """Read `[budget]`, and `[budget.TASK]` where a task has its own."""
-    check(where, budget, BUDGET | dict.fromkeys(tasks, TABLE))
-    common = {key: value for key, value in budget.items() if key in BUDGET}
+    check_plan(where, budget, BUDGET_RULES | dict.fromkeys(tasks, NAME_TABLE))
+    common = {key: value for key, value in budget.items() if key in BUDGET_RULES}
     own = {task: budget.get(task, {}) for task in tasks}
     for task, table in own.items():
-        check(f"{where}.{task}", table, BUDGET)
+        check_plan(f"{where}.{task}", table, BUDGET_RULES)
     return {task: _spent(common | table) for task, table in own.items()}
 
 
-def _spent(table: dict[str, Any]) -> Spending:
-    return Spending(**table | {"learning_rates": tuple(sorted(table.get("learning_rates", ())))})
+def _spent(table: dict[str, Any]) -> PlanBudget:
+    return PlanBudget(**table | {"learning_rates": tuple(sorted(table.get("learning_rates", ())))})

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoprune.evaluation.verdict import p_text, points
-from autoprune.reporting.tables import Cell as Content
-from autoprune.reporting.tables import Table, fenced, plain, written
-from autoprune.reproduction.claims import Claim, lead
-from autoprune.reproduction.paired_tests import Cell
+from autoprune.evaluation.verdict import format_p, format_points
+from autoprune.reporting.tables import Table, code_block, escape_markdown, plain_cell
+from autoprune.reporting.tables import TableCell as Content
+from autoprune.reproduction.claims import Claim, compare_in_cells
+from autoprune.reproduction.paired_tests import CellResult
 
-SOURCE = "arXiv 2404.18216, table 3"
+PAPER = "arXiv 2404.18216, table 3"
 
 # Per cent accuracy at full depth on the official splits, as published there.
-PUBLISHED: dict[str, dict[str, float]] = {
+PUBLISHED_RESULTS: dict[str, dict[str, float]] = {
     "MahaBERT": {"shc": 91.163, "lpc": 86.731, "ldc": 94.706},
     "MuRIL": {"shc": 90.112, "lpc": 86.582, "ldc": 93.020},
     "IndicBERT": {"shc": 89.388, "lpc": 85.222, "ldc": 92.627},
@@ -20,7 +20,7 @@ PUBLISHED: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reproduced:
+class ReproductionReport:
     """What a plan came to: its finished `cells` and the `claims` tested on them.
 
     `missing` names the cells that are not finished; `terms` say how the figures were made, a
@@ -28,7 +28,7 @@ class Reproduced:
     """
 
     plan: str
-    cells: tuple[Cell, ...]
+    cells: tuple[CellResult, ...]
     claims: tuple[Claim, ...]
     missing: tuple[str, ...]
     terms: tuple[str, ...]
@@ -46,27 +46,27 @@ def _claim(claim: Claim) -> tuple[str, ...]:
     figures = ("", "", "")
     if effect is not None:
         figures = (
-            points(effect.mean),
-            f"{points(effect.low)} to {points(effect.high)}",
-            p_text(effect.p_value),
+            format_points(effect.mean),
+            f"{format_points(effect.low)} to {format_points(effect.high)}",
+            format_p(effect.p_value),
         )
     return (claim.letter, claim.statement, claim.effect_of, *figures, claim.verdict)
 
 
-def verdicts_table(cells: Sequence[Cell], claims: Sequence[Claim]) -> Table:
+def verdicts_table(cells: Sequence[CellResult], claims: Sequence[Claim]) -> Table:
     """Return the verdict of each cell on each claim."""
     header = ("cell", *(claim.letter for claim in claims))
     rows = tuple((cell.name, *(claim.of_cell(cell.name) for claim in claims)) for cell in cells)
     return Table("What each cell says", header, rows)
 
 
-def layouts_table(cells: Sequence[Cell]) -> Table:
+def layouts_table(cells: Sequence[CellResult]) -> Table:
     """Return what each cell recommends, and the quality of those it is held against."""
     header = ("cell", "recommended", "layers", "test", "full", "best fixed", "rival", "scratch")
     return Table("What each cell recommends", header, tuple(_layout(cell) for cell in cells))
 
 
-def _layout(cell: Cell) -> tuple[Content, ...]:
+def _layout(cell: CellResult) -> tuple[Content, ...]:
     row = cell.rows[cell.recommended]
     rivals = [_quality(cell, name) for name in cell.rivals]
     return (
@@ -81,11 +81,11 @@ def _layout(cell: Cell) -> tuple[Content, ...]:
     )
 
 
-def _quality(cell: Cell, origin: str) -> str:
+def _quality(cell: CellResult, origin: str) -> str:
     return f"{100 * cell.rows[origin].test_mean:.1f}" if origin in cell.rows else ""
 
 
-def scores_table(cells: Sequence[Cell]) -> Table:
+def scores_table(cells: Sequence[CellResult]) -> Table:
     """Return every entrant of every cell: depth, parameters, cleaned and raw test quality."""
     header = (
         "cell",
@@ -126,10 +126,10 @@ def tests_table(claims: Sequence[Claim]) -> Table:
             claim.letter,
             one.tested.cell,
             f"{one.tested.first} − {one.tested.second}",
-            points(one.tested.difference.mean),
-            f"{points(one.tested.difference.low)} to {points(one.tested.difference.high)}",
-            p_text(one.tested.difference.p_value),
-            p_text(one.tested.corrected),
+            format_points(one.tested.difference.mean),
+            f"{format_points(one.tested.difference.low)} to {format_points(one.tested.difference.high)}",
+            format_p(one.tested.difference.p_value),
+            format_p(one.tested.corrected),
             one.verdict,
         )
         for claim in claims
@@ -138,7 +138,7 @@ def tests_table(claims: Sequence[Claim]) -> Table:
     return Table("Every test", header, rows)
 
 
-def oracle_table(cells: Sequence[Cell]) -> Table:
+def oracle_table(cells: Sequence[CellResult]) -> Table:
     """Return the recommended layout against the fixed strategy that is the best on test."""
     header = ("cell", "recommended", "best fixed on validation", "best fixed on test", "lead")
     rows = tuple(
@@ -147,7 +147,7 @@ def oracle_table(cells: Sequence[Cell]) -> Table:
             f"{cell.recommended} {_quality(cell, cell.recommended)}",
             f"{cell.reference} {_quality(cell, cell.reference)}",
             f"{best} {_quality(cell, best)}",
-            lead(cell),
+            compare_in_cells(cell),
         )
         for cell in cells
         for best in [max(cell.strategies, key=lambda name: cell.rows[name].test_mean)]
@@ -157,20 +157,21 @@ def oracle_table(cells: Sequence[Cell]) -> Table:
 
 def published_table() -> Table:
     """Return others' scores of the full models."""
-    tasks = list(dict.fromkeys(task for scores in PUBLISHED.values() for task in scores))
+    tasks = list(dict.fromkeys(task for scores in PUBLISHED_RESULTS.values() for task in scores))
     rows = tuple(
-        (model, *(f"{scores[task]:.3f}" for task in tasks)) for model, scores in PUBLISHED.items()
+        (model, *(f"{scores[task]:.3f}" for task in tasks))
+        for model, scores in PUBLISHED_RESULTS.items()
     )
     return Table("Published, not ours", ("model", *tasks), rows)
 
 
-ORACLE = (
+ORACLE_EXPLANATION = (
     "The best fixed strategy on test is known only afterwards, and picked by the very scores it is "
     "held against: nobody could have chosen it. It is shown as a bound, no claim rests on it. The "
     "last column is how far the best fixed strategy on test is ahead of the next one."
 )
 
-SIZES = (
+SIZES_EXPLANATION = (
     "“scratch” has as many layers as the pruned model and random weights, and the same parameters. "
     "A rival was pre-trained from scratch by its authors: where its parameters differ, equal depth "
     "is not equal size, so both stand beside its score."
@@ -180,17 +181,17 @@ SIZES = (
 def published_note() -> str:
     """Say whose the published scores are."""
     return (
-        f"These are others' figures, not ours ({SOURCE}): per cent accuracy of full models on the "
+        f"These are others' figures, not ours ({PAPER}): per cent accuracy of full models on the "
         "official splits, duplicates and leaked rows included. No claim is tested with them."
     )
 
 
-def title(found: Reproduced) -> str:
+def reproduction_title(found: ReproductionReport) -> str:
     """Return the report's title."""
     return f"The claims, tested by plan {found.plan}"
 
 
-def summary(found: Reproduced) -> str:
+def claims_summary(found: ReproductionReport) -> str:
     """Count the verdicts in one line."""
     verdicts = [claim.verdict for claim in found.claims]
     counted = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
@@ -198,37 +199,37 @@ def summary(found: Reproduced) -> str:
     return f"{len(found.cells)} of {whole} cells finished. Claims: {counted}."
 
 
-def markdown(found: Reproduced) -> str:
+def reproduction_markdown(found: ReproductionReport) -> str:
     """Write the report of a plan."""
     missing = f"Not finished: {'; '.join(found.missing)}." if found.missing else ""
     parts = [
-        f"# {plain(title(found))}",
-        plain(summary(found)),
-        plain(missing),
-        written(claims_table(found.claims)),
-        "\n".join(f"- {plain(said(claim))}" for claim in found.claims),
+        f"# {escape_markdown(reproduction_title(found))}",
+        escape_markdown(claims_summary(found)),
+        escape_markdown(missing),
+        plain_cell(claims_table(found.claims)),
+        "\n".join(f"- {escape_markdown(claim_text(claim))}" for claim in found.claims),
         "## Each cell",
-        written(verdicts_table(found.cells, found.claims)),
-        written(layouts_table(found.cells)),
+        plain_cell(verdicts_table(found.cells, found.claims)),
+        plain_cell(layouts_table(found.cells)),
         "## Every entrant",
-        written(scores_table(found.cells)),
-        plain(SIZES),
+        plain_cell(scores_table(found.cells)),
+        escape_markdown(SIZES_EXPLANATION),
         "## How each claim is tested",
-        "\n".join(f"- {plain(f'{one.letter}: {one.test}.')}" for one in found.claims),
-        written(tests_table(found.claims)),
+        "\n".join(f"- {escape_markdown(f'{one.letter}: {one.test}.')}" for one in found.claims),
+        plain_cell(tests_table(found.claims)),
         "## Against the best fixed strategy on test",
-        written(oracle_table(found.cells)),
-        plain(ORACLE),
+        plain_cell(oracle_table(found.cells)),
+        escape_markdown(ORACLE_EXPLANATION),
         "## Published scores",
-        written(published_table()),
-        plain(published_note()),
+        plain_cell(published_table()),
+        escape_markdown(published_note()),
         "## Terms",
-        "\n".join(f"- {plain(term)}" for term in found.terms),
-        fenced(found.command),
+        "\n".join(f"- {escape_markdown(term)}" for term in found.terms),
+        code_block(found.command),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def said(claim: Claim) -> str:
+def claim_text(claim: Claim) -> str:
     """Say a claim's verdict and why, in a sentence."""
     return f"({claim.letter}) {claim.statement}: {claim.verdict}; {claim.reason}."

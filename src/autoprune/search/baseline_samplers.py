@@ -9,23 +9,30 @@ from numpy.typing import NDArray
 
 from autoprune.errors import StudyError
 from autoprune.layouts.layout import Layout
-from autoprune.search.history import Past
-from autoprune.search.search_space import LISTABLE, Flags, draw, grid, layout_of, rank
+from autoprune.search.history import SearchHistory
+from autoprune.search.search_space import (
+    MAX_LISTED,
+    LayerFlags,
+    all_flags,
+    draw_flags,
+    flags_to_layout,
+    layout_rank,
+)
 from autoprune.search.trial import distributions, flag_names, flags
 
 
-def propose_randomly(past: Past, rng: np.random.Generator) -> Layout:
+def propose_randomly(past: SearchHistory, rng: np.random.Generator) -> Layout:
     """Draw uniformly among the layouts not tried yet."""
-    if comb(past.depth, past.keep) <= LISTABLE:
+    if comb(past.depth, past.keep) <= MAX_LISTED:
         rows = np.flatnonzero(_untried(past))
-        return layout_of(grid(past.depth, past.keep)[rng.choice(rows)])
+        return flags_to_layout(all_flags(past.depth, past.keep)[rng.choice(rows)])
     while True:
-        layout = layout_of(draw(past.depth, past.keep, 1, rng)[0])
+        layout = flags_to_layout(draw_flags(past.depth, past.keep, 1, rng)[0])
         if layout not in past.tried:
             return layout
 
 
-def propose_in_order(past: Past, rng: np.random.Generator) -> Layout:  # noqa: ARG001
+def propose_in_order(past: SearchHistory, rng: np.random.Generator) -> Layout:  # noqa: ARG001
     """Take the first layout in lexical order that was not tried yet."""
     for kept in combinations(range(past.depth), past.keep):
         layout = Layout(past.depth, kept)
@@ -34,16 +41,16 @@ def propose_in_order(past: Past, rng: np.random.Generator) -> Layout:  # noqa: A
     raise _exhausted(past)
 
 
-def _untried(past: Past) -> NDArray[np.bool_]:
+def _untried(past: SearchHistory) -> NDArray[np.bool_]:
     """Return which rows of the grid were not tried yet; raises `StudyError` if there are none."""
     free = np.ones(comb(past.depth, past.keep), dtype=bool)
-    free[[rank(layout) for layout in past.tried]] = False
+    free[[layout_rank(layout) for layout in past.tried]] = False
     if not free.any():
         raise _exhausted(past)
     return free
 
 
-def _exhausted(past: Past) -> StudyError:
+def _exhausted(past: SearchHistory) -> StudyError:
     return StudyError(
         f"all {comb(past.depth, past.keep)} layouts that keep {past.keep} of {past.depth} layers "
         "have been tried: no other is left"
@@ -55,7 +62,7 @@ _STARTS = 10  # as Optuna has it
 _DRAWS = 25
 
 
-def propose_by_tree(past: Past, rng: np.random.Generator) -> Layout:
+def propose_by_tree(past: SearchHistory, rng: np.random.Generator) -> Layout:
     """Take what Optuna's TPE draws, with its own settings, mended at random to exactly `keep`.
 
     A draw that was tried before is drawn again, at last uniformly. TPE sees the mended layouts,
@@ -77,13 +84,13 @@ def propose_by_tree(past: Past, rng: np.random.Generator) -> Layout:
         drawn = study.ask(space)
         study.tell(drawn, state=optuna.trial.TrialState.FAIL)
         row = np.array([drawn.params[name] for name in names], dtype=np.int8)
-        layout = layout_of(mended(row, past.keep, rng))
+        layout = flags_to_layout(repair_flags(row, past.keep, rng))
         if layout not in past.tried:
             return layout
     return propose_randomly(past, rng)
 
 
-def mended(row: Flags, keep: int, rng: np.random.Generator) -> Flags:
+def repair_flags(row: LayerFlags, keep: int, rng: np.random.Generator) -> LayerFlags:
     """Return flags (depth,) with as many drawn at random as need be, so that `keep` are 1."""
     row = row.copy()
     while (surplus := int(row.sum()) - keep) != 0:

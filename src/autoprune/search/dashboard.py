@@ -20,7 +20,7 @@ from optuna_dashboard import get_note, save_note, save_plotly_graph_object
 
 from autoprune.errors import OptionError
 from autoprune.search.trial import FIDELITY, SEED, flag_names
-from autoprune.storage.combined import Gathered
+from autoprune.storage.combined import CombinedStorage
 from autoprune.storage.errors import storage_failures
 from autoprune.storage.storage import Storage
 
@@ -35,7 +35,7 @@ class Figure(Protocol):
         """Return the figure as plotly's JSON."""
 
 
-def introduce(storage: BaseStorage, name: str, note: str) -> None:
+def save_first_note(storage: BaseStorage, name: str, note: str) -> None:
     """Give study `name` a first note, in Markdown; one that it has already stays.
 
     Raises `StorageError`.
@@ -46,7 +46,9 @@ def introduce(storage: BaseStorage, name: str, note: str) -> None:
             save_note(study, note)
 
 
-def annotate(storage: BaseStorage, name: str, note: str, figures: Mapping[str, Figure]) -> None:
+def save_note_and_plots(
+    storage: BaseStorage, name: str, note: str, figures: Mapping[str, Figure]
+) -> None:
     """Give study `name` a `note`, in Markdown, and `figures`, by title, in place of earlier ones.
 
     A title has letters, digits and hyphens only. Raises `StorageError`.
@@ -62,7 +64,7 @@ def _load(storage: BaseStorage, name: str) -> Study:
     return optuna.load_study(study_name=name, storage=optuna.storages.get_storage(storage))
 
 
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 """The dashboard asks nobody for a password, so nobody else may reach it."""
 
 _IMPORTANCES = re.compile(r"/api/studies/\d+/param_importances/?")
@@ -93,12 +95,12 @@ def serve(
     `ready` is told the address. Unless `writable`, every request but to read is answered with 405.
     Where there are several storages, no study can be created or renamed. Raises `OptionError`.
     """
-    storage = storages[0] if len(storages) == 1 else Gathered(storages, writable)
-    app = local_only(layers_alone(optuna_dashboard.wsgi(storage)))
+    storage = storages[0] if len(storages) == 1 else CombinedStorage(storages, writable)
+    app = local_only(only_layer_params(optuna_dashboard.wsgi(storage)))
     if len(storages) > 1:
         app = no_new_study(app)
     with _listen(app if writable else read_only(app), port) as server:
-        address = f"http://{HOST}:{server.server_port}/dashboard/"
+        address = f"http://{LOOPBACK}:{server.server_port}/dashboard/"
         ready(address)
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -137,7 +139,7 @@ def no_new_study(app: "WSGIApplication") -> "WSGIApplication":
     return guarded
 
 
-def layers_alone(app: "WSGIApplication") -> "WSGIApplication":
+def only_layer_params(app: "WSGIApplication") -> "WSGIApplication":
     """Return `app` with the importances of seed and fidelity left out, the others summing to one.
 
     They are parameters of each trial, so that Optuna knows the whole of it, and no traits of a
@@ -177,9 +179,9 @@ def local_only(app: "WSGIApplication") -> "WSGIApplication":
     """
 
     def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        if environ.get("HTTP_HOST", HOST).partition(":")[0] in (HOST, "localhost"):
+        if environ.get("HTTP_HOST", LOOPBACK).partition(":")[0] in (LOOPBACK, "localhost"):
             return app(environ, start)
-        return _refuse(start, "403 Forbidden", f"this server answers to {HOST} only")
+        return _refuse(start, "403 Forbidden", f"this server answers to {LOOPBACK} only")
 
     return guarded
 
@@ -194,16 +196,16 @@ def _listen(app: Any, port: int) -> WSGIServer:
     """Bind `port`, or the first free one of the next 20."""
     for candidate in range(port, min(port + 20, 65536)):
         try:
-            return make_server(HOST, candidate, app, _Server, _Quiet)
+            return make_server(LOOPBACK, candidate, app, _Server, _Quiet)
         except OSError:
             continue
     raise OptionError(f"ports {port} to {port + 19} are taken, name another with --port")
 
 
-LEAST = 4  # complete trials; forests grown on fewer say nothing
+MIN_TRIALS = 4  # complete trials; forests grown on fewer say nothing
 
 
-def importances(storage: BaseStorage, name: str) -> dict[str, float]:
+def layer_importances(storage: BaseStorage, name: str) -> dict[str, float]:
     """Return each layer's share in the scores' variance by fANOVA: `layer 3` -> [0, 1], sum 1.
 
     Of trials with the smallest of several budgets alone. Empty where the study is not there, too
@@ -218,7 +220,7 @@ def importances(storage: BaseStorage, name: str) -> dict[str, float]:
         whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     least = min((trial.params[FIDELITY] for trial in whole), default=1.0)
     whole = [trial for trial in whole if trial.params[FIDELITY] == least]
-    if len(whole) < LEAST or len({trial.value for trial in whole}) == 1:
+    if len(whole) < MIN_TRIALS or len({trial.value for trial in whole}) == 1:
         return {}
     flags = list(flag_names(study.user_attrs["depth"]))
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it tells of each study that is made

@@ -6,11 +6,11 @@ import numpy as np
 
 from autoprune.layouts.layout import Layout
 
-Losses = Callable[[Sequence[Layout]], list[float]]
+LayoutLosses = Callable[[Sequence[Layout]], list[float]]
 
 
 def evolve(
-    losses: Losses,
+    losses: LayoutLosses,
     depth: int,
     keep: int,
     seed: int,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_solve, cholesky
 from scipy.optimize import minimize
 
-Values = NDArray[np.float64]
+Matrix_ = NDArray[np.float64]
 
 JITTER = 1e-8
 
@@ -42,7 +42,7 @@ _BOUND = 3.0  # spreads that a parameter may lie from its median
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class KernelRows:
     """Points of the process: `codes` (rows, depth), `levels` (rows,) from 0, and `hints` (rows,),
     cheap scores of variance 1, or None.
 
@@ -52,9 +52,9 @@ class Rows:
     quality is asked for.
     """
 
-    codes: Values
+    codes: Matrix_
     levels: NDArray[np.int64]
-    hints: Values | None
+    hints: Matrix_ | None
     seeds: NDArray[np.int64] | None = None
     runs: NDArray[np.int64] | None = None
 
@@ -88,14 +88,14 @@ class Kernel:
     joint: float
     reach: float
     weight: float
-    coupling: Values
-    own: Values
-    noise: Values
+    coupling: Matrix_
+    own: Matrix_
+    noise: Matrix_
     drift: float = 0.0
     shift: float = 0.0
     tie: float = 0.0
 
-    def between(self, left: Rows, right: Rows) -> Values:
+    def between(self, left: KernelRows, right: KernelRows) -> Matrix_:
         """Return the covariance of two sets of points, without noise: (left, right)."""
         shared, alike = self._levels(left, right)
         layers = self.additive * (left.codes @ right.codes.T) + self.joint * self._near(
@@ -107,19 +107,19 @@ class Kernel:
             + alike * (self.own[left.levels][:, None] * layers + _OFFSET)
         )
 
-    def variance(self, rows: Rows) -> Values:
+    def variance(self, rows: KernelRows) -> Matrix_:
         """Return the variance of each point's quality under no seed: (rows,)."""
         coupling, layers = self.coupling[rows.levels] ** 2, self._alone(rows)
         hints = 0.0 if rows.hints is None else self.weight * rows.hints**2
         return np.asarray(coupling * (layers + hints) + self.own[rows.levels] * layers + _OFFSET)
 
-    def disturbance(self, left: Rows, right: Rows) -> Values:
+    def disturbance(self, left: KernelRows, right: KernelRows) -> Matrix_:
         """Return the covariance of the noise of what was seen of runs: (left, right)."""
         assert left.runs is not None and right.runs is not None, "what no run showed has no noise"
         noise = np.outer(self.noise[left.levels], self.noise[right.levels])
         return np.asarray(np.sqrt(noise) * self._twins(left, right, left.runs, right.runs))
 
-    def spread(self, rows: Rows, one: int, other: int) -> Values:
+    def spread(self, rows: KernelRows, one: int, other: int) -> Matrix_:
         """Return how what is seen of a run on a seed of its own varies: (rows,).
 
         It is the covariance of what two levels show of the same run, its noise included.
@@ -131,7 +131,7 @@ class Kernel:
         spread += tie * np.sqrt(self.noise[one] * self.noise[other])
         return np.asarray(spread + (one == other) * (self.own[one] * layers + _OFFSET))
 
-    def _same(self, left: Rows, right: Rows) -> Values | float:
+    def _same(self, left: KernelRows, right: KernelRows) -> Matrix_ | float:
         """Return how far two rows share what their seed does."""
         if left.seeds is None or right.seeds is None:
             return 0.0
@@ -139,26 +139,26 @@ class Kernel:
 
     def _twins(
         self,
-        left: Rows,
-        right: Rows,
+        left: KernelRows,
+        right: KernelRows,
         mine: NDArray[np.int64],
         theirs: NDArray[np.int64],
-    ) -> Values:
+    ) -> Matrix_:
         """Return 1 where two rows have an origin and a level in common, `tie` where the former."""
         alike = np.equal.outer(left.levels, right.levels)
         return np.where(np.equal.outer(mine, theirs), np.where(alike, 1.0, self.tie), 0.0)
 
-    def _alone(self, rows: Rows) -> Values:
+    def _alone(self, rows: KernelRows) -> Matrix_:
         return np.asarray(self.additive * (rows.codes**2).sum(axis=1) + self.joint)
 
-    def _near(self, squares: Values) -> Values:
+    def _near(self, squares: Matrix_) -> Matrix_:
         return np.asarray(np.exp(-squares / (2 * self.reach**2)))
 
-    def _levels(self, left: Rows, right: Rows) -> tuple[Values, Values]:
+    def _levels(self, left: KernelRows, right: KernelRows) -> tuple[Matrix_, Matrix_]:
         shared = np.outer(self.coupling[left.levels], self.coupling[right.levels])
         return shared, np.equal.outer(left.levels, right.levels).astype(np.float64)
 
-    def slopes(self, rows: Rows) -> Iterator[Values]:
+    def slopes(self, rows: KernelRows) -> Iterator[Matrix_]:
         """Yield the derivative of the whole covariance by the logarithm of each parameter."""
         shared, alike = self._levels(rows, rows)
         squares = _squares(rows, rows)
@@ -188,7 +188,7 @@ class Kernel:
             yield disturbance * np.add.outer(mine, mine)
 
     @classmethod
-    def _at(cls, logs: Values, rows: Rows, levels: int) -> Self:
+    def _at(cls, logs: Matrix_, rows: KernelRows, levels: int) -> Self:
         """Return the kernel of these parameters, in the order of `slopes`."""
         values = iter(np.exp(logs).tolist())
         additive, joint, reach = (next(values) for _ in range(3))
@@ -201,7 +201,7 @@ class Kernel:
         return cls(additive, joint, reach, weight, coupling, own, noise, drift, shift, tie)
 
 
-def fitted(rows: Rows, values: Values, levels: int) -> Kernel:
+def fit_map(rows: KernelRows, values: Matrix_, levels: int) -> Kernel:
     """Return the most probable kernel for `values` (rows,), centred, at `rows`."""
     prior = np.array(
         [_ADDITIVE, _JOINT, _REACH]
@@ -213,7 +213,7 @@ def fitted(rows: Rows, values: Values, levels: int) -> Kernel:
     )
     start, spreads = np.log(prior[:, 0]), prior[:, 1]
 
-    def loss(logs: Values) -> tuple[float, Values]:
+    def loss(logs: Matrix_) -> tuple[float, Matrix_]:
         kernel = Kernel._at(logs, rows, levels)
         off = (logs - start) / spreads
         whole = kernel.between(rows, rows) + kernel.disturbance(rows, rows)
@@ -234,12 +234,12 @@ def fitted(rows: Rows, values: Values, levels: int) -> Kernel:
     return Kernel._at(best.x, rows, levels)
 
 
-def _squares(left: Rows, right: Rows) -> Values:
+def _squares(left: KernelRows, right: KernelRows) -> Matrix_:
     """Return squared distances; all codes have the length 1."""
     return np.asarray(np.maximum(2.0 - 2.0 * (left.codes @ right.codes.T), 0.0))
 
 
-def _hints(left: Rows, right: Rows) -> Values | float:
+def _hints(left: KernelRows, right: KernelRows) -> Matrix_ | float:
     if left.hints is None or right.hints is None:
         return 0.0
     return np.outer(left.hints, right.hints)

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
 
-from autoprune.search.gp_kernel import JITTER, Kernel, Rows, Values, fitted
-from autoprune.search.search_space import Flags
+from autoprune.search.gp_kernel import JITTER, Kernel, KernelRows, Matrix_, fit_map
+from autoprune.search.search_space import LayerFlags
 
 _ENOUGH = 10  # runs of a budget that tell its spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Runs:
+class Observations:
     """What was measured: `flags` (runs, depth), `qualities` (runs,), and the share of the full
     budget that each run had, in (0, 1], `fidelities` (runs,). A layout may come several times.
 
@@ -33,15 +33,15 @@ class Runs:
     is known; None: of no run.
     """
 
-    flags: Flags
-    qualities: Values
-    fidelities: Values
-    hints: Values | None = None
+    flags: LayerFlags
+    qualities: Matrix_
+    fidelities: Matrix_
+    hints: Matrix_ | None = None
     seeds: NDArray[np.int64] | None = None
-    losses: Values | None = None
+    losses: Matrix_ | None = None
 
     @classmethod
-    def of(cls, flags: Flags, qualities: Values, hints: Values | None = None) -> Self:
+    def of(cls, flags: LayerFlags, qualities: Matrix_, hints: Matrix_ | None = None) -> Self:
         """Take all runs as having had the full budget."""
         return cls(flags, qualities, np.ones(len(flags)), hints)
 
@@ -58,7 +58,7 @@ class Runs:
         both = np.column_stack([self.seeds, self.flags])
         return self.seeds, np.unique(both, axis=0, return_inverse=True)[1].ravel()
 
-    def with_more(self, more: "Runs") -> "Runs":
+    def with_more(self, more: "Observations") -> "Observations":
         """Return these runs and `more`, which have seeds of their own."""
         hints, losses, seeds = None, None, self.seeds
         if self.hints is not None and more.hints is not None:
@@ -67,7 +67,7 @@ class Runs:
             losses = np.concatenate([self.losses, more.losses])
         if seeds is not None:
             seeds = np.concatenate([seeds, seeds.max() + 1 + np.arange(len(more.flags))])
-        return Runs(
+        return Observations(
             np.concatenate([self.flags, more.flags]),
             np.concatenate([self.qualities, more.qualities]),
             np.concatenate([self.fidelities, more.fidelities]),
@@ -78,7 +78,7 @@ class Runs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Unit:
+class OutputScaler:
     """How what was seen becomes the process's values, and back.
 
     `budgets`: the shares of the full budget, rising. A level is one of them for the loss, if that
@@ -86,13 +86,13 @@ class Unit:
     for losses, so that more is better. `hint`: mean and spread of the cheap scores.
     """
 
-    budgets: Values
-    centres: Values
-    scales: Values
+    budgets: Matrix_
+    centres: Matrix_
+    scales: Matrix_
     hint: tuple[float, float]
 
     @classmethod
-    def of(cls, runs: Runs, more: Sequence[float] = ()) -> Self:
+    def of(cls, runs: Observations, more: Sequence[float] = ()) -> Self:
         """Take the spread of each budget as its unit, or with few runs that of the one run most.
 
         Of the budgets `more` no run is needed: the mean over the others stands in for theirs.
@@ -121,7 +121,7 @@ class Unit:
         first = int(np.searchsorted(self.budgets, fidelity))
         return list(range(first, len(self.centres), len(self.budgets)))
 
-    def rows(self, runs: Runs) -> tuple[Rows, Values]:
+    def rows(self, runs: Observations) -> tuple[KernelRows, Matrix_]:
         """Return what was seen, as points and values of the process."""
         budgets = np.searchsorted(self.budgets, runs.fidelities)
         seeds, courses = runs.origins()
@@ -131,8 +131,8 @@ class Unit:
         look, run = np.nonzero(np.isfinite(seen))
         levels = budgets[run] + len(self.budgets) * look
         hints = self.hints(runs.hints)
-        rows = Rows(
-            coded(runs.flags[run]),
+        rows = KernelRows(
+            encode_flags(runs.flags[run]),
             levels,
             None if hints is None else hints[run],
             seeds[run],
@@ -140,12 +140,12 @@ class Unit:
         )
         return rows, (seen[look, run] - self.centres[levels]) / self.scales[levels]
 
-    def hints(self, hints: Values | None) -> Values | None:
+    def hints(self, hints: Matrix_ | None) -> Matrix_ | None:
         """Return cheap scores in the process's unit."""
         return None if hints is None else (hints - self.hint[0]) / self.hint[1]
 
 
-def coded(flags: Flags) -> Values:
+def encode_flags(flags: LayerFlags) -> Matrix_:
     """Code flags as +-1 / sqrt(depth): dot products and distances do not grow with depth.
 
     A dot product is then the part of the quality that adds up over layers, and an RBF kernel
@@ -161,15 +161,17 @@ _CHUNK = 20_000  # rows predicted at once: bounds the memory for large spaces
 class Surrogate:
     """A Gaussian process that knows `runs`; its quality is that under the largest budget."""
 
-    runs: Runs
-    unit: Unit
+    runs: Observations
+    unit: OutputScaler
     kernel: Kernel
-    rows: Rows
-    factor: Values
-    weights: Values
+    rows: KernelRows
+    factor: Matrix_
+    weights: Matrix_
 
     @classmethod
-    def fit(cls, runs: Runs, part: Runs | None = None, budgets: Sequence[float] = ()) -> Self:
+    def fit(
+        cls, runs: Observations, part: Observations | None = None, budgets: Sequence[float] = ()
+    ) -> Self:
         """Fit to at least one run.
 
         The kernel's parameters are the most probable ones under their prior: the likelihood
@@ -177,12 +179,12 @@ class Surrogate:
         from all runs, or where that would take long from `part` of them. `budgets` are known of
         beside those of the runs: the quality is that under the largest of all.
         """
-        unit = Unit.of(runs, budgets)
+        unit = OutputScaler.of(runs, budgets)
         rows, values = unit.rows(runs if part is None else part)
-        return cls._known(runs, unit, fitted(rows, values, len(unit.centres)))
+        return cls._known(runs, unit, fit_map(rows, values, len(unit.centres)))
 
     @classmethod
-    def _known(cls, runs: Runs, unit: Unit, kernel: Kernel) -> Self:
+    def _known(cls, runs: Observations, unit: OutputScaler, kernel: Kernel) -> Self:
         rows, values = unit.rows(runs)
         whole = kernel.between(rows, rows) + kernel.disturbance(rows, rows)
         whole[np.diag_indices_from(whole)] += JITTER
@@ -205,7 +207,7 @@ class Surrogate:
         echo = self.kernel.coupling[self.rows.levels] * self.rows.hints
         return float(self.kernel.weight * echo @ self.weights)
 
-    def predict(self, flags: Flags, hints: Values | None = None) -> tuple[Values, Values]:
+    def predict(self, flags: LayerFlags, hints: Matrix_ | None = None) -> tuple[Matrix_, Matrix_]:
         """Return mean and standard deviation of the noise-free quality: (rows,) each."""
         means, stds = [], []
         for start in range(0, len(flags), _CHUNK):
@@ -220,19 +222,19 @@ class Surrogate:
         return np.concatenate(means), np.concatenate(stds)
 
     def expect(
-        self, flags: Flags, level: int | NDArray[np.int64], hints: Values | None = None
-    ) -> Values:
+        self, flags: LayerFlags, level: int | NDArray[np.int64], hints: Matrix_ | None = None
+    ) -> Matrix_:
         """Return what a level, or one for each row, is expected to show under no seed: (rows,)."""
         rows = self._asked(flags, hints, level)
         return self._restored(self.kernel.between(rows, self.rows) @ self.weights, level)
 
     def teaches(
         self,
-        flags: Flags,
-        hints: Values | None,
+        flags: LayerFlags,
+        hints: Matrix_ | None,
         fidelity: float,
         paused: NDArray[np.int64] | None = None,
-    ) -> Values:
+    ) -> Matrix_:
         """Return by how much a run's surprises move each expected quality: (looks, rows, runs).
 
         Entry [k, i, j]: the change of the mean of row `i`, when row `j` is run with `fidelity`
@@ -240,7 +242,7 @@ class Surrogate:
         quality adds to it, comes out one standard deviation above what is expected. With `paused`,
         numbers of known runs, run `j` is that one gone on with.
         """
-        asked, moves = self._asked(flags, hints), list[Values]()
+        asked, moves = self._asked(flags, hints), list[Matrix_]()
         levels = self.unit.levels(fidelity)
         if paused is None:
             runs = [self._asked(flags, hints, level) for level in levels]
@@ -265,7 +267,7 @@ class Surrogate:
             for run, one in zip(runs, solved, strict=True)
         ]
 
-        def spread(one: int, other: int) -> Values:
+        def spread(one: int, other: int) -> Matrix_:
             known = np.einsum("pr,rp->p", outs[one], solved[other])
             return np.asarray(self.kernel.spread(runs[0], levels[one], levels[other]) - known)
 
@@ -278,7 +280,7 @@ class Surrogate:
         moves.append(rest / np.sqrt(np.maximum(left, JITTER)))
         return np.asarray(np.stack(moves) * self.unit.scales[-1])
 
-    def believe(self, flags: Flags, fidelities: Values, hints: Values | None = None) -> Self:
+    def believe(self, flags: LayerFlags, fidelities: Matrix_, hints: Matrix_ | None = None) -> Self:
         """Take the expected qualities of `flags` as measured, as for runs still under way.
 
         The kernel is not fitted anew: a believed value teaches nothing about it. Budgets that no
@@ -293,15 +295,15 @@ class Surrogate:
         place = np.searchsorted(budgets, fidelities)
         looks = [self.expect(flags, place + up, hints) for up in range(0, levels, len(budgets))]
         losses = None if self.runs.losses is None else looks[0]
-        believed = Runs(flags, looks[-1], fidelities, hints, losses=losses)
+        believed = Observations(flags, looks[-1], fidelities, hints, losses=losses)
         return self._known(self.runs.with_more(believed), self.unit, self.kernel)
 
     def _asked(
-        self, flags: Flags, hints: Values | None, level: int | NDArray[np.int64] = -1
-    ) -> Rows:
+        self, flags: LayerFlags, hints: Matrix_ | None, level: int | NDArray[np.int64] = -1
+    ) -> KernelRows:
         assert (hints is None) == (self.rows.hints is None), "either all rows have a cheap score"
         levels = np.broadcast_to(np.asarray(level) % len(self.unit.centres), len(flags))
-        return Rows(coded(flags), levels, self.unit.hints(hints))
+        return KernelRows(encode_flags(flags), levels, self.unit.hints(hints))
 
-    def _restored(self, values: Values, level: int | NDArray[np.int64]) -> Values:
+    def _restored(self, values: Matrix_, level: int | NDArray[np.int64]) -> Matrix_:
         return np.asarray(values * self.unit.scales[level] + self.unit.centres[level])

@@ -10,23 +10,23 @@ from scipy.special import ndtr
 
 from autoprune.layouts.layout import Layout
 from autoprune.search.baseline_samplers import propose_randomly
-from autoprune.search.gp_model import Runs, Surrogate
-from autoprune.search.history import Past
+from autoprune.search.gp_model import Observations, Surrogate
+from autoprune.search.history import SearchHistory
 from autoprune.search.search_space import (
-    LISTABLE,
-    Flags,
-    draw,
-    flags_of,
-    grid,
-    layout_of,
-    neighbours,
+    MAX_LISTED,
+    LayerFlags,
+    all_flags,
+    draw_flags,
+    flags_to_layout,
+    layout_to_flags,
+    swap_neighbours,
 )
-from autoprune.search.trial import Run, Seen
+from autoprune.search.trial import Observation, TrialRun
 
-Values = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
-def expected_improvement(mean: Values, std: Values, incumbent: float) -> Values:
+def expected_improvement(mean: FloatArray, std: FloatArray, incumbent: float) -> FloatArray:
     """Return by how much each row is expected to exceed `incumbent`: (rows,).
 
     Jones et al. 1998, https://doi.org/10.1023/A:1008306431147.
@@ -38,7 +38,7 @@ def expected_improvement(mean: Values, std: Values, incumbent: float) -> Values:
     return np.asarray(spread * (z * ndtr(z) + density), dtype=np.float64)
 
 
-def knowledge_gradient(mean: Values, moves: Values) -> Values:
+def knowledge_gradient(mean: FloatArray, moves: FloatArray) -> FloatArray:
     """Return how much higher the best mean is expected to be after each run: (runs,).
 
     `mean` (rows,) is expected now; run `j` moves row `i` by `moves[k, i, j]` for each standard
@@ -55,7 +55,7 @@ def knowledge_gradient(mean: Values, moves: Values) -> Values:
     return np.asarray(expected_improvement(-behind, apart, 0.0).max(axis=0))
 
 
-STARTS = 5
+MAX_STARTS = 5
 """Layouts tried before the first model is fitted, the enqueued strategies among them."""
 
 _SEEDS = 10  # best layouts whose neighbours are looked at, where the space cannot be listed
@@ -71,7 +71,7 @@ _LEARNT = 80  # runs, evenly spread, from which the kernel is fitted; all are co
 _LEADERS = 20  # of the best means, which these runs may overtake
 
 
-def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout | Run:
+def propose_by_gp(past: SearchHistory, rng: np.random.Generator) -> Layout | TrialRun:
     """Take the layout of which one more run is expected to better the final choice the most.
 
     That may be a layout that was run before, on a new seed. Where the past promotes, the choice
@@ -80,32 +80,32 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout | Run:
     under way count as if they had ended as expected, so that workers do not crowd together.
     """
     layouts = comb(past.depth, past.keep)
-    if len(past.tried) < min(STARTS, layouts):
+    if len(past.tried) < min(MAX_STARTS, layouts):
         return propose_randomly(past, rng)
     if not past.observed:  # of small spaces all may be under way: then one of them again
         if len(past.tried) < layouts or not past.running:
             return propose_randomly(past, rng)
         return past.running[rng.integers(len(past.running))].layout
-    seen = flags_of([one.run.layout for one in past.observed])
-    surrogate = surrogate_of(past.observed, past.hints, (1.0,) if past.promotes else ())
+    seen = layout_to_flags([one.run.layout for one in past.observed])
+    surrogate = fit_surrogate(past.observed, past.hints, (1.0,) if past.promotes else ())
     if past.running:
-        flags = flags_of([run.layout for run in past.running])
+        flags = layout_to_flags([run.layout for run in past.running])
         shares = np.array([run.fidelity for run in past.running])
-        surrogate = surrogate.believe(flags, shares, hints_of(flags, past.hints))
-    incumbent = float(surrogate.expect(seen, -1, hints_of(seen, past.hints)).max())
-    if layouts <= LISTABLE:
-        space = grid(past.depth, past.keep)
+        surrogate = surrogate.believe(flags, shares, proxy_column(flags, past.hints))
+    incumbent = float(surrogate.expect(seen, -1, proxy_column(seen, past.hints)).max())
+    if layouts <= MAX_LISTED:
+        space = all_flags(past.depth, past.keep)
         pool = space[rng.permutation(len(space))]  # equals: by chance
     else:
         assert past.hints is None, "a space too large to list has no table of cheap scores"
         best = np.argsort(-surrogate.expect(seen, -1), kind="stable")[:_SEEDS]
-        near = [neighbours(row) for row in np.unique(seen[best], axis=0)]
-        near += [draw(past.depth, past.keep, _SAMPLES, rng), seen]
+        near = [swap_neighbours(row) for row in np.unique(seen[best], axis=0)]
+        near += [draw_flags(past.depth, past.keep, _SAMPLES, rng), seen]
         pool = _climb(np.concatenate(near), surrogate, incumbent)
     pool = _possible(pool, past)
-    mean, std = surrogate.predict(pool, hints_of(pool, past.hints))
-    chances = hopeful(mean, std, incumbent)
-    rows, hints = pool[chances], hints_of(pool[chances], past.hints)
+    mean, std = surrogate.predict(pool, proxy_column(pool, past.hints))
+    chances = top_candidates(mean, std, incumbent)
+    rows, hints = pool[chances], proxy_column(pool[chances], past.hints)
     quick = min(one.run.fidelity for one in past.observed)
     gains = knowledge_gradient(mean[chances], surrogate.teaches(rows, hints, quick))
     if paused := past.paused:
@@ -113,11 +113,11 @@ def propose_by_surrogate(past: Past, rng: np.random.Generator) -> Layout | Run:
         more = knowledge_gradient(mean[chances], further) / (1.0 - quick)
         if past.owes or more.max() > gains.max() / quick:
             return replace(past.observed[paused[int(np.argmax(more))]].run, fidelity=1.0)
-    return layout_of(rows[int(np.argmax(gains))])
+    return flags_to_layout(rows[int(np.argmax(gains))])
 
 
-def surrogate_of(
-    observed: Sequence[Seen],
+def fit_surrogate(
+    observed: Sequence[Observation],
     hints: Mapping[Layout, float] | None = None,
     budgets: Sequence[float] = (),
 ) -> Surrogate:
@@ -125,13 +125,13 @@ def surrogate_of(
 
     `budgets`: see `Surrogate.fit`.
     """
-    flags = flags_of([one.run.layout for one in observed])
+    flags = layout_to_flags([one.run.layout for one in observed])
     losses = np.array([one.loss for one in observed])
-    runs = Runs(
+    runs = Observations(
         flags,
         np.array([one.quality for one in observed]),
         np.array([one.run.fidelity for one in observed]),
-        hints_of(flags, hints),
+        proxy_column(flags, hints),
         seeds=np.array([one.run.seed for one in observed]),
         losses=losses if np.isfinite(losses).any() else None,
     )
@@ -141,17 +141,17 @@ def surrogate_of(
     return Surrogate.fit(runs, learnt, budgets)
 
 
-def hints_of(flags: Flags, hints: Mapping[Layout, float] | None) -> Values | None:
+def proxy_column(flags: LayerFlags, hints: Mapping[Layout, float] | None) -> FloatArray | None:
     """Return the cheap score of each row: (rows,)."""
-    return None if hints is None else np.array([hints[layout_of(row)] for row in flags])
+    return None if hints is None else np.array([hints[flags_to_layout(row)] for row in flags])
 
 
-def _gains(flags: Flags, surrogate: Surrogate, incumbent: float) -> Values:
+def _gains(flags: LayerFlags, surrogate: Surrogate, incumbent: float) -> FloatArray:
     """Return the expected improvement of each row."""
     return expected_improvement(*surrogate.predict(flags), incumbent)
 
 
-def hopeful(mean: Values, std: Values, incumbent: float) -> NDArray[np.int64]:
+def top_candidates(mean: FloatArray, std: FloatArray, incumbent: float) -> NDArray[np.int64]:
     """Return the numbers of the rows that may be the best, and of those thought to be."""
     gains = expected_improvement(mean, std, incumbent)
     order = np.argsort(-gains, kind="stable")[:_LOOKED_AT]
@@ -159,14 +159,14 @@ def hopeful(mean: Values, std: Values, incumbent: float) -> NDArray[np.int64]:
     return np.concatenate([order, np.setdiff1d(leaders, order)])
 
 
-def _climb(pool: Flags, surrogate: Surrogate, incumbent: float) -> Flags:
+def _climb(pool: LayerFlags, surrogate: Surrogate, incumbent: float) -> LayerFlags:
     """Return `pool` with the ends of swap ascents on expected improvement from its best rows."""
     order = np.argsort(-_gains(pool, surrogate, incumbent), kind="stable")[:_CLIMBS]
     ends = []
     for row in pool[order]:
         gain = _gains(row[None, :], surrogate, incumbent)[0]
         while True:
-            near = neighbours(row)
+            near = swap_neighbours(row)
             gains = _gains(near, surrogate, incumbent)
             if gains.max() <= gain:
                 break
@@ -175,7 +175,7 @@ def _climb(pool: Flags, surrogate: Surrogate, incumbent: float) -> Flags:
     return np.unique(np.concatenate([pool, np.array(ends)]), axis=0)
 
 
-def _possible(flags: Flags, past: Past) -> Flags:
+def _possible(flags: LayerFlags, past: SearchHistory) -> LayerFlags:
     """Return the rows that are not known to fail: those tried without a score are."""
     known = {one.run.layout for one in past.observed} | {run.layout for run in past.running}
     failed = {layout.flags for layout in past.tried - known}

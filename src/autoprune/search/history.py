@@ -8,14 +8,21 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.trial import INTERRUPTED, Run, Seen, given_up, layout_of_trial, run_of_trial
+from autoprune.search.trial import (
+    INTERRUPTED,
+    Observation,
+    TrialRun,
+    is_abandoned,
+    layout_of_trial,
+    run_of_trial,
+)
 
-EVERY = 4
+MAX_PAUSED = 4
 """Of so many runs that paused one goes on: it bears the others out, or does not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class SearchHistory:
     """All that a proposal may depend on, apart from the seed.
 
     `observed`: runs with what came of them, in the order they were made; `running`: those under way
@@ -27,14 +34,14 @@ class Past:
 
     depth: int
     keep: int
-    observed: tuple[Seen, ...]
-    running: tuple[Run, ...]
+    observed: tuple[Observation, ...]
+    running: tuple[TrialRun, ...]
     made: int
     tried: frozenset[Layout]
     hints: Mapping[Layout, float] | None = None
-    begun: frozenset[Run] = frozenset()
+    begun: frozenset[TrialRun] = frozenset()
     promotes: bool = False
-    every: int = EVERY
+    every: int = MAX_PAUSED
 
     @property
     def owes(self) -> bool:
@@ -55,7 +62,7 @@ class Past:
         ]
 
 
-def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
+def read_history(trials: Sequence[FrozenTrial], depth: int, keep: int) -> SearchHistory:
     """Read the past from a study's trials.
 
     A pruned trial is observed at its last check plus what complete trials gained on average from
@@ -63,13 +70,13 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
     again. Of an interrupted run only that it is to be made is known: what is proposed while it
     waits to be taken up is what would have been proposed beside it.
     """
-    observed: list[Seen] = []
-    running: list[Run] = []
+    observed: list[Observation] = []
+    running: list[TrialRun] = []
     tried: set[Layout] = set()
-    counted: set[Run] = set()
+    counted: set[TrialRun] = set()
     made = 0
     runs = [run_of_trial(trial, depth) for trial in trials]
-    lost = [given_up(trial) for trial in trials]
+    lost = [is_abandoned(trial) for trial in trials]
     live = {run for run, gone in zip(runs, lost, strict=True) if run is not None and not gone}
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     for trial, run, gone in zip(trials, runs, lost, strict=True):
@@ -89,14 +96,16 @@ def past_of(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Past:
             running.append(run)
         quality = trial.value if trial.state == TrialState.COMPLETE else _expected(trial, complete)
         if quality is not None:
-            observed.append(Seen(run, quality, trial.user_attrs.get("loss", nan)))
+            observed.append(Observation(run, quality, trial.user_attrs.get("loss", nan)))
     begun = frozenset(counted)
-    return Past(depth, keep, tuple(observed), tuple(running), made, frozenset(tried), begun=begun)
+    return SearchHistory(
+        depth, keep, tuple(observed), tuple(running), made, frozenset(tried), begun=begun
+    )
 
 
-def runs_of(trials: Iterable[FrozenTrial], depth: int) -> set[Run]:
+def observations_of(trials: Iterable[FrozenTrial], depth: int) -> set[TrialRun]:
     """Return the runs of all trials but those that ended without finishing."""
-    found = {run_of_trial(trial, depth) for trial in trials if not given_up(trial)}
+    found = {run_of_trial(trial, depth) for trial in trials if not is_abandoned(trial)}
     return {run for run in found if run is not None}
 
 

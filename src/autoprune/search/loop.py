@@ -10,17 +10,31 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 
 from autoprune.errors import StorageError
-from autoprune.interrupts import is_asked
+from autoprune.interrupts import stop_requested
 from autoprune.layouts.layout import Layout
 from autoprune.search.pruners import reaches_end
-from autoprune.search.result import Finding, findings_of
-from autoprune.search.trial import SEARCHED, Run, bury, counts, finish, interrupt
-from autoprune.search.trial_queue import Claim, Desk, is_over, living, next_claim, running
+from autoprune.search.result import TrialResult, trial_results
+from autoprune.search.trial import (
+    SEARCH_ORIGIN,
+    TrialRun,
+    fail_stale_trial,
+    finish_trial,
+    is_finished_trial,
+    requeue_trial,
+)
+from autoprune.search.trial_queue import (
+    ClaimedTrial,
+    TrialQueue,
+    all_trials_done,
+    claim_next_trial,
+    reap_stale_trials,
+    running_trials,
+)
 from autoprune.storage.errors import storage_failures
 from autoprune.training.metrics import Score
 
 
-class Timer:
+class Deadline:
     """Counts from its making; `seconds` None: there is always time."""
 
     def __init__(self, seconds: float | None) -> None:
@@ -41,28 +55,30 @@ class Timer:
         return self._last + self._slowest - self._begun > self._seconds
 
 
-Check = Callable[[float, int], None]
+ShouldStop = Callable[[float, int], None]
 """Takes validation quality in [0, 1] and optimizer step; may raise `optuna.TrialPruned`."""
 
-Begin = Callable[[Run, Check], Callable[[], Score]]
+StartRun = Callable[[TrialRun, ShouldStop], Callable[[], Score]]
 """Begins a measurement elsewhere; what it returns waits for the end as `Measure` would."""
 
 _PAUSE = 0.5  # seconds between two looks at what others have under way
 
 
-class Told:
+class ProgressReporter:
     """Hands each finding on once, whoever measured it."""
 
-    def __init__(self, known: Sequence[Finding], watch: Callable[[Finding], None] | None) -> None:
+    def __init__(
+        self, known: Sequence[TrialResult], watch: Callable[[TrialResult], None] | None
+    ) -> None:
         self._watch = watch
         self._known = {(one.layout, one.seed, one.fidelity) for one in known}
 
-    def look(self, desk: Desk) -> None:
+    def look(self, desk: TrialQueue) -> None:
         """Hand on what was finished since the last look."""
         if self._watch is None:
             return
         with storage_failures():
-            findings = findings_of(desk.trials(), desk.depth)
+            findings = trial_results(desk.trials(), desk.depth)
         for one in findings:
             run = (one.layout, one.seed, one.fidelity)
             if run not in self._known:
@@ -70,15 +86,15 @@ class Told:
                 self._watch(one)
 
 
-def follow(
+def optimize(
     study: Study,
-    desk: Desk,
-    begin: Begin,
-    told: Told,
+    desk: TrialQueue,
+    begin: StartRun,
+    told: ProgressReporter,
     *,
     trials: int,
     first: Mapping[str, Layout],
-    timer: Timer,
+    timer: Deadline,
     side_by_side: int,
     most: int | None,
 ) -> bool:
@@ -92,7 +108,7 @@ def follow(
         try:
             left = most
             while left is None or left > 0:
-                group: list[Claim] | None = []
+                group: list[ClaimedTrial] | None = []
                 if not timer.over():
                     places = side_by_side if left is None else min(side_by_side, left)
                     group = _group(desk, trials, first, places)
@@ -106,18 +122,18 @@ def follow(
                     begun.add(claim.trial)
                     waits.append(begin(claim.run, _checks(study, desk, claim)))
                 for claim, wait in zip(group, waits, strict=True):
-                    finish(desk.storage, claim.trial, wait)
+                    finish_trial(desk.storage, claim.trial, wait)
                     desk.leases.drop(claim.trial)
                     told.look(desk)
                 if not group:
                     time.sleep(_PAUSE)
                     told.look(desk)
-                if is_asked():
+                if stop_requested():
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             with storage_failures():
                 for trial in desk.leases.held:
-                    interrupt(desk.storage, trial)
+                    requeue_trial(desk.storage, trial)
             return True
         except StorageError:
             raise
@@ -125,22 +141,24 @@ def follow(
             with suppress(StorageError, OptunaError, OSError):
                 for trial in desk.leases.held:
                     if trial in begun:
-                        bury(desk.storage, desk.storage.get_trial(trial), desk.trials(), desk.depth)
+                        fail_stale_trial(
+                            desk.storage, desk.storage.get_trial(trial), desk.trials(), desk.depth
+                        )
                     else:
-                        interrupt(desk.storage, trial)
+                        requeue_trial(desk.storage, trial)
             raise
     return False
 
 
-def _others(desk: Desk) -> bool:
+def _others(desk: TrialQueue) -> bool:
     """Tell whether other processes have trials under way; this one has none."""
     with storage_failures():
-        return running(living(desk)) > 0
+        return running_trials(reap_stale_trials(desk)) > 0
 
 
 def _group(
-    desk: Desk, trials: int, first: Mapping[str, Layout], side_by_side: int
-) -> list[Claim] | None:
+    desk: TrialQueue, trials: int, first: Mapping[str, Layout], side_by_side: int
+) -> list[ClaimedTrial] | None:
     """Claim the runs that are made together.
 
     None when the study is done, an empty list while only others' runs are under way. A group that
@@ -150,20 +168,20 @@ def _group(
     places = 1
     if side_by_side > 1:
         with storage_failures():
-            done = sum(map(counts, living(desk)))
+            done = sum(map(is_finished_trial, reap_stale_trials(desk)))
         places = min(side_by_side - done % side_by_side, trials - done)
-    group: list[Claim] = []
+    group: list[ClaimedTrial] = []
     for _ in range(places):
-        claim = next_claim(desk, trials, first)
+        claim = claim_next_trial(desk, trials, first)
         if claim is None:
             break
         group.append(claim)
-    return None if not group and is_over(desk, trials, first) else group
+    return None if not group and all_trials_done(desk, trials, first) else group
 
 
-def _checks(study: Study, desk: Desk, claim: Claim) -> Check:
+def _checks(study: Study, desk: TrialQueue, claim: ClaimedTrial) -> ShouldStop:
     """Return what reports a trial's checks and stops a weak one."""
-    may_stop = claim.origin == SEARCHED and not isinstance(study.pruner, NopPruner)
+    may_stop = claim.origin == SEARCH_ORIGIN and not isinstance(study.pruner, NopPruner)
 
     def check(quality: float, step: int) -> None:
         storage = desk.storage

@@ -12,7 +12,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.search.trial import counts
+from autoprune.search.trial import is_finished_trial
 
 
 class HalvingPruner(BasePruner):
@@ -31,7 +31,7 @@ class HalvingPruner(BasePruner):
         others = [
             other.intermediate_values[step]
             for other in study.get_trials(deepcopy=False)
-            if counts(other) and step in other.intermediate_values
+            if is_finished_trial(other) and step in other.intermediate_values
         ]
         better = sum(other > value for other in others)
         return better > len(others) // 2

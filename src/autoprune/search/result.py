@@ -7,9 +7,17 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.gp_sampler import hints_of, surrogate_of
-from autoprune.search.search_space import flags_of
-from autoprune.search.trial import FAILED, SEARCHED, Run, Seen, counts, read_score, run_of_trial
+from autoprune.search.gp_sampler import fit_surrogate, proxy_column
+from autoprune.search.search_space import layout_to_flags
+from autoprune.search.trial import (
+    FAILED,
+    SEARCH_ORIGIN,
+    Observation,
+    TrialRun,
+    is_finished_trial,
+    run_of_trial,
+    score_from_attributes,
+)
 from autoprune.training.metrics import Score
 
 _STATES = {
@@ -20,13 +28,13 @@ _STATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TrialResult:
     """One finished trial.
 
     `number`: its place among the finished trials, from 1; `origin`: the strategy's name, or
     `search`; `state`: `complete`, `pruned` or `failed`; `score`: of complete trials only;
     `reason`: why it failed or was pruned, else empty; `best`: highest quality of a complete trial
-    up to this one, None before the first; `seed` and `fidelity` as in `Run`.
+    up to this one, None before the first; `seed` and `fidelity` as in `TrialRun`.
     """
 
     number: int
@@ -41,7 +49,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SearchResult:
     """What a search came to.
 
     `found` is the measured layout of the best posterior mean over all complete runs, never the
@@ -50,7 +58,7 @@ class Outcome:
     search was interrupted before a trial completed. `trust` is `Surrogate.trust`.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[TrialResult, ...]
     found: Layout | None
     mean: float | None
     std: float | None
@@ -74,21 +82,21 @@ class Outcome:
         return self.trials - len(runs)
 
 
-def findings_of(trials: Sequence[FrozenTrial], depth: int) -> tuple[Finding, ...]:
+def trial_results(trials: Sequence[FrozenTrial], depth: int) -> tuple[TrialResult, ...]:
     """Return the finished trials in order."""
-    findings: list[Finding] = []
+    findings: list[TrialResult] = []
     best: float | None = None
-    for trial in filter(counts, trials):
+    for trial in filter(is_finished_trial, trials):
         run = run_of_trial(trial, depth)
         assert run is not None, f"trial {trial.number} is finished, so it ran a layout"
-        score = read_score(trial)
+        score = score_from_attributes(trial)
         if score is not None and (best is None or score.quality > best):
             best = score.quality
         findings.append(
-            Finding(
+            TrialResult(
                 number=len(findings) + 1,
                 layout=run.layout,
-                origin=trial.user_attrs.get("origin", SEARCHED),
+                origin=trial.user_attrs.get("origin", SEARCH_ORIGIN),
                 state=_STATES[trial.state],
                 score=score,
                 reason=_reason(trial),
@@ -106,15 +114,15 @@ def _reason(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(FAILED, ""))
 
 
-def outcome_of(
-    findings: tuple[Finding, ...],
+def search_result(
+    findings: tuple[TrialResult, ...],
     interrupted: bool,
     hints: Mapping[Layout, float] | None = None,
-) -> Outcome:
+) -> SearchResult:
     """Choose the layout that the complete trials speak for, at the largest of their budgets."""
     scored = [
-        Seen(
-            Run(finding.layout, finding.seed, finding.fidelity),
+        Observation(
+            TrialRun(finding.layout, finding.seed, finding.fidelity),
             finding.score.quality,
             finding.score.loss,
         )
@@ -122,11 +130,11 @@ def outcome_of(
         if finding.score is not None
     ]
     if not scored:
-        return Outcome(findings, None, None, None, interrupted)
-    flags = flags_of([one.run.layout for one in scored])
-    surrogate = surrogate_of(scored, hints)
-    mean, std = surrogate.predict(flags, hints_of(flags, hints))
+        return SearchResult(findings, None, None, None, interrupted)
+    flags = layout_to_flags([one.run.layout for one in scored])
+    surrogate = fit_surrogate(scored, hints)
+    mean, std = surrogate.predict(flags, proxy_column(flags, hints))
     best = int(np.argmax(mean))
     found = scored[best].run.layout
     sure = float(mean[best]), float(std[best])
-    return Outcome(findings, found, *sure, interrupted, surrogate.trust)
+    return SearchResult(findings, found, *sure, interrupted, surrogate.trust)

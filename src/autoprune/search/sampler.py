@@ -13,11 +13,11 @@ from optuna.trial import FrozenTrial
 
 from autoprune.layouts.layout import Layout
 from autoprune.search.baseline_samplers import propose_by_tree, propose_in_order, propose_randomly
-from autoprune.search.gp_sampler import propose_by_surrogate
-from autoprune.search.history import Past, past_of
-from autoprune.search.trial import Run, distributions, params
+from autoprune.search.gp_sampler import propose_by_gp
+from autoprune.search.history import SearchHistory, read_history
+from autoprune.search.trial import TrialRun, distributions, trial_params
 
-Propose = Callable[[Past, np.random.Generator], Layout | Run]
+ProposeLayout = Callable[[SearchHistory, np.random.Generator], Layout | TrialRun]
 """Returns the layout of a new run, or the run that goes on from where another one paused."""
 
 _FIRST_SEED = 1_000
@@ -46,7 +46,7 @@ class LayoutSampler(BaseSampler):
         hints: Mapping[Layout, float] | None = None,
         promotes: bool = False,
         *,
-        propose: Propose,
+        propose: ProposeLayout,
         fresh: bool,
     ) -> None:
         self.depth = depth
@@ -58,25 +58,25 @@ class LayoutSampler(BaseSampler):
         self._propose = propose
         self.fresh = fresh
 
-    def run(self, layout: Layout, past: Past) -> Run:
+    def run(self, layout: Layout, past: SearchHistory) -> TrialRun:
         """Return the run of `layout` that comes next; a fresh seed is one that no run has yet."""
         if not self.fresh:
-            return Run(layout, self._seed, self._fidelity)
+            return TrialRun(layout, self._seed, self._fidelity)
         seed, taken = self._seed + _FIRST_SEED + past.made, {run.seed for run in past.begun}
         while seed in taken:  # somebody chose it by hand, or a trial before was refused
             seed += 1
-        return Run(layout, seed, self._fidelity)
+        return TrialRun(layout, seed, self._fidelity)
 
-    def next(self, others: Sequence[FrozenTrial]) -> Run:
+    def next(self, others: Sequence[FrozenTrial]) -> TrialRun:
         """Propose the run that comes after the trials `others`."""
-        return self.after(past_of(others, self.depth, self._keep))
+        return self.after(read_history(others, self.depth, self._keep))
 
-    def after(self, past: Past) -> Run:
+    def after(self, past: SearchHistory) -> TrialRun:
         """Propose the run that comes after `past`."""
         past = replace(past, hints=self._hints, promotes=len(self.fidelities) > 1)
         rng = np.random.default_rng((self._seed, past.made))
         proposed = self._propose(past, rng)
-        return proposed if isinstance(proposed, Run) else self.run(proposed, past)
+        return proposed if isinstance(proposed, TrialRun) else self.run(proposed, past)
 
     def infer_relative_search_space(
         self,
@@ -96,7 +96,7 @@ class LayoutSampler(BaseSampler):
         others = [
             other for other in study.get_trials(deepcopy=False) if other.number != trial.number
         ]
-        return params(self.next(others))
+        return trial_params(self.next(others))
 
     def sample_independent(
         self,
@@ -110,7 +110,7 @@ class LayoutSampler(BaseSampler):
 
 
 SAMPLERS: dict[str, Callable[..., LayoutSampler]] = {
-    "gp": partial(LayoutSampler, propose=propose_by_surrogate, fresh=True),
+    "gp": partial(LayoutSampler, propose=propose_by_gp, fresh=True),
     "random": partial(LayoutSampler, propose=propose_randomly, fresh=False),
     "tpe": partial(LayoutSampler, propose=propose_by_tree, fresh=False),
     "brute-force": partial(LayoutSampler, propose=propose_in_order, fresh=False),

@@ -7,34 +7,34 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprune.layouts.layout import Layout, every
+from autoprune.layouts.layout import Layout, all_layouts
 
-Flags = NDArray[np.int8]
+LayerFlags = NDArray[np.int8]
 
-LISTABLE = 200_000
+MAX_LISTED = 200_000
 """Up to so many layouts the whole space is held in memory and looked at for each proposal."""
 
 
-def flags_of(layouts: Sequence[Layout]) -> Flags:
+def layout_to_flags(layouts: Sequence[Layout]) -> LayerFlags:
     """Return one row of flags per layout: (layouts, depth), 1 where a layer is kept."""
     return np.array([layout.flags for layout in layouts], dtype=np.int8)
 
 
-def layout_of(flags: Flags) -> Layout:
+def flags_to_layout(flags: LayerFlags) -> Layout:
     """Return the layout of one row of flags: (depth,)."""
     return Layout(len(flags), tuple(int(layer) for layer in np.flatnonzero(flags)))
 
 
 @lru_cache(maxsize=4)
-def grid(depth: int, keep: int) -> Flags:
+def all_flags(depth: int, keep: int) -> LayerFlags:
     """Return all layouts in lexical order: (layouts, depth), read-only."""
-    flags = flags_of(every(depth, keep))
+    flags = layout_to_flags(all_layouts(depth, keep))
     flags.flags.writeable = False
     return flags
 
 
-def rank(layout: Layout) -> int:
-    """Return the row of `layout` in `grid`.
+def layout_rank(layout: Layout) -> int:
+    """Return the row of `layout` in `all_flags`.
 
     >>> rank(Layout(3, (0, 2)))
     1
@@ -44,13 +44,13 @@ def rank(layout: Layout) -> int:
     return comb(depth, keep) - 1 - after
 
 
-def draw(depth: int, keep: int, rows: int, rng: np.random.Generator) -> Flags:
+def draw_flags(depth: int, keep: int, rows: int, rng: np.random.Generator) -> LayerFlags:
     """Draw layouts uniformly, repeats possible: (rows, depth)."""
     order = rng.random((rows, depth)).argsort(axis=1)  # (rows, depth), each a permutation
     return (order < keep).astype(np.int8)
 
 
-def neighbours(flags: Flags) -> Flags:
+def swap_neighbours(flags: LayerFlags) -> LayerFlags:
     """Return the layouts one swap away from one row: (keep * (depth - keep), depth)."""
     kept, removed = np.flatnonzero(flags), np.flatnonzero(flags == 0)
     out, into = (pair.ravel() for pair in np.meshgrid(kept, removed, indexing="ij"))

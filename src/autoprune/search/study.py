@@ -13,24 +13,24 @@ from optuna.study import Study, StudyDirection
 
 from autoprune.errors import OptionError, StudyError, UnknownNameError
 from autoprune.layouts.layout import Layout, check_keep
-from autoprune.search.loop import Begin, Check, Timer, Told, follow
+from autoprune.search.loop import Deadline, ProgressReporter, ShouldStop, StartRun, optimize
 from autoprune.search.pruners import PRUNERS
-from autoprune.search.result import Finding, Outcome, findings_of, outcome_of
+from autoprune.search.result import SearchResult, TrialResult, search_result, trial_results
 from autoprune.search.sampler import SAMPLERS
-from autoprune.search.trial import Run
-from autoprune.search.trial_queue import Desk
+from autoprune.search.trial import TrialRun
+from autoprune.search.trial_queue import TrialQueue
 from autoprune.storage.errors import storage_failures
-from autoprune.storage.heartbeat import Leases
+from autoprune.storage.heartbeat import Heartbeat
 from autoprune.training.metrics import Score
 
-Value = str | int | float | None
+IdentityValue = str | int | float | None
 
 _MARK = "autoprune"
 
 _SCHEMA = 2  # 1 had one seed for all trials and no fidelity
 
 
-def begin(storage: BaseStorage, name: str, identity: Mapping[str, Value]) -> Study:
+def create_or_load(storage: BaseStorage, name: str, identity: Mapping[str, IdentityValue]) -> Study:
     """Create study `name`, or load it if it is about the same.
 
     `identity` goes into the study's user attributes. Raises `StudyError` naming what differs, or
@@ -47,7 +47,7 @@ def begin(storage: BaseStorage, name: str, identity: Mapping[str, Value]) -> Stu
     return study
 
 
-def _describe(study: Study, identity: Mapping[str, Value]) -> None:
+def _describe(study: Study, identity: Mapping[str, IdentityValue]) -> None:
     """Write the identity, its mark last: a study without the mark was never begun."""
     unknown = set(study.user_attrs) - set(identity)
     if unknown or study.get_trials(deepcopy=False) or study.directions != [StudyDirection.MAXIMIZE]:
@@ -62,7 +62,9 @@ def _describe(study: Study, identity: Mapping[str, Value]) -> None:
     study.set_user_attr(_MARK, {"schema": _SCHEMA, "identity": list(identity)})
 
 
-def join(storage: BaseStorage, name: str, identity: Mapping[str, Value]) -> Study:
+def load_same_study(
+    storage: BaseStorage, name: str, identity: Mapping[str, IdentityValue]
+) -> Study:
     """Load study `name`, which must be about the same; raises `StudyError` naming what differs."""
     study = optuna.load_study(study_name=name, storage=storage)
     if differ := _differences(study, identity):
@@ -73,7 +75,7 @@ def join(storage: BaseStorage, name: str, identity: Mapping[str, Value]) -> Stud
     return study
 
 
-def _compare(study: Study, identity: Mapping[str, Value]) -> None:
+def _compare(study: Study, identity: Mapping[str, IdentityValue]) -> None:
     if differ := _differences(study, identity):
         raise StudyError(
             f"study {study.study_name} was begun with {differ}: "
@@ -81,7 +83,7 @@ def _compare(study: Study, identity: Mapping[str, Value]) -> None:
         )
 
 
-def _differences(study: Study, identity: Mapping[str, Value]) -> str:
+def _differences(study: Study, identity: Mapping[str, IdentityValue]) -> str:
     """Say what a study was begun with and what came, where they differ; else empty."""
     attrs = study.user_attrs
     if attrs[_MARK]["schema"] != _SCHEMA:
@@ -100,7 +102,7 @@ def _differences(study: Study, identity: Mapping[str, Value]) -> str:
 _SETTINGS = "settings"
 
 
-def keep_settings(storage: BaseStorage, name: str, settings: Mapping[str, Any]) -> None:
+def store_config(storage: BaseStorage, name: str, settings: Mapping[str, Any]) -> None:
     """Write what can be written as JSON to study `name`, in place of what an earlier search kept.
 
     Raises `StorageError`.
@@ -112,7 +114,7 @@ def keep_settings(storage: BaseStorage, name: str, settings: Mapping[str, Any]) 
             storage.set_study_user_attr(study, _SETTINGS, plain)
 
 
-def settings_of(storage: BaseStorage, name: str) -> dict[str, Any]:
+def stored_config(storage: BaseStorage, name: str) -> dict[str, Any]:
     """Return the settings of study `name`; raises `StudyError` where there are none."""
     with storage_failures():
         names = optuna.get_all_study_names(storage)
@@ -131,19 +133,19 @@ def settings_of(storage: BaseStorage, name: str) -> dict[str, Any]:
     return dict(found[_SETTINGS])
 
 
-Measure = Callable[[Run, Check], Score]
+Objective = Callable[[TrialRun, ShouldStop], Score]
 """Takes run and check; raises `TrialError` for a candidate that cannot be scored."""
 
 
-def search(
-    measure: Measure,
+def optimize_study(
+    measure: Objective,
     depth: int,
     keep: int,
     *,
     trials: int,
     storage: BaseStorage,
     name: str,
-    identity: Mapping[str, Value],
+    identity: Mapping[str, IdentityValue],
     sampler: str = "gp",
     pruner: str = "none",
     seed: int = 0,
@@ -152,10 +154,10 @@ def search(
     promotes: bool = False,
     first: Mapping[str, Layout] | None = None,
     seconds: float | None = None,
-    watch: Callable[[Finding], None] | None = None,
+    watch: Callable[[TrialResult], None] | None = None,
     side_by_side: int = 1,
-    begin: Begin | None = None,
-) -> Outcome:
+    begin: StartRun | None = None,
+) -> SearchResult:
     """Search the layouts that keep `keep` of `depth` layers until `trials` are finished in all.
 
     The study `name` is begun or gone on with; `identity`, depth, keep and seed must be those it
@@ -171,7 +173,7 @@ def search(
     call; the first ones are made in any case. KeyboardInterrupt closes the running trials and
     returns what was measured so far, and so does `leaving.ask`, once a trial has ended.
 
-    With `begin`, `side_by_side` layouts are proposed and begun together, each believed to come out
+    With `create_or_load`, `side_by_side` layouts are proposed and begun together, each believed to come out
     as expected while the others are proposed, and the next ones when all have ended: what is
     proposed depends on that number, never on which process was faster.
 
@@ -192,7 +194,7 @@ def search(
         raise UnknownNameError("pruner", pruner, PRUNERS)
     storage = optuna.storages.get_storage(storage)
     study = open_study(storage, name, depth, keep, seed, identity)
-    interrupted = work(
+    interrupted = run_worker_trials(
         study,
         storage,
         begin or _later(measure),
@@ -210,7 +212,7 @@ def search(
         watch=watch,
         side_by_side=side_by_side,
     )
-    outcome = outcome_of(_findings(study, depth), interrupted, hints)
+    outcome = search_result(_findings(study, depth), interrupted, hints)
     if outcome.found is None and not interrupted:
         raise StudyError(
             f"none of the {outcome.trials} candidates of study {name} could be scored, the last "
@@ -219,10 +221,10 @@ def search(
     return outcome
 
 
-def work(
+def run_worker_trials(
     study: Study,
     storage: BaseStorage,
-    begin: Begin,
+    begin: StartRun,
     depth: int,
     keep: int,
     *,
@@ -234,27 +236,27 @@ def work(
     hints: Mapping[Layout, float] | None,
     promotes: bool,
     first: Mapping[str, Layout],
-    watch: Callable[[Finding], None] | None,
+    watch: Callable[[TrialResult], None] | None,
     side_by_side: int,
     seconds: float | None = None,
     most: int | None = None,
 ) -> bool:
     """Make trials of a study until it has `trials`, or `most` were made; tell if interrupted.
 
-    What stands at `search` holds here too. Raises `StudyError`, `StorageError`.
+    What stands at `optimize_study` holds here too. Raises `StudyError`, `StorageError`.
     """
     storage = optuna.storages.get_storage(storage)
     chosen = SAMPLERS[sampler](depth, keep, seed, fidelity, hints, promotes)
     study.sampler, study.pruner = chosen, PRUNERS[pruner]()
-    desk = Desk(storage, study._study_id, chosen, keep, Leases(storage, study._study_id))
-    return follow(
+    desk = TrialQueue(storage, study._study_id, chosen, keep, Heartbeat(storage, study._study_id))
+    return optimize(
         study,
         desk,
         begin,
-        Told(_findings(study, depth), watch),
+        ProgressReporter(_findings(study, depth), watch),
         trials=trials,
         first=first,
-        timer=Timer(seconds),
+        timer=Deadline(seconds),
         side_by_side=side_by_side,
         most=most,
     )
@@ -266,13 +268,13 @@ def open_study(
     depth: int,
     keep: int,
     seed: int,
-    identity: Mapping[str, Value],
+    identity: Mapping[str, IdentityValue],
 ) -> Study:
     """Begin study `name`, or go on with it; raises `StudyError` where it is about another thing."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, `Patient` mends
     with storage_failures():
         whole = {"depth": depth, "keep": keep, "seed": seed, **identity}
-        return begin(storage, name, whole)
+        return create_or_load(storage, name, whole)
 
 
 def join_study(
@@ -281,15 +283,17 @@ def join_study(
     depth: int,
     keep: int,
     seed: int,
-    identity: Mapping[str, Value],
+    identity: Mapping[str, IdentityValue],
 ) -> Study:
     """Load study `name` that a search has begun; `StudyError` where it is about another thing."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, `Patient` mends
     with storage_failures():
-        return join(storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity})
+        return load_same_study(
+            storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity}
+        )
 
 
-def findings(storage: BaseStorage, name: str, depth: int) -> tuple[Finding, ...]:
+def finished_trials(storage: BaseStorage, name: str, depth: int) -> tuple[TrialResult, ...]:
     """Return the finished trials of study `name` so far, none if it was not begun for `depth`."""
     with storage_failures():
         storage = optuna.storages.get_storage(storage)
@@ -299,23 +303,23 @@ def findings(storage: BaseStorage, name: str, depth: int) -> tuple[Finding, ...]
         return _findings(study, depth) if study.user_attrs.get("depth") == depth else ()
 
 
-def _findings(study: Study, depth: int) -> tuple[Finding, ...]:
+def _findings(study: Study, depth: int) -> tuple[TrialResult, ...]:
     with storage_failures():
-        return findings_of(study.get_trials(deepcopy=False), depth)
+        return trial_results(study.get_trials(deepcopy=False), depth)
 
 
-def _later(measure: Measure) -> Begin:
+def _later(measure: Objective) -> StartRun:
     """Measure in this process, when the result is asked for."""
     return lambda run, check: partial(measure, run, check)
 
 
-def is_begun(storage: BaseStorage, name: str) -> bool:
+def study_exists(storage: BaseStorage, name: str) -> bool:
     """Tell whether study `name` is in `storage`; raises `StorageError`."""
     with storage_failures():
         return name in optuna.get_all_study_names(storage)
 
 
-def undo_begin(storage: BaseStorage, name: str) -> None:
+def delete_new_study(storage: BaseStorage, name: str) -> None:
     """Delete study `name`, unless somebody has made trials of it; raises `StorageError`.
 
     The caller leads it, so that no other search has begun to work on it.

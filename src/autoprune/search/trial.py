@@ -16,13 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 from autoprune.errors import LayoutError, TrialError
 from autoprune.layouts.layout import Layout
 from autoprune.storage.errors import storage_failures
-from autoprune.storage.heartbeat import HOLDER, Holder
-from autoprune.storage.retry import Patient
+from autoprune.storage.heartbeat import HOLDER, WorkerId
+from autoprune.storage.retry import RetryStorage
 from autoprune.training.metrics import Score
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrialRun:
     """A layout trained from the seed's head, in the seed's order, with a share of the full budget.
 
     `fidelity` lies in (0, 1]; 1 is the budget that the answer is about.
@@ -34,10 +34,10 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """What came of a run on the validation split; `loss` is NaN where it is not known."""
 
-    run: Run
+    run: TrialRun
     quality: float
     loss: float = nan
 
@@ -60,12 +60,12 @@ REFUSED = "refused"
 SEED, FIDELITY = "seed", "fidelity"
 """Parameters of a trial beside its layers' flags."""
 
-FIXED = "fixed_params"
+FIXED_ORIGINS = "fixed_params"
 """System attribute of a trial that Optuna enqueued: its parameters, which it may not have yet."""
 
 _LARGEST_SEED = 2**32
 
-SEARCHED = "search"
+SEARCH_ORIGIN = "search"
 """Origin of a layout that a sampler proposed; others carry the name they were enqueued with."""
 
 
@@ -94,12 +94,12 @@ def flags(layout: Layout) -> dict[str, int]:
     return dict(zip(flag_names(layout.depth), layout.flags, strict=True))
 
 
-def params(run: Run) -> dict[str, int | float]:
+def trial_params(run: TrialRun) -> dict[str, int | float]:
     """Return the parameters of the trial that makes `run`."""
     return {**flags(run.layout), SEED: run.seed, FIDELITY: run.fidelity}
 
 
-def attributes(layout: Layout, origin: str) -> dict[str, str]:
+def trial_attributes(layout: Layout, origin: str) -> dict[str, str]:
     """Return the user attributes that say which layout a trial runs."""
     return {"layout": str(layout), "picture": layout.picture, "origin": origin}
 
@@ -109,16 +109,16 @@ def layout_of_trial(trial: FrozenTrial, depth: int) -> Layout | None:
     return _layout_of(_given(trial), depth)
 
 
-def run_of_trial(trial: FrozenTrial, depth: int) -> Run | None:
+def run_of_trial(trial: FrozenTrial, depth: int) -> TrialRun | None:
     """Return what a trial runs, or is to run; None where its parameters do not say all of it."""
     given = _given(trial)
     layout = _layout_of(given, depth)
     if layout is None or SEED not in given or FIDELITY not in given or _misgiven(given):
         return None
-    return Run(layout, int(given[SEED]), float(given[FIDELITY]))
+    return TrialRun(layout, int(given[SEED]), float(given[FIDELITY]))
 
 
-def misgiven(trial: FrozenTrial) -> str:
+def invalid_request(trial: FrozenTrial) -> str:
     """Say which seed or fidelity a trial was enqueued with that is none; empty where both are.
 
     Optuna takes anything from who enqueues.
@@ -136,7 +136,7 @@ def _misgiven(given: dict[str, Any]) -> str:
 
 
 def _given(trial: FrozenTrial) -> dict[str, Any]:
-    fixed = trial.system_attrs.get(FIXED)
+    fixed = trial.system_attrs.get(FIXED_ORIGINS)
     return {**fixed, **trial.params} if fixed else trial.params
 
 
@@ -157,18 +157,18 @@ def _layout(depth: int, bits: tuple[Any, ...]) -> Layout | None:
         return None
 
 
-def counts(trial: FrozenTrial) -> bool:
+def is_finished_trial(trial: FrozenTrial) -> bool:
     """Say whether a trial is finished: complete, pruned, or could not be scored."""
     failed = trial.state == TrialState.FAIL and FAILED in trial.user_attrs
     return failed or trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def given_up(trial: FrozenTrial) -> bool:
+def is_abandoned(trial: FrozenTrial) -> bool:
     """Say whether a trial ended without finishing: interrupted or refused."""
-    return trial.state.is_finished() and not counts(trial)
+    return trial.state.is_finished() and not is_finished_trial(trial)
 
 
-def score_attributes(score: Score) -> dict[str, str | int | float]:
+def score_to_attributes(score: Score) -> dict[str, str | int | float]:
     """Return the user attributes that hold a score, all but its quality: the trial's value.
 
     What people look for comes first and is short: loss to 1e-6, seconds to 0.01.
@@ -182,7 +182,7 @@ def score_attributes(score: Score) -> dict[str, str | int | float]:
     return told | ({"note": score.note} if score.note else {})
 
 
-def read_score(trial: FrozenTrial) -> Score | None:
+def score_from_attributes(trial: FrozenTrial) -> Score | None:
     """Return the score of a complete trial, None of any other."""
     if trial.state != TrialState.COMPLETE or trial.value is None:
         return None
@@ -199,16 +199,16 @@ def read_score(trial: FrozenTrial) -> Score | None:
     )
 
 
-def tell(storage: BaseStorage, trial: int, told: Mapping[str, Any]) -> None:
+def tell_result(storage: BaseStorage, trial: int, told: Mapping[str, Any]) -> None:
     """Set user attributes of a trial; raises `UpdateFinishedTrialError`."""
-    if isinstance(storage, Patient) and storage.database is not None:
+    if isinstance(storage, RetryStorage) and storage.database is not None:
         storage.call(storage.database.set_trial_user_attrs, trial, told)
         return
     for key, value in told.items():
         storage.set_trial_user_attr(trial, key, value)
 
 
-def end(
+def tell_end(
     storage: BaseStorage,
     trial: int,
     told: Mapping[str, Any],
@@ -217,18 +217,18 @@ def end(
 ) -> None:
     """Set user attributes of a trial, its state last; nothing where somebody else has ended it."""
     with suppress(UpdateFinishedTrialError):
-        if isinstance(storage, Patient) and storage.database is not None:
+        if isinstance(storage, RetryStorage) and storage.database is not None:
             storage.call(storage.database.end, trial, told, state, value)
             return
-        tell(storage, trial, told)
+        tell_result(storage, trial, told)
         storage.set_trial_state_values(trial, state, None if value is None else [value])
 
 
-OFFERS = 2
+MAX_RETRIES = 2
 """How often a run is offered again after the death of its worker."""
 
 
-def finish(storage: BaseStorage, trial: int, wait: Callable[[], Score]) -> None:
+def finish_trial(storage: BaseStorage, trial: int, wait: Callable[[], Score]) -> None:
     """Wait for a measurement and close its trial.
 
     Where others thought this process dead and closed it, the score is left out: they make the run
@@ -241,24 +241,30 @@ def finish(storage: BaseStorage, trial: int, wait: Callable[[], Score]) -> None:
             whole = storage.get_trial(trial)
             last = None if whole.last_step is None else whole.intermediate_values[whole.last_step]
             told = {STOPPED: "weak beside other trials at the same step"}
-            end(storage, trial, told, TrialState.PRUNED, last)
+            tell_end(storage, trial, told, TrialState.PRUNED, last)
     except TrialError as error:
         told = {STOPPED: "could not be scored", FAILED: str(error)}
         with storage_failures():
-            end(storage, trial, told, TrialState.FAIL)
+            tell_end(storage, trial, told, TrialState.FAIL)
     else:
         told = {STOPPED: "at the end of its budget"}
         with storage_failures():
-            end(storage, trial, told | score_attributes(score), TrialState.COMPLETE, score.quality)
+            tell_end(
+                storage,
+                trial,
+                told | score_to_attributes(score),
+                TrialState.COMPLETE,
+                score.quality,
+            )
 
 
-def interrupt(storage: BaseStorage, trial: int) -> None:
+def requeue_trial(storage: BaseStorage, trial: int) -> None:
     """Close a trial of this process that was stopped; it is run again."""
     told = {STOPPED: "interrupted", INTERRUPTED: "stopped before its end"}
-    end(storage, trial, told, TrialState.FAIL)
+    tell_end(storage, trial, told, TrialState.FAIL)
 
 
-def bury(
+def fail_stale_trial(
     storage: BaseStorage, trial: FrozenTrial, known: Sequence[FrozenTrial], depth: int
 ) -> None:
     """Close a trial whose worker died: it is offered again, at most twice, else it has failed.
@@ -267,15 +273,15 @@ def bury(
     """
     run = run_of_trial(trial, depth)
     deaths = 1 + sum(
-        DIED in other.user_attrs and given_up(other) and run_of_trial(other, depth) == run
+        DIED in other.user_attrs and is_abandoned(other) and run_of_trial(other, depth) == run
         for other in known
         if other.number != trial.number
     )
-    holder = Holder.read(trial.user_attrs.get(HOLDER))
+    holder = WorkerId.read(trial.user_attrs.get(HOLDER))
     who = "its worker" if holder is None else holder.named
     told: dict[str, Any] = {STOPPED: "its worker died", DIED: True}
-    if deaths > OFFERS:
+    if deaths > MAX_RETRIES:
         told[FAILED] = f"its worker died each of the {deaths} times it was run, at last {who}"
     else:
         told[INTERRUPTED] = f"{who} died before its end"
-    end(storage, trial._trial_id, told, TrialState.FAIL)
+    tell_end(storage, trial._trial_id, told, TrialState.FAIL)

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 _ROOM = 1 << 32  # numbers of studies and trials within one storage stay below; exact in JavaScript
 
 
-class Gathered(BaseStorage):
+class CombinedStorage(BaseStorage):
     """Shows the studies of all `storages`, those of a later one under higher numbers.
 
     What is read is what the storages hold at that moment, so that running studies are seen to grow.

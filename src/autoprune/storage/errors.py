@@ -29,11 +29,11 @@ def storage_failures() -> Iterator[None]:
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
         remedy = "" if is_full(error) else ", mend it and run the same command again"
         raise StorageError(
-            f"the study's storage failed: {reason(error)}; what was measured before is kept{remedy}"
+            f"the study's storage failed: {failure_reason(error)}; what was measured before is kept{remedy}"
         ) from None
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Say whether a later try may succeed: a server that answers FATAL has mostly made up its mind.
 
     SQLite answers at once, whatever the wait it was told, where two transactions want to write.
@@ -52,7 +52,7 @@ def may_pass(error: BaseException) -> bool:
     return ("connection" in text or error.connection_invalidated) and "FATAL" not in text
 
 
-def reason(error: BaseException, url: str = "") -> str:
+def failure_reason(error: BaseException, url: str = "") -> str:
     """Return what `error` says, in one line; the passwords of `url` do not appear in it."""
     while isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
@@ -64,7 +64,7 @@ def reason(error: BaseException, url: str = "") -> str:
     return " ".join(text.split())[:240] or type(error).__name__
 
 
-def mask(url: str) -> str:
+def mask_password(url: str) -> str:
     """Return `url` without its passwords, to be printed; as it is where it has none.
 
     Of what is no URL, but may hold a password, only what stands before its first colon is shown.

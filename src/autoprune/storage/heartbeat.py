@@ -25,7 +25,7 @@ _AT_WORK: set[str] = set()  # ids of this process that have not ended
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class WorkerId:
     """A process at work on a study.
 
     `id` is random. `host`: where process numbers mean the same: host name, boot and namespace.
@@ -109,15 +109,15 @@ HOLDER, CLAIM, BEAT = "worker", "claim", "beat"
 """User attributes of a claimed trial: who measures it, the claim's random id, and a number that
 grows as long as the worker lives."""
 
-EVERY = 10.0
+HEARTBEAT_INTERVAL = 10.0
 """Seconds between two beats. One is about 140 bytes in a journal: 1.2 MB a day for each trial that
 is under way."""
 
-PATIENCE = 60.0
+GRACE_PERIOD = 60.0
 """Seconds of silence after which a worker is thought dead."""
 
 
-class Observer:
+class StalenessMonitor:
     """Notes when counters were last seen to change, by this process's own clock.
 
     No time is ever compared with another machine's, and none is counted in which nobody looked:
@@ -147,15 +147,19 @@ class Observer:
         return self._silence.get(one, 0.0) > self._patience
 
 
-class Leases:
+class Heartbeat:
     """The trials that this process holds, and its view of those that others hold."""
 
     def __init__(
-        self, storage: BaseStorage, study: int, every: float = EVERY, patience: float = PATIENCE
+        self,
+        storage: BaseStorage,
+        study: int,
+        every: float = HEARTBEAT_INTERVAL,
+        patience: float = GRACE_PERIOD,
     ) -> None:
-        self.holder = Holder.here()
+        self.holder = WorkerId.here()
         self._storage, self._study, self._every = storage, study, every
-        self._observer = Observer(patience, every)
+        self._observer = StalenessMonitor(patience, every)
         self._held: dict[int, int] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -199,7 +203,7 @@ class Leases:
             return [
                 trial
                 for trial in others
-                if is_gone(trial) or self._observer.is_silent(trial._trial_id)
+                if is_stale(trial) or self._observer.is_silent(trial._trial_id)
             ]
 
     def _renew(self) -> None:
@@ -220,7 +224,7 @@ class Leases:
                     self._storage.set_trial_user_attr(trial, BEAT, beats + 1)
 
 
-def is_gone(trial: FrozenTrial) -> bool:
+def is_stale(trial: FrozenTrial) -> bool:
     """Say whether the process that holds a trial is known to be gone."""
-    holder = Holder.read(trial.user_attrs.get(HOLDER))
+    holder = WorkerId.read(trial.user_attrs.get(HOLDER))
     return holder is not None and holder.is_gone()

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.errors import StorageError, StudyError
 from autoprune.storage.errors import storage_failures
-from autoprune.storage.heartbeat import EVERY, PATIENCE, Holder, Observer
+from autoprune.storage.heartbeat import GRACE_PERIOD, HEARTBEAT_INTERVAL, StalenessMonitor, WorkerId
 
 _LEADER = "searching"
 
@@ -33,14 +33,17 @@ _MISHAPS = (StorageError, OptunaError, SQLAlchemyError, OSError, KeyError)
 
 
 @contextmanager
-def lead(
-    storage: BaseStorage, name: str, every: float = EVERY, patience: float = PATIENCE
+def single_search_lock(
+    storage: BaseStorage,
+    name: str,
+    every: float = HEARTBEAT_INTERVAL,
+    patience: float = GRACE_PERIOD,
 ) -> Iterator[None]:
     """Hold study `name` until the block ends: a second search raises `StudyError`.
 
     Where the last one died on another host, this waits until it was silent for `patience` seconds.
     """
-    holder = Holder.here()
+    holder = WorkerId.here()
     study = storage.get_study_id_from_name(name)
     over = threading.Event()
 
@@ -83,9 +86,9 @@ def lead(
 
 def _await_end(leader: Any, name: str, every: float, patience: float) -> None:
     """Return when nobody leads; raises `StudyError` where somebody is seen to."""
-    observer, first = Observer(patience, every), leader()
+    observer, first = StalenessMonitor(patience, every), leader()
     while (now := leader()) is not None:
-        holder = Holder.read(now["holder"])
+        holder = WorkerId.read(now["holder"])
         if holder is None or holder.is_gone():
             return
         if holder.is_here() or now != first:
@@ -97,7 +100,7 @@ def _await_end(leader: Any, name: str, every: float, patience: float) -> None:
 
 
 def _taken(name: str, now: Any) -> StudyError:
-    holder = Holder.read((now or {}).get("holder"))
+    holder = WorkerId.read((now or {}).get("holder"))
     who = "" if holder is None else f" ({holder.named})"
     return StudyError(
         f"another search is at work on study {name}{who}: wait for its end, use another --study "
@@ -105,7 +108,7 @@ def _taken(name: str, now: Any) -> StudyError:
     )
 
 
-Turn = Callable[[int], AbstractContextManager[None]]
+ProposalLock = Callable[[int], AbstractContextManager[None]]
 """Takes a study's id; nobody else has the turn until the block ends."""
 
 _LONGEST = 60  # seconds; a proposal takes one or two
@@ -116,12 +119,12 @@ _SPACE = 0x6C617965  # "laye": apart from the advisory locks of other programs
 
 
 @contextmanager
-def none(study: int) -> Iterator[None]:  # noqa: ARG001
+def no_lock(study: int) -> Iterator[None]:  # noqa: ARG001
     """Give the turn at once: only one process knows the storage."""
     yield
 
 
-def by_file(path: Path) -> Turn:
+def file_lock(path: Path) -> ProposalLock:
     """Return turns by the lock of the file `path`, for all studies there."""
     lock = FileLock(path, timeout=_LONGEST, poll_interval=_POLL)
 
@@ -138,7 +141,7 @@ def by_file(path: Path) -> Turn:
     return turn
 
 
-def by_server(connect: Callable[[], Connection]) -> Turn:
+def advisory_lock(connect: Callable[[], Connection]) -> ProposalLock:
     """Return turns by an advisory lock of PostgreSQL, which goes with its holder's connection."""
 
     @contextmanager

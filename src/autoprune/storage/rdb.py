@@ -39,7 +39,7 @@ _CHECKS: Any = models.TrialIntermediateValueModel.__table__
 _TOGETHER = 500  # ids in one query; SQLite takes 999 at the least
 
 
-class Database(RDBStorage):
+class BatchedRDBStorage(RDBStorage):
     """An `RDBStorage` that reads trials, begins and ends them in a few statements each."""
 
     def _get_trials(

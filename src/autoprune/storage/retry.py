@@ -13,24 +13,24 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.errors import StorageError
-from autoprune.interrupts import is_asked
-from autoprune.storage.errors import may_pass, reason
+from autoprune.interrupts import stop_requested
+from autoprune.storage.errors import failure_reason, is_transient
 from autoprune.storage.heartbeat import CLAIM
-from autoprune.storage.locks import Turn, none
-from autoprune.storage.rdb import Database
+from autoprune.storage.locks import ProposalLock, no_lock
+from autoprune.storage.rdb import BatchedRDBStorage
 
 _P = ParamSpec("_P")
 
 _T = TypeVar("_T")
 
-PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0)
+RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0)
 """Seconds between the tries of a search: about a minute in all."""
 
-LONG_PAUSES = PAUSES + (10.0,) * 54
+LONG_RETRY_DELAYS = RETRY_DELAYS + (10.0,) * 54
 """Those of a worker: ten minutes. Nobody may be near to start it again."""
 
 
-class Patient(BaseStorage):
+class RetryStorage(BaseStorage):
     """Hands every call to `inner`; those that may succeed later are made again after each pause.
 
     A write whose answer was lost may have been made: one that is made again changes nothing, or
@@ -45,8 +45,8 @@ class Patient(BaseStorage):
         inner: BaseStorage,
         pauses: Sequence[float],
         shown: str,
-        turn: Turn = none,
-        database: Database | None = None,
+        turn: ProposalLock = no_lock,
+        database: BatchedRDBStorage | None = None,
         url: str = "",
     ) -> None:
         self._inner, self._pauses, self._shown, self._url = inner, pauses, shown, url
@@ -59,12 +59,12 @@ class Patient(BaseStorage):
             try:
                 return call(*args, **named)
             except (StorageInternalError, SQLAlchemyError, OSError) as error:
-                if not may_pass(error):
+                if not is_transient(error):
                     raise
                 if pause is None:
                     raise StorageError(
                         f"storage {self._shown} could not be reached for "
-                        f"{time.monotonic() - began:.0f} seconds: {reason(error, self._url)}; "
+                        f"{time.monotonic() - began:.0f} seconds: {failure_reason(error, self._url)}; "
                         "what was measured before is kept, run the same command again"
                     ) from None
             _sleep(pause)
@@ -211,6 +211,6 @@ def _sleep(seconds: float) -> None:
     """Sleep, unless this process is asked to leave."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        if is_asked():
+        if stop_requested():
             raise KeyboardInterrupt
         time.sleep(min(left, 0.2))

@@ -14,18 +14,18 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from autoprune.errors import StorageError, StudyError
-from autoprune.storage.errors import mask, may_pass, reason
+from autoprune.storage.errors import failure_reason, is_transient, mask_password
 from autoprune.storage.journal import open_journal
-from autoprune.storage.locks import Turn, by_file, by_server
-from autoprune.storage.rdb import Database
-from autoprune.storage.retry import PAUSES, Patient
+from autoprune.storage.locks import ProposalLock, advisory_lock, file_lock
+from autoprune.storage.rdb import BatchedRDBStorage
+from autoprune.storage.retry import RETRY_DELAYS, RetryStorage
 
 Storage = BaseStorage
 """An open storage, for rooms that do not know Optuna."""
 
 JOURNAL = "journal.log"
 
-TURN = "turn.guard"
+PROPOSAL_LOCK = "turn.guard"
 
 _PAUSES = (0.3, 0.6, 1.2, 2.4)  # seconds between tries to reach a server that may be restarting
 
@@ -34,7 +34,9 @@ _CONNECT_SECONDS = 5
 _LOOK_SECONDS = 1.0
 
 
-def open_storage(place: str | None, folder: Path, pauses: Sequence[float] = PAUSES) -> BaseStorage:
+def open_storage(
+    place: str | None, folder: Path, pauses: Sequence[float] = RETRY_DELAYS
+) -> BaseStorage:
     """Open the database at URL `place`, or the journal in `folder` if `place` is None.
 
     Takes `sqlite:///file` (one machine) and `postgresql+psycopg://user@host/database`. A server
@@ -44,30 +46,32 @@ def open_storage(place: str | None, folder: Path, pauses: Sequence[float] = PAUS
     if place is not None:
         server = _open_database(place)
         inner, turn = get_storage(server), _turn(place, server)  # finished trials are remembered
-        return Patient(inner, pauses, mask(place), turn, server, place)
+        return RetryStorage(inner, pauses, mask_password(place), turn, server, place)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         journal = folder / JOURNAL
-        return Patient(open_journal(journal), pauses, str(journal), by_file(folder / TURN))
+        return RetryStorage(
+            open_journal(journal), pauses, str(journal), file_lock(folder / PROPOSAL_LOCK)
+        )
     except OSError as error:
         raise StorageError(
-            f"cannot keep a study in {folder}: {error.strerror or reason(error)}"
+            f"cannot keep a study in {folder}: {error.strerror or failure_reason(error)}"
         ) from None
 
 
-def open_existing(place: str, pauses: Sequence[float] = PAUSES) -> BaseStorage:
+def open_existing(place: str, pauses: Sequence[float] = RETRY_DELAYS) -> BaseStorage:
     """Open the database at URL `place`, which must be there already if it is a file.
 
     Raises `StorageError`.
     """
     url = _parse(place)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
-        raise StorageError(f"no storage {mask(place)}: there is no file {url.database}")
+        raise StorageError(f"no storage {mask_password(place)}: there is no file {url.database}")
     return open_storage(place, Path(), pauses)
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock_study_folder(folder: Path) -> Iterator[None]:
     """Hold the study in `folder`: a second search there raises `StudyError`.
 
     The system lets go of it when the process ends, however it ends. A second's patience is for
@@ -83,7 +87,7 @@ def lock(folder: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise StorageError(
-            f"cannot keep a study in {folder}: {error.strerror or reason(error)}"
+            f"cannot keep a study in {folder}: {error.strerror or failure_reason(error)}"
         ) from None
     try:
         yield
@@ -91,21 +95,21 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
-def _turn(place: str, server: Database) -> Turn:
+def _turn(place: str, server: BatchedRDBStorage) -> ProposalLock:
     url = _parse(place)
     if url.get_backend_name() == "postgresql":
-        return by_server(lambda: server.engine.connect())
+        return advisory_lock(lambda: server.engine.connect())
     file = Path(str(url.database))
-    return by_file(file.with_name(f"{file.name}.{TURN}"))
+    return file_lock(file.with_name(f"{file.name}.{PROPOSAL_LOCK}"))
 
 
-def _open_database(place: str) -> Database:
+def _open_database(place: str) -> BatchedRDBStorage:
     url = _parse(place)
-    logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, `Patient` mends
-    shown, began = mask(place), time.monotonic()
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, `RetryStorage` mends
+    shown, began = mask_password(place), time.monotonic()
     for pause in (*_PAUSES, None):
         try:
-            return Database(url.render_as_string(hide_password=False), _options(url))
+            return BatchedRDBStorage(url.render_as_string(hide_password=False), _options(url))
         except (ImportError, NoSuchModuleError):
             raise StorageError(
                 f"storage {shown} needs a driver that is not installed: "
@@ -117,12 +121,14 @@ def _open_database(place: str) -> Database:
                 "`optuna storage upgrade`, or use another database"
             ) from None
         except (StorageInternalError, SQLAlchemyError, OSError) as error:
-            if not (_unreachable(error) or may_pass(error)):
-                raise StorageError(f"cannot open storage {shown}: {reason(error, place)}") from None
+            if not (_unreachable(error) or is_transient(error)):
+                raise StorageError(
+                    f"cannot open storage {shown}: {failure_reason(error, place)}"
+                ) from None
             if pause is None:
                 raise StorageError(
                     f"cannot open storage {shown}, tried for {time.monotonic() - began:.0f} "
-                    f"seconds: {reason(error, place)}"
+                    f"seconds: {failure_reason(error, place)}"
                 ) from None
         time.sleep(pause)
     raise AssertionError("the last try returns or raises")
@@ -135,13 +141,13 @@ def _parse(place: str) -> URL:
     except (ArgumentError, ValueError):
         raise StorageError(
             "a storage is a URL like sqlite:///study.db or "
-            f"postgresql+psycopg://user@host/database, got {mask(place)[:80]!r}"
+            f"postgresql+psycopg://user@host/database, got {mask_password(place)[:80]!r}"
         ) from None
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise StorageError(
-            f"a storage is an sqlite or a postgresql+psycopg URL, got {mask(place)[:80]!r}"
+            f"a storage is an sqlite or a postgresql+psycopg URL, got {mask_password(place)[:80]!r}"
         )
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise StorageError("a storage keeps the study in a file, sqlite:///study.db, got memory")

@@ -2,26 +2,26 @@
 
 from dataclasses import dataclass
 
-from autoprune.tasks.task import Cleaned, Key, Raw
+from autoprune.tasks.task import CleaningReport, Key, RawSplit
 
 # MahaNews's body repeats its header as `Text,Label` even where the columns are `text,labels`.
 _HEADER_LABELS = {"label", "labels"}
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class CleanedSplit:
     """The rows of one split that can be scored; `kept` marks those that cleaning leaves."""
 
-    raw: Raw
+    raw: RawSplit
     kept: tuple[bool, ...]
-    cleaned: Cleaned
+    cleaned: CleaningReport
 
-    def left(self) -> Raw:
+    def left(self) -> RawSplit:
         """Return the rows that cleaning leaves."""
         return self.raw.take([place for place, kept in enumerate(self.kept) if kept])
 
 
-def scorable(raw: Raw) -> tuple[list[int], int, int]:
+def has_text_and_label(raw: RawSplit) -> tuple[list[int], int, int]:
     """Return the places of rows with a text and a label, and the counts of headers and empties.
 
     A stray header has `label` or `labels` for its label (in any case), or the column names for
@@ -39,13 +39,15 @@ def scorable(raw: Raw) -> tuple[list[int], int, int]:
     return places, headers, empty
 
 
-def sift(split: str, raw: Raw, earlier: set[Key], keep_duplicates: bool) -> Sifted:
+def clean_split(
+    split: str, raw: RawSplit, earlier: set[Key], keep_duplicates: bool
+) -> CleanedSplit:
     """Clean one split, given the rows of the splits before it.
 
     Of equal rows (the same text and second text, whatever the label) the first stays; a row that
     stands in `earlier` goes. `keep_duplicates` leaves both.
     """
-    places, headers, empty = scorable(raw)
+    places, headers, empty = has_text_and_label(raw)
     rows = raw.take(places)
     seen: set[Key] = set()
     duplicates = leaked = 0
@@ -57,15 +59,15 @@ def sift(split: str, raw: Raw, earlier: set[Key], keep_duplicates: bool) -> Sift
         duplicates += is_repeat
         leaked += is_leak and not is_repeat
         kept.append(not (is_leak or is_repeat))
-    cleaned = Cleaned(split, len(raw), headers, empty, duplicates, leaked, sum(kept))
-    return Sifted(rows, tuple(kept), cleaned)
+    cleaned = CleaningReport(split, len(raw), headers, empty, duplicates, leaked, sum(kept))
+    return CleanedSplit(rows, tuple(kept), cleaned)
 
 
-def sift_all(splits: dict[str, Raw], keep_duplicates: bool) -> dict[str, Sifted]:
+def clean_splits(splits: dict[str, RawSplit], keep_duplicates: bool) -> dict[str, CleanedSplit]:
     """Clean train, validation and test in that order, each against those before it."""
     earlier: set[Key] = set()
     sifted = {}
     for split, raw in splits.items():
-        sifted[split] = sift(split, raw, earlier, keep_duplicates)
+        sifted[split] = clean_split(split, raw, earlier, keep_duplicates)
         earlier.update(sifted[split].raw.keys)
     return sifted

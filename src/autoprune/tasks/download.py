@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from autoprune.errors import DataError, first_line, shown
+from autoprune.errors import DataError, escape_control, first_line
 
 TIMEOUT = 30.0  # seconds without a byte
 
@@ -105,13 +105,13 @@ def _check_scheme(url: str) -> None:
 
 CHECKSUMS = "checksums.json"
 
-WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
+RETRY_WAITS_DATA = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
 
-REMEDY = "download the files yourself and pass --data-dir"
+DATA_DIR_HINT = "download the files yourself and pass --data-dir"
 
 
-def fetch_set(
-    places: Sequence[dict[str, str]], folder: Path, waits: Sequence[float] = WAITS
+def download_files(
+    places: Sequence[dict[str, str]], folder: Path, waits: Sequence[float] = RETRY_WAITS_DATA
 ) -> None:
     """See that `folder` holds each file of a set, fetched from the first place that has them all.
 
@@ -128,7 +128,9 @@ def fetch_set(
                 _verified(folder, names)
     except OSError as error:
         reason = error.strerror or first_line(error)
-        raise DataError(f"cannot keep fetched files in {shown(folder)}: {reason}") from error
+        raise DataError(
+            f"cannot keep fetched files in {escape_control(folder)}: {reason}"
+        ) from error
 
 
 def _verified(folder: Path, names: list[str]) -> bool:
@@ -138,7 +140,7 @@ def _verified(folder: Path, names: list[str]) -> bool:
     for name in names:
         if sha256(folder / name) != known[name]["sha256"]:
             raise DataError(
-                f"{shown(folder / name)} must be as it was fetched, it has changed: "
+                f"{escape_control(folder / name)} must be as it was fetched, it has changed: "
                 "delete it to fetch it again"
             )
     return True
@@ -154,7 +156,7 @@ def _fetch_first(places: Sequence[dict[str, str]], folder: Path, waits: Sequence
             missing.append(str(error))
         else:
             return
-    raise DataError(f"not found: {', '.join(missing)}; {REMEDY}")
+    raise DataError(f"not found: {', '.join(missing)}; {DATA_DIR_HINT}")
 
 
 def _fetch(url: str, path: Path, waits: Sequence[float]) -> None:
@@ -168,7 +170,9 @@ def _fetch(url: str, path: Path, waits: Sequence[float]) -> None:
             break
         except (OSError, EOFError) as error:
             if wait is None:
-                raise DataError(f"cannot fetch {url}: {first_line(error)}; {REMEDY}") from error
+                raise DataError(
+                    f"cannot fetch {url}: {first_line(error)}; {DATA_DIR_HINT}"
+                ) from error
             time.sleep(wait)
     # The checksum first: a file without one would have to be trusted or fetched again.
     known[path.name] = {"sha256": sha256(part), "url": url}
@@ -184,7 +188,9 @@ def _checksums(folder: Path) -> dict[str, dict[str, str]]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{shown(path)} is broken: delete it to fetch the files again") from error
+        raise DataError(
+            f"{escape_control(path)} is broken: delete it to fetch the files again"
+        ) from error
 
 
 def _write_whole(path: Path, text: str) -> None:

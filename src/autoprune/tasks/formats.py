@@ -9,10 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
-from autoprune.errors import DataError, first_line, listed, quoted, shown
-from autoprune.tasks.task import Columns, Raw
+from autoprune.errors import DataError, escape_control, first_line, join_names, quoted
+from autoprune.tasks.task import Columns, RawSplit
 
-ABSENT = object()  # stands where a JSON row has no such key at all, which is not the same as null
+MISSING_VALUES = (
+    object()
+)  # stands where a JSON row has no such key at all, which is not the same as null
 
 _LONGEST_FIELD = 2**31 - 1
 
@@ -53,7 +55,7 @@ class Column(Sequence[object]):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RawTable:
     """Columns of equal length; `places[i]` tells a person where row `i` stands (`line 7`)."""
 
     origin: str
@@ -61,32 +63,32 @@ class Table:
     places: Sequence[str]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> RawTable:
     """Read one CSV, TSV, JSON-lines or Parquet file, the format told by the name's end.
 
     Every text comes back as it was written: nothing is taken for a missing value. Raises
     `DataError`, with the line, for files that are empty, not UTF-8, binary or torn.
     """
-    reader = FORMATS.get(path.suffix.lower())
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"data files end in {', '.join(FORMATS)}, got {shown(path)}")
+        raise DataError(f"data files end in {', '.join(READERS)}, got {escape_control(path)}")
     check_file(path)
     try:
         table = reader(path)
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise DataError(
-            f"{shown(path)} must be readable, got: {reason}; see to it, or fetch it again"
+            f"{escape_control(path)} must be readable, got: {reason}; see to it, or fetch it again"
         ) from error
     if not table.places:
-        raise DataError(f"{shown(path)} must have rows below its header, got none")
+        raise DataError(f"{escape_control(path)} must have rows below its header, got none")
     return table
 
 
 def check_file(path: Path) -> None:
     """Raise `DataError` for what is there and no file; a pipe, say, would be waited for."""
     if path.exists() and not path.is_file():
-        raise DataError(f"{shown(path)} must be a file, it is none: name a file with rows")
+        raise DataError(f"{escape_control(path)} must be a file, it is none: name a file with rows")
 
 
 def _read_text(path: Path) -> str:
@@ -98,15 +100,15 @@ def _read_text(path: Path) -> str:
         start = error.start + 3 * content.startswith(b"\xef\xbb\xbf")
         line = content.count(b"\n", 0, start) + 1
         raise DataError(
-            f"{shown(path)} must be UTF-8, line {line} has the byte "
+            f"{escape_control(path)} must be UTF-8, line {line} has the byte "
             f"0x{content[start]:02x} at offset {start}{_packed(content)}: save it as UTF-8"
         ) from error
     if not text.strip():
-        raise DataError(f"{shown(path)} is empty, a header and rows are needed")
+        raise DataError(f"{escape_control(path)} is empty, a header and rows are needed")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(
-            f"{shown(path)} must be a text file, line {line} has a NUL byte: save it as UTF-8"
+            f"{escape_control(path)} must be a text file, line {line} has a NUL byte: save it as UTF-8"
         )
     return text
 
@@ -128,7 +130,7 @@ def _packed(content: bytes) -> str:
     return ""
 
 
-def _read_separated(path: Path, separator: str) -> Table:
+def _read_separated(path: Path, separator: str) -> RawTable:
     # Python's own reader and not pandas': it tells the line of a ragged row, where pandas pads it.
     csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=separator, strict=True)
@@ -147,28 +149,28 @@ def _read_separated(path: Path, separator: str) -> Table:
                 continue
             if len(row) != len(names):
                 raise DataError(
-                    f"{shown(path)} has {len(names)} columns, line {reader.line_num} has {len(row)}"
+                    f"{escape_control(path)} has {len(names)} columns, line {reader.line_num} has {len(row)}"
                 )
             rows.append(row)
             places.append(f"line {reader.line_num}")
     except csv.Error as error:
         raise DataError(
-            f"{shown(path)} has broken quotes, line {begun}: {first_line(error)}; write a text "
+            f"{escape_control(path)} has broken quotes, line {begun}: {first_line(error)}; write a text "
             'with quotes as "so ""quoted"" here"'
         ) from error
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return Table(shown(path), dict(zip(names, columns, strict=True)), places)
+    return RawTable(escape_control(path), dict(zip(names, columns, strict=True)), places)
 
 
-def _read_csv(path: Path) -> Table:
+def _read_csv(path: Path) -> RawTable:
     return _read_separated(path, ",")
 
 
-def _read_tsv(path: Path) -> Table:
+def _read_tsv(path: Path) -> RawTable:
     return _read_separated(path, "\t")
 
 
-def _read_json_lines(path: Path) -> Table:
+def _read_json_lines(path: Path) -> RawTable:
     rows: list[dict[str, object]] = []
     places: list[str] = []
 
@@ -184,47 +186,49 @@ def _read_json_lines(path: Path) -> Table:
             row = json.loads(line, object_pairs_hook=unique)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{shown(path)} must hold one JSON object a line, line {number}: "
+                f"{escape_control(path)} must hold one JSON object a line, line {number}: "
                 f"{first_line(error)}; mend that line"
             ) from error
         if not isinstance(row, dict):
             raise DataError(
-                f"{shown(path)} must hold one JSON object a line, line {number} is {quoted(line)}: "
+                f"{escape_control(path)} must hold one JSON object a line, line {number} is {quoted(line)}: "
                 "write each row as an object on a line of its own"
             )
         rows.append(row)
         places.append(f"line {number}")
     names = dict.fromkeys(name for row in rows for name in row)
-    return Table(
-        shown(path), {name: [row.get(name, ABSENT) for row in rows] for name in names}, places
+    return RawTable(
+        escape_control(path),
+        {name: [row.get(name, MISSING_VALUES) for row in rows] for name in names},
+        places,
     )
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path) -> RawTable:
     import pyarrow
     from pyarrow import parquet
 
     if path.stat().st_size == 0:
-        raise DataError(f"{shown(path)} is empty, a Parquet file with rows is needed")
+        raise DataError(f"{escape_control(path)} is empty, a Parquet file with rows is needed")
     try:
         table = parquet.ParquetFile(path).read()
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(
-            f"{shown(path)} must be a Parquet file: {first_line(error)}; fetch it again"
+            f"{escape_control(path)} must be a Parquet file: {first_line(error)}; fetch it again"
         ) from error
     _no_repeats(path, table.column_names)
     places = [f"row {number}" for number in range(1, table.num_rows + 1)]
     columns: dict[str, Sequence[object]] = {
-        name: Column(shown(path), name, table[name]) for name in table.column_names
+        name: Column(escape_control(path), name, table[name]) for name in table.column_names
     }
-    return Table(shown(path), columns, places)
+    return RawTable(escape_control(path), columns, places)
 
 
 def _no_repeats(path: Path, names: Sequence[str]) -> None:
     repeated = [name for place, name in enumerate(names) if name in names[:place]]
     if repeated:
         raise DataError(
-            f"{shown(path)} must name each column once, got {listed(dict.fromkeys(repeated))} twice"
+            f"{escape_control(path)} must name each column once, got {join_names(dict.fromkeys(repeated))} twice"
         )
 
 
@@ -232,12 +236,12 @@ def _check_separator(path: Path, names: Sequence[str], separator: str) -> None:
     other = next((one for one in ",;\t|" if len(names) == 1 and one in names[0]), None)
     if other is not None:
         raise DataError(
-            f"{shown(path)} must have {quoted(separator)} between its columns, it has "
+            f"{escape_control(path)} must have {quoted(separator)} between its columns, it has "
             f"{quoted(other)}: save it with {quoted(separator)}, .csv is for ',' and .tsv for tabs"
         )
 
 
-FORMATS: dict[str, Callable[[Path], Table]] = {
+READERS: dict[str, Callable[[Path], RawTable]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_json_lines,
@@ -254,18 +258,18 @@ TEXT_SPELLINGS = (
 LABEL_SPELLINGS = ("label", "labels", "class", "category", "target", "topic")
 
 
-def pick(table: Table, columns: Columns) -> Raw:
+def choose_column(table: RawTable, columns: Columns) -> RawSplit:
     """Return the table's rows of texts and labels, outer white space stripped.
 
     Nulls become empty texts, which cleaning counts and removes; whole-number labels become their
     digits. Raises `DataError` for a missing column, and for what is not a text, with its place.
     """
-    text = column(table, "text", columns.text, TEXT_SPELLINGS)
-    label = column(table, "label", columns.label, LABEL_SPELLINGS)
-    pair = None if columns.pair is None else column(table, "text-pair", columns.pair, ())
+    text = require_column(table, "text", columns.text, TEXT_SPELLINGS)
+    label = require_column(table, "label", columns.label, LABEL_SPELLINGS)
+    pair = None if columns.pair is None else require_column(table, "text-pair", columns.pair, ())
     if len({text, label, pair}) < 3:
         raise DataError(f"text, text-pair and label must be different columns of {table.origin}")
-    return Raw(
+    return RawSplit(
         origin=table.origin,
         texts=_values(table, text, str),
         labels=_values(table, label, str | int),
@@ -275,7 +279,9 @@ def pick(table: Table, columns: Columns) -> Raw:
     )
 
 
-def column(table: Table, option: str, asked: str | None, spellings: Sequence[str]) -> str:
+def require_column(
+    table: RawTable, option: str, asked: str | None, spellings: Sequence[str]
+) -> str:
     """Return the column `asked` for by `--option`, else one of the known `spellings`, in any case.
 
     Raises `DataError` where there is none, or more than one.
@@ -289,26 +295,26 @@ def column(table: Table, option: str, asked: str | None, spellings: Sequence[str
             return found[0]
         if found:
             raise DataError(
-                f"{table.origin} has the columns {listed(found)}, name one by --{option}"
+                f"{table.origin} has the columns {join_names(found)}, name one by --{option}"
             )
     wanted = f"column {quoted(asked)}" if asked is not None else f"known {option} column"
     raise DataError(
-        f"{table.origin} has no {wanted}, name one by --{option}; its columns are {listed(names)}"
+        f"{table.origin} has no {wanted}, name one by --{option}; its columns are {join_names(names)}"
     )
 
 
-def _values(table: Table, column: str, kind: object) -> tuple[str, ...]:
+def _values(table: RawTable, column: str, kind: object) -> tuple[str, ...]:
     return tuple(
         _value(table, column, place, value, kind)
         for place, value in enumerate(table.columns[column])
     )
 
 
-def _value(table: Table, column: str, place: int, value: object, kind: object) -> str:
+def _value(table: RawTable, column: str, place: int, value: object, kind: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, kind):  # type: ignore[arg-type]
-        found = "nothing" if value is ABSENT else f"{type(value).__name__} {quoted(value)}"
+        found = "nothing" if value is MISSING_VALUES else f"{type(value).__name__} {quoted(value)}"
         rule = "texts" if kind is str else "texts or whole numbers"
         raise DataError(
             f"column {quoted(column)} of {table.origin} must hold {rule}, "

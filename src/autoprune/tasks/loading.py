@@ -4,28 +4,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoprune.errors import DataError
-from autoprune.tasks.cleaning import Sifted, sift_all
-from autoprune.tasks.sources import gather
-from autoprune.tasks.splits import fingerprint, indexed, label_names
+from autoprune.tasks.cleaning import CleanedSplit, clean_splits
+from autoprune.tasks.sources import read_source
+from autoprune.tasks.splits import fingerprint, index_labels, label_names
 from autoprune.tasks.task import Splits, Task, TestSplit
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class CleanedTask:
     """The label names in index order, the cleaned splits by name, and which were cut off train."""
 
     names: tuple[str, ...]
-    splits: dict[str, Sifted]
+    splits: dict[str, CleanedSplit]
     cut: tuple[str, ...]
 
 
-def prepare(task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int) -> Prepared:
+def clean_task(task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int) -> CleanedTask:
     """Read, clean and check all splits, so that a bad test split is known before the search.
 
     Raises `DataError`, also where cleaning leaves no row of a split.
     """
-    gathered = gather(task, data_dir, seed)
-    splits = sift_all(gathered.splits, keep_duplicates)
+    gathered = read_source(task, data_dir, seed)
+    splits = clean_splits(gathered.splits, keep_duplicates)
     for name, sifted in splits.items():
         if not any(sifted.kept):
             leaves = "" if keep_duplicates else " (--keep-duplicates leaves duplicates in)"
@@ -33,7 +33,7 @@ def prepare(task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int)
                 f"cleaning must leave some {name} rows, of {sifted.cleaned.read} in "
                 f"{sifted.raw.origin} it left none{leaves}"
             )
-    return Prepared(label_names(task.labels, splits), splits, gathered.cut)
+    return CleanedTask(label_names(task.labels, splits), splits, gathered.cut)
 
 
 def read_test(
@@ -43,9 +43,9 @@ def read_test(
 
     The arguments and errors are those of `reading.read`; give both the same.
     """
-    prepared = prepare(task, data_dir, keep_duplicates, seed)
+    prepared = clean_task(task, data_dir, keep_duplicates, seed)
     sifted = prepared.splits["test"]
-    rows = indexed(sifted.raw, prepared.names)
+    rows = index_labels(sifted.raw, prepared.names)
     return TestSplit(
         rows=rows,
         kept=sifted.kept,
@@ -54,7 +54,7 @@ def read_test(
     )
 
 
-def read(
+def read_splits(
     task: Task, data_dir: Path | None = None, keep_duplicates: bool = False, seed: int = 0
 ) -> Splits:
     """Read a task's train and validation rows.
@@ -64,10 +64,10 @@ def read(
     rows are cut off train where the source lacks a split. Raises `DataError`, also for a test
     split that could not be scored later.
     """
-    prepared = prepare(task, data_dir, keep_duplicates, seed)
+    prepared = clean_task(task, data_dir, keep_duplicates, seed)
     sifted = prepared.splits
-    train = indexed(sifted["train"].left(), prepared.names)
-    validation = indexed(sifted["validation"].left(), prepared.names)
+    train = index_labels(sifted["train"].left(), prepared.names)
+    validation = index_labels(sifted["validation"].left(), prepared.names)
     return Splits(
         names=prepared.names,
         train=train,

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from autoprune.errors import DataError, UnknownNameError, quoted, shown
+from autoprune.errors import DataError, UnknownNameError, escape_control, quoted
 from autoprune.tasks.task import Columns, Task
 
 MAHANEWS_LABELS = (
@@ -28,7 +28,7 @@ _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 ANY_COLUMNS = Columns()
 
 
-def find(text: str, columns: Columns = ANY_COLUMNS, metric: str | None = None) -> Task:
+def find_task(text: str, columns: Columns = ANY_COLUMNS, metric: str | None = None) -> Task:
     """Return the task that `text` names: a known name, a file or folder, or a hub id `org/name`.
 
     A known name wins over a folder of the same name (write `./shc` for the folder), a path that
@@ -49,7 +49,9 @@ def find(text: str, columns: Columns = ANY_COLUMNS, metric: str | None = None) -
         name = whole.name if whole.is_dir() else whole.stem
         return Task(name or "root", f"files:{path}", columns, metric=metric)
     if _looks_like_path(text):
-        raise DataError(f"a task's file or folder must exist, nothing lies at {shown(path)}")
+        raise DataError(
+            f"a task's file or folder must exist, nothing lies at {escape_control(path)}"
+        )
     if _HUB.fullmatch(text):
         return Task(text.rpartition("/")[2], f"hub:{text}", columns, metric=metric)
     raise UnknownNameError(

@@ -10,12 +10,12 @@ from typing import Any
 
 import platformdirs
 
-from autoprune.errors import DataError, first_line, listed, shown
-from autoprune.tasks.cleaning import scorable
-from autoprune.tasks.download import fetch_set
-from autoprune.tasks.formats import FORMATS, Column, Table, pick, read_table
-from autoprune.tasks.splits import cut
-from autoprune.tasks.task import Columns, Raw, Task
+from autoprune.errors import DataError, escape_control, first_line, join_names
+from autoprune.tasks.cleaning import has_text_and_label
+from autoprune.tasks.download import download_files
+from autoprune.tasks.formats import READERS, Column, RawTable, choose_column, read_table
+from autoprune.tasks.splits import hold_out_rows
+from autoprune.tasks.task import Columns, RawSplit, Task
 
 SPELLINGS = {
     "train": "train",
@@ -39,22 +39,24 @@ def split_files(folder: Path) -> dict[str, Path]:
     try:
         names = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise DataError(f"{shown(folder)} must be readable, got: {error.strerror}") from error
+        raise DataError(
+            f"{escape_control(folder)} must be readable, got: {error.strerror}"
+        ) from error
     for path in names:
         match = _STEM.fullmatch(path.stem)
-        if match is None or path.suffix.lower() not in FORMATS:
+        if match is None or path.suffix.lower() not in READERS:
             continue
         split = SPELLINGS[match[1].lower()]
         if split in found:
             raise DataError(
-                f"{shown(folder)} must have one file for {split}, "
-                f"got {listed((found[split].name, path.name))}"
+                f"{escape_control(folder)} must have one file for {split}, "
+                f"got {join_names((found[split].name, path.name))}"
             )
         found[split] = path
     if "train" not in found:
         raise DataError(
-            f"{shown(folder)} must have a train file (train.csv, .tsv, .jsonl or .parquet), "
-            f"it has {listed((path.name for path in names), most=6)}"
+            f"{escape_control(folder)} must have a train file (train.csv, .tsv, .jsonl or .parquet), "
+            f"it has {join_names((path.name for path in names), most=6)}"
         )
     return found
 
@@ -62,16 +64,18 @@ def split_files(folder: Path) -> dict[str, Path]:
 def files_at(path: Path) -> dict[str, Path]:
     """Return the file of each split at `path`: a folder's, or a single file, which is all train."""
     if not path.exists():
-        raise DataError(f"a task's file or folder must exist, nothing lies at {shown(path)}")
+        raise DataError(
+            f"a task's file or folder must exist, nothing lies at {escape_control(path)}"
+        )
     return split_files(path) if path.is_dir() else {"train": path}
 
 
-def read_files(files: dict[str, Path], columns: Columns) -> dict[str, Raw]:
+def read_files(files: dict[str, Path], columns: Columns) -> dict[str, RawSplit]:
     """Read each split's file; raises `DataError`."""
-    return {split: pick(read_table(file), columns) for split, file in files.items()}
+    return {split: choose_column(read_table(file), columns) for split, file in files.items()}
 
 
-def read_hub(name: str, columns: Columns) -> dict[str, Raw]:
+def read_hub(name: str, columns: Columns) -> dict[str, RawSplit]:
     """Read the train, validation and test splits of the data set `org/name`.
 
     A split whose labels are all kept back (-1), as in GLUE, is left out. The files are fetched once
@@ -98,23 +102,23 @@ def read_hub(name: str, columns: Columns) -> dict[str, Raw]:
         if not hid_bars:
             datasets.enable_progress_bars()
     if "train" not in found:
-        raise DataError(f"hub data set {name} must have a train split, it has {listed(found)}")
+        raise DataError(f"hub data set {name} must have a train split, it has {join_names(found)}")
     splits = {
-        SPELLINGS[split]: pick(_table(f"{name} ({split})", rows), columns)
+        SPELLINGS[split]: choose_column(_table(f"{name} ({split})", rows), columns)
         for split, rows in found.items()
         if split in SPELLINGS
     }
     return {split: raw for split, raw in splits.items() if split == "train" or any(raw.labels)}
 
 
-def _table(origin: str, rows: Any) -> Table:
+def _table(origin: str, rows: Any) -> RawTable:
     columns: dict[str, Sequence[object]] = {
         name: Column(origin, name, rows.data[name], partial(_name, feature))
         for name, feature in rows.features.items()
     }
     if not len(rows):
         raise DataError(f"{origin} must have rows, got none")
-    return Table(origin, columns, [f"row {number}" for number in range(1, len(rows) + 1)])
+    return RawTable(origin, columns, [f"row {number}" for number in range(1, len(rows) + 1)])
 
 
 def _name(feature: Any, value: Any) -> object:
@@ -125,7 +129,7 @@ def _name(feature: Any, value: Any) -> object:
     return names[value] if value >= 0 else None
 
 
-FILE_WORDS = {"train": "Train", "validation": "Valid", "test": "Test"}
+MAHANEWS_FILE_NAMES = {"train": "Train", "validation": "Valid", "test": "Test"}
 
 BASE_URL = "https://raw.githubusercontent.com/l3cube-pune"
 
@@ -141,7 +145,7 @@ PLACES: dict[str, tuple[str, ...]] = {
 }
 
 
-def official_files(name: str, data_dir: Path | None) -> dict[str, Path]:
+def mahanews_files(name: str, data_dir: Path | None) -> dict[str, Path]:
     """Return the file of each split of the set `name` (`SHC`): `SHC/SHC_Train.csv` and so on.
 
     They are looked for below `data_dir`, else below `AUTOPRUNE_DATA_DIR`, else fetched once into
@@ -153,12 +157,12 @@ def official_files(name: str, data_dir: Path | None) -> dict[str, Path]:
         return _given(name, Path(given).expanduser())
     cache = os.environ.get("AUTOPRUNE_CACHE_DIR") or platformdirs.user_cache_dir("autoprune")
     folder = Path(cache).expanduser() / "mahanews" / name
-    files = {split: folder / f"{name}_{word}.csv" for split, word in FILE_WORDS.items()}
+    files = {split: folder / f"{name}_{word}.csv" for split, word in MAHANEWS_FILE_NAMES.items()}
     base = (os.environ.get("AUTOPRUNE_DATA_URL") or BASE_URL).rstrip("/")
-    fetch_set(
+    download_files(
         [
             {
-                file.name: f"{base}/{place.format(FILE_WORDS[split])}"
+                file.name: f"{base}/{place.format(MAHANEWS_FILE_NAMES[split])}"
                 for split, file in files.items()
             }
             for place in PLACES[name]
@@ -169,12 +173,14 @@ def official_files(name: str, data_dir: Path | None) -> dict[str, Path]:
 
 
 def _given(name: str, data_dir: Path) -> dict[str, Path]:
-    files = {split: data_dir / name / f"{name}_{word}.csv" for split, word in FILE_WORDS.items()}
+    files = {
+        split: data_dir / name / f"{name}_{word}.csv" for split, word in MAHANEWS_FILE_NAMES.items()
+    }
     for path in (data_dir, data_dir / name, *files.values()):
         if not path.exists():
             raise DataError(
                 f"the data folder must hold {name}/{name}_Train.csv, _Valid.csv and _Test.csv, "
-                f"nothing lies at {shown(path)}"
+                f"nothing lies at {escape_control(path)}"
             )
     return files
 
@@ -183,40 +189,40 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """The three splits as read, in the order of `SPLITS`; `cut` names those cut off train."""
+class RawSplits:
+    """The three splits as read, in the order of `SPLITS`; `hold_out_rows` names those cut off train."""
 
-    splits: dict[str, Raw]
+    splits: dict[str, RawSplit]
     cut: tuple[str, ...]
 
 
-def gather(task: Task, data_dir: Path | None, seed: int) -> Gathered:
+def read_source(task: Task, data_dir: Path | None, seed: int) -> RawSplits:
     """Read all of a task's rows, cut the splits that its source lacks; raises `DataError`."""
     kind, _, place = task.source.partition(":")
     read = SOURCES[kind](place, task.columns, data_dir)
     missing = [split for split in ("test", "validation") if split not in read]
     if missing:
-        read |= cut(read["train"], scorable(read["train"])[0], missing, seed)
-    return Gathered({split: read[split] for split in SPLITS}, tuple(missing))
+        read |= hold_out_rows(read["train"], has_text_and_label(read["train"])[0], missing, seed)
+    return RawSplits({split: read[split] for split in SPLITS}, tuple(missing))
 
 
-def _official(name: str, columns: Columns, data_dir: Path | None) -> dict[str, Raw]:
-    return read_files(official_files(name, data_dir), columns)
+def _official(name: str, columns: Columns, data_dir: Path | None) -> dict[str, RawSplit]:
+    return read_files(mahanews_files(name, data_dir), columns)
 
 
-def _package(name: str, columns: Columns, data_dir: Path | None) -> dict[str, Raw]:  # noqa: ARG001
+def _package(name: str, columns: Columns, data_dir: Path | None) -> dict[str, RawSplit]:  # noqa: ARG001
     return read_files(files_at(Path(__file__).with_name(name)), columns)
 
 
-def _files(place: str, columns: Columns, data_dir: Path | None) -> dict[str, Raw]:  # noqa: ARG001
+def _files(place: str, columns: Columns, data_dir: Path | None) -> dict[str, RawSplit]:  # noqa: ARG001
     return read_files(files_at(Path(place)), columns)
 
 
-def _hub(name: str, columns: Columns, data_dir: Path | None) -> dict[str, Raw]:  # noqa: ARG001
+def _hub(name: str, columns: Columns, data_dir: Path | None) -> dict[str, RawSplit]:  # noqa: ARG001
     return read_hub(name, columns)
 
 
-SOURCES: dict[str, Callable[[str, Columns, Path | None], dict[str, Raw]]] = {
+SOURCES: dict[str, Callable[[str, Columns, Path | None], dict[str, RawSplit]]] = {
     "official": _official,
     "package": _package,
     "files": _files,

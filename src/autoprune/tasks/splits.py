@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from autoprune.errors import DataError, listed, quoted
-from autoprune.tasks.cleaning import Sifted
-from autoprune.tasks.task import Raw, Rows
+from autoprune.errors import DataError, join_names, quoted
+from autoprune.tasks.cleaning import CleanedSplit
+from autoprune.tasks.task import LabelledRows, RawSplit
 
 
-def fingerprint(names: Iterable[str], *splits: Rows) -> str:
+def fingerprint(names: Iterable[str], *splits: LabelledRows) -> str:
     """Return the SHA-256, in hex, over the label names and the rows of each split.
 
     Every text goes in behind its length in bytes, so no two different lists of rows are written
@@ -37,7 +37,7 @@ def fingerprint(names: Iterable[str], *splits: Rows) -> str:
     return digest.hexdigest()
 
 
-def label_names(known: tuple[str, ...] | None, splits: dict[str, Sifted]) -> tuple[str, ...]:
+def label_names(known: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
     """Return the label names in index order: `known`, else those of the train split, sorted.
 
     Raises `DataError` unless the train split has two labels, no two labels differ only in case,
@@ -50,25 +50,25 @@ def label_names(known: tuple[str, ...] | None, splits: dict[str, Sifted]) -> tup
     strange = sorted(set(train.labels) - set(names))
     if strange:
         raise DataError(
-            f"labels of this task are {', '.join(names)}; {train.origin} has {listed(strange, 3)}"
+            f"labels of this task are {', '.join(names)}; {train.origin} has {join_names(strange, 3)}"
         )
     present = set(splits["train"].left().labels)
     if len(present) < 2:
         raise DataError(
-            f"a task needs at least two labels, {train.origin} has only {listed(sorted(present))}: "
+            f"a task needs at least two labels, {train.origin} has only {join_names(sorted(present))}: "
             "name their column by --label"
         )
     for name, split in splits.items():
         unseen = sorted(set(split.raw.labels) - present)
         if unseen and name != "train":
             raise DataError(
-                f"each label must stand in train, {listed(unseen, 3)} stands only in {name} "
+                f"each label must stand in train, {join_names(unseen, 3)} stands only in {name} "
                 f"({split.raw.origin}): add train rows of it, or take it out"
             )
     return names
 
 
-def _check_alike(raw: Raw, others: tuple[str, ...]) -> None:
+def _check_alike(raw: RawSplit, others: tuple[str, ...]) -> None:
     first: dict[str, str] = {}
     for label in dict.fromkeys((*others, *raw.labels)):
         twin = first.setdefault(_seen(label), label)
@@ -97,16 +97,18 @@ def _composed(label: str) -> str:
     return unicodedata.normalize("NFC", label)
 
 
-def indexed(raw: Raw, names: tuple[str, ...]) -> Rows:
+def index_labels(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
     """Return the rows with each label's place in `names`."""
     index = {name: place for place, name in enumerate(names)}
-    return Rows(raw.texts, tuple(index[label] for label in raw.labels), raw.pairs)
+    return LabelledRows(raw.texts, tuple(index[label] for label in raw.labels), raw.pairs)
 
 
-PART = 5  # one fifth of the train rows for each split that is missing
+HELD_OUT_SHARE = 5  # one fifth of the train rows for each split that is missing
 
 
-def cut(raw: Raw, scorable: list[int], splits: list[str], seed: int) -> dict[str, Raw]:
+def hold_out_rows(
+    raw: RawSplit, scorable: list[int], splits: list[str], seed: int
+) -> dict[str, RawSplit]:
     """Cut a fifth of each label's rows off the train split `raw` for each of `splits`.
 
     With validation and test both missing 60/20/20 are left. Equal rows stay together, those with
@@ -119,7 +121,7 @@ def cut(raw: Raw, scorable: list[int], splits: list[str], seed: int) -> dict[str
     labels = {raw.labels[place] for place in scorable}
     if len(labels) < 2:
         raise DataError(
-            f"a task needs at least two labels, {raw.origin} has only {listed(sorted(labels))}: "
+            f"a task needs at least two labels, {raw.origin} has only {join_names(sorted(labels))}: "
             "name their column by --label"
         )
     equal: dict[object, list[int]] = {}
@@ -133,7 +135,7 @@ def cut(raw: Raw, scorable: list[int], splits: list[str], seed: int) -> dict[str
     for label in sorted(of_label):
         groups = of_label[label]
         order = rng.permutation(len(groups))
-        size = round(len(groups) / PART)
+        size = round(len(groups) / HELD_OUT_SHARE)
         for part, split in enumerate(splits):
             for group in order[part * size : (part + 1) * size]:
                 taken[split].extend(groups[group])

@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import DataError, OptionError, first_line, quoted, shown
-from autoprune.tasks.formats import TEXT_SPELLINGS, Table, check_file, column
+from autoprune.errors import DataError, OptionError, escape_control, first_line, quoted
+from autoprune.tasks.formats import TEXT_SPELLINGS, RawTable, check_file, require_column
 
 _LONGEST_FIELD = 2**31 - 1
 
 _PARQUET_ROWS = 1024  # read at once
 
-Row = tuple[str, str | None]  # a text, and the second text where a row has two
+StreamedRow = tuple[str, str | None]  # a text, and the second text where a row has two
 
 _Read = Iterator[tuple[str, Sequence[object]]]  # where a row stands, and its values
 
 _Names = Callable[[Sequence[str]], Sequence[str]]  # of a file's columns those that are wanted
 
 
-def stream(path: Path, text: str | None, pair: str | None) -> Iterator[Row]:
+def stream_rows(path: Path, text: str | None, pair: str | None) -> Iterator[StreamedRow]:
     """Yield the texts of a CSV, TSV, JSON-lines or Parquet file, else a text a line.
 
     `text` and `pair` name columns; without `text` the known spellings are looked for. Outer white
@@ -31,20 +31,20 @@ def stream(path: Path, text: str | None, pair: str | None) -> Iterator[Row]:
     if read is None and (text, pair) != (None, None):
         raise OptionError(
             f"--text and --text-pair are for files with columns ({', '.join(_READERS)}), "
-            f"{shown(path)} has a text a line"
+            f"{escape_control(path)} has a text a line"
         )
 
     def chosen(names: Sequence[str]) -> Sequence[str]:
-        table = Table(shown(path), dict.fromkeys(names, ()), ())
+        table = RawTable(escape_control(path), dict.fromkeys(names, ()), ())
         if len(table.columns) < len(names):
-            raise DataError(f"{shown(path)} must name each column once")
-        first = column(table, "text", text, TEXT_SPELLINGS)
-        return [first] if pair is None else [first, column(table, "text-pair", pair, ())]
+            raise DataError(f"{escape_control(path)} must name each column once")
+        first = require_column(table, "text", text, TEXT_SPELLINGS)
+        return [first] if pair is None else [first, require_column(table, "text-pair", pair, ())]
 
     return _rows(path, _lines(path) if read is None else read(path, chosen))
 
 
-def _rows(path: Path, read: _Read) -> Iterator[Row]:
+def _rows(path: Path, read: _Read) -> Iterator[StreamedRow]:
     check_file(path)
     place = "its start"
     try:
@@ -53,10 +53,10 @@ def _rows(path: Path, read: _Read) -> Iterator[Row]:
             yield first, second[0] if second else None
     except OSError as error:
         reason = error.strerror or first_line(error)
-        raise DataError(f"{shown(path)} must be readable, got: {reason}") from error
+        raise DataError(f"{escape_control(path)} must be readable, got: {reason}") from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{shown(path)} must be UTF-8, after {place} it is not: save it as UTF-8"
+            f"{escape_control(path)} must be UTF-8, after {place} it is not: save it as UTF-8"
         ) from error
 
 
@@ -65,11 +65,13 @@ def _text(path: Path, place: str, value: object) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(
-            f"{shown(path)} must hold texts, {place} has {type(value).__name__} {quoted(value)}"
+            f"{escape_control(path)} must hold texts, {place} has {type(value).__name__} {quoted(value)}"
         )
     text = value.strip()
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
-        raise DataError(f"{shown(path)} must hold texts, {place} has a NUL or half a character")
+        raise DataError(
+            f"{escape_control(path)} must hold texts, {place} has a NUL or half a character"
+        )
     return text
 
 
@@ -92,12 +94,12 @@ def _separated(separator: str) -> Callable[[Path, _Names], _Read]:
                     place = f"line {reader.line_num}"
                     if len(row) != len(names):
                         raise DataError(
-                            f"{shown(path)} has {len(names)} columns, {place} has {len(row)}"
+                            f"{escape_control(path)} has {len(names)} columns, {place} has {len(row)}"
                         )
                     yield place, [row[at] for at in places]
             except csv.Error as error:
                 raise DataError(
-                    f"{shown(path)} has broken quotes, line {reader.line_num}: {first_line(error)}"
+                    f"{escape_control(path)} has broken quotes, line {reader.line_num}: {first_line(error)}"
                 ) from error
 
     return read
@@ -113,14 +115,16 @@ def _json_lines(path: Path, chosen: _Names) -> _Read:
             row: Any = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{shown(path)} must hold one JSON object a line, {place}: {first_line(error)}"
+                f"{escape_control(path)} must hold one JSON object a line, {place}: {first_line(error)}"
             ) from error
         if not isinstance(row, dict):
-            raise DataError(f"{shown(path)} must hold one JSON object a line, {place} is another")
+            raise DataError(
+                f"{escape_control(path)} must hold one JSON object a line, {place} is another"
+            )
         names = names or chosen(list(row))
         lacking = [name for name in names if name not in row]
         if lacking:
-            raise DataError(f"{shown(path)} has no {quoted(lacking[0])} in {place}")
+            raise DataError(f"{escape_control(path)} has no {quoted(lacking[0])} in {place}")
         yield place, [row[name] for name in names]
 
 
@@ -137,7 +141,9 @@ def _parquet(path: Path, chosen: _Names) -> _Read:
                     number += 1
                     yield f"row {number}", values
     except pyarrow.ArrowException as error:
-        raise DataError(f"{shown(path)} must be a Parquet file: {first_line(error)}") from error
+        raise DataError(
+            f"{escape_control(path)} must be a Parquet file: {first_line(error)}"
+        ) from error
 
 
 _READERS: dict[str, Callable[[Path, _Names], _Read]] = {

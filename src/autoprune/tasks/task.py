@@ -8,7 +8,7 @@ Key = tuple[str, str | None]  # text and second text: what makes two rows the sa
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
+class RawSplit:
     """Rows as read, outer white space off; `origin` is the file or data set that errors name.
 
     `text_column` and `label_column` are the names by which stray header rows are known.
@@ -70,7 +70,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class LabelledRows:
     """Texts and labels of one split, row by row; `labels` index into the split's label names."""
 
     texts: tuple[str, ...]
@@ -86,7 +86,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Cleaned:
+class CleaningReport:
     """How many rows of one split each cleaning step removed, and how many it leaves."""
 
     split: str
@@ -108,9 +108,9 @@ class Splits:
     """
 
     names: tuple[str, ...]
-    train: Rows
-    validation: Rows
-    cleaned: tuple[Cleaned, ...]
+    train: LabelledRows
+    validation: LabelledRows
+    cleaned: tuple[CleaningReport, ...]
     fingerprint: str
     cut: tuple[str, ...] = ()
 
@@ -123,7 +123,7 @@ class TestSplit:
     those that cleaning leaves: no duplicates, none that stand in train or validation.
     """
 
-    rows: Rows
+    rows: LabelledRows
     kept: tuple[bool, ...]
-    cleaned: Cleaned
+    cleaned: CleaningReport
     fingerprint: str

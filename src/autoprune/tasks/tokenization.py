@@ -8,17 +8,17 @@ import torch
 from numpy.typing import NDArray
 
 from autoprune.errors import ModelError, OptionError
-from autoprune.tasks.task import Rows
+from autoprune.tasks.task import LabelledRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
+class EncodedSplit:
     """Token ids of all rows in one flat array, without padding.
 
     `ids`, int32 (tokens,): row `i` is `ids[starts[i] : starts[i] + lengths[i]]`; `types`, the
     token types likewise, or None where the model takes none; `lengths`, `starts` and `labels`,
     int64 (rows,); `cut` is how many rows were longer than the limit; `kept`: token `i` stands for
-    the tokenizer's token `kept[i]` (see `renumber`), None where the two agree.
+    the tokenizer's token `kept[i]` (see `remap_tokens`), None where the two agree.
     """
 
     ids: NDArray[np.int32]
@@ -35,7 +35,7 @@ class Encoded:
         return len(self.lengths)
 
 
-def encode(rows: Rows, tokenizer: Any, tokens: int) -> Encoded:
+def encode(rows: LabelledRows, tokenizer: Any, tokens: int) -> EncodedSplit:
     """Tokenise rows with their special tokens, each cut to `tokens` or the tokenizer's limit.
 
     Of two texts the longer one is cut first. Raises `OptionError` where `tokens` leaves no room
@@ -50,7 +50,7 @@ def encode(rows: Rows, tokenizer: Any, tokens: int) -> Encoded:
     typed = "token_type_ids" in tokenizer.model_input_names
     ids = _call(tokenizer, rows, typed, truncation=True, max_length=limit)
     lengths = np.array([len(row) for row in ids["input_ids"]], dtype=np.int64)
-    return Encoded(
+    return EncodedSplit(
         ids=_flat(ids["input_ids"]),
         types=_flat(ids["token_type_ids"]) if typed else None,
         starts=np.concatenate([[0], lengths.cumsum()[:-1]]).astype(np.int64),
@@ -62,7 +62,7 @@ def encode(rows: Rows, tokenizer: Any, tokens: int) -> Encoded:
     )
 
 
-def renumber(encoded: Encoded, kept: NDArray[np.int64]) -> Encoded:
+def remap_tokens(encoded: EncodedSplit, kept: NDArray[np.int64]) -> EncodedSplit:
     """Return `encoded` with token `kept[i]` written as `i`; every token occurs in `kept` (rising).
 
     Padding must have the same number before and after.
@@ -72,7 +72,7 @@ def renumber(encoded: Encoded, kept: NDArray[np.int64]) -> Encoded:
     return replace(encoded, ids=places.astype(np.int32), kept=kept)
 
 
-def _call(tokenizer: Any, rows: Rows, typed: bool, **options: Any) -> Any:
+def _call(tokenizer: Any, rows: LabelledRows, typed: bool, **options: Any) -> Any:
     return tokenizer(
         list(rows.texts),
         None if rows.pairs is None else list(rows.pairs),
@@ -87,11 +87,13 @@ def _flat(rows: list[list[int]]) -> NDArray[np.int32]:
     return np.fromiter((token for row in rows for token in row), dtype=np.int32)
 
 
-def _count_longer(rows: Rows, tokenizer: Any, lengths: NDArray[np.int64], limit: int) -> int:
+def _count_longer(
+    rows: LabelledRows, tokenizer: Any, lengths: NDArray[np.int64], limit: int
+) -> int:
     full = np.flatnonzero(lengths == limit)  # only these can have been cut
     if not len(full):
         return 0
-    some = Rows(
+    some = LabelledRows(
         tuple(rows.texts[i] for i in full),
         (0,) * len(full),
         None if rows.pairs is None else tuple(rows.pairs[i] for i in full),
@@ -100,10 +102,12 @@ def _count_longer(rows: Rows, tokenizer: Any, lengths: NDArray[np.int64], limit:
     return sum(len(row) > limit for row in whole)
 
 
-CHUNK = 50  # batches that are sorted together: enough for like lengths, few enough to stay random
+TOKENIZER_CHUNK = (
+    50  # batches that are sorted together: enough for like lengths, few enough to stay random
+)
 
 
-def batches(
+def shuffled_batches(
     lengths: NDArray[np.int64], batch: int, rng: np.random.Generator
 ) -> list[NDArray[np.int64]]:
     """Return one epoch: every row's place once, in batches of `batch` rows (one may be smaller).
@@ -112,20 +116,20 @@ def batches(
     """
     order = rng.permutation(len(lengths))
     epoch = []
-    for start in range(0, len(order), CHUNK * batch):
-        chunk = order[start : start + CHUNK * batch]
+    for start in range(0, len(order), TOKENIZER_CHUNK * batch):
+        chunk = order[start : start + TOKENIZER_CHUNK * batch]
         chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
         epoch += [chunk[first : first + batch] for first in range(0, len(chunk), batch)]
     return [epoch[place] for place in rng.permutation(len(epoch))]
 
 
-def in_order(lengths: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
+def length_sorted_batches(lengths: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
     """Return every row's place once, the longest first: what is too large fails at once."""
     order = np.argsort(-lengths, kind="stable")
     return [order[first : first + batch] for first in range(0, len(order), batch)]
 
 
-def collate(encoded: Encoded, index: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+def collate(encoded: EncodedSplit, index: NDArray[np.int64]) -> dict[str, torch.Tensor]:
     """Return the model's inputs for the rows at the places `index`, in that order.
 
     `input_ids`, `attention_mask` and, where the model takes them, `token_type_ids`: int64

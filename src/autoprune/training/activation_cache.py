@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.layerwise import Stand, exchanged
-from autoprune.encoders.pruning import head_parameters, layers_of
-from autoprune.tasks.tokenization import Encoded, collate, in_order
-from autoprune.training.devices import fast_in_bfloat16, takes_bfloat16
+from autoprune.encoders.layerwise import LayerStub, with_layers
+from autoprune.encoders.pruning import encoder_layers, head_parameters
+from autoprune.tasks.tokenization import EncodedSplit, collate, length_sorted_batches
+from autoprune.training.devices import fast_in_bfloat16, supports_bfloat16
 
-Places = NDArray[np.int64]
+CachePaths = NDArray[np.int64]
 
 _CLOSE = 1e-4  # between logits in fp32 that differ by rounding alone
 
@@ -39,7 +39,7 @@ class _Below:
     whole: bool
     answer: Any = None
 
-    def places(self, split: Encoded, index: Places) -> Places:
+    def places(self, split: EncodedSplit, index: CachePaths) -> CachePaths:
         """Return where in `split.ids` the tokens of the rows `index` are whose states are kept."""
         starts, lengths = split.starts[index], split.lengths[index]
         if self.whole:
@@ -47,14 +47,14 @@ class _Below:
         before = lengths.cumsum() - lengths
         return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
 
-    def kept(self, state: torch.Tensor, lengths: Places) -> torch.Tensor:
+    def kept(self, state: torch.Tensor, lengths: CachePaths) -> torch.Tensor:
         """Return of a state (rows, longest, hidden) what is kept, by token: (tokens, hidden)."""
         if self.whole:
             return state[:, 0]
         mask = np.arange(state.shape[1]) < lengths[:, None]
         return state[torch.from_numpy(mask).to(state.device)]
 
-    def numbered(self, split: Encoded, index: Places, first: int) -> Encoded:
+    def numbered(self, split: EncodedSplit, index: CachePaths, first: int) -> EncodedSplit:
         """Write numbers from `first` on for those tokens of the rows `index`; row 0 for padding."""
         places, ids = self.places(split, index), np.zeros_like(split.ids)
         ids[places] = np.arange(first, first + len(places))
@@ -62,7 +62,7 @@ class _Below:
 
     def run(self, inputs: dict[str, torch.Tensor]) -> tuple[Any, torch.Tensor, torch.Tensor]:
         """Return what the uppermost answers, the state that goes on from it, and the logits."""
-        layers, answers, states = layers_of(self.model), list[Any](), list[torch.Tensor]()
+        layers, answers, states = encoder_layers(self.model), list[Any](), list[torch.Tensor]()
         hooks = [layers[self.count - 1].register_forward_hook(lambda _, __, it: answers.append(it))]
         if not self.whole:  # DeBERTa-v2 has a convolution between its first layer and the second
             above = layers[self.count]
@@ -78,7 +78,7 @@ class _Below:
     @contextmanager
     def recalled(self, table: torch.Tensor) -> Iterator[None]:
         """Let the model take numbers for tokens, and go on from these rows of `table`."""
-        layers, numbers = layers_of(self.model), list[torch.Tensor]()
+        layers, numbers = encoder_layers(self.model), list[torch.Tensor]()
 
         def cut(_: nn.Module, args: Any, named: dict[str, torch.Tensor]) -> Any:
             named = {name: part[:, :1] if self.whole else part for name, part in named.items()}
@@ -90,19 +90,21 @@ class _Below:
             return (state, *self.answer[1:]) if isinstance(self.answer, tuple) else state
 
         # Two of them where there were two, since DeBERTa-v2 has a convolution behind the first.
-        stands = [Stand(layers[0], recall) for _ in range(2 if self.whole else min(2, self.count))]
+        stands = [
+            LayerStub(layers[0], recall) for _ in range(2 if self.whole else min(2, self.count))
+        ]
         hook = self.model.register_forward_pre_hook(cut, with_kwargs=True)
         try:
-            with exchanged(self.model, layers, [*stands, *layers[self.count :]]):
+            with with_layers(self.model, layers, [*stands, *layers[self.count :]]):
                 yield
         finally:
             hook.remove()
 
 
 @contextmanager
-def computed_once(
-    model: nn.Module, splits: Sequence[Encoded], rows: int, device: torch.device
-) -> Iterator[list[Encoded]]:
+def cached_activations(
+    model: nn.Module, splits: Sequence[EncodedSplit], rows: int, device: torch.device
+) -> Iterator[list[EncodedSplit]]:
     """Let `model` answer for tokens by number, from the states that its frozen layers left.
 
     Yields the splits with numbers for tokens; `rows` go through the model at once. These layers run
@@ -126,7 +128,7 @@ def computed_once(
 def _frozen(model: nn.Module) -> _Below | None:
     """Return the frozen layers of `model`, which may have adapters; None where there are none."""
     plain: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
-    layers, head = layers_of(plain), head_parameters(plain)
+    layers, head = encoder_layers(plain), head_parameters(plain)
     place = {id(w): number for number, layer in enumerate(layers) for w in layer.parameters()}
     learning = [
         place.get(id(weight), 0)  # one that is in no layer is below them
@@ -137,7 +139,7 @@ def _frozen(model: nn.Module) -> _Below | None:
     return _Below(plain, count, count == len(layers)) if count else None
 
 
-def _tried(model: nn.Module, splits: Sequence[Encoded], device: torch.device) -> _Below | None:
+def _tried(model: nn.Module, splits: Sequence[EncodedSplit], device: torch.device) -> _Below | None:
     """Return the frozen layers, if the rest gives the same logits on the states they left.
 
     Tried on the two longest and the two shortest rows, in fp32. Where tokens feel the padding next
@@ -164,12 +166,12 @@ def _tried(model: nn.Module, splits: Sequence[Encoded], device: torch.device) ->
     return below if torch.allclose(logits, again, rtol=_CLOSE, atol=_CLOSE) else None
 
 
-def _states(below: _Below, split: Encoded, rows: int, device: torch.device) -> torch.Tensor:
+def _states(below: _Below, split: EncodedSplit, rows: int, device: torch.device) -> torch.Tensor:
     """Return the states that are kept of all rows, in the order of their tokens' numbers."""
     numbers = below.numbered(split, np.arange(len(split)), 0).ids
-    fast = fast_in_bfloat16(device) and takes_bfloat16(below.model)
+    fast = fast_in_bfloat16(device) and supports_bfloat16(below.model)
     table: torch.Tensor | None = None
-    for index in in_order(split.lengths, rows):
+    for index in length_sorted_batches(split.lengths, rows):
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             state = below.run(_inputs(split, index, device))[1]
         kept, places = below.kept(state, split.lengths[index]), below.places(split, index)
@@ -185,7 +187,9 @@ def _state_of(answer: Any) -> torch.Tensor:
     return state
 
 
-def _inputs(split: Encoded, index: Places, device: torch.device) -> dict[str, torch.Tensor]:
+def _inputs(
+    split: EncodedSplit, index: CachePaths, device: torch.device
+) -> dict[str, torch.Tensor]:
     inputs = {name: part.to(device) for name, part in collate(split, index).items()}
     del inputs["labels"]
     return inputs

@@ -15,15 +15,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from autoprune.tasks.tokenization import Encoded
-from autoprune.training.loop import Best, Course
+from autoprune.tasks.tokenization import EncodedSplit
+from autoprune.training.loop import BestCheckpoint, TrainingState
 from autoprune.training.metrics import Score
 
-FOLDER = ".checkpoints"
+CHECKPOINT_FOLDER = ".checkpoints"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CheckpointFile:
     """The file in which a run is kept while it is under way; one run at a time writes there.
 
     Nothing is written in the first `seconds`, so that short runs cost nothing, nor sooner after the
@@ -50,26 +50,28 @@ class Place:
         self.drop_drafts()
 
 
-def place_of(study: Path, identity: object) -> Place:
+def checkpoint_file(study: Path, identity: object) -> CheckpointFile:
     """Return where in the folder `study` a run is kept, by all that tells it from other runs."""
     name = hashlib.sha256(repr(identity).encode()).hexdigest()[:20]
-    return Place(study / FOLDER / f"{name}.safetensors")
+    return CheckpointFile(study / CHECKPOINT_FOLDER / f"{name}.safetensors")
 
 
-def sweep(study: Path) -> None:
+def remove_old_checkpoints(study: Path) -> None:
     """Remove everything that is kept in the folder `study`: it has come to its end."""
-    shutil.rmtree(study / FOLDER, ignore_errors=True)
+    shutil.rmtree(study / CHECKPOINT_FOLDER, ignore_errors=True)
 
 
-SCHEMA = 1
+CHECKPOINT_SCHEMA = 1
 
 _SAMPLE = 8  # values of each weight that stand for it in a fingerprint
 
 
-class Checkpoint:
+class TrainingCheckpoint:
     """Keeps `course` at `place`; `run` and the weights as they begin tell it from other runs."""
 
-    def __init__(self, place: Place, course: Course, device: torch.device, run: str) -> None:
+    def __init__(
+        self, place: CheckpointFile, course: TrainingState, device: torch.device, run: str
+    ) -> None:
         self._place, self._course, self._device = place, course, device
         self._fingerprint = _fingerprint(course.model, run)
         self._due = time.perf_counter() + place.seconds
@@ -89,7 +91,7 @@ class Checkpoint:
         best = meta["best"]
         if best is not None:
             weights = _under("best", tensors, self._device)
-            course.best = Best(Score(**best["score"]), best["steps"], weights)
+            course.best = BestCheckpoint(Score(**best["score"]), best["steps"], weights)
         course.steps, course.heard = meta["steps"], [(q, s) for q, s in meta["heard"]]
         course.parts.rows, course.parts.notes = meta["rows"], meta["notes"]
         course.clock.seconds += meta["busy"]
@@ -109,7 +111,7 @@ class Checkpoint:
         started = time.perf_counter()
         course, best = self._course, self._course.best
         meta = {
-            "schema": SCHEMA,
+            "schema": CHECKPOINT_SCHEMA,
             "fingerprint": self._fingerprint,
             "steps": course.steps,
             "heard": course.heard,
@@ -132,7 +134,7 @@ class Checkpoint:
             self._course.parts.notes.append(f"no checkpoint could be written: {error}")
 
 
-def data_print(splits: Sequence[Encoded]) -> str:
+def data_fingerprint(splits: Sequence[EncodedSplit]) -> str:
     """Return a hash of tokens and labels."""
     found = hashlib.sha256()
     for split in splits:
@@ -146,12 +148,12 @@ def _fingerprint(model: nn.Module, run: str) -> str:
     named = list(model.named_parameters())
     first = [weight.detach().reshape(-1)[:_SAMPLE].float() for _, weight in named]
     shapes = [(name, tuple(weight.shape)) for name, weight in named]
-    found = hashlib.sha256(repr((SCHEMA, torch.__version__, run, shapes)).encode())
+    found = hashlib.sha256(repr((CHECKPOINT_SCHEMA, torch.__version__, run, shapes)).encode())
     found.update(torch.cat(first).cpu().numpy().tobytes())
     return found.hexdigest()
 
 
-def _state(course: Course, device: torch.device) -> dict[str, torch.Tensor]:
+def _state(course: TrainingState, device: torch.device) -> dict[str, torch.Tensor]:
     """Return all tensors that another process needs, by name."""
     state = {f"weight/{name}": weight for name, weight in course.learning().items()}
     for number, values in course.optimizer.state_dict()["state"].items():
@@ -164,7 +166,7 @@ def _state(course: Course, device: torch.device) -> dict[str, torch.Tensor]:
     return {name: value.detach().contiguous() for name, value in state.items()}
 
 
-def _restore(course: Course, tensors: dict[str, torch.Tensor], device: torch.device) -> None:
+def _restore(course: TrainingState, tensors: dict[str, torch.Tensor], device: torch.device) -> None:
     """Write the weights that learn, the optimizer's state and the random numbers', in place."""
     with torch.no_grad():
         for name, weight in course.learning().items():
@@ -198,7 +200,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name).clone() for name in file.keys()}, meta  # noqa: SIM118
 
 
-def _write(place: Place, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
+def _write(place: CheckpointFile, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
     place.path.parent.mkdir(parents=True, exist_ok=True)
     draft = place.draft()
     try:

@@ -11,10 +11,10 @@ from autoprune.choices import DEVICE_NAMES
 from autoprune.errors import OptionError, UnknownNameError
 
 # Below this gain in matrix products, the casts of autocast cost more than bfloat16 saves.
-LEAST_GAIN = 1.3
+MIN_BF16_GAIN = 1.3
 
 
-def pick(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """Return the named device, or for `auto` the fastest that is here.
 
     Raises `UnknownNameError`, and `OptionError` for a device that this machine lacks.
@@ -40,11 +40,11 @@ def fast_in_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.get_device_capability(device) >= (8, 0))
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16")) and _gain() >= LEAST_GAIN
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16")) and _gain() >= MIN_BF16_GAIN
     return False
 
 
-def takes_bfloat16(model: nn.Module) -> bool:
+def supports_bfloat16(model: nn.Module) -> bool:
     """Tell whether the family can run in bfloat16.
 
     DeBERTa fills masked scores with fp32's lowest number, which bfloat16 cannot hold.
@@ -69,7 +69,7 @@ def _gain() -> float:
     return best[torch.float32] / best[torch.bfloat16]
 
 
-def describe(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """Name the device with what its speed depends on, for records and reports."""
     numbers = "bf16" if fast_in_bfloat16(device) else "fp32"
     if device.type == "cuda":

@@ -13,35 +13,35 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.embeddings import keep_tokens
+from autoprune.encoders.embeddings import keep_embedding_rows
 from autoprune.encoders.profiling import Parameters, count_parameters
 from autoprune.encoders.pruning import keep_layers
 from autoprune.errors import TrialError
-from autoprune.interrupts import is_asked
+from autoprune.interrupts import stop_requested
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.tokenization import Encoded
-from autoprune.training.activation_cache import computed_once
+from autoprune.tasks.tokenization import EncodedSplit
+from autoprune.training.activation_cache import cached_activations
 from autoprune.training.budget import Budget
-from autoprune.training.checkpoint import Checkpoint, Place, data_print
+from autoprune.training.checkpoint import CheckpointFile, TrainingCheckpoint, data_fingerprint
 from autoprune.training.devices import fast_in_bfloat16
 from autoprune.training.loop import (
-    Best,
-    Clock,
-    Course,
-    Parts,
-    check_steps,
-    optimizer_of,
-    predict,
+    BestCheckpoint,
+    MicroBatcher,
+    TrainingClock,
+    TrainingState,
+    evaluation_steps,
+    make_optimizer,
+    predict_logits,
     train,
 )
-from autoprune.training.methods import COMPUTED_ONCE, METHODS, merge
-from autoprune.training.metrics import Score, score
+from autoprune.training.methods import CACHES_ACTIVATIONS, METHODS, merge_adapters
+from autoprune.training.metrics import Score, score_predictions
 
-Check = Callable[[float, int], None]  # validation quality, steps done
+EvaluationCallback = Callable[[float, int], None]  # validation quality, steps done
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedModel:
     """A trained candidate: the plain model and its validation score.
 
     `steps` is how many were done before the weights it ends with; `busy` the share of the time
@@ -54,12 +54,12 @@ class Trained:
     busy: float
 
 
-def go_on(quality: float, step: int) -> None:
+def never_stop(quality: float, step: int) -> None:
     """Watch nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class LayoutEvaluator:
     """Trains and scores layouts of one model on one task within one budget.
 
     `load` returns a full classifier of its own each time, whose new head depends on the seed alone,
@@ -70,8 +70,8 @@ class Bench:
     """
 
     load: Callable[[int], PreTrainedModel]
-    rows: Encoded
-    validation: Encoded
+    rows: EncodedSplit
+    validation: EncodedSplit
     budget: Budget
     device: torch.device
     metric: str = "accuracy"
@@ -80,7 +80,11 @@ class Bench:
         assert self.validation.kept is self.rows.kept, "all rows are numbered alike"
 
     def measure(
-        self, layout: Layout, seed: int, check: Check = go_on, saved: Place | None = None
+        self,
+        layout: Layout,
+        seed: int,
+        check: EvaluationCallback = never_stop,
+        saved: CheckpointFile | None = None,
     ) -> Score:
         """Return the validation score of `layout`; nothing of the trained model stays.
 
@@ -93,13 +97,17 @@ class Bench:
         return self.train(layout, seed, check, saved).score
 
     def train(
-        self, layout: Layout, seed: int, check: Check = go_on, saved: Place | None = None
-    ) -> Trained:
+        self,
+        layout: Layout,
+        seed: int,
+        check: EvaluationCallback = never_stop,
+        saved: CheckpointFile | None = None,
+    ) -> TrainedModel:
         """Return `layout` trained from the loaded weights; see `measure`."""
         started = time.perf_counter()
         course = self._course(self._learning(layout, seed), started)
         budget = self.budget
-        if check is go_on and budget.patience is None:
+        if check is never_stop and budget.patience is None:
             budget = replace(budget, checks=1)  # nobody looks at the others, and they draw nothing
         with self._splits(course) as splits:
             checkpoint = self._checkpoint(saved, course, layout, seed)
@@ -111,37 +119,37 @@ class Bench:
         assert course.best is not None, "the last step is a check"
         best, parts = course.best, course.parts
         course.model.load_state_dict(best.weights, strict=False)
-        plain, final = merge(course.model), best.score
+        plain, final = merge_adapters(course.model), best.score
         if plain is not course.model:  # merging an adapter rounds: score what is handed over
             final = self._score(plain, self.validation, seed, parts, course.clock)
         seconds = course.seconds()
         final = replace(final, seconds=seconds, note="; ".join(parts.notes))
-        return Trained(plain, final, best.steps, course.clock.seconds / seconds)
+        return TrainedModel(plain, final, best.steps, course.clock.seconds / seconds)
 
     def _run(
         self,
-        course: Course,
-        splits: Sequence[Encoded],
+        course: TrainingState,
+        splits: Sequence[EncodedSplit],
         budget: Budget,
         seed: int,
-        check: Check,
-        checkpoint: Checkpoint | None,
+        check: EvaluationCallback,
+        checkpoint: TrainingCheckpoint | None,
     ) -> None:
         """Train to the end of the budget, or of the patience; the best check is in `course`."""
         rows, validation = splits
-        checks = check_steps(budget)
+        checks = evaluation_steps(budget)
         for steps in train(course, rows, budget, seed, self.device):
             if steps in checks:
                 now = self._score(course.model, validation, seed, course.parts, course.clock)
                 course.heard.append((now.quality, steps))
                 if budget.patience is None:
-                    course.best = Best(now, steps, {})
+                    course.best = BestCheckpoint(now, steps, {})
                 elif course.best is None or now.quality > course.best.score.quality:
                     course.remember(now)
             try:
                 if steps in checks:
                     check(course.heard[-1][0], steps)
-                if is_asked():
+                if stop_requested():
                     raise KeyboardInterrupt
             except KeyboardInterrupt:  # between two steps: the state is whole
                 if checkpoint is not None:
@@ -161,7 +169,7 @@ class Bench:
         model = self.load(seed)
         keep_layers(model, layout)
         if self.rows.kept is not None:
-            keep_tokens(model, self.rows.kept)
+            keep_embedding_rows(model, self.rows.kept)
         for weight in model.parameters():
             weight.data = weight.data.clone()
         placed: Any = model.to(self.device)
@@ -185,41 +193,48 @@ class Bench:
             times.append(time.perf_counter())
         return statistics.median(later - earlier for earlier, later in pairwise(times[2:]))
 
-    def _course(self, model: nn.Module, started: float) -> Course:
+    def _course(self, model: nn.Module, started: float) -> TrainingState:
         """Return the course of a run of `model` at its begin."""
-        parts = Parts(-(-self.budget.batch // self.budget.parts))
-        return Course(model, optimizer_of(model, self.device), parts, Clock(), started)
+        parts = MicroBatcher(-(-self.budget.batch // self.budget.parts))
+        return TrainingState(
+            model, make_optimizer(model, self.device), parts, TrainingClock(), started
+        )
 
     def _checkpoint(
-        self, saved: Place | None, course: Course, layout: Layout, seed: int
-    ) -> Checkpoint | None:
+        self, saved: CheckpointFile | None, course: TrainingState, layout: Layout, seed: int
+    ) -> TrainingCheckpoint | None:
         """Bring `course` to where an earlier process left it, and return what keeps it."""
         if saved is None:
             return None
-        data = data_print((self.rows, self.validation))
+        data = data_fingerprint((self.rows, self.validation))
         fast = fast_in_bfloat16(self.device)
         run = repr((layout, seed, self.budget.whole(), self.metric, self.device.type, fast, data))
-        checkpoint = Checkpoint(saved, course, self.device, run)
+        checkpoint = TrainingCheckpoint(saved, course, self.device, run)
         checkpoint.take_up()
         return checkpoint
 
-    def _splits(self, course: Course) -> AbstractContextManager[Sequence[Encoded]]:
+    def _splits(self, course: TrainingState) -> AbstractContextManager[Sequence[EncodedSplit]]:
         """Return train and validation rows in the form in which the model is to take them."""
         splits = (self.rows, self.validation)
-        if self.budget.method in COMPUTED_ONCE:
-            return computed_once(course.model, splits, course.parts.rows, self.device)
+        if self.budget.method in CACHES_ACTIVATIONS:
+            return cached_activations(course.model, splits, course.parts.rows, self.device)
         return nullcontext(splits)
 
     def _score(
-        self, model: nn.Module, rows: Encoded, seed: int, parts: Parts, clock: Clock
+        self,
+        model: nn.Module,
+        rows: EncodedSplit,
+        seed: int,
+        parts: MicroBatcher,
+        clock: TrainingClock,
     ) -> Score:
-        logits = predict(model, rows, self.device, parts, clock)
+        logits = predict_logits(model, rows, self.device, parts, clock)
         if not np.isfinite(logits).all():
             raise TrialError(
                 f"the model's outputs with seed {seed} are not finite numbers, try a smaller "
                 "--learning-rate"
             )
-        return score(logits, rows.labels, self.metric, "validation", seed, 0.0)
+        return score_predictions(logits, rows.labels, self.metric, "validation", seed, 0.0)
 
     def _waited(self, best: int, now: int) -> bool:
         """Tell whether the budget's patience has run out since step `best`."""

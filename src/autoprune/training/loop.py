@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from autoprune.errors import TrialError, is_out_of_memory
-from autoprune.tasks.tokenization import Encoded, batches, collate, in_order
+from autoprune.tasks.tokenization import (
+    EncodedSplit,
+    collate,
+    length_sorted_batches,
+    shuffled_batches,
+)
 from autoprune.training.budget import Budget
-from autoprune.training.devices import fast_in_bfloat16, takes_bfloat16
+from autoprune.training.devices import fast_in_bfloat16, supports_bfloat16
 from autoprune.training.metrics import Score
 
 
-class Parts:
+class MicroBatcher:
     """How many rows go through the model at once; halved each time memory runs out.
 
     Halving keeps the optimizer's batch as it is: the gradients of the parts are added up.
@@ -39,7 +44,7 @@ class Parts:
 
 
 @dataclass(slots=True)
-class Clock:
+class TrainingClock:
     """Seconds spent in forward, backward and optimizer steps; the rest of a trial is overhead."""
 
     seconds: float = 0.0
@@ -53,7 +58,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestCheckpoint:
     """The check to go back to, and the weights that learn as they were there."""
 
     score: Score
@@ -62,7 +67,7 @@ class Best:
 
 
 @dataclass(slots=True, eq=False)
-class Course:
+class TrainingState:
     """A run of `model`, `steps` of it done, `before` seconds of it in earlier processes.
 
     `heard` is validation quality and steps of the checks so far.
@@ -70,12 +75,12 @@ class Course:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    parts: Parts
-    clock: Clock
+    parts: MicroBatcher
+    clock: TrainingClock
     started: float = field(default_factory=time.perf_counter)
     before: float = 0.0
     steps: int = 0
-    best: Best | None = None
+    best: BestCheckpoint | None = None
     heard: list[tuple[float, int]] = field(default_factory=list)
 
     def seconds(self) -> float:
@@ -89,21 +94,21 @@ class Course:
     def remember(self, score: Score) -> None:
         """Make this check the one to go back to."""
         weights = {name: weight.detach().clone() for name, weight in self.learning().items()}
-        self.best = Best(score, self.steps, weights)
+        self.best = BestCheckpoint(score, self.steps, weights)
 
 
-WARM_UP = 0.1  # share of the steps over which the learning rate rises
+WARMUP_SHARE = 0.1  # share of the steps over which the learning rate rises
 
 WEIGHT_DECAY = 0.01
 
-LONGEST_GRADIENT = 1.0
+MAX_GRADIENT_NORM = 1.0
 
 _REUSED = 32 * 2**20
 """Bytes of the largest piece of memory that glibc keeps for the next tensor of its size. A larger
 one comes anew from the system each time, page by page: that took half the time of long texts."""
 
 
-def optimizer_of(model: nn.Module, device: torch.device) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, device: torch.device) -> torch.optim.AdamW:
     """Return AdamW over the weights that learn, without decay on biases and norms."""
     learning = [weight for weight in model.parameters() if weight.requires_grad]
     groups = [
@@ -113,26 +118,26 @@ def optimizer_of(model: nn.Module, device: torch.device) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, fused=device.type in ("cpu", "cuda"))
 
 
-def rate(step: int, steps: int) -> float:
+def learning_rate_at(step: int, steps: int) -> float:
     """Return the share of the peak learning rate at `step`: linear rise, then linear fall to 0.
 
     >>> [round(rate(step, 10), 2) for step in (0, 1, 5, 9)]
     [1.0, 1.0, 0.56, 0.11]
     """
-    rising = max(1, round(WARM_UP * steps))
+    rising = max(1, round(WARMUP_SHARE * steps))
     if step < rising:
         return (step + 1) / rising
     return (steps - step) / (steps - rising)
 
 
-def check_steps(budget: Budget) -> set[int]:
+def evaluation_steps(budget: Budget) -> set[int]:
     """Return after which steps validation is scored: evenly spread, and where the run ends."""
     spread = {math.ceil(budget.steps * i / budget.checks) for i in range(1, budget.checks + 1)}
     return {step for step in spread if step < budget.ends} | {budget.ends}
 
 
 def train(
-    course: Course, rows: Encoded, budget: Budget, seed: int, device: torch.device
+    course: TrainingState, rows: EncodedSplit, budget: Budget, seed: int, device: torch.device
 ) -> Iterator[int]:
     """Go on with `course`, in place, to where the budget ends; yield the steps done after each.
 
@@ -148,7 +153,7 @@ def train(
         if not model.training:
             model.train()
         for group in optimizer.param_groups:
-            group["lr"] = budget.learning_rate * rate(course.steps, budget.steps)
+            group["lr"] = budget.learning_rate * learning_rate_at(course.steps, budget.steps)
         loss = _gradients(model, rows, index, device, course.parts, course.clock)
         if not math.isfinite(loss):
             raise TrialError(
@@ -156,20 +161,24 @@ def train(
                 "try a smaller --learning-rate"
             )
         with course.clock:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), LONGEST_GRADIENT)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         course.steps += 1
         yield course.steps
 
 
-def predict(
-    model: nn.Module, rows: Encoded, device: torch.device, parts: Parts, clock: Clock
+def predict_logits(
+    model: nn.Module,
+    rows: EncodedSplit,
+    device: torch.device,
+    parts: MicroBatcher,
+    clock: TrainingClock,
 ) -> NDArray[np.float32]:
     """Return the logits (rows, classes) in the order of `rows`, without dropout."""
     model.eval()
     found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-    todo = in_order(rows.lengths, parts.rows)
+    todo = length_sorted_batches(rows.lengths, parts.rows)
     while todo:
         try:
             with torch.inference_mode():
@@ -189,14 +198,14 @@ def _forever(
     lengths: NDArray[np.int64], batch: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
     while True:
-        yield from batches(lengths, batch, rng)
+        yield from shuffled_batches(lengths, batch, rng)
 
 
 def _pieces(index: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
     return [index[start : start + rows] for start in range(0, len(index), rows)]
 
 
-def rows_at_once(model: nn.Module, longest: int, most: int, device: torch.device) -> int:
+def microbatch_rows(model: nn.Module, longest: int, most: int, device: torch.device) -> int:
     """Return how many rows of `longest` tokens go through the layers at once, `most` at most.
 
     On a processor so few that neither a layer's attention (heads of 64, fp32) nor the inner layer
@@ -211,17 +220,17 @@ def rows_at_once(model: nn.Module, longest: int, most: int, device: torch.device
 
 def _gradients(
     model: nn.Module,
-    rows: Encoded,
+    rows: EncodedSplit,
     index: NDArray[np.int64],
     device: torch.device,
-    parts: Parts,
-    clock: Clock,
+    parts: MicroBatcher,
+    clock: TrainingClock,
 ) -> float:
     """Add up the gradients of the mean loss over the batch, part by part; return that loss."""
     while True:
         try:
             total, longest = 0.0, int(rows.lengths[index].max())
-            for piece in _pieces(index, rows_at_once(model, longest, parts.rows, device)):
+            for piece in _pieces(index, microbatch_rows(model, longest, parts.rows, device)):
                 logits, labels = _forward(model, rows, piece, device, clock)
                 with clock:
                     loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
@@ -236,14 +245,14 @@ def _gradients(
 
 def _forward(
     model: nn.Module,
-    rows: Encoded,
+    rows: EncodedSplit,
     index: NDArray[np.int64],
     device: torch.device,
-    clock: Clock,
+    clock: TrainingClock,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return logits (rows, classes) and labels (rows,)."""
     batch = {name: values.to(device) for name, values in collate(rows, index).items()}
     labels = batch.pop("labels")
-    fast = fast_in_bfloat16(device) and takes_bfloat16(model)
+    fast = fast_in_bfloat16(device) and supports_bfloat16(model)
     with clock, torch.autocast(device.type, torch.bfloat16, enabled=fast):
         return model(**batch).logits, labels

@@ -10,7 +10,7 @@ from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from autoprune.encoders.pruning import head_parameters, layers_of
+from autoprune.encoders.pruning import encoder_layers, head_parameters
 
 
 def _all(model: PreTrainedModel) -> nn.Module:
@@ -26,7 +26,7 @@ def _head(model: PreTrainedModel) -> nn.Module:
 
 def _lora(model: PreTrainedModel, first: int = 0) -> nn.Module:
     """Put adapters on the layers from the place `first` on."""
-    layers = {id(part) for layer in layers_of(model)[first:] for part in layer.modules()}
+    layers = {id(part) for layer in encoder_layers(model)[first:] for part in layer.modules()}
     adapted = [
         name
         for name, part in model.named_modules()
@@ -41,7 +41,7 @@ def _lora(model: PreTrainedModel, first: int = 0) -> nn.Module:
 
 
 def _lora_upper(model: PreTrainedModel) -> nn.Module:
-    layers = layers_of(model)
+    layers = encoder_layers(model)
     _hold_still(model, layers[len(layers) // 2 :])
     return _lora(model, len(layers) // 2)
 
@@ -56,7 +56,7 @@ def _hold_still(model: PreTrainedModel, moving: nn.ModuleList) -> None:
             vars(part)["train"] = lambda mode=True, part=part: part  # noqa: ARG005
 
 
-def merge(model: nn.Module) -> PreTrainedModel:
+def merge_adapters(model: nn.Module) -> PreTrainedModel:
     """Return the plain model: adapters merged into its weights, every weight able to learn.
 
     Merging rounds: logits differ by about 2e-7 from those of the adapted model.
@@ -74,7 +74,7 @@ def merge(model: nn.Module) -> PreTrainedModel:
     return cast(PreTrainedModel, plain)
 
 
-COMPUTED_ONCE = ("lora-upper", "probe")
+CACHES_ACTIVATIONS = ("lora-upper", "probe")
 """Methods whose frozen layers run without dropout, so that the states they leave can be kept."""
 
 # `lora`: arXiv 2106.09685, on every linear map of the kept layers, with pooler and head trained.

@@ -54,7 +54,7 @@ METRICS: dict[str, Callable[[Labels, Labels], float]] = {
 }
 
 
-def score(
+def score_predictions(
     logits: NDArray[np.float32], labels: Labels, metric: str, split: str, seed: int, seconds: float
 ) -> Score:
     """Score `logits` (rows, classes) against `labels` (rows,); loss is mean cross-entropy."""

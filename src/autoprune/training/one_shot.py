@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from autoprune.encoders.layerwise import Stack
+from autoprune.encoders.layerwise import LayerStack
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.tokenization import Encoded, collate, in_order
-from autoprune.training.devices import fast_in_bfloat16, takes_bfloat16
+from autoprune.tasks.tokenization import EncodedSplit, collate, length_sorted_batches
+from autoprune.training.devices import fast_in_bfloat16, supports_bfloat16
 
 
 @dataclass(slots=True)
-class Node:
+class TrieNode:
     """A prefix of layouts: where each next layer leads, and which layout ends here, if any."""
 
-    nexts: dict[int, "Node"] = field(default_factory=dict)
+    nexts: dict[int, "TrieNode"] = field(default_factory=dict)
     ends: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Visit:
+class LayerVisit:
     """What layout `number` computes behind its last layer: (rows, longest, hidden)."""
 
     number: int
     state: torch.Tensor
-    stack: Stack
+    stack: LayerStack
     model: PreTrainedModel
     device: torch.device
 
@@ -41,35 +41,35 @@ class Visit:
             return self.stack.logits(self.state)
 
 
-def trie_of(layouts: Sequence[Layout]) -> Node:
+def build_trie(layouts: Sequence[Layout]) -> TrieNode:
     """Return the root of the prefixes of `layouts`, each of which occurs once."""
-    root = Node()
+    root = TrieNode()
     for number, layout in enumerate(layouts):
         node = root
         for layer in layout.keep:
-            node = node.nexts.setdefault(layer, Node())
+            node = node.nexts.setdefault(layer, TrieNode())
         assert node.ends is None, f"layout {layout} occurs once"
         node.ends = number
     return root
 
 
-def count_passes(root: Node) -> int:
+def count_layer_passes(root: TrieNode) -> int:
     """Return how many layers a walk runs on each batch: one for each prefix.
 
     >>> from autoprune.layouts.layout import every
     >>> count_passes(trie_of(every(12, 6)))
     1715
     """
-    return sum(1 + count_passes(node) for node in root.nexts.values())
+    return sum(1 + count_layer_passes(node) for node in root.nexts.values())
 
 
-def walk(
+def walk_trie(
     model: PreTrainedModel,
-    root: Node,
-    rows: Encoded,
+    root: TrieNode,
+    rows: EncodedSplit,
     index: NDArray[np.int64],
     device: torch.device,
-) -> Iterator[Visit]:
+) -> Iterator[LayerVisit]:
     """Visit every layout of the trie, depth first, with the rows at the places `index` as a batch.
 
     What is found is what the pruned model would compute, in fp32 bit for bit; `model`, in
@@ -79,39 +79,39 @@ def walk(
     inputs = {name: part.to(device) for name, part in collate(rows, index).items()}
     del inputs["labels"]
     with inference(model, device):
-        stack = Stack(model, inputs)
+        stack = LayerStack(model, inputs)
     yield from _below(model, stack, root, None, device)
 
 
 @contextmanager
 def inference(model: PreTrainedModel, device: torch.device) -> Iterator[None]:
     """Run without gradients, in the numbers in which candidates are trained and scored."""
-    fast = fast_in_bfloat16(device) and takes_bfloat16(model)
+    fast = fast_in_bfloat16(device) and supports_bfloat16(model)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=fast):
         yield
 
 
 def _below(
     model: PreTrainedModel,
-    stack: Stack,
-    node: Node,
+    stack: LayerStack,
+    node: TrieNode,
     state: torch.Tensor | None,
     device: torch.device,
-) -> Iterator[Visit]:
+) -> Iterator[LayerVisit]:
     for layer, further in node.nexts.items():
         # Not around the loop: what a generator enters would hold for its caller too.
         with inference(model, device):
             behind = stack.after(state, layer)
         if further.ends is not None:
-            yield Visit(further.ends, behind, stack, model, device)
+            yield LayerVisit(further.ends, behind, stack, model, device)
         yield from _below(model, stack, further, behind, device)
 
 
-Places = NDArray[np.int64]
+SharedPaths = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedScore:
     """What `layout` scored with the shared weights on `rows` rows; `loss` is in nats a row."""
 
     layout: Layout
@@ -127,14 +127,14 @@ class OneShot:
     A layer that ran on half of the rows counts half.
     """
 
-    scores: tuple[Shared, ...]
+    scores: tuple[SharedScore, ...]
     layer_passes: float
 
 
 def score_all(
     model: PreTrainedModel,
     layouts: Sequence[Layout],
-    rows: Encoded,
+    rows: EncodedSplit,
     batch: int,
     device: torch.device,
     rungs: int = 1,
@@ -146,15 +146,15 @@ def score_all(
     the score they have. Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943.
     """
     losses, hits, seen = np.zeros((3, len(layouts)))
-    staying: Places = np.arange(len(layouts))
+    staying: SharedPaths = np.arange(len(layouts))
     passes = 0.0
     for share in _shares(rows.lengths, batch, rungs):
-        root = trie_of([layouts[number] for number in staying])
+        root = build_trie([layouts[number] for number in staying])
         for index in share:
             labels = torch.from_numpy(rows.labels[index]).to(device)
-            passes += count_passes(root) * len(index)
+            passes += count_layer_passes(root) * len(index)
             seen[staying] += len(index)
-            for visit in walk(model, root, rows, index, device):
+            for visit in walk_trie(model, root, rows, index, device):
                 logits = visit.logits().float()
                 place = staying[visit.number]
                 losses[place] += functional.cross_entropy(logits, labels, reduction="sum").item()
@@ -162,13 +162,13 @@ def score_all(
         ranked = staying[np.argsort(losses[staying] / seen[staying], kind="stable")]
         staying = np.sort(ranked[: (len(ranked) + 1) // 2])
     scores = tuple(
-        Shared(layout, float(losses[i] / seen[i]), float(hits[i] / seen[i]), int(seen[i]))
+        SharedScore(layout, float(losses[i] / seen[i]), float(hits[i] / seen[i]), int(seen[i]))
         for i, layout in enumerate(layouts)
     )
     return OneShot(scores, passes / len(rows))
 
 
-def some(rows: Encoded, most: int, seed: int) -> Encoded:
+def sample_rows(rows: EncodedSplit, most: int, seed: int) -> EncodedSplit:
     """Return at most `most` of the rows, drawn by `seed`, in their order."""
     if len(rows) <= most:
         return rows
@@ -181,17 +181,17 @@ def some(rows: Encoded, most: int, seed: int) -> Encoded:
     )
 
 
-def _shares(lengths: Places, batch: int, rungs: int) -> Iterator[list[Places]]:
+def _shares(lengths: SharedPaths, batch: int, rungs: int) -> Iterator[list[SharedPaths]]:
     """Yield the batches of each rung: like lengths together, no rung all long or all short."""
-    index = in_order(lengths, batch)
+    index = length_sorted_batches(lengths, batch)
     for first in range(min(rungs, len(index))):
         yield index[first :: min(rungs, len(index))]
 
 
-States = OrderedDict[tuple[int, ...], torch.Tensor]
+HiddenStates = OrderedDict[tuple[int, ...], torch.Tensor]
 
 
-class Prefixes:
+class PrefixCache:
     """Scores layouts of `model`, in evaluation mode on `device`, when they are asked for.
 
     For spaces too large for a trie of all of them. Of each batch at most `most` states are kept,
@@ -199,17 +199,22 @@ class Prefixes:
     """
 
     def __init__(
-        self, model: PreTrainedModel, rows: Encoded, batch: int, device: torch.device, most: int
+        self,
+        model: PreTrainedModel,
+        rows: EncodedSplit,
+        batch: int,
+        device: torch.device,
+        most: int,
     ) -> None:
         assert most >= 1, "a state is kept at least until the next layer ran"
         self.passes = 0.0
         self._model, self._rows, self._most, self._device = model, rows, most, device
         self._batches = []
-        for index in in_order(rows.lengths, batch):
+        for index in length_sorted_batches(rows.lengths, batch):
             inputs = {name: part.to(device) for name, part in collate(rows, index).items()}
             labels = inputs.pop("labels")
             with inference(model, device):
-                self._batches.append((Stack(model, inputs), labels, States()))
+                self._batches.append((LayerStack(model, inputs), labels, HiddenStates()))
 
     def losses(self, layouts: Sequence[Layout]) -> list[float]:
         """Return the mean cross-entropy of each layout, in the order of `layouts`."""
@@ -225,7 +230,7 @@ class Prefixes:
         return [float(loss) for loss in found / len(self._rows)]
 
     def _state(
-        self, stack: Stack, states: States, keep: tuple[int, ...], rows: int
+        self, stack: LayerStack, states: HiddenStates, keep: tuple[int, ...], rows: int
     ) -> torch.Tensor:
         """Return the state behind `keep`, run on from the longest prefix that is held."""
         known = next((n for n in range(len(keep), 0, -1) if keep[:n] in states), 0)

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.tokenization import in_order
-from autoprune.training.evaluator import Bench
-from autoprune.training.one_shot import score_all, some, trie_of, walk
+from autoprune.tasks.tokenization import length_sorted_batches
+from autoprune.training.evaluator import LayoutEvaluator
+from autoprune.training.one_shot import build_trie, sample_rows, score_all, walk_trie
 
 Features = NDArray[np.float64]  # (rows, hidden), centred
 
@@ -30,15 +30,17 @@ def alignment(features: Features, targets: Targets) -> float:
     return float(shared / own) if own else 0.0
 
 
-def fits(bench: Bench, layouts: Sequence[Layout], seed: int, most: int, fit: Fit) -> list[float]:
+def ridge_fits(
+    bench: LayoutEvaluator, layouts: Sequence[Layout], seed: int, most: int, fit: Fit
+) -> list[float]:
     """Return `fit` for each layout, on the means over tokens of at most `most` train rows."""
     model = bench.untrained(Layout.full(layouts[0].depth), seed).eval()
-    rows = some(bench.rows, most, seed)
+    rows = sample_rows(bench.rows, most, seed)
     means = np.empty((len(layouts), len(rows), model.config.hidden_size), dtype=np.float32)
-    root = trie_of(layouts)
-    for index in in_order(rows.lengths, bench.budget.batch):
+    root = build_trie(layouts)
+    for index in length_sorted_batches(rows.lengths, bench.budget.batch):
         lengths = torch.from_numpy(rows.lengths[index]).to(bench.device)
-        for visit in walk(model, root, rows, index, bench.device):
+        for visit in walk_trie(model, root, rows, index, bench.device):
             tokens = torch.arange(visit.state.shape[1], device=bench.device)
             inside = (tokens < lengths[:, None]).unsqueeze(-1)  # (rows, longest, 1)
             sums = (visit.state.float() * inside).sum(1)  # -> (rows, hidden)
@@ -49,22 +51,24 @@ def fits(bench: Bench, layouts: Sequence[Layout], seed: int, most: int, fit: Fit
     return [fit(features, targets) for features in centred]
 
 
-Proxy = Callable[[Bench, Sequence[Layout], int], list[float]]
+Proxy = Callable[[LayoutEvaluator, Sequence[Layout], int], list[float]]
 """From bench, layouts and seed to a value for each layout, higher is better; see `PROXIES`."""
 
-ROWS = 512  # validation rows for layouts in their tens
+PROXY_ROWS = 512  # validation rows for layouts in their tens
 
-FEWER = 192  # train rows for layouts in their hundreds: with 924 layouts, a row costs 143 passes
+MIN_PROXY_ROWS = (
+    192  # train rows for layouts in their hundreds: with 924 layouts, a row costs 143 passes
+)
 
 
-def leave_one_out(bench: Bench, layouts: Sequence[Layout], seed: int) -> list[float]:
+def leave_one_out(bench: LayoutEvaluator, layouts: Sequence[Layout], seed: int) -> list[float]:
     """Sum up, over the removed layers, how the fine-tuned full model's loss rises without each."""
     depth = layouts[0].depth
     full = Layout.full(depth)
     removed = sorted({layer for layout in layouts for layer in set(full.keep) - set(layout.keep)})
     without = [Layout(depth, tuple(set(full.keep) - {layer})) for layer in removed]
     model = bench.train(full, seed).model.eval()
-    rows = some(bench.validation, ROWS, seed)
+    rows = sample_rows(bench.validation, PROXY_ROWS, seed)
     whole, *others = score_all(
         model, [full, *without], rows, bench.budget.batch, bench.device
     ).scores
@@ -73,9 +77,9 @@ def leave_one_out(bench: Bench, layouts: Sequence[Layout], seed: int) -> list[fl
     return [-float(rises.sum() - rises[list(layout.keep)].sum()) for layout in layouts]
 
 
-def aligned(bench: Bench, layouts: Sequence[Layout], seed: int) -> list[float]:
+def aligned(bench: LayoutEvaluator, layouts: Sequence[Layout], seed: int) -> list[float]:
     """Measure how far rows alike in the untrained layout's features are alike in their labels."""
-    return fits(bench, layouts, seed, FEWER, alignment)
+    return ridge_fits(bench, layouts, seed, MIN_PROXY_ROWS, alignment)
 
 
 # Higher is better. Each earned its cost; what did not is told in studies/README.md.

@@ -14,8 +14,8 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 import torch
 
 from autoprune.errors import OptionError, TrialError
-from autoprune.interrupts import is_asked
-from autoprune.training.workers import TRIES, Crew, Team, cores
+from autoprune.interrupts import stop_requested
+from autoprune.training.workers import MAX_ATTEMPTS, Executor, WorkerPool, available_cores
 
 _P = ParamSpec("_P")
 
@@ -24,13 +24,13 @@ _T = TypeVar("_T")
 _PAUSE = 0.5  # seconds between two looks whether the user wants to leave
 
 
-def team_of(
+def make_executor(
     workers: int, address: str | None, gpus: float | None, device: torch.device
-) -> AbstractContextManager[Team]:
+) -> AbstractContextManager[Executor]:
     """Return who makes the runs: processes here, or tasks of the Ray cluster at `address`."""
     if address is None:
-        return Crew(workers)
-    return RayCrew(workers, address, float(device.type == "cuda") if gpus is None else gpus)
+        return WorkerPool(workers)
+    return RayWorkerPool(workers, address, float(device.type == "cuda") if gpus is None else gpus)
 
 
 def check_ray(address: str | None, gpus: float | None, workers: int | None, pruner: str) -> None:
@@ -57,11 +57,11 @@ class _Task:
     reference: Any = None
 
 
-class RayCrew:
+class RayWorkerPool:
     """Runs jobs as tasks of a Ray cluster, at most `workers` at a time.
 
-    Each takes the cores that a process of `Crew` would have here, and `gpus`. A task whose process
-    or node dies is begun again on another, as often as in `Crew`, and goes on from its checkpoint
+    Each takes the cores that a process of `WorkerPool` would have here, and `gpus`. A task whose process
+    or node dies is begun again on another, as often as in `WorkerPool`, and goes on from its checkpoint
     where the nodes share the study's folder. They must share the model's. A context manager:
     leaving it ends the tasks.
     """
@@ -71,7 +71,7 @@ class RayCrew:
     def __init__(self, workers: int, address: str, gpus: float) -> None:
         self.workers = workers
         self._address, self._gpus = address, gpus
-        self._threads = max(1, cores() // workers)
+        self._threads = max(1, available_cores() // workers)
         self._queue: deque[_Task] = deque()
         self._at_work: list[_Task] = []
 
@@ -114,7 +114,7 @@ class RayCrew:
         def outcome() -> _T:
             while mine.reference is None or mine in self._at_work:
                 self._look()
-                if is_asked():
+                if stop_requested():
                     raise KeyboardInterrupt
             return cast(_T, _result(mine.reference))
 
@@ -124,7 +124,7 @@ class RayCrew:
         task = (
             _ray()
             .remote(_do)
-            .options(num_cpus=self._threads, num_gpus=self._gpus, max_retries=TRIES - 1)
+            .options(num_cpus=self._threads, num_gpus=self._gpus, max_retries=MAX_ATTEMPTS - 1)
         )
         while self._queue and len(self._at_work) < self.workers:
             mine = self._queue.popleft()
@@ -154,7 +154,7 @@ def _result(reference: Any) -> Any:
         raise error.cause from error
     except ray.exceptions.RayError as error:
         said = str(error).strip().splitlines()[0]
-        raise TrialError(f"Ray began it {TRIES} times and gave it up: {said}") from error
+        raise TrialError(f"Ray began it {MAX_ATTEMPTS} times and gave it up: {said}") from error
 
 
 def _ray() -> ModuleType:

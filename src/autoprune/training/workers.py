@@ -18,10 +18,10 @@ import torch
 
 from autoprune import interrupts
 from autoprune.errors import TrialError
-from autoprune.interrupts import is_asked
-from autoprune.training.budget import WIDE
+from autoprune.interrupts import stop_requested
+from autoprune.training.budget import WIDE_HIDDEN_SIZE
 
-Call = Callable[[], Any]
+JobCall = Callable[[], Any]
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class Job:
     `result` or `error` hold what came of it once it is `done`.
     """
 
-    call: Call
+    call: JobCall
     deaths: int = 0
     done: bool = False
     result: Any = None
@@ -39,7 +39,7 @@ class Job:
 
 
 @dataclass(slots=True, eq=False)
-class Hand:
+class Worker:
     """A process and the pipe to it; `ready` once it can take a job."""
 
     number: int
@@ -83,14 +83,14 @@ class Hand:
                 return
 
 
-def start(number: int, threads: int) -> Hand:
+def start_worker(number: int, threads: int) -> Worker:
     """Start a process; it says when it is ready."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, number, threads), daemon=True)
     process.start()
     theirs.close()
-    return Hand(number, process, mine)
+    return Worker(number, process, mine)
 
 
 def device_for(number: int, visible: str | None, count: int) -> str | None:
@@ -109,7 +109,7 @@ def _work(pipe: Connection, number: int, threads: int) -> None:
     """Do the jobs that come through the pipe until it is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
-    signal.signal(signal.SIGTERM, interrupts.ask)
+    signal.signal(signal.SIGTERM, interrupts.request_stop)
     device = device_for(number, os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before CUDA starts, so it sees no other
@@ -117,13 +117,13 @@ def _work(pipe: Connection, number: int, threads: int) -> None:
     pipe.send("ready")
     while True:
         try:
-            call: Call = pipe.recv()
+            call: JobCall = pipe.recv()
         except EOFError:
             return
         pipe.send(_outcome(call))
 
 
-def _outcome(call: Call) -> tuple[Any, BaseException | None]:
+def _outcome(call: JobCall) -> tuple[Any, BaseException | None]:
     try:
         return call(), None
     except (Exception, KeyboardInterrupt) as error:
@@ -143,12 +143,12 @@ _P = ParamSpec("_P")
 
 _T = TypeVar("_T")
 
-TRIES = 3  # a job whose process was ended from outside is begun so often in all
+MAX_ATTEMPTS = 3  # a job whose process was ended from outside is begun so often in all
 
 _PAUSE = 0.2  # seconds between two looks whether the user wants to leave
 
 
-def workers_for(hidden: int, device: torch.device) -> int:
+def default_workers(hidden: int, device: torch.device) -> int:
     """Return how many processes train encoders `hidden` wide best: one for each GPU.
 
     On a processor a narrow model gains little from a second thread (12 x 128, 16 tokens: nothing),
@@ -156,17 +156,17 @@ def workers_for(hidden: int, device: torch.device) -> int:
     """
     if device.type == "cuda":
         return max(1, int(torch.cuda.device_count()))
-    return cores() if device.type == "cpu" and hidden < WIDE else 1
+    return available_cores() if device.type == "cpu" and hidden < WIDE_HIDDEN_SIZE else 1
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Return how many cores this process may use; `OMP_NUM_THREADS` sets a limit."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(here, int(limit)) if limit.isdecimal() and int(limit) else here
 
 
-class Team(Protocol):
+class Executor(Protocol):
     """Who makes runs side by side: a crew of processes, or something that can stand in for it."""
 
     @property
@@ -178,10 +178,10 @@ class Team(Protocol):
         """Tell whether jobs run here, when their result is asked for."""
 
     def start(self, job: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> Callable[[], _T]:
-        """Begin a job; see `Crew.start`."""
+        """Begin a job; see `WorkerPool.start`."""
 
 
-class Crew:
+class WorkerPool:
     """Runs jobs in `workers` processes, or in this one, when their result is asked for, if 1.
 
     The cores are shared out among the processes, and the GPUs, one each. A context manager:
@@ -190,8 +190,8 @@ class Crew:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self.threads = max(1, cores() // workers)
-        self._hands: list[Hand] = []
+        self.threads = max(1, available_cores() // workers)
+        self._hands: list[Worker] = []
         self._queue: deque[Job] = deque()
 
     @property
@@ -226,7 +226,7 @@ class Crew:
         def outcome() -> _T:
             while not mine.done:
                 self._look()
-                if is_asked() and not mine.done:
+                if stop_requested() and not mine.done:
                     self._leave()
                     mine.error = mine.error or KeyboardInterrupt()
                     break
@@ -244,7 +244,7 @@ class Crew:
                 free = set(range(self.workers)) - {hand.number for hand in self._hands}
                 if not free:
                     return
-                hand = start(min(free), self.threads)
+                hand = start_worker(min(free), self.threads)
                 self._hands.append(hand)
             hand.give(self._queue.popleft())
 
@@ -257,7 +257,7 @@ class Crew:
                 self._bury(hand)
         self._hand_out()
 
-    def _bury(self, hand: Hand) -> None:
+    def _bury(self, hand: Worker) -> None:
         """Queue the job of a dead process again, before others, unless it died too often."""
         self._hands.remove(hand)
         hand.end()
@@ -265,12 +265,12 @@ class Crew:
         if job is None:
             return
         job.deaths += 1
-        if job.deaths < TRIES:
+        if job.deaths < MAX_ATTEMPTS:
             self._queue.appendleft(job)
         else:
             job.done = True
             job.error = TrialError(
-                f"its process was ended from outside {TRIES} times, maybe for lack of memory: "
+                f"its process was ended from outside {MAX_ATTEMPTS} times, maybe for lack of memory: "
                 "try --workers 1"
             )
 

@@ -19,7 +19,7 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Error:
+class ErrorExample:
     """One text, its label, for what it was taken most often, and in how many of the seeds."""
 
     text: str
@@ -30,12 +30,12 @@ class Error:
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class EntrantErrors:
     """The errors that only `origin` makes: how many rows, and the clearest of them."""
 
     origin: str
     count: int
-    errors: tuple[Error, ...]
+    errors: tuple[ErrorExample, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Plots:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class TableWithBars:
     """A table; `bars` are shares in [0, 1] drawn in the column `barred`, None for no bar."""
 
     kind: ClassVar[str] = "sheet"
@@ -106,10 +106,10 @@ class Errors:
     """The texts that only one entrant has wrong."""
 
     kind: ClassVar[str] = "errors"
-    groups: tuple[Apart, ...]
+    groups: tuple[EntrantErrors, ...]
 
 
-Part = Text | Items | Code | Plot | Plots | Sheet | Matrices | Errors
+Part = Text | Items | Code | Plot | Plots | TableWithBars | Matrices | Errors
 
 
 @dataclass(frozen=True, slots=True)

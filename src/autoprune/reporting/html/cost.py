@@ -5,28 +5,37 @@ from collections.abc import Callable
 
 import plotly.graph_objects as go
 
-from autoprune.encoders.profiling import Median
-from autoprune.evaluation.costs import CostOf, Costs
-from autoprune.evaluation.study_files import Studied
-from autoprune.reporting.html.comparison import role
-from autoprune.reporting.html.components import Code, Items, Part, Plot, Plots, Section, Sheet, Text
-from autoprune.reporting.plot_style import dots, listed
+from autoprune.encoders.profiling import MedianInterval
+from autoprune.evaluation.costs import Costs, MeasuredCost
+from autoprune.evaluation.study_files import FinishedStudy
+from autoprune.reporting.html.comparison import entrant_role
+from autoprune.reporting.html.components import (
+    Code,
+    Items,
+    Part,
+    Plot,
+    Plots,
+    Section,
+    TableWithBars,
+    Text,
+)
+from autoprune.reporting.plot_style import join_with_and, layout_dots
 from autoprune.reporting.sections import (
-    HEADER,
+    COST_HEADER,
     budgets_table,
     cleaning_table,
-    cost,
+    cost_conditions,
     costs_table,
-    how_measured,
-    labels,
-    limits,
+    format_interval,
+    labels_text,
+    limits_text,
     repeat_table,
-    tuning,
-    with_interval,
+    training_cost_text,
+    tuning_text,
 )
 from autoprune.reporting.tables import Table
 
-TITLE = "Measured cost"
+COST_TITLE = "Measured cost"
 
 
 def measured_section(costs: Costs | None, name: str, id: str) -> Section:
@@ -37,29 +46,29 @@ def measured_section(costs: Costs | None, name: str, id: str) -> Section:
             "machine at hand, and the next report shows them:",
             f"autoprune cost {name}",
         )
-        return Section(f"{id}-measured", TITLE, (how,))
+        return Section(f"{id}-measured", COST_TITLE, (how,))
     plots = (
-        _plot(costs, f"{id}-latency", "Latency, one text", HEADER[2], _latency, (1000, 2)),
+        _plot(costs, f"{id}-latency", "Latency, one text", COST_HEADER[2], _latency, (1000, 2)),
         _plot(
             costs,
             f"{id}-throughput",
             f"Throughput, batches of {costs.batch}",
-            HEADER[3],
+            COST_HEADER[3],
             _throughput,
             (1, 0),
         ),
     )
     parts: list[Part] = [Items(costs.alarms)] if costs.alarms else []
-    told = f"{how_measured(costs)} {' '.join(costs.notes)}"
-    parts += [Plots(plots), Sheet(costs_table(costs)), Text(told, aside=True)]
-    return Section(f"{id}-measured", TITLE, tuple(parts))
+    told = f"{cost_conditions(costs)} {' '.join(costs.notes)}"
+    parts += [Plots(plots), TableWithBars(costs_table(costs)), Text(told, aside=True)]
+    return Section(f"{id}-measured", COST_TITLE, tuple(parts))
 
 
-def _latency(one: CostOf) -> Median:
+def _latency(one: MeasuredCost) -> MedianInterval:
     return one.latency
 
 
-def _throughput(one: CostOf) -> Median:
+def _throughput(one: MeasuredCost) -> MedianInterval:
     return one.throughput
 
 
@@ -68,55 +77,58 @@ def _plot(
     id: str,
     title: str,
     axis: str,
-    figure_of: Callable[[CostOf], Median],
+    figure_of: Callable[[MeasuredCost], MedianInterval],
     written: tuple[float, int],
 ) -> Plot:
     """Return a plot of one figure of each model, in `written` units and digits."""
     unit, digits = written
     figures = [figure_of(one) for one in costs.models]
-    drawn = dots(
+    drawn = layout_dots(
         [one.name for one in costs.models],
         [unit * one.median for one in figures],
         [(unit * one.low, unit * one.high) for one in figures],
         [f"{unit * one.median:,.{digits}f}" for one in figures],
-        [role(one.name) for one in costs.models],
+        [entrant_role(one.name) for one in costs.models],
     )
-    figure: go.Figure = listed(drawn, f"{axis}, with 95 % interval")
+    figure: go.Figure = join_with_and(drawn, f"{axis}, with 95 % interval")
     figure.update_xaxes(rangemode="tozero")
     rows = tuple(
-        (model.name, model.layout, with_interval(one, unit, digits))
+        (model.name, model.layout, format_interval(one, unit, digits))
         for model, one in zip(costs.models, figures, strict=True)
     )
     return Plot(id, title, figure, Table(title, ("model", "layers", axis), rows))
 
 
-def ending(studied: Studied, id: str, costs: Costs | None) -> list[Section]:
+def next_steps_section(studied: FinishedStudy, id: str, costs: Costs | None) -> list[Section]:
     """Return the sections on how the figures were made, and on what the models cost."""
     setting, comparison = studied.setting, studied.comparison
-    data = (Text(labels(setting)), Sheet(cleaning_table(setting)))
+    data = (Text(labels_text(setting)), TableWithBars(cleaning_table(setting)))
     repeat = (
         Code("The command as it was given:", setting.command),
-        Sheet(repeat_table(setting, comparison)),
+        TableWithBars(repeat_table(setting, comparison)),
     )
     return [
         Section(f"{id}-data", "Data", data),
         _training(studied, id),
         measured_section(costs, shlex.quote(studied.name), id),
         Section(f"{id}-repeat", "To repeat it", repeat),
-        Section(f"{id}-limits", "Limits", (Text(limits(comparison)),)),
+        Section(f"{id}-limits", "Limits", (Text(limits_text(comparison)),)),
     ]
 
 
-def _training(studied: Studied, id: str) -> Section:
+def _training(studied: FinishedStudy, id: str) -> Section:
     rows = tuple(
         (row.origin, row.layout, f"{row.parameters:,}", f"{row.seconds:.1f}")
         for row in studied.comparison.rows
     )
     header = ("origin", "layers", "parameters", "seconds of training a run")
-    said = (tuning(studied.setting, studied.comparison), cost(studied.comparison, studied.trials))
+    said = (
+        tuning_text(studied.setting, studied.comparison),
+        training_cost_text(studied.comparison, studied.trials),
+    )
     parts = (
         Text(" ".join(filter(None, said))),
-        Sheet(Table("Training", header, rows)),
-        Sheet(budgets_table(studied.setting)),
+        TableWithBars(Table("Training", header, rows)),
+        TableWithBars(budgets_table(studied.setting)),
     )
     return Section(f"{id}-cost", "Budgets and cost", parts)

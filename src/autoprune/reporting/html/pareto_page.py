@@ -6,21 +6,37 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autoprune.evaluation.pareto import Front, Point, dominated
-from autoprune.reporting.html.components import Items, Plot, Plots, Section, Sheet, Text
-from autoprune.reporting.html.render import render
-from autoprune.reporting.pareto_report import advice, between, front_table, reading, title
-from autoprune.reporting.plot_style import MUTED, OCHRE, SLATE, TEAL, VIOLET, calm, label
+from autoprune.evaluation.pareto import ParetoFront, ParetoPoint, is_dominated
+from autoprune.reporting.html.components import Items, Plot, Plots, Section, TableWithBars, Text
+from autoprune.reporting.html.render import render_template
+from autoprune.reporting.pareto_report import (
+    format_range,
+    pareto_advice,
+    pareto_how_to_read,
+    pareto_table,
+    pareto_title,
+)
+from autoprune.reporting.plot_style import (
+    MUTED,
+    OCHRE,
+    SLATE,
+    TEAL,
+    VIOLET,
+    apply_style,
+    short_label,
+)
 from autoprune.reporting.tables import Table
 
-Cost = Callable[[Point], float]
+CostGetter = Callable[[ParetoPoint], float]
 
-Ends = Callable[[Point], tuple[float, float]]
+IntervalGetter = Callable[[ParetoPoint], tuple[float, float]]
 
 _PLAIN = {"showarrow": False, "font": {"size": 13}}
 
 
-def against(front: Front, cost: Cost, axis: str, ends: Ends | None = None) -> go.Figure:
+def quality_cost_plot(
+    front: ParetoFront, cost: CostGetter, axis: str, ends: IntervalGetter | None = None
+) -> go.Figure:
     """Draw quality in % against `cost`: validation as marks, test as dashes with its interval.
 
     The line is the best validation quality that each cost buys; `axis` says what the cost is, and
@@ -42,14 +58,16 @@ def against(front: Front, cost: Cost, axis: str, ends: Ends | None = None) -> go
         figure.add_annotation(
             x=cost(one), y=100 * one.validation, text=str(one.keep), xshift=-14, yshift=15, **_PLAIN
         )
-    calm(figure, 440, axis, f"{label(front.metric)}, %")
+    apply_style(figure, 440, axis, f"{short_label(front.metric)}, %")
     figure.update_xaxes(showgrid=False)
     figure.update_layout(showlegend=True)
     return figure
 
 
-def behind(front: Front, cost: Cost, axis: str, ends: Ends | None = None) -> Table:
-    """Return what `against` draws as a table."""
+def plot_table(
+    front: ParetoFront, cost: CostGetter, axis: str, ends: IntervalGetter | None = None
+) -> Table:
+    """Return what `quality_cost_plot` draws as a table."""
     marked: dict[int, list[str]] = {id(front.full): ["full model"]}
     for name, _, one in _picks(front):
         marked.setdefault(id(one), []).append(name)
@@ -57,7 +75,7 @@ def behind(front: Front, cost: Cost, axis: str, ends: Ends | None = None) -> Tab
         (
             one.layout,
             str(one.keep),
-            f"{cost(one):.1f}" + ("" if ends is None else f" ({between(ends(one))})"),
+            f"{cost(one):.1f}" + ("" if ends is None else f" ({format_range(ends(one))})"),
             f"{100 * one.validation:.1f} %",
             f"{100 * one.test:.1f} %",
             f"{100 * one.test_low:.1f} to {100 * one.test_high:.1f}",
@@ -69,33 +87,33 @@ def behind(front: Front, cost: Cost, axis: str, ends: Ends | None = None) -> Tab
     return Table(f"{front.metric} against {axis}", header, rows)
 
 
-def best_for(points: Sequence[Point], cost: Cost) -> list[Point]:
+def best_for_cost(points: Sequence[ParetoPoint], cost: CostGetter) -> list[ParetoPoint]:
     """Return the points that no cheaper and no equally cheap one equals or beats, cheapest first.
 
     Quality is that on validation.
     """
-    best: list[Point] = []
+    best: list[ParetoPoint] = []
     for one in sorted(points, key=lambda one: (cost(one), -one.validation)):
         if not best or one.validation > best[-1].validation:
             best.append(one)
     return best
 
 
-def pick(front: Front) -> str:
+def selection_plot(front: ParetoFront) -> str:
     """Say what `front.knee` is, which stands in for a knee where there is none."""
     return "knee" if front.bends else "best on validation"
 
 
-def _picks(front: Front) -> list[tuple[str, tuple[str, str, int, float], Point]]:
+def _picks(front: ParetoFront) -> list[tuple[str, tuple[str, str, int, float], ParetoPoint]]:
     """Return what is pointed out: its name, its symbol with colour, size and width, the point."""
-    picks = [(pick(front), ("diamond-open", OCHRE, 22, 2.5), front.knee)]
+    picks = [(selection_plot(front), ("diamond-open", OCHRE, 22, 2.5), front.knee)]
     if front.limits.any and front.chosen is not None:
         picks.append(("smallest within the limits", ("circle-open", VIOLET, 26, 2.5), front.chosen))
     return picks
 
 
-def _line(front: Front, cost: Cost) -> go.Scatter:
-    best = best_for(front.everyone, cost)
+def _line(front: ParetoFront, cost: CostGetter) -> go.Scatter:
+    best = best_for_cost(front.everyone, cost)
     return go.Scatter(
         x=[cost(one) for one in best],
         y=[100 * one.validation for one in best],
@@ -106,7 +124,7 @@ def _line(front: Front, cost: Cost) -> go.Scatter:
     )
 
 
-def _tests(points: Sequence[Point], cost: Cost) -> go.Scatter:
+def _tests(points: Sequence[ParetoPoint], cost: CostGetter) -> go.Scatter:
     return go.Scatter(
         x=[cost(one) for one in points],
         y=[100 * one.test for one in points],
@@ -124,24 +142,24 @@ def _tests(points: Sequence[Point], cost: Cost) -> go.Scatter:
     )
 
 
-def _marks(front: Front, cost: Cost, ends: Ends | None) -> go.Scatter:
+def _marks(front: ParetoFront, cost: CostGetter, ends: IntervalGetter | None) -> go.Scatter:
     """Draw the pruned models, filled where they are on the front, named by the layers kept."""
-    on = [not dominated(one, front.everyone) for one in front.points]
+    on = [not is_dominated(one, front.everyone) for one in front.points]
     symbols = ["circle" if held else "circle-open" for held in on]
     return _named(front.points, cost, symbols, TEAL, "validation, by layers kept", ends)
 
 
-def _full(front: Front, cost: Cost, ends: Ends | None) -> go.Scatter:
+def _full(front: ParetoFront, cost: CostGetter, ends: IntervalGetter | None) -> go.Scatter:
     return _named([front.full], cost, ["square"], SLATE, "full model", ends)
 
 
 def _named(
-    points: Sequence[Point],
-    cost: Cost,
+    points: Sequence[ParetoPoint],
+    cost: CostGetter,
     symbols: Sequence[str],
     colour: str,
     name: str,
-    ends: Ends | None,
+    ends: IntervalGetter | None,
 ) -> go.Scatter:
     return go.Scatter(
         x=[cost(one) for one in points],
@@ -160,7 +178,7 @@ def _named(
     )
 
 
-def _spans(points: Sequence[Point], cost: Cost, ends: Ends) -> dict[str, Any]:
+def _spans(points: Sequence[ParetoPoint], cost: CostGetter, ends: IntervalGetter) -> dict[str, Any]:
     """Return the intervals of some costs as plotly wants them: how far each end is away.
 
     They have ends that can be seen where the front's line runs over them.
@@ -175,33 +193,33 @@ def _spans(points: Sequence[Point], cost: Cost, ends: Ends) -> dict[str, Any]:
     }
 
 
-def _told(one: Point) -> str:
+def _told(one: ParetoPoint) -> str:
     """Write what is shown of a point that is pointed at; plotly reads it as HTML."""
     return "<br>".join(
         [
-            f"{one.keep} layers, {escape(str(one.layout))} ({label(one.origin)})",
+            f"{one.keep} layers, {escape(str(one.layout))} ({short_label(one.origin)})",
             f"validation {100 * one.validation:.1f} %",
             f"test {100 * one.test:.1f} % ({100 * one.test_low:.1f} to {100 * one.test_high:.1f})",
-            f"{one.price.latency_ms:.1f} ms a text ({between(one.price.latency)}), "
+            f"{one.price.latency_ms:.1f} ms a text ({format_range(one.price.latency)}), "
             f"{one.price.megabytes:.1f} MB",
         ]
     )
 
 
-def front_page(front: Front) -> str:
+def pareto_page(front: ParetoFront) -> str:
     """Return what a search over several numbers of layers found as HTML."""
-    return render(
+    return render_template(
         "front.html.j2",
-        title=title(front),
-        advice=advice(front),
+        title=pareto_title(front),
+        advice=pareto_advice(front),
         tiles=_tiles(front),
         sections=[_plots(front), _table(front), _studies(front)],
     )
 
 
-def _tiles(front: Front) -> list[tuple[str, Point]]:
+def _tiles(front: ParetoFront) -> list[tuple[str, ParetoPoint]]:
     """Return the points to see first with what they are, each once."""
-    first = f"the {pick(front)}"
+    first = f"the {selection_plot(front)}"
     named = {first: front.knee}
     if front.limits.any and front.chosen is not None:
         name = "the smallest within the limits"
@@ -211,7 +229,7 @@ def _tiles(front: Front) -> list[tuple[str, Point]]:
     return list((named | {"the full model": front.full}).items())
 
 
-def _plots(front: Front) -> Section:
+def _plots(front: ParetoFront) -> Section:
     plots = (
         _plot(
             front,
@@ -232,16 +250,18 @@ def _plots(front: Front) -> Section:
     return Section("plots", "Quality against latency and size", (Plots(plots), read))
 
 
-def _plot(front: Front, name: str, cost: Cost, axis: str, ends: Ends | None = None) -> Plot:
-    figure, table = against(front, cost, axis, ends), behind(front, cost, axis, ends)
+def _plot(
+    front: ParetoFront, name: str, cost: CostGetter, axis: str, ends: IntervalGetter | None = None
+) -> Plot:
+    figure, table = quality_cost_plot(front, cost, axis, ends), plot_table(front, cost, axis, ends)
     return Plot(f"quality-{name}", f"Quality against {name}", figure, table)
 
 
-def _table(front: Front) -> Section:
-    parts = (Sheet(front_table(front)), Text(reading(front), aside=True))
+def _table(front: ParetoFront) -> Section:
+    parts = (TableWithBars(pareto_table(front)), Text(pareto_how_to_read(front), aside=True))
     return Section("table", "All numbers of layers", parts)
 
 
-def _studies(front: Front) -> Section:
+def _studies(front: ParetoFront) -> Section:
     told = Text("Each number of layers is a study of its own, with a report of its own:")
     return Section("studies", "Studies", (told, Items(front.studies)))

@@ -18,13 +18,13 @@ from plotly.offline import get_plotlyjs
 
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.plot_style import DARK
-from autoprune.reporting.tables import Table, line
+from autoprune.reporting.tables import Table, table_line
 
 _STEP, _CELL = 10, 8  # a cell's place and its width, in pixels
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class LayoutPicture:
     """The two paths of an SVG drawing 14 high, and what it shows in words."""
 
     width: int
@@ -33,7 +33,7 @@ class Picture:
     words: str
 
 
-def picture(layout: Layout) -> Picture:
+def layout_picture(layout: Layout) -> LayoutPicture:
     """Draw a layout, the layer nearest the embeddings first.
 
     >>> picture(Layout(3, (0, 2))).words
@@ -47,7 +47,7 @@ def picture(layout: Layout) -> Picture:
             removed += f"M{layer * _STEP} 6h{_CELL}v2h-{_CELL}z"
     layers = str(layout).partition(":")[2]
     words = f"keeps layers {layers} of {layout.depth}"
-    return Picture(layout.depth * _STEP - _STEP + _CELL, kept, removed, words)
+    return LayoutPicture(layout.depth * _STEP - _STEP + _CELL, kept, removed, words)
 
 
 _HERE = Path(__file__).parent
@@ -57,7 +57,7 @@ _FIGURE = re.compile(
 )
 
 
-def render(template: str, **values: object) -> str:
+def render_template(template: str, **values: object) -> str:
     """Return the page that `template`, which extends base.html.j2, makes of `values`."""
     scripts = [get_plotlyjs(), (_HERE / "page.js").read_text(encoding="utf-8")]
     assert not any("</script" in script for script in scripts), "a script ends only at its end"
@@ -81,10 +81,10 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: line(value) if type(value) is str else value,
+        finalize=lambda value: table_line(value) if type(value) is str else value,
     )
     environment.filters["spec"] = _spec
-    environment.filters["picture"] = picture
+    environment.filters["picture"] = layout_picture
     environment.filters["points"] = lambda share: f"{100 * share:.1f}"
     environment.filters["numeric"] = _numeric
     environment.tests["words"] = lambda cell: isinstance(cell, str)

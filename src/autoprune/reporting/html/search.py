@@ -7,35 +7,43 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from autoprune.evaluation.layer_effects import comparable, went_on
+from autoprune.evaluation.layer_effects import promoted_to_full_budget, same_budget_trials
 from autoprune.evaluation.records import Record
-from autoprune.evaluation.verdict import points
+from autoprune.evaluation.verdict import format_points
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.reporting.dashboard_note import layer_effects
-from autoprune.reporting.html.components import Part, Plot, Plots, Section, Sheet, Text
+from autoprune.reporting.dashboard_note import layer_effects_plot
+from autoprune.reporting.html.components import Part, Plot, Plots, Section, TableWithBars, Text
 from autoprune.reporting.markdown_report import (
-    LAYERS,
-    course,
+    LAYERS_HEADER,
     layers_table,
-    ranked,
-    states,
+    rank_trials,
+    search_summary,
+    trial_states,
     trials_table,
 )
-from autoprune.reporting.plot_style import BELOW_ABOVE, MUTED, OCHRE, SLATE, TEAL, calm, label
-from autoprune.reporting.tables import Cell, Table
+from autoprune.reporting.plot_style import (
+    BELOW_ABOVE,
+    MUTED,
+    OCHRE,
+    SLATE,
+    TEAL,
+    apply_style,
+    short_label,
+)
+from autoprune.reporting.tables import Table, TableCell
 
-LEAST = 2  # trials in each of the four groups, else nothing is said of a pair
+MIN_PAIR_TRIALS = 2  # trials in each of the four groups, else nothing is said of a pair
 
-EXPLAINED = (
+PAIRS_EXPLANATION = (
     "How much more the trials that keep one layer score when they keep the other layer too: "
     "(both − only the first) − (only the second − neither), mean validation quality in points. "
-    f"A pair is left out unless each of these four groups holds at least {LEAST} complete trials. "
+    f"A pair is left out unless each of these four groups holds at least {MIN_PAIR_TRIALS} complete trials. "
     "With few trials this is mostly noise: read only what stands far out."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class LayerPair:
     """Two layers, `first` the lower one, and how they go together.
 
     `joint` is the difference of differences in quality; `fewest` the smallest of the four groups.
@@ -47,9 +55,9 @@ class Pair:
     fewest: int
 
 
-def pairs(trials: Sequence[Record]) -> list[Pair]:
+def layer_pairs(trials: Sequence[Record]) -> list[LayerPair]:
     """Return the pairs of which comparable trials tell something, in order of their layers."""
-    whole = comparable(trials)
+    whole = same_budget_trials(trials)
     depth = whole[0].layout.depth if whole else 0
     return [
         pair
@@ -58,26 +66,26 @@ def pairs(trials: Sequence[Record]) -> list[Pair]:
     ]
 
 
-def _pair(first: int, second: int, trials: Sequence[Record]) -> Pair | None:
+def _pair(first: int, second: int, trials: Sequence[Record]) -> LayerPair | None:
     groups: dict[tuple[bool, bool], list[float]] = {}
     for trial in trials:
         kept = (first in trial.layout.keep, second in trial.layout.keep)
         groups.setdefault(kept, []).append(trial.score("validation").quality)
     fewest = min(map(len, groups.values())) if len(groups) == 4 else 0
-    if fewest < LEAST:
+    if fewest < MIN_PAIR_TRIALS:
         return None
     mean = {kept: fmean(qualities) for kept, qualities in groups.items()}
     joint = mean[True, True] - mean[True, False] - mean[False, True] + mean[False, False]
-    return Pair(first, second, joint, fewest)
+    return LayerPair(first, second, joint, fewest)
 
 
-def pairs_table(found: Sequence[Pair]) -> Table:
+def pairs_table(found: Sequence[LayerPair]) -> Table:
     """Return the pairs, the one that goes together best first."""
     ranked = sorted(found, key=lambda pair: -pair.joint)
     return Table(
         "Pairs of layers",
         ("layers", "more together, points", "trials in the smallest group"),
-        tuple((f"{p.first} and {p.second}", points(p.joint), str(p.fewest)) for p in ranked),
+        tuple((f"{p.first} and {p.second}", format_points(p.joint), str(p.fewest)) for p in ranked),
     )
 
 
@@ -89,7 +97,7 @@ def progress_figure(trials: Sequence[Record]) -> go.Figure:
 
     What went on to the full budget is drawn beside the line, not in it.
     """
-    further = went_on(trials)
+    further = promoted_to_full_budget(trials)
     scored = [(i, trial) for i, trial in enumerate(trials, 1) if trial.scores]
     kinds = {
         "fixed strategy": (OCHRE, "diamond"),
@@ -127,12 +135,12 @@ def progress_figure(trials: Sequence[Record]) -> go.Figure:
                 text=[str(trial.layout) for _, trial in mine],
                 hovertemplate="trial %{x}: %{text}<br>%{y:.1f} %<extra></extra>",
             )
-    figure = calm(figure, 320, "trial", "validation quality, %")
+    figure = apply_style(figure, 320, "trial", "validation quality, %")
     figure.update_xaxes(showgrid=False, range=[0.5, len(trials) + 0.5], tickformat="d")
     return figure
 
 
-def together(found: Sequence[Pair]) -> go.Figure:
+def pair_heatmap(found: Sequence[LayerPair]) -> go.Figure:
     """Draw the pairs of layers as a grid: teal where both together give more, ochre less."""
     joint = {(pair.first, pair.second): 100 * pair.joint for pair in found}
     layers = range(max(pair.second for pair in found) + 1)
@@ -156,23 +164,23 @@ def together(found: Sequence[Pair]) -> go.Figure:
             "tickfont": {"color": MUTED, "size": 12},
         },
     )
-    figure = calm(go.Figure(cells), 380, "layer", "layer")
+    figure = apply_style(go.Figure(cells), 380, "layer", "layer")
     each = {"tickmode": "linear", "dtick": 1 if len(layers) <= 12 else 2, "showgrid": False}
     figure.update_xaxes(**each)
     figure.update_yaxes(**each)
     return figure
 
 
-def shares(importances: Mapping[str, float]) -> go.Figure:
+def importances_plot(importances: Mapping[str, float]) -> go.Figure:
     """Draw each layer's share in the variance of the scores, in %."""
     bars = go.Bar(
-        x=[label(name.removeprefix("layer ")) for name in importances],
+        x=[short_label(name.removeprefix("layer ")) for name in importances],
         y=[100 * share for share in importances.values()],
         width=0.62,
         marker_color=SLATE,
         hovertemplate="layer %{x}: %{y:.1f} %<extra></extra>",
     )
-    figure = calm(go.Figure(bars), 260, "layer, 0 is nearest the embeddings", "share, %")
+    figure = apply_style(go.Figure(bars), 260, "layer, 0 is nearest the embeddings", "share, %")
     figure.update_xaxes(type="category", showgrid=False, dtick=1 if len(importances) <= 12 else 2)
     return figure
 
@@ -191,49 +199,54 @@ IMPORTANCES = (
 )
 
 
-def search_section(trials: Sequence[Record], hint: str, id: str) -> list[Section]:
+def html_search_section(trials: Sequence[Record], hint: str, id: str) -> list[Section]:
     """Return the course of the search, and every layout tried, the best first; none of none."""
     if not trials:
         return []
     table = trials_table(trials)
     parts = (
-        Text(course(trials, hint)),
+        Text(search_summary(trials, hint)),
         Plot(
             f"{id}-course", "Course of the search", progress_figure(trials), _course_table(trials)
         ),
-        Sheet(table, table.header.index("validation"), _bars(ranked(trials))),
+        TableWithBars(table, table.header.index("validation"), _bars(rank_trials(trials))),
     )
     return [Section(f"{id}-search", "The search", parts)]
 
 
-def layers_section(
+def html_layers_section(
     trials: Sequence[Record], id: str, importances: Mapping[str, float]
 ) -> list[Section]:
     """Return the effects of single layers and of pairs; no section where no trial is complete."""
     single = layers_table(trials)
     if not single.rows:
         return []
-    plots = [Plot(f"{id}-layers", "Effect of each layer", layer_effects(trials), single)]
+    plots = [Plot(f"{id}-layers", "Effect of each layer", layer_effects_plot(trials), single)]
     notes: list[Part] = []
-    found = pairs(trials)
+    found = layer_pairs(trials)
     if found:
-        plots.append(Plot(f"{id}-pairs", "Pairs of layers", together(found), pairs_table(found)))
-        notes.append(Text(f"Pairs: {EXPLAINED}", aside=True))
+        plots.append(
+            Plot(f"{id}-pairs", "Pairs of layers", pair_heatmap(found), pairs_table(found))
+        )
+        notes.append(Text(f"Pairs: {PAIRS_EXPLANATION}", aside=True))
     if importances:
         table = Table(
             "Importance of each layer",
             ("layer", "share, %"),
             tuple((name, f"{100 * share:.1f}") for name, share in importances.items()),
         )
-        plots.append(Plot(f"{id}-importances", table.caption, shares(importances), table))
+        plots.append(Plot(f"{id}-importances", table.caption, importances_plot(importances), table))
         notes.append(Text(IMPORTANCES, aside=True))
-    parts = (Text(LAYERS), Plots(tuple(plots)), *notes)
+    parts = (Text(LAYERS_HEADER), Plots(tuple(plots)), *notes)
     return [Section(f"{id}-which-layers", "Which layers matter", parts)]
 
 
 def _course_table(trials: Sequence[Record]) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    best, told = 0.0, zip(trials, went_on(trials), states(trials), strict=True)
+    rows: list[tuple[TableCell, ...]] = []
+    best, told = (
+        0.0,
+        zip(trials, promoted_to_full_budget(trials), trial_states(trials), strict=True),
+    )
     for number, (trial, further, state) in enumerate(told, start=1):
         score = f"{100 * trial.scores[-1].quality:.1f}" if trial.scores else ""
         if trial.state == "complete" and not further:

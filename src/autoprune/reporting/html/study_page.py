@@ -4,19 +4,19 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autoprune.evaluation.comparison import Row
+from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.costs import Costs
-from autoprune.evaluation.study_files import Studied
-from autoprune.evaluation.verdict import UNITS, points, recommendation, verdict
+from autoprune.evaluation.study_files import FinishedStudy
+from autoprune.evaluation.verdict import UNITS, comparison_verdict, format_points, recommendation
 from autoprune.reporting.html.comparison import comparison_section
 from autoprune.reporting.html.components import Code, Part, Section, Text
-from autoprune.reporting.html.cost import ending
+from autoprune.reporting.html.cost import next_steps_section
 from autoprune.reporting.html.errors import classes_section, errors_section
-from autoprune.reporting.html.render import render
-from autoprune.reporting.html.search import layers_section, search_section
+from autoprune.reporting.html.render import render_template
+from autoprune.reporting.html.search import html_layers_section, html_search_section
 
 
-def finding(studied: Studied) -> str:
+def short_verdict(studied: FinishedStudy) -> str:
     """Return the verdict in a word or two, for a badge.
 
     `better`, `worse` or `no difference found` against the best fixed strategy; `same layout` where
@@ -31,7 +31,7 @@ def finding(studied: Studied) -> str:
     return comparison.against[reference.origin].finding
 
 
-def advice(studied: Studied, measured: bool) -> list[Part]:
+def next_command(studied: FinishedStudy, measured: bool) -> list[Part]:
     """Return what to do next, the first thing first; `measured`: its costs are known already."""
     comparison, name = studied.comparison, shlex.quote(studied.name)
     chosen = comparison.recommended
@@ -43,7 +43,7 @@ def advice(studied: Studied, measured: bool) -> list[Part]:
     ]
     if not measured:
         parts.append(Code("See what it saves on this machine:", f"autoprune cost {name}"))
-    if finding(studied) == "no difference found":
+    if short_verdict(studied) == "no difference found":
         gap = comparison.against[comparison.reference]
         parts.append(
             Text(
@@ -57,8 +57,8 @@ def advice(studied: Studied, measured: bool) -> list[Part]:
 
 
 @dataclass(frozen=True, slots=True)
-class Chapter:
-    """One study; `tiles` are the rows to see first, `finding` is the verdict in a word."""
+class StudyChapter:
+    """One study; `tiles` are the rows to see first, `short_verdict` is the verdict in a word."""
 
     id: str
     name: str
@@ -67,34 +67,34 @@ class Chapter:
     verdict: str
     recommendation: str
     next: tuple[Part, ...]
-    tiles: tuple[Row, ...]
+    tiles: tuple[ComparisonRow, ...]
     reference: str
     recommended: str
     sections: tuple[Section, ...]
 
 
-def chapter(
-    studied: Studied, id: str, importances: Mapping[str, float], costs: Costs | None
-) -> Chapter:
+def study_chapter(
+    studied: FinishedStudy, id: str, importances: Mapping[str, float], costs: Costs | None
+) -> StudyChapter:
     """Lay out one study; ids of its sections and plots begin with `id`."""
     comparison, setting = studied.comparison, studied.setting
     first = {comparison.subject.origin, comparison.reference, "full"}
     sections = [
         comparison_section(studied, id),
-        *search_section(studied.trials, studied.setting.hint, id),
-        *layers_section(studied.trials, id, importances),
+        *html_search_section(studied.trials, studied.setting.hint, id),
+        *html_layers_section(studied.trials, id, importances),
         classes_section(studied, id),
         errors_section(studied, id),
-        *ending(studied, id, costs),
+        *next_steps_section(studied, id, costs),
     ]
-    return Chapter(
+    return StudyChapter(
         id=id,
         name=studied.name,
         title=f"{setting.model} on {setting.task}: {setting.keep} of {setting.depth} layers",
-        finding=finding(studied),
-        verdict=verdict(comparison),
+        finding=short_verdict(studied),
+        verdict=comparison_verdict(comparison),
         recommendation=recommendation(comparison),
-        next=tuple(advice(studied, costs is not None)),
+        next=tuple(next_command(studied, costs is not None)),
         tiles=tuple(row for row in comparison.rows if row.origin in first),
         reference=comparison.reference,
         recommended=comparison.recommended,
@@ -103,51 +103,51 @@ def chapter(
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class MatrixCell:
     """One study in the matrix: its recommended row, and how what was found stands in words."""
 
     id: str
     name: str
-    row: Row
+    row: ComparisonRow
     held: str
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MatrixRow:
     """One model and task, with the studies for each number of layers."""
 
     model: str
     task: str
-    fields: tuple[tuple[Field, ...], ...]
+    fields: tuple[tuple[MatrixCell, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class StudyMatrix:
     """Lines of studies under the numbers of layers kept."""
 
     keeps: tuple[int, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[MatrixRow, ...]
 
 
-def matrix(studies: Sequence[tuple[str, Studied]]) -> Matrix:
+def study_matrix(studies: Sequence[tuple[str, FinishedStudy]]) -> StudyMatrix:
     """Arrange the studies, given with the id of their chapter."""
     keeps = sorted({studied.setting.keep for _, studied in studies})
-    places: dict[tuple[str, str, int], list[Field]] = {}
+    places: dict[tuple[str, str, int], list[MatrixCell]] = {}
     for id, studied in studies:
         setting = studied.setting
         place = (setting.model, setting.task, setting.keep)
         places.setdefault(place, []).append(_field(id, studied))
     pairs = sorted({(model, task) for model, task, _ in places})
-    return Matrix(
+    return StudyMatrix(
         tuple(keeps),
         tuple(
-            Line(model, task, tuple(tuple(places.get((model, task, k), ())) for k in keeps))
+            MatrixRow(model, task, tuple(tuple(places.get((model, task, k), ())) for k in keeps))
             for model, task in pairs
         ),
     )
 
 
-def _field(id: str, studied: Studied) -> Field:
+def _field(id: str, studied: FinishedStudy) -> MatrixCell:
     comparison = studied.comparison
     subject, reference = comparison.subject, comparison.reference
     if subject.origin == reference:
@@ -157,14 +157,14 @@ def _field(id: str, studied: Studied) -> Field:
     else:
         gap = comparison.against[reference]
         held = (
-            f"found against {reference}: {points(gap.mean)} points "
-            f"({points(gap.low)} to {points(gap.high)})"
+            f"found against {reference}: {format_points(gap.mean)} points "
+            f"({format_points(gap.low)} to {format_points(gap.high)})"
         )
-    return Field(id, studied.name, comparison.row(comparison.recommended), held)
+    return MatrixCell(id, studied.name, comparison.row(comparison.recommended), held)
 
 
-def page(
-    studied: Sequence[Studied],
+def study_page(
+    studied: Sequence[FinishedStudy],
     importances: Mapping[str, Mapping[str, float]] | None = None,
     costs: Mapping[str, Costs | None] | None = None,
 ) -> str:
@@ -175,7 +175,7 @@ def page(
     """
     assert studied, "a report is on at least one study"
     chapters = [
-        chapter(
+        study_chapter(
             one,
             f"s{number}",
             (importances or {}).get(one.name, {}),
@@ -184,6 +184,6 @@ def page(
         for number, one in enumerate(studied, start=1)
     ]
     ids = [(one.id, study) for one, study in zip(chapters, studied, strict=True)]
-    return render(
-        "page.html.j2", chapters=chapters, matrix=matrix(ids) if len(chapters) > 1 else None
+    return render_template(
+        "page.html.j2", chapters=chapters, matrix=study_matrix(ids) if len(chapters) > 1 else None
     )
