@@ -189,7 +189,7 @@ def test_no_permission_is_found_before_the_work(run, copy, monkeypatch):
     [
         (
             ["--trim-vocabulary"],
-            "export.export.verify_export_trimmable",
+            "export.export.check_trimmable",
             ModelError("none"),
             "none",
         ),

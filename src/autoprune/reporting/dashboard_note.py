@@ -6,7 +6,7 @@ from statistics import fmean
 import plotly.graph_objects as go
 
 from autoprune.evaluation.comparison import Comparison, ComparisonRow
-from autoprune.evaluation.layer_effects import same_budget_trials
+from autoprune.evaluation.layer_effects import layer_effects, same_budget_trials
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import comparison_verdict, format_points, recommendation
@@ -21,7 +21,7 @@ def layer_effects_plot(trials: Sequence[Record]) -> go.Figure:
 
     One bar a layer, in points, from the complete trials; a layer that all or none keep has none.
     """
-    known = [effect for effect in layer_effects_plot(trials) if effect.difference is not None]
+    known = [effect for effect in layer_effects(trials) if effect.difference is not None]
     gaps = [100 * (effect.difference or 0.0) for effect in known]
     bars = go.Bar(
         x=[effect.layer for effect in known],

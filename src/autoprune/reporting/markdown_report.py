@@ -93,7 +93,7 @@ def layers_section(trials: Sequence[Record]) -> str:
 def layers_table(trials: Sequence[Record]) -> Table:
     """Return the effect of each layer; no row where no trial is complete."""
     header = ("layer", "trials keeping it", "mean", "trials removing it", "mean", "difference")
-    return Table("LayerEffect of each layer", header, tuple(map(_effect, layer_effects(trials))))
+    return Table("Effect of each layer", header, tuple(map(_effect, layer_effects(trials))))
 
 
 def _quality(trial: Record) -> float:
