@@ -68,6 +68,8 @@ THIRD_PARTY = {
     "plotly": {"reporting", "reproduction"},
     "mlflow": {"experiment"},
     "ray": {"training"},
+    "pydantic": {"experiment", "reproduction"},
+    "tomli_w": {"experiment"},
     "typer": {"cli", "experiment", "pretraining", "reproduction"},
     "rich": {"cli", "experiment", "pretraining", "reproduction"},
 }

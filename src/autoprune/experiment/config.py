@@ -1,0 +1,294 @@
+"""Study configuration: what a study is, checked when it is made, read from and written to TOML."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import tomli_w
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+
+from autoprune.choices import (
+    DEVICE_NAMES,
+    METHOD_NAMES,
+    METRIC_NAMES,
+    PROXY_NAMES,
+    PRUNER_NAMES,
+    SAMPLER_NAMES,
+)
+from autoprune.encoders.registry import ENCODERS
+from autoprune.errors import OptionError, check_names
+from autoprune.files import validate_study_name, write_atomic
+from autoprune.layouts.strategies import STRATEGIES
+from autoprune.tasks.registry import TASKS
+from autoprune.tasks.task import Columns
+
+NO_PROXY = "none"
+
+
+def _one_of(kind: str, names: Iterable[str]) -> AfterValidator:
+    """Return a check that a value is one of `names`; raises `UnknownNameError`."""
+    known = tuple(names)
+
+    def check(value: str | None) -> str | None:
+        check_names(kind, [] if value is None else [value], known)
+        return value
+
+    return AfterValidator(check)
+
+
+Strategy = Annotated[str, _one_of("strategy", STRATEGIES)]
+LearningRate = Annotated[float, Field(gt=0, lt=1)]
+MetricName = Annotated[str | None, _one_of("metric", METRIC_NAMES)]
+
+
+def _distinct_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
+    """Sort learning rates; refuse a single one, among which there is nothing to choose."""
+    distinct = tuple(sorted(set(rates)))
+    if len(distinct) == 1:
+        raise OptionError("--learning-rates takes two or more different numbers between 0 and 1")
+    return distinct
+
+
+class Section(BaseModel):
+    """A frozen group of settings. A wrong or unknown setting raises `OptionError`, in one line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise OptionError(_first_mistake(cls, error)) from None
+
+
+def _first_mistake(section: type[BaseModel], error: ValidationError) -> str:
+    mistake = error.errors()[0]
+    name = str(mistake["loc"][0]) if mistake["loc"] else section.__name__
+    if mistake["type"] == "extra_forbidden":
+        return f"unknown setting {name!r}{_did_you_mean(name, section.model_fields)}"
+    if mistake["type"] == "missing":
+        return (
+            f"missing setting {name!r}: a study needs a model, a task and how many layers to keep"
+        )
+    problem = mistake["msg"].removeprefix("Input should be ").removeprefix("a ")
+    return f"{name} must be {problem}, got {mistake['input']!r:.60}"
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f", did you mean {near[0]!r}?" if near else f", known are {', '.join(names)}"
+
+
+class DataConfig(Section):
+    """How the rows of a task are read: columns, folder, cleaning."""
+
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    data_dir: Path | None = None
+    keep_duplicates: bool = False
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of the task's files."""
+        return Columns(self.text, self.text_pair, self.label)
+
+
+class BudgetConfig(Section):
+    """What a training run may spend: the quick budget of a trial, the full one of a comparison."""
+
+    epochs: int = Field(3, ge=1)
+    full_epochs: int | None = Field(None, ge=1)
+    batch: int = Field(32, ge=1)
+    parts: int = Field(1, ge=1)
+    tokens: int | None = Field(None, ge=4)
+    learning_rate: LearningRate | None = None
+    learning_rates: Annotated[tuple[LearningRate, ...], AfterValidator(_distinct_rates)] = ()
+    method: Annotated[str, _one_of("method", METHOD_NAMES)] = "full"
+
+
+class ComparisonConfig(Section):
+    """Who enters the final comparison, and on how many fresh seeds; no strategies: all of them."""
+
+    seeds: int = Field(3, ge=1, le=100)
+    strategies: tuple[Strategy, ...] | None = None
+    rivals: tuple[str, ...] = ()
+
+
+class SearchOptions(Section):
+    """How layouts are searched: `trials` in all, or what `minutes` allow."""
+
+    trials: int = Field(16, ge=1)
+    minutes: float | None = Field(None, ge=0.01)
+    sampler: Annotated[str, _one_of("sampler", SAMPLER_NAMES)] = "gp"
+    pruner: Annotated[str, _one_of("pruner", PRUNER_NAMES)] = "none"
+    proxy: Annotated[str, _one_of("proxy", (*PROXY_NAMES, NO_PROXY))] = NO_PROXY
+    promote: bool = False
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.promote and (self.sampler != "gp" or self.pruner != "none"):
+            raise OptionError(
+                f"--promote takes --sampler gp and --pruner none, got {self.sampler} and "
+                f"{self.pruner}: leave it or them out"
+            )
+        if self.proxy != NO_PROXY and self.sampler != "gp":
+            raise OptionError(
+                f"--proxy informs --sampler gp, got {self.sampler}: leave one of them out"
+            )
+        return self
+
+
+class StudyConfig(Section):
+    """What a study is; the command line, files, workers and the Python API share it.
+
+    `metric` None is the task's own. `seed` is the search's; the comparison's seeds follow it.
+
+    >>> config = StudyConfig.from_options(model="muril", task="shc", keep=6, epochs=2)
+    >>> config.budget.epochs, config.search.trials
+    (2, 16)
+    >>> StudyConfig.from_dict(config.to_dict()) == config
+    True
+    """
+
+    model: str
+    task: str
+    keep: int = Field(ge=1)
+    metric: MetricName = None
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    data: DataConfig = DataConfig()
+    budget: BudgetConfig = BudgetConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
+    search: SearchOptions = SearchOptions()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values; what is None is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave, or the flat form of version 0.1.0; raises `OptionError`."""
+        return cls.model_validate(_from_flat(values) if "columns" in values else dict(values))
+
+    @classmethod
+    def from_options(cls, **options: Any) -> Self:
+        """Make a study from options by their names, whatever section they are in."""
+        return cls.model_validate(nest_options(options))
+
+    def with_keep(self, keep: int) -> Self:
+        """Return the same study for another number of layers."""
+        return self.model_copy(update={"keep": keep})
+
+    def with_absolute_paths(self) -> Self:
+        """Return the study with paths that hold from every folder."""
+        names = {*ENCODERS, *TASKS}
+        paths = {
+            key: str(Path(value).resolve())
+            for key, value in (("model", self.model), ("task", self.task))
+            if value not in names and Path(value).exists()
+        }
+        if self.data.data_dir is not None:
+            data_dir = self.data.data_dir.resolve()
+            paths["data"] = self.data.model_copy(update={"data_dir": data_dir})  # type: ignore[assignment]
+        return self.model_copy(update=paths)
+
+
+class RunOptions(Section):
+    """Where and how a study runs; no part of what it is. `root` holds `studies/` and `reports/`."""
+
+    study: Annotated[str | None, AfterValidator(validate_study_name)] = None
+    storage: str | None = None
+    root: Path = Path()
+    device: Annotated[str, _one_of("device", DEVICE_NAMES)] = "auto"
+    workers: int | None = Field(None, ge=1, le=256)
+    ray: str | None = None
+    gpus_per_worker: float | None = Field(None, ge=0)
+    trust_remote_code: bool = False
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "data": DataConfig,
+    "budget": BudgetConfig,
+    "comparison": ComparisonConfig,
+    "search": SearchOptions,
+}
+
+
+def nest_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Put flat options into their sections; an unknown one raises `OptionError`.
+
+    >>> nest_options({"keep": 6, "epochs": 2})
+    {'keep': 6, 'budget': {'epochs': 2}}
+    """
+    section_of = {name: key for key, section in SECTIONS.items() for name in section.model_fields}
+    top_level = set(StudyConfig.model_fields) - set(SECTIONS)
+    nested: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in top_level:
+            nested[name] = value
+        elif name in section_of:
+            nested.setdefault(section_of[name], {})[name] = value
+        else:
+            raise OptionError(
+                f"unknown setting {name!r}{_did_you_mean(name, {*top_level, *section_of})}"
+            )
+    return nested
+
+
+def merge_options(values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested `values` of a file with the flat `options` in their place; these win."""
+    merged = {key: dict(value) if key in SECTIONS else value for key, value in values.items()}
+    for key, value in nest_options(options).items():
+        merged[key] = {**merged.get(key, {}), **value} if key in SECTIONS else value
+    return merged
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the nested values of a study's TOML file, not yet checked; raises `OptionError`."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"cannot read --config {path}: {error.strerror}") from error
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise OptionError(f"--config {path} is no TOML: {error}") from error
+    for key in SECTIONS:
+        if not isinstance(values.get(key, {}), dict):
+            raise OptionError(f"{key} in {path} must be a table: write [{key}] and its settings")
+    return values
+
+
+def write_toml(path: Path, config: StudyConfig, keep: int | str) -> None:
+    """Write a study as TOML, whole or not at all; `keep` may name several numbers of layers."""
+    write_atomic(path, tomli_w.dumps({**config.to_dict(), "keep": keep}))
+
+
+_RENAMED = {"columns", "data_dir", "keep_duplicates", "device", "workers", "strategies", "rivals"}
+
+
+def _from_flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested form of a study that version 0.1.0 wrote as one flat table."""
+    columns = values["columns"] or {}
+    options = {name: value for name, value in values.items() if name not in _RENAMED}
+    options |= {
+        "text": columns.get("text"),
+        "text_pair": columns.get("pair"),
+        "label": columns.get("label"),
+        "data_dir": values.get("data_dir"),
+        "keep_duplicates": values.get("keep_duplicates", False),
+        "strategies": values.get("strategies"),
+        "rivals": values.get("rivals") or (),
+    }
+    return nest_options(options)
