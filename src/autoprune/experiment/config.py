@@ -110,11 +110,11 @@ class DataConfig(Section):
 class BudgetConfig(Section):
     """What a training run may spend: the quick budget of a trial, the full one of a comparison."""
 
-    epochs: int = Field(3, ge=1)
-    full_epochs: int | None = Field(None, ge=1)
-    batch: int = Field(32, ge=1)
-    parts: int = Field(1, ge=1)
-    tokens: int | None = Field(None, ge=4)
+    epochs: int = Field(default=3, ge=1)
+    full_epochs: int | None = Field(default=None, ge=1)
+    batch: int = Field(default=32, ge=1)
+    parts: int = Field(default=1, ge=1)
+    tokens: int | None = Field(default=None, ge=4)
     learning_rate: LearningRate | None = None
     learning_rates: Annotated[tuple[LearningRate, ...], AfterValidator(_distinct_rates)] = ()
     method: Annotated[str, _one_of("method", METHOD_NAMES)] = "full"
@@ -123,7 +123,7 @@ class BudgetConfig(Section):
 class ComparisonConfig(Section):
     """Who enters the final comparison, and on how many fresh seeds; no strategies: all of them."""
 
-    seeds: int = Field(3, ge=1, le=100)
+    seeds: int = Field(default=3, ge=1, le=100)
     strategies: tuple[Strategy, ...] | None = None
     rivals: tuple[str, ...] = ()
 
@@ -131,8 +131,8 @@ class ComparisonConfig(Section):
 class SearchOptions(Section):
     """How layouts are searched: `trials` in all, or what `minutes` allow."""
 
-    trials: int = Field(16, ge=1)
-    minutes: float | None = Field(None, ge=0.01)
+    trials: int = Field(default=16, ge=1)
+    minutes: float | None = Field(default=None, ge=0.01)
     sampler: Annotated[str, _one_of("sampler", SAMPLER_NAMES)] = "gp"
     pruner: Annotated[str, _one_of("pruner", PRUNER_NAMES)] = "none"
     proxy: Annotated[str, _one_of("proxy", (*PROXY_NAMES, NO_PROXY))] = NO_PROXY
@@ -168,7 +168,7 @@ class StudyConfig(Section):
     task: str
     keep: int = Field(ge=1)
     metric: MetricName = None
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
     data: DataConfig = DataConfig()
     budget: BudgetConfig = BudgetConfig()
     comparison: ComparisonConfig = ComparisonConfig()
@@ -213,9 +213,9 @@ class RunOptions(Section):
     storage: str | None = None
     root: Path = Path()
     device: Annotated[str, _one_of("device", DEVICE_NAMES)] = "auto"
-    workers: int | None = Field(None, ge=1, le=256)
+    workers: int | None = Field(default=None, ge=1, le=256)
     ray: str | None = None
-    gpus_per_worker: float | None = Field(None, ge=0)
+    gpus_per_worker: float | None = Field(default=None, ge=0)
     trust_remote_code: bool = False
 
 
