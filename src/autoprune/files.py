@@ -1,58 +1,80 @@
-"""Writing: a text file appears whole or not at all."""
+"""Atomic writes and file locks: a file or folder appears complete or not at all."""
 
 import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from unicodedata import category
 
 from autoprune.errors import OptionError, StudyError
 
+_MAX_STUDY_NAME = 150  # bytes; a file system takes 255, and temporary names are longer
 
-def check_new_folder(out: Path) -> None:
-    """Raise `OptionError` where no new folder `out` could be made, before hours of work."""
-    place = out.resolve()
-    if place == Path.cwd():
-        raise OptionError(f"a model needs a folder of its own, {out} is the working folder")
+
+def _temporary_path(path: Path, process: object) -> Path:
+    return path.with_name(f".{path.name}.{process}.part")
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what the block writes there replaces `path` at its end.
+
+    Missing folders are created. The content is on the disk before it gets its name. Where the block
+    raises, the temporary file is removed and `path` stays as it was. Raises `OSError`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_path(path, os.getpid())
     try:
-        if place.is_dir():
-            if next(place.iterdir(), None) is not None:
-                raise OptionError(f"{out} is not empty: name a new folder, or clear it")
-        elif place.exists():
-            raise OptionError(f"{out} is a file: name a new folder")
-        there = next(parent for parent in place.parents if parent.exists())
-        if not there.is_dir():
-            raise OptionError(f"cannot make {out}: {there} is a file, name another folder")
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_temporary_files(path: Path) -> None:
+    """Remove the temporary files of `path` that killed processes left behind."""
+    for temporary in path.parent.glob(_temporary_path(path, "*").name):
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write `text` to `path` in UTF-8 as `atomic_file` does.
+
+    Raises `StudyError` where the file cannot be written.
+    """
+    try:
+        with atomic_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise OptionError(f"cannot make {str(out)[:200]}: {error.strerror}") from error
-    for folder in [there, place] if place.is_dir() else [there]:
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OptionError(f"cannot make {out}: no permission in {folder}")
+        raise StudyError(f"cannot write {path}: {error.strerror}") from error
 
 
 @contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
-    """Lend a folder beside `out`; it becomes `out` when the block ends well, else it is gone.
+    """Yield a temporary folder beside `out`; it becomes `out` at the end of the block.
 
-    Raises `OptionError` where it cannot be written.
+    Where the block raises, the temporary folder and all parents made for it are removed. Raises
+    `OptionError` where the folder cannot be written.
     """
     check_new_folder(out)
-    place = out.resolve()
-    missing = [parent for parent in place.parents if not parent.exists()]
-    folder = place.with_name(f".{place.name}.{os.getpid()}.part")
+    path = out.resolve()
+    new_parents = [parent for parent in path.parents if not parent.exists()]
+    temporary = _temporary_path(path, os.getpid())
     try:
-        folder.mkdir(parents=True)
-        yield folder
-        _open(folder)
-        check_new_folder(out)  # it may have been made meanwhile
-        if place.is_dir():
-            place.rmdir()
-        folder.rename(place)
+        temporary.mkdir(parents=True)
+        yield temporary
+        _set_default_permissions(temporary)
+        check_new_folder(out)  # another process may have made it meanwhile
+        if path.is_dir():
+            path.rmdir()
+        temporary.rename(path)
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        for parent in missing:  # the nearest first
+        shutil.rmtree(temporary, ignore_errors=True)
+        for parent in new_parents:  # the nearest first
             with contextlib.suppress(OSError):
                 parent.rmdir()
         if isinstance(error, OSError):
@@ -60,49 +82,85 @@ def atomic_folder(out: Path) -> Iterator[Path]:
         raise
 
 
-def _open(folder: Path) -> None:
-    """Give the files the rights that new files have here; safetensors' are its writer's alone."""
-    probe = folder / ".rights"
+def _set_default_permissions(folder: Path) -> None:
+    """Give each file the permissions of a new file; safetensors writes for the owner alone."""
+    probe = folder / ".permissions"
     probe.touch()
-    rights = probe.stat().st_mode
+    mode = probe.stat().st_mode
     probe.unlink()
     for path in folder.rglob("*"):
         if path.is_file():
-            path.chmod(rights)
+            path.chmod(mode)
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write `text` to `path`, UTF-8, in one step; its folders are made, an older file replaced.
+def check_new_folder(out: Path) -> None:
+    """Check, before hours of work, that a new folder `out` can be made.
 
-    Raises `StudyError` where it cannot be written.
+    Raises `OptionError` where it is the working folder, a file, not empty, or not writable.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    path = out.resolve()
+    if path == Path.cwd():
+        raise OptionError(f"a model needs a folder of its own, {out} is the working folder")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with draft.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        if path.is_dir():
+            if next(path.iterdir(), None) is not None:
+                raise OptionError(f"{out} is not empty: name a new folder, or clear it")
+        elif path.exists():
+            raise OptionError(f"{out} is a file: name a new folder")
+        parent = next(parent for parent in path.parents if parent.exists())
+        if not parent.is_dir():
+            raise OptionError(f"cannot make {out}: {parent} is a file, name another folder")
     except OSError as error:
-        raise StudyError(f"cannot write {path}: {error.strerror}") from error
+        raise OptionError(f"cannot make {str(out)[:200]}: {error.strerror}") from error
+    for folder in [parent, path] if path.is_dir() else [parent]:
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OptionError(f"cannot make {out}: no permission in {folder}")
 
 
-_STUDY_BYTES = 150  # a file system takes 255, the report's draft adds some
+def lock_file(
+    path: Path, timeout: float = -1, poll: float = 0.05
+) -> AbstractContextManager[object]:
+    """Lock the file `path` and return the lock; leaving its `with` block releases it.
+
+    The operating system releases it as well when the process ends, even when it is killed. Waits
+    `timeout` seconds (-1: without end), with `poll` seconds between two attempts. Raises
+    `TimeoutError` where another process keeps the lock, `OSError` where the file cannot be locked.
+    """
+    from filelock import FileLock  # slow to import, and --help needs none
+
+    return FileLock(path, poll_interval=poll).acquire(timeout=timeout)
+
+
+def lock_folder(folder: Path, timeout: float = -1) -> AbstractContextManager[object]:
+    """Create `folder` where it is missing and lock it, as `lock_file` does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return lock_file(folder / ".lock", timeout)
+
+
+def is_folder_locked(folder: Path) -> bool:
+    """Return whether another process holds the lock of `folder`; leaves no file behind there."""
+    path = folder / ".lock"
+    if not path.is_file():
+        return False
+    try:
+        with lock_file(path, timeout=0):
+            return False
+    except TimeoutError:
+        return True
+    except OSError:  # no permission to lock the file: nothing is known
+        return False
 
 
 def validate_study_name(name: str | None) -> str | None:
-    """Check that a study's name is one folder's name, not a way to another place."""
+    """Return `name` if it is one folder's name, without a path; raises `OptionError`."""
     if name is None:
         return None
-    # The vowel signs of Marathi are marks, neither letters nor digits.
-    fits = all(one.isalnum() or one in "._+@=-" or category(one)[0] == "M" for one in name)
-    if not fits or not (name[:1].isalnum() or name[:1] == "_") or len(name.encode()) > _STUDY_BYTES:
+    # The vowel signs of Marathi have category M (mark), they are neither letters nor digits.
+    valid = all(char.isalnum() or char in "._+@=-" or category(char)[0] == "M" for char in name)
+    starts_well = name[:1].isalnum() or name[:1] == "_"
+    if not valid or not starts_well or len(name.encode()) > _MAX_STUDY_NAME:
         raise OptionError(
             "a study's name is letters, digits and any of . _ + @ = - after the first, at most "
-            f"{_STUDY_BYTES} bytes, got {name[:60]!r}"
+            f"{_MAX_STUDY_NAME} bytes, got {name[:60]!r}"
         )
     return name

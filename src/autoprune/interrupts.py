@@ -1,20 +1,20 @@
-"""Leaving: a run that is asked to leave stops behind the step at hand, its state kept."""
+"""Interrupts: after Ctrl-C or SIGTERM a run ends its current step, saves its state and stops."""
 
 import threading
 
-_ASKED = threading.Event()
+_STOP = threading.Event()
 
 
 def request_stop(*_: object) -> None:
-    """Ask the run of this process to leave; takes and ignores what a signal handler is given."""
-    _ASKED.set()
+    """Ask this process's run to stop; ignores its arguments, those of a signal handler."""
+    _STOP.set()
 
 
 def clear_stop() -> None:
-    """Take the asking back, so that later runs go on."""
-    _ASKED.clear()
+    """Withdraw the request, so that later runs of this process are not stopped."""
+    _STOP.clear()
 
 
 def stop_requested() -> bool:
-    """Tell whether the run of this process is to leave."""
-    return _ASKED.is_set()
+    """Return whether this process's run should stop."""
+    return _STOP.is_set()

@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoprune.errors import StudyError
 from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.layer_effects import layer_effects
 from autoprune.evaluation.records import installed_versions
 from autoprune.evaluation.verdict import comparison_verdict
-from autoprune.files import write_atomic
 from autoprune.reporting.markdown_report import comparison_as_json, markdown_report
 from autoprune.reporting.tables import code_block, escape_markdown, markdown_table, table_line
 
@@ -208,23 +206,6 @@ def test_json_of_one_seed_has_no_nan(entrants, split, conditions, tmp_path):
         json.loads(json.dumps(comparison_as_json(comparison), allow_nan=False))[0]["test_std"]
         is None
     )
-
-
-def test_a_file_is_replaced_whole(tmp_path, monkeypatch):
-    path = tmp_path / "reports" / "a.md"
-    write_atomic(path, "one")
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(StudyError, match="No space left"):
-        write_atomic(path, "two")
-    assert path.read_text() == "one"
-    assert [file.name for file in path.parent.iterdir()] == ["a.md"]
-
-
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(StudyError, match="cannot write") as caught:
-        write_atomic(tmp_path / "file" / "a.md", "one")
-    assert "\n" not in str(caught.value)
 
 
 def test_versions_are_those_installed():

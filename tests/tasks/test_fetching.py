@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from autoprune.errors import DataError
-from autoprune.tasks import download
+from autoprune.retry import RETRY_WAITS
 from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.registry import TASKS
 
@@ -89,7 +89,7 @@ def server(monkeypatch):
 def waited(monkeypatch):
     """Note the waits between tries in place of waiting."""
     seconds = []
-    monkeypatch.setattr(download.time, "sleep", seconds.append)
+    monkeypatch.setattr("time.sleep", seconds.append)
     return seconds
 
 
@@ -154,7 +154,7 @@ def test_a_range_that_does_not_fit_begins_anew(server, tmp_path, mishap):
 def test_a_server_that_stays_broken_is_one_line_with_the_remedy(server, waited):
     server.mishaps[SHC.format("Valid")] = [503] * 9
     refused(r"SHC_Valid.csv: HTTP Error 503: .*; download the files yourself and pass --data-dir$")
-    assert waited == list(download.RETRY_WAITS_DATA)
+    assert waited == list(RETRY_WAITS)
     server.mishaps.clear()
     asked = len(server.requests)
     read_splits(TASKS["shc"])
