@@ -48,6 +48,30 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture
+def browse(chromium, tmp_path):
+    """Open a page's HTML in a browser tab; its `events` list every request, message and error."""
+    opened = []
+
+    def browse(html, width=1400, theme="light"):
+        file = tmp_path / "page.html"
+        file.write_text(html, encoding="utf-8")
+        tab = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=theme)
+        opened.append(tab)
+        tab.events = []
+        tab.on("request", lambda request: tab.events.append(f"request {request.url}"))
+        tab.on("console", lambda message: tab.events.append(f"console {message.text}"))
+        tab.on("pageerror", lambda error: tab.events.append(f"error {error}"))
+        tab.on("dialog", lambda dialog: tab.events.append(f"dialog {dialog.message}"))
+        tab.goto(file.as_uri())
+        tab.wait_for_selector(f"html[data-drawn={theme}]", state="attached")
+        return tab
+
+    yield browse
+    for tab in opened:
+        tab.close()
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
     """Run each test in a folder of its own, with caches of its own and no hub."""

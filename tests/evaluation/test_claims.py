@@ -314,7 +314,7 @@ def test_everyone_can_read_the_page(browse, page, width, theme, tmp_path):
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(tab).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
-    assert tab.heard == [f"asked for {(tmp_path / 'page.html').as_uri()}"]
+    assert tab.events == [f"request {(tmp_path / 'page.html').as_uri()}"]
     assert tab.evaluate("typeof window.pwned") == "undefined"
     assert NASTY in tab.locator("h1").inner_text()
     verdicts = tab.locator(".badge").all_inner_texts()

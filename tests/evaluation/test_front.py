@@ -11,7 +11,6 @@ from autoprune.evaluation.pareto import (
     knee_point,
     smallest_within,
 )
-from autoprune.reporting.pareto_report import pareto_advice, pareto_markdown
 from made_fronts import CURVE, FULL, front, point
 
 
@@ -33,17 +32,6 @@ def test_equal_points_do_not_dominate_each_other():
 def test_without_a_bend_the_best_is_taken(kept):
     few = [one for one in CURVE if one.keep in kept]
     assert knee_point(few).keep == max(kept)
-
-
-@pytest.mark.parametrize("qualities", [(0.50, 0.52, 0.60, 0.80), (0.5, 0.6, 0.7, 0.8)])
-def test_a_curve_that_never_flattens_has_no_knee_and_says_so(qualities):
-    steeper = [point(keep, quality) for keep, quality in zip((2, 3, 4, 5), qualities, strict=True)]
-    made = front(points=steeper)
-    assert (made.knee.keep, made.bends) == (5, False)
-    [said] = pareto_advice(made)
-    assert said.startswith("Quality has no knee against latency")
-    assert "The best on validation has 5 layers, 12:0-4: 80.0 % on validation" in said
-    assert front().bends
 
 
 @pytest.mark.parametrize(
@@ -68,9 +56,6 @@ def test_limits_that_nothing_holds_are_said_with_the_nearest():
         "2.0 points below the full model",
         "6.0 ms a text",
     ]
-    last = pareto_advice(front(limits))[-1]
-    assert last.startswith("None of these models holds a drop of at most 1.0 points and at most 5")
-    assert "the nearest, 4 layers, 12:0-3, is 3.0 points below" in last
 
 
 @given(st.lists(st.tuples(st.integers(1, 11), st.floats(0.1, 1.0)), min_size=1, max_size=9))
@@ -83,15 +68,6 @@ def test_the_knee_is_on_the_front_and_the_pick_holds(pairs):
     assert all(chosen.keep <= one.keep for one in holding)
 
 
-def test_the_report_escapes_names_and_shows_every_point():
-    hostile = {"model": "<b>m", "task": "a|b", "studies": ("m-keep2", "m|keep3")}
-    text = pareto_markdown(front(Limits(drop=3.0), **hostile))
-    assert "<b>" not in text
-    assert "a\\|b" in text and "m\\|keep3" in text
-    assert text.count("●○") >= len(CURVE)
-    assert "The smallest model that holds a drop of at most 3.0 points is 4 layers" in text
-
-
 @pytest.mark.parametrize(
     ("limits", "keep"),
     [(Limits(), 4), (Limits(drop=2.0), 6), (Limits(megabytes=3.5), 2), (Limits(drop=0.1), None)],
@@ -100,3 +76,11 @@ def test_what_is_chosen_goes_by_the_limits_else_by_the_knee(limits, keep):
     made = front(limits)
     assert made.knee.keep == 4
     assert (made.chosen and made.chosen.keep) == keep
+
+
+@pytest.mark.parametrize("qualities", [(0.50, 0.52, 0.60, 0.80), (0.5, 0.6, 0.7, 0.8)])
+def test_knee_of_a_curve_that_never_flattens_is_its_best_point(qualities):
+    steeper = [point(keep, quality) for keep, quality in zip((2, 3, 4, 5), qualities, strict=True)]
+    made = front(points=steeper)
+    assert (made.knee.keep, made.bends) == (5, False)
+    assert front().bends

@@ -53,7 +53,7 @@ def test_everyone_can_read_it(show, width, theme):
 def test_nothing_leaves_the_page_and_hostile_texts_stay_text(show, tmp_path):
     tab = show()
     tab.evaluate("scrollTo(0, document.body.scrollHeight)")
-    assert tab.heard == [f"asked for {(tmp_path / 'page.html').as_uri()}"]
+    assert tab.events == [f"request {(tmp_path / 'page.html').as_uri()}"]
     assert tab.evaluate("typeof window.pwned") == "undefined"
     assert tab.locator("h2", has_text=NASTY).count() == 1
     assert tab.locator("#s1-errors ~ .apart .words").first.inner_text() == TEXT

@@ -127,7 +127,7 @@ def test_everyone_can_read_it(browse, hostile, width, theme):
 def test_nothing_leaves_the_page_and_hostile_names_stay_text(browse, hostile, tmp_path):
     tab = browse(pareto_page(hostile))
     tab.locator("#quality-latency .scatterlayer .trace").last.hover(force=True)
-    assert tab.heard == [f"asked for {(tmp_path / 'page.html').as_uri()}"]
+    assert tab.events == [f"request {(tmp_path / 'page.html').as_uri()}"]
     assert tab.evaluate("typeof window.pwned") == "undefined"
     assert tab.locator("h1").inner_text() == f"{NASTY} on {NASTY}: how many layers?"
     assert tab.locator("#studies ~ ul li").first.inner_text() == NASTY

@@ -210,3 +210,19 @@ def test_json_of_one_seed_has_no_nan(entrants, split, conditions, tmp_path):
 
 def test_versions_are_those_installed():
     assert {"autoprune", "torch", "transformers", "optuna", "python"} == set(installed_versions())
+
+
+def test_markdown_shows_the_costs_with_their_intervals(setting, comparison, costs):
+    text = markdown_report(setting, comparison, [], costs)
+    row = "| found | ●○●○ | 4.00 (3.64 to 4.44) | 1,140 (1,000 to 1,250) |"
+    assert f"{row} 2.00 (1.75 to 2.25) | 20 | 12.5 | 1,234,567 | 234,567 | 1.5 |" in text
+    assert "| small &lt;b&gt;\\| | ●● | 3.00 (2.73 to 3.33) |" in text
+    assert "|  | 12.5 | 1,234,567 |" in text  # its memory was not measured
+    assert "Little gain: 1.20 times." in text
+    assert "found is ●○●○ 4:0,2." in text
+    assert "not measured yet" not in text
+
+
+def test_markdown_says_how_costs_are_measured(setting, comparison):
+    text = markdown_report(setting, comparison, [])
+    assert "throughput are not measured yet: the command autoprune cost" in text

@@ -1,0 +1,14 @@
+"""Fixtures: made-up studies, shared by the rooms that compare and report."""
+
+from made_studies import (  # noqa: F401 (pytest finds them here)
+    comparison,
+    conditions,
+    costs,
+    entrant,
+    entrants,
+    score,
+    setting,
+    split,
+    studied,
+    trial,
+)
