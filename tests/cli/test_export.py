@@ -196,7 +196,7 @@ def test_no_permission_is_found_before_the_work(run, copy, monkeypatch):
         (["--onnx"], "export.export._MOST_IN_ONNX", None, "at most 2 GB"),
         (
             [],
-            "cli.export.reload_experiment",
+            "experiment.study_export.reload_experiment",
             RemoteCodeError("it runs code"),
             "must load without any",
         ),

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autoprune.cli import options
-from autoprune.experiment.study_store import find_study
 
 if TYPE_CHECKING:
     from autoprune.evaluation.study_comparison import StudyPair, StudyWinner
@@ -26,12 +25,14 @@ def compare(
 
     from autoprune.evaluation.study_comparison import compare_winners
     from autoprune.evaluation.study_files import read_study
+    from autoprune.experiment.study_store import find_study
 
-    pair = compare_winners(read_study(find_study(first)), read_study(find_study(second)))
+    folders = [find_study(name, options.STUDIES_FOLDER) for name in (first, second)]
+    pair = compare_winners(*map(read_study, folders))
     if json:
         typer.echo(dumps(_as_json(pair)))
-        return
-    _print(pair)
+    else:
+        _print(pair)
 
 
 def _print(pair: "StudyPair") -> None:
@@ -39,13 +40,14 @@ def _print(pair: "StudyPair") -> None:
     from autoprune.experiment.progress import format_percent
     from autoprune.experiment.tables import print_line
 
-    both = (pair.first, pair.second)
-    wide = max(len(one.study) for one in both)
-    deep = max(one.row.layout.depth for one in both)
-    for one in both:
+    winners = (pair.first, pair.second)
+    width = max(len(winner.study) for winner in winners)
+    depth = max(winner.row.layout.depth for winner in winners)
+    for winner in winners:
+        row = winner.row
         print_line(
-            f"{one.study:{wide}}  {one.row.layout.picture:{deep}}  {format_percent(one.quality):>7}  "
-            f"{one.row.origin:10} {one.row.layout}"
+            f"{winner.study:{width}}  {row.layout.picture:{depth}}  "
+            f"{format_percent(winner.quality):>7}  {row.origin:10} {row.layout}"
         )
     for line in (winners_verdict(pair), *pair.notes):
         print_line(line)
@@ -54,28 +56,28 @@ def _print(pair: "StudyPair") -> None:
 def _as_json(pair: "StudyPair") -> dict[str, Any]:
     from autoprune.evaluation.study_comparison import winners_verdict
 
-    gap = pair.difference
+    difference = pair.difference
     return {
         "first": _winner(pair.first),
         "second": _winner(pair.second),
         "metric": pair.metric,
         "test_rows": pair.test_rows,
         "seeds": pair.seeds,
-        "difference": gap.mean,
-        "low": gap.low,
-        "high": gap.high,
-        "p_value": gap.p_value,
-        "finding": gap.finding,
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "p_value": difference.p_value,
+        "finding": difference.finding,
         "verdict": winners_verdict(pair),
         "notes": pair.notes,
     }
 
 
-def _winner(one: "StudyWinner") -> dict[str, Any]:
+def _winner(winner: "StudyWinner") -> dict[str, Any]:
     return {
-        "study": one.study,
-        "model": one.model,
-        "origin": one.row.origin,
-        "layout": str(one.row.layout),
-        "test_mean": one.quality,
+        "study": winner.study,
+        "model": winner.model,
+        "origin": winner.row.origin,
+        "layout": str(winner.row.layout),
+        "test_mean": winner.quality,
     }

@@ -1,11 +1,10 @@
 """The dashboard command: look at studies in the browser."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autoprune.errors import StudyError
+from autoprune.cli.options import STUDIES_FOLDER
 
 
 def dashboard(
@@ -25,13 +24,16 @@ def dashboard(
 
     Example: `autoprune dashboard --no-browser --port 8391`
     """
+    from autoprune.experiment.study_store import searched_studies
     from autoprune.search.dashboard import serve
     from autoprune.storage.storage import open_existing, open_storage
 
     if study is not None and "://" in study:
         storages = [open_existing(study)]
     else:
-        storages = [open_storage(None, folder) for folder in _folders(study)]
+        storages = [
+            open_storage(None, folder) for folder in searched_studies(study, STUDIES_FOLDER)
+        ]
     serve(
         storages,
         port,
@@ -39,24 +41,3 @@ def dashboard(
         ready=lambda address: typer.echo(f"{address} until Ctrl-C"),
         browser=browser,
     )
-
-
-def _folders(study: str | None) -> list[Path]:
-    """Return the folders that hold the wanted studies; raises `StudyError`."""
-    from autoprune.experiment.study_store import STUDIES, find_study
-    from autoprune.storage.storage import JOURNAL
-
-    if study is None:
-        found = sorted(path.parent for path in STUDIES.glob(f"*/{JOURNAL}"))
-        if not found:
-            raise StudyError(
-                "no studies here: run `autoprune search` first, or go where the folder studies is"
-            )
-        return found
-    folder = find_study(study)
-    if not (folder / JOURNAL).is_file():
-        raise StudyError(
-            f"study {study} has no {JOURNAL} in {folder}: a baseline has no trials to show; name "
-            "the URL if the trials are in a database"
-        )
-    return [folder]

@@ -1,19 +1,15 @@
-"""The export command: a study's layout as a model folder to take home."""
+"""The export command: a layout of a study as a model folder."""
 
-import re
 import sys
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autoprune.cli import options
-from autoprune.errors import OptionError, RemoteCodeError
-from autoprune.experiment.study_store import find_study, reload_experiment
 
-_NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
+if TYPE_CHECKING:
+    from autoprune.experiment.study_export import StudyExport
 
 
 def export(
@@ -53,10 +49,7 @@ def export(
     public: Annotated[
         bool, typer.Option("--public", help="With --push: for everyone to see.")
     ] = False,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where the task's data lie now, if moved.", show_default=False),
-    ] = None,
+    data_dir: options.MovedData = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -75,88 +68,58 @@ def export(
 
     Example: `autoprune export mahabert-v2-ldc-keep6 --out my-model --trim-vocabulary`
     """
-    from autoprune.cli.exporting import (
-        choose,
-        say_begin,
-        say_end,
-        say_push,
-        say_run,
-        seeds_for,
-        source_of,
-    )
-    from autoprune.evaluation.study_files import read_study
     from autoprune.experiment.progress import ProgressDisplay
     from autoprune.experiment.result import command_line
-    from autoprune.export.export import ExportRequest
-    from autoprune.export.export import export_layout as make
-    from autoprune.files import check_new_folder
-    from autoprune.training.workers import WorkerPool
+    from autoprune.experiment.study_export import ExportOptions, export_study, push_export
+    from autoprune.experiment.study_store import find_study
+    from autoprune.experiment.tables import print_line
 
-    _check(trim_vocabulary, corpus or [], onnx, int8, push, public, data_dir)
-    check_new_folder(out)
-    if push:
-        from autoprune.export.push_to_hub import check_target
-
-        check_target(push, not public)
-    folder = find_study(study)
-    studied = read_study(folder)
-    chosen, origin = choose(studied, layout)
-    wish = ExportRequest(
-        layout=chosen,
-        origin=origin,
-        seeds=seeds_for(studied, seeds),
-        name=push or str(out),
-        command=command_line(sys.argv[1:]),
-        trim=trim_vocabulary,
+    chosen = ExportOptions(
+        layout=layout,
+        seeds=seeds,
+        trim_vocabulary=trim_vocabulary,
         corpus=tuple(corpus or ()),
         onnx=onnx,
         int8=int8,
+        push=push,
+        public=public,
+        data_dir=data_dir,
+        workers=workers,
+        device=device,
+        command=command_line(sys.argv[1:]),
     )
-    try:
-        ground = reload_experiment(folder, data_dir, workers, device)
-    except RemoteCodeError:
-        raise OptionError(
-            f"{studied.setting.model} runs code of its own, and what is exported must load without "
-            "any: export a study of another model"
-        ) from None
-    source, show = source_of(studied, ground, chosen), ProgressDisplay()
-    say_begin(studied, source, wish, ground.workers, show)
-    try:
-        with WorkerPool(ground.workers) as crew:
-            exported = make(source, wish, out, crew, partial(say_run, show))
-    except KeyboardInterrupt:
-        show.say(f"stopped: nothing was written to {out}; the same command begins again")
-        raise
-    say_end(exported, wish, source, out)
+    folder = find_study(study, options.STUDIES_FOLDER)
+    _print(export_study(folder, out, chosen, ProgressDisplay().say), out)
     if push:
-        say_push(out, push, not public)
+        address = push_export(out, chosen)
+        print_line(f"Pushed to {address}, {'for everyone to see' if public else 'private'}.")
 
 
-def _check(
-    trim: bool,
-    corpus: Sequence[Path],
-    onnx: bool,
-    int8: bool,
-    push: str | None,
-    public: bool,
-    data_dir: Path | None,
-) -> None:
-    """Raise `OptionError` for options that do not go together, before anything is loaded."""
-    if int8 and not onnx:
-        raise OptionError("--int8 is for the model in ONNX: give --onnx as well")
-    if public and push is None:
-        raise OptionError("--public is for what is uploaded: give --push org/name as well")
-    if corpus and not trim:
-        raise OptionError("--corpus is for the vocabulary: give --trim-vocabulary as well")
-    if push is not None and (not _NAME.fullmatch(push) or len(push) > 96):
-        raise OptionError(f"--push takes a hub id such as my-org/my-model, got {push[:80]!r}")
-    if data_dir is not None and not data_dir.is_dir():
-        raise OptionError(f"--data-dir must be a folder, {data_dir} is none")
-    if onnx:
-        from autoprune.export.onnx import check_extra
+def _print(exported: "StudyExport", out: Path) -> None:
+    """Print what was written, its scores, and what can be done next."""
+    from autoprune.experiment.progress import format_percent
+    from autoprune.experiment.tables import print_line
 
-        check_extra()
-    if corpus:
-        from autoprune.export.trim_vocabulary import check_corpus
+    request, result = exported.request, exported.result
+    scores = {name: result.best.score(name) for name in ("validation", "test", "test-raw")}
+    percent = {name: format_percent(score.quality) for name, score in scores.items()}
+    print_line(
+        f"{request.layout.picture} {request.layout} ({request.origin}), seed "
+        f"{scores['validation'].seed}: {exported.metric} {percent['validation']} on validation, "
+        f"{percent['test']} on the cleaned test rows, {percent['test-raw']} on all."
+    )
+    for note in result.notes:
+        print_line(note)
+    print_line(
+        f"Reloaded in a fresh process: {result.rows} rows, largest difference of a logit "
+        f"{result.gap:.0e}."
+    )
+    print_line(f"{out}: {_megabytes(result.bytes)}, weights {_megabytes(result.weights)}.")
+    print_line(
+        f"Next: autoprune predict {out} FILE   autoprune cost {out}   or in Python "
+        f'transformers.pipeline("text-classification", "{out}")'
+    )
 
-        check_corpus(corpus)
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

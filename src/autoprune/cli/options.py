@@ -22,6 +22,16 @@ from autoprune.layouts.layout import parse_keeps
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.registry import TASKS
 
+# Where commands look for studies and write reports, below the working folder.
+STUDIES_FOLDER = Path("studies")
+
+REPORTS_FOLDER = Path("reports")
+
+
+def say(line: str) -> None:
+    """Print one line on standard error."""
+    typer.echo(line, err=True)
+
 
 def completes(names: Iterable[str]) -> Callable[[str], list[str]]:
     """Return a function that completes the beginning of one of `names`."""
@@ -97,6 +107,13 @@ def above_nought(parameter: CallbackParam, value: float | None) -> float | None:
     """Check that a limit is a finite number above 0."""
     if value is not None and not 0 < value < float("inf"):
         raise OptionError(f"{parameter.opts[0]} must be a number above 0, got {value}")
+    return value
+
+
+def existing_folder(parameter: CallbackParam, value: Path | None) -> Path | None:
+    """Check that a folder exists."""
+    if value is not None and not value.is_dir():
+        raise OptionError(f"{parameter.opts[0]} must be a folder, {value} is none")
     return value
 
 
@@ -241,6 +258,16 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         help="Folder with SHC/, LPC/, LDC/; else AUTOPRUNE_DATA_DIR, else downloaded.",
+        show_default=False,
+    ),
+]
+
+MovedData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Where the task's data lie now, if moved.",
+        callback=existing_folder,
         show_default=False,
     ),
 ]

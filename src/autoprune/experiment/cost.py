@@ -21,7 +21,7 @@ from autoprune.evaluation.costs import Costs, MeasuredCost, write_costs
 from autoprune.evaluation.records import installed_versions, utc_now
 from autoprune.evaluation.study_files import read_study
 from autoprune.experiment.setup import Experiment
-from autoprune.experiment.study_store import find_study, reload_experiment
+from autoprune.experiment.study_store import STUDIES, find_study, reload_experiment
 from autoprune.export.base_model import hub_base_model
 from autoprune.export.cost import CostConditions, CostMeasurement, CostSubject, measure_costs
 from autoprune.export.onnx import INT8, MODEL
@@ -215,7 +215,7 @@ def _other(
 @contextmanager
 def _of_study(wanted: CostRequest, data_dir: Path | None) -> Iterator[_Field]:
     """Lend the full model, the recommended layout and the rivals of a finished study, saved."""
-    place = find_study(wanted.target)
+    place = find_study(wanted.target, STUDIES)
     comparison = read_study(place).comparison
     ground = reload_experiment(
         place, data_dir, device=wanted.device, trust_remote_code=wanted.trust_remote_code

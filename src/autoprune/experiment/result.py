@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,13 @@ def finish_study(
     write_study(folder, asked, setting, entrants, comparison, ground.test, _choice(outcome))
     report = _report(folder, outcome is not None)
     write_atomic(
-        report, markdown_report(setting, comparison, trials, study_costs(folder, comparison))
+        report,
+        markdown_report(
+            setting,
+            comparison,
+            trials,
+            study_costs(folder, comparison, partial(typer.echo, err=True)),
+        ),
     )
     if not quiet:
         print_comparison(comparison)

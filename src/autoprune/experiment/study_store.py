@@ -1,81 +1,104 @@
-"""Past studies: found by name, and their model and data loaded again."""
+"""Study store: the studies in a folder, found by name, listed, and loaded again."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import typer
-
-from autoprune.errors import StudyError
+from autoprune.errors import AutopruneError, StudyError
+from autoprune.evaluation.comparison import Comparison
+from autoprune.evaluation.costs import Costs, read_costs
+from autoprune.evaluation.records import Record, read_records
+from autoprune.evaluation.study_files import (
+    RECORDS_FILE,
+    FinishedStudy,
+    is_finished_study,
+    read_study,
+)
+from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.layouts.layout import Layout
-
-if TYPE_CHECKING:
-    from autoprune.evaluation.comparison import Comparison
-    from autoprune.evaluation.costs import Costs
-    from autoprune.evaluation.records import Record
-    from autoprune.evaluation.study_files import FinishedStudy
-    from autoprune.experiment.setup import Experiment
+from autoprune.reporting.html.study_page import short_verdict
+from autoprune.storage.locks import is_at_work
+from autoprune.storage.storage import JOURNAL
+from autoprune.tasks.task import Columns
 
 STUDIES = Path("studies")
 
-# A folder with one of them is a study; one in a database has only records until it is finished.
-_FILES = ("journal.log", "study.json", "baseline.json", "records.jsonl")
+# A folder with one of these files is a study. One with its trials in a database has only records
+# until it is finished.
+_FILES = (JOURNAL, "study.json", "baseline.json", RECORDS_FILE)
 
 
-def find_study(name: str) -> Path:
-    """Return the folder of a study: below `studies`, or named by its path.
+def find_study(name: str, root: Path) -> Path:
+    """Return the folder of a study, given its name below `root` or its path.
 
-    Raises `StudyError` that names the nearest known one.
+    Raises `StudyError`, which names the most similar known study.
     """
-    for folder in (STUDIES / name, Path(name)):
+    for folder in (root / name, Path(name)):
         if folder.is_dir() and any((folder / file).is_file() for file in _FILES):
             return folder
-    known = [folder.name for folder in all_studies()]
+    known = [folder.name for folder in all_studies(root)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-    raise StudyError(f"no study {name!r} below {STUDIES} or at that path, {hint}")
+    raise StudyError(f"no study {name!r} below {root} or at that path, {hint}")
 
 
-def all_studies() -> list[Path]:
-    """Return the folders below `studies` that hold a study, begun or finished, by name."""
-    return sorted({path.parent for file in _FILES for path in STUDIES.glob(f"*/{file}")})
+def all_studies(root: Path) -> list[Path]:
+    """Return the folders below `root` that hold a study, finished or not, by name."""
+    return sorted({path.parent for file in _FILES for path in root.glob(f"*/{file}")})
 
 
-def finished_studies() -> list[Path]:
-    """Return those of `all_studies` that came to their end."""
-    from autoprune.evaluation.study_files import is_finished_study
+def finished_studies(root: Path) -> list[Path]:
+    """Return the folders below `root` that hold a finished study, by name."""
+    return [folder for folder in all_studies(root) if is_finished_study(folder)]
 
-    return [folder for folder in all_studies() if is_finished_study(folder)]
+
+def searched_studies(name: str | None, root: Path) -> list[Path]:
+    """Return the folder of study `name`, else of all studies, with trials in their journals.
+
+    Raises `StudyError` where there is none.
+    """
+    if name is None:
+        found = sorted(path.parent for path in root.glob(f"*/{JOURNAL}"))
+        if not found:
+            raise StudyError(
+                f"no studies here: run `autoprune search` first, or go where the folder {root} is"
+            )
+        return found
+    folder = find_study(name, root)
+    if not (folder / JOURNAL).is_file():
+        raise StudyError(
+            f"study {name} has no {JOURNAL} in {folder}: a baseline has no trials to show; name "
+            "the URL if the trials are in a database"
+        )
+    return [folder]
 
 
 def asked_of(folder: Path) -> dict[str, Any]:
-    """Return the arguments of `laying.lay` that a finished study was run with.
+    """Return the arguments of `build_experiment` that a finished study was run with.
 
-    Not among them is whether to run a model author's code: that is asked anew each time.
+    Whether to run a model author's code is not among them: the user decides anew each time.
     Raises `StudyError`.
     """
-    from autoprune.evaluation.study_files import read_study
-    from autoprune.tasks.task import Columns
-
     asked: Mapping[str, Any] = read_study(folder).asked
-    place = asked["data_dir"]
+    data_dir = asked["data_dir"]
     return {
         **asked,
         "columns": Columns(**asked["columns"]),
-        "data_dir": None if place is None else Path(place),
+        "data_dir": None if data_dir is None else Path(data_dir),
     }
 
 
-def study_costs(folder: Path, comparison: "Comparison") -> "Costs | None":
-    """Return what was measured of a study's models; a file that cannot be read is told of."""
-    from autoprune.evaluation.costs import read_costs
+def study_costs(folder: Path, comparison: Comparison, say: Callable[[str], None]) -> Costs | None:
+    """Return the measured costs of a study's models, None where there are none.
 
+    A file that cannot be read is reported by `say`.
+    """
     try:
         return read_costs(folder, comparison)
     except StudyError as error:
-        typer.echo(f"the report on {folder.name} shows no measured cost: {error}", err=True)
+        say(f"the report on {folder.name} shows no measured cost: {error}")
         return None
 
 
@@ -85,30 +108,30 @@ def reload_experiment(
     workers: int | None = None,
     device: str = "auto",
     trust_remote_code: bool = False,
-) -> "Experiment":
-    """Load a finished study's model and data again; return its ground.
+) -> Experiment:
+    """Load the model and the data of a finished study again.
 
-    Raises `StudyError` where they are not those it was run on, and what `build_experiment` raises.
+    Raises `StudyError` where they are not those of the study, and what `build_experiment` raises.
     """
-    from autoprune.evaluation.study_files import read_study
-    from autoprune.experiment.setup import build_experiment
-
     studied, asked = read_study(folder), asked_of(folder)
-    mine = {"workers": workers, "device": device, "data_dir": data_dir or asked["data_dir"]}
-    ground = build_experiment(**{**asked, **mine}, trust_remote_code=trust_remote_code)
-    then, now = studied.setting, ground.checkpoint.commit
+    here = {"workers": workers, "device": device, "data_dir": data_dir or asked["data_dir"]}
+    experiment = build_experiment(**{**asked, **here}, trust_remote_code=trust_remote_code)
+    then, now = studied.setting, experiment.checkpoint.commit
     if then.commit != now:
         raise StudyError(
             f"study {studied.name} was run on {then.model}@{then.commit}, which is now {now}: "
             "bring the model back to what it was"
         )
-    prints = {"train and validation": ground.splits.fingerprint, "test": ground.test.fingerprint}
-    if prints != then.fingerprints:
+    fingerprints = {
+        "train and validation": experiment.splits.fingerprint,
+        "test": experiment.test.fingerprint,
+    }
+    if fingerprints != then.fingerprints:
         raise StudyError(
             f"the rows of task {then.task} are not those that study {studied.name} was run on: "
             "name its data with --data-dir"
         )
-    return ground
+    return experiment
 
 
 StudyState = Literal["running", "unfinished", "finished"]
@@ -148,11 +171,19 @@ class StudyOverview:
     finding: str
 
 
-def study_overview(folder: Path, at_work: bool) -> StudyOverview:
-    """Look at the study in `folder`; raises `StudyError` where its files cannot be read."""
-    from autoprune.evaluation.records import read_records
-    from autoprune.evaluation.study_files import RECORDS_FILE, is_finished_study, read_study
+def list_studies(root: Path, say: Callable[[str], None]) -> list[StudyOverview]:
+    """Return all studies below `root`, by name; a study that cannot be read is reported by `say`."""
+    overviews = []
+    for folder in all_studies(root):
+        try:
+            overviews.append(study_overview(folder, is_at_work(folder)))
+        except AutopruneError as error:
+            say(f"{folder.name}: {' '.join(str(error).split())}")
+    return overviews
 
+
+def study_overview(folder: Path, at_work: bool) -> StudyOverview:
+    """Read the study in `folder`; raises `StudyError` where its files cannot be read."""
     if is_finished_study(folder) and not at_work:
         return _finished(folder, read_study(folder))
     return _begun(
@@ -160,9 +191,7 @@ def study_overview(folder: Path, at_work: bool) -> StudyOverview:
     )
 
 
-def _finished(folder: Path, studied: "FinishedStudy") -> StudyOverview:
-    from autoprune.reporting.html.study_page import short_verdict
-
+def _finished(folder: Path, studied: FinishedStudy) -> StudyOverview:
     comparison, setting = studied.comparison, studied.setting
     row = comparison.row(comparison.recommended)
     return StudyOverview(
@@ -179,27 +208,27 @@ def _finished(folder: Path, studied: "FinishedStudy") -> StudyOverview:
     )
 
 
-def _begun(folder: Path, records: "Sequence[Record]", state: StudyState) -> StudyOverview:
+def _begun(folder: Path, records: Sequence[Record], state: StudyState) -> StudyOverview:
     searched = [record for record in records if record.phase == "search"]
-    known = searched[0] if searched else None
+    first = searched[0] if searched else None
     return StudyOverview(
         study=folder.resolve().name,
         folder=folder,
         state=state,
-        model=known.model.rpartition("@")[0] if known else None,
-        task=known.task if known else None,
-        keep=len(known.layout.keep) if known else None,
-        depth=known.layout.depth if known else None,
+        model=first.model.rpartition("@")[0] if first else None,
+        task=first.task if first else None,
+        keep=len(first.layout.keep) if first else None,
+        depth=first.layout.depth if first else None,
         trials=len(searched),
         best=_best(searched),
         finding="",
     )
 
 
-def _best(trials: "Sequence[Record]") -> BestLayout | None:
-    whole = [trial for trial in trials if trial.state == "complete"]
-    if not whole:
+def _best(trials: Sequence[Record]) -> BestLayout | None:
+    complete = [trial for trial in trials if trial.state == "complete"]
+    if not complete:
         return None
-    best = max(whole, key=lambda trial: trial.score("validation").quality)
+    best = max(complete, key=lambda trial: trial.score("validation").quality)
     quality = best.score("validation").quality
     return BestLayout(best.origin, best.layout, quality, "validation", 1)

@@ -44,7 +44,7 @@ def open_study_storage(study: str, storage: str | None) -> tuple[Storage, Path]:
     """Open the storage of a study; return it with the folder in which its runs are kept."""
     if storage is not None:
         return open_existing(storage, LONG_RETRY_DELAYS), STUDIES / study
-    folder = find_study(study)
+    folder = find_study(study, STUDIES)
     if not (folder / JOURNAL).is_file():
         raise StudyError(
             f"study {study} has no {JOURNAL} in {folder}: name its database with --storage"

@@ -16,7 +16,8 @@ from autoprune.experiment.study_store import (
 )
 from autoprune.reporting.markdown_report import comparison_as_json
 
-STUDY = Path("studies/tiny-own-keep2")
+ROOT = Path("studies")
+STUDY = ROOT / "tiny-own-keep2"
 
 
 def rewrite(path, **fields):
@@ -86,14 +87,14 @@ def test_a_broken_study_is_one_line(copy, spoil, says):
 
 
 def test_studies_are_found_by_name_and_path(copy):
-    assert find_study("tiny-own-keep2") == STUDY
-    assert find_study(str(copy / STUDY)) == copy / STUDY
-    assert all_studies() == finished_studies() == [STUDY]
+    assert find_study("tiny-own-keep2", ROOT) == STUDY
+    assert find_study(str(copy / STUDY), ROOT) == copy / STUDY
+    assert all_studies(ROOT) == finished_studies(ROOT) == [STUDY]
     with pytest.raises(StudyError, match="did you mean 'tiny-own-keep2'"):
-        find_study("tiny-own-keep3")
+        find_study("tiny-own-keep3", ROOT)
 
 
 def test_a_study_that_goes_on_is_not_finished(copy):
     (STUDY / "study.json").unlink()
-    assert all_studies() == [STUDY]
-    assert finished_studies() == []
+    assert all_studies(ROOT) == [STUDY]
+    assert finished_studies(ROOT) == []

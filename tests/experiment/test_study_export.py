@@ -1,11 +1,11 @@
-"""What an export starts from: the study's own learning rate for the layout, where it chose one."""
+"""Study export: the learning rate that a layout is exported with."""
 
 import dataclasses
 from types import SimpleNamespace
 
 import pytest
 
-from autoprune.cli.exporting import source_of
+from autoprune.experiment.study_export import export_source
 from autoprune.layouts.layout import Layout
 from autoprune.training.budget import Budget
 
@@ -25,13 +25,13 @@ def rate_for():
         SimpleNamespace(origin=origin, layout=Layout.parse(text), learning_rate=rate)
         for origin, (text, rate) in ROWS.items()
     ]
-    studied = SimpleNamespace(comparison=SimpleNamespace(rows=rows))
-    nothing = dict.fromkeys(("checkpoint", "task", "splits", "test"))
+    study = SimpleNamespace(comparison=SimpleNamespace(rows=rows))
+    unused = dict.fromkeys(("checkpoint", "task", "splits", "test"))
     inputs = SimpleNamespace(test=None)
-    ground = SimpleNamespace(full=FULL, inputs=inputs, bench=lambda budget: budget, **nothing)
+    experiment = SimpleNamespace(full=FULL, inputs=inputs, bench=lambda budget: budget, **unused)
 
     def rate_for(text):
-        budget = source_of(studied, ground, Layout.parse(text)).bench
+        budget = export_source(study, experiment, Layout.parse(text)).bench
         assert dataclasses.replace(budget, learning_rate=FULL.learning_rate) == FULL
         return budget.learning_rate
 
@@ -39,11 +39,11 @@ def rate_for():
 
 
 @pytest.mark.parametrize("origin", ["found", "top", "full"])
-def test_a_compared_layout_keeps_its_rate(rate_for, origin):
+def test_learning_rate_of_a_compared_layout_is_the_tuned_one(rate_for, origin):
     text, rate = ROWS[origin]
     assert rate_for(text) == rate
 
 
 @pytest.mark.parametrize("text", ["4:0,3", "4:2-3"])
-def test_any_other_has_that_of_the_full_budget(rate_for, text):
+def test_learning_rate_of_another_layout_is_that_of_the_full_budget(rate_for, text):
     assert rate_for(text) == FULL.learning_rate

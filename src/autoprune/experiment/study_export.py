@@ -1,0 +1,227 @@
+"""Study export: fine-tune a layout of a finished study and write it as a model folder."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoprune.errors import (
+    HubError,
+    LayoutError,
+    OptionError,
+    RemoteCodeError,
+    TrialError,
+    UnknownNameError,
+)
+from autoprune.evaluation.records import read_records
+from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy, read_study
+from autoprune.experiment.progress import format_duration, format_percent
+from autoprune.experiment.setup import Experiment
+from autoprune.experiment.study_store import reload_experiment
+from autoprune.export.export import ExportRequest, ExportResult, ExportSource, export_layout
+from autoprune.export.final_training import FinalRun, export_seeds
+from autoprune.files import check_new_folder
+from autoprune.layouts.layout import Layout
+from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
+from autoprune.training.workers import WorkerPool
+
+Say = Callable[[str], None]
+
+# A repository's name on the Hugging Face hub: at most 96 characters, no "--" or "..".
+_HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What a user can choose of an export.
+
+    `layout` is `found`, `recommended`, a strategy, `full` or a layout in its text form; None means
+    the found layout, for a baseline the recommended one. `seeds` is the number of runs. `push` is a
+    hub id to upload to. `data_dir` is where the data of the task are now, if they were moved.
+    `command` goes into the model card.
+    """
+
+    layout: str | None = None
+    seeds: int = 3
+    trim_vocabulary: bool = False
+    corpus: tuple[Path, ...] = ()
+    onnx: bool = False
+    int8: bool = False
+    push: str | None = None
+    public: bool = False
+    data_dir: Path | None = None
+    workers: int | None = None
+    device: str = "auto"
+    command: str = ""
+
+    def check(self) -> None:
+        """Raise `OptionError` for options that do not go together, before anything is loaded."""
+        if self.int8 and not self.onnx:
+            raise OptionError("--int8 is for the model in ONNX: give --onnx as well")
+        if self.public and self.push is None:
+            raise OptionError("--public is for what is uploaded: give --push org/name as well")
+        if self.corpus and not self.trim_vocabulary:
+            raise OptionError("--corpus is for the vocabulary: give --trim-vocabulary as well")
+        if self.push is not None and (not _HUB_ID.fullmatch(self.push) or len(self.push) > 96):
+            raise OptionError(
+                f"--push takes a hub id such as my-org/my-model, got {self.push[:80]!r}"
+            )
+        if self.onnx:
+            from autoprune.export.onnx import check_extra
+
+            check_extra()
+        if self.corpus:
+            from autoprune.export.trim_vocabulary import check_corpus
+
+            check_corpus(self.corpus)
+        if self.push:
+            from autoprune.export.push_to_hub import check_target
+
+            check_target(self.push, not self.public)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudyExport:
+    """An exported model: what was asked for, what came of it, and the metric of its scores."""
+
+    request: ExportRequest
+    result: ExportResult
+    metric: str
+
+
+def export_study(folder: Path, out: Path, options: ExportOptions, say: Say) -> StudyExport:
+    """Fine-tune a layout of the study in `folder` on fresh seeds; write the best run to `out`.
+
+    `out` is written completely or not at all. `say` gets a line for each step. Raises
+    `AutopruneError`.
+    """
+    options.check()
+    check_new_folder(out)
+    study = read_study(folder)
+    layout, origin = choose_layout(study, options.layout)
+    request = ExportRequest(
+        layout=layout,
+        origin=origin,
+        seeds=_fresh_seeds(study, options.seeds),
+        name=options.push or str(out),
+        command=options.command,
+        trim=options.trim_vocabulary,
+        corpus=options.corpus,
+        onnx=options.onnx,
+        int8=options.int8,
+    )
+    try:
+        experiment = reload_experiment(folder, options.data_dir, options.workers, options.device)
+    except RemoteCodeError:
+        raise OptionError(
+            f"{study.setting.model} runs code of its own, and what is exported must load without "
+            "any: export a study of another model"
+        ) from None
+    source = export_source(study, experiment, layout)
+    _announce(source, request, experiment.workers, say)
+
+    def report_run(seed: int, run: FinalRun | TrialError) -> None:
+        say(f"seed {seed}: {_describe_run(run)}")
+
+    try:
+        with WorkerPool(experiment.workers) as pool:
+            result = export_layout(source, request, out, pool, report_run)
+    except KeyboardInterrupt:
+        say(f"stopped: nothing was written to {out}; the same command begins again")
+        raise
+    return StudyExport(request, result, source.bench.metric)
+
+
+def push_export(out: Path, options: ExportOptions) -> str:
+    """Upload the exported model in `out` to the hub and return its address; raises `HubError`."""
+    from autoprune.export.push_to_hub import push
+
+    assert options.push is not None, "there is a hub id to push to"
+    try:
+        return push(out, options.push, not options.public)
+    except HubError as error:
+        raise HubError(f"{error}; the model itself is whole, in {out}") from error
+
+
+def choose_layout(study: FinishedStudy, name: str | None) -> tuple[Layout, str]:
+    """Return the layout that `name` means, and its origin: `found`, a strategy, `full`, `given`.
+
+    None means what the search found, for a baseline what the study recommends. Raises
+    `UnknownNameError`, `LayoutError`.
+    """
+    depth, keep = study.setting.depth, study.setting.keep
+    comparison = study.comparison
+    layouts = strategy_layouts(list(STRATEGIES), depth, keep) | {"full": Layout.full(depth)}
+    if study.found is not None:
+        layouts["found"] = study.found
+    name = name or ("found" if study.found else "recommended")
+    if name == "recommended":
+        return comparison.row(comparison.recommended).layout, comparison.recommended
+    if name in layouts:
+        return layouts[name], name
+    if name == "found":
+        raise LayoutError(f"study {study.name} is a baseline and has found nothing: name another")
+    if not any(letter.isdigit() for letter in name):
+        hint = f"(or a layout such as {Layout.full(depth)})"
+        raise UnknownNameError("layout", name[:80], [*layouts, "recommended"], hint)
+    layout = Layout.parse(name)
+    if layout.depth != depth:
+        raise LayoutError(
+            f"layout {layout} is for {layout.depth} layers, {study.setting.model} of study "
+            f"{study.name} has {depth}"
+        )
+    return layout, "given"
+
+
+def export_source(study: FinishedStudy, experiment: Experiment, layout: Layout) -> ExportSource:
+    """Return what the export of `layout` starts from, with the learning rate tuned for it, if any."""
+    origins = {"found", "full", *STRATEGIES}  # a rival may have the same layout: another model
+    rates = [
+        row.learning_rate
+        for row in study.comparison.rows
+        if row.origin in origins and row.layout == layout
+    ]
+    rate = rates[0] if rates else experiment.full.learning_rate
+    return ExportSource(
+        studied=study,
+        checkpoint=experiment.checkpoint,
+        task=experiment.task,
+        splits=experiment.splits,
+        test=experiment.test,
+        encoded=experiment.inputs.test,
+        bench=experiment.bench(replace(experiment.full, learning_rate=rate)),
+    )
+
+
+def _fresh_seeds(study: FinishedStudy, number: int) -> tuple[int, ...]:
+    """Return seeds that neither the search nor a comparison of the study has used."""
+    used = [record.seed for record in read_records(study.folder / RECORDS_FILE)]
+    return tuple(export_seeds([*used, int(study.asked["seed"])], number))
+
+
+def _announce(source: ExportSource, request: ExportRequest, workers: int, say: Say) -> None:
+    """Say what will be trained, for how long at most, and which layout the study recommends."""
+    study, layout = source.studied, request.layout
+    recommended = study.comparison.row(study.comparison.recommended)
+    if recommended.layout != layout:
+        say(
+            f"study {study.name} recommends {recommended.origin} ({recommended.layout}), not this: "
+            "--layout recommended takes it"
+        )
+    steps = source.bench.budget.steps
+    rounds = -(-len(request.seeds) // workers)
+    seconds = rounds * steps * source.bench.seconds_per_step(layout)
+    say(
+        f"fine-tuning {layout.picture} {layout} ({request.origin}) on fresh seeds "
+        f"{', '.join(map(str, request.seeds))}: at most {steps} steps a run, "
+        f"{format_duration(seconds)} in all"
+    )
+
+
+def _describe_run(run: FinalRun | TrialError) -> str:
+    if isinstance(run, TrialError):
+        return str(run)
+    validation = run.score("validation")
+    return (
+        f"{format_percent(validation.quality)} on validation, {format_duration(validation.seconds)}"
+    )
