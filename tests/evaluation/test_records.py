@@ -45,7 +45,7 @@ budgets = st.builds(
     learning_rate=st.floats(1e-9, 0.5),
     method=st.sampled_from(["full", "lora", "head"]),
     patience=st.none() | st.integers(1, 9),
-    until=st.none() | st.just(1),
+    pause_at=st.none() | st.just(1),
 )
 records = st.builds(
     Record,

@@ -97,7 +97,7 @@ def test_the_course_keeps_the_best_so_far(trial):
 
 def test_what_went_on_is_drawn_apart_and_weighed_nowhere(trial):
     """A run's end is higher than pauses are, whatever its layers are worth."""
-    pause = Budget(steps=10, until=3)
+    pause = Budget(steps=10, pause_at=3)
     pauses = [
         trial(str(layout), 0.5 + 0.01 * (0 in layout.keep), budget=pause)
         for layout in all_layouts(4, 2)

@@ -250,7 +250,7 @@ def test_places_are_told_apart_and_swept(tmp_path):
 def test_a_run_goes_on_from_its_pause_as_one_that_never_paused(bench, place, steps, method):
     budget = replace(bench.budget, method=method)
     whole = replace(bench, budget=budget).train(HALF, 3)
-    paused = replace(bench, budget=replace(budget, until=5))
+    paused = replace(bench, budget=replace(budget, pause_at=5))
     heard = []
     first = paused.measure(HALF, 3, lambda *told: heard.append(told[1]), place)
     assert heard == [4, 5], "the checks up to the pause, and one there"
@@ -269,7 +269,7 @@ def test_a_run_goes_on_from_its_pause_as_one_that_never_paused(bench, place, ste
 def test_what_goes_on_counts_its_own_seconds(bench, place, monkeypatch):
     clock = iter(range(0, 10_000, 10))
     monkeypatch.setattr(benches.time, "perf_counter", lambda: next(clock))
-    until = replace(bench.budget, until=11)
+    until = replace(bench.budget, pause_at=11)
     first = replace(bench, budget=until).measure(HALF, 3, never_stop, place)
     rest = bench.measure(HALF, 3, never_stop, place)
     assert rest.seconds < first.seconds / 2, "one step of twelve, and no time of the others"
@@ -278,7 +278,7 @@ def test_what_goes_on_counts_its_own_seconds(bench, place, monkeypatch):
 def test_a_pause_that_cannot_be_written_is_noted_and_costs_only_time(bench, tmp_path):
     (tmp_path / "kept").write_text("no folder")
     blocked = CheckpointFile(tmp_path / "kept" / "run.safetensors")
-    score = replace(bench, budget=replace(bench.budget, until=5)).measure(
+    score = replace(bench, budget=replace(bench.budget, pause_at=5)).measure(
         HALF, 3, never_stop, blocked
     )
     assert "no checkpoint could be written" in score.note
@@ -288,7 +288,7 @@ def test_a_pause_that_cannot_be_written_is_noted_and_costs_only_time(bench, tmp_
     )
 
 
-@pytest.mark.parametrize("until", [0, 13])
-def test_a_pause_outside_of_the_steps_is_refused(bench, until):
+@pytest.mark.parametrize("pause_at", [0, 13])
+def test_a_pause_outside_of_the_steps_is_refused(bench, pause_at):
     with pytest.raises(OptionError, match="within the 12 steps"):
-        replace(bench.budget, until=until)
+        replace(bench.budget, pause_at=pause_at)

@@ -14,6 +14,7 @@ from autoprune.encoders.pruning import head_parameters
 from autoprune.errors import OptionError, UnknownNameError
 from autoprune.training import devices, loop
 from autoprune.training.budget import Budget, default_learning_rate
+from autoprune.training.checkpoint import identity_text
 from autoprune.training.devices import fast_in_bfloat16, select_device
 from autoprune.training.loop import (
     MicroBatcher,
@@ -89,6 +90,21 @@ def test_metrics_have_known_answers():
 def test_a_budget_that_cannot_be_spent_is_refused(name, value):
     with pytest.raises(OptionError, match="must"):
         Budget(**{"steps": 1, name: value})
+
+
+def test_a_budget_is_written_with_the_keys_of_the_first_version():
+    budget = Budget(steps=7, patience=2, pause_at=3)
+    written = budget.to_dict()
+    assert (written["until"], "pause_at" in written) == (3, False)
+    assert list(written)[-1] == "until"
+    assert Budget.from_dict(written) == budget
+    assert Budget.from_dict({"steps": 7}) == Budget(steps=7), "older records have fewer keys"
+
+
+def test_an_identity_names_the_same_checkpoint_as_in_the_first_version():
+    text = "Budget(steps=7, batch=32, tokens=128, learning_rate=5e-05, checks=3, method='full', "
+    text += "patience=None, parts=1, until=3)"
+    assert identity_text(Budget(steps=7, pause_at=3)) == text
 
 
 def test_an_unknown_method_or_device_is_answered_with_the_nearest():

@@ -30,8 +30,8 @@ class LayerEffect:
 
 def promoted_to_full_budget(trials: Sequence[Record]) -> list[bool]:
     """Tell of each trial whether it went on from a pause to the end of the full budget."""
-    pauses = any(trial.budget.until is not None for trial in trials)
-    return [pauses and trial.budget.until is None for trial in trials]
+    pauses = any(trial.budget.pause_at is not None for trial in trials)
+    return [pauses and trial.budget.pause_at is None for trial in trials]
 
 
 def same_budget_trials(trials: Sequence[Record]) -> list[Record]:

@@ -108,7 +108,8 @@ def count_repeated(records: Iterable[Record]) -> int:
 
 def record_to_json(record: Record) -> str:
     """Return the record as one line of JSON, without the line's end; exact for every float."""
-    entry = dataclasses.asdict(record) | {"layout": str(record.layout)}
+    entry = dataclasses.asdict(record)
+    entry |= {"layout": str(record.layout), "budget": record.budget.to_dict()}
     return json.dumps(entry, allow_nan=False, separators=(",", ":"))
 
 
@@ -143,7 +144,7 @@ def record_from_json(text: str) -> Record:
             **entry
             | {
                 "layout": Layout.parse(entry["layout"]),
-                "budget": Budget(**entry["budget"]),
+                "budget": Budget.from_dict(entry["budget"]),
                 "scores": tuple(Score(**score) for score in entry["scores"]),
                 "predictions": tuple(map(int, entry["predictions"])),
                 "notes": tuple(map(str, entry["notes"])),

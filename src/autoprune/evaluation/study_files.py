@@ -108,7 +108,8 @@ def write_study(
     content = {
         "schema": STUDY_SCHEMA,
         "asked": dict(asked),
-        "setting": dataclasses.asdict(setting),
+        "setting": dataclasses.asdict(setting)
+        | {"quick": setting.quick and setting.quick.to_dict(), "full": setting.full.to_dict()},
         "seeds": comparison.seeds,
         "entrants": [
             {
@@ -247,8 +248,8 @@ def _setting(entry: dict[str, Any]) -> StudyMetadata:
         **entry
         | {
             "labels": tuple(entry["labels"]),
-            "quick": entry["quick"] and Budget(**entry["quick"]),
-            "full": Budget(**entry["full"]),
+            "quick": entry["quick"] and Budget.from_dict(entry["quick"]),
+            "full": Budget.from_dict(entry["full"]),
             "rates": tuple(map(float, entry.get("rates", ()))),
             "cleaned": tuple(CleaningReport(**one) for one in entry["cleaned"]),
         }

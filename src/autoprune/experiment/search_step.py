@@ -137,8 +137,8 @@ def study_identity(ground: Experiment, proxy: str) -> dict[str, str | int | floa
         "data": ground.splits.fingerprint,
         "full_steps": ground.full.steps,
         "proxy": proxy,
-        **{name: value for name, value in asdict(ground.quick).items() if name != "until"},
-        **({"promote": ground.quick.until} if ground.promotes else {}),
+        **{name: value for name, value in asdict(ground.quick).items() if name != "pause_at"},
+        **({"promote": ground.quick.pause_at} if ground.promotes else {}),
     }
 
 

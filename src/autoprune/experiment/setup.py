@@ -90,7 +90,7 @@ class Experiment:
     @property
     def promotes(self) -> bool:
         """Whether a trial pauses at the end of the quick budget, and may go on."""
-        return self.quick.until is not None
+        return self.quick.pause_at is not None
 
     def went_on(self, fidelity: float) -> bool:
         """Whether a trial of this share of the full budget went on from a pause."""
@@ -267,7 +267,7 @@ def build_experiments(
                 f"--promote takes fewer --epochs than the {passes} passes of the full budget, got "
                 f"{epochs}"
             )
-        quick = replace(full, until=quick.steps)
+        quick = replace(full, pause_at=quick.steps)
     workers = workers or default_workers(width, where)
     torch.set_num_threads(max(1, available_cores() // workers))
     inputs = encode_splits(checkpoint, splits, test, quick.tokens)

@@ -153,7 +153,7 @@ def _what(
 
 
 def _how(quick: Budget, full: Budget, keep: int) -> list[str]:
-    on = "" if quick.until is None else f"; those worth it go on to {quick.steps}"
+    on = "" if quick.pause_at is None else f"; those worth it go on to {quick.steps}"
     return [
         "## How",
         escape_markdown(

@@ -1,7 +1,8 @@
-"""A budget: what one candidate may spend, the same for every candidate of a study."""
+"""Budget: what one candidate may spend on training, the same for every candidate of a study."""
 
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 from autoprune.choices import METHOD_NAMES
 from autoprune.errors import OptionError, UnknownNameError
@@ -11,14 +12,13 @@ from autoprune.errors import OptionError, UnknownNameError
 class Budget:
     """What one fine-tuning run may spend.
 
-    `steps`: optimizer steps; `batch`: rows a step, computed in `parts` equal parts whose gradients
-    are added up where memory is short; `tokens`: longest input, the rest is cut off;
-    `learning_rate`: peak of the linear warm-up and decay; `checks`: how often, evenly spread and
-    at the end, the validation split is scored; `method`: which weights learn; `patience`: stop
-    after so many checks without a better validation quality and go back to the best one
-    (None: run to the end and take the last weights); `until`: pause after so many of the steps,
-    from where a run with a later `until`, or none, goes on. Raises `OptionError`,
-    `UnknownNameError`.
+    `steps`: optimizer steps; `batch`: rows a step, computed in `parts` equal micro-batches whose
+    gradients are added up; `tokens`: longest input, the rest is cut off; `learning_rate`: peak of
+    the learning rate schedule; `checks`: how often the validation split is scored, evenly spread
+    over the steps and at the end; `method`: which weights are trained; `patience`: stop early after
+    so many checks without a better validation quality, and return to the best one (None: train all
+    steps and take the last weights); `pause_at`: pause after so many of the steps. A run with a
+    later `pause_at`, or none, resumes there. Raises `OptionError`, `UnknownNameError`.
     """
 
     steps: int
@@ -29,48 +29,65 @@ class Budget:
     method: str = "full"
     patience: int | None = None
     parts: int = 1
-    until: int | None = None
-
-    @property
-    def ends(self) -> int:
-        """After how many steps a run ends or pauses."""
-        return self.steps if self.until is None else self.until
-
-    def whole(self) -> Self:
-        """Return this budget without its pause."""
-        return replace(self, until=None)
+    pause_at: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "tokens", "checks", "parts"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.learning_rate < 1:
-            raise OptionError(f"learning rate must lie between 0 and 1, got {self.learning_rate}")
+            raise OptionError(f"learning rate must be between 0 and 1, got {self.learning_rate}")
         if self.method not in METHOD_NAMES:
             raise UnknownNameError("method", self.method, METHOD_NAMES)
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience must be at least 1, got {self.patience}")
-        if self.until is not None and not 0 < self.until <= self.steps:
-            raise OptionError(f"a pause lies within the {self.steps} steps, got {self.until}")
+        if self.pause_at is not None and not 0 < self.pause_at <= self.steps:
+            raise OptionError(f"a pause must be within the {self.steps} steps, got {self.pause_at}")
+
+    @property
+    def ends(self) -> int:
+        """After how many steps a run ends or pauses."""
+        return self.steps if self.pause_at is None else self.pause_at
+
+    def whole(self) -> Self:
+        """Return this budget without its pause."""
+        return replace(self, pause_at=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON; `pause_at` has the key `until`, as in the first version."""
+        fields = asdict(self)
+        return fields | {"until": fields.pop("pause_at")}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` returned.
+
+        Raises TypeError for unknown keys, and what the constructor raises.
+        """
+        values = {"pause_at" if key == "until" else key: fields[key] for key in fields}
+        return cls(**values)
 
 
-# Peak rates for encoders of base width and above, and below it. 5e-5 is the upper end of what the
-# authors of BERT tried (arXiv 1810.04805, A.3); the narrow stand-ins were tuned at 5e-4. What
-# starts from nothing takes more: heads ten times, adapters five times as much (mr-12 on SHC, three
-# passes, two seeds: 62 and 60 % at 2.5e-3, 58 % at 1e-3; at 5e-3 they diverge, 12 and 34 %).
-WIDE_HIDDEN_SIZE = 512
+WIDE_HIDDEN_SIZE = 512  # encoders of base width and above
 
+# Peak learning rates of wide and of narrow encoders. 5e-5 is the upper end of what the authors of
+# BERT tried (arXiv 1810.04805, A.3); the narrow encoders of the demo were tuned at 5e-4.
 _RATES = {True: 5e-5, False: 5e-4}
 
+# What is trained from random weights takes more: heads ten times, adapters five times as much
+# (mr-12 on SHC, three epochs, two seeds: 62 and 60 % at 2.5e-3, 58 % at 1e-3; at 5e-3 training
+# diverges, 12 and 34 %).
 _FACTORS = {"full": 1.0, "lora": 5.0, "lora-upper": 5.0, "head": 10.0, "probe": 10.0}
 
 
 def default_learning_rate(hidden: int, method: str) -> float:
-    """Return the peak learning rate for an encoder `hidden` wide.
+    """Return the peak learning rate for an encoder `hidden` wide; raises `UnknownNameError`.
 
-    >>> default_rate(768, "full"), default_rate(128, "full")
+    >>> default_learning_rate(768, "full"), default_learning_rate(128, "full")
     (5e-05, 0.0005)
-    >>> default_rate(128, "lora")
+    >>> default_learning_rate(128, "lora")
     0.0025
     """
+    if method not in METHOD_NAMES:
+        raise UnknownNameError("method", method, METHOD_NAMES)
     return min(_RATES[hidden >= WIDE_HIDDEN_SIZE] * _FACTORS[method], 5e-3)

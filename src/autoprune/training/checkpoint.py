@@ -52,8 +52,13 @@ class CheckpointFile:
 
 def checkpoint_file(study: Path, identity: object) -> CheckpointFile:
     """Return where in the folder `study` a run is kept, by all that tells it from other runs."""
-    name = hashlib.sha256(repr(identity).encode()).hexdigest()[:20]
+    name = hashlib.sha256(identity_text(identity).encode()).hexdigest()[:20]
     return CheckpointFile(study / CHECKPOINT_FOLDER / f"{name}.safetensors")
+
+
+def identity_text(identity: object) -> str:
+    """Return `repr(identity)` as the first version wrote it, which called `pause_at` `until`."""
+    return repr(identity).replace("pause_at=", "until=")
 
 
 def remove_old_checkpoints(study: Path) -> None:

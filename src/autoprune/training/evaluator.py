@@ -22,7 +22,12 @@ from autoprune.layouts.layout import Layout
 from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.activation_cache import cached_activations
 from autoprune.training.budget import Budget
-from autoprune.training.checkpoint import CheckpointFile, TrainingCheckpoint, data_fingerprint
+from autoprune.training.checkpoint import (
+    CheckpointFile,
+    TrainingCheckpoint,
+    data_fingerprint,
+    identity_text,
+)
 from autoprune.training.devices import fast_in_bfloat16
 from autoprune.training.loop import (
     BestCheckpoint,
@@ -114,7 +119,7 @@ class LayoutEvaluator:
             for quality, steps in course.heard:
                 check(quality, steps)
             self._run(course, splits, budget, seed, check, checkpoint)
-            if budget.until is not None and checkpoint is not None:
+            if budget.pause_at is not None and checkpoint is not None:
                 checkpoint.pause()
         assert course.best is not None, "the last step is a check"
         best, parts = course.best, course.parts
@@ -186,7 +191,7 @@ class LayoutEvaluator:
 
         Two steps before the measured ones warm up; the first allocate memory and pick kernels.
         """
-        brief = replace(self.budget, steps=steps + 2, until=None)
+        brief = replace(self.budget, steps=steps + 2, pause_at=None)
         times = [time.perf_counter()]
         course = self._course(self._learning(layout, 0), times[0])
         for _ in train(course, self.rows, brief, 0, self.device):
@@ -208,8 +213,8 @@ class LayoutEvaluator:
             return None
         data = data_fingerprint((self.rows, self.validation))
         fast = fast_in_bfloat16(self.device)
-        run = repr((layout, seed, self.budget.whole(), self.metric, self.device.type, fast, data))
-        checkpoint = TrainingCheckpoint(saved, course, self.device, run)
+        run = (layout, seed, self.budget.whole(), self.metric, self.device.type, fast, data)
+        checkpoint = TrainingCheckpoint(saved, course, self.device, identity_text(run))
         checkpoint.take_up()
         return checkpoint
 
