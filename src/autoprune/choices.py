@@ -2,7 +2,7 @@
 
 DEVICE_NAMES = ("auto", "cpu", "cuda", "mps")
 
-METHOD_NAMES = ("full", "lora", "lora-upper", "head", "probe")
+METHOD_NAMES = ("full", "lora", "head", "probe")
 
 METRIC_NAMES = ("accuracy", "macro-f1")
 

@@ -96,7 +96,7 @@ def test_python_m_is_the_same_command(arguments, code, said):
         ("search --rival mu", {"muril"}),
         ("search --sampler b", {"brute-force"}),
         ("search --pruner m", {"median"}),
-        ("search --method l", {"lora", "lora-upper"}),
+        ("search --method l", {"lora"}),
         ("search --metric ", {"accuracy", "macro-f1"}),
         ("search --device c", {"cpu", "cuda"}),
         ("mod", {"models"}),

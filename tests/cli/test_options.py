@@ -68,7 +68,7 @@ def test_each_sampler_with_each_pruner(brief, sampler, pruner):
     assert (answer.result["trials"], answer.result["distinct_layouts"]) == (6, 6)
 
 
-@pytest.mark.parametrize("method", ["lora", "lora-upper", "head"])
+@pytest.mark.parametrize("method", ["lora", "head"])
 def test_methods(brief, here, method):
     answer = brief("baseline", "--strategy", "top", "--method", method)
     assert answer.code == 0, answer.err

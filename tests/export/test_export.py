@@ -67,7 +67,7 @@ def test_with_a_cut_vocabulary_too(trained, tmp_path):
     assert len(cut.kept) == len(cut.tokenizer) < len(made.tokenizer)
 
 
-@pytest.mark.parametrize("method", ["lora", "lora-upper", "head"])
+@pytest.mark.parametrize("method", ["lora", "head"])
 def test_other_methods_of_fine_tuning(place, tmp_path, method):
     made = place("bert")
     bench = replace(made.bench, budget=replace(made.bench.budget, method=method))

@@ -69,7 +69,6 @@ def test_the_kept_layers_are_the_layouts(bench):
     [
         ("full", "bert.encoder.layer.0.attention.self.query.weight", None),
         ("lora", "bert.encoder.layer.0.attention.self.query.weight", "bert.embeddings"),
-        ("lora-upper", "bert.encoder.layer.2.output.dense.weight", "bert.encoder.layer.1"),
         ("head", "classifier.weight", "bert.encoder"),
     ],
 )

@@ -17,7 +17,7 @@ from autoprune.encoders.pruning import encoder_layers
 from autoprune.encoders.registry import find_encoder
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import LabelledRows
-from autoprune.tasks.tokenization import collate, encode
+from autoprune.tasks.tokenization import encode
 from autoprune.training import activation_cache, loop
 from autoprune.training import evaluator as benches
 from autoprune.training.evaluator import LayoutEvaluator
@@ -29,7 +29,7 @@ HALF = Layout(4, (0, 2))
 @pytest.fixture
 def predicted(monkeypatch):
     """Count the evaluations of the validation split."""
-    plain, calls = benches.predict, []
+    plain, calls = benches.predict_logits, []
 
     def counted(*args):
         calls.append(1)
@@ -76,8 +76,8 @@ def saved(family, folder):
     return partial(load_classifier, checkpoint, ["a", "b", "c"]), draw(48), draw(40)
 
 
-# The methods that compute states once, with the families where they cannot.
-APART = {"probe": ("modernbert", "nomic_bert"), "lora-upper": ("convbert", "mobilebert")}
+# The heads of these families read more than the first token of a row.
+NOT_CACHED = ("modernbert", "nomic_bert")
 
 
 @pytest.fixture
@@ -109,35 +109,8 @@ def test_a_head_trained_on_states_computed_once_is_the_same(
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_adapters_learn_the_same_from_states_computed_once(family, tmp_path, budget, exact):
-    """Gradients, not weights behind a training: Adam takes a gradient's sign, also of rounding."""
-    mine = bench_of(family, tmp_path, budget, "lora-upper")
-    model, splits = mine._learning(Layout(DEPTH, (0, 2, 3)), 3), [mine.rows, mine.validation]
-
-    def step(split):
-        model.zero_grad()
-        model.train()
-        torch.manual_seed(1)  # the head's dropout
-        inputs = collate(split, np.arange(20))
-        labels = inputs.pop("labels")
-        torch.nn.functional.cross_entropy(model(**inputs).logits, labels).backward()
-        learning = {n: w.grad for n, w in model.named_parameters() if w.grad is not None}
-        return {name: grad.clone() for name, grad in learning.items()}
-
-    each = [step(split) for split in splits]
-    with activation_cache.cached_activations(model, splits, 16, mine.device) as numbered:
-        once = [step(split) for split in numbered]
-    assert any("lora_B" in name for name in each[0])
-    assert not any("layer.0." in name or "layers.0." in name for name in each[0])
-    torch.testing.assert_close(once, each, atol=1e-7, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("method", "family"),
-    [(method, family) for method in APART for family in FAMILIES if family not in APART[method]],
-)
-def test_frozen_layers_run_once_for_each_row(method, family, tmp_path, budget):
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in NOT_CACHED])
+def test_frozen_layers_run_once_for_each_row(family, tmp_path, budget):
     load, train, validation = saved(family, tmp_path / "model")
     ran = []
 
@@ -147,40 +120,21 @@ def test_frozen_layers_run_once_for_each_row(method, family, tmp_path, budget):
             layer.register_forward_hook(lambda *_: ran.append(1))
         return model
 
-    mine = replace(budget, method=method, batch=48)
+    mine = replace(budget, method="probe", batch=48)
     LayoutEvaluator(watched, train, validation, mine, torch.device("cpu")).train(
         Layout.full(DEPTH), 3
     )
-    # A few rows to try it, the train rows, the validation rows. With adapters one row alone is
-    # tried too, and the merged model scored again.
-    assert len(ran) == 2 * (5 if method == "lora-upper" else 3)
+    assert len(ran) == 2 * 3  # a few rows to try the cache, the train rows, the validation rows
 
 
 def test_states_that_are_too_many_are_not_kept_and_the_score_is_the_same(
     tmp_path, budget, monkeypatch, exact
 ):
-    mine, layout = bench_of("bert", tmp_path, budget, "lora-upper"), Layout(DEPTH, (0, 2, 3))
+    mine, layout = bench_of("bert", tmp_path, budget, "probe"), Layout(DEPTH, (0, 2, 3))
     kept = mine.train(layout, 3).score
-    monkeypatch.setattr(activation_cache, "_MOST", 0)
-    monkeypatch.setattr(activation_cache, "_states", pytest.fail)
+    monkeypatch.setattr(activation_cache, "_MAX_CACHE_BYTES", 0)
+    monkeypatch.setattr(activation_cache, "_encode_split", pytest.fail)
     assert mine.train(layout, 3).score.loss == pytest.approx(kept.loss, abs=1e-4)
-
-
-def test_layers_held_still_move_again_once_adapters_are_merged(tmp_path, budget):
-    model = bench_of("bert", tmp_path, budget, "lora-upper").train(Layout(DEPTH, (0, 2)), 3).model
-    model.train()
-    assert all(part.training for part in model.modules())
-
-
-def test_what_is_computed_once_has_no_dropout_and_the_rest_has(tmp_path, budget):
-    mine = bench_of("bert", tmp_path, budget, "lora-upper")
-    model = mine._learning(Layout(DEPTH, (0, 2, 3)), 3).train().get_base_model()
-    still, *moving = encoder_layers(model)
-    assert not any(
-        part.training for top in (still, model.bert.embeddings) for part in top.modules()
-    )
-    rest = [*moving, model.bert.pooler, model.dropout, model.classifier]
-    assert all(part.training for top in rest for part in top.modules())
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists the mappings")

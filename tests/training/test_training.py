@@ -107,6 +107,12 @@ def test_an_identity_names_the_same_checkpoint_as_in_the_first_version():
     assert identity_text(Budget(steps=7, pause_at=3)) == text
 
 
+def test_a_removed_method_is_read_and_no_longer_used():
+    assert Budget.from_dict({"steps": 7, "method": "lora-upper"}).method == "lora-upper"
+    with pytest.raises(UnknownNameError, match="did you mean 'lora'"):
+        default_learning_rate(128, "lora-upper")
+
+
 def test_an_unknown_method_or_device_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'lora'"):
         Budget(steps=1, method="lorra")

@@ -1,8 +1,8 @@
-"""Frozen layers: what they make of each row is computed once, and a step runs the rest alone."""
+"""Activation cache: a frozen encoder runs once for each row, and a step runs the head alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,184 +12,137 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autoprune.encoders.layerwise import LayerStub, with_layers
-from autoprune.encoders.pruning import encoder_layers, head_parameters
+from autoprune.encoders.pruning import encoder_layers
 from autoprune.tasks.tokenization import EncodedSplit, collate, length_sorted_batches
 from autoprune.training.devices import fast_in_bfloat16, supports_bfloat16
 
-CachePaths = NDArray[np.int64]
+_TOLERANCE = 1e-4  # between logits in fp32 that differ by rounding alone
 
-_CLOSE = 1e-4  # between logits in fp32 that differ by rounding alone
-
-_SAME = {"rtol": 1e-5, "atol": 1e-6}  # between logits of a row alone and beside longer ones
-
-_MOST = 2 * 2**30  # bytes of states to keep; a fixed figure, so that memory decides no score
-
-
-@dataclass(frozen=True, slots=True)
-class _Below:
-    """The lowest layers of `model`, `count` of them, in which nothing learns, nor below them.
-
-    `whole`: there are no others, so that a head which reads the first token of a row needs that
-    one's state alone; else the states of all tokens are kept. `answer` is what the uppermost of
-    them returns.
-    """
-
-    model: PreTrainedModel
-    count: int
-    whole: bool
-    answer: Any = None
-
-    def places(self, split: EncodedSplit, index: CachePaths) -> CachePaths:
-        """Return where in `split.ids` the tokens of the rows `index` are whose states are kept."""
-        starts, lengths = split.starts[index], split.lengths[index]
-        if self.whole:
-            return starts
-        before = lengths.cumsum() - lengths
-        return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
-
-    def kept(self, state: torch.Tensor, lengths: CachePaths) -> torch.Tensor:
-        """Return of a state (rows, longest, hidden) what is kept, by token: (tokens, hidden)."""
-        if self.whole:
-            return state[:, 0]
-        mask = np.arange(state.shape[1]) < lengths[:, None]
-        return state[torch.from_numpy(mask).to(state.device)]
-
-    def numbered(self, split: EncodedSplit, index: CachePaths, first: int) -> EncodedSplit:
-        """Write numbers from `first` on for those tokens of the rows `index`; row 0 for padding."""
-        places, ids = self.places(split, index), np.zeros_like(split.ids)
-        ids[places] = np.arange(first, first + len(places))
-        return replace(split, ids=ids, pad_id=0)
-
-    def run(self, inputs: dict[str, torch.Tensor]) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        """Return what the uppermost answers, the state that goes on from it, and the logits."""
-        layers, answers, states = encoder_layers(self.model), list[Any](), list[torch.Tensor]()
-        hooks = [layers[self.count - 1].register_forward_hook(lambda _, __, it: answers.append(it))]
-        if not self.whole:  # DeBERTa-v2 has a convolution between its first layer and the second
-            above = layers[self.count]
-            hooks.append(above.register_forward_pre_hook(lambda _, args: states.append(args[0])))
-        try:
-            with torch.no_grad():
-                logits = self.model(**inputs).logits
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return answers[0], states[0] if states else _state_of(answers[0]), logits
-
-    @contextmanager
-    def recalled(self, table: torch.Tensor) -> Iterator[None]:
-        """Let the model take numbers for tokens, and go on from these rows of `table`."""
-        layers, numbers = encoder_layers(self.model), list[torch.Tensor]()
-
-        def cut(_: nn.Module, args: Any, named: dict[str, torch.Tensor]) -> Any:
-            named = {name: part[:, :1] if self.whole else part for name, part in named.items()}
-            numbers[:] = [named["input_ids"]]
-            return args, named | {"input_ids": torch.zeros_like(numbers[0])}
-
-        def recall(*_: Any) -> Any:
-            state = table[numbers[0]]
-            return (state, *self.answer[1:]) if isinstance(self.answer, tuple) else state
-
-        # Two of them where there were two, since DeBERTa-v2 has a convolution behind the first.
-        stands = [
-            LayerStub(layers[0], recall) for _ in range(2 if self.whole else min(2, self.count))
-        ]
-        hook = self.model.register_forward_pre_hook(cut, with_kwargs=True)
-        try:
-            with with_layers(self.model, layers, [*stands, *layers[self.count :]]):
-                yield
-        finally:
-            hook.remove()
+_MAX_CACHE_BYTES = 2 * 2**30  # a fixed number, so that free memory decides no score
 
 
 @contextmanager
 def cached_activations(
-    model: nn.Module, splits: Sequence[EncodedSplit], rows: int, device: torch.device
+    model: PreTrainedModel, splits: Sequence[EncodedSplit], batch: int, device: torch.device
 ) -> Iterator[list[EncodedSplit]]:
-    """Let `model` answer for tokens by number, from the states that its frozen layers left.
+    """Let `model`, in which the head alone is trained, take row numbers in place of tokens.
 
-    Yields the splits with numbers for tokens; `rows` go through the model at once. These layers run
-    without dropout, as a state that is kept must not change. All stays as it is where nothing is
-    frozen, where more than 2 GiB of states would be kept, or where the head of a wholly frozen
-    encoder reads more than the first token of a row (ModernBERT's and Nomic's mean).
+    The encoder runs on `batch` rows at a time, without dropout, and the state of each row's first
+    token is kept. Yields the splits with the number of each row as its first token. Model and
+    splits stay as they are where the states take more than 2 GiB, or where the head reads more
+    than the first token of a row (the mean of all, as in ModernBERT and Nomic).
     """
-    below = _tried(model, splits, device)
-    if below is None:
+    wrap = _try_cache(model, splits, device)
+    if wrap is None:
         yield list(splits)
         return
-    first, numbered, tables = 0, [], []
+    numbered, states, first = [], [], 0
     for split in splits:
-        numbered.append(below.numbered(split, np.arange(len(split)), first))
-        tables.append(_states(below, split, rows, device))
-        first += len(tables[-1])
-    with below.recalled(torch.cat(tables)):
+        numbered.append(_number_rows(split, np.arange(len(split)), first))
+        states.append(_encode_split(model, split, batch, device))
+        first += len(split)
+    with _cached_encoder(model, torch.cat(states), wrap):
         yield numbered
 
 
-def _frozen(model: nn.Module) -> _Below | None:
-    """Return the frozen layers of `model`, which may have adapters; None where there are none."""
-    plain: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
-    layers, head = encoder_layers(plain), head_parameters(plain)
-    place = {id(w): number for number, layer in enumerate(layers) for w in layer.parameters()}
-    learning = [
-        place.get(id(weight), 0)  # one that is in no layer is below them
-        for name, weight in plain.named_parameters()
-        if weight.requires_grad and name not in head
-    ]
-    count = min(learning, default=len(layers))
-    return _Below(plain, count, count == len(layers)) if count else None
+def _try_cache(
+    model: PreTrainedModel, splits: Sequence[EncodedSplit], device: torch.device
+) -> Callable[[torch.Tensor], Any] | None:
+    """Return what makes a layer's output of a state; None where no cache can be used.
 
-
-def _tried(model: nn.Module, splits: Sequence[EncodedSplit], device: torch.device) -> _Below | None:
-    """Return the frozen layers, if the rest gives the same logits on the states they left.
-
-    Tried on the two longest and the two shortest rows, in fp32. Where tokens feel the padding next
-    to them (ConvBERT's convolution, MobileBERT's embeddings), states depend on the batch.
+    Compares the logits of the two longest and the two shortest rows with and without it, in fp32.
     """
-    below, split = _frozen(model), splits[0]
-    if below is None:
-        return None
     model.eval()
+    split = splits[0]
     order = np.argsort(-split.lengths, kind="stable")
     index = order[[0, 1, -2, -1]] if len(order) > 3 else order
-    answer, state, logits = below.run(_inputs(split, index, device))
-    count = sum(len(split) if below.whole else len(split.ids) for split in splits)
-    if count * state.shape[-1] * state.element_size() > _MOST:
+    output, logits = _run_encoder(model, _collate_inputs(split, index, device))
+    state = _state_of(output)[:, 0]
+    if sum(map(len, splits)) * state.shape[-1] * state.element_size() > _MAX_CACHE_BYTES:
         return None
-    if not below.whole:
-        alone = below.run(_inputs(split, index[-1:], device))[2]
-        if not torch.allclose(alone, logits[-1:], **_SAME):
-            return None
-    below = replace(below, answer=answer)
-    numbered = _inputs(below.numbered(split, index, 0), index, device)
-    with below.recalled(below.kept(state, split.lengths[index])), torch.no_grad():
-        again = below.model(**numbered).logits
-    return below if torch.allclose(logits, again, rtol=_CLOSE, atol=_CLOSE) else None
+
+    def wrap(state: torch.Tensor) -> Any:
+        return (state, *output[1:]) if isinstance(output, tuple) else state
+
+    inputs = _collate_inputs(_number_rows(split, index, 0), index, device)
+    with _cached_encoder(model, state, wrap), torch.no_grad():
+        cached = model(**inputs).logits
+    return wrap if torch.allclose(logits, cached, rtol=_TOLERANCE, atol=_TOLERANCE) else None
 
 
-def _states(below: _Below, split: EncodedSplit, rows: int, device: torch.device) -> torch.Tensor:
-    """Return the states that are kept of all rows, in the order of their tokens' numbers."""
-    numbers = below.numbered(split, np.arange(len(split)), 0).ids
-    fast = fast_in_bfloat16(device) and supports_bfloat16(below.model)
-    table: torch.Tensor | None = None
-    for index in length_sorted_batches(split.lengths, rows):
+def _number_rows(split: EncodedSplit, index: NDArray[np.int64], first: int) -> EncodedSplit:
+    """Return `split` with numbers from `first` on as first tokens of the rows `index`."""
+    ids = np.zeros_like(split.ids)
+    ids[split.starts[index]] = np.arange(first, first + len(index))
+    return replace(split, ids=ids, pad_id=0)
+
+
+def _encode_split(
+    model: PreTrainedModel, split: EncodedSplit, batch: int, device: torch.device
+) -> torch.Tensor:
+    """Return the encoder's state of each row's first token, (rows, hidden), in their order."""
+    fast = fast_in_bfloat16(device) and supports_bfloat16(model)
+    states: torch.Tensor | None = None
+    for index in length_sorted_batches(split.lengths, batch):
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            state = below.run(_inputs(split, index, device))[1]
-        kept, places = below.kept(state, split.lengths[index]), below.places(split, index)
-        if table is None:
-            table = kept.new_empty(len(split) if below.whole else len(split.ids), kept.shape[1])
-        table[torch.from_numpy(numbers[places].astype(np.int64)).to(device)] = kept
-    assert table is not None, "a split has rows"
-    return table
+            output, _ = _run_encoder(model, _collate_inputs(split, index, device))
+        state = _state_of(output)[:, 0]
+        if states is None:
+            states = state.new_empty(len(split), state.shape[1])
+        states[torch.from_numpy(index).to(device)] = state
+    assert states is not None, "a split has rows"
+    return states
 
 
-def _state_of(answer: Any) -> torch.Tensor:
-    state: torch.Tensor = answer[0] if isinstance(answer, tuple) else answer
-    return state
+def _run_encoder(
+    model: PreTrainedModel, inputs: dict[str, torch.Tensor]
+) -> tuple[Any, torch.Tensor]:
+    """Return what the last layer returned, and the logits (rows, classes)."""
+    outputs: list[Any] = []
+    hook = encoder_layers(model)[-1].register_forward_hook(
+        lambda _module, _inputs, output: outputs.append(output)
+    )
+    try:
+        with torch.no_grad():
+            logits = model(**inputs).logits
+    finally:
+        hook.remove()
+    return outputs[0], logits
 
 
-def _inputs(
-    split: EncodedSplit, index: CachePaths, device: torch.device
+@contextmanager
+def _cached_encoder(
+    model: PreTrainedModel, states: torch.Tensor, wrap: Callable[[torch.Tensor], Any]
+) -> Iterator[None]:
+    """Let `model` take row numbers of `states` as tokens, and answer as if its layers had run."""
+    layers, numbers = encoder_layers(model), list[torch.Tensor]()
+
+    def keep_first_token(_: nn.Module, args: Any, inputs: dict[str, torch.Tensor]) -> Any:
+        inputs = {name: values[:, :1] for name, values in inputs.items()}
+        numbers[:] = [inputs["input_ids"]]
+        return args, inputs | {"input_ids": torch.zeros_like(numbers[0])}
+
+    def look_up(*_: Any) -> Any:
+        return wrap(states[numbers[0]])
+
+    # Two stubs, since DeBERTa-v2 has a convolution after its first layer.
+    stubs = [LayerStub(layers[0], look_up) for _ in range(2)]
+    hook = model.register_forward_pre_hook(keep_first_token, with_kwargs=True)
+    try:
+        with with_layers(model, layers, stubs):
+            yield
+    finally:
+        hook.remove()
+
+
+def _collate_inputs(
+    split: EncodedSplit, index: NDArray[np.int64], device: torch.device
 ) -> dict[str, torch.Tensor]:
-    inputs = {name: part.to(device) for name, part in collate(split, index).items()}
+    inputs = {name: values.to(device) for name, values in collate(split, index).items()}
     del inputs["labels"]
     return inputs
+
+
+def _state_of(output: Any) -> torch.Tensor:
+    state: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return state

@@ -7,6 +7,8 @@ from typing import Any, Self
 from autoprune.choices import METHOD_NAMES
 from autoprune.errors import OptionError, UnknownNameError
 
+_REMOVED_METHODS = ("lora-upper",)  # still read in the records of earlier versions
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -37,7 +39,7 @@ class Budget:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.learning_rate < 1:
             raise OptionError(f"learning rate must be between 0 and 1, got {self.learning_rate}")
-        if self.method not in METHOD_NAMES:
+        if self.method not in (*METHOD_NAMES, *_REMOVED_METHODS):
             raise UnknownNameError("method", self.method, METHOD_NAMES)
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience must be at least 1, got {self.patience}")
@@ -77,7 +79,7 @@ _RATES = {True: 5e-5, False: 5e-4}
 # What is trained from random weights takes more: heads ten times, adapters five times as much
 # (mr-12 on SHC, three epochs, two seeds: 62 and 60 % at 2.5e-3, 58 % at 1e-3; at 5e-3 training
 # diverges, 12 and 34 %).
-_FACTORS = {"full": 1.0, "lora": 5.0, "lora-upper": 5.0, "head": 10.0, "probe": 10.0}
+_FACTORS = {"full": 1.0, "lora": 5.0, "head": 10.0, "probe": 10.0}
 
 
 def default_learning_rate(hidden: int, method: str) -> float:

@@ -222,7 +222,9 @@ class LayoutEvaluator:
         """Return train and validation rows in the form in which the model is to take them."""
         splits = (self.rows, self.validation)
         if self.budget.method in CACHES_ACTIVATIONS:
-            return cached_activations(course.model, splits, course.parts.rows, self.device)
+            return cached_activations(
+                cast(PreTrainedModel, course.model), splits, course.parts.rows, self.device
+            )
         return nullcontext(splits)
 
     def _score(
