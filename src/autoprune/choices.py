@@ -4,7 +4,7 @@ DEVICE_NAMES = ("auto", "cpu", "cuda", "mps")
 
 METHOD_NAMES = ("full", "lora", "head", "probe")
 
-METRIC_NAMES = ("accuracy", "macro-f1")
+METRIC_NAMES = ("accuracy", "macro-f1", "weighted-f1", "mcc")
 
 PROXY_NAMES = ("alignment", "leave-one-out")
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from autoprune.evaluation.comparison import Comparison, ComparisonRow
-from autoprune.evaluation.predictions import PairedDifference
+from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.experiment import progress as show_module
 from autoprune.experiment import tables as table_module
 from autoprune.experiment.progress import ProgressDisplay, TimeEstimate, format_duration

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.evaluation.comparison import ComparisonRow
-from autoprune.evaluation.predictions import PairedDifference, Predictions
+from autoprune.evaluation.permutation_test import PairedDifference
+from autoprune.evaluation.predictions import Predictions
 from autoprune.evaluation.statistics import holm_correction
 from autoprune.layouts.layout import Layout
 from autoprune.reproduction.claims import test_claims

@@ -25,7 +25,7 @@ def baseline(
     text: options.TextColumn = None,
     text_pair: options.PairColumn = None,
     label: options.LabelColumn = None,
-    metric: options.Metric = None,
+    metric: options.MetricOption = None,
     keep_duplicates: options.KeepDuplicates = False,
     epochs: Annotated[
         int, typer.Option(min=1, help="Quick budget of a search that goes on with this study.")

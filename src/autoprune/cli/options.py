@@ -284,7 +284,7 @@ LabelColumn = Annotated[
     str | None, typer.Option("--label", help="Column of the labels.", show_default=False)
 ]
 
-Metric = Annotated[
+MetricOption = Annotated[
     str | None,
     typer.Option(
         help=f"What layouts are chosen and compared by: {', '.join(METRIC_NAMES)}. "

@@ -27,7 +27,7 @@ def search(
     text: options.TextColumn = None,
     text_pair: options.PairColumn = None,
     label: options.LabelColumn = None,
-    metric: options.Metric = None,
+    metric: options.MetricOption = None,
     keep_duplicates: options.KeepDuplicates = False,
     epochs: options.Epochs = 3,
     full_epochs: options.FullEpochs = None,

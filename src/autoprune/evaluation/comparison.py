@@ -13,12 +13,14 @@ from autoprune.evaluation.entrants import (
     MeasurementConditions,
     measure_entrants,
 )
-from autoprune.evaluation.predictions import PairedDifference, Predictions
+from autoprune.evaluation.permutation_test import PairedDifference, paired_difference
+from autoprune.evaluation.predictions import Predictions
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.statistics import mean_interval, seed_std
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.task import TestSplit
+from autoprune.training.metrics import METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def _table(
         reference=reference,
         recommended="found" if found else reference,
         against={
-            origin: answers[subject].minus(other)
+            origin: paired_difference(answers[subject], other)
             for origin, other in answers.items()
             if origin != subject
         },
@@ -161,6 +163,7 @@ def _row(
     entrant: Entrant, records: list[Record], answers: Predictions, reference: Predictions
 ) -> ComparisonRow:
     interval = mean_interval(answers.values)
+    least, greatest = METRICS[answers.metric].bounds
     return ComparisonRow(
         origin=entrant.origin,
         layout=entrant.layout,
@@ -168,14 +171,14 @@ def _row(
         seeds=len(records),
         test_mean=_mean(records, "test"),
         test_std=seed_std([record.score("test").quality for record in records]),
-        test_low=max(0.0, interval.low),
-        test_high=min(1.0, interval.high),
+        test_low=max(least, interval.low),
+        test_high=min(greatest, interval.high),
         raw_mean=_mean(records, "test-raw"),
         validation_mean=_mean(records, "validation"),
         macro_f1=fmean(record.score("test").macro_f1 for record in records),
         seconds=fmean(record.score("validation").seconds for record in records),
         learning_rate=entrant.budget.learning_rate,
-        difference=answers.minus(reference),
+        difference=paired_difference(answers, reference),
     )
 
 

@@ -1,6 +1,7 @@
 """Measuring: every entrant on every fresh seed, kept as records, nothing measured twice."""
 
 import hashlib
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -333,4 +334,4 @@ def _validated(
 
 
 def _quality(record: Record) -> float:
-    return record.score("validation").quality if record.scores else -1.0
+    return record.score("validation").quality if record.scores else -math.inf

@@ -1,7 +1,7 @@
 """Statistics: how sure a mean over seeds and rows is, and a paired permutation test."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.stats import rankdata
 
 from autoprune.layouts.layout import Layout
+from autoprune.training.metrics import Labels, Metric
 
 _RESAMPLES = 1_000
 
@@ -67,42 +68,6 @@ def _spearman(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-LabelArray = NDArray[np.int64]
-
-ScoreArray = NDArray[np.float64]
-
-
-def accuracy(labels: LabelArray, predicted: LabelArray) -> ScoreArray:
-    """Return 1 for each row that is right, else 0."""
-    return np.asarray(labels == predicted, dtype=np.float64)
-
-
-def macro_f1(labels: LabelArray, predicted: LabelArray) -> ScoreArray:
-    """Return macro-F1 plus each row's influence on it; (rows,), the mean is macro-F1.
-
-    F1 of a class is 2 TP / (true + predicted); a row moves it by the linear part of that ratio
-    (the infinitesimal jackknife), and the influences add up to 0.
-    """
-    classes = np.union1d(labels, predicted)[:, None]  # (classes, 1)
-    truly, said = labels == classes, predicted == classes  # (classes, rows)
-    size = (truly.sum(1) + said.sum(1))[:, None]
-    f1 = 2 * (truly & said).sum(1, keepdims=True) / size
-    influence = (2 * (truly & said) - f1 * (1.0 * truly + said)) / size * labels.size
-    return np.asarray((f1 + influence).mean(0), dtype=np.float64)  # (classes, rows) -> (rows,)
-
-
-CONTRIBUTIONS: dict[str, Callable[[LabelArray, LabelArray], ScoreArray]] = {
-    "accuracy": accuracy,
-    "macro-f1": macro_f1,
-}
-
-MIN_P_VALUE = 1e-90  # p-values below are given as this; terms of the sum far below it are dropped
-
-PERMUTATIONS = 9_999  # patterns, where they cannot all be counted
-
-TIE_TOLERANCE = 1e-9  # sums as near as this, in shares of them, are one
-
-
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A mean and its 95 % interval."""
@@ -110,50 +75,6 @@ class Interval:
     mean: float
     low: float
     high: float
-
-
-def paired_permutation_test(differences: NDArray[np.float64] | NDArray[np.int64]) -> float:
-    """Return the two-sided p-value of the paired permutation test, in (0, 1].
-
-    `differences` (rows,) are what each row gives one entrant more than the other, summed over
-    seeds. If the two were alike, each row's difference could as well have the other sign: p is the
-    share of all 2^rows sign patterns whose sum is at least as far from 0. It takes the trained
-    models as given: the noise of training is not in it.
-
-    Whole numbers, as of right answers, are counted exactly; for one seed this is the exact McNemar
-    test. Others are held against 9,999 patterns, always the same, and their own, so that p is at
-    least 1 / 10,000 and never too small (Phipson and Smyth 2010, doi 10.2202/1544-6115.1585).
-    """
-    whole = np.round(differences)
-    if np.allclose(differences, whole, rtol=0.0, atol=TIE_TOLERANCE):
-        return _counted(whole.astype(np.int64))
-    sizes, counts = np.unique(np.abs(differences).round(12), return_counts=True)
-    rng, sums = np.random.default_rng(0), np.zeros(PERMUTATIONS)
-    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        sums += size * (2 * rng.binomial(count, 0.5, PERMUTATIONS) - count)
-    observed = abs(float(differences.sum())) * (1 - TIE_TOLERANCE) - TIE_TOLERANCE
-    return (1 + int((np.abs(sums) >= observed).sum())) / (1 + PERMUTATIONS)
-
-
-def _counted(differences: NDArray[np.int64]) -> float:
-    """Count all sign patterns of whole numbers."""
-    sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
-    total = int(sizes @ counts)
-    observed = abs(int(differences.sum()))
-    if observed == 0:
-        return 1.0
-    # The sum is 2 m - total, where m adds up the rows with a plus sign: for rows of one size k,
-    # k times a binomial count. Convolving those over the sizes gives the distribution of m.
-    first, mass = 0, np.ones(1)
-    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        shares = stats.binom.pmf(np.arange(count + 1), count, 0.5)
-        kept = np.flatnonzero(shares > MIN_P_VALUE / 1e10)
-        spread = np.zeros((kept[-1] - kept[0]) * size + 1)
-        spread[::size] = shares[kept[0] : kept[-1] + 1]
-        first += int(kept[0]) * size
-        mass = np.convolve(mass, spread)
-    tail = mass[max(0, (total + observed) // 2 - first) :].sum()
-    return float(np.clip(2 * tail, MIN_P_VALUE, 1.0))
 
 
 def mean_interval(values: NDArray[np.float64]) -> Interval:
@@ -218,58 +139,19 @@ def _quantile(freedom: int) -> float:
     return float(stats.t.ppf(0.975, freedom))
 
 
-PredictionPair = NDArray[np.int64]  # (seeds, rows)
+def row_contributions(metric: Metric, labels: Labels, predictions: Labels) -> NDArray[np.float64]:
+    """Return what each row contributes to the quality, which is their mean; all (rows,).
 
-PairArrays = tuple[LabelArray, PredictionPair, PredictionPair]
-
-_CHUNK = 1_000  # exchanges looked at together
-
-
-def macro_f1_permutation_test(groups: Sequence[Sequence[PairArrays]]) -> float:
-    """Return the two-sided p-value of the summed differences in macro-F1, in (0, 1].
-
-    Each pair is two entrants' predictions, with the labels. The pairs of a group are of the same
-    rows: what is said of a row is exchanged between the entrants in all of them, on all seeds, or
-    in none. The difference is held against those of 9,999 random exchanges, always the same, and
-    itself, so that p is at least 1 / 10,000 and never too small (Phipson and Smyth 2010,
-    doi 10.2202/1544-6115.1585). It takes the trained models as given.
+    A contribution is the quality plus the row's influence on it: the linear part of what the row
+    changes (the infinitesimal jackknife). The influences add up to 0.
     """
-    rng, sums, observed = np.random.default_rng(0), np.zeros(PERMUTATIONS), 0.0
-    for pairs in groups:
-        differ = np.any([(a != b).any(0) for _, a, b in pairs], axis=0)  # the others change nothing
-        for start in range(0, PERMUTATIONS, _CHUNK):
-            part = sums[start : start + _CHUNK]
-            swaps = rng.integers(2, size=(len(part), differ.sum())).astype(np.float32)
-            for pair in pairs:
-                part += _gaps(pair, differ, swaps)
-        as_it_is = np.zeros((1, differ.sum()), dtype=np.float32)
-        observed += sum(float(_gaps(pair, differ, as_it_is)[0]) for pair in pairs)
-    return (1 + int((np.abs(sums) >= abs(observed) - TIE_TOLERANCE).sum())) / (1 + PERMUTATIONS)
-
-
-def _gaps(pair: PairArrays, differ: NDArray[np.bool_], swaps: NDArray[np.float32]) -> ScoreArray:
-    """Return the mean over seeds of macro-F1, first minus second, after each exchange."""
-    labels, first, second = pair
-    total = np.zeros(len(swaps))
-    for a, b in zip(first, second, strict=True):
-        classes = np.unique(np.concatenate([labels, a, b]))
-        truly, mine, theirs = (one[:, None] == classes for one in (labels, a, b))  # (rows, classes)
-        moved = (theirs.astype(np.float32) - mine)[differ]
-        said = swaps @ moved  # (exchanges, classes)
-        right = swaps @ (moved * truly[differ])
-        size = truly.sum(0)
-        total += _macro(size, mine.sum(0) + said, (mine & truly).sum(0) + right)
-        total -= _macro(size, theirs.sum(0) - said, (theirs & truly).sum(0) - right)
-    return total / len(first)
-
-
-def _macro(
-    truly: NDArray[np.int64], said: NDArray[np.float32], right: NDArray[np.float32]
-) -> ScoreArray:
-    """Return macro-F1 of counts (exchanges, classes); classes that nothing is or says are left out.
-
-    As `contributions.macro_f1`.
-    """
-    size = truly + said
-    f1 = np.divide(2 * right, size, out=np.zeros_like(size), where=size > 0)
-    return np.asarray(f1.sum(1) / (size > 0).sum(1), dtype=np.float64)
+    statistics = metric.statistics(labels, predictions)  # (rows, k)
+    if metric.is_mean:
+        return metric.sign * statistics[:, 0].astype(np.float64)
+    sums = statistics.sum(axis=0, dtype=np.float64)
+    # The derivative by a complex step, exact to rounding (Squire and Trapp 1998,
+    # doi 10.1137/S003614459631241X): f(x + ih) = f(x) + ih f'(x) for a tiny h.
+    step = 1e-20
+    gradient = np.imag(metric.value(sums + 1j * step * np.eye(sums.size))) / step
+    influence = len(labels) * (statistics @ gradient)
+    return np.asarray(metric.sign * (metric.value(sums) + influence), dtype=np.float64)

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 
 from autoprune.errors import StudyError
 from autoprune.evaluation.comparison import ComparisonRow
-from autoprune.evaluation.predictions import PairedDifference, Predictions
+from autoprune.evaluation.permutation_test import PairedDifference, paired_difference
+from autoprune.evaluation.predictions import Predictions
 from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
-from autoprune.evaluation.verdict import UNITS, format_p, format_points
+from autoprune.evaluation.verdict import format_p, format_points
 from autoprune.training.budget import Budget
+from autoprune.training.metrics import METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def compare_winners(first: FinishedStudy, second: FinishedStudy) -> StudyPair:
     return StudyPair(
         first=winners[0],
         second=winners[1],
-        difference=answers[0].minus(answers[1]),
+        difference=paired_difference(*answers),
         seeds=seeds,
         test_rows=sum(first.test.kept),
         metric=first.setting.metric,
@@ -84,7 +86,7 @@ def winners_verdict(pair: StudyPair) -> str:
             f"Both studies recommend the same layout of the same model, {pair.first.row.layout}, "
             "trained alike: there is nothing to tell apart."
         )
-    gap, unit = pair.difference, UNITS[pair.metric]
+    gap, unit = pair.difference, METRICS[pair.metric].unit
     figures = (
         f"95 % interval {format_points(gap.low)} to {format_points(gap.high)}, "
         f"p {'' if gap.p_value < 0.0001 else '= '}{format_p(gap.p_value)}; {_sample(pair)}"

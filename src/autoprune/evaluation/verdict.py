@@ -1,10 +1,9 @@
 """The verdict: what a comparison shows, in words, and no more than it shows."""
 
 from autoprune.evaluation.comparison import Comparison, ComparisonRow
-from autoprune.evaluation.predictions import PairedDifference
+from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.layouts.strategies import STRATEGIES
-
-UNITS = {"accuracy": "points of accuracy", "macro-f1": "points of macro-F1"}
+from autoprune.training.metrics import METRICS
 
 
 def comparison_verdict(comparison: Comparison) -> str:
@@ -87,7 +86,7 @@ def format_points(share: float) -> str:
 def _held_against(
     name: str, other: str, difference: PairedDifference, comparison: Comparison
 ) -> str:
-    unit = UNITS[comparison.metric]
+    unit = METRICS[comparison.metric].unit
     figures = (
         f"95 % interval {format_points(difference.low)} to {format_points(difference.high)}, "
         f"p {'' if difference.p_value < 0.0001 else '= '}{format_p(difference.p_value)}; "

@@ -147,7 +147,7 @@ def add_onnx(folder: Path, rows: LabelledRows, test: TestSplit, int8: bool) -> t
     said = []
     for file in filter(None, (done.file, done.int8)):
         logits = onnx_logits(file, folder, test.rows.texts)
-        share = METRICS["accuracy"](labels[kept], logits[kept].argmax(-1))
+        share = METRICS["accuracy"].quality(labels[kept], logits[kept].argmax(-1))
         size = file.stat().st_size / 1e6
         said.append(
             f"{file.name}: {size:.1f} MB, accuracy on the cleaned test rows {share * 100:.1f} %."

@@ -6,10 +6,10 @@ from typing import Any
 from autoprune.evaluation.comparison import Comparison, ComparisonRow
 from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.layer_effects import LayerEffect, layer_effects, promoted_to_full_budget
+from autoprune.evaluation.permutation_test import PERMUTATIONS
 from autoprune.evaluation.records import Record, count_repeated
 from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import (
-    UNITS,
     against_others,
     comparison_verdict,
     format_p,
@@ -24,6 +24,7 @@ from autoprune.reporting.sections import (
     terms_section,
 )
 from autoprune.reporting.tables import Table, TableCell, escape_markdown, plain_cell
+from autoprune.training.metrics import METRICS
 
 LAYERS_HEADER = (
     "Mean validation quality of the complete trials that keep a layer, beside those that remove "
@@ -130,11 +131,6 @@ def _effect(effect: LayerEffect) -> tuple[TableCell, ...]:
     )
 
 
-TESTS_EXPLANATION = {
-    "accuracy": "an exact paired permutation test on which rows are right",
-    "macro-f1": "a paired permutation test of macro-F1 (9,999 exchanges of what both say of a row)",
-}
-
 DOTS_EXPLANATION = "● is a layer that is kept, the one nearest the embeddings first."
 
 
@@ -230,16 +226,26 @@ def how_to_read(comparison: Comparison) -> str:
         else "With one seed the intervals allow for other test rows only, not for another training."
     )
     return (
-        f"How to read it: figures are {UNITS[comparison.metric].removeprefix('points of ')} in % "
+        f"How to read it: figures are {METRICS[comparison.metric].unit.removeprefix('points of ')} in % "
         f"unless their column says otherwise, means over {seeds} fresh seed(s); {spread}. "
         f"“test, cleaned” leaves out duplicates and rows that stand in train or validation "
         f"({comparison.test_rows} of {comparison.raw_rows} rows); “test, raw” is the whole split. "
         f"“against {comparison.reference}” is in points, same rows and same seeds; "
         f"{comparison.reference} was chosen among the fixed strategies by validation, not by test. "
-        f"{noise} p is from {TESTS_EXPLANATION[comparison.metric]}, for the "
+        f"{noise} p is from {_test_explanation(comparison.metric)}, for the "
         "trained models as they are: only where it is below 0.05 and the interval leaves out 0 is "
         "one called better or worse. Each row is one test: among many, one in twenty is below "
         "0.05 by chance."
+    )
+
+
+def _test_explanation(metric: str) -> str:
+    if METRICS[metric].is_mean:
+        return "an exact paired permutation test on which rows are right"
+    name = METRICS[metric].unit.removeprefix("points of ")
+    return (
+        f"a paired permutation test of {name} ({PERMUTATIONS:,} exchanges of what both predict for "
+        "a row)"
     )
 
 

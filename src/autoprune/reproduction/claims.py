@@ -6,7 +6,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Literal
 
-from autoprune.evaluation.predictions import PairedDifference
+from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.statistics import holm_correction
 from autoprune.evaluation.verdict import format_points
 from autoprune.layouts.strategies import STRATEGIES

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from autoprune.evaluation.permutation_test import paired_difference
 from autoprune.evaluation.verdict import format_points
 from autoprune.reporting.html.components import Code, Items, Plot, Section, TableWithBars, Text
 from autoprune.reporting.html.render import render_template
@@ -122,7 +123,7 @@ def _role(cell: CellResult, role: str) -> list[tuple[str, float]]:
 
 def _interval(cells: Sequence[CellResult]) -> dict[str, object]:
     gaps = [
-        made.a.minus(made.b)
+        paired_difference(made.a, made.b)
         for cell in cells
         if (made := paired_test(cell, cell.recommended, "full"))
     ]

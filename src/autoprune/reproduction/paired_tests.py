@@ -9,10 +9,16 @@ import numpy as np
 
 from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.entrants import fingerprints_with
-from autoprune.evaluation.predictions import PairedDifference, Predictions, permutation_p
+from autoprune.evaluation.permutation_test import (
+    PairedDifference,
+    paired_difference,
+    paired_permutation_test,
+)
+from autoprune.evaluation.predictions import Predictions
 from autoprune.evaluation.statistics import holm_correction, paired_interval
 from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
 from autoprune.layouts.strategies import STRATEGIES
+from autoprune.training.metrics import METRICS
 
 _NO_RIVALS = {"found", "full", "scratch", *STRATEGIES}
 
@@ -132,7 +138,7 @@ def paired_test(cell: CellResult, first: str, second: str) -> PairedTest | None:
 
 def corrected_results(duels: Sequence[PairedTest]) -> list[PairedTestResult]:
     """Test each duel; p is corrected over those that are two different models."""
-    gaps = [one.a.minus(one.b) for one in duels]
+    gaps = [paired_difference(one.a, one.b) for one in duels]
     apart = [index for index, one in enumerate(duels) if not one.same]
     corrected = dict(
         zip(apart, holm_correction([gaps[index].p_value for index in apart]), strict=True)
@@ -165,5 +171,8 @@ def pooled_p_value(duels: Sequence[PairedTest]) -> PairedDifference:
         below += (share * (interval.mean - interval.low)) ** 2
         above += (share * (interval.high - interval.mean)) ** 2
     low, high = mean - math.sqrt(below), mean + math.sqrt(above)
-    p_value = permutation_p([[(one.a, one.b) for one in group] for group in groups.values()])
-    return PairedDifference(mean, max(-1.0, low), min(1.0, high), p_value)
+    p_value = paired_permutation_test(
+        [[(one.a, one.b) for one in group] for group in groups.values()]
+    )
+    span = max(METRICS[one.a.metric].span for one in duels)
+    return PairedDifference(mean, max(-span, low), min(span, high), p_value)

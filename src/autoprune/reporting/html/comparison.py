@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from autoprune.evaluation.comparison import Comparison, ComparisonRow
-from autoprune.evaluation.predictions import PairedDifference
+from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import against_others, format_p, format_points
 from autoprune.layouts.strategies import STRATEGIES

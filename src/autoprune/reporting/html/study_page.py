@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.study_files import FinishedStudy
-from autoprune.evaluation.verdict import UNITS, comparison_verdict, format_points, recommendation
+from autoprune.evaluation.verdict import comparison_verdict, format_points, recommendation
 from autoprune.reporting.html.comparison import comparison_section
 from autoprune.reporting.html.components import Code, Part, Section, Text
 from autoprune.reporting.html.cost import next_steps_section
 from autoprune.reporting.html.errors import classes_section, errors_section
 from autoprune.reporting.html.render import render_template
 from autoprune.reporting.html.search import html_layers_section, html_search_section
+from autoprune.training.metrics import METRICS
 
 
 def short_verdict(studied: FinishedStudy) -> str:
@@ -48,7 +49,7 @@ def next_command(studied: FinishedStudy, measured: bool) -> list[Part]:
         parts.append(
             Text(
                 f"The two cannot be told apart here: the interval is "
-                f"{100 * (gap.high - gap.low):.1f} {UNITS[comparison.metric]} wide. More seeds "
+                f"{100 * (gap.high - gap.low):.1f} {METRICS[comparison.metric].unit} wide. More seeds "
                 "narrow it (the study's command again with a larger --seeds; what is measured is "
                 "not measured again), more test rows do too."
             )
