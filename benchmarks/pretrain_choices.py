@@ -59,7 +59,7 @@ def main() -> None:
             for name, (warm, stack) in CHOICES.items():
                 state = trained(prepared, measured, course, warm, stack)
                 found, _ = perplexity(
-                    state.model, prepared.apart, 32, JUDGED, fast_in_bfloat16(cpu)
+                    state.model, prepared.held_out, 32, JUDGED, fast_in_bfloat16(cpu)
                 )
                 seen = state.step * course.batch * measured.tokens
                 print(f"seed {seed}  {name:8} perplexity {found:8.1f}  {seen:,} tokens", flush=True)
@@ -80,7 +80,7 @@ def trained(
     began = time.process_time()
     if warm:
         special = prepared.tokenizer.all_special_ids
-        warm_start_(model, prepared.learned.stream, special, course.seed)
+        warm_start_(model, prepared.train.stream, special, course.seed)
     state.seconds = time.process_time() - began
     fast = fast_in_bfloat16(model.device)
     if stack:
@@ -97,7 +97,7 @@ def _run(
     fast: bool,
     end: float,
 ) -> None:
-    for _ in train_masked(state, prepared.learned, course, fast, end, time.process_time):
+    for _ in train_masked(state, prepared.train, course, fast, end, time.process_time):
         pass
 
 

@@ -50,8 +50,8 @@ THIRD_PARTY = {
     "datasets": {"tasks"},
     "platformdirs": {"tasks"},
     "peft": {"training"},
-    "tqdm": {"training", "pretraining"},
-    "sklearn": {"tasks", "training", "search"},
+    "tqdm": {"training"},
+    "sklearn": {"tasks", "training", "search", "pretraining"},
     "scipy": {
         "encoders",
         "training",
@@ -65,14 +65,14 @@ THIRD_PARTY = {
     "optuna_dashboard": {"search"},
     "sqlalchemy": {"storage"},
     "filelock": {"files", "storage", "pretraining"},
-    "jinja2": {"reporting", "export", "pretraining", "reproduction"},
+    "jinja2": {"reporting", "reproduction"},
     "plotly": {"reporting", "reproduction"},
     "mlflow": {"experiment"},
     "ray": {"training"},
     "pydantic": {"experiment", "reproduction"},
     "tomli_w": {"experiment"},
-    "typer": {"cli", "experiment", "pretraining", "reproduction"},
-    "rich": {"cli", "experiment", "pretraining", "reproduction"},
+    "typer": {"cli", "experiment", "reproduction"},
+    "rich": {"cli", "experiment", "reproduction"},
 }
 
 

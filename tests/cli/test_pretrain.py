@@ -51,7 +51,7 @@ def test_a_model_from_a_corpus(run, command, here, corpus):
     assert (answer.code, answer.out) == (0, ""), answer.err
     assert re.search(
         r"^made/small: 2 layers, [\d,]+ parameters, 1,920 tokens seen in \d+ s; perplexity "
-        r"[\d.]+ of \d+ hidden tokens in texts kept apart$",
+        r"[\d.]+ of \d+ masked tokens in held-out texts$",
         answer.lines[-1],
     )
     assert re.search(r"^100.0%  loss [\d.]+  [\d,]+ tokens a second", answer.lines[-2])
@@ -112,7 +112,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(run, start, command
     assert "--seed was 0 and is 1: give the same again" in other.lines[0]
     whole = partial(alone, start, arguments, here)
     lines = whole()
-    assert lines[0].startswith("going on after step ")
+    assert lines[0].startswith("resuming after step ")
     assert [path.name for path in (here / "made").iterdir()] == ["small"]
     resumed = digest(here / "made/small/model.safetensors")
     shutil.rmtree(here / "made")

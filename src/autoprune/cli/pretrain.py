@@ -1,5 +1,6 @@
 """The pretrain command."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,7 @@ def pretrain(
         bool,
         typer.Option(
             "--stack/--no-stack",
-            help="Train half the layers for half the course, then stack them on themselves.",
+            help="Train half the layers for half the time, then stack them on themselves.",
         ),
     ] = True,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of all random draws.")] = 0,
@@ -71,29 +72,53 @@ def pretrain(
 ) -> None:
     """Train a small BERT encoder from scratch by masked-language modelling.
 
-    It serves as --model and as --rival. Stopped by Ctrl-C, or killed, the same command goes on
-    where it stopped. One line in a hundred is never learned from; what the model makes of them is
-    its perplexity, printed at the end and written in its card.
+    It serves as --model and as --rival. After Ctrl-C, or a crash, the same command resumes where
+    it stopped. One line in a hundred is held out: the perplexity of these lines is printed at the
+    end and written in the model's card.
 
     Example: `autoprune pretrain --corpus texts.txt --layers 6 --minutes 60 --out my-small-bert`
     """
+    from torch import set_num_threads
+
+    from autoprune.cli.pretrain_progress import PretrainingDisplay
+    from autoprune.experiment.progress import format_duration
+    from autoprune.experiment.result import command_line
     from autoprune.files import check_new_folder
     from autoprune.pretraining.model import encoder_shape
-    from autoprune.pretraining.run import pretrain_model
+    from autoprune.pretraining.run import PretrainingConfig, pretrain_model
     from autoprune.pretraining.training import PretrainingSchedule, default_pretraining_rate
+    from autoprune.training.workers import available_cores
 
     if (minutes is None) == (budget_tokens is None):
         raise OptionError("a training ends by --minutes or by --budget-tokens: give one of them")
     if tokenizer is not None and vocabulary is not None:
         raise OptionError("--vocabulary is for a tokenizer trained here: leave out --tokenizer")
-    measured = encoder_shape(layers, hidden, heads, inner, tokens)
-    course = PretrainingSchedule(
+    schedule = PretrainingSchedule(
         batch=batch,
         learning_rate=default_pretraining_rate(hidden) if learning_rate is None else learning_rate,
         seed=seed,
         seconds=None if minutes is None else minutes * 60,
         budget_tokens=budget_tokens,
     )
+    config = PretrainingConfig(
+        corpus=tuple(corpus),
+        out=out,
+        shape=encoder_shape(layers, hidden, heads, inner, tokens),
+        schedule=schedule,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary or 16_000,
+        warm_embeddings=warm_embeddings,
+        stack=stack,
+        device=device,
+        command=command_line(sys.argv[1:]),
+    )
     check_new_folder(out)
-    pieces = vocabulary or 16_000
-    pretrain_model(corpus, out, measured, course, tokenizer, pieces, warm_embeddings, stack, device)
+    set_num_threads(available_cores())  # a resumed run with as many threads gives the same bits
+    display = PretrainingDisplay()
+    result = pretrain_model(config, display)
+    details = result.details
+    display.message(
+        f"{out}: {result.layers} layers, {result.parameters:,} parameters, "
+        f"{details.tokens_seen:,} tokens seen in {format_duration(details.seconds)}; perplexity "
+        f"{details.perplexity:.1f} of {details.held_out_tokens:,} masked tokens in held-out texts"
+    )

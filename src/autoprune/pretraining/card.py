@@ -1,4 +1,4 @@
-"""A pre-trained encoder as a folder: weights, tokenizer, and a card that tells how it was made."""
+"""Model card of a pre-trained encoder, and the folder it is written to with weights and tokenizer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.encoders.files import disable_progress_bars
 from autoprune.export.base_model import CARD_FILE, OWN_METADATA
+from autoprune.export.export import save_model
 from autoprune.reporting.tables import code_block, escape_markdown, markdown_table, table_line
 
 
@@ -16,10 +16,11 @@ from autoprune.reporting.tables import code_block, escape_markdown, markdown_tab
 class PretrainingDetails:
     """How a pre-trained encoder was made.
 
-    `files` are the corpus; `texts` and `corpus_tokens` what of it was learned from, `apart` the
-    hidden tokens of left-out lines by which `perplexity` was reckoned; `tokens_seen` counts a token
-    as often as it was seen, in blocks of `tokens`; `warm` tells whether its embeddings began from
-    counts, `stacked_at` behind which share of the training its layers were doubled, if they were.
+    `files` are the corpus, `texts` its size, of which `corpus_tokens` tokens are for training.
+    `tokens_seen` counts a token each time it was seen, in blocks of `tokens`. `perplexity` is of
+    `held_out_tokens` masked tokens in held-out texts. `warm_embeddings` is true if the embeddings
+    began from counts; `stacked_at` is the share of the training after which the layers were
+    stacked, None if they were not.
     """
 
     name: str
@@ -33,73 +34,72 @@ class PretrainingDetails:
     learning_rate: float
     masked: float
     seed: int
-    warm: bool
+    warm_embeddings: bool
     stacked_at: float | None
     tokenizer: str
     seconds: float
     device: str
     perplexity: float
-    apart: int
+    held_out_tokens: int
     command: str
 
 
 def write_pretrained(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    origin: PretrainingDetails,
+    details: PretrainingDetails,
     folder: Path,
 ) -> None:
-    """Write the model into the folder `folder`, such that plain transformers loads it."""
-    with disable_progress_bars():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    (folder / CARD_FILE).write_text(pretrained_card(model, origin), encoding="utf-8")
+    """Write model, tokenizer and card to `folder`; plain transformers loads them."""
+    save_model(model, tokenizer, folder)
+    (folder / CARD_FILE).write_text(pretrained_card(model, details), encoding="utf-8")
 
 
-def pretrained_card(model: PreTrainedModel, origin: PretrainingDetails) -> str:
-    """Return the card, Markdown below its YAML front matter; text from outside is escaped."""
-    name = table_line(origin.name)
+def pretrained_card(model: PreTrainedModel, details: PretrainingDetails) -> str:
+    """Return the card, Markdown below its YAML front matter. Text from outside is escaped."""
+    name = table_line(details.name)
     parts = [
-        f"---\n{_front_matter(origin)}\n---",
+        f"---\n{_front_matter(details)}\n---",
         f"# {escape_markdown(name)}",
         escape_markdown(
             f"A BERT encoder of {model.config.num_hidden_layers} layers, trained from scratch by "
             "masked-language modelling with autoprune. It knows no task: fine-tune it."
         ),
-        _size(model),
+        _size_table(model),
         "## Use",
         code_block(f"autoprune search --model {name} --task TASK --keep K"),
         escape_markdown(
-            "Or with --rival in place of --model; transformers loads it as AutoModel, "
+            "Or with --rival in place of --model. transformers loads it as AutoModel, "
             "AutoModelForMaskedLM and AutoModelForSequenceClassification."
         ),
         "## Training",
-        _training(origin),
+        escape_markdown(_training_text(details)),
         "## Quality",
         escape_markdown(
-            f"Perplexity {origin.perplexity:.1f} of {origin.apart:,} hidden tokens in lines of the "
-            "corpus that were left out of training and of the tokenizer, equal lines with them. "
-            "It can be held against that of models with the same tokenizer and corpus only."
+            f"Perplexity {details.perplexity:.1f} of {details.held_out_tokens:,} masked tokens in "
+            "held-out lines of the corpus: neither they nor lines equal to them were used to train "
+            "the model or the tokenizer. Compare it only with that of models that have the same "
+            "tokenizer and corpus."
         ),
         "## To repeat it",
-        code_block(origin.command),
+        code_block(details.command),
         "## Limits",
         escape_markdown(
-            f"Inputs may have {model.config.max_position_embeddings} tokens, of which it was "
-            f"trained on {origin.tokens} at a time: positions behind these hold random numbers "
-            "until it is fine-tuned on longer texts. It says what its texts say, errors and "
-            "prejudice included."
+            f"Inputs may have {model.config.max_position_embeddings} tokens, but it was trained "
+            f"on {details.tokens} at a time: the positions after these hold random numbers until "
+            "it is fine-tuned on longer texts. It repeats what its texts say, with their errors "
+            "and prejudices."
         ),
         "## License",
         escape_markdown(
-            "The terms of the texts it was trained on may bind it: they are not known to the "
-            "program that wrote this card. State them here before you pass the model on."
+            "The terms of the texts it was trained on may apply to it. The program that wrote this "
+            "card does not know them: state them here before you pass the model on."
         ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _size(model: PreTrainedModel) -> str:
+def _size_table(model: PreTrainedModel) -> str:
     config = model.config
     header = ["layers", "hidden", "heads", "inner", "vocabulary", "parameters"]
     row = [
@@ -113,49 +113,49 @@ def _size(model: PreTrainedModel) -> str:
     return markdown_table(header, [row])
 
 
-def _training(origin: PretrainingDetails) -> str:
-    passes = origin.tokens_seen / max(1, origin.corpus_tokens)
-    began = (
+def _training_text(details: PretrainingDetails) -> str:
+    passes = details.tokens_seen / max(1, details.corpus_tokens)
+    start = (
         "Its embeddings began from counts of which tokens stand near each other, all other weights "
         "from random numbers."
-        if origin.warm
+        if details.warm_embeddings
         else "All its weights began from random numbers."
     )
-    grew = (
-        f" The first {origin.stacked_at:.0%} of the training was run with half the layers, which "
+    stacking = (
+        f" The first {details.stacked_at:.0%} of the training was done with half the layers, which "
         "were then stacked on themselves."
-        if origin.stacked_at is not None
+        if details.stacked_at is not None
         else ""
     )
-    said = (
-        f"Corpus: {', '.join(map(table_line, origin.files))}, {origin.texts:,} texts, of which "
-        f"{origin.corpus_tokens:,} tokens were learned from. Tokenizer: {table_line(origin.tokenizer)}. "
-        f"{origin.tokens_seen:,} tokens seen ({passes:.2f} passes) in {origin.steps:,} steps of "
-        f"{origin.batch} blocks of {origin.tokens} tokens, without padding; a block may hold parts "
-        "of several texts, which attend to each other. "
-        f"{origin.masked:.0%} of the words hidden, all pieces of a word together. AdamW, peak "
-        f"learning rate {origin.learning_rate:g}, one cycle: linear rise over a tenth, linear fall "
-        f"to 0; no dropout. Seed {origin.seed}. {began}{grew} {origin.seconds:.0f} s of training "
-        f"on {origin.device}."
+    files = ", ".join(map(table_line, details.files))
+    return (
+        f"Corpus: {files}, {details.texts:,} texts, of which {details.corpus_tokens:,} tokens were "
+        f"for training. Tokenizer: {table_line(details.tokenizer)}. "
+        f"{details.tokens_seen:,} tokens seen ({passes:.2f} passes) in {details.steps:,} steps of "
+        f"{details.batch} blocks of {details.tokens} tokens, without padding; a block may hold "
+        "parts of several texts, which attend to each other. "
+        f"{details.masked:.0%} of the words masked, each as a whole. AdamW, peak learning rate "
+        f"{details.learning_rate:g}, linear warm-up over a tenth, linear decay to 0; no dropout. "
+        f"Seed {details.seed}. {start}{stacking} {details.seconds:.0f} s of training on "
+        f"{details.device}."
     )
-    return escape_markdown(said)
 
 
-def _front_matter(origin: PretrainingDetails) -> str:
+def _front_matter(details: PretrainingDetails) -> str:
     result = EvalResult(
         task_type="fill-mask",
         task_name="Masked-language modelling",
         dataset_type="corpus",
-        dataset_name="Lines of the corpus left out of training",
+        dataset_name="Held-out lines of the corpus",
         metric_type="perplexity",
-        metric_name="Perplexity of hidden tokens",
-        metric_value=round(origin.perplexity, 2),
+        metric_name="Perplexity of masked tokens",
+        metric_value=round(details.perplexity, 2),
     )
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="fill-mask",
         tags=[OWN_METADATA, "pre-trained-from-scratch"],
-        model_name=table_line(origin.name),
+        model_name=table_line(details.name),
         eval_results=[result],
     )
     return data.to_yaml().strip()

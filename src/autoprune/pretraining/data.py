@@ -1,8 +1,8 @@
-"""Packing: the texts as one stream of tokens on disk, cut into blocks without padding.
+"""Pre-training data: text files as one stream of tokens on disk, cut into blocks and masked.
 
-Each text ends with [SEP]; a block is [CLS] and the stream's next tokens, so it may hold the end of
-one text and the beginning of others. All tokens of a block attend to each other, across texts too,
-as where RoBERTa packs full sentences across documents (arXiv 1907.11692).
+Each text ends with [SEP]. A block is [CLS] and the next tokens of the stream, without padding, so
+it may hold the end of one text and the start of others. All tokens of a block attend to each
+other, also across texts, as in RoBERTa's full sentences across documents (arXiv 1907.11692).
 """
 
 import hashlib
@@ -18,80 +18,87 @@ from transformers import PreTrainedTokenizerFast
 
 from autoprune.errors import DataError
 
-HELD_OUT_TEXTS = 0.01  # share of the distinct texts that is kept apart
+HELD_OUT_TEXTS = 0.01  # share of the distinct texts that is never trained on
 
 MAX_TEXT_BYTES = 1 << 20  # bytes of a line
 
-_RANGE = 1 << 64
+MASKED_SHARE = 0.2  # share of the words that is masked
+
+_MASK_TOKEN, _RANDOM_TOKEN = 0.8, 0.1  # shares of the masked words; the others stay as they are
+
+_DIGESTS = 1 << 64  # number of possible digests
 
 _BINARY = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b\x1c\x1d\x1e\x1f"))
+
+_ENCODED_TOGETHER = 1000  # texts
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Files that were read once and found to be text.
+    """Text files that were read once and checked.
 
-    A text is kept apart if its digest is at most `last`: equal texts stay together.
+    A text is held out if its digest is at most `last_held_out`, so equal texts stay together.
     """
 
     paths: tuple[Path, ...]
     fingerprint: str
     texts: int
-    last: int
+    last_held_out: int
 
 
 def scan_corpus(paths: Sequence[Path]) -> Corpus:
-    """Read all files once; raises `DataError` that names file and line."""
-    whole = hashlib.sha256()
-    texts, lowest, highest = 0, _RANGE, 0
+    """Read all files once and check them. Raises `DataError` that names the file and line."""
+    content = hashlib.sha256()
+    texts, lowest, highest = 0, _DIGESTS, 0
     for path in paths:
         before = texts
-        for text in _lines(path):
+        for text in _read_lines(path):
             texts += 1
-            whole.update(text.encode() + b"\n")
-            lowest, highest = min(lowest, _digest(text)), max(highest, _digest(text))
+            content.update(text.encode() + b"\n")
+            digest = _digest(text)
+            lowest, highest = min(lowest, digest), max(highest, digest)
         if texts == before:
-            raise DataError(f"a corpus is a text file with a text a line, {path} has none")
+            raise DataError(f"a corpus is a text file with one text per line, {path} has none")
     if lowest == highest:
         raise DataError(
-            "a corpus needs two different texts at least, one to learn from and one to judge by: "
-            f"{paths[0]} has one"
+            "a corpus needs at least two different texts, one for training and one that is held "
+            f"out: {paths[0]} has one"
         )
-    # A small corpus may have no text in the share: its lowest is taken then. In one where all are
-    # in the share the highest is learned from.
-    last = min(max(int(HELD_OUT_TEXTS * _RANGE), lowest), highest - 1)
-    return Corpus(tuple(paths), f"sha256:{whole.hexdigest()[:32]}", texts, last)
+    # In a small corpus the lowest digest may lie above the share: that text is held out then. If
+    # all digests lie below it, the highest is trained on.
+    last = min(max(int(HELD_OUT_TEXTS * _DIGESTS), lowest), highest - 1)
+    return Corpus(tuple(paths), f"sha256:{content.hexdigest()[:32]}", texts, last)
 
 
-def read_texts(corpus: Corpus, apart: bool) -> Iterator[str]:
-    """Yield the texts kept apart, or all others, in the order of the files."""
+def read_texts(corpus: Corpus, held_out: bool) -> Iterator[str]:
+    """Yield the held-out texts, or all others, in the order of the files."""
     for path in corpus.paths:
-        for text in _lines(path):
-            if (_digest(text) <= corpus.last) == apart:
+        for text in _read_lines(path):
+            if (_digest(text) <= corpus.last_held_out) == held_out:
                 yield text
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines that hold a text, without the space around it."""
-    if not path.is_file():  # a pipe could be read but once
-        found = "is none" if path.exists() else "is not there"
-        raise DataError(f"a corpus is a text file with a text a line, {path} {found}")
+def _read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines that are not empty, with each run of spaces as one space."""
+    if not path.is_file():  # a pipe could be read only once
+        fault = "is not a file" if path.exists() else "is not there"
+        raise DataError(f"a corpus is a text file with one text per line, {path} {fault}")
     try:
         with path.open("rb") as file:
             number = 0
             while line := file.readline(MAX_TEXT_BYTES + 1):
                 number += 1
-                if text := _text(line, path, number):
+                if text := _decode(line, path, number):
                     yield text
     except OSError as error:
         raise DataError(f"cannot read the corpus {path}: {error.strerror}") from error
 
 
-def _text(line: bytes, path: Path, number: int) -> str:
+def _decode(line: bytes, path: Path, number: int) -> str:
     where = f"{path}, line {number}"
     if len(line) > MAX_TEXT_BYTES:
         raise DataError(
-            f"a corpus has a text a line, {where} is over {MAX_TEXT_BYTES >> 20} MiB: split it"
+            f"a corpus has one text per line, {where} is over {MAX_TEXT_BYTES >> 20} MiB: split it"
         )
     if line.translate(None, _BINARY) != line:
         raise DataError(f"a corpus is plain text, {where} has control characters: is it binary?")
@@ -108,14 +115,45 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-MASKED_SHARE = 0.2  # of the words
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenStream:
+    """The tokens of all texts in a row; `word_starts` marks those that begin a word."""
 
-_MASKED, _OTHER = 0.8, 0.1
+    tokens: NDArray[np.uint32]
+    word_starts: NDArray[np.bool_]
+
+
+def write_stream(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
+    """Write the stream of `texts` as two files, `path` with the suffixes `.tokens`, `.begins`."""
+    rest = iter(texts)
+    with (
+        path.with_suffix(".tokens").open("wb") as tokens,
+        path.with_suffix(".begins").open("wb") as word_starts,
+    ):
+        while batch := list(islice(rest, _ENCODED_TOGETHER)):
+            encoded = tokenizer.backend_tokenizer.encode_batch(batch, add_special_tokens=False)
+            for text in encoded:
+                words = text.word_ids
+                starts = [word != last for word, last in zip(words, [None, *words], strict=False)]
+                tokens.write(np.array([*text.ids, tokenizer.sep_token_id], "<u4").tobytes())
+                word_starts.write(np.array([*starts, True], "?").tobytes())
+
+
+def read_stream(path: Path) -> TokenStream:
+    """Map the files that `write_stream` wrote into memory."""
+    return TokenStream(
+        tokens=np.memmap(path.with_suffix(".tokens"), "<u4", "r"),
+        word_starts=np.memmap(path.with_suffix(".begins"), "?", "r"),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenKinds:
-    """A tokenizer's tokens: that which masks, and the ordinary ones, each (tokens,)."""
+    """The tokens of a vocabulary by use.
+
+    `mask` is the number of [MASK], `ordinary` holds the numbers of all tokens that are not
+    special, `special` is a flag for each token, (tokens,).
+    """
 
     mask: int
     ordinary: NDArray[np.int64]
@@ -123,119 +161,86 @@ class TokenKinds:
 
 
 def token_kinds(size: int, special: list[int], mask: int) -> TokenKinds:
-    """Tell special tokens from ordinary ones among `size`."""
+    """Return the kinds of `size` tokens of which `special` are special ones."""
     flags = np.zeros(size, dtype=np.bool_)
     flags[special] = True
     return TokenKinds(mask, np.flatnonzero(~flags), flags)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenBlocks:
+    """A stream as blocks of `length` tokens, of which the first is `cls`, the number of [CLS]."""
+
+    stream: TokenStream
+    length: int
+    cls: int
+    kinds: TokenKinds
+
+    def __len__(self) -> int:
+        """Return how many blocks one pass over the stream takes."""
+        return -(-len(self.stream.tokens) // (self.length - 1))
+
+    def cut(
+        self, numbers: NDArray[np.int64], offset: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return tokens and word starts of the blocks `numbers`, each (blocks, length).
+
+        Block 0 begins `offset` tokens into the stream. The last block is filled up from the
+        beginning of the stream.
+        """
+        index = offset + numbers[:, None] * (self.length - 1) + np.arange(self.length - 1)
+        index %= len(self.stream.tokens)
+        tokens = np.full((len(numbers), self.length), self.cls, dtype=np.int64)
+        word_starts = np.ones((len(numbers), self.length), dtype=np.bool_)
+        tokens[:, 1:], word_starts[:, 1:] = (
+            self.stream.tokens[index],
+            self.stream.word_starts[index],
+        )
+        word_starts[:, 1] = True  # the model does not see the start of a word that is cut
+        return tokens, word_starts
+
+
+def batch_for_step(
+    blocks: TokenBlocks, step: int, size: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return tokens and word starts of the batch of a step, each (size, length).
+
+    The steps of one pass take each block once. Each pass has its own order, and cuts the stream
+    at other places. The batch depends on the arguments alone, so a resumed run needs no state.
+    """
+    numbers = np.arange(step * size, (step + 1) * size)
+    passes, within = np.divmod(numbers, len(blocks))
+    parts = []
+    for number in np.unique(passes):
+        order, offset = _shuffle(len(blocks), blocks.length, seed, int(number))
+        parts.append(blocks.cut(order[within[passes == number]], offset))
+    tokens, word_starts = zip(*parts, strict=True)
+    return np.concatenate(tokens), np.concatenate(word_starts)
+
+
+@lru_cache(maxsize=2)
+def _shuffle(blocks: int, length: int, seed: int, number: int) -> tuple[NDArray[np.int64], int]:
+    """Return the order of the blocks in pass `number`, and the offset of its first block."""
+    rng = np.random.default_rng([seed, number])
+    return rng.permutation(blocks), int(rng.integers(length - 1))
+
+
 def mask_tokens(
     tokens: NDArray[np.int64],
-    begins: NDArray[np.bool_],
+    word_starts: NDArray[np.bool_],
     kinds: TokenKinds,
     rng: np.random.Generator,
     share: float = MASKED_SHARE,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return what the model sees and which tokens it must guess, each (blocks, length).
+    """Mask whole words. Return the model's input and which tokens are masked, (blocks, length).
 
-    Each word is chosen with probability `share`, special tokens never.
+    Each word is masked with probability `share`, special tokens never.
     """
-    places = np.arange(tokens.shape[1])
-    start = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
-    drawn = np.take_along_axis(rng.random(tokens.shape), start, axis=1)  # one number a word
-    hidden = (drawn < share) & ~kinds.special[tokens]
-    how = rng.random(tokens.shape)
-    others = rng.choice(kinds.ordinary, tokens.shape)
-    seen = np.where(hidden & (how < _MASKED), kinds.mask, tokens)
-    return np.where(hidden & (how >= 1 - _OTHER), others, seen), hidden
-
-
-_TEXTS = 1000  # encoded at a time
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenStream:
-    """All texts' tokens in a row; `begins` tells which of them begin a word."""
-
-    tokens: NDArray[np.uint32]
-    begins: NDArray[np.bool_]
-
-
-def write_stream(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    """Write the stream of `texts` as two files beside each other, their names begun by `path`."""
-    with _tokens(path).open("wb") as tokens, _begins(path).open("wb") as begins:
-        left = iter(texts)
-        while some := list(islice(left, _TEXTS)):
-            for ids, starts in _encode(some, tokenizer):
-                tokens.write(np.array(ids, "<u4").tobytes())
-                begins.write(np.array(starts, "?").tobytes())
-
-
-def read_stream(path: Path) -> TokenStream:
-    """Map the files that `write_stream` wrote into memory."""
-    return TokenStream(np.memmap(_tokens(path), "<u4", "r"), np.memmap(_begins(path), "?", "r"))
-
-
-def count_blocks(stream: TokenStream, length: int) -> int:
-    """Return how many blocks of `length` tokens, [CLS] among them, one pass takes."""
-    return -(-len(stream.tokens) // (length - 1))
-
-
-def cut_blocks(
-    stream: TokenStream, blocks: NDArray[np.int64], length: int, offset: int, first: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the tokens of `blocks` and where words begin, each (blocks, length).
-
-    Block 0 begins `offset` tokens into the stream, which goes round: the last block is filled up
-    from the beginning. `first` is the number of [CLS].
-    """
-    at = offset + blocks[:, None] * (length - 1) + np.arange(length - 1)
-    at %= len(stream.tokens)
-    tokens = np.full((len(blocks), length), first, dtype=np.int64)
-    begins = np.ones((len(blocks), length), dtype=np.bool_)
-    tokens[:, 1:], begins[:, 1:] = stream.tokens[at], stream.begins[at]
-    begins[:, 1] = True  # what lies before the block is not seen
-    return tokens, begins
-
-
-def batch_for_step(
-    stream: TokenStream, step: int, size: int, length: int, first: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the batch of a step; all steps of a pass take each block once, in an order of its own.
-
-    Each pass also cuts at other places. Depends on the arguments alone, so nothing about the order
-    need be kept to go on at a later step.
-    """
-    per_pass = count_blocks(stream, length)
-    numbers = np.arange(step * size, (step + 1) * size)
-    parts = []
-    for once in np.unique(numbers // per_pass):
-        order, offset = _order(per_pass, length, seed, int(once))
-        within = numbers[numbers // per_pass == once] % per_pass
-        parts.append(cut_blocks(stream, order[within], length, offset, first))
-    tokens, begins = zip(*parts, strict=True)
-    return np.concatenate(tokens), np.concatenate(begins)
-
-
-@lru_cache(maxsize=2)
-def _order(per_pass: int, length: int, seed: int, once: int) -> tuple[NDArray[np.int64], int]:
-    rng = np.random.default_rng([seed, once])
-    return rng.permutation(per_pass), int(rng.integers(length - 1))
-
-
-def _encode(
-    texts: list[str], tokenizer: PreTrainedTokenizerFast
-) -> Iterator[tuple[list[int], list[bool]]]:
-    rows = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
-    for row in rows:
-        words = row.word_ids
-        starts = [word != before for word, before in zip(words, [None, *words[:-1]], strict=True)]
-        yield [*row.ids, tokenizer.sep_token_id], [*starts, True]
-
-
-def _tokens(path: Path) -> Path:
-    return path.with_suffix(".tokens")
-
-
-def _begins(path: Path) -> Path:
-    return path.with_suffix(".begins")
+    positions = np.arange(tokens.shape[1])
+    start = np.maximum.accumulate(np.where(word_starts, positions, 0), axis=1)
+    drawn = np.take_along_axis(rng.random(tokens.shape), start, axis=1)  # one number per word
+    masked = (drawn < share) & ~kinds.special[tokens]
+    choice = rng.random(tokens.shape)
+    random_tokens = rng.choice(kinds.ordinary, tokens.shape)
+    inputs = np.where(masked & (choice < _MASK_TOKEN), kinds.mask, tokens)
+    return np.where(masked & (choice >= 1 - _RANDOM_TOKEN), random_tokens, inputs), masked

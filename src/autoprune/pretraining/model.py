@@ -1,4 +1,4 @@
-"""The model that is trained: BERT with its head for masked words, by its measures."""
+"""Model for pre-training: BERT with its masked-language-modelling head, and its first weights."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
+from sklearn.utils.extmath import randomized_svd
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
@@ -13,14 +14,23 @@ from autoprune.errors import OptionError
 from autoprune.pretraining.data import TokenStream
 from autoprune.pretraining.tokenizer import LONGEST_INPUT
 
-DROPOUT = 0.1
+DROPOUT = 0.1  # for fine-tuning
 
-_A_HEAD = 64  # hidden units of a head, as in BERT
+COOCCURRENCE_WINDOW = 4  # tokens to either side
+
+_HEAD_WIDTH = 64  # hidden units of a head, as in BERT
+
+_COUNTED_TOGETHER = 1 << 20  # tokens
+
+_CONTEXT_POWER = 0.75  # smooths the counts of the context tokens, as in word2vec
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderShape:
-    """How large the encoder is; `tokens` is the length of a block."""
+    """The size of an encoder; `inner` is the width of the feed-forward part.
+
+    `tokens` is the length of a block in training.
+    """
 
     layers: int
     hidden: int
@@ -32,30 +42,30 @@ class EncoderShape:
 def encoder_shape(
     layers: int, hidden: int, heads: int | None, inner: int | None, tokens: int
 ) -> EncoderShape:
-    """Return the measures, by default a head for 64 units and four times as many inner ones.
+    """Return a shape. By default it has one head per 64 hidden units and `inner = 4 * hidden`.
 
-    Raises `OptionError` where the heads do not share the units evenly.
+    Raises `OptionError` if `hidden` is not a multiple of `heads`.
     """
-    heads = max(1, hidden // _A_HEAD) if heads is None else heads
+    heads = max(1, hidden // _HEAD_WIDTH) if heads is None else heads
     if hidden % heads:
         raise OptionError(f"--hidden must be a multiple of --heads, got {hidden} and {heads}")
     return EncoderShape(layers, hidden, heads, 4 * hidden if inner is None else inner, tokens)
 
 
 def build_encoder(
-    measured: EncoderShape, tokenizer: PreTrainedTokenizerFast, seed: int
+    shape: EncoderShape, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> BertForMaskedLM:
-    """Return the model with random weights drawn from `seed`, in float32 on the CPU.
+    """Return a model with random weights drawn from `seed`, in float32 on the CPU.
 
-    Without dropout, which a text seen a few times has no need of: see `initialise_`.
+    It has no dropout: texts that are seen a few times do not need it (see `set_dropout_`).
     """
     config = BertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=measured.hidden,
-        num_hidden_layers=measured.layers,
-        num_attention_heads=measured.heads,
-        intermediate_size=measured.inner,
-        max_position_embeddings=max(LONGEST_INPUT, measured.tokens),
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.inner,
+        max_position_embeddings=max(LONGEST_INPUT, shape.tokens),
         pad_token_id=tokenizer.pad_token_id,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
@@ -65,104 +75,93 @@ def build_encoder(
         return BertForMaskedLM(config)
 
 
-def initialise_(model: BertForMaskedLM) -> None:
-    """Write into the config, in place, the dropout that BERT is fine-tuned with."""
+def set_dropout_(model: BertForMaskedLM) -> None:
+    """Set the dropout in the config, in place, to that with which BERT is fine-tuned."""
     model.config.hidden_dropout_prob = DROPOUT
     model.config.attention_probs_dropout_prob = DROPOUT
 
 
 def masked_loss_sum(
-    model: BertForMaskedLM, seen: torch.Tensor, hidden: torch.Tensor, meant: torch.Tensor
+    model: BertForMaskedLM, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
-    """Return the sum of the losses of the hidden tokens, in float32.
+    """Return the sum of the cross-entropies of the masked tokens, in float32.
 
-    `seen` is (blocks, length), `hidden` the hidden places in its flat order, `meant` the tokens
-    that stood there. Logits are made at these places only: with a vocabulary of 16,000 those of
-    one token cost more than six layers of 128 units.
+    `inputs` is (blocks, length); `positions` are the masked places of the flattened inputs,
+    `labels` the tokens before masking, both (masked,). Logits are computed at these places only:
+    with a vocabulary of 16,000 the logits of one token cost more than six layers of 128 units.
     """
-    states = model.bert(input_ids=seen).last_hidden_state.flatten(0, 1)  # (blocks * length, hidden)
-    logits = model.cls(states[hidden])  # (hidden tokens, vocabulary)
-    return nn.functional.cross_entropy(logits.float(), meant, reduction="sum")
-
-
-COOCCURRENCE_WINDOW = 4  # tokens to either side
-
-_CHUNK = 1 << 20  # tokens counted at a time
-
-_ROUNDS, _MORE = 4, 16  # of the power iteration, and vectors beyond those wanted
-
-_SMOOTH = 0.75  # power of the context's counts, as in word2vec
+    states = model.bert(input_ids=inputs).last_hidden_state.flatten(0, 1)
+    logits = model.cls(states[positions])  # (masked, vocabulary)
+    return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
 
 
 def warm_start_(model: BertForMaskedLM, stream: TokenStream, special: list[int], seed: int) -> None:
-    """Set the embeddings of the ordinary tokens that `stream` holds, in place.
+    """Set the embeddings of the tokens in `stream`, in place, from counts of their neighbours.
 
-    They get the mean and the spread that random ones have. Tokens that are never near another
-    keep theirs, and all do where counts tell no two apart.
+    They get the mean and the standard deviation of random embeddings. Special tokens and tokens
+    without a neighbour keep theirs, and all do where the counts tell no two tokens apart.
     """
     weights = model.get_input_embeddings().weight  # in float32
     size, width = weights.shape
-    near = cooccurrence_counts(stream, size, special)
-    rows = np.flatnonzero(np.asarray(near.sum(1)))
+    counts = cooccurrence_counts(stream, size, special)
+    rows = np.flatnonzero(np.asarray(counts.sum(1)))
     if len(rows) < 2:
         return
-    found = embedding_factors(near, width, seed)[rows]
-    found -= found.mean(0)
-    if spread := found.std():
-        found *= model.config.initializer_range / spread
+    factors = embedding_factors(counts, width, seed)[rows]
+    factors -= factors.mean(0)
+    if deviation := factors.std():
+        factors *= model.config.initializer_range / deviation
         with torch.no_grad():
-            weights[rows] = torch.from_numpy(found).to(weights.device)
+            weights[rows] = torch.from_numpy(factors).to(weights.device)
 
 
 def cooccurrence_counts(stream: TokenStream, size: int, special: list[int]) -> csr_matrix:
-    """Return how often each ordinary token has each other within the window, (size, size)."""
-    left_out = np.zeros(size, dtype=bool)
-    left_out[special] = True
+    """Count how often two ordinary tokens stand in one window, weighted by 1/distance.
+
+    Returns a symmetric matrix (size, size).
+    """
+    is_special = np.zeros(size, dtype=bool)
+    is_special[special] = True
     none = np.zeros(0, dtype=np.int64)
     total = csr_matrix((none.astype(np.float32), (none, none)), (size, size))
-    for start in range(0, len(stream.tokens), _CHUNK):
-        some = np.asarray(
-            stream.tokens[start : start + _CHUNK + COOCCURRENCE_WINDOW], dtype=np.int64
-        )
-        for away in range(1, COOCCURRENCE_WINDOW + 1):
-            one, other = some[:-away][:_CHUNK], some[away:][:_CHUNK]
-            both = ~(left_out[one] | left_out[other])
-            weight = np.full(int(both.sum()), 1 / away, dtype=np.float32)
-            total = total + coo_matrix((weight, (one[both], other[both])), (size, size)).tocsr()
+    for start in range(0, len(stream.tokens), _COUNTED_TOGETHER):
+        end = start + _COUNTED_TOGETHER + COOCCURRENCE_WINDOW
+        tokens = np.asarray(stream.tokens[start:end], dtype=np.int64)
+        for distance in range(1, COOCCURRENCE_WINDOW + 1):
+            left = tokens[:-distance][:_COUNTED_TOGETHER]
+            right = tokens[distance:][:_COUNTED_TOGETHER]
+            ordinary = ~(is_special[left] | is_special[right])
+            pairs = left[ordinary], right[ordinary]
+            weights = np.full(len(pairs[0]), 1 / distance, dtype=np.float32)
+            total = total + coo_matrix((weights, pairs), (size, size)).tocsr()
     return (total + total.T).tocsr()
 
 
-def embedding_factors(near: csr_matrix, width: int, seed: int) -> NDArray[np.float32]:
-    """Return the left singular vectors of the PPMI of `near`, by the roots of their values.
+def embedding_factors(counts: csr_matrix, width: int, seed: int) -> NDArray[np.float32]:
+    """Factorize the positive pointwise mutual information of `counts`.
 
-    (size, width); columns beyond what the matrix can have are 0.
+    Returns the leading left singular vectors times the square roots of their singular values,
+    (size, width). Columns beyond the size of the matrix are 0. Randomized SVD gives the same
+    numbers for the same seed, unlike ARPACK, also for matrices of low rank.
     """
-    here = np.asarray(near.sum(1)).ravel()
-    context = here**_SMOOTH
-    pairs = near.tocoo()
+    token = np.asarray(counts.sum(1)).ravel()
+    context = token**_CONTEXT_POWER
+    pairs = counts.tocoo()
     with np.errstate(divide="ignore"):
-        information = np.log(pairs.data * context.sum() / (here[pairs.row] * context[pairs.col]))
+        information = np.log(pairs.data * context.sum() / (token[pairs.row] * context[pairs.col]))
     keep = information > 0
     matrix = csr_matrix(
-        (information[keep], (pairs.row[keep], pairs.col[keep])), near.shape, dtype=np.float32
+        (information[keep], (pairs.row[keep], pairs.col[keep])), counts.shape, dtype=np.float32
     )
-    return _leading(matrix, width, seed)
-
-
-def _leading(matrix: csr_matrix, width: int, seed: int) -> NDArray[np.float32]:
-    """Return the leading left singular vectors by the roots of their values, (rows, width).
-
-    By power iteration from random vectors (Halko and others 2011, arXiv 0909.4061), which unlike
-    ARPACK gives the same for the same seed, also where the matrix has no such rank.
-    """
     rank = min(width, *matrix.shape)
-    more = min(rank + _MORE, *matrix.shape)
-    drawn = np.random.default_rng(seed).standard_normal((matrix.shape[1], more), dtype=np.float32)
-    basis, _ = np.linalg.qr(matrix @ drawn)
-    for _ in range(_ROUNDS):
-        basis, _ = np.linalg.qr(matrix.T @ basis)
-        basis, _ = np.linalg.qr(matrix @ basis)
-    left, values, _ = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
-    found = np.zeros((matrix.shape[0], width), dtype=np.float32)
-    found[:, :rank] = ((basis @ left) * np.sqrt(values))[:, :rank]
-    return found
+    vectors, values, _ = randomized_svd(
+        matrix,
+        rank,
+        n_oversamples=16,
+        n_iter=4,
+        power_iteration_normalizer="QR",
+        random_state=seed,
+    )
+    factors = np.zeros((matrix.shape[0], width), dtype=np.float32)
+    factors[:, :rank] = vectors * np.sqrt(values)
+    return factors

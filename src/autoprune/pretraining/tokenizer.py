@@ -1,4 +1,4 @@
-"""Word pieces: the tokenizer, trained on the corpus or taken from another model."""
+"""Tokenizer for pre-training: WordPiece, trained on the corpus, or taken from another model."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,33 +12,35 @@ from autoprune.errors import ModelError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
-LONGEST_INPUT = 512
+LONGEST_INPUT = 512  # tokens
 
-_COMMON = 1000  # characters that get a piece of their own, at most
+_MAX_ALPHABET = 1000  # characters that get a token of their own
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
-    """Train a WordPiece tokenizer with at most `size` pieces, BERT's special ones among them.
+    """Train a WordPiece tokenizer with at most `size` tokens, BERT's special tokens included.
 
-    In NFC and lower case. BERT's own normalizer would take the vowel signs of Marathi for accents
-    and strip them. Ties between pieces are broken by chance, which the library offers no seed for.
+    Texts are changed to NFC and lower case. BERT's own normalizer would take the vowel signs of
+    Marathi for accents and remove them. The library breaks ties between tokens at random and takes
+    no seed.
     """
-    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    pieces.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = WordPieceTrainer(
         vocab_size=size,
-        # Each may also get a piece inside a word, and all of them count against `size`.
-        limit_alphabet=max(1, min(_COMMON, (size - len(SPECIAL)) // 4)),
+        # A character may also get a token inside a word; all of them count against `size`.
+        limit_alphabet=max(1, min(_MAX_ALPHABET, (size - len(SPECIAL)) // 4)),
         special_tokens=list(SPECIAL),
         show_progress=False,
     )
-    pieces.train_from_iterator(texts, trainer)
-    ends = [(name, SPECIAL.index(name)) for name in ("[SEP]", "[CLS]")]
-    pieces.post_processor = processors.BertProcessing(*ends)
-    pieces.decoder = decoders.WordPiece()
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.BertProcessing(
+        ("[SEP]", SPECIAL.index("[SEP]")), ("[CLS]", SPECIAL.index("[CLS]"))
+    )
+    tokenizer.decoder = decoders.WordPiece()
     return PreTrainedTokenizerFast(
-        tokenizer_object=pieces,
+        tokenizer_object=tokenizer,
         pad_token="[PAD]",
         unk_token="[UNK]",
         cls_token="[CLS]",
@@ -49,7 +51,7 @@ def train_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Read the tokenizer in `folder`; raises `ModelError` for one that cannot be trained with."""
+    """Read the tokenizer in `folder`. Raises `ModelError` where it does not fit pre-training."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -60,9 +62,12 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerFast:
-    """Return `tokenizer` if it is a fast one with all special tokens; raises `ModelError`."""
+    """Return `tokenizer` if it is a fast one with all special tokens. Raises `ModelError`."""
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ModelError(f"pre-training needs a tokenizer that tells words apart, {name} has none")
+        raise ModelError(
+            f"pre-training needs a fast tokenizer (tokenizer.json), {name} has none: "
+            "name another --tokenizer"
+        )
     for kind in ("pad", "unk", "cls", "sep", "mask"):
         if getattr(tokenizer, f"{kind}_token_id") is None:
             raise ModelError(f"pre-training needs a {kind} token, the tokenizer of {name} has none")
