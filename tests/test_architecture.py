@@ -64,7 +64,7 @@ THIRD_PARTY = {
     "optuna": {"storage", "search"},
     "optuna_dashboard": {"search"},
     "sqlalchemy": {"storage"},
-    "filelock": {"files", "storage", "pretraining"},
+    "filelock": {"files", "storage"},
     "jinja2": {"reporting", "reproduction"},
     "plotly": {"reporting", "reproduction"},
     "mlflow": {"experiment"},

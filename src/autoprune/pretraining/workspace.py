@@ -5,7 +5,6 @@ A training that was stopped or killed is resumed from here.
 
 import contextlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import no_grad
 from transformers import PreTrainedTokenizerFast
 
 from autoprune.errors import DataError, OptionError
-from autoprune.files import atomic_folder, write_atomic
+from autoprune.files import atomic_file, atomic_folder, lock_folder, write_atomic
 from autoprune.pretraining.data import (
     Corpus,
     TokenBlocks,
@@ -67,19 +65,15 @@ def lock_workspace(folder: Path) -> Iterator[None]:
     The system releases the lock when the process ends, in whatever way.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout:
+        lock = lock_folder(folder, timeout=0)
+    except TimeoutError:
         raise OptionError(
             f"another command trains in {folder}: wait for its end, or give another --out"
         ) from None
     except OSError as error:
         raise OptionError(f"cannot train in {folder}: {error.strerror or error}") from None
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def check_settings(folder: Path, settings: Settings) -> None:
@@ -193,12 +187,8 @@ def save_state(state: PretrainingState, folder: Path) -> None:
         "seconds": repr(state.seconds),
         "layers": str(state.model.config.num_hidden_layers),
     }
-    path = folder / f"step-{state.step:010}.safetensors"
-    draft = path.with_suffix(".part")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft, metadata)
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(path)
+    with atomic_file(folder / f"step-{state.step:010}.safetensors") as path:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
     for old in _checkpoints(folder)[MAX_CHECKPOINTS:]:
         old.unlink()
 
