@@ -71,8 +71,8 @@ THIRD_PARTY = {
     "ray": {"training"},
     "pydantic": {"experiment", "reproduction"},
     "tomli_w": {"experiment"},
-    "typer": {"cli", "experiment", "reproduction"},
-    "rich": {"cli", "experiment", "reproduction"},
+    "typer": {"cli", "experiment"},
+    "rich": {"cli", "experiment"},
 }
 
 

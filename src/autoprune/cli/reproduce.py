@@ -1,13 +1,20 @@
-"""The reproduce command."""
+"""The reproduce command: run the studies of a plan, and test the claims on them."""
 
+import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autoprune.cli import options
 from autoprune.experiment.tracking import open_log
+
+if TYPE_CHECKING:
+    from autoprune.reporting.tables import Table
+    from autoprune.reproduction.grid import Grid
+    from autoprune.reproduction.report import ReproductionReport
+    from autoprune.reproduction.time_estimate import GridEstimate
 
 
 def reproduce(
@@ -15,7 +22,7 @@ def reproduce(
         str, typer.Argument(help="demo, mini, paper, or a TOML file; see studies/README.md.")
     ] = "demo",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell how long each cell takes; run nothing.")
+        bool, typer.Option("--dry-run", help="Print how long each cell takes; run nothing.")
     ] = False,
     only: Annotated[
         list[str] | None,
@@ -41,26 +48,99 @@ def reproduce(
     """Run a grid of models, tasks and numbers of layers, and test the claims of the paper on it.
 
     Each cell is a study like that of `search`, in `studies/PLAN/`. The same command again goes on
-    where it stopped; several at a time share the cells. The claims stand in `reports/PLAN.md`.
+    where it stopped; several at a time share the cells. The claims are in `reports/PLAN.md`.
 
     Example: `autoprune reproduce paper --data-dir data --dry-run`
     """
     started = time.perf_counter()
     open_log(log_file, "reproduce")
-    from autoprune.cli.claims_end import check_claims, end, say_cost
+    from autoprune.experiment.config import RunOptions
     from autoprune.experiment.progress import ProgressDisplay
-    from autoprune.experiment.result import print_object
-    from autoprune.reproduction.grid import build_grid, run_grid, select_cells
+    from autoprune.experiment.result import command_line, print_object
+    from autoprune.reproduction.grid import GridOptions, build_grid
     from autoprune.reproduction.plan import find_plan, read_plan
+    from autoprune.reproduction.run import reproduce_grid
+    from autoprune.reproduction.time_estimate import estimate_grid
 
-    chosen = read_plan(find_plan(plan))
-    check_claims(chosen)
-    places = build_grid(chosen, models_dir, data_dir, workers, device, trust_remote_code)
-    wanted = select_cells(chosen, places, only or [])
+    run = RunOptions(device=device, workers=workers, trust_remote_code=trust_remote_code)
+    folders = (options.STUDIES_FOLDER, options.REPORTS_FOLDER)
+    chosen = GridOptions(models_dir, data_dir, tuple(only or ()), *folders, run)
+    grid = build_grid(read_plan(find_plan(plan)), chosen)
     if dry_run:
-        result = say_cost(chosen, wanted, json)
+        estimate = estimate_grid(grid)
+        values = estimate.to_dict()
+        if not json:
+            _print_estimate(estimate)
     else:
-        run_grid(chosen, places, wanted, ProgressDisplay())
-        result = end(chosen, places, json)
+        report = reproduce_grid(grid, ProgressDisplay(), command_line(sys.argv[1:]))
+        values = report.to_dict()
+        if report.cells:
+            values |= {"report": str(grid.report), "page": str(grid.page)}
+        if not json:
+            _print_report(report, grid)
     if json:
-        print_object(result, time.perf_counter() - started)
+        print_object(values, time.perf_counter() - started)
+
+
+def _print_estimate(estimate: "GridEstimate") -> None:
+    from autoprune.experiment.progress import format_duration
+    from autoprune.experiment.tables import print_line
+    from autoprune.reporting.tables import Table
+
+    rows = [
+        (
+            cell.cell.name,
+            f"{1000 * cell.step:.0f}",
+            str(cell.trials),
+            str(cell.runs),
+            format_duration(cell.seconds),
+        )
+        for cell in estimate.to_do
+    ]
+    rows += [(cell.name, "", "0", "0", "done") for cell in estimate.done]
+    _print_table(Table("Time", ("cell", "ms a step", "trials", "runs", "at most"), tuple(rows)))
+    print_line(
+        f"Plan {estimate.plan}: {len(estimate.done)} cells done, {len(estimate.to_do)} to do, "
+        f"at most {format_duration(estimate.seconds)}. Nothing was run."
+    )
+
+
+def _print_report(report: "ReproductionReport", grid: "Grid") -> None:
+    from autoprune.experiment.tables import print_line
+    from autoprune.reproduction.report import (
+        claim_text,
+        claims_table,
+        layouts_table,
+        verdicts_table,
+    )
+
+    if not report.cells:
+        print_line(f"No cell of plan {report.plan} is finished yet.")
+        return
+    _print_table(layouts_table(report.cells))
+    _print_table(verdicts_table(report.cells, report.claims))
+    _print_table(claims_table(report.claims))
+    for claim in report.claims:
+        print_line(claim_text(claim))
+    for cell in report.missing:
+        print_line(f"Not finished: {cell}")
+    print_line(f"{report.summary} Report: {grid.report}   page: {grid.page}")
+
+
+def _print_table(table: "Table") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    from autoprune.experiment.tables import PIPE_WIDTH
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_WIDTH)
+    drawn = RichTable(box=box.SIMPLE, padding=(0, 1), title=table.caption, title_justify="left")
+    for name in table.header:
+        drawn.add_column(name)
+    for row in table.rows:
+        drawn.add_row(*(Text(cell if isinstance(cell, str) else cell.picture) for cell in row))
+    console.print(drawn)

@@ -1,11 +1,11 @@
-"""The page of a plan: the claims as one HTML file, the verdicts first."""
+"""HTML page of a plan: its claims in one file, the verdicts first."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from autoprune.evaluation.permutation_test import paired_difference
+from autoprune.evaluation.permutation_test import PairedDifference, paired_difference
 from autoprune.evaluation.verdict import format_points
 from autoprune.reporting.html.components import Code, Items, Plot, Section, TableWithBars, Text
 from autoprune.reporting.html.render import render_template
@@ -21,18 +21,16 @@ from autoprune.reporting.plot_style import (
 )
 from autoprune.reporting.tables import Table
 from autoprune.reproduction.claims import Claim
-from autoprune.reproduction.paired_tests import CellResult, paired_test
+from autoprune.reproduction.paired_tests import CellResult
 from autoprune.reproduction.report import (
     ORACLE_EXPLANATION,
     SIZES_EXPLANATION,
     ReproductionReport,
-    claims_summary,
     claims_table,
     layouts_table,
     oracle_table,
     published_note,
     published_table,
-    reproduction_title,
     scores_table,
     tests_table,
     verdicts_table,
@@ -41,7 +39,7 @@ from autoprune.reproduction.report import (
 _RECOMMENDED = "recommended"
 
 # Colour and symbol of each role: no two differ by colour alone.
-VERDICT_STYLES = {
+ROLE_STYLES = {
     _RECOMMENDED: (TEAL, "circle", 13),
     "top": (OCHRE, "triangle-left", 9),
     "middle": (OCHRE, "diamond", 9),
@@ -51,34 +49,31 @@ VERDICT_STYLES = {
     "rival": (VIOLET, "triangle-up", 10),
 }
 
-_VERDICTS = {"supported": (TEAL, "circle"), "contradicted": (OCHRE, "diamond")}
+_VERDICT_STYLES = {"supported": (TEAL, "circle"), "contradicted": (OCHRE, "diamond")}
 
 
 def grid_plot(cells: Sequence[CellResult]) -> go.Figure:
-    """Draw who is how many points above or below the full model on test, a row for each cell.
+    """Plot the points of each entrant above or below the full model on test, a row for each cell.
 
     The recommended layout has its 95 % interval. Cells without a full model are left out.
     """
     cells = [cell for cell in cells if "full" in cell.rows]
     figure = go.Figure()
-    for place in range(1, len(cells)):
-        edge = {"color": GRID, "width": 1}
-        figure.add_hline(y=place - 0.5, line=edge, layer="below")
-    apart = dict(
-        zip(VERDICT_STYLES, np.linspace(-0.3, 0.3, len(VERDICT_STYLES)).tolist(), strict=True)
-    )
-    for role, (colour, symbol, size) in VERDICT_STYLES.items():
-        found = [(place, *one) for place, cell in enumerate(cells) for one in _role(cell, role)]
-        if not found:
+    for row in range(1, len(cells)):
+        figure.add_hline(y=row - 0.5, line={"color": GRID, "width": 1}, layer="below")
+    offsets = np.linspace(-0.3, 0.3, len(ROLE_STYLES)).tolist()  # of the roles within a row
+    for offset, (role, (colour, symbol, size)) in zip(offsets, ROLE_STYLES.items(), strict=True):
+        marks = [(row, *mark) for row, cell in enumerate(cells) for mark in _role(cell, role)]
+        if not marks:
             continue
         figure.add_scatter(
-            x=[gap for _, _, gap in found],
-            y=[place + apart[role] for place, _, _ in found],
-            error_x=_interval(cells) if role == _RECOMMENDED else None,
+            x=[points for _, _, points in marks],
+            y=[row + offset for row, _, _ in marks],
+            error_x=_intervals(cells) if role == _RECOMMENDED else None,
             mode="markers",
             marker={"color": colour, "symbol": symbol, "size": size},
             name=role,
-            customdata=[short_label(origin) for _, origin, _ in found],
+            customdata=[short_label(origin) for _, origin, _ in marks],
             hovertemplate="%{customdata}: %{x:+.1f} points<extra></extra>",
         )
     figure = apply_style(figure, 110 + 64 * len(cells), "points against the full model", "")
@@ -99,19 +94,19 @@ def grid_plot(cells: Sequence[CellResult]) -> go.Figure:
 
 
 def grid_table(cells: Sequence[CellResult]) -> Table:
-    """Return what `grid_plot` draws, in points against the full model."""
+    """Return the points that `grid_plot` shows, relative to the full model."""
     rows = tuple(
-        (cell.name, role, origin, f"{gap:+.1f}")
+        (cell.name, role, origin, f"{points:+.1f}")
         for cell in cells
         if "full" in cell.rows
-        for role in VERDICT_STYLES
-        for origin, gap in _role(cell, role)
+        for role in ROLE_STYLES
+        for origin, points in _role(cell, role)
     )
     return Table("Points against the full model", ("cell", "role", "origin", "points"), rows)
 
 
 def _role(cell: CellResult, role: str) -> list[tuple[str, float]]:
-    """Return who has a role in a cell, and how many points above the full model."""
+    """Return the origins of a role in a cell, and their points above the full model."""
     origins = {_RECOMMENDED: [cell.recommended], "rival": cell.rivals}.get(role, [role])
     full = cell.rows["full"].test_mean
     return [
@@ -121,38 +116,35 @@ def _role(cell: CellResult, role: str) -> list[tuple[str, float]]:
     ]
 
 
-def _interval(cells: Sequence[CellResult]) -> dict[str, object]:
-    gaps = [
-        paired_difference(made.a, made.b)
+def _intervals(cells: Sequence[CellResult]) -> dict[str, object]:
+    """Return the error bars of the recommended layout relative to the full model."""
+    differences = [
+        paired_difference(cell.predictions[cell.recommended], cell.predictions["full"])
         for cell in cells
-        if (made := paired_test(cell, cell.recommended, "full"))
     ]
+    return _error_bars(differences, TEAL)
+
+
+def _error_bars(differences: Sequence[PairedDifference], colour: str) -> dict[str, object]:
     return {
-        "array": [100 * (gap.high - gap.mean) for gap in gaps],
-        "arrayminus": [100 * (gap.mean - gap.low) for gap in gaps],
-        "color": TEAL,
+        "array": [100 * (difference.high - difference.mean) for difference in differences],
+        "arrayminus": [100 * (difference.mean - difference.low) for difference in differences],
+        "color": colour,
         "thickness": 2,
         "width": 0,
     }
 
 
 def effects_plot(claims: Sequence[Claim]) -> go.Figure:
-    """Draw the mean difference behind each tested claim in points, with its 95 % interval."""
-    shown = [claim for claim in claims if claim.effect is not None]
+    """Plot the mean difference of each tested claim in points, with its 95 % interval."""
+    effects = [(claim, claim.effect) for claim in claims if claim.effect is not None]
     figure = go.Figure()
-    for place, claim in enumerate(shown):
-        assert claim.effect is not None
-        effect, (colour, symbol) = claim.effect, _VERDICTS.get(claim.verdict, (SLATE, "square"))
+    for row, (claim, effect) in enumerate(effects):
+        colour, symbol = _VERDICT_STYLES.get(claim.verdict, (SLATE, "square"))
         figure.add_scatter(
             x=[100 * effect.mean],
-            y=[place],
-            error_x={
-                "array": [100 * (effect.high - effect.mean)],
-                "arrayminus": [100 * (effect.mean - effect.low)],
-                "color": colour,
-                "thickness": 2,
-                "width": 0,
-            },
+            y=[row],
+            error_x=_error_bars([effect], colour),
             mode="markers+text",
             marker={"color": colour, "symbol": symbol, "size": 11},
             text=[f"{format_points(effect.mean)} {claim.verdict}"],
@@ -162,54 +154,56 @@ def effects_plot(claims: Sequence[Claim]) -> go.Figure:
             showlegend=False,
         )
     title = "points, mean over the cells, with 95 % interval"
-    figure = apply_style(figure, 90 + 52 * len(shown), title, "")
+    figure = apply_style(figure, 90 + 52 * len(effects), title, "")
     figure.update_xaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1.5)
     figure.update_yaxes(
         tickmode="array",
-        tickvals=list(range(len(shown))),
-        ticktext=[f"({one.letter}) {short_label(one.effect_of)}" for one in shown],
-        range=[len(shown) - 0.5, -0.8],
+        tickvals=list(range(len(effects))),
+        ticktext=[f"({claim.letter}) {short_label(claim.effect_of)}" for claim, _ in effects],
+        range=[len(effects) - 0.5, -0.8],
         showgrid=False,
     )
     return figure
 
 
-SUMMARY_LABELS = (
+GRID_EXPLANATION = (
     "Each mark is how many points of test quality an entrant is above or below the full model of "
     "its cell; the bar is the 95 % interval of the recommended layout."
 )
 
 
-def claims_page(found: ReproductionReport) -> str:
-    """Return what a plan came to as HTML."""
+def claims_page(report: ReproductionReport) -> str:
+    """Return the report of a plan as an HTML page."""
     return render_template(
         "claims.html.j2",
-        title=reproduction_title(found),
-        lead=claims_summary(found),
-        missing=[f"Not finished: {name}." for name in found.missing],
-        claims=[(claim, _figures(claim)) for claim in found.claims],
-        sections=_sections(found),
+        title=report.title,
+        lead=report.summary,
+        missing=[f"Not finished: {name}." for name in report.missing],
+        claims=[(claim, _effect_line(claim)) for claim in report.claims],
+        sections=_sections(report),
     )
 
 
-def _figures(claim: Claim) -> str:
-    """Tell a claim's effect in a line, empty where it was not tested."""
+def _effect_line(claim: Claim) -> str:
+    """Return a claim's effect in a line, empty where it was not tested."""
     *_, name, mean, interval, p, _ = claims_table([claim]).rows[0]
     return f"{name}: {mean} points ({interval}), p {p}" if claim.effect else ""
 
 
-def _sections(found: ReproductionReport) -> list[Section]:
-    cells = found.cells
-    glance = Plot("grid", "Every cell at a glance", grid_plot(cells), grid_table(cells))
-    behind = Plot("effects", "The effects", effects_plot(found.claims), claims_table(found.claims))
-    how = tuple(f"({claim.letter}) {claim.test}." for claim in found.claims)
+def _sections(report: ReproductionReport) -> list[Section]:
+    cells = report.cells
+    grid = Plot("grid", "Every cell at a glance", grid_plot(cells), grid_table(cells))
+    effects = Plot(
+        "effects", "The effects", effects_plot(report.claims), claims_table(report.claims)
+    )
+    methods = tuple(f"({claim.letter}) {claim.test}." for claim in report.claims)
     return [
-        Section("glance", "At a glance", (glance, Text(SUMMARY_LABELS, aside=True), behind)),
+        Section("glance", "At a glance", (grid, Text(GRID_EXPLANATION, aside=True), effects)),
         Section(
             "cells",
             "Each cell",
             (
-                TableWithBars(verdicts_table(cells, found.claims)),
+                TableWithBars(verdicts_table(cells, report.claims)),
                 TableWithBars(layouts_table(cells)),
             ),
         ),
@@ -221,7 +215,7 @@ def _sections(found: ReproductionReport) -> list[Section]:
         Section(
             "tests",
             "How each claim is tested",
-            (Items(how), TableWithBars(tests_table(found.claims))),
+            (Items(methods), TableWithBars(tests_table(report.claims))),
         ),
         Section(
             "oracle",
@@ -236,6 +230,6 @@ def _sections(found: ReproductionReport) -> list[Section]:
         Section(
             "terms",
             "Terms",
-            (Items(found.terms), Code("The command that repeats it:", found.command)),
+            (Items(report.terms), Code("The command that repeats it:", report.command)),
         ),
     ]

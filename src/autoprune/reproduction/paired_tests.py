@@ -1,4 +1,4 @@
-"""Duels: two entrants held against each other in each cell, and over all cells together."""
+"""Paired tests: two entrants compared in each cell of a grid, and over all cells together."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,89 +20,95 @@ from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.metrics import METRICS
 
+SIGNIFICANCE = 0.05
+
 _NO_RIVALS = {"found", "full", "scratch", *STRATEGIES}
 
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """One model, one task and one number of layers kept.
+    """One model, one task and one number of layers to keep.
 
-    `answers` and `rows` are by origin, without those that failed; `reference` is the best fixed
-    strategy and `recommended` the layout to take, both by validation; `test` tells which test rows
-    the answers are on: cells of equal `test` are on the same ones.
+    `predictions` and `rows` are by origin, without the entrants that failed. `reference` is the
+    best fixed strategy and `recommended` the layout to use, both chosen by validation.
+    `test_rows` identifies the test rows: cells of an equal value have the same ones.
     """
 
     model: str
     task: str
     keep: int
-    answers: Mapping[str, Predictions]
+    predictions: Mapping[str, Predictions]
     rows: Mapping[str, ComparisonRow]
     reference: str
     recommended: str
-    test: str
+    test_rows: str
 
     @property
     def name(self) -> str:
-        """How a table names it."""
+        """The cell's name in a table."""
         return f"{self.model}, {self.task}, keep {self.keep}"
 
     @property
     def strategies(self) -> list[str]:
         """The fixed strategies that were compared."""
-        return [origin for origin in STRATEGIES if origin in self.answers]
+        return [origin for origin in STRATEGIES if origin in self.predictions]
+
+    @property
+    def best_strategy(self) -> str:
+        """The fixed strategy that is best on test."""
+        return max(self.strategies, key=lambda origin: self.rows[origin].test_mean)
 
     @property
     def rivals(self) -> list[str]:
         """The small models that others pre-trained from scratch."""
-        return [origin for origin in self.answers if origin not in _NO_RIVALS]
+        return [origin for origin in self.predictions if origin not in _NO_RIVALS]
 
-    def same(self, one: str, other: str) -> bool:
+    def is_same_model(self, first: str, second: str) -> bool:
         """Tell whether two origins are one and the same trained model."""
-        if {one, other} & {"scratch", *self.rivals}:
-            return one == other
-        return self.rows[one].layout == self.rows[other].layout
+        if {first, second} & {"scratch", *self.rivals}:
+            return first == second
+        return self.rows[first].layout == self.rows[second].layout
 
 
-def cell_result(studied: FinishedStudy) -> CellResult:
+def cell_result(study: FinishedStudy) -> CellResult:
     """Return the cell that a finished study is."""
-    comparison, setting = studied.comparison, studied.setting
-    prints = fingerprints_with(studied.test, {})
+    comparison, metadata = study.comparison, study.setting
     return CellResult(
-        model=setting.model,
-        task=setting.task,
-        keep=setting.keep,
-        answers={
+        model=metadata.model,
+        task=metadata.task,
+        keep=metadata.keep,
+        predictions={
             row.origin: Predictions.of(
-                list(entrant_runs(studied, row.origin).values()), studied.test, setting.metric
+                list(entrant_runs(study, row.origin).values()), study.test, metadata.metric
             )
             for row in comparison.rows
         },
         rows={row.origin: row for row in comparison.rows},
         reference=comparison.reference,
         recommended=comparison.recommended,
-        test=" ".join(prints.values()),
+        test_rows=" ".join(fingerprints_with(study.test, {}).values()),
     )
-
-
-SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
-    """Two entrants on the test rows `test`, the first is `cell`'s; `same`: one and the same."""
+    """Two entrants on the same test rows and seeds; `first` is one of `cell`.
+
+    `identical`: both are one and the same model.
+    """
 
     cell: str
     first: str
     second: str
-    test: str
-    a: Predictions
-    b: Predictions
-    same: bool = False
+    test_rows: str
+    first_predictions: Predictions
+    second_predictions: Predictions
+    identical: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PairedTestResult:
-    """A duel's difference, first minus second, its p corrected (`holm_correction`) for all duels tested."""
+    """The difference of a paired test, first minus second; `corrected` is its p after Holm."""
 
     cell: str
     first: str
@@ -112,67 +118,78 @@ class PairedTestResult:
 
     @property
     def better(self) -> bool:
-        """Whether the first is better: the corrected p and the interval both say so."""
+        """Whether the first is better: the corrected p and the interval both exclude 0."""
         return self.corrected < SIGNIFICANCE and self.difference.low > 0
 
     @property
     def worse(self) -> bool:
-        """Whether the first is worse: the corrected p and the interval both say so."""
+        """Whether the first is worse: the corrected p and the interval both exclude 0."""
         return self.corrected < SIGNIFICANCE and self.difference.high < 0
 
     @property
-    def turned(self) -> Self:
-        """The same duel seen from the second."""
+    def reversed(self) -> Self:
+        """The same test as second minus first."""
         gap = self.difference
-        seen = PairedDifference(-gap.mean, -gap.high, -gap.low, gap.p_value)
-        return replace(self, first=self.second, second=self.first, difference=seen)
+        difference = PairedDifference(-gap.mean, -gap.high, -gap.low, gap.p_value)
+        return replace(self, first=self.second, second=self.first, difference=difference)
 
 
 def paired_test(cell: CellResult, first: str, second: str) -> PairedTest | None:
-    """Return two entrants of a cell, None where one of them is missing."""
-    if first not in cell.answers or second not in cell.answers:
+    """Pair two entrants of a cell; returns None where one of them is missing."""
+    if first not in cell.predictions or second not in cell.predictions:
         return None
-    a, b = cell.answers[first], cell.answers[second]
-    return PairedTest(cell.name, first, second, cell.test, a, b, cell.same(first, second))
-
-
-def corrected_results(duels: Sequence[PairedTest]) -> list[PairedTestResult]:
-    """Test each duel; p is corrected over those that are two different models."""
-    gaps = [paired_difference(one.a, one.b) for one in duels]
-    apart = [index for index, one in enumerate(duels) if not one.same]
-    corrected = dict(
-        zip(apart, holm_correction([gaps[index].p_value for index in apart]), strict=True)
+    return PairedTest(
+        cell.name,
+        first,
+        second,
+        cell.test_rows,
+        cell.predictions[first],
+        cell.predictions[second],
+        cell.is_same_model(first, second),
     )
+
+
+def run_paired_tests(tests: Sequence[PairedTest]) -> list[PairedTestResult]:
+    """Run each test; p is corrected (Holm) over those of two different models."""
+    differences = [
+        paired_difference(test.first_predictions, test.second_predictions) for test in tests
+    ]
+    counted = [index for index, test in enumerate(tests) if not test.identical]
+    p_values = holm_correction([differences[index].p_value for index in counted])
+    corrected = dict(zip(counted, p_values, strict=True))
     return [
-        PairedTestResult(one.cell, one.first, one.second, gap, corrected.get(index, 1.0))
-        for index, (one, gap) in enumerate(zip(duels, gaps, strict=True))
+        PairedTestResult(test.cell, test.first, test.second, difference, corrected.get(index, 1.0))
+        for index, (test, difference) in enumerate(zip(tests, differences, strict=True))
     ]
 
 
-def pooled_p_value(duels: Sequence[PairedTest]) -> PairedDifference:
-    """Return the mean difference over the cells, each of equal weight; at least one duel.
+def mean_difference(tests: Sequence[PairedTest]) -> PairedDifference:
+    """Return the mean difference over the cells, each of equal weight; needs one test.
 
     The 95 % interval is for other seeds and other test rows of these cells, not for other cells.
-    Duels on the same test rows and seeds are averaged row by row first, for they are not
-    independent; those on different rows are, so their half-widths are added as squares. The test
-    is on the same mean.
+    Tests on the same test rows and seeds are averaged row by row first, for they are not
+    independent; those on different rows are, so their half-widths are added as squares. The
+    permutation test is on the same mean.
     """
-    assert duels, "a mean needs a duel"
+    assert tests, "a mean needs a paired test"
     groups: dict[tuple[str, tuple[int, ...]], list[PairedTest]] = {}
-    for one in duels:
-        groups.setdefault((one.test, one.a.values.shape), []).append(one)
+    for test in tests:
+        groups.setdefault((test.test_rows, test.first_predictions.values.shape), []).append(test)
     mean = below = above = 0.0
-    for same_rows in groups.values():
-        share = len(same_rows) / len(duels)
-        a = np.mean([one.a.values for one in same_rows], axis=0)  # (seeds, rows)
-        b = np.mean([one.b.values for one in same_rows], axis=0)
-        interval = paired_interval(a, b)
+    for group in groups.values():
+        share = len(group) / len(tests)
+        first = np.mean([test.first_predictions.values for test in group], axis=0)  # (seeds, rows)
+        second = np.mean([test.second_predictions.values for test in group], axis=0)
+        interval = paired_interval(first, second)
         mean += share * interval.mean
         below += (share * (interval.mean - interval.low)) ** 2
         above += (share * (interval.high - interval.mean)) ** 2
     low, high = mean - math.sqrt(below), mean + math.sqrt(above)
     p_value = paired_permutation_test(
-        [[(one.a, one.b) for one in group] for group in groups.values()]
+        [
+            [(test.first_predictions, test.second_predictions) for test in group]
+            for group in groups.values()
+        ]
     )
-    span = max(METRICS[one.a.metric].span for one in duels)
+    span = max(METRICS[test.first_predictions.metric].span for test in tests)
     return PairedDifference(mean, max(-span, low), min(span, high), p_value)

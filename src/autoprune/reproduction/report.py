@@ -1,30 +1,43 @@
-"""The claims as tables and in Markdown: verdicts first, then each cell, then every test."""
+"""Report of a plan: its claims as tables, in Markdown and as JSON values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.verdict import format_p, format_points
-from autoprune.reporting.tables import Table, code_block, escape_markdown, plain_cell
-from autoprune.reporting.tables import TableCell as Content
-from autoprune.reproduction.claims import Claim, compare_in_cells
+from autoprune.reporting.tables import Table, TableCell, code_block, escape_markdown, plain_cell
+from autoprune.reproduction.claims import Claim
 from autoprune.reproduction.paired_tests import CellResult
 
-PAPER = "arXiv 2404.18216, table 3"
+PUBLISHED_SOURCE = "arXiv 2404.18216, table 3"
 
-# Per cent accuracy at full depth on the official splits, as published there.
+# Accuracy in per cent at full depth on the official splits, as published there.
 PUBLISHED_RESULTS: dict[str, dict[str, float]] = {
     "MahaBERT": {"shc": 91.163, "lpc": 86.731, "ldc": 94.706},
     "MuRIL": {"shc": 90.112, "lpc": 86.582, "ldc": 93.020},
     "IndicBERT": {"shc": 89.388, "lpc": 85.222, "ldc": 92.627},
 }
 
+ORACLE_EXPLANATION = (
+    "The best fixed strategy on test is known only afterwards, and picked by the very scores it is "
+    "compared with: nobody could have chosen it. It is shown as a bound, no claim rests on it. The "
+    "last column is how far the best fixed strategy on test is ahead of the next one."
+)
+
+SIZES_EXPLANATION = (
+    "“scratch” has as many layers as the pruned model and random weights, and the same parameters. "
+    "A rival was pre-trained from scratch by its authors: where its parameters differ, equal depth "
+    "is not equal size, so both are shown beside its score."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ReproductionReport:
-    """What a plan came to: its finished `cells` and the `claims` tested on them.
+    """The result of a plan: its finished `cells` and the `claims` tested on them.
 
-    `missing` names the cells that are not finished; `terms` say how the figures were made, a
-    sentence each; `command` repeats them.
+    `missing` names the cells that are not finished. `terms` say how the figures were made, a
+    sentence each. `command` repeats them.
     """
 
     plan: str
@@ -34,39 +47,88 @@ class ReproductionReport:
     terms: tuple[str, ...]
     command: str
 
+    @property
+    def title(self) -> str:
+        """The title of the report."""
+        return f"The claims, tested by plan {self.plan}"
+
+    @property
+    def summary(self) -> str:
+        """The number of finished cells and of claims by verdict, in one line."""
+        verdicts = [claim.verdict for claim in self.claims]
+        counts = ", ".join(
+            f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts)
+        )
+        total = len(self.cells) + len(self.missing)
+        return f"{len(self.cells)} of {total} cells finished. Claims: {counts}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "plan": self.plan,
+            "missing": list(self.missing),
+            "claims": [_claim_to_dict(claim) for claim in self.claims],
+            "cells": [
+                {
+                    "cell": cell.name,
+                    "recommended": str(cell.rows[cell.recommended].layout),
+                    "recommended_origin": cell.recommended,
+                    "best_fixed": cell.reference,
+                    "verdicts": {
+                        claim.letter: claim.cell_verdict(cell.name) for claim in self.claims
+                    },
+                }
+                for cell in self.cells
+            ],
+        }
+
+
+def _claim_to_dict(claim: Claim) -> dict[str, Any]:
+    return {
+        "letter": claim.letter,
+        "statement": claim.statement,
+        "test": claim.test,
+        "effect_of": claim.effect_of,
+        "effect": asdict(claim.effect) if claim.effect else None,
+        "verdict": claim.verdict,
+        "reason": claim.reason,
+        "findings": [asdict(result.test) | {"verdict": result.verdict} for result in claim.results],
+    }
+
 
 def claims_table(claims: Sequence[Claim]) -> Table:
     """Return a row for each claim: the effect over all cells and the verdict."""
     header = ("claim", "statement", "mean of", "points", "95 % interval", "p", "verdict")
-    return Table("The claims", header, tuple(_claim(claim) for claim in claims))
+    return Table("The claims", header, tuple(_claim_row(claim) for claim in claims))
 
 
-def _claim(claim: Claim) -> tuple[str, ...]:
-    effect = claim.effect
-    figures = ("", "", "")
-    if effect is not None:
-        figures = (
-            format_points(effect.mean),
-            f"{format_points(effect.low)} to {format_points(effect.high)}",
-            format_p(effect.p_value),
-        )
-    return (claim.letter, claim.statement, claim.effect_of, *figures, claim.verdict)
+def _claim_row(claim: Claim) -> tuple[str, ...]:
+    effect = _difference_cells(claim.effect) if claim.effect else ("", "", "")
+    return (claim.letter, claim.statement, claim.effect_of, *effect, claim.verdict)
+
+
+def _difference_cells(difference: PairedDifference) -> tuple[str, str, str]:
+    """Return the mean in points, its 95 % interval, and p."""
+    mean, low, high = map(format_points, (difference.mean, difference.low, difference.high))
+    return mean, f"{low} to {high}", format_p(difference.p_value)
 
 
 def verdicts_table(cells: Sequence[CellResult], claims: Sequence[Claim]) -> Table:
     """Return the verdict of each cell on each claim."""
     header = ("cell", *(claim.letter for claim in claims))
-    rows = tuple((cell.name, *(claim.of_cell(cell.name) for claim in claims)) for cell in cells)
+    rows = tuple(
+        (cell.name, *(claim.cell_verdict(cell.name) for claim in claims)) for cell in cells
+    )
     return Table("What each cell says", header, rows)
 
 
 def layouts_table(cells: Sequence[CellResult]) -> Table:
-    """Return what each cell recommends, and the quality of those it is held against."""
+    """Return what each cell recommends, and the quality of the models it is compared with."""
     header = ("cell", "recommended", "layers", "test", "full", "best fixed", "rival", "scratch")
-    return Table("What each cell recommends", header, tuple(_layout(cell) for cell in cells))
+    return Table("What each cell recommends", header, tuple(_layout_row(cell) for cell in cells))
 
 
-def _layout(cell: CellResult) -> tuple[Content, ...]:
+def _layout_row(cell: CellResult) -> tuple[TableCell, ...]:
     row = cell.rows[cell.recommended]
     rivals = [_quality(cell, name) for name in cell.rivals]
     return (
@@ -124,35 +186,40 @@ def tests_table(claims: Sequence[Claim]) -> Table:
     rows = tuple(
         (
             claim.letter,
-            one.tested.cell,
-            f"{one.tested.first} − {one.tested.second}",
-            format_points(one.tested.difference.mean),
-            f"{format_points(one.tested.difference.low)} to {format_points(one.tested.difference.high)}",
-            format_p(one.tested.difference.p_value),
-            format_p(one.tested.corrected),
-            one.verdict,
+            result.test.cell,
+            f"{result.test.first} − {result.test.second}",
+            *_difference_cells(result.test.difference),
+            format_p(result.test.corrected),
+            result.verdict,
         )
         for claim in claims
-        for one in claim.findings
+        for result in claim.results
     )
     return Table("Every test", header, rows)
 
 
 def oracle_table(cells: Sequence[CellResult]) -> Table:
-    """Return the recommended layout against the fixed strategy that is the best on test."""
+    """Return the recommended layout beside the fixed strategy that is the best on test."""
     header = ("cell", "recommended", "best fixed on validation", "best fixed on test", "lead")
     rows = tuple(
         (
             cell.name,
-            f"{cell.recommended} {_quality(cell, cell.recommended)}",
-            f"{cell.reference} {_quality(cell, cell.reference)}",
-            f"{best} {_quality(cell, best)}",
-            compare_in_cells(cell),
+            *(
+                f"{origin} {_quality(cell, origin)}"
+                for origin in (cell.recommended, cell.reference, cell.best_strategy)
+            ),
+            _lead(cell),
         )
         for cell in cells
-        for best in [max(cell.strategies, key=lambda name: cell.rows[name].test_mean)]
     )
     return Table("Against the best fixed strategy on test", header, rows)
+
+
+def _lead(cell: CellResult) -> str:
+    """Name the best fixed strategy on test, and its distance in points from the next one."""
+    means = sorted((cell.rows[origin].test_mean for origin in cell.strategies), reverse=True)
+    lead = f" {format_points(means[0] - means[1])}" if len(means) > 1 else ""
+    return cell.best_strategy + lead
 
 
 def published_table() -> Table:
@@ -165,71 +232,48 @@ def published_table() -> Table:
     return Table("Published, not ours", ("model", *tasks), rows)
 
 
-ORACLE_EXPLANATION = (
-    "The best fixed strategy on test is known only afterwards, and picked by the very scores it is "
-    "held against: nobody could have chosen it. It is shown as a bound, no claim rests on it. The "
-    "last column is how far the best fixed strategy on test is ahead of the next one."
-)
-
-SIZES_EXPLANATION = (
-    "“scratch” has as many layers as the pruned model and random weights, and the same parameters. "
-    "A rival was pre-trained from scratch by its authors: where its parameters differ, equal depth "
-    "is not equal size, so both stand beside its score."
-)
-
-
 def published_note() -> str:
     """Say whose the published scores are."""
     return (
-        f"These are others' figures, not ours ({PAPER}): per cent accuracy of full models on the "
-        "official splits, duplicates and leaked rows included. No claim is tested with them."
+        f"These are others' figures, not ours ({PUBLISHED_SOURCE}): per cent accuracy of full "
+        "models on the official splits, duplicates and leaked rows included. No claim is tested "
+        "with them."
     )
 
 
-def reproduction_title(found: ReproductionReport) -> str:
-    """Return the report's title."""
-    return f"The claims, tested by plan {found.plan}"
-
-
-def claims_summary(found: ReproductionReport) -> str:
-    """Count the verdicts in one line."""
-    verdicts = [claim.verdict for claim in found.claims]
-    counted = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
-    whole = len(found.cells) + len(found.missing)
-    return f"{len(found.cells)} of {whole} cells finished. Claims: {counted}."
-
-
-def reproduction_markdown(found: ReproductionReport) -> str:
-    """Write the report of a plan."""
-    missing = f"Not finished: {'; '.join(found.missing)}." if found.missing else ""
+def reproduction_markdown(report: ReproductionReport) -> str:
+    """Return the report of a plan as Markdown."""
+    missing = f"Not finished: {'; '.join(report.missing)}." if report.missing else ""
     parts = [
-        f"# {escape_markdown(reproduction_title(found))}",
-        escape_markdown(claims_summary(found)),
+        f"# {escape_markdown(report.title)}",
+        escape_markdown(report.summary),
         escape_markdown(missing),
-        plain_cell(claims_table(found.claims)),
-        "\n".join(f"- {escape_markdown(claim_text(claim))}" for claim in found.claims),
+        plain_cell(claims_table(report.claims)),
+        "\n".join(f"- {escape_markdown(claim_text(claim))}" for claim in report.claims),
         "## Each cell",
-        plain_cell(verdicts_table(found.cells, found.claims)),
-        plain_cell(layouts_table(found.cells)),
+        plain_cell(verdicts_table(report.cells, report.claims)),
+        plain_cell(layouts_table(report.cells)),
         "## Every entrant",
-        plain_cell(scores_table(found.cells)),
+        plain_cell(scores_table(report.cells)),
         escape_markdown(SIZES_EXPLANATION),
         "## How each claim is tested",
-        "\n".join(f"- {escape_markdown(f'{one.letter}: {one.test}.')}" for one in found.claims),
-        plain_cell(tests_table(found.claims)),
+        "\n".join(
+            f"- {escape_markdown(f'{claim.letter}: {claim.test}.')}" for claim in report.claims
+        ),
+        plain_cell(tests_table(report.claims)),
         "## Against the best fixed strategy on test",
-        plain_cell(oracle_table(found.cells)),
+        plain_cell(oracle_table(report.cells)),
         escape_markdown(ORACLE_EXPLANATION),
         "## Published scores",
         plain_cell(published_table()),
         escape_markdown(published_note()),
         "## Terms",
-        "\n".join(f"- {escape_markdown(term)}" for term in found.terms),
-        code_block(found.command),
+        "\n".join(f"- {escape_markdown(term)}" for term in report.terms),
+        code_block(report.command),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def claim_text(claim: Claim) -> str:
-    """Say a claim's verdict and why, in a sentence."""
+    """Return a claim's verdict and its reason in a sentence."""
     return f"({claim.letter}) {claim.statement}: {claim.verdict}; {claim.reason}."

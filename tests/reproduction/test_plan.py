@@ -1,4 +1,4 @@
-"""Plans: read as written, each mistake told in one line that says the rule."""
+"""Plans: read as written; each mistake is one line that names the key and the rule."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from autoprune.errors import AutopruneError
-from autoprune.reproduction.plan import PlanBudget, find_plan, known_plans, read_plan
+from autoprune.experiment.config import BudgetConfig
+from autoprune.reproduction.plan import find_plan, known_plans, read_plan
 
 GOOD = """
 models = ["mahabert-v2", "muril"]
@@ -34,16 +35,16 @@ def written(folder, text, name="mine"):
     return path
 
 
-def test_a_plan_is_read_as_written(tmp_path):
+def test_plan_is_read_as_written(tmp_path):
     plan = read_plan(written(tmp_path, GOOD))
     assert plan.name == "mine"
     assert (plan.models, plan.multilingual) == (("mahabert-v2", "muril"), ("muril",))
     assert (plan.tasks, plan.keeps, plan.strategies) == (("shc", "ldc"), (6, 2), ("top", "middle"))
     assert (plan.rivals, plan.trials, plan.seeds) == ({6: ("mahabert-small",)}, 12, 2)
     assert (plan.seed, plan.margin) == (0, 0.5)
-    assert plan.spending == {
-        "shc": PlanBudget(epochs=2, learning_rate=5e-5),
-        "ldc": PlanBudget(epochs=1, learning_rate=5e-5, tokens=256),
+    assert plan.budgets == {
+        "shc": BudgetConfig(epochs=2, learning_rate=5e-5),
+        "ldc": BudgetConfig(epochs=1, learning_rate=5e-5, tokens=256),
     }
 
 
@@ -51,36 +52,49 @@ def test_a_plan_is_read_as_written(tmp_path):
     ("old", "new", "answer"),
     [
         ("trials =", "trails =", "unknown key in plan mine 'trails', did you mean 'trials'?"),
-        ("keeps = [6, 2]", "", "plan mine must name its keeps: a list of whole numbers"),
-        ("keeps = [6, 2]", "keeps = [6, '2']", "keeps in plan mine must be a list of whole num"),
-        ("keeps = [6, 2]", "keeps = [6, 6]", "each once, got [6, 6]"),
-        ("keeps = [6, 2]", "keeps = [true]", "got [True]"),
+        ("keeps = [6, 2]", "", "plan mine must name its keeps"),
+        ("keeps = [6, 2]", "keeps = [6, '2']", "plan mine: keeps must be"),
+        ("keeps = [6, 2]", "keeps = [6, 6]", "one or more different values, got [6, 6]"),
+        ("keeps = [6, 2]", "keeps = [true]", "valid integer, got True"),
         ("keeps = [6, 2]", "keeps = []", "got []"),
-        ('tasks = ["shc", "ldc"]', 'tasks = "shc"', "tasks in plan mine must be a list of names"),
-        ('"top", "middle"', '"top", "midle"', "plan mine 'midle', did you mean 'middle'?"),
+        ('tasks = ["shc", "ldc"]', 'tasks = "shc"', "plan mine: tasks must be"),
+        (
+            '"top", "middle"',
+            '"top", "midle"',
+            "plan mine: unknown strategy 'midle', did you mean 'middle'?",
+        ),
         ('multilingual = ["muril"]', 'multilingual = ["mural"]', "did you mean 'muril'?"),
-        ("trials = 12", "trials = 0", "trials in plan mine must be a whole number from 1 on"),
+        (
+            "trials = 12",
+            "trials = 0",
+            "plan mine: trials must be greater than or equal to 1, got 0",
+        ),
         ("trials = 12", "trials = 1.5", "got 1.5"),
-        ("seeds = 2", "seeds = 101", "a whole number from 1 to 100, got 101"),
-        ("margin = 0.5", "margin = 0", "margin in plan mine must be a number of points above 0"),
+        ("seeds = 2", "seeds = 101", "seeds must be less than or equal to 100, got 101"),
+        ("margin = 0.5", "margin = 0", "plan mine: margin must be greater than 0, got 0"),
         ("6 = [", "7 = [", "unknown key in plan mine, rivals '7'"),
-        ('["mahabert-small"]', '"mahabert-small"', "6 in plan mine, rivals must be a list"),
+        ('["mahabert-small"]', '"mahabert-small"', "plan mine: rivals must be"),
         ("[budget]\nepochs", "[budget]\nepoch", "unknown key in plan mine, budget 'epoch'"),
         ("[budget.ldc]", "[budget.lcd]", "unknown key in plan mine, budget 'lcd', did you mean"),
-        ("tokens = 256", "tokens = 3", "tokens in plan mine, budget.ldc must be a whole number"),
-        ("5e-5", "5", "learning_rate in plan mine, budget must be a number between 0 and 1"),
+        (
+            "tokens = 256",
+            "tokens = 3",
+            "plan mine, budget.ldc: tokens must be greater than or equal to 4",
+        ),
+        ("5e-5", "5", "plan mine, budget: learning_rate must be less than 1, got 5"),
         ("seeds = 2", "seeds = ", "a plan is a TOML file"),
         ("seeds = 2", "seeds = 2\nseeds = 3", "a plan is a TOML file"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_the_rule(tmp_path, old, new, answer):
+def test_plan_with_a_mistake_is_refused_with_the_rule(tmp_path, old, new, answer):
     assert old in GOOD
     with pytest.raises(AutopruneError) as raised:
         read_plan(written(tmp_path, GOOD.replace(old, new)))
     assert answer in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_plan_that_is_no_text_or_has_a_name_that_is_no_folder(tmp_path):
+def test_plan_that_is_no_text_or_whose_name_is_no_folder_is_refused(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(AutopruneError, match="a plan is a TOML file"):
@@ -89,7 +103,7 @@ def test_a_plan_that_is_no_text_or_has_a_name_that_is_no_folder(tmp_path):
         read_plan(written(tmp_path, GOOD, "a b"))
 
 
-def test_plans_are_found_by_name_the_working_folders_first(tmp_path, monkeypatch):
+def test_find_plan_prefers_the_working_folder(tmp_path, monkeypatch):
     assert set(known_plans()) >= {"demo", "mini", "paper"}
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "studies/plans"
@@ -105,20 +119,20 @@ def test_plans_are_found_by_name_the_working_folders_first(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["demo", "mini", "paper"])
-def test_the_plans_that_come_with_the_package_are_right(name):
+def test_plans_of_the_package_are_valid(name):
     plan = read_plan(known_plans()[name])
     assert plan.keeps == (6, 2)
     assert plan.strategies == ("top", "middle", "bottom")
     assert plan.seeds == 3
 
 
-def test_the_paper_s_grid():
+def test_plan_of_the_paper_has_its_grid():
     plan = read_plan(known_plans()["paper"])
     assert (plan.models, plan.tasks) == (("mahabert-v2", "muril"), ("shc", "lpc", "ldc"))
     assert plan.rivals == {6: ("mahabert-small",), 2: ("mahabert-smaller",)}
 
 
-def test_the_wheel_and_the_source_package_carry_the_plans():
+def test_wheel_and_source_package_contain_the_plans():
     root = Path(__file__).parents[2]
     build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = build["targets"]["wheel"]["force-include"]

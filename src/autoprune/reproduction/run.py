@@ -1,0 +1,146 @@
+"""Run of a plan: each cell's study is finished, then the claims are tested and reported."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from autoprune.errors import StudyError
+from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
+from autoprune.experiment.pipeline import run_studies
+from autoprune.experiment.progress import ProgressDisplay, format_duration
+from autoprune.experiment.result import check_study_paths
+from autoprune.files import write_atomic
+from autoprune.reproduction.claims import judge_claims
+from autoprune.reproduction.grid import Grid, GridCell, experiment_options, finished_study
+from autoprune.reproduction.page import claims_page
+from autoprune.reproduction.paired_tests import cell_result
+from autoprune.reproduction.plan import Plan
+from autoprune.reproduction.report import ReproductionReport, reproduction_markdown
+from autoprune.reproduction.time_estimate import CellEstimate, estimate_grid
+from autoprune.storage.locks import is_at_work
+
+
+def reproduce_grid(grid: Grid, progress: ProgressDisplay, command: str) -> ReproductionReport:
+    """Finish the selected cells, test the claims on all finished ones, and write the report.
+
+    `command` is the command line that repeats it. No report is written without a finished cell.
+    """
+    run_grid(grid, progress)
+    plan = grid.plan
+    studies = {cell.name: finished_study(cell, plan) for cell in grid.cells}
+    finished = [study for study in studies.values() if study is not None]
+    cells = tuple(cell_result(study) for study in finished)
+    report = ReproductionReport(
+        plan=plan.name,
+        cells=cells,
+        claims=tuple(judge_claims(cells, plan.multilingual, plan.margin / 100)) if cells else (),
+        missing=tuple(name for name, study in studies.items() if study is None),
+        terms=tuple(_terms(plan, finished)) if cells else (),
+        command=command,
+    )
+    if cells:
+        write_atomic(grid.page, claims_page(report))
+        write_atomic(grid.report, reproduction_markdown(report))
+    return report
+
+
+def run_grid(grid: Grid, progress: ProgressDisplay) -> None:
+    """Finish the study of each selected cell; cells that another process works on are left out.
+
+    What is on file is not measured again.
+    """
+    for cell in grid.cells:
+        check_study_paths(cell.folder)
+    estimate = estimate_grid(grid)
+    duration = f", at most {format_duration(estimate.seconds)}" if estimate.to_do else ""
+    progress.say(
+        f"plan {estimate.plan}: {len(grid.selected)} cells, {len(estimate.done)} done, "
+        f"{len(estimate.to_do)} to do{duration}"
+    )
+    elsewhere = _run_free_cells(grid, estimate.to_do, progress)
+    # The other process may have stopped meanwhile.
+    for skipped in _run_free_cells(grid, elsewhere, progress):
+        progress.say(f"{skipped.cell.name}: another process is at work on it")
+
+
+def _run_free_cells(
+    grid: Grid, estimates: Sequence[CellEstimate], progress: ProgressDisplay
+) -> list[CellEstimate]:
+    """Work on the cells that no other process works on; return the others."""
+    elsewhere: list[CellEstimate] = []
+    spent = expected = 0.0
+    for index, estimate in enumerate(estimates):
+        cell = estimate.cell
+        if is_at_work(cell.folder):
+            elsewhere.append(estimate)
+            continue
+        if finished_study(cell, grid.plan) is not None:  # by another process, meanwhile
+            continue
+        pace = spent / expected if expected else 1.0
+        left = format_duration(pace * sum(other.seconds for other in estimates[index:]))
+        number = grid.cells.index(cell) + 1
+        progress.say(f"cell {number}/{len(grid.cells)}: {cell.name}; about {left} left")
+        started = time.monotonic()
+        try:
+            _run_cell(grid, cell, progress)
+        except StudyError:
+            if not is_at_work(cell.folder):
+                raise
+            elsewhere.append(estimate)
+        else:
+            spent += time.monotonic() - started
+            expected += estimate.seconds
+    return elsewhere
+
+
+def _run_cell(grid: Grid, cell: GridCell, progress: ProgressDisplay) -> None:
+    config = cell.config
+    run_studies(
+        [cell.experiment],
+        f"{grid.plan.name}/{cell.folder.name}",
+        {**experiment_options(config, grid.run), "keep": cell.keep},
+        progress,
+        trials=config.search.trials,
+        minutes=config.search.minutes,
+        sampler=config.search.sampler,
+        pruner=config.search.pruner,
+        proxy=config.search.proxy,
+        seed=config.seed,
+        seeds=config.comparison.seeds,
+        storage=None,
+        quiet=True,
+        lenders=[other.folder for other in grid.cells if other.task == cell.task and other != cell],
+    )
+
+
+def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:
+    """Say how the figures were made, a sentence each."""
+    first = studies[0].setting
+    versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
+    by_task = {study.setting.task: study.setting for study in studies}
+    return [
+        f"{plan.seeds} fresh seeds for each entrant, {plan.trials} trials for each search; "
+        "every entrant of a cell has the same budget, data and seeds",
+        *(
+            f"{task}: at most {metadata.full.steps} steps of {metadata.full.batch} rows, "
+            f"{metadata.full.tokens} tokens, peak rate {metadata.full.learning_rate:g}"
+            f"{' in the search' if metadata.rates else ''}"
+            for task, metadata in by_task.items()
+        ),
+        _learning_rate_term(by_task),
+        f"comparable means at most {plan.margin:g} points below",
+        f"{versions}; {first.device}",
+    ]
+
+
+def _learning_rate_term(by_task: Mapping[str, StudyMetadata]) -> str:
+    """Say how the learning rates of the comparison were chosen, task by task."""
+    if not any(metadata.rates for metadata in by_task.values()):
+        return "the learning rate is the same for all entrants and was not tuned for any of them"
+    rates = "; ".join(
+        f"{task}: {', '.join(f'{rate:g}' for rate in metadata.rates) or 'one for all'}"
+        for task, metadata in by_task.items()
+    )
+    return (
+        "each entrant's peak rate was chosen by validation, after one run with each of a grid "
+        f"within the full budget on a seed that the comparison does not use: {rates}"
+    )

@@ -1,0 +1,117 @@
+"""Time estimate: how long the cells of a grid take at most, from the duration of one step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autoprune.evaluation.records import Record
+from autoprune.experiment.setup import Experiment
+from autoprune.reproduction.grid import Grid, GridCell, finished_study
+from autoprune.training.budget import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class CellEstimate:
+    """What a cell still takes at most: `seconds` in all, at `step` seconds a step."""
+
+    cell: GridCell
+    step: float
+    trials: int
+    runs: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GridEstimate:
+    """The cells of a grid that are `done`, and what the others take at most."""
+
+    plan: str
+    done: tuple[GridCell, ...]
+    to_do: tuple[CellEstimate, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that all cells still take at most."""
+        return sum(estimate.seconds for estimate in self.to_do)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "plan": self.plan,
+            "done": [cell.path for cell in self.done],
+            "to_do": {
+                estimate.cell.path: {
+                    "seconds_per_step": estimate.step,
+                    "trials": estimate.trials,
+                    "runs": estimate.runs,
+                    "seconds": estimate.seconds,
+                }
+                for estimate in self.to_do
+            },
+            "at_most_seconds": self.seconds,
+        }
+
+
+def estimate_grid(grid: Grid) -> GridEstimate:
+    """Measure a step of each selected cell that is not finished, on this device.
+
+    The full model counts once for all cells of a model and a task.
+    """
+    to_do = [cell for cell in grid.selected if finished_study(cell, grid.plan) is None]
+    counted: set[tuple[str, str]] = set()
+    estimates = []
+    for cell in to_do:
+        with_full = (cell.model, cell.task) not in counted
+        estimates.append(_estimate_cell(cell, grid.plan.trials, grid.plan.seeds, with_full))
+        counted.add((cell.model, cell.task))
+    done = tuple(cell for cell in grid.selected if cell not in to_do)
+    return GridEstimate(grid.plan.name, done, tuple(estimates))
+
+
+def _estimate_cell(cell: GridCell, trials: int, seeds: int, with_full: bool) -> CellEstimate:
+    experiment, records = cell.experiment, cell.records
+    layout = next(iter(experiment.strategies.values()))
+    step = experiment.bench(experiment.quick).seconds_per_step(layout)
+    left = max(0, trials - sum(record.phase == "search" for record in records))
+    measured = [record for record in records if record.state == "complete"]
+    budgets = _chosen_budgets(experiment, measured)
+    compared = {
+        (record.origin, record.seed)
+        for record in measured
+        if record.phase == "comparison" and record.budget == budgets.get(record.origin)
+    }
+    tuned = {(record.origin, record.budget) for record in measured if record.phase == "tuning"}
+    rates = experiment.full_budgets if experiment.rates else ()
+    runs = passes = 0
+    for origin, depth in _entrants(cell, with_full):
+        first = cell.config.seed + 1
+        count = sum((origin, seed) not in compared for seed in range(first, first + seeds))
+        count += sum((origin, budget) not in tuned for budget in rates)
+        runs += count
+        passes += count * depth
+    steps = left * experiment.quick.steps + passes / experiment.keep * experiment.full.steps
+    return CellEstimate(cell, step, left, runs, steps * step / experiment.workers)
+
+
+def _chosen_budgets(experiment: Experiment, measured: Sequence[Record]) -> Mapping[str, Budget]:
+    """Return the full budget of each origin; without those whose rate is not yet chosen."""
+    if not experiment.rates:
+        return {record.origin: experiment.full for record in measured}
+    qualities: dict[str, dict[Budget, float]] = {}
+    for record in measured:
+        if record.phase == "tuning" and record.budget in experiment.full_budgets:
+            quality = record.score("validation").quality
+            qualities.setdefault(record.origin, {})[record.budget] = quality
+    return {
+        origin: max(experiment.full_budgets, key=by_budget.__getitem__)
+        for origin, by_budget in qualities.items()
+        if len(by_budget) == len(experiment.rates)
+    }
+
+
+def _entrants(cell: GridCell, with_full: bool) -> list[tuple[str, int]]:
+    """Return the origin and the number of layers of each entrant of the comparison."""
+    experiment = cell.experiment
+    entrants = [(name, cell.keep) for name in ("found", *experiment.strategies, "scratch")]
+    entrants += [(rival.encoder.name, rival.depth) for rival in experiment.rivals]
+    return entrants + [("full", experiment.checkpoint.depth)] * with_full

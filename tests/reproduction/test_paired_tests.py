@@ -1,0 +1,75 @@
+"""Paired tests on made-up cells whose answer is known."""
+
+import numpy as np
+import pytest
+
+from autoprune.reproduction.paired_tests import mean_difference, paired_test, run_paired_tests
+from made_cells import ROWS, cell_of, make_cell, predictions_with
+
+
+def pairs(*cells, first="found", second="top"):
+    return [paired_test(cell, first, second) for cell in cells]
+
+
+def test_p_of_equal_layouts_is_not_corrected_for():
+    same = make_cell(found=78, layouts={"found": "12:0-5"}.items())
+    first, second = run_paired_tests(pairs(same, make_cell("lpc", found=79)))
+    assert first.corrected == 1.0
+    assert second.corrected == second.difference.p_value
+
+
+def test_same_model_scratch_and_a_rival_of_one_shape_are_two():
+    assert not make_cell(mr_6=75).is_same_model("scratch", "mr-6")
+
+
+def test_mean_difference_of_cells_on_the_same_rows_is_no_surer():
+    def difference(*cells):
+        return mean_difference(pairs(*cells, second="scratch"))
+
+    alone = difference(make_cell())
+    same_rows = difference(make_cell(), make_cell(keep=2))
+    other_rows = difference(make_cell(), make_cell("lpc"))
+    assert (same_rows.mean, same_rows.low) == pytest.approx((alone.mean, alone.low))
+    assert other_rows.mean - other_rows.low == pytest.approx((alone.mean - alone.low) / 2**0.5)
+
+
+def test_mean_difference_gives_each_cell_the_same_weight():
+    difference = mean_difference(pairs(make_cell(top=70), make_cell("lpc", top=76)))
+    assert difference.mean == pytest.approx(0.07)
+
+
+def test_mean_difference_of_a_large_and_a_small_test_split():
+    """2,000 rows lose 40 answers, 100 rows win 20: the mean is +9, and p must be of that mean."""
+
+    def pair(task, rows, changed, won):
+        top, found = np.arange(rows) < rows // 2, np.arange(rows) < rows // 2
+        start = rows // 2 if won else rows // 2 - changed
+        found[start : start + changed] ^= True
+        predictions = {"found": predictions_with(found[None]), "top": predictions_with(top[None])}
+        return paired_test(cell_of(predictions, task), "found", "top")
+
+    large, small = pair("ldc", 2000, 40, False), pair("shc", 100, 20, True)
+    difference = mean_difference([large, small])
+    assert difference.mean == pytest.approx((0.2 - 0.02) / 2)
+    assert difference.p_value < 0.001
+    assert all(mean_difference([test]).p_value < 0.001 for test in (large, small))
+    # 10 of 100 rows against 200 of 2,000: a mean of 0, so no evidence.
+    level = mean_difference([pair("ldc", 2000, 200, False), pair("shc", 100, 10, True)])
+    assert level.mean == pytest.approx(0.0)
+    assert level.p_value > 0.5
+
+
+def test_holm_correction_over_two_cells_makes_both_insignificant():
+    """Two cells at p 0.03 each: neither is significant once both are counted."""
+    found = np.zeros((3, ROWS), dtype=bool)
+    found[:, :6] = True  # six rows better in all seeds: p = 2 / 2^6
+    predictions = {
+        "found": predictions_with(found),
+        "top": predictions_with(np.zeros((3, ROWS), dtype=bool)),
+    }
+    tests = pairs(cell_of(predictions, "shc"), cell_of(predictions, "lpc"))
+    [alone] = run_paired_tests(tests[:1])
+    both = run_paired_tests(tests)
+    assert alone.better
+    assert [result.corrected for result in both] == pytest.approx([2 / 32, 2 / 32])
+    assert not any(result.better for result in both)
