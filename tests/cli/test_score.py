@@ -81,7 +81,7 @@ def test_fewer_rows_and_halving_cost_less(score):
 
 
 def test_a_space_too_large_to_list_is_searched_by_evolution(score, monkeypatch):
-    monkeypatch.setattr("autoprune.cli.scoring_table.LISTED", 9)
+    monkeypatch.setattr("autoprune.experiment.layout_scores.MAX_LISTED_LAYOUTS", 9)
     whole = json.loads(score("--json", keep=2).out)
     assert len(whole["layouts"]) == 10  # so small a space evolution sees in full
     assert whole["best"] == whole["layouts"][0]["layout"]

@@ -1,5 +1,7 @@
 """The predict command: labels and probabilities of the texts in a file."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,17 +46,26 @@ def predict(
 
     Example: `autoprune predict my-model headlines.csv --out labels.jsonl`
     """
-    from autoprune.cli.predicting import check_out, to_file, to_screen
     from autoprune.export.predict import open_predictor
+    from autoprune.export.prediction_files import (
+        check_prediction_paths,
+        write_prediction_file,
+        write_predictions,
+    )
     from autoprune.tasks.streaming import stream_rows
     from autoprune.training.devices import select_device
 
-    kind = format or ("jsonl" if out and out.suffix.lower() in (".jsonl", ".json") else "csv")
-    check_out(file, out)
+    is_json = out is not None and out.suffix.lower() in (".jsonl", ".json")
+    chosen = format or ("jsonl" if is_json else "csv")
+    check_prediction_paths(file, out)
     rows = stream_rows(file, text, text_pair)
     predictor = open_predictor(model, select_device(device))
-    if out is None:
-        to_screen(predictor, rows, batch, kind)
+    if out is not None:
+        count = write_prediction_file(predictor, rows, batch, chosen, out)
+        typer.echo(f"Wrote the labels of {count:,} texts to {out}")
         return
-    count = to_file(predictor, rows, batch, kind, out)
-    typer.echo(f"Wrote the labels of {count:,} texts to {out}")
+    try:
+        write_predictions(predictor, rows, batch, chosen, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`head`) has seen enough: end without a message
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
-"""The score command."""
+"""The score command: all layouts scored with the weights of one fine-tuned full model."""
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from autoprune.cli import options
 from autoprune.cli.options import completes, known, numbers
 from autoprune.layouts.layout import parse_keeps
 from autoprune.tasks.task import Columns
+
+if TYPE_CHECKING:
+    from autoprune.experiment.layout_scores import LayoutScores
 
 
 def score(
@@ -70,11 +73,13 @@ def score(
     Example: `autoprune score --model mahabert-v2 --task ldc --keep 6`
     """
     started = time.perf_counter()
-    from autoprune.cli.scoring_table import as_json, print_table, table_of
+    from json import dumps
+
+    from autoprune.experiment.layout_scores import ScoreRequest, score_layouts
     from autoprune.experiment.setup import build_experiments
 
     keeps = parse_keeps(keep)
-    ground = build_experiments(
+    experiment = build_experiments(
         model=model,
         task=task,
         keeps=keeps,
@@ -96,9 +101,30 @@ def score(
         workers=1,
         trust_remote_code=trust_remote_code,
     )[0]
-    bench, depth = ground.bench(ground.quick), ground.checkpoint.depth
-    table = table_of(bench, depth, keeps, seed, rows, rungs, proxy)
+    scores = score_layouts(experiment, ScoreRequest(keeps, seed, rows, rungs, proxy))
     if json:
-        typer.echo(as_json(table, proxy, time.perf_counter() - started))
-        return
-    print_table(table)
+        typer.echo(dumps({**scores.to_dict(), "seconds": time.perf_counter() - started}))
+    else:
+        _print(scores)
+
+
+def _print(scores: "LayoutScores") -> None:
+    """Print the layouts as CSV on standard output, and the layers' effects on standard error."""
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("layout", "loss", "accuracy"))
+    for score in scores.scores:
+        writer.writerow((str(score.layout), f"{score.loss:.5f}", f"{score.accuracy:.5f}"))
+    typer.echo(out.getvalue(), nl=False)
+    options.say(
+        f"{len(scores.scores)} layouts by {scores.layer_passes:,.0f} layer passes, as much as "
+        f"{scores.full_depth_passes:,.1f} passes of the full model"
+    )
+    for effect in scores.layer_effects():
+        options.say(
+            f"layer {effect['layer']:>2}  loss {effect['loss']:+.3f}  "
+            f"accuracy {100 * effect['accuracy']:+.1f} points where it is kept"
+        )
