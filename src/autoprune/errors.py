@@ -1,20 +1,22 @@
-"""What a user can do wrong: one class per remedy, one line per mistake."""
+"""Errors that a user can cause or repair: one class per remedy, each printed as one line."""
 
 import difflib
 import errno
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-# What torch says on a processor, where running out of memory has no class of its own.
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
+_MAX_LENGTH = 90  # characters of a path or value that a message repeats
+
+# What torch says where memory runs out on the CPU, for which it has no exception class.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
 
 
 class AutopruneError(Exception):
-    """A mistake or mishap that the user can mend; the command line prints it as one line."""
+    """An error that the user can repair; the command line prints it as one line."""
 
 
 class LayoutError(AutopruneError):
-    """Name other layers, or another number of them."""
+    """Name other layers, or another number of layers."""
 
 
 class UnknownNameError(AutopruneError):
@@ -22,14 +24,14 @@ class UnknownNameError(AutopruneError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        near = max(names, key=lambda known: _likeness(name, known))
-        alike = _likeness(name, near)[0] >= 0.5
-        choice = f"did you mean {near!r}?" if alike else f"choose one of {', '.join(names)}"
+        nearest = max(names, key=lambda candidate: _similarity(name, candidate))
+        is_similar = _similarity(name, nearest)[0] >= 0.5
+        choice = f"did you mean {nearest!r}?" if is_similar else f"choose one of {', '.join(names)}"
         super().__init__(f"unknown {kind} {name!r}, {choice}" + (f" {hint}" if hint else ""))
 
 
-def _likeness(name: str, known: str) -> tuple[float, bool]:
-    """Rank how near two names are; of equally near ones, that with the same letters is meant."""
+def _similarity(name: str, known: str) -> tuple[float, bool]:
+    """Return a sort key; of equally similar names, the one with the same letters comes first."""
     ratio = difflib.SequenceMatcher(None, name, known).ratio()
     return ratio, sorted(name) == sorted(known)
 
@@ -39,11 +41,11 @@ class OptionError(AutopruneError):
 
 
 class PlanError(AutopruneError):
-    """Mend the plan's file."""
+    """Correct the plan's file."""
 
 
 class ModelError(AutopruneError):
-    """Choose another model, or mend its folder."""
+    """Choose another model, or repair its folder."""
 
 
 class RemoteCodeError(ModelError):
@@ -51,23 +53,23 @@ class RemoteCodeError(ModelError):
 
 
 class HubError(AutopruneError):
-    """See to the network or the hub, or use a local folder."""
+    """Check the network or the hub, or use a local folder."""
 
 
 class DataError(AutopruneError):
-    """Mend the data files, or name their columns."""
+    """Correct the data files, or name their columns."""
 
 
 class StudyError(AutopruneError):
-    """Go on with the settings the study was begun with, or begin another."""
+    """Resume the study with the settings it was started with, or start another."""
 
 
 class TrialError(AutopruneError):
-    """This candidate cannot be scored (its loss is not a number, say); the study goes on."""
+    """This candidate cannot be scored (its loss is NaN, for example); the study continues."""
 
 
 class StorageError(AutopruneError):
-    """See to the place where the study is kept."""
+    """Check the database or file in which the study is stored."""
 
 
 def check_names(kind: str, names: Iterable[str], known: Collection[str]) -> None:
@@ -77,54 +79,62 @@ def check_names(kind: str, names: Iterable[str], known: Collection[str]) -> None
             raise UnknownNameError(kind, name, known)
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Say whether an error came of a disk without room, or of a quota that is used up."""
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether `error` or one of its causes is a full disk or an exhausted quota."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if "database or disk is full" in str(error):  # SQLite's words
+        if "database or disk is full" in str(error):  # SQLite's message
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether a device or a processor ran out of memory; known by name, without torch."""
+    """Return whether a GPU or the CPU ran out of memory; compares names, so needs no torch."""
     return type(error).__name__ in ("OutOfMemoryError", "MemoryError") or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+        isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
     )
 
 
-MAX_MESSAGE = 90  # characters of a path or value that an error repeats
+def format_path(path: Path) -> str:
+    """Return `path` for a message: relative to the working folder if inside, printable, short.
+
+    A path that is too long is cut at its start.
+    """
+    absolute = path.absolute()
+    inside = absolute.is_relative_to(Path.cwd())
+    text = str(absolute.relative_to(Path.cwd()) if inside else path)
+    printable = "".join(char if char.isprintable() else "?" for char in text)
+    return printable if len(printable) <= _MAX_LENGTH else "..." + printable[-_MAX_LENGTH:]
 
 
-def escape_control(path: Path) -> str:
-    """Return `path` for a person: relative to the working folder if inside it, cut at its start."""
-    full = path.absolute()
-    text = str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(path)
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return plain if len(plain) <= MAX_MESSAGE else "..." + plain[-MAX_MESSAGE:]
+def quote(value: object) -> str:
+    r"""Return `value` for a message: in quotes, control characters escaped, cut at its end.
 
-
-def quoted(value: object) -> str:
-    r"""Return `value` in quotes, control characters escaped, cut at its end.
-
-    >>> quoted("two\nlines")
+    >>> quote("two\nlines")
     "'two\\nlines'"
     """
     text = str(value)
-    return repr(text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "...")
+    return repr(text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + "...")
 
 
 def join_names(values: Iterable[object], most: int = 12) -> str:
-    """Return the values in quotes with commas between, at most `most` of them."""
+    """Return at most `most` values in quotes with commas between, and how many more there are."""
     items = list(values)
     more = f" and {len(items) - most} more" if len(items) > most else ""
-    return (", ".join(quoted(item) for item in items[:most]) + more) or "nothing"
+    return (", ".join(quote(item) for item in items[:most]) + more) or "nothing"
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its kind where it has none."""
+    """Return the text of `error` as one line of at most 200 printable characters.
+
+    A line that ends in a colon is joined with the next one. An error without text gives its type.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    return "".join(letter for letter in text if letter.isprintable())[: 2 * MAX_MESSAGE]
+    if text.endswith(":"):
+        text = " ".join(lines[:2])
+    elif isinstance(error, KeyError):
+        text = f"there is no {text}"
+    return "".join(char for char in text if char.isprintable())[:200].rstrip(".")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from autoprune.cli.cost_table import fitting
+from autoprune.cli.cost import OPTIONAL_COLUMNS
+from autoprune.cli.tables import fit_columns
 from autoprune.encoders.profiling import LayerTimes, speed_warnings
 
 NAME = "tiny-own-keep2"
@@ -246,7 +247,7 @@ def test_a_narrow_console_spares_what_is_not_essential(width):
     headings = ["model", "layers", "parameters", "embeddings", "disk", "memory", "ms, one text"]
     headings += ["texts a second", "gain", "GFLOP a text"]
     columns = {heading: [heading] for heading in headings}
-    shown = fitting(columns, width)
+    shown = fit_columns(columns, width, dict.fromkeys(OPTIONAL_COLUMNS, 0))
     assert {"model", "ms, one text", "texts a second", "gain"} <= shown.keys()
     assert list(shown) == [heading for heading in headings if heading in shown]
     assert sum(len(heading) + 1 for heading in shown) + 1 <= max(width, 42)

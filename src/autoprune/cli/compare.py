@@ -36,9 +36,9 @@ def compare(
 
 
 def _print(pair: "StudyPair") -> None:
+    from autoprune.cli.tables import print_line
     from autoprune.evaluation.study_comparison import winners_verdict
     from autoprune.experiment.progress import format_percent
-    from autoprune.experiment.tables import print_line
 
     winners = (pair.first, pair.second)
     width = max(len(winner.study) for winner in winners)

@@ -1,14 +1,23 @@
 """The cost command: what a pruned model saves, measured on this machine."""
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autoprune.cli import options
 from autoprune.cli.options import completes
 from autoprune.encoders.registry import ENCODERS
-from autoprune.errors import OptionError
+
+if TYPE_CHECKING:
+    from autoprune.encoders.profiling import MedianInterval
+    from autoprune.experiment.cost import CostResult
+    from autoprune.export.cost import CostMeasurement
+
+_MISSING = "–"
+
+# Columns that are left out, in this order, where a console is too narrow.
+OPTIONAL_COLUMNS = ("GFLOP a text", "embeddings", "parameters", "disk", "memory", "layers")
 
 
 def cost(
@@ -40,10 +49,7 @@ def cost(
             show_default=False,
         ),
     ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where the task's data lie now, if moved.", show_default=False),
-    ] = None,
+    data_dir: options.MovedData = None,
     trust_remote_code: options.TrustRemoteCode = False,
     json: options.Json = False,
 ) -> None:
@@ -55,15 +61,70 @@ def cost(
 
     Example: `autoprune cost my-study --batch 1`
     """
-    from autoprune.cli.cost_table import as_json, print_costs
+    from json import dumps
+
     from autoprune.experiment.cost import CostRequest, measure_requested_costs, store_costs
 
-    wanted = CostRequest(target, batch, device, threads, rounds, trust_remote_code)
-    if data_dir is not None and not data_dir.is_dir():
-        raise OptionError(f"--data-dir must be a folder, {data_dir} is none")
-    measured = measure_requested_costs(wanted, against, task, data_dir)
+    request = CostRequest(
+        target=target,
+        batch=batch,
+        device=device,
+        threads=threads,
+        rounds=rounds,
+        against=against,
+        task=task,
+        data_dir=data_dir,
+        trust_remote_code=trust_remote_code,
+    )
+    result = measure_requested_costs(request, options.STUDIES_FOLDER)
     if json:
-        typer.echo(as_json(measured))
+        typer.echo(dumps(result.to_dict()))
     else:
-        print_costs(measured)
-    store_costs(measured)  # after they are shown: a folder that cannot be written spoils nothing
+        _print(result)
+    store_costs(result)  # last: the figures are shown even where they cannot be written
+
+
+def _print(result: "CostResult") -> None:
+    """Print the table, what it means, and the alarms, on standard output."""
+    from autoprune.cli.tables import print_columns, print_line
+
+    conditions = result.conditions
+    print_line(
+        f"Batches of {conditions.batch}, texts of at most {conditions.tokens} tokens, "
+        f"{result.machine}; medians and 95 % intervals of {conditions.rounds} rounds in turn. "
+        f"gain: times the throughput of {result.costs[0].name}; memory: the most it takes to "
+        "load the model and run a batch."
+    )
+    print_columns(_columns(result.costs), {"model"}, dict.fromkeys(OPTIONAL_COLUMNS, 0))
+    for line in (*result.alarms, *result.notes):
+        print_line(line)
+
+
+def _columns(costs: "Sequence[CostMeasurement]") -> dict[str, list[str]]:
+    rows = [
+        {
+            "model": cost.name,
+            "layers": str(cost.layers),
+            "parameters": _millions(cost.parameters.total if cost.parameters else None),
+            "embeddings": _millions(cost.parameters.embeddings if cost.parameters else None),
+            "disk": f"{cost.bytes / 1e6:.1f} MB",
+            "memory": _MISSING if cost.peak_bytes is None else f"{cost.peak_bytes / 1e6:.0f} MB",
+            "ms, one text": _interval(cost.latency, 1000, 2),
+            "texts a second": _interval(cost.throughput, 1, 0),
+            "gain": _interval(cost.gain, 1, 2),
+            "GFLOP a text": _MISSING if cost.flops is None else f"{cost.flops / 1e9:.3g}",
+        }
+        for cost in costs
+    ]
+    return {heading: [row[heading] for row in rows] for heading in rows[0]}
+
+
+def _millions(count: int | None) -> str:
+    return _MISSING if count is None else f"{count / 1e6:.3g} M"
+
+
+def _interval(value: "MedianInterval", unit: int, digits: int) -> str:
+    median, low, high = (
+        f"{number * unit:,.{digits}f}" for number in (value.median, value.low, value.high)
+    )
+    return f"{median} ({low}–{high})"

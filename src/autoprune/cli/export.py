@@ -68,11 +68,11 @@ def export(
 
     Example: `autoprune export mahabert-v2-ldc-keep6 --out my-model --trim-vocabulary`
     """
+    from autoprune.cli.tables import print_line
     from autoprune.experiment.progress import ProgressDisplay
     from autoprune.experiment.result import command_line
     from autoprune.experiment.study_export import ExportOptions, export_study, push_export
     from autoprune.experiment.study_store import find_study
-    from autoprune.experiment.tables import print_line
 
     chosen = ExportOptions(
         layout=layout,
@@ -97,8 +97,8 @@ def export(
 
 def _print(exported: "StudyExport", out: Path) -> None:
     """Print what was written, its scores, and what can be done next."""
+    from autoprune.cli.tables import print_line
     from autoprune.experiment.progress import format_percent
-    from autoprune.experiment.tables import print_line
 
     request, result = exported.request, exported.result
     scores = {name: result.best.score(name) for name in ("validation", "test", "test-raw")}

@@ -62,7 +62,8 @@ def search(
     started = time.perf_counter()
     open_log(log_file, "search")
     open_mlflow(mlflow)
-    from autoprune.experiment.pareto import check_limits, check_report, report_pareto
+    from autoprune.cli.tables import print_pareto
+    from autoprune.experiment.pareto import check_limits, check_pareto_paths, report_pareto
     from autoprune.experiment.pipeline import run_studies
     from autoprune.experiment.progress import ProgressDisplay
     from autoprune.experiment.proxy_scores import check_proxy
@@ -98,7 +99,7 @@ def search(
     grounds = build_experiments(
         keeps=parse_keeps(keep), **asked, trust_remote_code=trust_remote_code
     )
-    check_report(grounds, study)
+    check_pareto_paths(grounds, study, options.REPORTS_FOLDER)
     check_proxy(proxy, sampler, grounds)
     show = ProgressDisplay()
     done = run_studies(
@@ -118,6 +119,12 @@ def search(
         ray=ray,
         gpus=gpus_per_worker,
     )
-    result = done[0].result if len(done) == 1 else report_pareto(done, limits, show, json)
+    if len(done) == 1:
+        result = done[0].result
+    else:
+        pareto = report_pareto(done, limits, options.REPORTS_FOLDER, show.say)
+        result = pareto.to_dict()
+        if not json:
+            print_pareto(pareto)
     if json:
         print_object(result, time.perf_counter() - started)

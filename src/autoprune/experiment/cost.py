@@ -1,10 +1,12 @@
-"""Costing: which models of a study or folder are measured, on which texts, and what is said."""
+"""Cost: which models of a study or folder are measured, on which texts, and what it shows."""
 
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -21,7 +23,7 @@ from autoprune.evaluation.costs import Costs, MeasuredCost, write_costs
 from autoprune.evaluation.records import installed_versions, utc_now
 from autoprune.evaluation.study_files import read_study
 from autoprune.experiment.setup import Experiment
-from autoprune.experiment.study_store import STUDIES, find_study, reload_experiment
+from autoprune.experiment.study_store import find_study, reload_experiment
 from autoprune.export.base_model import hub_base_model
 from autoprune.export.cost import CostConditions, CostMeasurement, CostSubject, measure_costs
 from autoprune.export.onnx import INT8, MODEL
@@ -32,91 +34,66 @@ from autoprune.tasks.task import Columns, LabelledRows
 from autoprune.training.devices import select_device
 from autoprune.training.workers import available_cores
 
-
-@contextmanager
-def save_layouts(
-    ground: Experiment, layouts: Mapping[str, Layout], rivals: tuple[EncoderFiles, ...] = ()
-) -> Iterator[list[CostSubject]]:
-    """Lend the ground's model cut to each of the named layouts, then the rivals, as saved models.
-
-    They have the task's head; what they cost does not depend on training. Raises `OptionError`
-    where there is no room for them.
-    """
-    with tempfile.TemporaryDirectory(prefix="autoprune-cost-") as drafts:
-        try:
-            subjects = _all(ground, layouts, rivals, Path(drafts))
-        except OSError as error:
-            raise OptionError(
-                f"cannot save the models in {drafts} ({error.strerror or error}): make room, or "
-                "name another place in TMPDIR"
-            ) from error
-        yield subjects
-
-
-def _all(
-    ground: Experiment,
-    layouts: Mapping[str, Layout],
-    rivals: tuple[EncoderFiles, ...],
-    drafts: Path,
-) -> list[CostSubject]:
-    names, subjects = ground.splits.names, []
-    for name, layout in layouts.items():
-        model = load_classifier(ground.checkpoint, names, 0)
-        keep_layers(model, layout)
-        subjects.append(_save(name, model, ground.checkpoint, drafts))
-    for rival in rivals:
-        model = load_classifier(rival, names, 0)
-        subjects.append(_save(rival.encoder.name, model, rival, drafts))
-    return subjects
-
-
-def _save(name: str, model: PreTrainedModel, source: EncoderFiles, drafts: Path) -> CostSubject:
-    folder = drafts / str(len(list(drafts.iterdir())))
-    with disable_progress_bars():
-        model.save_pretrained(folder)
-        load_tokenizer(source).save_pretrained(folder)
-    encoder = replace(source.encoder, source=str(folder))
-    return CostSubject(
-        name, read_checkpoint(encoder, folder, trust_remote_code=source.trust_remote_code)
-    )
-
-
-DEMO_TEXTS = "demo"
+DEFAULT_TASK = "demo"  # its texts are measured where no task is named
 
 
 @dataclass(frozen=True, slots=True)
 class CostRequest:
-    """What was asked for, as it was typed; `threads` None: as many as there are cores."""
+    """What to measure and how, as the user gave it.
+
+    `target` is a study, or the folder of a model; `against` and `task` are for a folder only.
+    `threads` None means one for each core. `data_dir` is where the data of the task are.
+    """
 
     target: str
-    batch: int
-    device: str
-    threads: int | None
-    rounds: int
-    trust_remote_code: bool
+    batch: int = 32
+    device: str = "auto"
+    threads: int | None = None
+    rounds: int = 15
+    against: str | None = None
+    task: str | None = None
+    data_dir: Path | None = None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CostResult:
-    """The costs, the first being what the others are held against, and what is to be said.
+    """The costs; the others are compared with the first one. `alarms` warn of a missing speed-up.
 
-    `study` is the folder of the study that they are of, `layouts` those of its models by name;
-    None and none for the folder of a model.
+    `study` is the folder of the study and `layouts` the layouts of its models by name; for the
+    folder of a model they are None and empty. `machine` names the device and its threads.
     """
 
     target: str
     study: Path | None
     layouts: Mapping[str, Layout]
     costs: tuple[CostMeasurement, ...]
-    under: CostConditions
+    conditions: CostConditions
+    machine: str
     threads: int
     alarms: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values: seconds, bytes, texts a second."""
+        return {
+            "target": self.target,
+            "date": time.strftime("%Y-%m-%d"),
+            "device": self.machine,
+            "threads": self.threads,
+            "batch": self.conditions.batch,
+            "rounds": self.conditions.rounds,
+            "tokens": self.conditions.tokens,
+            "versions": installed_versions(),
+            "models": [asdict(cost) for cost in self.costs],
+            "alarms": self.alarms,
+            "notes": self.notes,
+        }
+
 
 @dataclass(frozen=True, slots=True)
-class _Field:
-    """The models to measure; `pruned` is the name of that which comes of the first one."""
+class _Subjects:
+    """The models to measure and the texts; `pruned` names the pruned form of the first model."""
 
     subjects: tuple[CostSubject, ...]
     pruned: str | None
@@ -127,85 +104,169 @@ class _Field:
     layouts: Mapping[str, Layout] = field(default_factory=dict)
 
 
-def measure_requested_costs(
-    wanted: CostRequest, against: str | None, task: str | None, data_dir: Path | None
-) -> CostResult:
-    """Measure the models of a study or folder by turns; raises `AutopruneError`."""
-    folder = Path(wanted.target).expanduser()
-    device = select_device(wanted.device)
+def measure_requested_costs(request: CostRequest, studies: Path) -> CostResult:
+    """Measure the models of a folder, or of a study below `studies`, in turns.
+
+    Raises `AutopruneError`.
+    """
+    folder = Path(request.target).expanduser()
+    device = select_device(request.device)
     if folder.joinpath(CONFIG).is_file():
-        alone = _of_folder(folder, against, task, data_dir, wanted.trust_remote_code)
-        return _measure(wanted, device, alone)
-    for option, value in (("--against", against), ("--task", task)):
+        return _measure(request, device, _folder_subjects(folder, request))
+    for option, value in (("--against", request.against), ("--task", request.task)):
         if value is not None:
             raise OptionError(
-                f"{option} is for the folder of a model, and {wanted.target!r} is none "
+                f"{option} is for the folder of a model, and {request.target!r} is none "
                 f"(no {CONFIG} there): leave it out for a study"
             )
-    with _of_study(wanted, data_dir) as lent:
-        return _measure(wanted, device, lent)
+    with _study_subjects(find_study(request.target, studies), request) as subjects:
+        return _measure(request, device, subjects)
 
 
-def _measure(wanted: CostRequest, device: torch.device, place: _Field) -> CostResult:
-    torch.set_num_threads(wanted.threads or available_cores())
-    under = CostConditions(wanted.batch, wanted.rounds, device, place.tokens)
-    found = measure_costs(place.subjects, place.rows, under)
-    full = found[0].pace
-    small = next((cost.pace for cost in found if cost.name == place.pruned), None)
-    return CostResult(
-        target=wanted.target,
-        study=place.study,
-        layouts=place.layouts,
-        costs=tuple(found),
-        under=under,
-        threads=torch.get_num_threads(),
-        alarms=speed_warnings(full, small, wanted.batch) if full and small else (),
-        notes=place.notes,
+def store_costs(result: CostResult) -> None:
+    """Write the costs of a study to its folder; those of a model folder are not stored.
+
+    Raises `StudyError`.
+    """
+    if result.study is None:
+        return
+    conditions = result.conditions
+    costs = Costs(
+        measured=utc_now(),
+        device=result.machine,
+        versions=installed_versions(),
+        batch=conditions.batch,
+        rounds=conditions.rounds,
+        tokens=conditions.tokens,
+        models=tuple(_stored_cost(cost, result.layouts[cost.name]) for cost in result.costs),
+        alarms=result.alarms,
+        notes=result.notes,
+    )
+    write_costs(result.study, costs)
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Let torch use `number` threads in the block, and as many as before after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def save_layouts(
+    experiment: Experiment, layouts: Mapping[str, Layout], rivals: tuple[EncoderFiles, ...] = ()
+) -> Iterator[list[CostSubject]]:
+    """Save the model pruned to each of the named layouts, then the rivals, in a temporary folder.
+
+    They have the task's head but are not fine-tuned: their cost does not depend on training. Raises
+    `OptionError` where the disk has no room for them.
+    """
+    with tempfile.TemporaryDirectory(prefix="autoprune-cost-") as folder:
+        try:
+            subjects = _save_all(experiment, layouts, rivals, Path(folder))
+        except OSError as error:
+            raise OptionError(
+                f"cannot save the models in {folder} ({error.strerror or error}): make room, or "
+                "name another place in TMPDIR"
+            ) from error
+        yield subjects
+
+
+def _save_all(
+    experiment: Experiment,
+    layouts: Mapping[str, Layout],
+    rivals: tuple[EncoderFiles, ...],
+    folder: Path,
+) -> list[CostSubject]:
+    labels, subjects = experiment.splits.names, []
+    for name, layout in layouts.items():
+        model = load_classifier(experiment.checkpoint, labels, 0)
+        keep_layers(model, layout)
+        subjects.append(_save(name, model, experiment.checkpoint, folder))
+    for rival in rivals:
+        model = load_classifier(rival, labels, 0)
+        subjects.append(_save(rival.encoder.name, model, rival, folder))
+    return subjects
+
+
+def _save(name: str, model: PreTrainedModel, source: EncoderFiles, parent: Path) -> CostSubject:
+    folder = parent / str(len(list(parent.iterdir())))
+    with disable_progress_bars():
+        model.save_pretrained(folder)
+        load_tokenizer(source).save_pretrained(folder)
+    encoder = replace(source.encoder, source=str(folder))
+    return CostSubject(
+        name, read_checkpoint(encoder, folder, trust_remote_code=source.trust_remote_code)
     )
 
 
-def _of_folder(
-    folder: Path, against: str | None, task: str | None, data_dir: Path | None, trusted: bool
-) -> _Field:
-    """Return an exported model, its ONNX files, and first what it is held against, if any.
+def _measure(request: CostRequest, device: torch.device, models: _Subjects) -> CostResult:
+    threads = request.threads or available_cores()
+    conditions = CostConditions(request.batch, request.rounds, device, models.tokens)
+    with torch_threads(threads):
+        costs = measure_costs(models.subjects, models.rows, conditions)
+        machine = conditions.machine  # it says how many threads there are
+    full = costs[0].pace
+    pruned = next((cost.pace for cost in costs if cost.name == models.pruned), None)
+    return CostResult(
+        target=request.target,
+        study=models.study,
+        layouts=models.layouts,
+        costs=tuple(costs),
+        conditions=conditions,
+        machine=machine,
+        threads=threads,
+        alarms=speed_warnings(full, pruned, request.batch) if full and pruned else (),
+        notes=models.notes,
+    )
+
+
+def _folder_subjects(folder: Path, request: CostRequest) -> _Subjects:
+    """Return an exported model, its ONNX files, and first the model to compare it with, if any.
 
     That is the model `against`, else the base model that the folder's card names.
     """
+    trust = request.trust_remote_code
     encoder = Encoder(folder.resolve().name or "model", str(folder.resolve()))
-    own = CostSubject(encoder.name, read_checkpoint(encoder, folder, trust_remote_code=trusted))
-    kinds = {MODEL: "ONNX", INT8: "ONNX int8"}
-    subjects = [own] + [
-        CostSubject(f"{own.name}, {kind}", own.checkpoint, folder / file)
-        for file, kind in kinds.items()
+    model = CostSubject(encoder.name, read_checkpoint(encoder, folder, trust_remote_code=trust))
+    formats = {MODEL: "ONNX", INT8: "ONNX int8"}
+    subjects = [model] + [
+        CostSubject(f"{model.name}, {name}", model.checkpoint, folder / file)
+        for file, name in formats.items()
         if (folder / file).is_file()
     ]
-    other, notes = _other(folder, own.name, against, trusted)
+    reference, notes = _reference_model(folder, model.name, request)
     pruned = None
-    if other is not None:
-        name = other.encoder.name
-        whose = "base" if against is None else "against"
-        subjects.insert(0, CostSubject(f"{name} ({whose})" if name == own.name else name, other))
-        pruned = own.name if other.depth > own.checkpoint.depth else None
-    chosen = find_task(task or DEMO_TEXTS, Columns())
-    if task is None:
+    if reference is not None:
+        name = reference.encoder.name
+        if name == model.name:
+            name += " (base)" if request.against is None else " (against)"
+        subjects.insert(0, CostSubject(name, reference))
+        pruned = model.name if reference.depth > model.checkpoint.depth else None
+    task = find_task(request.task or DEFAULT_TASK, Columns())
+    if request.task is None:
         notes.append("The texts are those of the built-in demo: name your task with --task.")
-    return _Field(
+    return _Subjects(
         subjects=tuple(subjects),
         pruned=pruned,
-        rows=read_splits(chosen, data_dir).train,
-        tokens=chosen.tokens,
+        rows=read_splits(task, request.data_dir).train,
+        tokens=task.tokens,
         notes=tuple(notes),
     )
 
 
-def _other(
-    folder: Path, name: str, against: str | None, trusted: bool
+def _reference_model(
+    folder: Path, name: str, request: CostRequest
 ) -> tuple[EncoderFiles | None, list[str]]:
-    """Return the model to hold the one in `folder` against, None if none can be had, and notes."""
-    if against is not None:
-        return fetch(find_encoder(against), trusted), []
+    """Return the model to compare the one in `folder` with, None without any, and notes."""
+    if request.against is not None:
+        return fetch(find_encoder(request.against), request.trust_remote_code), []
     try:
-        base = hub_base_model(folder, trusted)
+        base = hub_base_model(folder, request.trust_remote_code)
     except AutopruneError as error:
         why = " ".join(str(error).split())
         return None, [f"The base model is not shown: {why}; --against names one to compare with."]
@@ -213,51 +274,34 @@ def _other(
 
 
 @contextmanager
-def _of_study(wanted: CostRequest, data_dir: Path | None) -> Iterator[_Field]:
-    """Lend the full model, the recommended layout and the rivals of a finished study, saved."""
-    place = find_study(wanted.target, STUDIES)
-    comparison = read_study(place).comparison
-    ground = reload_experiment(
-        place, data_dir, device=wanted.device, trust_remote_code=wanted.trust_remote_code
+def _study_subjects(folder: Path, request: CostRequest) -> Iterator[_Subjects]:
+    """Save the full model, the recommended layout and the rivals of a finished study."""
+    comparison = read_study(folder).comparison
+    experiment = reload_experiment(
+        folder,
+        request.data_dir,
+        device=request.device,
+        trust_remote_code=request.trust_remote_code,
     )
     best = comparison.row(comparison.recommended)
     layouts = {"full": Layout.full(best.layout.depth), best.origin: best.layout}
-    rivals = {rival.encoder.name: Layout.full(rival.depth) for rival in ground.rivals}
-    with save_layouts(ground, layouts, ground.rivals) as subjects:
-        yield _Field(
+    rivals = {rival.encoder.name: Layout.full(rival.depth) for rival in experiment.rivals}
+    with save_layouts(experiment, layouts, experiment.rivals) as subjects:
+        yield _Subjects(
             subjects=tuple(subjects),
             pruned=best.origin,
-            rows=ground.splits.train,
-            tokens=ground.tokens,
+            rows=experiment.splits.train,
+            tokens=experiment.tokens,
             notes=(
                 f"{best.origin} is {best.layout.picture} {best.layout}; a model trained from "
                 f"scratch with {len(best.layout.keep)} layers has its shape, and so its cost.",
             ),
-            study=place,
+            study=folder,
             layouts=layouts | rivals,
         )
 
 
-def store_costs(measured: CostResult) -> None:
-    """Write what was measured to its study's folder, if it is a study's; raises `StudyError`."""
-    if measured.study is None:
-        return
-    under = measured.under
-    costs = Costs(
-        measured=utc_now(),
-        device=under.machine,
-        versions=installed_versions(),
-        batch=under.batch,
-        rounds=under.rounds,
-        tokens=under.tokens,
-        models=tuple(_cost_of(one, measured.layouts[one.name]) for one in measured.costs),
-        alarms=measured.alarms,
-        notes=measured.notes,
-    )
-    write_costs(measured.study, costs)
-
-
-def _cost_of(cost: CostMeasurement, layout: Layout) -> MeasuredCost:
+def _stored_cost(cost: CostMeasurement, layout: Layout) -> MeasuredCost:
     assert cost.parameters is not None and cost.flops is not None, "a study's are torch models"
     return MeasuredCost(
         name=cost.name,

@@ -1,15 +1,9 @@
-"""The end of a search over several numbers of layers: what each costs, and which to take."""
+"""Pareto front of studies: what each number of layers costs, and which one to take."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from autoprune.errors import OptionError
 from autoprune.evaluation.pareto import (
@@ -20,25 +14,42 @@ from autoprune.evaluation.pareto import (
     is_dominated,
     pareto_point,
 )
-from autoprune.experiment.cost import save_layouts
+from autoprune.experiment.cost import save_layouts, torch_threads
 from autoprune.experiment.pipeline import StudyOutcome, study_folder
-from autoprune.experiment.progress import ProgressDisplay
 from autoprune.experiment.result import check_writable
 from autoprune.experiment.setup import Experiment
-from autoprune.experiment.tables import PIPE_WIDTH, print_line
 from autoprune.export.cost import CostConditions, CostMeasurement, measure_costs
 from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout, format_keeps
-from autoprune.reporting.pareto_report import (
-    PARETO_HEADER,
-    pareto_advice,
-    pareto_markdown,
-    pareto_table,
-)
+from autoprune.reporting.html.pareto_page import pareto_page
+from autoprune.reporting.pareto_report import pareto_markdown
 from autoprune.training.workers import available_cores
 
-# They are in the report; a console has no room for them.
-_SPARED = ("layout", "parameters", "interval, ms", "interval, texts a second")
+THROUGHPUT_BATCH = 32  # texts in a batch where throughput is measured
+
+COST_ROUNDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class ParetoResult:
+    """The studies of several numbers of layers, their Pareto front, and its report and page."""
+
+    studies: tuple[StudyOutcome, ...]
+    front: ParetoFront
+    report: Path
+    page: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        points, chosen = self.front.everyone, self.front.chosen
+        return {
+            "studies": [study.result for study in self.studies],
+            "front": [_point_to_dict(point, points) for point in points],
+            "knee": str(self.front.knee.layout),
+            "recommended": str(chosen.layout) if chosen else None,
+            "report": str(self.report),
+            "page": str(self.page),
+        }
 
 
 def check_limits(
@@ -57,118 +68,86 @@ def check_limits(
     return limits
 
 
-def check_report(grounds: Sequence[Experiment], name: str | None) -> None:
-    """Raise `StudyError` now where the front's report could not be written after hours of work."""
-    if len(grounds) > 1:
-        keeps = [ground.keep for ground in grounds]
-        for place in _places([study_folder(ground, name, True) for ground in grounds], keeps):
-            check_writable(place)
-
-
-def _places(folders: Sequence[Path], keeps: Sequence[int]) -> tuple[Path, Path]:
-    """Name the report over all studies, and its page.
-
-    The studies' names end in the number of layers, those of the report in all of them.
-    """
-    stem = folders[0].name.removesuffix(str(keeps[0])) + format_keeps(keeps)
-    return Path("reports") / f"{stem}.md", Path("reports") / f"{stem}.html"
+def check_pareto_paths(experiments: Sequence[Experiment], name: str | None, reports: Path) -> None:
+    """Raise `StudyError` now where the report could not be written after hours of work."""
+    if len(experiments) > 1:
+        keeps = [experiment.keep for experiment in experiments]
+        folders = [study_folder(experiment, name, True) for experiment in experiments]
+        for path in _report_paths(folders, keeps, reports):
+            check_writable(path)
 
 
 def report_pareto(
-    done: Sequence[StudyOutcome], limits: Limits, show: ProgressDisplay, quiet: bool
-) -> dict[str, Any]:
-    """Measure what each recommended layout costs, write the front's report, and print its table.
-
-    Returns what `--json` tells; `quiet` leaves standard output alone.
-    """
-    from autoprune.reporting.html.pareto_page import pareto_page
-
-    front = _front(done, limits, show)
-    report, page = _places([one.folder for one in done], [one.ground.keep for one in done])
+    studies: Sequence[StudyOutcome], limits: Limits, reports: Path, say: Callable[[str], None]
+) -> ParetoResult:
+    """Measure the cost of each recommended layout and write the report to the folder `reports`."""
+    front = _measure_front(studies, limits, say)
+    report, page = _report_paths(
+        [study.folder for study in studies], [study.ground.keep for study in studies], reports
+    )
     write_atomic(page, pareto_page(front))
     write_atomic(report, pareto_markdown(front))
-    if not quiet:
-        _print(front)
-        print_line(f"Report: {report}   page: {page}")
-    return {
-        "studies": [one.result for one in done],
-        "front": [_values(one, front.everyone) for one in front.everyone],
-        "knee": str(front.knee.layout),
-        "recommended": str(front.chosen.layout) if front.chosen else None,
-        "report": str(report),
-        "page": str(page),
+    return ParetoResult(tuple(studies), front, report, page)
+
+
+def measure_model_costs(studies: Sequence[StudyOutcome]) -> tuple[list[ModelCost], str]:
+    """Measure the recommended layout of each study, and the full model last, in turns on all cores.
+
+    Returns the costs and the name of the machine. Raises `OptionError` where the disk has no room
+    for the models.
+    """
+    experiment = studies[0].ground
+    layouts = {
+        f"keep {study.ground.keep}": study.comparison.row(study.comparison.recommended).layout
+        for study in studies
     }
+    layouts["full"] = Layout.full(experiment.checkpoint.depth)
+    conditions = CostConditions(
+        THROUGHPUT_BATCH, COST_ROUNDS, experiment.device, experiment.tokens, memory=False
+    )
+    with torch_threads(available_cores()), save_layouts(experiment, layouts) as subjects:
+        costs = measure_costs(subjects, experiment.splits.train, conditions)
+        return [_model_cost(cost) for cost in costs], conditions.machine
 
 
-def _front(done: Sequence[StudyOutcome], limits: Limits, show: ProgressDisplay) -> ParetoFront:
-    """Measure what each recommended layout and the full model cost."""
-    show.say(f"measuring what {len(done) + 1} models cost, in turns")
-    prices, machine = measure_model_costs(done)
-    ground = done[0].ground
+def _report_paths(
+    folders: Sequence[Path], keeps: Sequence[int], reports: Path
+) -> tuple[Path, Path]:
+    """Name the report over all studies, and its page.
+
+    The name of a study ends in its number of layers, that of the report in all of them.
+    """
+    stem = folders[0].name.removesuffix(str(keeps[0])) + format_keeps(keeps)
+    return reports / f"{stem}.md", reports / f"{stem}.html"
+
+
+def _measure_front(
+    studies: Sequence[StudyOutcome], limits: Limits, say: Callable[[str], None]
+) -> ParetoFront:
+    say(f"measuring what {len(studies) + 1} models cost, in turns")
+    costs, machine = measure_model_costs(studies)
+    experiment = studies[0].ground
     return ParetoFront(
-        model=ground.checkpoint.encoder.name,
-        task=ground.task.name,
-        metric=ground.task.metric,
+        model=experiment.checkpoint.encoder.name,
+        task=experiment.task.name,
+        metric=experiment.task.metric,
         device=machine,
         points=tuple(
-            pareto_point(one.comparison, one.comparison.recommended, price)
-            for one, price in zip(done, prices[:-1], strict=True)
+            pareto_point(study.comparison, study.comparison.recommended, cost)
+            for study, cost in zip(studies, costs[:-1], strict=True)
         ),
-        full=pareto_point(done[0].comparison, "full", prices[-1]),
+        full=pareto_point(studies[0].comparison, "full", costs[-1]),
         limits=limits,
-        studies=tuple(one.folder.name for one in done),
+        studies=tuple(study.folder.name for study in studies),
     )
 
 
-def _print(front: ParetoFront) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_WIDTH)
-    table = Table(box=box.SIMPLE, padding=(0, 0))
-    shown = [heading for heading in PARETO_HEADER if heading not in _SPARED]
-    for heading in shown:
-        table.add_column(heading, justify="right", no_wrap=heading == PARETO_HEADER[0])
-    for cells in pareto_table(front).rows:
-        texts = (cell if isinstance(cell, str) else cell.picture for cell in cells)
-        row = dict(zip(PARETO_HEADER, texts, strict=True))
-        table.add_row(*(Text(row[heading]) for heading in shown))
-    console.print(table)
-    for sentence in pareto_advice(front):
-        print_line(sentence)
+def _point_to_dict(point: ParetoPoint, points: Sequence[ParetoPoint]) -> dict[str, Any]:
+    values = asdict(point) | {"layout": str(point.layout)}
+    return values | {"on_the_front": not is_dominated(point, points)}
 
 
-def _values(one: ParetoPoint, everyone: Sequence[ParetoPoint]) -> dict[str, Any]:
-    values = asdict(one) | {"layout": str(one.layout)}
-    return values | {"on_the_front": not is_dominated(one, everyone)}
-
-
-THROUGHPUT_BATCH = 32  # texts that go together where throughput is measured
-
-COST_ROUNDS = 15
-
-
-def measure_model_costs(done: Sequence[StudyOutcome]) -> tuple[list[ModelCost], str]:
-    """Measure the layout that each study recommends, and the full model last, by turns.
-
-    Returns the prices and the machine in words. On all cores: sets how many threads torch uses in
-    this process. Raises `OptionError` where the disk has no room for the models.
-    """
-    ground = done[0].ground
-    layouts = {
-        f"keep {one.ground.keep}": one.comparison.row(one.comparison.recommended).layout
-        for one in done
-    }
-    layouts["full"] = Layout.full(ground.checkpoint.depth)
-    torch.set_num_threads(available_cores())
-    under = CostConditions(
-        THROUGHPUT_BATCH, COST_ROUNDS, ground.device, ground.tokens, memory=False
-    )
-    with save_layouts(ground, layouts) as subjects:
-        found = measure_costs(subjects, ground.splits.train, under)
-    return [_price(cost) for cost in found], under.machine
-
-
-def _price(cost: CostMeasurement) -> ModelCost:
+def _model_cost(cost: CostMeasurement) -> ModelCost:
     assert cost.parameters is not None, "they are torch models"
     return ModelCost(
         parameters=cost.parameters.total,

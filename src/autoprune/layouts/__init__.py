@@ -1,1 +1,1 @@
-"""Which layers are kept: layouts and the fixed strategies that name them. Pure Python."""
+"""Layouts: which layers are kept, and the fixed strategies that name them. Pure Python."""

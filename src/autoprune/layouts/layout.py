@@ -1,4 +1,4 @@
-"""A layout: which layers of an encoder are kept, in their original order."""
+"""Layout: which layers of an encoder are kept, in their original order."""
 
 import re
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ _TEXT = re.compile(r"(\d{1,4}):(\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Layers `keep` (counted from 0, the one nearest the embeddings) of a model of `depth` layers.
+    """The layers `keep` of a model of `depth` layers; layer 0 is the one nearest the embeddings.
 
-    Raises `LayoutError` unless `keep` is rising, without repeats, inside `[0, depth)`, not empty.
+    Raises `LayoutError` unless `keep` is not empty, ascending, without repeats and in `[0, depth)`.
 
     >>> str(Layout(12, (0, 1, 2, 3, 8, 11)))
     '12:0-3,8,11'
@@ -29,7 +29,7 @@ class Layout:
         if not self.keep:
             raise LayoutError("a layout keeps at least one layer, got none")
         if any(later <= earlier for earlier, later in pairwise(self.keep)):
-            raise LayoutError(f"layers must rise without repeats, got {_short(self.keep)}")
+            raise LayoutError(f"layers must ascend without repeats, got {_short(self.keep)}")
         if self.keep[0] < 0 or self.keep[-1] >= self.depth:
             raise LayoutError(
                 f"layers of a {self.depth}-layer model run from 0 to {self.depth - 1}, "
@@ -43,7 +43,7 @@ class Layout:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text form; raises `LayoutError`.
+        """Return the layout that `text` describes; raises `LayoutError`.
 
         >>> Layout.parse("12:0-3,8,11").keep
         (0, 1, 2, 3, 8, 11)
@@ -55,7 +55,7 @@ class Layout:
         for part in match[2].split(","):
             first, _, last = part.partition("-")
             if last and int(last) < int(first):
-                raise LayoutError(f"a range of layers runs upwards, got {part!r} in {text[:80]!r}")
+                raise LayoutError(f"a range of layers must ascend, got {part!r} in {text[:80]!r}")
             keep.extend(range(int(first), int(last or first) + 1))
         return cls(int(match[1]), tuple(keep))
 
@@ -71,7 +71,7 @@ class Layout:
 
     @property
     def picture(self) -> str:
-        """The layers as dots, the one nearest the embeddings first.
+        """One dot per layer, the one nearest the embeddings first; kept layers are filled.
 
         >>> Layout.parse("12:0-3,8,11").picture
         '●●●●○○○○●○○●'
@@ -81,13 +81,13 @@ class Layout:
 
     @property
     def flags(self) -> tuple[int, ...]:
-        """One figure per layer of the full model: 1 where it is kept, else 0."""
+        """One number per layer of the full model: 1 where it is kept, else 0."""
         kept = set(self.keep)
         return tuple(int(layer in kept) for layer in range(self.depth))
 
 
 def _short(layers: tuple[int, ...]) -> str:
-    """List layers in a message: all of a few, else the first and the last."""
+    """Return a list of layers for a message: all of them, or the first ones and the last."""
     listed = [str(layer)[:20] for layer in layers]
     return ", ".join(listed if len(listed) <= 24 else [*listed[:12], "…", listed[-1]])
 
@@ -101,9 +101,9 @@ def check_keep(depth: int, keep: int) -> None:
 
 
 def all_layouts(depth: int, keep: int) -> list[Layout]:
-    """Return all layouts of `keep` of `depth` layers in lexical order: `count(depth, keep)` many.
+    """Return all layouts that keep `keep` of `depth` layers, in lexical order.
 
-    >>> [str(layout) for layout in every(3, 2)]
+    >>> [str(layout) for layout in all_layouts(3, 2)]
     ['3:0-1', '3:0,2', '3:1-2']
     """
     return [Layout(depth, kept) for kept in combinations(range(depth), keep)]
@@ -115,12 +115,14 @@ def count_layouts(depth: int, keep: int) -> int:
 
 
 def parse_keeps(text: str) -> list[int]:
-    """Read `6`, `2-8` or `2,4-6`: numbers of layers, each once, rising; raises `OptionError`.
+    """Return the numbers of layers in a text such as `6`, `2-8` or `2,4-6`, sorted, each once.
 
-    >>> keeps_of("2,4-6")
+    Raises `OptionError`.
+
+    >>> parse_keeps("2,4-6")
     [2, 4, 5, 6]
     """
-    found: set[int] = set()
+    keeps: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         ends = [first, last] if dash else [first]
@@ -129,14 +131,14 @@ def parse_keeps(text: str) -> list[int]:
         low, high = int(ends[0]), int(ends[-1])
         if not 1 <= low <= high:
             raise OptionError(f"--keep counts layers from 1 on, rising, got {text[:60]!r}")
-        found |= set(range(low, high + 1))
-    return sorted(found)
+        keeps |= set(range(low, high + 1))
+    return sorted(keeps)
 
 
 def format_keeps(keeps: Sequence[int]) -> str:
-    """Write rising numbers such that `parse_keeps` reads them.
+    """Return ascending numbers as the text that `parse_keeps` reads.
 
-    >>> keeps_text([2, 4, 5, 6])
+    >>> format_keeps([2, 4, 5, 6])
     '2,4-6'
     """
     firsts = [keep for keep in keeps if keep - 1 not in keeps]

@@ -1,4 +1,4 @@
-"""Fixed strategies: rules that name a layout without looking at the task.
+"""Strategies: fixed rules that choose a layout without looking at the task.
 
 `top`, `middle` and `bottom` name what is *removed*, as in arXiv 2501.00733.
 """
@@ -18,7 +18,7 @@ def top(depth: int, keep: int) -> Layout:
 
 
 def middle(depth: int, keep: int) -> Layout:
-    """Remove the middle; an odd `keep` leaves the extra layer at the start.
+    """Remove the middle layers; of an odd `keep` the extra layer is kept at the start.
 
     >>> str(middle(12, 6)), str(middle(12, 5))
     ('12:0-2,9-11', '12:0-2,10-11')
@@ -37,7 +37,7 @@ def bottom(depth: int, keep: int) -> Layout:
 
 
 def alternate(depth: int, keep: int) -> Layout:
-    """Remove layers at even distances, the first one stays (DistilBERT, arXiv 1910.01108).
+    """Remove layers at even distances and keep the first (DistilBERT, arXiv 1910.01108).
 
     >>> str(alternate(12, 6)), str(alternate(12, 5))
     ('12:0,2,4,6,8,10', '12:0,2,4,7,9')
@@ -54,6 +54,6 @@ STRATEGIES: dict[str, Callable[[int, int], Layout]] = {
 
 
 def strategy_layouts(names: list[str], depth: int, keep: int) -> dict[str, Layout]:
-    """Return the layout of each named strategy; raises `LayoutError` where `keep` removes none."""
+    """Return the layout of each named strategy; raises `LayoutError` if no layer is removed."""
     check_keep(depth, keep)
     return {name: STRATEGIES[name](depth, keep) for name in names}

@@ -1,0 +1,80 @@
+"""Tables on the console: as many columns as fit, none of them cut off."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autoprune.experiment.tables import print_comparison as print_comparison
+from autoprune.experiment.tables import print_line as print_line
+
+if TYPE_CHECKING:
+    from autoprune.experiment.pareto import ParetoResult
+
+PIPE_WIDTH = 140  # cells; a pipe has no width of its own
+
+Columns = Mapping[str, list[str]]  # the cells of each column by its heading
+
+
+def print_columns(columns: Columns, left: Collection[str], optional: Mapping[str, int]) -> None:
+    """Print a table of the columns that fit the console; a pipe gets all of them.
+
+    Columns in `left` are aligned to the left. Those in `optional` are left out one by one, in their
+    order, until the rest fits; each needs a console of at least so many cells.
+    """
+    console = open_console(max(PIPE_WIDTH, table_width(columns)))
+    shown = fit_columns(columns, console.width, optional)
+    padding = int(table_width(shown) <= console.width)
+    table = Table(box=box.SIMPLE, padding=(0, padding))
+    for heading in shown:
+        table.add_column(heading, justify="left" if heading in left else "right", no_wrap=True)
+    for cells in zip(*shown.values(), strict=True):
+        table.add_row(*map(Text, cells))
+    console.print(table)
+
+
+def open_console(pipe_width: int = PIPE_WIDTH) -> Console:
+    """Return a console on standard output; where that is a pipe, of `pipe_width` cells."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=pipe_width)
+
+
+def fit_columns(columns: Columns, width: int, optional: Mapping[str, int]) -> Columns:
+    """Return the columns that fit into `width` cells; see `print_columns`."""
+    shown = dict(columns)
+    for heading, minimum in optional.items():
+        if width < minimum or table_width(shown, padding=0) > width:
+            del shown[heading]
+    return shown
+
+
+def table_width(columns: Columns, padding: int = 1) -> int:
+    """Return how many cells a table takes: its cells, and the space between and around them."""
+    cells = [max(map(cell_len, (heading, *texts))) for heading, texts in columns.items()]
+    return sum(cells) + 2 * padding * len(cells) + len(cells) + 1
+
+
+# Columns of a Pareto front that are in the report only: a console has no room for them.
+_NOT_PRINTED = ("layout", "parameters", "interval, ms", "interval, texts a second")
+
+
+def print_pareto(result: "ParetoResult") -> None:
+    """Print the table of a Pareto front, the advice, and where the report is."""
+    from autoprune.reporting.pareto_report import PARETO_HEADER, pareto_advice, pareto_table
+
+    table = Table(box=box.SIMPLE, padding=(0, 0))
+    shown = [heading for heading in PARETO_HEADER if heading not in _NOT_PRINTED]
+    for heading in shown:
+        table.add_column(heading, justify="right", no_wrap=heading == PARETO_HEADER[0])
+    for cells in pareto_table(result.front).rows:
+        texts = (cell if isinstance(cell, str) else cell.picture for cell in cells)
+        row = dict(zip(PARETO_HEADER, texts, strict=True))
+        table.add_row(*(Text(row[heading]) for heading in shown))
+    open_console().print(table)
+    for sentence in pareto_advice(result.front):
+        print_line(sentence)
+    print_line(f"Report: {result.report}   page: {result.page}")
