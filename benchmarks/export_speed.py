@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from autoprune.encoders.embeddings import restore_embeddings
-from autoprune.encoders.files import disable_progress_bars, read_checkpoint
+from autoprune.encoders.files import read_checkpoint, silence_libraries
 from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.profiling import (
     Classifier,
@@ -60,7 +60,7 @@ def export(laid: Experiment, folder: Path) -> None:
     restore_embeddings(model, weights, laid.inputs.train.kept)
     tokenizer = load_tokenizer(laid.checkpoint)
     tokenizer.model_max_length = laid.full.tokens
-    with disable_progress_bars():
+    with silence_libraries():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     export_onnx(folder, laid.splits.validation.texts, int8=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autoprune.encoders.layerwise import run_single_layer
+from autoprune.encoders.layerwise import run_as_pruned
 from autoprune.evaluation.statistics import rank_correlation
 from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout, all_layouts
@@ -45,7 +45,7 @@ def race(laid: Experiment, batches: int) -> dict[str, float | bool]:
         inputs = collate(bench.validation, chosen)
         del inputs["labels"]
         for number, layout in enumerate(layouts):
-            with inference(model, bench.device), run_single_layer(model, layout):
+            with inference(model, bench.device), run_as_pruned(model, layout):
                 started = time.process_time()
                 logits = model(**inputs).logits
                 alone += time.process_time() - started

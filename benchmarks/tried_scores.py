@@ -29,7 +29,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.layerwise import run_single_layer
+from autoprune.encoders.layerwise import run_as_pruned
 from autoprune.encoders.pruning import encoder_layers
 from autoprune.evaluation.statistics import rank_correlation
 from autoprune.layouts.layout import Layout, all_layouts
@@ -90,7 +90,7 @@ def supernet(
             group["lr"] = (
                 budget.learning_rate * learning_rate_at(step, steps) * group.get("share", 1.0)
             )
-        with run_single_layer(model, draw.choice(layouts)):
+        with run_as_pruned(model, draw.choice(layouts)):
             loss_on(model, bench.rows, index, bench.device).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
         optimizer.step()

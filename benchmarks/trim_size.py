@@ -30,7 +30,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from autoprune.encoders.files import disable_progress_bars
+from autoprune.encoders.files import silence_libraries
 from autoprune.encoders.pruning import keep_layers
 from autoprune.evaluation.records import installed_versions
 from autoprune.export.export import reduce_vocabulary, save_model
@@ -104,7 +104,7 @@ def measure(
         save_model(model, tokenizer, plain)
         words = reduce_vocabulary(model, tokenizer, splits, test, [])
         save_model(model, words.tokenizer, trimmed)
-        with disable_progress_bars():
+        with silence_libraries():
             again = AutoModelForSequenceClassification.from_pretrained(trimmed).eval()
         after = logits(again, AutoTokenizer.from_pretrained(trimmed), texts)
         sizes = {

@@ -151,6 +151,22 @@ def is_folder_locked(folder: Path) -> bool:
         return False
 
 
+def expand_home(text: str) -> Path:
+    """Return the path `text` with its `~` replaced, where such a user exists."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def path_exists(path: Path) -> bool:
+    """Return whether `path` exists; False where it is no possible path or may not be read."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for the file system, or with a NUL
+        return False
+
+
 def validate_study_name(name: str | None) -> str | None:
     """Return `name` if it is one folder's name, without a path; raises `OptionError`."""
     if name is None:

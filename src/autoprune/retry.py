@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from autoprune.errors import first_line
+
 RETRY_WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before the second, third, ... attempt
 
 _T = TypeVar("_T")
@@ -27,6 +29,8 @@ def call_with_retry(
         except Exception as error:
             if not is_transient(error):
                 raise
-            logging.getLogger(__name__).warning("%s: %s; retry in %g s", subject, error, wait)
+            logging.getLogger(__name__).warning(
+                "%s: %s; retry in %g s", subject, first_line(error), wait
+            )
             time.sleep(wait)
     return call()

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from autoprune.cli import app
-from autoprune.errors import AutopruneError, StorageError, is_full
+from autoprune.errors import AutopruneError, StorageError, is_disk_full
 
 
 def chained(message, cause):
@@ -39,7 +39,7 @@ def test_the_line_names_the_remedy(error, monkeypatch, capsys):
     "error", [None, OSError(errno.EACCES, "Permission denied"), AutopruneError("full of typos")]
 )
 def test_other_mistakes_are_not_taken_for_it(error):
-    assert not is_full(error)
+    assert not is_disk_full(error)
 
 
 def test_other_faults_of_the_system_are_not_hidden(monkeypatch):

@@ -224,8 +224,8 @@ def with_another_tokenizer(made):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (without_a_label, "is no whole classifier, 2 of its weights"),
-        (without_a_head, "is no whole classifier, 1 of its weights"),
+        (without_a_label, "is not a complete classifier, 2 of its weights"),
+        (without_a_head, "is not a complete classifier, 1 of its weights"),
         (with_another_tokenizer, "has a token number 60000"),
     ],
 )

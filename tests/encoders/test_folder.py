@@ -170,7 +170,7 @@ def with_code(edit_config, tmp_path, monkeypatch):
 
 
 def test_code_of_a_model_runs_only_if_trusted(with_code):
-    with pytest.raises(ModelError, match=r"runs code of its own: .* pass --trust-remote-code"):
+    with pytest.raises(ModelError, match=r"runs its own code: .* pass --trust-remote-code"):
         fetch(find_encoder(str(with_code)))
     assert not (with_code / "executed").exists()
     checkpoint = fetch(find_encoder(str(with_code)), trust_remote_code=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from autoprune.encoders import hub
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.registry import ENCODERS, find_encoder
 from autoprune.errors import HubError, ModelError
+from autoprune.retry import RETRY_WAITS
 
 NAME = "org/tiny"
 
@@ -143,15 +143,15 @@ def test_hub_that_stays_down_is_explained_after_growing_waits(served, waits):
     with pytest.raises(HubError, match="still answers 503 for org/tiny@main: try again") as raised:
         fetch(find_encoder(NAME))
     only_line(raised)
-    assert len(served.log) == len(hub.RETRY_WAITS) + 1
-    assert tuple(waits) == hub.RETRY_WAITS == tuple(sorted(set(hub.RETRY_WAITS)))
+    assert len(served.log) == len(RETRY_WAITS) + 1
+    assert tuple(waits) == RETRY_WAITS == tuple(sorted(set(RETRY_WAITS)))
 
 
 def test_hub_that_goes_down_leaves_the_cached_model(served, caplog):
     first = fetch(find_encoder(NAME))
     served.fail("/api/", status=503, times=1000)
     assert fetch(find_encoder(NAME)) == first
-    assert f"going on with the cached commit {first.commit}" in caplog.text
+    assert f"using the cached commit {first.commit}" in caplog.text
 
 
 def test_missing_file_is_explained_at_once(served):

@@ -136,7 +136,7 @@ def test_what_lacks_a_part_was_not_trained(fine_tuned, lost):
     kept = load_file(path)
     del kept[lost]
     save_file(kept, path, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=f"no whole classifier, 1 of its weights .*{lost}"):
+    with pytest.raises(ModelError, match=f"not a complete classifier, 1 of its weights .*{lost}"):
         load_trained(checkpoint)
 
 

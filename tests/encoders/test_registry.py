@@ -74,7 +74,7 @@ def test_unknown_name_offers_the_nearest_and_says_what_else_serves():
         find_encoder("mahabert-v3")
     assert str(raised.value) == (
         "unknown model 'mahabert-v3', did you mean 'mahabert-v2'? "
-        "(a folder, or a hub id written org/name, serves too)"
+        "(or give a folder or a hub id org/name)"
     )
 
 

@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from autoprune.encoders.layerwise import LayerStack, run_single_layer
+from autoprune.encoders.layerwise import LayerStack, run_as_pruned
 from autoprune.encoders.loading import load_classifier
 from autoprune.encoders.pruning import check_layout, encoder_layers, keep_layers
 from autoprune.encoders.registry import Encoder, EncoderFiles
@@ -73,7 +73,7 @@ def test_every_path_gives_the_pruned_models_logits(family, whole, jitter, inputs
         for layout in layouts:
             state = None
             for layer in layout.keep:
-                state = stack.after(state, layer)
+                state = stack.run_layer(state, layer)
             wanted = pruned_logits(model, layout, inputs)
             torch.testing.assert_close(stack.logits(state), wanted, atol=tolerance, rtol=0)
 
@@ -87,7 +87,7 @@ def test_a_model_restricted_to_a_layout_is_the_pruned_one_and_whole_again(
     tolerance = 1e-6 if family in ROUNDED else 0.0
     with torch.inference_mode():
         for layout in layouts_for(model):
-            with run_single_layer(model, layout):
+            with run_as_pruned(model, layout):
                 found = model(**inputs).logits
             wanted = pruned_logits(model, layout, inputs)
             torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
@@ -97,7 +97,7 @@ def test_a_model_restricted_to_a_layout_is_the_pruned_one_and_whole_again(
 
 def test_gradients_reach_the_layers_that_ran_and_no_others(whole, jitter, inputs):
     model = copy.deepcopy(whole("bert", jitter))
-    with run_single_layer(model, Layout(DEPTH, (0, 2))):
+    with run_as_pruned(model, Layout(DEPTH, (0, 2))):
         logits = model(**inputs).logits
     logits.sum().backward()
     reached = [any(w.grad is not None for w in part.parameters()) for part in encoder_layers(model)]
@@ -122,6 +122,6 @@ def test_a_layout_that_the_model_cannot_have_is_refused(whole, jitter):
     model = whole("modernbert", jitter)
     with (
         pytest.raises(LayoutError, match="layer 0 of ModernBERT"),
-        run_single_layer(model, Layout(4, (1, 2))),
+        run_as_pruned(model, Layout(4, (1, 2))),
     ):
         pass

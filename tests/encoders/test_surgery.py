@@ -139,7 +139,7 @@ def test_albert_is_refused_with_the_reason():
         num_attention_heads=2,
         intermediate_size=24,
     )
-    with pytest.raises(ModelError, match="albert uses one and the same layer"):
+    with pytest.raises(ModelError, match="albert uses the same layer"):
         encoder_layers(AlbertForSequenceClassification(config))
 
 

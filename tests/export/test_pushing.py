@@ -21,7 +21,7 @@ def folder(tmp_path):
 @pytest.fixture(autouse=True)
 def quick(hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", hub.token)
-    monkeypatch.setattr("autoprune.encoders.hub.RETRY_WAITS", (0, 0))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
 def lying(hub):

@@ -50,8 +50,8 @@ def test_each_prefix_runs_once(layouts, passes):
 
 def test_a_walk_runs_as_many_layers_as_were_counted(bench, model, monkeypatch):
     ran = []
-    after = LayerStack.after
-    monkeypatch.setattr(LayerStack, "after", lambda *given: ran.append(1) or after(*given))
+    run_layer = LayerStack.run_layer
+    monkeypatch.setattr(LayerStack, "run_layer", lambda *args: ran.append(1) or run_layer(*args))
     root = build_trie(ALL)
     visits = list(walk_trie(model, root, bench.rows, np.arange(8), CPU))
     assert sorted(visit.number for visit in visits) == list(range(15))

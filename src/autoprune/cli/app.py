@@ -20,7 +20,7 @@ from autoprune.cli.score import score
 from autoprune.cli.search import search
 from autoprune.cli.studies import studies
 from autoprune.cli.worker import worker
-from autoprune.errors import AutopruneError, is_full, is_out_of_memory
+from autoprune.errors import AutopruneError, is_disk_full, is_out_of_memory
 from autoprune.experiment.tracking import close_handlers, emit
 
 app = typer.Typer(
@@ -86,10 +86,10 @@ def main(arguments: list[str] | None = None) -> None:
     except (AutopruneError, typer.TyperException) as error:
         message = str(error) if isinstance(error, AutopruneError) else error.format_message()
         if message:  # none where the help was asked for by giving no command
-            _say(message + _ROOM * is_full(error))
+            _say(message + _ROOM * is_disk_full(error))
         code = 2
     except OSError as error:
-        if not is_full(error):
+        if not is_disk_full(error):
             raise
         _say(str(error) + _ROOM)
         code = 2

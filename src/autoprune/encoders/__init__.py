@@ -1,1 +1,1 @@
-"""A Hugging Face encoder and its layers: registry, loading, surgery, cost."""
+"""Encoders: find, download, load, prune and profile a Hugging Face encoder."""

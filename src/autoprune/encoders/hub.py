@@ -1,12 +1,10 @@
-"""Getting an encoder's files onto this machine: from the package, a folder, or the hub."""
+"""Hugging Face Hub: get an encoder's files from the hub, from a folder or from the package."""
 
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TypeVar
 
 from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_download, snapshot_download
@@ -28,137 +26,41 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from autoprune.encoders.files import (
     CONFIG,
     WEIGHTS,
-    first_line,
     has_weights,
     pick_weight_files,
     read_checkpoint,
 )
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.errors import HubError, ModelError
-
-# Seconds to wait before the second, third, ... attempt.
-RETRY_WAITS: tuple[float, ...] = (1, 2, 4, 8)
-
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-
-_FAILURES = (HTTPError, EntryNotFoundError, XetDownloadError, OSError, ValueError)
-
-_T = TypeVar("_T")
-
-
-class UnreachableError(HubError):
-    """The hub gives no usable answer: what is cached may still serve."""
-
-
-def call_hub(what: str, call: Callable[[], _T]) -> _T:
-    """Return `call()`; on a passing failure wait and call again, at most `len(WAITS)` times.
-
-    `what` names the model or data set in errors. Raises `HubError` that says what to do,
-    `UnreachableError` where the hub did not answer.
-    """
-    for wait in RETRY_WAITS:
-        try:
-            return call()
-        except _FAILURES as error:
-            root = _root(error)
-            if not _may_pass(root):
-                raise _explained(what, root) from error
-            logging.getLogger(__name__).warning(
-                "%s: %s; trying again in %g s", what, first_line(root), wait
-            )
-            time.sleep(wait)
-    try:
-        return call()
-    except _FAILURES as error:
-        raise _explained(what, _root(error)) from error
-
-
-def _root(error: BaseException) -> BaseException:
-    """Return why the client fell back to its cache, where it reports only that the cache fails."""
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
-        return error.__cause__
-    return error
-
-
-def _may_pass(error: BaseException) -> bool:
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in _PASSING
-    if isinstance(error, HTTPError | XetDownloadError):
-        return True
-    # The client reports a file that came cut short as an OSError without a number.
-    return type(error) is OSError and error.errno is None
-
-
-def _explained(what: str, error: BaseException) -> HubError:
-    hub = constants.ENDPOINT
-    if isinstance(error, GatedRepoError):
-        return HubError(f"{what} is gated: ask for access on {hub}, then set HF_TOKEN")
-    if isinstance(error, RepositoryNotFoundError):
-        return HubError(
-            f"{hub} has no {what}, or it is private: check the name, or set HF_TOKEN to a token "
-            "that may read it"
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return HubError(f"{what} names a revision that is not on {hub}: check it, or leave it out")
-    if isinstance(error, HfHubHTTPError):
-        return _explained_status(what, error)
-    if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
-        return HubError(
-            f"HF_HUB_OFFLINE is set and the cache {constants.HF_HUB_CACHE} does not hold all of "
-            f"{what}: unset it once to fetch it, or use local files"
-        )
-    if isinstance(error, HTTPError | XetDownloadError):
-        return UnreachableError(
-            f"cannot fetch {what} from {hub} ({type(error).__name__}: {first_line(error)}): check "
-            "the network, set HF_ENDPOINT to a mirror, or use local files"
-        )
-    if isinstance(error, OSError) and error.errno is not None:
-        return HubError(
-            f"cannot store {what} in {constants.HF_HUB_CACHE} ({error.strerror}): make room, or "
-            "name another place in HF_HOME"
-        )
-    return UnreachableError(
-        f"{hub} does not answer as a hub does when asked for {what}: check HF_ENDPOINT and proxy "
-        "settings, or use local files"
-    )
-
-
-def _explained_status(what: str, error: HfHubHTTPError) -> HubError:
-    hub, status = constants.ENDPOINT, error.response.status_code
-    if isinstance(error, EntryNotFoundError):
-        file = error.response.url.path.rpartition("/")[2]
-        return HubError(
-            f"{hub} lists {file} in {what} and does not serve it: try again later, name another "
-            "revision, or use local files"
-        )
-    if status in (401, 403):
-        return HubError(
-            f"{hub} refuses {what} ({status}): set HF_TOKEN to a token that may read it"
-        )
-    if status in _PASSING:
-        return UnreachableError(
-            f"{hub} still answers {status} for {what}: try again later, or use local files"
-        )
-    return HubError(f"{hub} answers {status} for {what}: check HF_ENDPOINT, or use local files")
-
+from autoprune.errors import HubError, ModelError, first_line
+from autoprune.files import atomic_file
+from autoprune.retry import call_with_retry
 
 _log = logging.getLogger(__name__)
 
-# The hub's own service, which converts pickled weights in an isolated machine and offers the
+_T = TypeVar("_T")
+
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+
+_FAILURES = (HTTPError, EntryNotFoundError, XetDownloadError, OSError, ValueError)
+
+# The hub's own service, which converts pickled weights on an isolated machine and offers the
 # result as a pull request: https://huggingface.co/spaces/safetensors/convert
 _CONVERTER = "SFconvertbot"
 
-_CONVERSION = "Adding `safetensors` variant"
+_CONVERSION_TITLE = "Adding `safetensors` variant"
 
-# Seconds to wait for the hub to tell about a model; files have HF_HUB_DOWNLOAD_TIMEOUT.
-_TIMEOUT = 30.0
+_TIMEOUT = 30.0  # seconds for the hub's answer about a model; files have HF_HUB_DOWNLOAD_TIMEOUT
+
+
+class UnreachableError(HubError):
+    """The hub gives no usable answer; a cached copy may still serve."""
 
 
 def fetch(encoder: Encoder, trust_remote_code: bool = False) -> EncoderFiles:
-    """Return `encoder` as whole files on this machine, downloading what is not cached yet.
+    """Return the files of `encoder` on this machine; downloads what is not cached yet.
 
     Only config, safetensors and tokenizer are downloaded, Python files only if trusted. Raises
-    `ModelError` where the model is unfit, `HubError` where it cannot be had.
+    `ModelError` where the model cannot be used, `HubError` where it cannot be downloaded.
     """
     if encoder.source.startswith("package:"):
         name = encoder.source.removeprefix("package:")
@@ -171,49 +73,133 @@ def fetch(encoder: Encoder, trust_remote_code: bool = False) -> EncoderFiles:
     return read_checkpoint(encoder, folder, folder.name, trust_remote_code)
 
 
-def _snapshot(encoder: Encoder, trust_remote_code: bool) -> Path:
-    """Return the cached folder of a hub model, named after its commit."""
-    if constants.HF_HUB_OFFLINE:
-        return _cached(encoder)
+def call_hub(subject: str, call: Callable[[], _T]) -> _T:
+    """Return `call()`; a transient failure is retried with growing waits.
+
+    `subject` names the model or data set in errors. Raises `HubError` with the remedy,
+    `UnreachableError` where the hub did not answer.
+    """
     try:
-        info = _info(encoder, encoder.revision)
+        return call_with_retry(partial(_raise_cause, call), _is_transient, subject)
+    except _FAILURES as error:
+        raise _to_hub_error(subject, error) from error
+
+
+def _raise_cause(call: Callable[[], _T]) -> _T:
+    """Return `call()`; where the client reports a cache miss only, raise what it follows from."""
+    try:
+        return call()
+    except LocalEntryNotFoundError as error:
+        raise error.__cause__ or error from None
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in _TRANSIENT_STATUS
+    if isinstance(error, HTTPError | XetDownloadError):
+        return True
+    # The client reports a file that was cut short as an OSError without a number.
+    return type(error) is OSError and error.errno is None
+
+
+def _to_hub_error(subject: str, error: Exception) -> HubError:
+    hub = constants.ENDPOINT
+    if isinstance(error, GatedRepoError):
+        return HubError(f"{subject} is gated: ask for access on {hub}, then set HF_TOKEN")
+    if isinstance(error, RepositoryNotFoundError):
+        return HubError(
+            f"{hub} has no {subject}, or it is private: check the name, or set HF_TOKEN to a token "
+            "that may read it"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return HubError(
+            f"{subject} names a revision that is not on {hub}: check it, or leave it out"
+        )
+    if isinstance(error, HfHubHTTPError):
+        return _status_to_hub_error(subject, error)
+    if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
+        return HubError(
+            f"HF_HUB_OFFLINE is set and the cache {constants.HF_HUB_CACHE} does not hold all of "
+            f"{subject}: unset it once to fetch it, or use local files"
+        )
+    if isinstance(error, HTTPError | XetDownloadError):
+        return UnreachableError(
+            f"cannot fetch {subject} from {hub} ({type(error).__name__}: {first_line(error)}): "
+            "check the network, set HF_ENDPOINT to a mirror, or use local files"
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        return HubError(
+            f"cannot store {subject} in {constants.HF_HUB_CACHE} ({error.strerror}): make room, or "
+            "name another folder in HF_HOME"
+        )
+    return UnreachableError(
+        f"{hub} does not answer as a hub does when asked for {subject}: check HF_ENDPOINT and "
+        "proxy settings, or use local files"
+    )
+
+
+def _status_to_hub_error(subject: str, error: HfHubHTTPError) -> HubError:
+    hub, status = constants.ENDPOINT, error.response.status_code
+    if isinstance(error, EntryNotFoundError):
+        file = error.response.url.path.rpartition("/")[2]
+        return HubError(
+            f"{hub} lists {file} in {subject} and does not serve it: try again later, name another "
+            "revision, or use local files"
+        )
+    if status in (401, 403):
+        return HubError(
+            f"{hub} refuses {subject} ({status}): set HF_TOKEN to a token that may read it"
+        )
+    if status in _TRANSIENT_STATUS:
+        return UnreachableError(
+            f"{hub} still answers {status} for {subject}: try again later, or use local files"
+        )
+    return HubError(f"{hub} answers {status} for {subject}: check HF_ENDPOINT, or use local files")
+
+
+def _snapshot(encoder: Encoder, trust_remote_code: bool) -> Path:
+    """Return the cached folder of a hub model, which is named after its commit."""
+    if constants.HF_HUB_OFFLINE:
+        return _cached_folder(encoder)
+    try:
+        info = _model_info(encoder, encoder.revision)
     except UnreachableError as error:
-        folder = _cached(encoder, error)
-        _log.warning("%s; going on with the cached commit %s", error, folder.name)
+        folder = _cached_folder(encoder, error)
+        _log.warning("%s; using the cached commit %s", error, folder.name)
         return folder
-    if not has_weights(_names(info)):
-        revision = _converted(encoder, _names(info))
-        info = _info(encoder, revision)
+    if not has_weights(_file_names(info)):
+        revision = _converted_revision(encoder, _file_names(info))
+        info = _model_info(encoder, revision)
         _log.warning("%s has no safetensors: using %s, commit %s", encoder, revision, info.sha)
-    folder = _download(encoder, info, pick_weight_files(_names(info), trust_remote_code))
-    _note(encoder, folder)
+    folder = _download(encoder, info, pick_weight_files(_file_names(info), trust_remote_code))
+    _mark_complete(encoder, folder)
     return folder
 
 
-def _info(encoder: Encoder, revision: str) -> ModelInfo:
+def _model_info(encoder: Encoder, revision: str) -> ModelInfo:
     return call_hub(
         str(encoder),
         lambda: HfApi().model_info(encoder.source, revision=revision, timeout=_TIMEOUT),
     )
 
 
-def _names(info: ModelInfo) -> list[str]:
+def _file_names(info: ModelInfo) -> list[str]:
     return [sibling.rfilename for sibling in info.siblings or []]
 
 
 def _download(encoder: Encoder, info: ModelInfo, names: list[str]) -> Path:
-    """Download the files `names` of one commit, one by one, each going on where it was cut."""
+    """Download the files `names` of one commit; each is resumed where it was cut."""
     if not info.sha or not names:
         raise ModelError(f"a model holds {CONFIG} and {WEIGHTS}, {encoder} on the hub does not")
-    get = partial(hf_hub_download, encoder.source, revision=info.sha)
-    paths = [call_hub(str(encoder), partial(get, name)) for name in names]
+    download = partial(hf_hub_download, encoder.source, revision=info.sha)
+    paths = [call_hub(str(encoder), partial(download, name)) for name in names]
     return Path(paths[0]).parent
 
 
-def _converted(encoder: Encoder, names: list[str]) -> str:
+def _converted_revision(encoder: Encoder, names: list[str]) -> str:
     """Return the pull request in which the hub's own converter offers safetensors.
 
-    It starts from the main branch, so it stands in for no other revision.
+    It is made from the main branch, so it cannot replace another revision.
     """
     if CONFIG not in names:
         raise ModelError(f"a model holds {CONFIG} and safetensors, {encoder} on the hub does not")
@@ -230,12 +216,12 @@ def _converted(encoder: Encoder, names: list[str]) -> str:
             ),
         )
         for offer in offers:
-            # Anybody may open a pull request: the server's filter is not enough to go by.
+            # Anybody may open a pull request: the server's filter alone is not enough.
             if (
                 offer.author == _CONVERTER
                 and offer.is_pull_request
                 and offer.status == "open"
-                and offer.title.startswith(_CONVERSION)
+                and offer.title.startswith(_CONVERSION_TITLE)
             ):
                 return f"refs/pr/{offer.num}"
     raise ModelError(
@@ -244,14 +230,28 @@ def _converted(encoder: Encoder, names: list[str]) -> str:
     )
 
 
-def _cached(encoder: Encoder, reason: HubError | None = None) -> Path:
+def _complete_revision(encoder: Encoder) -> str:
+    """Return our own name in the hub's cache for the commit that was downloaded completely."""
+    return f"autoprune/{encoder.revision}"
+
+
+def _mark_complete(encoder: Encoder, folder: Path) -> None:
+    """Store in the hub's cache which commit of a revision was downloaded completely."""
+    try:
+        with atomic_file(folder.parent.parent / "refs" / _complete_revision(encoder)) as temporary:
+            temporary.write_text(folder.name)
+    except OSError as error:  # a read-only cache still serves while the hub can be reached
+        _log.warning("cannot note the commit of %s for offline use: %s", encoder, error.strerror)
+
+
+def _cached_folder(encoder: Encoder, reason: HubError | None = None) -> Path:
     """Return the cached folder of a hub model without asking the hub; raises `HubError`.
 
-    What this tool fetched whole comes first, then what other tools left in the cache.
+    A commit that was downloaded completely comes first, then what other tools left in the cache.
     """
-    for revision in (_noted(encoder), encoder.revision):
+    for revision in (_complete_revision(encoder), encoder.revision):
         try:
-            # Other files of the commit that some tool has listed need not be there.
+            # Without a pattern, every file of the commit that some tool has listed must be there.
             folder = Path(
                 snapshot_download(
                     encoder.source,
@@ -268,19 +268,3 @@ def _cached(encoder: Encoder, reason: HubError | None = None) -> Path:
         f"HF_HUB_OFFLINE is set and the cache {constants.HF_HUB_CACHE} does not hold {encoder}: "
         "unset it once to fetch the model, or pass a local folder"
     )
-
-
-def _noted(encoder: Encoder) -> str:
-    return f"autoprune/{encoder.revision}"
-
-
-def _note(encoder: Encoder, folder: Path) -> None:
-    """Note in the hub's cache which commit, now whole there, a revision stands for."""
-    note = folder.parent.parent / "refs" / _noted(encoder)
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=note.parent, delete=False) as new:
-            new.write(folder.name)
-        Path(new.name).replace(note)
-    except OSError as error:  # a cache we may only read serves online all the same
-        _log.warning("cannot note the commit of %s for offline use: %s", encoder, error.strerror)

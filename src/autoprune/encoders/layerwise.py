@@ -1,8 +1,8 @@
-"""The stack of an encoder's layers, run one layer at a time: no weight is copied or moved.
+"""Layer-by-layer forward pass: run an encoder's layers one at a time; no weight is copied or moved.
 
-How a layer is called, what happens between two layers and what follows the last one differ from
-family to family. So the model's own forward is what runs, with its list of layers exchanged: once
-for stand-ins that note how each layer is called, then for a stand-in that hands in a state.
+How a layer is called, and what happens before, between and after the layers, differ from family to
+family. So the model's own forward runs, with its list of layers replaced: once by stubs that record
+how each layer is called, then by a stub that returns a given state.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,125 +18,128 @@ from autoprune.layouts.layout import Layout
 
 LayerInputs = Mapping[str, torch.Tensor]
 
-LayerCall = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-@contextmanager
-def run_single_layer(model: PreTrainedModel, layout: Layout) -> Iterator[None]:
-    """Let `model` run as if `keep_layers` had pruned it to `layout`; afterwards it is whole again.
-
-    The layers are the model's own, so that gradients reach them. Raises what `keep_layers` does.
-    """
-    check_layout(model, layout)
-    layers = encoder_layers(model)
-    with with_layers(model, layers, [layers[layer] for layer in layout.keep]):
-        yield
+_LayerCall = tuple[tuple[Any, ...], dict[str, Any]]  # positional and keyword arguments
 
 
 class LayerStack:
-    """One batch before the first layer of `model`, to be run up through any layers by any path.
+    """One batch in front of the layers of `model`, which can then be run in any order.
 
-    A *state* is what goes into the next place: (rows, longest, hidden).
+    A *state* is what a layer takes and returns: (rows, longest, hidden).
     """
 
     def __init__(self, model: PreTrainedModel, inputs: LayerInputs) -> None:
         self._model, self._inputs = model, inputs
         self._list = encoder_layers(model)
-        self._layers, self._place = list(self._list), _place_of(model, self._list)
-        self._calls: list[LayerCall] = []
-        self._rest: tuple[Any, ...] | None = None  # what a layer returns behind the state
-        self._below: list[tuple[nn.Module, Any]] = []  # embeddings and the like, and their output
-        self._note()
+        self._layers, self._location = list(self._list), _locate(model, self._list)
+        self._calls: list[_LayerCall] = []
+        self._extra: tuple[Any, ...] | None = None  # what a layer returns besides the state
+        self._before: list[tuple[nn.Module, Any]] = []  # embeddings and the like, with their output
+        self._record_calls()
 
-    def after(self, state: torch.Tensor | None, layer: int) -> torch.Tensor:
-        """Return the state behind `layer`, run on `state`, or as the first layer (None)."""
+    def run_layer(self, state: torch.Tensor | None, layer: int) -> torch.Tensor:
+        """Return the state after `layer`, run on `state`, or as the first layer (None)."""
         if state is None:
-            return self._first(layer)
-        args, named = self._calls[layer]
-        return _state_of(self._layers[layer](state, *args, **named))
+            return self._run_first(layer)
+        args, kwargs = self._calls[layer]
+        output = self._layers[layer](state, *args, **kwargs)
+        return cast(torch.Tensor, output[0] if isinstance(output, tuple) else output)
 
     def logits(self, state: torch.Tensor) -> torch.Tensor:
-        """Return the logits of a model whose last layer left `state`: (rows, classes)."""
-        skip = LayerStub(self._layers[0], lambda hidden, *_: self._answer(hidden))
-        last = LayerStub(self._layers[0], lambda *_: self._answer(state))
+        """Return the logits of a model whose last layer returned `state`: (rows, classes)."""
+        skip = LayerStub(self._layers[0], lambda hidden, *_: self._as_output(hidden))
+        last = LayerStub(self._layers[0], lambda *_: self._as_output(state))
         return self._run([skip, last])
 
-    def _note(self) -> None:
-        """Run the model without its layers; note how each would be called, and what comes below."""
-        ran: dict[nn.Module, list[Any]] = {}
+    def _record_calls(self) -> None:
+        """Run the model without its layers; record how each is called, and what runs before."""
+        outputs: dict[nn.Module, list[Any]] = {}
 
-        def noting(hidden: torch.Tensor, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        def record(hidden: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if not self._calls:
                 # ModernBERT calls one part twice, with two results: that one runs each time.
-                self._below = [(part, found[0]) for part, found in ran.items() if len(found) == 1]
-                answer = self._layers[0](hidden, *args, **named)
-                self._rest = answer[1:] if isinstance(answer, tuple) else None
-            self._calls.append((args, named))
-            return self._answer(hidden)
+                self._before = [
+                    (part, found[0]) for part, found in outputs.items() if len(found) == 1
+                ]
+                output = self._layers[0](hidden, *args, **kwargs)
+                self._extra = output[1:] if isinstance(output, tuple) else None
+            self._calls.append((args, kwargs))
+            return self._as_output(hidden)
 
         hooks = [
             part.register_forward_hook(
-                lambda part, _, found: ran.setdefault(part, []).append(found)
+                lambda part, _, output: outputs.setdefault(part, []).append(output)
             )
             for part in self._model.base_model.children()
         ]
         try:
-            self._run([LayerStub(layer, noting) for layer in self._layers])
+            self._run([LayerStub(layer, record) for layer in self._layers])
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def _first(self, layer: int) -> torch.Tensor:
-        """Run `layer` in the first place, and what the family does between it and the second.
+    def _run_first(self, layer: int) -> torch.Tensor:
+        """Run `layer` as the first one, and what the family does between it and the second.
 
         DeBERTa-v2 has a convolution there.
         """
-        seen: list[torch.Tensor] = []
+        states: list[torch.Tensor] = []
 
-        def noting(hidden: torch.Tensor, *_: Any) -> Any:
-            seen.append(hidden)
-            return self._answer(hidden)
+        def record(hidden: torch.Tensor, *_: Any) -> Any:
+            states.append(hidden)
+            return self._as_output(hidden)
 
-        self._run([self._layers[layer], LayerStub(self._layers[0], noting)])
-        return seen[0]
+        self._run([self._layers[layer], LayerStub(self._layers[0], record)])
+        return states[0]
 
-    def _answer(self, state: torch.Tensor) -> Any:
+    def _as_output(self, state: torch.Tensor) -> Any:
         """Return `state` in the form in which this family's layers return it."""
-        return state if self._rest is None else (state, *self._rest)
+        return state if self._extra is None else (state, *self._extra)
 
     def _run(self, layers: Sequence[nn.Module]) -> torch.Tensor:
         with ExitStack() as stack:
-            stack.enter_context(_exchanged_at(*self._place, self._list, layers))
-            for part, found in self._below:
-                stack.enter_context(_replayed(part, found))
+            stack.enter_context(_replaced(*self._location, self._list, layers))
+            for part, output in self._before:
+                stack.enter_context(_returning(part, output))
             return cast(torch.Tensor, self._model(**self._inputs).logits)
 
 
-class LayerStub(nn.Module):  # type: ignore[misc]  # torch is not looked into
-    """Takes a layer's place in the list, with the layer's plain attributes; `answer` is called."""
+class LayerStub(nn.Module):  # type: ignore[misc]  # torch has no types here
+    """Replaces a layer in the list and has its plain attributes; calls `function` instead."""
 
-    def __init__(self, layer: nn.Module, answer: Callable[..., Any]) -> None:
+    def __init__(self, layer: nn.Module, function: Callable[..., Any]) -> None:
         super().__init__()
-        # ModernBERT chooses a layer's mask by what the layer says of itself.
+        # ModernBERT chooses a layer's mask by an attribute of the layer.
         self.__dict__.update({k: v for k, v in vars(layer).items() if not k.startswith("_")})
-        self._noted = answer
+        self._function = function
 
-    def forward(self, hidden: torch.Tensor, *args: Any, **named: Any) -> Any:
-        """Answer in the layer's place."""
-        return self._noted(hidden, args, named)
+    def forward(self, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return what the function returns for the hidden state and the other arguments."""
+        return self._function(hidden, args, kwargs)
 
 
 @contextmanager
-def with_layers(
-    model: PreTrainedModel, layers: nn.ModuleList, others: Sequence[nn.Module]
-) -> Iterator[None]:
-    """Let `model` hold `others` in place of `layers` for a while."""
-    with _exchanged_at(*_place_of(model, layers), layers, others):
+def run_as_pruned(model: PreTrainedModel, layout: Layout) -> Iterator[None]:
+    """Let `model` run inside the block as if `keep_layers` had pruned it to `layout`.
+
+    The layers are the model's own, so gradients reach them. Raises as `keep_layers` does.
+    """
+    check_layout(model, layout)
+    layers = encoder_layers(model)
+    with replace_layers(model, layers, [layers[layer] for layer in layout.keep]):
         yield
 
 
-def _place_of(model: PreTrainedModel, layers: nn.ModuleList) -> tuple[nn.Module, str]:
-    """Return the part of `model` that holds the list of layers, and by which name."""
+@contextmanager
+def replace_layers(
+    model: PreTrainedModel, layers: nn.ModuleList, others: Sequence[nn.Module]
+) -> Iterator[None]:
+    """Let `model` have `others` in place of its `layers` inside the block."""
+    with _replaced(*_locate(model, layers), layers, others):
+        yield
+
+
+def _locate(model: PreTrainedModel, layers: nn.ModuleList) -> tuple[nn.Module, str]:
+    """Return the part of `model` that has `layers` as an attribute, and the attribute's name."""
     return next(
         (part, name)
         for part in model.modules()
@@ -146,7 +149,7 @@ def _place_of(model: PreTrainedModel, layers: nn.ModuleList) -> tuple[nn.Module,
 
 
 @contextmanager
-def _exchanged_at(
+def _replaced(
     parent: nn.Module, name: str, layers: nn.ModuleList, others: Sequence[nn.Module]
 ) -> Iterator[None]:
     setattr(parent, name, nn.ModuleList(others))
@@ -157,14 +160,10 @@ def _exchanged_at(
 
 
 @contextmanager
-def _replayed(part: nn.Module, found: Any) -> Iterator[None]:
-    """Let `part` return `found` for a while, without running."""
-    vars(part)["forward"] = lambda *_, **__: found
+def _returning(part: nn.Module, output: Any) -> Iterator[None]:
+    """Let `part` return `output` inside the block, without running."""
+    vars(part)["forward"] = lambda *_, **__: output
     try:
         yield
     finally:
         del vars(part)["forward"]
-
-
-def _state_of(answer: Any) -> torch.Tensor:
-    return cast(torch.Tensor, answer[0] if isinstance(answer, tuple) else answer)

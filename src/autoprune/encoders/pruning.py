@@ -1,4 +1,4 @@
-"""Taking layers out of an encoder, so that what is saved reloads as what was measured."""
+"""Pruning: remove layers from an encoder so that the saved model reloads as it was measured."""
 
 from collections.abc import Sequence
 
@@ -9,26 +9,26 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from autoprune.errors import LayoutError, ModelError
 from autoprune.layouts.layout import Layout
 
-# Names under which configs hold one entry per layer; going by length instead would also cut
+# Config fields with one entry per layer. Choosing them by their length instead would also cut
 # `pos_att_type` of a two-layer DeBERTa.
-_PER_LAYER = ("layer_types", "mlp_layer_types", "attention_window")
+_PER_LAYER_FIELDS = ("layer_types", "mlp_layer_types", "attention_window")
 
-_NUMBERS = ("layer_idx", "layer_id")
+_LAYER_INDEX = ("layer_idx", "layer_id")  # attributes in which modules store their layer's number
 
 
 def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the encoder's layers: the one outermost `ModuleList` as long as the config says.
+    """Return the encoder's layers: the outermost `ModuleList` with as many as the config says.
 
-    Raises `ModelError` where layers are shared (ALBERT) or where no list, or several, match.
+    Raises `ModelError` where layers are shared (ALBERT), and where no list or several match.
     """
     kind = model.config.model_type
     if kind == "albert":
         raise ModelError(
-            "albert uses one and the same layer at every depth, so no layer can be taken out: "
+            "albert uses the same layer at every depth, so no layer can be removed: "
             "choose another model"
         )
     depth = model.config.num_hidden_layers
-    found: dict[str, nn.ModuleList] = {
+    lists: dict[str, nn.ModuleList] = {
         name: module
         for name, module in model.base_model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == depth
@@ -36,8 +36,8 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     # A list inside another belongs to its layers (MobileBERT's feed-forward networks).
     outer = [
         module
-        for name, module in found.items()
-        if not any(name.startswith(f"{other}.") for other in found)
+        for name, module in lists.items()
+        if not any(name.startswith(f"{other}.") for other in lists)
     ]
     if len(outer) != 1:
         raise ModelError(
@@ -48,30 +48,29 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def keep_layers(model: PreTrainedModel, layout: Layout) -> None:
-    """Remove from `model` in place all layers that `layout` does not keep; mend its config.
+    """Remove all layers that `layout` does not keep from `model` and its config, in place.
 
     The model saved afterwards reloads with plain transformers and gives the same logits. Raises
-    `LayoutError` for a layout of another depth, or of layers that cannot take each other's place
-    (ModernBERT without layer 0); `ModelError` as `encoder_layers` does.
+    `LayoutError` as `check_layout` and `ModelError` as `encoder_layers`.
     """
     check_layout(model, layout)
     layers, kept = encoder_layers(model), set(layout.keep)
     for layer in reversed(range(layout.depth)):
         if layer not in kept:
             del layers[layer]
-    for place, block in enumerate(layers):
-        for part in block.modules():
-            for number in _NUMBERS:
-                if isinstance(vars(part).get(number), int):
-                    setattr(part, number, place)
-    configs = (getattr(part, "config", None) for part in model.modules())
+    for index, layer_module in enumerate(layers):
+        for module in layer_module.modules():
+            for attribute in _LAYER_INDEX:
+                if isinstance(vars(module).get(attribute), int):
+                    setattr(module, attribute, index)
+    configs = (getattr(module, "config", None) for module in model.modules())
     for config in {id(c): c for c in configs if isinstance(c, PreTrainedConfig)}.values():
         prune_config(config, layout.keep)
 
 
 def prune_config(config: PreTrainedConfig, keep: Sequence[int]) -> None:
-    """Make `config` in place that of a model with only the layers `keep` of those it has."""
-    for name in _PER_LAYER:
+    """Change `config` in place to that of a model with only the layers `keep`."""
+    for name in _PER_LAYER_FIELDS:
         entries = getattr(config, name, None)
         if isinstance(entries, list | tuple):
             setattr(config, name, [entries[layer] for layer in keep])
@@ -79,9 +78,9 @@ def prune_config(config: PreTrainedConfig, keep: Sequence[int]) -> None:
 
 
 def head_parameters(model: PreTrainedModel) -> set[str]:
-    """Return the names of the parameters that a pre-trained encoder does not bring along.
+    """Return the names of the parameters that a pre-trained encoder lacks.
 
-    These are all outside `model.base_model`, and its pooler.
+    These are the pooler's, and all outside `model.base_model`.
     """
     encoder = {id(parameter) for parameter in model.base_model.parameters()}
     return {
@@ -92,18 +91,18 @@ def head_parameters(model: PreTrainedModel) -> set[str]:
 
 
 def check_layout(model: PreTrainedModel, layout: Layout) -> None:
-    """Raise `LayoutError` for a layout that `keep_layers` would refuse; `model` stays as it is.
+    """Check that `model` can be pruned to `layout`; `model` is not changed.
 
-    That is one of another depth, or one where a reload would build, at some place, a layer unlike
-    the one kept there.
+    Raises `LayoutError` for a layout of another depth, and for one where reloading would build a
+    layer of another shape than the one kept at its place (ModernBERT without layer 0).
     """
     layers = encoder_layers(model)
     if layout.depth != len(layers):
         raise LayoutError(
             f"layout {layout} is for {layout.depth} layers, {_name(model)} has {len(layers)}"
         )
-    for place, layer in enumerate(layout.keep):
-        if _shapes(layers[layer]) == _shapes(layers[place]):
+    for index, layer in enumerate(layout.keep):
+        if _shapes(layers[layer]) == _shapes(layers[index]):
             continue
         if model.config.model_type == "modernbert":
             raise LayoutError(
@@ -111,7 +110,7 @@ def check_layout(model: PreTrainedModel, layout: Layout) -> None:
                 f"and layer {layer} in its place would lose its own on reload, got {layout}"
             )
         raise LayoutError(
-            f"layer {layer} of {_name(model)} is built unlike layer {place}, whose place it "
+            f"layer {layer} of {_name(model)} is built unlike layer {index}, whose place it "
             f"would take, so the saved model would not reload, got {layout}"
         )
 

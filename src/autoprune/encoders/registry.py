@@ -1,10 +1,11 @@
-"""Which encoders go by a short name, and what a text that names an encoder means."""
+"""Encoder registry: the encoders that have a short name, and how a text names an encoder."""
 
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoprune.errors import ModelError, UnknownNameError
+from autoprune.files import expand_home, path_exists
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,10 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFiles:
-    """An encoder whose files lie in `folder`, whole.
+    """An encoder whose files are complete in `folder`.
 
-    `commit` is what the revision resolved to: the hub's commit, or for a folder `sha256:` and the
-    digest of its config, weights and tokenizer; a record stores it. `depth` is the layer count.
+    `commit` is the hub's commit, or for a local folder `sha256:` and the digest of its config,
+    weights and tokenizer; records store it. `depth` is the number of layers.
     """
 
     encoder: Encoder
@@ -50,14 +51,14 @@ ENCODERS: dict[str, Encoder] = {
     )
 }
 
-# Models trained from scratch at these depths: what a pruned one must beat.
+# Rivals: models that were pre-trained from scratch at these depths, which a pruned one must beat.
 RIVALS: dict[str, dict[int, str]] = {
     "mahabert-v2": {6: "mahabert-small", 2: "mahabert-smaller"},
     "muril": {6: "mahabert-small", 2: "mahabert-smaller"},
     "demo": {2: "demo-2"},
 }
 
-_HINT = "(a folder, or a hub id written org/name, serves too)"
+_HINT = "(or give a folder or a hub id org/name)"
 
 _REVISION = re.compile(r"(?!.*\.\.)[\w-][\w./-]*", re.ASCII)
 
@@ -69,34 +70,34 @@ _HUB_ID = re.compile(rf"(?P<id>{_NAME}/{_NAME})(?:@(?P<revision>.+))?", re.ASCII
 def find_encoder(text: str) -> Encoder:
     """Return the encoder that `text` names: a registry name, a folder, or a hub id.
 
-    A registry name or a hub id may be followed by `@` and a branch, tag or commit. Touches no
-    network. Raises `UnknownNameError`; `ModelError` for a path where there is no folder.
+    A registry name or a hub id may be followed by `@` and a branch, tag or commit. Does not use the
+    network. Raises `UnknownNameError`, and `ModelError` for a path where there is no folder.
 
-    >>> str(find("google/muril-base-cased@main"))
+    >>> str(find_encoder("google/muril-base-cased@main"))
     'google/muril-base-cased@main'
     """
     name, _, revision = text.partition("@")
     if name in ENCODERS:
-        return _at(ENCODERS[name], revision)
-    path = Path(text)
+        return _with_revision(ENCODERS[name], revision)
     if text.strip() and text.isprintable():
-        if path.parts[0].startswith("~"):
-            path = _home(path)
-        if _is_folder(path):
+        path = expand_home(text)
+        if path_exists(path) and path.is_dir():
             return Encoder(path.resolve().name or "model", str(path.resolve()))
         if _looks_like_path(text):
             raise ModelError(
                 f"a model is a folder with config.json in it, found none at {_short(text)}"
             )
         if match := _HUB_ID.fullmatch(text):
-            return _at(Encoder(match["id"], match["id"], "main"), match["revision"] or "")
+            return _with_revision(
+                Encoder(match["id"], match["id"], "main"), match["revision"] or ""
+            )
     raise UnknownNameError("model", text[:80], ENCODERS, _HINT)
 
 
 def find_rivals(encoder: Encoder, keep: int) -> list[Encoder]:
-    """Return the named scratch-trained rivals of `encoder` pruned to `keep` layers, often none.
+    """Return the known rivals of `encoder` pruned to `keep` layers, often none.
 
-    >>> [str(rival) for rival in rivals_of(find("muril"), 6)]
+    >>> [str(rival) for rival in find_rivals(find_encoder("muril"), 6)]
     ['mahabert-small@main']
     """
     return [
@@ -106,7 +107,7 @@ def find_rivals(encoder: Encoder, keep: int) -> list[Encoder]:
     ]
 
 
-def _at(encoder: Encoder, revision: str) -> Encoder:
+def _with_revision(encoder: Encoder, revision: str) -> Encoder:
     if not revision:
         return encoder
     if encoder.source.startswith("package:"):
@@ -124,17 +125,3 @@ def _short(text: str) -> str:
 
 def _looks_like_path(text: str) -> bool:
     return text.startswith((".", "/", "~")) or "\\" in text or text.partition("@")[0].count("/") > 1
-
-
-def _home(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:  # no such user
-        return path
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # too long for a path, or not ours to look at
-        return False

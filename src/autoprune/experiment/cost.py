@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from autoprune.encoders.files import CONFIG, disable_progress_bars, read_checkpoint
+from autoprune.encoders.files import CONFIG, read_checkpoint, silence_libraries
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.profiling import speed_warnings
@@ -195,7 +195,7 @@ def _save_all(
 
 def _save(name: str, model: PreTrainedModel, source: EncoderFiles, parent: Path) -> CostSubject:
     folder = parent / str(len(list(parent.iterdir())))
-    with disable_progress_bars():
+    with silence_libraries():
         model.save_pretrained(folder)
         load_tokenizer(source).save_pretrained(folder)
     encoder = replace(source.encoder, source=str(folder))

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.encoders.files import disable_progress_bars
+from autoprune.encoders.files import silence_libraries
 from autoprune.encoders.loading import load_tokenizer
 from autoprune.encoders.profiling import count_parameters
 from autoprune.encoders.registry import EncoderFiles
@@ -112,7 +112,7 @@ class ReducedTokenizer:
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write config, weights (safetensors) and tokenizer to `folder`."""
-    with disable_progress_bars():
+    with silence_libraries():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 

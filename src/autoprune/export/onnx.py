@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from autoprune.encoders.files import UNREADABLE, disable_progress_bars, first_line
-from autoprune.errors import ModelError, OptionError
+from autoprune.encoders.files import UNREADABLE, silence_libraries
+from autoprune.errors import ModelError, OptionError, first_line
 from autoprune.export.predict import TextTokenizer, TokenTensors, make_tokenizer
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -126,7 +126,7 @@ def export_onnx(folder: Path, texts: Sequence[str], int8: bool) -> OnnxExport:
     check_extra()
     file, small = folder / MODEL, folder / INT8
     try:
-        with disable_progress_bars():
+        with silence_libraries():
             difference, shortened = _export(folder, file, texts)
             if int8:
                 _quantise(file, small)

@@ -13,15 +13,14 @@ from transformers import AutoTokenizer
 
 from autoprune.encoders.files import (
     UNREADABLE,
-    disable_progress_bars,
-    first_line,
     read_checkpoint,
     read_config,
+    silence_libraries,
 )
 from autoprune.encoders.loading import check_vocabulary, max_input_length
 from autoprune.encoders.profiling import Classifier, open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.errors import ModelError
+from autoprune.errors import ModelError, first_line
 
 _UNBOUNDED = 512  # tokens, where neither tokenizer nor model says how many it takes
 
@@ -60,7 +59,7 @@ def make_tokenizer(
     named = Encoder(folder.name, str(folder))
     checkpoint = EncoderFiles(named, folder, "", 1, trust_remote_code)
     try:
-        with disable_progress_bars():
+        with silence_libraries():
             tokenizer: Any = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=trust_remote_code
             )

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autoprune.encoders.embeddings import used_token_ids
-from autoprune.encoders.files import disable_progress_bars
+from autoprune.encoders.files import silence_libraries
 from autoprune.errors import ModelError, OptionError
 from autoprune.export.tokenizer_vocab import VocabularyPieces, script_of, scripts_of
 from autoprune.tasks.task import LabelledRows, Splits, TestSplit
@@ -147,7 +147,7 @@ def _rewritten(
     tokenizer: PreTrainedTokenizerBase, spec: str, numbers: Mapping[int, int]
 ) -> PreTrainedTokenizerBase:
     """Return `tokenizer` as it would be read from a folder whose `tokenizer.json` is `spec`."""
-    with tempfile.TemporaryDirectory() as place, disable_progress_bars():
+    with tempfile.TemporaryDirectory() as place, silence_libraries():
         folder = Path(place)
         tokenizer.save_pretrained(folder)
         for path in folder.iterdir():

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.encoders.files import first_line
-from autoprune.errors import ModelError
+from autoprune.errors import ModelError, first_line
 from autoprune.export import reload
 from autoprune.export.final_training import SampleLogits, VerificationSample
 

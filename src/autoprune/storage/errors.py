@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from autoprune.errors import StorageError, is_full
+from autoprune.errors import StorageError, is_disk_full
 
 _ERRNOS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
 
@@ -27,7 +27,7 @@ def storage_failures() -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
-        remedy = "" if is_full(error) else ", mend it and run the same command again"
+        remedy = "" if is_disk_full(error) else ", mend it and run the same command again"
         raise StorageError(
             f"the study's storage failed: {failure_reason(error)}; what was measured before is kept{remedy}"
         ) from None

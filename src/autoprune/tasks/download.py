@@ -1,4 +1,4 @@
-"""Download: a set of files is fetched once, resumed after a break, and checked at each later use."""
+"""Download: a set of files is fetched once, resumed after a break, checked at each later use."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from autoprune.errors import DataError, escape_control, first_line
+from autoprune.errors import DataError, first_line, format_path
 from autoprune.files import atomic_file, lock_folder
 from autoprune.retry import call_with_retry
 
@@ -47,9 +47,7 @@ def download_files(mirrors: Sequence[dict[str, str]], folder: Path) -> None:
                 _verify_checksums(folder, names)
     except OSError as error:
         reason = error.strerror or first_line(error)
-        raise DataError(
-            f"cannot keep fetched files in {escape_control(folder)}: {reason}"
-        ) from error
+        raise DataError(f"cannot keep fetched files in {format_path(folder)}: {reason}") from error
 
 
 def sha256(path: Path) -> str:
@@ -66,7 +64,7 @@ def _verify_checksums(folder: Path, names: list[str]) -> bool:
     for name in names:
         if sha256(folder / name) != known[name]["sha256"]:
             raise DataError(
-                f"{escape_control(folder / name)} must be as it was fetched, it has changed: "
+                f"{format_path(folder / name)} must be as it was fetched, it has changed: "
                 "delete it to fetch it again"
             )
     return True
@@ -81,7 +79,7 @@ def _read_checksums(folder: Path) -> dict[str, dict[str, str]]:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{escape_control(path)} is broken: delete it to fetch the files again"
+            f"{format_path(path)} is broken: delete it to fetch the files again"
         ) from error
 
 

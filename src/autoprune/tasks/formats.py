@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
-from autoprune.errors import DataError, escape_control, first_line, join_names, quoted
+from autoprune.errors import DataError, first_line, format_path, join_names, quote
 from autoprune.tasks.task import Columns, RawSplit
 
 MISSING_VALUES = (
@@ -48,7 +48,7 @@ class Column(Sequence[object]):
             values: list[object] = self._column.to_pylist()
         except (OverflowError, ValueError, pyarrow.ArrowException) as error:
             raise DataError(
-                f"column {quoted(self._name)} of {self._origin} cannot be read: "
+                f"column {quote(self._name)} of {self._origin} cannot be read: "
                 f"{first_line(error)}; write it as text"
             ) from error
         return values if self._turn is None else list(map(self._turn, values))
@@ -71,24 +71,24 @@ def read_table(path: Path) -> RawTable:
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"data files end in {', '.join(READERS)}, got {escape_control(path)}")
+        raise DataError(f"data files end in {', '.join(READERS)}, got {format_path(path)}")
     check_file(path)
     try:
         table = reader(path)
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise DataError(
-            f"{escape_control(path)} must be readable, got: {reason}; see to it, or fetch it again"
+            f"{format_path(path)} must be readable, got: {reason}; see to it, or fetch it again"
         ) from error
     if not table.places:
-        raise DataError(f"{escape_control(path)} must have rows below its header, got none")
+        raise DataError(f"{format_path(path)} must have rows below its header, got none")
     return table
 
 
 def check_file(path: Path) -> None:
     """Raise `DataError` for what is there and no file; a pipe, say, would be waited for."""
     if path.exists() and not path.is_file():
-        raise DataError(f"{escape_control(path)} must be a file, it is none: name a file with rows")
+        raise DataError(f"{format_path(path)} must be a file, it is none: name a file with rows")
 
 
 def _read_text(path: Path) -> str:
@@ -100,15 +100,15 @@ def _read_text(path: Path) -> str:
         start = error.start + 3 * content.startswith(b"\xef\xbb\xbf")
         line = content.count(b"\n", 0, start) + 1
         raise DataError(
-            f"{escape_control(path)} must be UTF-8, line {line} has the byte "
+            f"{format_path(path)} must be UTF-8, line {line} has the byte "
             f"0x{content[start]:02x} at offset {start}{_packed(content)}: save it as UTF-8"
         ) from error
     if not text.strip():
-        raise DataError(f"{escape_control(path)} is empty, a header and rows are needed")
+        raise DataError(f"{format_path(path)} is empty, a header and rows are needed")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(
-            f"{escape_control(path)} must be a text file, line {line} has a NUL byte: save it as UTF-8"
+            f"{format_path(path)} must be a text file, line {line} has a NUL byte: save it as UTF-8"
         )
     return text
 
@@ -149,17 +149,17 @@ def _read_separated(path: Path, separator: str) -> RawTable:
                 continue
             if len(row) != len(names):
                 raise DataError(
-                    f"{escape_control(path)} has {len(names)} columns, line {reader.line_num} has {len(row)}"
+                    f"{format_path(path)} has {len(names)} columns, line {reader.line_num} has {len(row)}"
                 )
             rows.append(row)
             places.append(f"line {reader.line_num}")
     except csv.Error as error:
         raise DataError(
-            f"{escape_control(path)} has broken quotes, line {begun}: {first_line(error)}; write a text "
+            f"{format_path(path)} has broken quotes, line {begun}: {first_line(error)}; write a text "
             'with quotes as "so ""quoted"" here"'
         ) from error
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return RawTable(escape_control(path), dict(zip(names, columns, strict=True)), places)
+    return RawTable(format_path(path), dict(zip(names, columns, strict=True)), places)
 
 
 def _read_csv(path: Path) -> RawTable:
@@ -186,19 +186,19 @@ def _read_json_lines(path: Path) -> RawTable:
             row = json.loads(line, object_pairs_hook=unique)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{escape_control(path)} must hold one JSON object a line, line {number}: "
+                f"{format_path(path)} must hold one JSON object a line, line {number}: "
                 f"{first_line(error)}; mend that line"
             ) from error
         if not isinstance(row, dict):
             raise DataError(
-                f"{escape_control(path)} must hold one JSON object a line, line {number} is {quoted(line)}: "
+                f"{format_path(path)} must hold one JSON object a line, line {number} is {quote(line)}: "
                 "write each row as an object on a line of its own"
             )
         rows.append(row)
         places.append(f"line {number}")
     names = dict.fromkeys(name for row in rows for name in row)
     return RawTable(
-        escape_control(path),
+        format_path(path),
         {name: [row.get(name, MISSING_VALUES) for row in rows] for name in names},
         places,
     )
@@ -209,26 +209,26 @@ def _read_parquet(path: Path) -> RawTable:
     from pyarrow import parquet
 
     if path.stat().st_size == 0:
-        raise DataError(f"{escape_control(path)} is empty, a Parquet file with rows is needed")
+        raise DataError(f"{format_path(path)} is empty, a Parquet file with rows is needed")
     try:
         table = parquet.ParquetFile(path).read()
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(
-            f"{escape_control(path)} must be a Parquet file: {first_line(error)}; fetch it again"
+            f"{format_path(path)} must be a Parquet file: {first_line(error)}; fetch it again"
         ) from error
     _no_repeats(path, table.column_names)
     places = [f"row {number}" for number in range(1, table.num_rows + 1)]
     columns: dict[str, Sequence[object]] = {
-        name: Column(escape_control(path), name, table[name]) for name in table.column_names
+        name: Column(format_path(path), name, table[name]) for name in table.column_names
     }
-    return RawTable(escape_control(path), columns, places)
+    return RawTable(format_path(path), columns, places)
 
 
 def _no_repeats(path: Path, names: Sequence[str]) -> None:
     repeated = [name for place, name in enumerate(names) if name in names[:place]]
     if repeated:
         raise DataError(
-            f"{escape_control(path)} must name each column once, got {join_names(dict.fromkeys(repeated))} twice"
+            f"{format_path(path)} must name each column once, got {join_names(dict.fromkeys(repeated))} twice"
         )
 
 
@@ -236,8 +236,8 @@ def _check_separator(path: Path, names: Sequence[str], separator: str) -> None:
     other = next((one for one in ",;\t|" if len(names) == 1 and one in names[0]), None)
     if other is not None:
         raise DataError(
-            f"{escape_control(path)} must have {quoted(separator)} between its columns, it has "
-            f"{quoted(other)}: save it with {quoted(separator)}, .csv is for ',' and .tsv for tabs"
+            f"{format_path(path)} must have {quote(separator)} between its columns, it has "
+            f"{quote(other)}: save it with {quote(separator)}, .csv is for ',' and .tsv for tabs"
         )
 
 
@@ -297,7 +297,7 @@ def require_column(
             raise DataError(
                 f"{table.origin} has the columns {join_names(found)}, name one by --{option}"
             )
-    wanted = f"column {quoted(asked)}" if asked is not None else f"known {option} column"
+    wanted = f"column {quote(asked)}" if asked is not None else f"known {option} column"
     raise DataError(
         f"{table.origin} has no {wanted}, name one by --{option}; its columns are {join_names(names)}"
     )
@@ -314,16 +314,16 @@ def _value(table: RawTable, column: str, place: int, value: object, kind: object
     if value is None:
         return ""
     if not isinstance(value, kind):  # type: ignore[arg-type]
-        found = "nothing" if value is MISSING_VALUES else f"{type(value).__name__} {quoted(value)}"
+        found = "nothing" if value is MISSING_VALUES else f"{type(value).__name__} {quote(value)}"
         rule = "texts" if kind is str else "texts or whole numbers"
         raise DataError(
-            f"column {quoted(column)} of {table.origin} must hold {rule}, "
+            f"column {quote(column)} of {table.origin} must hold {rule}, "
             f"{table.places[place]} has {found}"
         )
     text = str(value).strip()
     if "\0" in text or not _encodes(text):
         raise DataError(
-            f"column {quoted(column)} of {table.origin} must hold texts, "
+            f"column {quote(column)} of {table.origin} must hold texts, "
             f"{table.places[place]} has a NUL or half a character"
         )
     return text

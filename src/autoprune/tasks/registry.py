@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from autoprune.errors import DataError, UnknownNameError, escape_control, quoted
+from autoprune.errors import DataError, UnknownNameError, format_path, quote
 from autoprune.tasks.task import Columns, Task
 
 MAHANEWS_LABELS = (
@@ -49,13 +49,11 @@ def find_task(text: str, columns: Columns = ANY_COLUMNS, metric: str | None = No
         name = whole.name if whole.is_dir() else whole.stem
         return Task(name or "root", f"files:{path}", columns, metric=metric)
     if _looks_like_path(text):
-        raise DataError(
-            f"a task's file or folder must exist, nothing lies at {escape_control(path)}"
-        )
+        raise DataError(f"a task's file or folder must exist, nothing lies at {format_path(path)}")
     if _HUB.fullmatch(text):
         return Task(text.rpartition("/")[2], f"hub:{text}", columns, metric=metric)
     raise UnknownNameError(
-        "task", quoted(text)[1:-1], TASKS, hint="(or give a file, a folder or a hub id org/name)"
+        "task", quote(text)[1:-1], TASKS, hint="(or give a file, a folder or a hub id org/name)"
     )
 
 

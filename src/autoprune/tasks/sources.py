@@ -10,7 +10,7 @@ from typing import Any
 
 import platformdirs
 
-from autoprune.errors import DataError, escape_control, first_line, join_names
+from autoprune.errors import DataError, first_line, format_path, join_names
 from autoprune.tasks.cleaning import has_text_and_label
 from autoprune.tasks.download import download_files
 from autoprune.tasks.formats import READERS, Column, RawTable, choose_column, read_table
@@ -39,9 +39,7 @@ def split_files(folder: Path) -> dict[str, Path]:
     try:
         names = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise DataError(
-            f"{escape_control(folder)} must be readable, got: {error.strerror}"
-        ) from error
+        raise DataError(f"{format_path(folder)} must be readable, got: {error.strerror}") from error
     for path in names:
         match = _STEM.fullmatch(path.stem)
         if match is None or path.suffix.lower() not in READERS:
@@ -49,13 +47,13 @@ def split_files(folder: Path) -> dict[str, Path]:
         split = SPELLINGS[match[1].lower()]
         if split in found:
             raise DataError(
-                f"{escape_control(folder)} must have one file for {split}, "
+                f"{format_path(folder)} must have one file for {split}, "
                 f"got {join_names((found[split].name, path.name))}"
             )
         found[split] = path
     if "train" not in found:
         raise DataError(
-            f"{escape_control(folder)} must have a train file (train.csv, .tsv, .jsonl or .parquet), "
+            f"{format_path(folder)} must have a train file (train.csv, .tsv, .jsonl or .parquet), "
             f"it has {join_names((path.name for path in names), most=6)}"
         )
     return found
@@ -64,9 +62,7 @@ def split_files(folder: Path) -> dict[str, Path]:
 def files_at(path: Path) -> dict[str, Path]:
     """Return the file of each split at `path`: a folder's, or a single file, which is all train."""
     if not path.exists():
-        raise DataError(
-            f"a task's file or folder must exist, nothing lies at {escape_control(path)}"
-        )
+        raise DataError(f"a task's file or folder must exist, nothing lies at {format_path(path)}")
     return split_files(path) if path.is_dir() else {"train": path}
 
 
@@ -180,7 +176,7 @@ def _given(name: str, data_dir: Path) -> dict[str, Path]:
         if not path.exists():
             raise DataError(
                 f"the data folder must hold {name}/{name}_Train.csv, _Valid.csv and _Test.csv, "
-                f"nothing lies at {escape_control(path)}"
+                f"nothing lies at {format_path(path)}"
             )
     return files
 

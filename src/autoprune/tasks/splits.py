@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from autoprune.errors import DataError, join_names, quoted
+from autoprune.errors import DataError, join_names, quote
 from autoprune.tasks.cleaning import CleanedSplit
 from autoprune.tasks.task import LabelledRows, RawSplit
 
@@ -79,8 +79,8 @@ def _check_alike(raw: RawSplit, others: tuple[str, ...]) -> None:
             elif label.split() == twin.split():
                 form = " with other spaces"
             raise DataError(
-                f"labels must not differ only in case or spaces, {raw.origin} has {quoted(label)} "
-                f"where {quoted(twin)} is a label too{form}: write them alike"
+                f"labels must not differ only in case or spaces, {raw.origin} has {quote(label)} "
+                f"where {quote(twin)} is a label too{form}: write them alike"
             )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import DataError, OptionError, escape_control, first_line, quoted
+from autoprune.errors import DataError, OptionError, first_line, format_path, quote
 from autoprune.tasks.formats import TEXT_SPELLINGS, RawTable, check_file, require_column
 
 _LONGEST_FIELD = 2**31 - 1
@@ -31,13 +31,13 @@ def stream_rows(path: Path, text: str | None, pair: str | None) -> Iterator[Stre
     if read is None and (text, pair) != (None, None):
         raise OptionError(
             f"--text and --text-pair are for files with columns ({', '.join(_READERS)}), "
-            f"{escape_control(path)} has a text a line"
+            f"{format_path(path)} has a text a line"
         )
 
     def chosen(names: Sequence[str]) -> Sequence[str]:
-        table = RawTable(escape_control(path), dict.fromkeys(names, ()), ())
+        table = RawTable(format_path(path), dict.fromkeys(names, ()), ())
         if len(table.columns) < len(names):
-            raise DataError(f"{escape_control(path)} must name each column once")
+            raise DataError(f"{format_path(path)} must name each column once")
         first = require_column(table, "text", text, TEXT_SPELLINGS)
         return [first] if pair is None else [first, require_column(table, "text-pair", pair, ())]
 
@@ -53,10 +53,10 @@ def _rows(path: Path, read: _Read) -> Iterator[StreamedRow]:
             yield first, second[0] if second else None
     except OSError as error:
         reason = error.strerror or first_line(error)
-        raise DataError(f"{escape_control(path)} must be readable, got: {reason}") from error
+        raise DataError(f"{format_path(path)} must be readable, got: {reason}") from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{escape_control(path)} must be UTF-8, after {place} it is not: save it as UTF-8"
+            f"{format_path(path)} must be UTF-8, after {place} it is not: save it as UTF-8"
         ) from error
 
 
@@ -65,12 +65,12 @@ def _text(path: Path, place: str, value: object) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(
-            f"{escape_control(path)} must hold texts, {place} has {type(value).__name__} {quoted(value)}"
+            f"{format_path(path)} must hold texts, {place} has {type(value).__name__} {quote(value)}"
         )
     text = value.strip()
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
         raise DataError(
-            f"{escape_control(path)} must hold texts, {place} has a NUL or half a character"
+            f"{format_path(path)} must hold texts, {place} has a NUL or half a character"
         )
     return text
 
@@ -94,12 +94,12 @@ def _separated(separator: str) -> Callable[[Path, _Names], _Read]:
                     place = f"line {reader.line_num}"
                     if len(row) != len(names):
                         raise DataError(
-                            f"{escape_control(path)} has {len(names)} columns, {place} has {len(row)}"
+                            f"{format_path(path)} has {len(names)} columns, {place} has {len(row)}"
                         )
                     yield place, [row[at] for at in places]
             except csv.Error as error:
                 raise DataError(
-                    f"{escape_control(path)} has broken quotes, line {reader.line_num}: {first_line(error)}"
+                    f"{format_path(path)} has broken quotes, line {reader.line_num}: {first_line(error)}"
                 ) from error
 
     return read
@@ -115,16 +115,16 @@ def _json_lines(path: Path, chosen: _Names) -> _Read:
             row: Any = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{escape_control(path)} must hold one JSON object a line, {place}: {first_line(error)}"
+                f"{format_path(path)} must hold one JSON object a line, {place}: {first_line(error)}"
             ) from error
         if not isinstance(row, dict):
             raise DataError(
-                f"{escape_control(path)} must hold one JSON object a line, {place} is another"
+                f"{format_path(path)} must hold one JSON object a line, {place} is another"
             )
         names = names or chosen(list(row))
         lacking = [name for name in names if name not in row]
         if lacking:
-            raise DataError(f"{escape_control(path)} has no {quoted(lacking[0])} in {place}")
+            raise DataError(f"{format_path(path)} has no {quote(lacking[0])} in {place}")
         yield place, [row[name] for name in names]
 
 
@@ -142,7 +142,7 @@ def _parquet(path: Path, chosen: _Names) -> _Read:
                     yield f"row {number}", values
     except pyarrow.ArrowException as error:
         raise DataError(
-            f"{escape_control(path)} must be a Parquet file: {first_line(error)}"
+            f"{format_path(path)} must be a Parquet file: {first_line(error)}"
         ) from error
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.layerwise import LayerStub, with_layers
+from autoprune.encoders.layerwise import LayerStub, replace_layers
 from autoprune.encoders.pruning import encoder_layers
 from autoprune.tasks.tokenization import EncodedSplit, collate, length_sorted_batches
 from autoprune.training.devices import fast_in_bfloat16, supports_bfloat16
@@ -129,7 +129,7 @@ def _cached_encoder(
     stubs = [LayerStub(layers[0], look_up) for _ in range(2)]
     hook = model.register_forward_pre_hook(keep_first_token, with_kwargs=True)
     try:
-        with with_layers(model, layers, stubs):
+        with replace_layers(model, layers, stubs):
             yield
     finally:
         hook.remove()

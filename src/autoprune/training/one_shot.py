@@ -101,7 +101,7 @@ def _below(
     for layer, further in node.nexts.items():
         # Not around the loop: what a generator enters would hold for its caller too.
         with inference(model, device):
-            behind = stack.after(state, layer)
+            behind = stack.run_layer(state, layer)
         if further.ends is not None:
             yield LayerVisit(further.ends, behind, stack, model, device)
         yield from _below(model, stack, further, behind, device)
@@ -236,7 +236,7 @@ class PrefixCache:
         known = next((n for n in range(len(keep), 0, -1) if keep[:n] in states), 0)
         state = states[keep[:known]] if known else None
         for length in range(known, len(keep)):
-            state = stack.after(state, keep[length])
+            state = stack.run_layer(state, keep[length])
             self.passes += rows / len(self._rows)
             states[keep[: length + 1]] = state
         for length in range(
