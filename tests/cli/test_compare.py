@@ -12,7 +12,7 @@ NAME = "tiny-own-keep2"
 STUDY = Path("studies") / NAME
 
 
-def test_the_winners_are_held_against_each_other(run, copy):
+def test_compare_tests_the_two_recommended_layouts(run, copy):
     shutil.copytree(STUDY, "studies/same")
     answer = run("compare", NAME, "studies/same")
     assert (answer.code, answer.err) == (0, "")
@@ -25,7 +25,7 @@ def test_the_winners_are_held_against_each_other(run, copy):
     assert said.startswith("Both studies recommend the same layout of the same model")
 
 
-def test_json_tells_the_same(run, copy):
+def test_compare_json_has_the_same_figures(run, copy):
     shutil.copytree(STUDY, "studies/same")
     told = json.loads(run("compare", NAME, "same", "--json").out)
     mine = read_study(STUDY).comparison
@@ -37,7 +37,7 @@ def test_json_tells_the_same(run, copy):
     assert "there is nothing to tell apart" in told["verdict"]
 
 
-def test_other_test_rows_are_refused(run, copy):
+def test_compare_refuses_studies_with_other_test_rows(run, copy):
     mine = read_study(STUDY).test.fingerprint
     other = shutil.copytree(STUDY, "studies/elsewhere")
     for name in ("study.json", "records.jsonl"):
@@ -59,7 +59,7 @@ def test_other_test_rows_are_refused(run, copy):
         ((NAME, "begun"), "no finished study in studies/begun"),
     ],
 )
-def test_wrong_input_is_one_line(run, copy, names, said):
+def test_compare_reports_wrong_input_in_one_line(run, copy, names, said):
     Path("studies/begun").mkdir()
     shutil.copy(STUDY / "journal.log", "studies/begun")
     answer = run("compare", *names)

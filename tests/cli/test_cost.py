@@ -38,7 +38,7 @@ def exported(model, here):
     return folder
 
 
-def test_a_study_is_measured_as_full_pruned_and_rivals(measured, searched):
+def test_cost_of_a_study_has_full_pruned_and_rivals(measured, searched):
     assert (measured.code, measured.err) == (0, "")
     found = json.loads(measured.out)
     recommended = json.loads(searched.answer.out)["recommended_origin"]
@@ -50,7 +50,7 @@ def test_a_study_is_measured_as_full_pruned_and_rivals(measured, searched):
     assert "scratch with 2 layers has its shape" in found["notes"][0]
 
 
-def test_every_figure_of_a_study_is_measured(measured):
+def test_cost_of_a_study_has_every_figure(measured):
     full, pruned, rival = json.loads(measured.out)["models"]
     assert rival["parameters"] == full["parameters"]
     layer = (full["parameters"]["total"] - pruned["parameters"]["total"]) / 3
@@ -67,13 +67,13 @@ def test_every_figure_of_a_study_is_measured(measured):
         assert one["pace"]["tokenising"] > 0
 
 
-def test_alarms_are_those_of_what_was_measured(measured):
+def test_cost_alarms_follow_from_the_figures(measured):
     found = json.loads(measured.out)
     full, pruned, _ = (LayerTimes(**one["pace"]) for one in found["models"])
     assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4)
 
 
-def test_only_what_was_measured_is_left_with_the_study(copy, run, quick, monkeypatch, tmp_path):
+def test_cost_leaves_only_its_file_in_the_study(copy, run, quick, monkeypatch, tmp_path):
     drafts = tmp_path / "drafts"
     drafts.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(drafts))
@@ -84,7 +84,7 @@ def test_only_what_was_measured_is_left_with_the_study(copy, run, quick, monkeyp
     assert new == {Path("studies") / NAME / "cost.json"}
 
 
-def test_what_was_measured_is_in_the_report(copy, run, quick):
+def test_cost_is_shown_in_the_report(copy, run, quick):
     measured = json.loads(run("cost", NAME, *FEW, "--json").out)["models"]
     assert run("report", NAME).code == 0
     text = Path("reports", f"{NAME}.md").read_text(encoding="utf-8")
@@ -99,7 +99,7 @@ def test_what_was_measured_is_in_the_report(copy, run, quick):
     assert f"{1000 * measured[1]['latency']['median']:.2f} (" in page
 
 
-def test_figures_are_shown_even_where_they_cannot_be_kept(copy, run, quick):
+def test_cost_is_printed_even_if_it_cannot_be_stored(copy, run, quick):
     (Path("studies") / NAME / "cost.json").mkdir()
     answer = run("cost", NAME, *FEW)
     [line] = answer.lines
@@ -107,7 +107,7 @@ def test_figures_are_shown_even_where_they_cannot_be_kept(copy, run, quick):
     assert "texts a second" in answer.out
 
 
-def test_the_table_names_all_models_and_says_what_it_means(copy, run, quick):
+def test_cost_table_names_all_models_and_the_units(copy, run, quick):
     answer = run("cost", Path("studies") / NAME, *FEW)
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
@@ -119,7 +119,7 @@ def test_the_table_names_all_models_and_says_what_it_means(copy, run, quick):
     assert "1.00 (1.00–1.00)" in rows["full"]
 
 
-def test_a_folder_alone_is_measured_on_the_demos_texts(exported, run, quick):
+def test_cost_of_a_folder_uses_the_demo_texts_by_default(exported, run, quick):
     answer = run("cost", exported, *FEW, "--json")
     found = json.loads(answer.out)
     [one] = found["models"]
@@ -132,7 +132,7 @@ def test_a_folder_alone_is_measured_on_the_demos_texts(exported, run, quick):
     ]
 
 
-def test_an_export_is_held_against_the_model_that_it_was_made_from(
+def test_cost_of_an_export_is_compared_with_its_base_model(
     copy, model, task, run, quick, monkeypatch
 ):
     monkeypatch.setattr("autoprune.export.export.verify_export", lambda *_: 0.0)
@@ -146,7 +146,7 @@ def test_an_export_is_held_against_the_model_that_it_was_made_from(
     assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4)
 
 
-def test_an_export_whose_base_model_is_gone_is_shown_all_the_same(exported, run, quick):
+def test_cost_of_an_export_without_its_base_model_is_shown(exported, run, quick):
     card = "---\nautoprune: {base: ./gone, commit: c}\n---\n"
     exported.joinpath("README.md").write_text(card)
     answer = run("cost", exported, *FEW)
@@ -157,7 +157,7 @@ def test_an_export_whose_base_model_is_gone_is_shown_all_the_same(exported, run,
     assert "mine" in answer.out
 
 
-def test_the_base_model_may_have_the_name_of_the_export(exported, here, run, quick):
+def test_cost_base_model_may_have_the_name_of_the_export(exported, here, run, quick):
     shutil.copytree(exported, here / "other/mine")
     exported.joinpath("README.md").write_text("---\nautoprune: {base: ./other/mine}\n---\n")
     answer = run("cost", exported, *FEW, "--json")
@@ -165,21 +165,21 @@ def test_the_base_model_may_have_the_name_of_the_export(exported, here, run, qui
     assert names == ["mine (base)", "mine"]
 
 
-def test_a_folder_is_held_against_its_model_on_its_task(exported, model, task, run, quick):
+def test_cost_of_a_folder_takes_a_model_and_a_task(exported, model, task, run, quick):
     answer = run("cost", exported, "--against", model, "--task", task, *FEW, "--json")
     found = json.loads(answer.out)
     assert [one["name"] for one in found["models"]] == ["tiny", "mine"]
     assert found["notes"] == []
 
 
-def test_two_models_of_one_name_are_told_apart(exported, here, run, quick):
+def test_cost_two_models_of_one_name_are_labelled(exported, here, run, quick):
     other = shutil.copytree(exported, here / "other/mine")
     answer = run("cost", exported, "--against", other, *FEW, "--json")
     names = [one["name"] for one in json.loads(answer.out)["models"]]
     assert names == ["mine (against)", "mine"]
 
 
-def test_a_broken_onnx_file_is_told(exported, run, quick):
+def test_cost_of_a_broken_onnx_file_is_refused(exported, run, quick):
     (exported / "model.onnx").write_bytes(b"no model")
     answer = run("cost", exported, *FEW)
     [line] = answer.lines
@@ -202,7 +202,7 @@ def test_a_broken_onnx_file_is_told(exported, run, quick):
         ([NAME, "--data-dir", "gone"], "--data-dir must be a folder"),
     ],
 )
-def test_wrong_input_is_told_in_one_line(copy, run, arguments, says):
+def test_cost_reports_wrong_input_in_one_line(copy, run, arguments, says):
     answer = run("cost", *arguments)
     [line] = answer.lines
     assert (answer.code, answer.out) == (2, "")
@@ -217,21 +217,21 @@ def test_wrong_input_is_told_in_one_line(copy, run, arguments, says):
         (["--task", "demoo"], "did you mean 'demo'?"),
     ],
 )
-def test_a_wrong_companion_of_a_folder_is_told_in_one_line(exported, run, arguments, says):
+def test_cost_reports_a_wrong_reference_or_task_in_one_line(exported, run, arguments, says):
     answer = run("cost", exported, *arguments)
     [line] = answer.lines
     assert (answer.code, answer.out) == (2, "")
     assert says in line
 
 
-def test_a_folder_whose_weights_are_gone_is_told(exported, run):
+def test_cost_of_a_folder_without_weights_is_refused(exported, run):
     (exported / "model.safetensors").unlink()
     answer = run("cost", exported)
     [line] = answer.lines
     assert answer.code == 2 and "model.safetensors" in line
 
 
-def test_no_room_for_the_models_is_told(copy, run, monkeypatch):
+def test_cost_on_a_full_disk_is_reported(copy, run, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -243,7 +243,7 @@ def test_no_room_for_the_models_is_told(copy, run, monkeypatch):
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
-def test_a_narrow_console_spares_what_is_not_essential(width):
+def test_cost_table_on_a_narrow_console_keeps_essential_columns(width):
     headings = ["model", "layers", "parameters", "embeddings", "disk", "memory", "ms, one text"]
     headings += ["texts a second", "gain", "GFLOP a text"]
     columns = {heading: [heading] for heading in headings}

@@ -25,7 +25,7 @@ def served(monkeypatch):
     return calls
 
 
-def test_all_studies_are_opened_read_only_in_the_browser(run, copy, served):
+def test_dashboard_opens_all_studies_read_only(run, copy, served):
     other = open_storage(None, copy / "studies" / "other")
     optuna.create_study(storage=other, study_name="other")
     answer = run("dashboard")
@@ -37,7 +37,7 @@ def test_all_studies_are_opened_read_only_in_the_browser(run, copy, served):
 
 
 @pytest.mark.parametrize("name", [NAME, f"studies/{NAME}"])
-def test_one_study_is_opened_as_asked(run, copy, served, name):
+def test_dashboard_opens_one_study(run, copy, served, name):
     answer = run("dashboard", name, "--port", 8391, "--no-browser", "--writable")
     assert answer.code == 0, answer.err
     [call] = served
@@ -45,7 +45,7 @@ def test_one_study_is_opened_as_asked(run, copy, served, name):
     assert (call["port"], call["writable"], call["browser"]) == (8391, True, False)
 
 
-def test_all_studies_are_opened_writable_on_demand(run, copy, served):
+def test_dashboard_is_writable_on_demand(run, copy, served):
     other = open_storage(None, copy / "studies" / "other")
     optuna.create_study(storage=other, study_name="other")
     assert run("dashboard", "--writable").code == 0
@@ -53,7 +53,7 @@ def test_all_studies_are_opened_writable_on_demand(run, copy, served):
     assert (call["studies"], call["writable"]) == (["other", NAME], True)
 
 
-def test_a_database_is_opened_by_its_url(run, here, served):
+def test_dashboard_opens_a_database_by_its_url(run, here, served):
     optuna.create_study(storage="sqlite:///own.db", study_name="mine")
     assert run("dashboard", "sqlite:///own.db").code == 0
     assert served[0]["studies"] == ["mine"]
@@ -69,7 +69,7 @@ def test_a_database_is_opened_by_its_url(run, here, served):
         (["--port", 0], "Invalid value for '--port'"),
     ],
 )
-def test_what_is_not_there_is_refused_and_not_begun(run, here, served, arguments, words):
+def test_dashboard_refuses_a_missing_study_and_creates_nothing(run, here, served, arguments, words):
     before = sorted(here.rglob("*"))
     answer = run("dashboard", *arguments)
     assert (answer.code, answer.out, len(answer.lines), served) == (2, "", 1, [])
@@ -78,13 +78,13 @@ def test_what_is_not_there_is_refused_and_not_begun(run, here, served, arguments
     assert sorted(here.rglob("*")) == before
 
 
-def test_a_mistyped_study_is_told_the_nearest(run, copy, served):
+def test_dashboard_suggests_a_similar_study(run, copy, served):
     answer = run("dashboard", "tiny-own-kep2")
     assert (answer.code, served) == (2, [])
     assert f"did you mean '{NAME}'?" in answer.err
 
 
-def test_a_study_without_a_journal_is_refused(run, copy, served):
+def test_dashboard_refuses_a_study_without_a_journal(run, copy, served):
     (copy / "studies" / NAME / "journal.log").unlink()
     answer = run("dashboard", NAME)
     assert (answer.code, len(answer.lines), served) == (2, 1, [])
@@ -92,7 +92,7 @@ def test_a_study_without_a_journal_is_refused(run, copy, served):
     assert not (copy / "studies" / NAME / "journal.log").exists()
 
 
-def test_a_search_leaves_its_result_as_a_note_and_two_plots(copy):
+def test_dashboard_note_of_a_finished_search_has_two_plots(copy):
     storage = open_storage(None, copy / "studies" / NAME)
     study = optuna.load_study(study_name=NAME, storage=storage)
     note = get_note(study)
@@ -106,7 +106,7 @@ def test_a_search_leaves_its_result_as_a_note_and_two_plots(copy):
     assert titles == {"layer-effects", "layout-map"}
 
 
-def test_an_interrupted_search_has_a_note_that_says_what_it_is(run, command, copy, monkeypatch):
+def test_dashboard_note_of_an_interrupted_search_describes_it(run, command, copy, monkeypatch):
     shutil.rmtree(copy / "studies")
 
     def stop(*_, **__):

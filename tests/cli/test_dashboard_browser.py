@@ -85,7 +85,7 @@ def numbers(address):
     return {one["study_name"]: one["study_id"] for one in studies}
 
 
-def test_two_studies_are_shown_on_127_0_0_1(show, address):
+def test_dashboard_shows_two_studies_on_127_0_0_1(show, address):
     assert address.startswith("http://127.0.0.1:84")
     tab = show()
     tab.get_by_text(STUDY).wait_for()
@@ -98,14 +98,14 @@ def test_two_studies_are_shown_on_127_0_0_1(show, address):
     ("name", "page"),
     [(STUDY, ""), (STUDY, "/analytics"), (STUDY, "/trials"), (STUDY, "/note"), (NASTY, "")],
 )
-def test_every_page_of_a_study_loads_without_an_error(show, numbers, name, page):
+def test_dashboard_pages_load_without_an_error(show, numbers, name, page):
     tab = show(f"studies/{numbers[name]}{page}")
     tab.get_by_text(f"{name} (id={numbers[name]})").wait_for()
     assert tab.heard == []
     assert tab.evaluate("typeof window.pwned") == "undefined"
 
 
-def test_the_note_is_read_as_text(show, numbers):
+def test_dashboard_note_is_shown_as_text(show, numbers):
     tab = show(f"studies/{numbers[NASTY]}/note")
     tab.get_by_text(f"layers of {NASTY} to keep").wait_for()
     assert tab.locator("main img, main script").count() == 0
@@ -115,7 +115,7 @@ def test_the_note_is_read_as_text(show, numbers):
     assert tab.locator("table tr", has_text="reference").count() == 1
 
 
-def test_both_plots_are_drawn(show, numbers):
+def test_dashboard_draws_both_plots(show, numbers):
     tab = show(f"studies/{numbers[STUDY]}")
     for title in ("Layer effects on validation", "Layout map: 6 layouts, best on top"):
         plot = tab.locator(".js-plotly-plot", has_text=title)
@@ -123,7 +123,7 @@ def test_both_plots_are_drawn(show, numbers):
         assert plot.locator(".trace path, .hm image").count() > 0
 
 
-def test_a_trial_says_how_it_went(show, numbers):
+def test_dashboard_trial_has_its_result(show, numbers):
     tab = show(f"studies/{numbers[STUDY]}/trials?numbers=0")
     tab.get_by_text("at the end of its budget").wait_for()
     said = tab.locator("body").inner_text()
@@ -131,7 +131,7 @@ def test_a_trial_says_how_it_went(show, numbers):
         assert words in said
 
 
-def test_what_is_written_in_the_page_is_refused(show, numbers, folder):
+def test_dashboard_read_only_refuses_changes(show, numbers, folder):
     journals = [folder / "studies" / name / JOURNAL for name in (STUDY, "evil")]
     before = [journal.read_bytes() for journal in journals]
     tab = show(f"studies/{numbers[STUDY]}/note")

@@ -36,7 +36,7 @@ def lies(folder="."):
     return {path for path in Path(folder).rglob("*") if path.suffix not in (".lock", ".guard")}
 
 
-def test_a_finished_study_becomes_a_model(run, copy):
+def test_export_writes_a_model_that_transformers_loads(run, copy):
     answer = run("export", NAME, "--out", "my/model")
     assert answer.code == 0, answer.err
     names = ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
@@ -85,7 +85,7 @@ def test_a_finished_study_becomes_a_model(run, copy):
         ("5:1,3-4", "○●○●● 5:1,3-4 (given)", 3),
     ],
 )
-def test_other_layouts(run, copy, here_too, layout, said, layers):
+def test_export_takes_other_layouts(run, copy, here_too, layout, said, layers):
     answer = run("export", NAME, "--out", "model", "--layout", layout, "--seeds", 1)
     assert answer.code == 0, answer.err
     assert answer.out.startswith(said)
@@ -103,7 +103,7 @@ def recommend(origin):
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def test_a_better_layout_is_pointed_out_and_taken_on_demand(run, copy, here_too):
+def test_export_names_the_recommended_layout_and_takes_it_on_demand(run, copy, here_too):
     other = "middle" if str(read_study(STUDY).found) != "5:0,4" else "top"
     recommend(other)
     layout = read_study(STUDY).comparison.row(other).layout
@@ -118,7 +118,7 @@ def test_a_better_layout_is_pointed_out_and_taken_on_demand(run, copy, here_too)
     assert f"{layout} ({other})" in answer.out
 
 
-def test_the_same_command_gives_the_same_weights(run, copy, here_too):
+def test_export_twice_gives_the_same_weights(run, copy, here_too):
     for out in ("one", "two"):
         assert run("export", STUDY, "--out", out, "--seeds", 2).code == 0
     first, second = (load_file(f"{out}/model.safetensors") for out in ("one", "two"))
@@ -126,7 +126,7 @@ def test_the_same_command_gives_the_same_weights(run, copy, here_too):
     assert first.keys() == second.keys()
 
 
-def test_a_baseline_gives_what_it_recommends(run, copy, here_too):
+def test_export_of_a_baseline_takes_the_recommended_layout(run, copy, here_too):
     entry = json.loads((STUDY / "study.json").read_text())
     STUDY.joinpath("study.json").unlink()
     entrants = [one for one in entry["entrants"] if one["origin"] != "found"]
@@ -166,7 +166,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "words"), WRONG.values(), ids=WRONG)
-def test_wrong_input_is_one_line_and_nothing_is_written(run, copy, arguments, words):
+def test_export_reports_wrong_input_in_one_line_and_writes_nothing(run, copy, arguments, words):
     Path("file").touch()
     Path("studies/begun").mkdir()
     shutil.copy(STUDY / "journal.log", "studies/begun")
@@ -177,7 +177,7 @@ def test_wrong_input_is_one_line_and_nothing_is_written(run, copy, arguments, wo
     assert lies() == before
 
 
-def test_no_permission_is_found_before_the_work(run, copy, monkeypatch):
+def test_export_finds_a_missing_permission_before_training(run, copy, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root
     answer = run("export", NAME, "--out", "new/model")
     assert (answer.code, len(answer.lines)) == (2, 1)
@@ -202,7 +202,7 @@ def test_no_permission_is_found_before_the_work(run, copy, monkeypatch):
         ),
     ],
 )
-def test_a_wish_that_cannot_be_had_is_refused_before_the_work(
+def test_export_refuses_the_impossible_before_training(
     run, copy, monkeypatch, options, place, error, said
 ):
     def refuse(*_):
@@ -216,7 +216,7 @@ def test_a_wish_that_cannot_be_had_is_refused_before_the_work(
     assert not Path("made").exists()
 
 
-def test_data_that_changed_are_refused(run, copy):
+def test_export_refuses_changed_data(run, copy):
     entry = json.loads((STUDY / "study.json").read_text())
     entry["asked"]["keep_duplicates"] = True
     (STUDY / "study.json").write_text(json.dumps(entry))
@@ -226,7 +226,7 @@ def test_data_that_changed_are_refused(run, copy):
     assert not Path("new").exists()
 
 
-def test_a_fault_in_the_folder_leaves_nothing_behind(run, copy, here_too, monkeypatch):
+def test_export_that_fails_verification_leaves_nothing(run, copy, here_too, monkeypatch):
     def spoiled(model, tokenizer, folder):
         model.classifier.bias.data[0] += 0.5
         save_model(model, tokenizer, folder)
@@ -240,7 +240,7 @@ def test_a_fault_in_the_folder_leaves_nothing_behind(run, copy, here_too, monkey
     assert lies() == before
 
 
-def test_ctrl_c_leaves_nothing_behind(start, copy):
+def test_export_interrupted_leaves_nothing(start, copy):
     before = lies()
     with start("export", NAME, "--out", "new/model", "--seeds", 40, folder=".") as process:
         for line in process.stderr:
@@ -255,7 +255,7 @@ def test_ctrl_c_leaves_nothing_behind(start, copy):
     assert lies() == before
 
 
-def test_the_vocabulary_is_cut(run, copy, here_too, tmp_path):
+def test_export_trims_the_vocabulary(run, copy, here_too, tmp_path):
     Path("corpus.txt").write_text("एक दोन दहा\n" * 30, encoding="utf-8")
     run("export", NAME, "--out", "whole", "--seeds", 1)
     options = ("--seeds", 1, "--trim-vocabulary", "--corpus", "corpus.txt")
@@ -267,7 +267,7 @@ def test_the_vocabulary_is_cut(run, copy, here_too, tmp_path):
     assert "3 lines of the corpus left out for it" in answer.out
 
 
-def test_all_forms_of_a_model_together(run, copy):
+def test_export_with_onnx_and_int8_gives_the_same_predictions(run, copy):
     texts = ["एक दोन एक", "तीन", "सात नऊ दहा"]
     options = ("--seeds", 1, "--trim-vocabulary", "--onnx", "--int8")
     answer = run("export", NAME, "--out", "model", *options)
@@ -283,7 +283,7 @@ def test_all_forms_of_a_model_together(run, copy):
     assert shares.std() > 0.01
 
 
-def test_what_was_written_is_uploaded(run, copy, here_too, monkeypatch):
+def test_export_pushes_to_the_hub(run, copy, here_too, monkeypatch):
     seen = []
 
     def push(folder, name, private):

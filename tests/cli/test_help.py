@@ -18,7 +18,7 @@ AUTOPRUNE = Path(sys.executable).with_name("autoprune")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_has_help_with_an_example_that_parses(run, name):
+def test_help_of_each_command_has_an_example_that_parses(run, name):
     answer = run(name, "--help")
     assert (answer.code, answer.err) == (0, "")
     assert "Example: autoprune" in " ".join(answer.out.split())
@@ -30,40 +30,40 @@ def test_each_command_has_help_with_an_example_that_parses(run, name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_help_holds_what_is_taken_for_html(name):
+def test_help_has_no_html(name):
     texts = [COMMANDS[name].help, *(getattr(one, "help", "") for one in COMMANDS[name].params)]
     assert [text for text in texts if text and "<" in text] == []
 
 
-def test_the_general_help_names_all_commands(run):
+def test_help_names_all_commands(run):
     out = run("--help").out
     assert [name for name in COMMANDS if name not in out] == []
 
 
-def test_no_command_shows_the_help(run):
+def test_help_is_shown_without_a_command(run):
     answer = run()
     assert answer.err == ""
     assert "baseline" in answer.out
 
 
-def test_the_version(run):
+def test_version_is_printed(run):
     assert re.fullmatch(r"autoprune \d+\.\d+\.\d+\n", run("--version").out)
 
 
-def test_models(run):
+def test_models_lists_the_known_models(run):
     out = run("models").out.splitlines()
     assert "l3cube-pune/marathi-bert-v2" in out[0]
     names = ["mahabert-v2", "muril", "mahabert-small", "mahabert-smaller", "demo", "demo-2"]
     assert [line.split()[0] for line in out] == names
 
 
-def test_tasks(run):
+def test_tasks_lists_the_known_tasks(run):
     lines = {line.split()[0]: line for line in run("tasks").out.splitlines()}
     assert set(lines) == {"shc", "lpc", "ldc", "demo"}
     assert "official:LDC" in lines["ldc"]
 
 
-def test_layouts(run):
+def test_layouts_shows_each_strategy(run):
     assert run("layouts", "--depth", 12, "--keep", 6).out.splitlines() == [
         "top        ●●●●●●○○○○○○  12:0-5",
         "middle     ●●●○○○○○○●●●  12:0-2,9-11",
@@ -80,7 +80,7 @@ def test_layouts(run):
         (["layouts", "--depth", "3", "--keep", "3"], 2, "autoprune: keep must be 1 to 2, "),
     ],
 )
-def test_python_m_is_the_same_command(arguments, code, said):
+def test_python_m_runs_the_same_command(arguments, code, said):
     done = subprocess.run(
         [sys.executable, "-m", "autoprune", *arguments], capture_output=True, text=True
     )
@@ -103,7 +103,7 @@ def test_python_m_is_the_same_command(arguments, code, said):
         ("mod", {"models"}),
     ],
 )
-def test_the_shell_completes(line, names):
+def test_completion_offers_matching_names(line, names):
     done = subprocess.run(
         [AUTOPRUNE],
         env={

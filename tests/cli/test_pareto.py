@@ -43,7 +43,7 @@ def searched(run, command, tmp_path_factory):
     return SimpleNamespace(folder=folder, answer=answer, found=json.loads(answer.out))
 
 
-def test_each_number_of_layers_is_a_study_with_its_report(searched):
+def test_pareto_search_makes_a_study_for_each_keep(searched):
     assert [one["study"] for one in searched.found["studies"]] == FOLDERS
     for name in FOLDERS:
         study = json.loads((searched.folder / "studies" / name / "study.json").read_text())
@@ -51,7 +51,7 @@ def test_each_number_of_layers_is_a_study_with_its_report(searched):
         assert (searched.folder / "reports" / f"{name}.md").is_file()
 
 
-def test_the_front_has_the_recommended_layouts_and_the_full_model(searched):
+def test_pareto_front_has_the_recommended_layouts_and_the_full_model(searched):
     front = searched.found["front"]
     assert [(one["keep"], one["origin"] == "full") for one in front] == [
         (1, False),
@@ -68,18 +68,18 @@ def test_the_front_has_the_recommended_layouts_and_the_full_model(searched):
     assert front[0]["on_the_front"]  # the fastest and smallest
 
 
-def test_what_holds_the_limits_with_the_fewest_layers_is_recommended(searched):
+def test_pareto_recommends_the_fewest_layers_within_the_limits(searched):
     found = searched.found
     assert found["recommended"] == found["front"][0]["layout"]
     assert found["knee"] in [one["layout"] for one in found["front"][:2]]
 
 
-def test_the_full_model_is_trained_once_for_all_studies(searched):
+def test_pareto_search_trains_the_full_model_once(searched):
     again = [line for line in searched.answer.lines if " full " in line]
     assert [line.rstrip().endswith("on file") for line in again] == [False, True]
 
 
-def test_the_same_again_trains_nothing_and_prints_table_advice_and_report(searched, command, run):
+def test_pareto_search_again_trains_nothing_and_prints_the_table(searched, command, run):
     answer = run(*command, "--max-megabytes", 0.001, folder=searched.folder)
     assert answer.code == 0, answer.err
     ends = [line for line in answer.lines if line.startswith("run ")]
@@ -97,7 +97,7 @@ def test_the_same_again_trains_nothing_and_prints_table_advice_and_report(search
     assert "quality-latency" in page and "quality-size" in page
 
 
-def test_a_named_search_names_its_studies_and_its_report_by_it(command, run, here):
+def test_pareto_search_names_studies_and_report_by_the_given_name(command, run, here):
     answer = run(*command, "--study", "mine", "--json")
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
@@ -108,7 +108,7 @@ def test_a_named_search_names_its_studies_and_its_report_by_it(command, run, her
     assert (here / found["report"]).is_file() and (here / found["page"]).is_file()
 
 
-def test_no_study_begins_where_one_is_at_work(command, run, here):
+def test_pareto_search_starts_nothing_while_a_study_is_locked(command, run, here):
     with lock_study_folder(here / "studies" / FOLDERS[1]):
         answer = run(*command)
     [line] = answer.lines
@@ -116,7 +116,7 @@ def test_no_study_begins_where_one_is_at_work(command, run, here):
     assert [path.name for path in (here / "studies").iterdir()] == [FOLDERS[1]]
 
 
-def test_where_one_study_is_refused_no_other_leaves_a_folder(command, run, here):
+def test_pareto_search_refused_for_one_study_leaves_no_folder(command, run, here):
     begun = ["--keep", "3", "--trials", "1", "--full-epochs", "1"]
     assert run(*command, *begun).code == 0
     before = sorted((here / "studies").rglob("*"))
@@ -127,7 +127,7 @@ def test_where_one_study_is_refused_no_other_leaves_a_folder(command, run, here)
     assert sorted((here / "studies").rglob("*")) == before
 
 
-def test_where_one_study_is_refused_no_other_stays_in_the_database(command, run, here):
+def test_pareto_search_refused_for_one_study_leaves_no_study_in_the_database(command, run, here):
     url = "sqlite:///own.db"
     kept = ["--storage", url]
     assert run(*command, *kept, "--keep", "3", "--trials", "1", "--full-epochs", "1").code == 0
@@ -149,7 +149,7 @@ def test_where_one_study_is_refused_no_other_stays_in_the_database(command, run,
         (["--rival", "gone/at/all"], "found none at"),
     ],
 )
-def test_what_is_refused_before_a_study_begins_leaves_nothing(command, run, here, arguments, says):
+def test_pareto_search_refused_early_leaves_nothing(command, run, here, arguments, says):
     answer = run(*command, *arguments)
     [line] = answer.lines
     assert answer.code == 2 and says in line
@@ -157,7 +157,7 @@ def test_what_is_refused_before_a_study_begins_leaves_nothing(command, run, here
 
 
 @pytest.mark.parametrize("taken", [REPORT, PAGE])
-def test_a_report_that_cannot_be_written_is_told_before_work(command, run, here, taken):
+def test_pareto_report_that_cannot_be_written_is_refused_before_work(command, run, here, taken):
     (here / taken).mkdir(parents=True)
     answer = run(*command)
     [line] = answer.lines
@@ -178,7 +178,7 @@ def test_a_report_that_cannot_be_written_is_told_before_work(command, run, here,
         (["--max-megabytes", "inf"], "--max-megabytes must be a number above 0, got inf"),
     ],
 )
-def test_wrong_input_is_told_in_one_line(command, run, here, arguments, says):
+def test_pareto_search_reports_wrong_input_in_one_line(command, run, here, arguments, says):
     answer = run(*command, *arguments)
     [line] = answer.lines
     assert (answer.code, answer.out) == (2, "")
@@ -187,10 +187,10 @@ def test_wrong_input_is_told_in_one_line(command, run, here, arguments, says):
 
 
 @given(st.sets(st.integers(1, 30), min_size=1))
-def test_numbers_of_layers_have_one_text(keeps):
+def test_keeps_are_read_back_as_written(keeps):
     assert parse_keeps(format_keeps(sorted(keeps))) == sorted(keeps)
 
 
-def test_the_command_line_of_the_report_is_whole(searched):
+def test_pareto_report_has_the_complete_command(searched):
     text = (searched.folder / "reports" / f"{FOLDERS[0]}.md").read_text()
     assert "--keep 3,1" in text

@@ -81,7 +81,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("make", FILES.values(), ids=FILES)
-def test_any_format_gives_the_models_own_answers(run, folder, make):
+def test_predict_reads_each_format_and_gives_the_models_probabilities(run, folder, make):
     answer = run("predict", folder, make(), "--batch", 4)
     assert (answer.code, answer.err) == (0, "")
     [header, *rows] = csv.reader(answer.out.splitlines())
@@ -93,7 +93,7 @@ def test_any_format_gives_the_models_own_answers(run, folder, make):
     assert len({row[1] for row in rows}) > 20
 
 
-def test_json_lines_and_pairs(run, folder):
+def test_predict_reads_pairs_and_writes_json_lines(run, folder):
     rows = [{"one": text, "two": "दहा नऊ"} for text in TEXTS]
     write(Path("rows.jsonl"), "\n".join(map(json.dumps, rows)))
     options = ("--text", "one", "--text-pair", "two", "--out", "labels.jsonl")
@@ -107,7 +107,7 @@ def test_json_lines_and_pairs(run, folder):
         assert list(one["probabilities"].values()) == pytest.approx(wanted, abs=2e-6)
 
 
-def test_the_format_is_that_which_was_asked_for(run, folder):
+def test_predict_format_option_wins_over_the_file_name(run, folder):
     make = FILES["plain"]
     lines = run("predict", folder, make(), "--format", "jsonl").out.splitlines()
     assert len([json.loads(line) for line in lines]) == 70
@@ -115,7 +115,7 @@ def test_the_format_is_that_which_was_asked_for(run, folder):
     assert Path("labels.jsonl").read_text("utf-8").startswith("label,probability,")
 
 
-def test_empty_lines_keep_their_place(run, folder):
+def test_predict_keeps_empty_lines(run, folder):
     write(Path("rows.txt"), "एक\n\nदोन\n")
     rows = list(csv.reader(run("predict", folder, "rows.txt").out.splitlines()))[1:]
     first, empty, last = shares(folder, ["एक", "", "दोन"])
@@ -123,7 +123,7 @@ def test_empty_lines_keep_their_place(run, folder):
     assert found == [pytest.approx(one, abs=2e-6) for one in (first, empty, last)]
 
 
-def test_no_more_is_read_than_is_needed(folder):
+def test_predictor_reads_only_a_few_batches_ahead(folder):
     read = []
     rows = ((text, None) for text in itertools.cycle(TEXTS) if not read.append(text))
     answers = open_predictor(folder, torch.device("cpu"))(rows, 2)
@@ -170,7 +170,9 @@ def files():
 
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG.values(), ids=WRONG)
-def test_wrong_input_is_one_line_and_writes_nothing(run, folder, files, arguments, says):
+def test_predict_reports_wrong_input_in_one_line_and_writes_nothing(
+    run, folder, files, arguments, says
+):
     os.mkfifo("pipe")
     before = {path: path.is_file() and path.read_bytes() for path in Path().iterdir()}
     out = [] if "--out" in arguments else ["--out", "new.csv"]
@@ -180,14 +182,14 @@ def test_wrong_input_is_one_line_and_writes_nothing(run, folder, files, argument
     assert {path: path.is_file() and path.read_bytes() for path in Path().iterdir()} == before
 
 
-def test_a_link_stays_one(run, folder, files):
+def test_predict_writes_through_a_symbolic_link(run, folder, files):
     Path("link.csv").symlink_to("real.csv")
     assert run("predict", folder, "rows.csv", "--out", "link.csv").code == 0
     assert Path("link.csv").is_symlink()
     assert len(Path("real.csv").read_text().splitlines()) == 71
 
 
-def test_a_fault_far_behind_leaves_the_older_file(run, folder):
+def test_predict_that_fails_late_leaves_the_older_file(run, folder):
     write(Path("rows.csv"), "text\n" + "एक\n" * 200 + '"torn\n')
     write(Path("out.csv"), "older")
     answer = run("predict", folder, "rows.csv", "--batch", 1, "--out", "out.csv")
@@ -197,7 +199,7 @@ def test_a_fault_far_behind_leaves_the_older_file(run, folder):
     assert sorted(path.name for path in Path().iterdir()) == ["out.csv", "rows.csv"]
 
 
-def test_a_model_without_a_trained_head_is_refused(run, model, files):
+def test_predict_refuses_a_model_without_a_trained_head(run, model, files):
     answer = run("predict", model, "rows.txt")
     assert (answer.code, answer.out) == (2, "")
     assert "holds no trained classifier (BertForMaskedLM)" in answer.err
@@ -229,7 +231,7 @@ def with_another_tokenizer(made):
         (with_another_tokenizer, "has a token number 60000"),
     ],
 )
-def test_a_model_that_is_not_whole_is_refused(run, folder, files, spoil, says, tmp_path):
+def test_predict_refuses_an_incomplete_model(run, folder, files, spoil, says, tmp_path):
     made = shutil.copytree(folder, tmp_path / "spoilt")
     spoil(made)
     answer = run("predict", made, "rows.txt")
@@ -237,7 +239,7 @@ def test_a_model_that_is_not_whole_is_refused(run, folder, files, spoil, says, t
     assert says in answer.err
 
 
-def test_texts_are_cut_where_the_model_cuts_them_not_at_512(folder, tmp_path):
+def test_tokenizer_truncates_at_the_models_limit(folder, tmp_path):
     made = shutil.copytree(folder, tmp_path / "long")
     for name, key in [("", "max_position_embeddings"), ("tokenizer_", "model_max_length")]:
         file = made / f"{name}config.json"
@@ -250,7 +252,7 @@ def test_texts_are_cut_where_the_model_cuts_them_not_at_512(folder, tmp_path):
     assert make_tokenizer(made).longest == 700
 
 
-def test_a_reader_that_has_seen_enough_ends_it_in_silence(folder):
+def test_predict_ends_silently_when_the_pipe_is_closed(folder):
     write(Path("rows.txt"), "एक\n" * 20_000)
     command = [sys.executable, "-m", "autoprune", "predict", str(folder), "rows.txt"]
     done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ)
@@ -260,7 +262,7 @@ def test_a_reader_that_has_seen_enough_ends_it_in_silence(folder):
     assert done.wait(60) == 0
 
 
-def test_a_device_that_runs_out_of_memory_leaves_no_file(run, folder, monkeypatch):
+def test_predict_out_of_memory_leaves_no_file(run, folder, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("planted")
 

@@ -15,7 +15,7 @@ def second(name="other"):
     return shutil.copytree(STUDY, Path("studies") / name)
 
 
-def test_all_finished_studies_are_reported(run, copy, task):
+def test_report_takes_all_finished_studies_by_default(run, copy, task):
     shutil.rmtree("reports")
     answer = run("report")
     page = Path("reports") / f"{NAME}.html"
@@ -27,26 +27,26 @@ def test_all_finished_studies_are_reported(run, copy, task):
     assert "Test texts that one entrant has wrong" in text
 
 
-def test_a_report_of_its_own_process_says_nothing_else(start, copy):
+def test_report_prints_only_its_files(start, copy):
     with start("report", NAME, folder=copy) as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert out.split() == [f"reports/{NAME}.md", f"reports/{NAME}.html"]
 
 
-def test_the_markdown_is_that_of_the_search(run, searched, copy):
+def test_report_writes_the_same_markdown_as_the_search(run, searched, copy):
     before = Path("reports", f"{NAME}.md").read_text(encoding="utf-8")
     assert run("report", NAME).code == 0
     assert Path("reports", f"{NAME}.md").read_text(encoding="utf-8") == before
 
 
-def test_the_page_goes_where_it_is_wanted(run, copy):
+def test_report_writes_the_page_to_out(run, copy):
     answer = run("report", STUDY, "--out", "my/own.html")
     assert answer.out.split() == ["my/own.md", "my/own.html"]
     assert Path("my/own.html").stat().st_size > 1_000_000
 
 
-def test_several_studies_are_one_page(run, copy):
+def test_report_on_several_studies_is_one_page(run, copy):
     second()
     answer = run("report", NAME, "other", NAME)
     assert answer.out.split() == [
@@ -57,7 +57,7 @@ def test_several_studies_are_one_page(run, copy):
     assert "2 studies" in Path("reports/studies.html").read_text(encoding="utf-8")
 
 
-def test_data_that_are_gone_leave_out_the_texts(run, copy):
+def test_report_without_the_data_has_no_texts(run, copy):
     entry = json.loads((STUDY / "study.json").read_text())
     entry["asked"]["data_dir"] = None
     entry["asked"]["task"] = "gone/folder/of.csv"
@@ -69,7 +69,7 @@ def test_data_that_are_gone_leave_out_the_texts(run, copy):
     assert "The texts are left out" in Path("reports", f"{NAME}.html").read_text(encoding="utf-8")
 
 
-def test_other_rows_leave_out_the_texts(run, copy):
+def test_report_with_other_rows_has_no_texts(run, copy):
     entry = json.loads((STUDY / "study.json").read_text())
     entry["asked"]["keep_duplicates"] = True
     (STUDY / "study.json").write_text(json.dumps(entry))
@@ -79,7 +79,7 @@ def test_other_rows_leave_out_the_texts(run, copy):
     assert "shows no texts: the test rows of study tiny-own-keep2 must be those" in line
 
 
-def test_a_broken_journal_leaves_out_the_importances(run, copy):
+def test_report_with_a_broken_journal_has_no_importances(run, copy):
     (STUDY / "journal.log").write_text("no journal\n")
     answer = run("report", NAME)
     assert answer.code == 0
@@ -87,7 +87,7 @@ def test_a_broken_journal_leaves_out_the_importances(run, copy):
     assert line.startswith(f"the report on {NAME} shows no importances: ")
 
 
-def test_broken_costs_are_left_out(run, copy):
+def test_report_with_broken_costs_has_no_costs(run, copy):
     (STUDY / "cost.json").write_text("{}")
     answer = run("report", NAME)
     assert answer.code == 0
@@ -107,7 +107,7 @@ def test_broken_costs_are_left_out(run, copy):
         ([NAME, f"elsewhere/{NAME}"], "need different names"),
     ],
 )
-def test_wrong_input_is_one_line(run, copy, arguments, said):
+def test_report_reports_wrong_input_in_one_line(run, copy, arguments, said):
     Path("studies/begun").mkdir()
     shutil.copy(STUDY / "journal.log", "studies/begun")
     Path("reports/folder.html").mkdir()
@@ -118,14 +118,14 @@ def test_wrong_input_is_one_line(run, copy, arguments, said):
     assert said in line
 
 
-def test_no_study_at_all_is_one_line(run, here):
+def test_report_without_studies_is_refused(run, here):
     answer = run("report")
     assert answer.code == 2
     [line] = answer.lines
     assert "no finished study here" in line
 
 
-def test_the_page_is_opened_on_demand(run, copy, monkeypatch):
+def test_report_opens_the_page_on_demand(run, copy, monkeypatch):
     seen = []
     monkeypatch.setattr("webbrowser.open", seen.append)
     run("report", NAME, "--open")

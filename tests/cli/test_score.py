@@ -22,7 +22,7 @@ def score(run, model, task):
     return score
 
 
-def test_the_object_holds_all_layouts_and_what_they_cost(score, here):
+def test_score_json_has_all_layouts_and_the_passes(score, here):
     answer = score("--json")
     assert (answer.code, answer.err) == (0, "")
     found = json.loads(answer.out)
@@ -36,7 +36,7 @@ def test_the_object_holds_all_layouts_and_what_they_cost(score, here):
     assert list(here.rglob("*.csv")) + list(here.rglob("studies")) == []
 
 
-def test_a_layers_effect_is_the_difference_of_two_means(score):
+def test_score_layer_effect_is_a_difference_of_two_means(score):
     found = json.loads(score("--json").out)
     assert [effect["layer"] for effect in found["layers"]] == [0, 1, 2, 3, 4]
     for effect in found["layers"]:
@@ -48,7 +48,7 @@ def test_a_layers_effect_is_the_difference_of_two_means(score):
         assert effect["loss"] == pytest.approx(sum(kept) / 4 - sum(gone) / 6)
 
 
-def test_csv_is_the_same_table(score):
+def test_score_csv_has_the_same_rows(score):
     answer, found = score(), json.loads(score("--json").out)
     rows = list(csv.DictReader(io.StringIO(answer.out)))
     assert list(rows[0]) == ["layout", "loss", "accuracy"]
@@ -58,13 +58,13 @@ def test_csv_is_the_same_table(score):
     assert len(answer.lines) == 6
 
 
-def test_several_numbers_of_layers_share_their_beginnings(score):
+def test_score_of_several_keeps_shares_prefixes(score):
     found = json.loads(score("--json", keep="1-3").out)
     assert len(found["layouts"]) == 5 + 10 + 10
     assert found["layer_passes"] == 25
 
 
-def test_a_proxy_orders_the_layouts(score):
+def test_score_proxy_orders_the_layouts(score):
     found = json.loads(score("--json", "--proxy", "leave-one-out").out)
     values = [row["value"] for row in found["layouts"]]
     assert found["proxy"] == "leave-one-out"
@@ -72,7 +72,7 @@ def test_a_proxy_orders_the_layouts(score):
     assert len(set(values)) == 10
 
 
-def test_fewer_rows_and_halving_cost_less(score):
+def test_score_with_fewer_rows_or_halving_takes_fewer_passes(score):
     few = json.loads(score("--json", "--rows", 8).out)
     assert {row["rows"] for row in few["layouts"]} == {8}
     halved = json.loads(score("--json", "--batch", 4, "--rungs", 3).out)
@@ -80,14 +80,14 @@ def test_fewer_rows_and_halving_cost_less(score):
     assert halved["best"] in {row["layout"] for row in halved["layouts"] if row["rows"] == 23}
 
 
-def test_a_space_too_large_to_list_is_searched_by_evolution(score, monkeypatch):
+def test_score_of_a_large_space_uses_evolution(score, monkeypatch):
     monkeypatch.setattr("autoprune.experiment.layout_scores.MAX_LISTED_LAYOUTS", 9)
     whole = json.loads(score("--json", keep=2).out)
     assert len(whole["layouts"]) == 10  # so small a space evolution sees in full
     assert whole["best"] == whole["layouts"][0]["layout"]
 
 
-def test_layouts_that_the_family_cannot_have_are_left_out(score, tmp_path):
+def test_score_leaves_out_layouts_that_the_family_does_not_allow(score, tmp_path):
     found = json.loads(score("--json", model=save_model("modernbert", tmp_path / "modern")).out)
     assert {Layout.parse(row["layout"]).keep[0] for row in found["layouts"]} == {0}
     assert [effect["layer"] for effect in found["layers"]] == [1, 2, 3, 4]
@@ -101,13 +101,13 @@ def test_layouts_that_the_family_cannot_have_are_left_out(score, tmp_path):
         (("--rows", 0), "Invalid value for '--rows'"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line(score, options, said):
+def test_score_reports_a_wrong_option_in_one_line(score, options, said):
     answer = score(*options)
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1)
     assert said in answer.err
 
 
-def test_keeping_every_layer_is_refused(score):
+def test_score_refuses_to_keep_every_layer(score):
     answer = score(keep=5)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == "autoprune: keep must be 1 to 4, since the model has 5 layers, got 5\n"

@@ -23,7 +23,7 @@ def begun(copy):
     return folder
 
 
-def test_each_study_has_its_state_and_its_best(run, begun):
+def test_studies_lists_state_and_best_layout(run, begun):
     Path("studies/empty").mkdir()
     Path("studies/empty/journal.log").touch()
     answer = run("studies")
@@ -39,7 +39,7 @@ def test_each_study_has_its_state_and_its_best(run, begun):
     assert lines["empty"].endswith("0 trials")
 
 
-def test_json_tells_the_same(run, begun):
+def test_studies_json_has_the_same_figures(run, begun):
     one, other = json.loads(run("studies", "--json").out)["studies"]
     trials = [json.loads(line) for line in (begun / "records.jsonl").read_text().splitlines()]
     best = max(trials, key=lambda trial: trial["scores"][0]["quality"])
@@ -51,14 +51,14 @@ def test_json_tells_the_same(run, begun):
     assert other["finding"] in ("better", "worse", "no difference found", "same layout")
 
 
-def test_a_search_at_work_is_running(run, begun):
+def test_studies_shows_a_locked_study_as_running(run, begun):
     with FileLock(begun / ".lock"):
         out = run("studies").out
     assert out.splitlines()[0].split()[:2] == ["begun", "running"]
     assert run("studies").out.splitlines()[0].split()[:2] == ["begun", "unfinished"]
 
 
-def test_a_finished_study_that_is_at_work_again_is_running(run, copy):
+def test_studies_shows_a_finished_study_that_is_locked_as_running(run, copy):
     with FileLock(STUDY / ".lock"):
         [line] = run("studies").out.splitlines()
     assert line.split()[:2] == [NAME, "running"]
@@ -82,7 +82,7 @@ def without_a_row(text):
 
 
 @pytest.mark.parametrize("spoil", [cut, without_a_label, without_a_row])
-def test_a_study_that_cannot_be_read_leaves_the_others(run, copy, spoil):
+def test_studies_lists_the_others_if_one_cannot_be_read(run, copy, spoil):
     shutil.copytree(STUDY, "studies/broken")
     broken = Path("studies/broken/study.json")
     broken.write_text(spoil(broken.read_text()))
@@ -93,7 +93,7 @@ def test_a_study_that_cannot_be_read_leaves_the_others(run, copy, spoil):
     assert line.startswith("broken: ") and "the study's command again" in line
 
 
-def test_no_study_at_all(run, here):
+def test_studies_without_any_is_refused(run, here):
     answer = run("studies")
     assert (answer.code, answer.out) == (2, "")
     [line] = answer.lines

@@ -24,7 +24,7 @@ def rewrite(path, **fields):
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
-def test_a_study_is_read_back_as_it_ended(searched, copy):
+def test_read_study_gives_the_finished_study(searched, copy):
     whole = json.loads(searched.answer.out)
     studied = read_study(STUDY)
     assert comparison_as_json(studied.comparison) == whole["comparison"]
@@ -35,14 +35,14 @@ def test_a_study_is_read_back_as_it_ended(searched, copy):
     assert (studied.name, studied.setting.model) == ("tiny-own-keep2", "tiny")
 
 
-def test_no_text_of_the_task_is_written(copy, task):
+def test_study_file_has_no_text_of_the_task(copy, task):
     written = (copy / STUDY / "study.json").read_text()
     texts = [line.split(",")[0] for line in next(task.glob("test*")).read_text().splitlines()[1:]]
     assert len(texts) > 10
     assert [text for text in texts if text in written] == []
 
 
-def test_the_ground_is_laid_again(copy):
+def test_reload_experiment_gives_the_same_data_and_budgets(copy):
     ground = reload_experiment(STUDY)
     studied = with_test_texts(read_study(STUDY), ground.test)
     assert studied.texts
@@ -51,7 +51,7 @@ def test_the_ground_is_laid_again(copy):
     assert "trust_remote_code" not in asked_of(STUDY)
 
 
-def test_other_rows_are_refused(copy, task, tmp_path, write):
+def test_reload_experiment_refuses_other_rows(copy, task, tmp_path, write):
     ground = reload_experiment(STUDY)
     rewrite(STUDY / "study.json", asked={**read_study(STUDY).asked, "keep_duplicates": True})
     with pytest.raises(StudyError, match="are not those that study tiny-own-keep2 was run on"):
@@ -62,7 +62,7 @@ def test_other_rows_are_refused(copy, task, tmp_path, write):
         with_test_texts(other, ground.test)
 
 
-def test_another_model_is_refused(copy):
+def test_reload_experiment_refuses_another_model(copy):
     studied = json.loads((STUDY / "study.json").read_text())
     rewrite(STUDY / "study.json", setting={**studied["setting"], "commit": "sha256:0"})
     with pytest.raises(StudyError, match="bring the model back"):
@@ -79,14 +79,14 @@ def test_another_model_is_refused(copy):
         (lambda: (STUDY / "records.jsonl").write_text(""), "lacks found with seed 1"),
     ],
 )
-def test_a_broken_study_is_one_line(copy, spoil, says):
+def test_read_study_of_a_broken_study_is_one_line(copy, spoil, says):
     spoil()
     with pytest.raises(StudyError, match=says) as refusal:
         read_study(STUDY)
     assert "\n" not in str(refusal.value)
 
 
-def test_studies_are_found_by_name_and_path(copy):
+def test_find_study_takes_a_name_or_a_path(copy):
     assert find_study("tiny-own-keep2", ROOT) == STUDY
     assert find_study(str(copy / STUDY), ROOT) == copy / STUDY
     assert all_studies(ROOT) == finished_studies(ROOT) == [STUDY]
@@ -94,7 +94,7 @@ def test_studies_are_found_by_name_and_path(copy):
         find_study("tiny-own-keep3", ROOT)
 
 
-def test_a_study_that_goes_on_is_not_finished(copy):
+def test_finished_studies_leaves_out_an_unfinished_study(copy):
     (STUDY / "study.json").unlink()
     assert all_studies(ROOT) == [STUDY]
     assert finished_studies(ROOT) == []

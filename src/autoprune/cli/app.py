@@ -1,4 +1,4 @@
-"""The commands under one name, and how their mistakes are told."""
+"""Command line application: all commands under one name, and one line for each user's mistake."""
 
 import os
 import sys
@@ -51,9 +51,9 @@ for command in (
 ):
     app.command()(command)
 
-_ROOM = "; the disk is full: make room on it and run the same command again"
+_FULL_DISK = "; the disk is full: make room on it and run the same command again"
 
-_NO_MEMORY = (
+_OUT_OF_MEMORY = (
     "out of memory: give a smaller --batch (in a search also --tokens or --workers), or another "
     "--device"
 )
@@ -75,39 +75,41 @@ def _autoprune(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and leave: code 0, 2 for a user's mistake (one line), 130 after Ctrl-C."""
-    # Read when torch is loaded. GNU OpenMP's threads else wait for each other by spinning: beside
-    # other work on the same cores two threads were measured more than 16 times slower than one.
+    """Run one command and exit: code 0, 2 for a user's mistake (one line), 130 after Ctrl-C."""
+    # Must be set before torch is loaded. Without it the threads of GNU OpenMP wait for each other
+    # by spinning: beside other work on the same cores, two threads were 16 times slower than one.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    code = 1  # of an error that is ours
+    code = 1  # of an error in autoprune itself
     try:
-        # The name is given: completion asks for it, and `python -m autoprune` has another.
+        # Shell completion needs the name; `python -m autoprune` would give another.
         code = app(arguments, prog_name="autoprune", standalone_mode=False) or 0
-    except (AutopruneError, typer.TyperException) as error:
-        message = str(error) if isinstance(error, AutopruneError) else error.format_message()
-        if message:  # none where the help was asked for by giving no command
-            _say(message + _ROOM * is_disk_full(error))
-        code = 2
-    except OSError as error:
-        if not is_disk_full(error):
+    except Exception as error:
+        message = _user_message(error)
+        if message is None:
             raise
-        _say(str(error) + _ROOM)
         code = 2
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        _say(f"{_NO_MEMORY} ({_first_sentence(error)})")
-        code = 2
+        if message:
+            _print_error(message)
     finally:
         close_handlers(code)
     sys.exit(code)
 
 
-def _first_sentence(error: Exception) -> str:
-    return str(error).partition(". ")[0].strip() or type(error).__name__
+def _user_message(error: Exception) -> str | None:
+    """Return what to tell the user about `error`; None for an error in autoprune itself."""
+    if isinstance(error, AutopruneError):
+        return str(error) + _FULL_DISK * is_disk_full(error)
+    if isinstance(error, typer.TyperException):
+        return error.format_message()  # empty if no command was given: the help is printed
+    if isinstance(error, OSError) and is_disk_full(error):
+        return str(error) + _FULL_DISK
+    if is_out_of_memory(error):
+        reason = str(error).partition(". ")[0].strip() or type(error).__name__
+        return f"{_OUT_OF_MEMORY} ({reason})"
+    return None
 
 
-def _say(line: str) -> None:
-    said = " ".join(line.split())
-    typer.echo(f"autoprune: {said}", err=True)
-    emit("refused", line=said)
+def _print_error(message: str) -> None:
+    line = " ".join(message.split())
+    typer.echo(f"autoprune: {line}", err=True)
+    emit("refused", line=line)

@@ -1,4 +1,4 @@
-"""The lists: models, tasks, and the layouts of the fixed strategies."""
+"""The commands models, tasks and layouts: lists of known names, and what strategies keep."""
 
 from typing import Annotated
 
