@@ -30,7 +30,7 @@ def plain(name):
 
 
 def test_the_table_has_the_first_day_of_each_version():
-    table = runpy.run_path(str(ROOT / "benchmarks" / "dependencies.py"))["table"]
+    table = runpy.run_path(str(ROOT / "benchmarks" / "maintenance" / "dependencies.py"))["table"]
     text = table(tomllib.loads(LOCK), date(2024, 3, 4))
     assert text.splitlines()[-3:] == [
         "| newer | 2.0 | 2024-03-01 | 3 |",

@@ -1,0 +1,116 @@
+"""Does it help, on equal time? Pre-training plain, with warm embeddings, stacked, and with both.
+
+    python benchmarks/pretraining/pretrain_choices.py CORPUS [--minutes 2] [--seeds 1]
+
+Trains one encoder for each on the same texts, tokenizer and seeds, each for the same minutes of
+the processor (so that other work on the machine tips nothing), the counting for warm embeddings
+among them, and prints the perplexity on the texts kept apart.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process's time is then that of its one thread
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from autoprune.pretraining.data import scan_corpus
+from autoprune.pretraining.model import EncoderShape, build_encoder, encoder_shape, warm_start_
+from autoprune.pretraining.training import (
+    STACKED_AT,
+    PretrainingSchedule,
+    PretrainingState,
+    default_pretraining_rate,
+    perplexity,
+    pretraining_optimizer,
+    shallow_encoder,
+    stack_layers,
+    train_masked,
+)
+from autoprune.pretraining.workspace import PreparedCorpus, prepare_corpus, read_prepared_corpus
+from autoprune.training.devices import describe_device, fast_in_bfloat16
+
+CHOICES = {  # warm embeddings, stacked layers
+    "plain": (False, False),
+    "warm": (True, False),
+    "stacked": (False, True),
+    "both": (True, True),
+}
+JUDGED = 200_000  # tokens kept apart, at most
+
+
+def main() -> None:
+    """Prepare the corpus once, train each choice, print a line for each."""
+    asked = _arguments()
+    cpu = torch.device("cpu")
+    measured = encoder_shape(asked.layers, asked.hidden, None, None, 64)
+    print(f"{describe_device(cpu)}, {asked.minutes:g} minutes each", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "prepared"
+        prepare_corpus(scan_corpus([asked.corpus]), None, 16_000, place)
+        prepared = read_prepared_corpus(place, measured.tokens)
+        for seed in range(asked.seeds):
+            course = PretrainingSchedule(
+                32, default_pretraining_rate(asked.hidden), seed, 60 * asked.minutes, None
+            )
+            for name, (warm, stack) in CHOICES.items():
+                state = trained(prepared, measured, course, warm, stack)
+                found, _ = perplexity(
+                    state.model, prepared.held_out, 32, JUDGED, fast_in_bfloat16(cpu)
+                )
+                seen = state.step * course.batch * measured.tokens
+                print(f"seed {seed}  {name:8} perplexity {found:8.1f}  {seen:,} tokens", flush=True)
+
+
+def trained(
+    prepared: PreparedCorpus,
+    measured: EncoderShape,
+    course: PretrainingSchedule,
+    warm: bool,
+    stack: bool,
+) -> PretrainingState:
+    """Train one encoder to the end of its course, by the processor's clock."""
+    model = build_encoder(
+        shallow_encoder(measured) if stack else measured, prepared.tokenizer, course.seed
+    )
+    state = PretrainingState(model, pretraining_optimizer(model))
+    began = time.process_time()
+    if warm:
+        special = prepared.tokenizer.all_special_ids
+        warm_start_(model, prepared.train.stream, special, course.seed)
+    state.seconds = time.process_time() - began
+    fast = fast_in_bfloat16(model.device)
+    if stack:
+        _run(state, prepared, course, fast, STACKED_AT)
+        state = stack_layers(state, measured, prepared.tokenizer, course.seed)
+    _run(state, prepared, course, fast, 1.0)
+    return state
+
+
+def _run(
+    state: PretrainingState,
+    prepared: PreparedCorpus,
+    course: PretrainingSchedule,
+    fast: bool,
+    end: float,
+) -> None:
+    for _ in train_masked(state, prepared.train, course, fast, end, time.process_time):
+        pass
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--hidden", type=int, default=128)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

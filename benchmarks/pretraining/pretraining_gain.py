@@ -1,0 +1,72 @@
+"""What pre-training is worth: a model fine-tuned whole, against its shape from random weights.
+
+    python benchmarks/pretraining/pretraining_gain.py TASK DATA_DIR MODEL... [--seeds 1,2,3]
+
+The full budget; the mean over seeds of the quality on the cleaned test rows, ± the standard
+deviation, and the difference. Both have the same seeds and differ in the first weights alone.
+"""
+
+import argparse
+import platform
+import sys
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from tempfile import TemporaryDirectory
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from autoprune.evaluation.entrants import measure_entrants
+from autoprune.evaluation.records import installed_versions
+from autoprune.evaluation.study_files import RECORDS_FILE
+from autoprune.experiment.search_step import measurement_conditions
+from autoprune.experiment.setup import Experiment
+from autoprune.training.workers import WorkerPool
+from experiments import ground
+
+
+def qualities(laid: Experiment, seeds: list[int]) -> dict[str, list[float]]:
+    """Return the test quality in points, a figure a seed, of `full` and of `scratch`."""
+    whole = replace(laid, keep=laid.checkpoint.depth, strategies={})
+    with WorkerPool(laid.workers) as crew, TemporaryDirectory() as folder:
+        entrants = [entrant for (entrant,) in whole.entrants(None, crew)]
+        under = measurement_conditions(whole)
+        measured = measure_entrants(
+            entrants, seeds, whole.test, under, Path(folder) / RECORDS_FILE, lambda _: None
+        )
+    return {
+        entrant.origin: [
+            100 * measured[entrant.origin, seed].score("test").quality for seed in seeds
+        ]
+        for entrant in entrants
+    }
+
+
+def main() -> None:
+    """Print a row for each model."""
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("task")
+    arguments.add_argument("data_dir", type=Path)
+    arguments.add_argument("models", nargs="+")
+    arguments.add_argument(
+        "--seeds", default="1,2,3", type=lambda text: [*map(int, text.split(","))]
+    )
+    asked = arguments.parse_args()
+    print(f"{platform.machine()}, {installed_versions()}")
+    print("| model | layers | passes | peak rate | pre-trained | random weights | difference |")
+    print("|---|---|---|---|---|---|---|")
+    for model in asked.models:
+        laid = ground(model, asked.task, asked.data_dir, keep=1)
+        found = qualities(laid, asked.seeds)
+        full, scratch = found["full"], found["scratch"]
+        cells = [f"{fmean(one):.1f} ± {stdev(one):.1f}" for one in (full, scratch)]
+        print(
+            f"| `{laid.checkpoint.encoder.name}` | {laid.checkpoint.depth} | {laid.full.checks} | "
+            f"{laid.full.learning_rate:g} | {' | '.join(cells)} | "
+            f"{fmean(full) - fmean(scratch):+.1f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
