@@ -24,14 +24,14 @@ def cost(
     target: Annotated[
         str, typer.Argument(help="A finished study, or the folder of an exported model.")
     ],
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Texts that go together.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Texts in a batch.")] = 32,
     device: options.Device = "auto",
     threads: Annotated[
         int | None,
         typer.Option(min=1, max=1024, help="[default: the cores]", show_default=False),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=6, max=10000, help="Times that each model is measured, by turns.")
+        int, typer.Option(min=6, max=10000, help="How often each model is measured, in turns.")
     ] = 15,
     against: Annotated[
         str | None,
@@ -55,9 +55,9 @@ def cost(
 ) -> None:
     """Measure size, memory, latency and throughput: full model, pruned model and rivals.
 
-    All take turns on the same texts; medians with 95 % intervals. A gain of less than 80 % of what
-    the number of layers promises is said in words. What is measured of a study is kept beside it,
-    and `report` shows it.
+    All are measured in turns on the same texts; medians with 95 % intervals. A warning says where
+    the gain is less than 80 % of what the number of layers promises. The costs of a study are
+    stored in its folder, and `report` shows them.
 
     Example: `autoprune cost my-study --batch 1`
     """

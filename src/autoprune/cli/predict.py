@@ -37,7 +37,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Texts that go together.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Texts in a batch.")] = 32,
     device: options.Device = "auto",
 ) -> None:
     """Write the label of each text in a file, and the probabilities of all labels.

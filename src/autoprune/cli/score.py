@@ -35,15 +35,15 @@ def score(
         ),
     ] = None,
     rows: Annotated[
-        int, typer.Option(min=1, help="Validation rows that layouts are scored on, at most.")
+        int, typer.Option(min=1, help="Validation rows to score layouts on, at most.")
     ] = 256,
     rungs: Annotated[
         int,
         typer.Option(
             min=1,
             max=20,
-            help="Successive halving: the rows in so many shares, each next one for the better "
-            "half of the layouts.",
+            help="Successive halving: the rows are split in so many parts, each part for the "
+            "better half of the layouts.",
         ),
     ] = 1,
     seed: Annotated[
@@ -66,9 +66,9 @@ def score(
 ) -> None:
     """Score all layouts at once: fine-tune the full model, then run each layout on its weights.
 
-    Layouts that begin alike share that beginning. Prints CSV, the best layout first; what each
-    layer adds goes to standard error. Where there are too many layouts, evolution looks for the
-    best. A layout's loss here is a hint and no measurement: `search` trains each candidate.
+    Layouts that begin with the same layers share their computation. Prints CSV, the best layout
+    first; the effect of each layer goes to standard error. Where there are too many layouts,
+    evolution looks for the best. A loss here is a hint only: `search` trains each candidate.
 
     Example: `autoprune score --model mahabert-v2 --task ldc --keep 6`
     """

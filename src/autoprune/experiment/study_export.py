@@ -25,7 +25,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.training.workers import WorkerPool
 
-Say = Callable[[str], None]
+_Say = Callable[[str], None]
 
 # A repository's name on the Hugging Face hub: at most 96 characters, no "--" or "..".
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
@@ -89,7 +89,7 @@ class StudyExport:
     metric: str
 
 
-def export_study(folder: Path, out: Path, options: ExportOptions, say: Say) -> StudyExport:
+def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> StudyExport:
     """Fine-tune a layout of the study in `folder` on fresh seeds; write the best run to `out`.
 
     `out` is written completely or not at all. `say` gets a line for each step. Raises
@@ -199,7 +199,7 @@ def _fresh_seeds(study: FinishedStudy, number: int) -> tuple[int, ...]:
     return tuple(export_seeds([*used, int(study.asked["seed"])], number))
 
 
-def _announce(source: ExportSource, request: ExportRequest, workers: int, say: Say) -> None:
+def _announce(source: ExportSource, request: ExportRequest, workers: int, say: _Say) -> None:
     """Say what will be trained, for how long at most, and which layout the study recommends."""
     study, layout = source.studied, request.layout
     recommended = study.comparison.row(study.comparison.recommended)

@@ -20,11 +20,11 @@ from autoprune.storage.storage import JOURNAL, open_storage
 from autoprune.tasks.loading import read_test
 from autoprune.tasks.registry import find_task as find_task
 
-Say = Callable[[str], None]
+_Say = Callable[[str], None]
 
 
 def write_study_reports(
-    folders: Sequence[Path], reports: Path, out: Path | None, data_dir: Path | None, say: Say
+    folders: Sequence[Path], reports: Path, out: Path | None, data_dir: Path | None, say: _Say
 ) -> list[Path]:
     """Write the reports on finished studies and return the files, the HTML page last.
 
@@ -69,7 +69,7 @@ def select_finished_studies(names: Sequence[str], root: Path) -> list[Path]:
     return finished
 
 
-def _page(studies: Sequence[FinishedStudy], costs: Sequence[Costs | None], say: Say) -> str:
+def _page(studies: Sequence[FinishedStudy], costs: Sequence[Costs | None], say: _Say) -> str:
     importances: Mapping[str, dict[str, float]] = {
         study.name: _importances(study, say) for study in studies
     }
@@ -82,7 +82,7 @@ def _file_name(study: FinishedStudy) -> str:
     return study.name if study.found else f"{study.name}-baseline"
 
 
-def _read_with_texts(folder: Path, data_dir: Path | None, say: Say) -> FinishedStudy:
+def _read_with_texts(folder: Path, data_dir: Path | None, say: _Say) -> FinishedStudy:
     """Read a study, with its test texts if its data can be read again."""
     study, asked = read_study(folder), asked_of(folder)
     try:
@@ -98,7 +98,7 @@ def _read_with_texts(folder: Path, data_dir: Path | None, say: Say) -> FinishedS
         return study
 
 
-def _importances(study: FinishedStudy, say: Say) -> dict[str, float]:
+def _importances(study: FinishedStudy, say: _Say) -> dict[str, float]:
     """Return Optuna's importance of each layer, empty without the study's journal."""
     if not study.trials or not (study.folder / JOURNAL).is_file():
         return {}
