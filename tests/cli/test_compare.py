@@ -34,7 +34,7 @@ def test_compare_json_has_the_same_figures(run, copy):
     assert told["first"]["test_mean"] == pytest.approx(row.test_mean)
     assert (told["difference"], told["p_value"]) == (0, 1)
     assert (told["seeds"], told["test_rows"]) == (list(mine.seeds), mine.test_rows)
-    assert "there is nothing to tell apart" in told["verdict"]
+    assert "there is no difference to test" in told["verdict"]
 
 
 def test_compare_refuses_studies_with_other_test_rows(run, copy):

@@ -58,7 +58,7 @@ def test_reload_experiment_refuses_other_rows(copy, task, tmp_path, write):
         reload_experiment(STUDY)
     other = read_study(STUDY)
     object.__setattr__(other.test, "fingerprint", "0")
-    with pytest.raises(StudyError, match="must be those it was run on"):
+    with pytest.raises(StudyError, match="differ from those it was run on"):
         with_test_texts(other, ground.test)
 
 
@@ -73,7 +73,7 @@ def test_reload_experiment_refuses_another_model(copy):
     ("spoil", "says"),
     [
         (lambda: (STUDY / "study.json").unlink(), "no finished study"),
-        (lambda: (STUDY / "study.json").write_text("{"), "must be as this version wrote it"),
+        (lambda: (STUDY / "study.json").write_text("{"), "as a study of this version"),
         (lambda: rewrite(STUDY / "study.json", schema=0), "schema 0 is not 1"),
         (lambda: rewrite(STUDY / "study.json", entrants=[{}]), "KeyError: .*origin"),
         (lambda: (STUDY / "records.jsonl").write_text(""), "lacks found with seed 1"),

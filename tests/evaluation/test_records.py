@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from autoprune.errors import StudyError
 from autoprune.evaluation.records import (
     Record,
-    append_records,
+    append_record,
     count_repeated,
     read_records,
     record_from_json,
@@ -88,15 +88,15 @@ def test_a_write_cut_anywhere_loses_only_itself(kept, tmp_path, trial):
     path = tmp_path / "records.jsonl"
     path.unlink(missing_ok=True)
     one, two, three = (trial("4:0-1", 0.5, seed=seed) for seed in (1, 2, 3))
-    append_records(path, one)
+    append_record(path, one)
     whole = len(path.read_bytes())
-    append_records(path, two)
+    append_record(path, two)
     length = len(path.read_bytes())
     cut = kept.draw(st.integers(whole, length - 1))
     path.write_bytes(path.read_bytes()[:cut])
     survived = [one, two][: 1 + (cut == length - 1)]  # only the line's end was lost
     assert read_records(path) == survived
-    append_records(path, three)
+    append_record(path, three)
     assert read_records(path) == [*survived, three]
     assert path.read_bytes().endswith(b"\n")
 
@@ -105,15 +105,15 @@ def test_a_torn_first_line_leaves_no_record(tmp_path, trial):
     path = tmp_path / "records.jsonl"
     path.write_bytes(b'{"schema":1,"phase')
     assert read_records(path) == []
-    append_records(path, trial("4:0-1", 0.5))
+    append_record(path, trial("4:0-1", 0.5))
     assert read_records(path) == [trial("4:0-1", 0.5)]
 
 
 def test_append_makes_the_folder_and_never_touches_older_lines(tmp_path, trial):
     path = tmp_path / "studies" / "x" / "records.jsonl"
-    append_records(path, trial("4:0-1", 0.5))
+    append_record(path, trial("4:0-1", 0.5))
     before = path.read_bytes()
-    append_records(path, trial("4:0,2", 0.6))
+    append_record(path, trial("4:0,2", 0.6))
     assert path.read_bytes().startswith(before)
     assert [str(r.layout) for r in read_records(path)] == ["4:0-1", "4:0,2"]
 
@@ -139,7 +139,7 @@ def test_no_file_is_no_records(tmp_path):
 )
 def test_a_broken_line_is_named(spoil, tmp_path, trial):
     path = tmp_path / "records.jsonl"
-    append_records(path, trial("4:0-1", 0.5))
+    append_record(path, trial("4:0-1", 0.5))
     text = record_to_json(trial("4:0-1", 0.5))
     assert spoil(text) != text
     path.write_text(f"{text}\n{spoil(text)}\n{text}\n")
@@ -150,7 +150,7 @@ def test_a_broken_line_is_named(spoil, tmp_path, trial):
 
 def test_another_schema_is_refused(tmp_path, trial):
     path = tmp_path / "records.jsonl"
-    append_records(path, dataclasses.replace(trial("4:0-1", 0.5), schema=2))
+    append_record(path, dataclasses.replace(trial("4:0-1", 0.5), schema=2))
     with pytest.raises(StudyError, match="schema 2"):
         read_records(path)
 
@@ -158,7 +158,7 @@ def test_another_schema_is_refused(tmp_path, trial):
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, trial):
     (tmp_path / "file").touch()
     with pytest.raises(StudyError, match="cannot write") as caught:
-        append_records(tmp_path / "file" / "records.jsonl", trial("4:0-1", 0.5))
+        append_record(tmp_path / "file" / "records.jsonl", trial("4:0-1", 0.5))
     assert "\n" not in str(caught.value)
 
 

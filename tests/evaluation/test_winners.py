@@ -50,7 +50,7 @@ def test_only_the_seeds_in_common_count(study):
     pair = compare_winners(study("a", "4:0-1", wrong, (7, 8)), study("b", "4:0-2", wrong, (9, 7)))
     assert (pair.seeds, pair.first.quality) == ((7,), 1.0)
     assert "only one seed, 7" in winners_verdict(pair)
-    assert pair.notes == ("Compared on the seeds that both have, 7; 8, 9 left aside.",)
+    assert pair.notes == ("Compared on the seeds that both have, 7; 8, 9 left out.",)
 
 
 def test_the_recommended_layout_is_the_winner(studied, study):
@@ -60,7 +60,7 @@ def test_the_recommended_layout_is_the_winner(studied, study):
 
 def test_one_layout_trained_alike_has_nothing_to_tell(study, setting):
     first, second = study("a", "4:0-1", (0,)), study("b", "4:0-1", (0,))
-    assert "there is nothing to tell apart" in winners_verdict(compare_winners(first, second))
+    assert "there is no difference to test" in winners_verdict(compare_winners(first, second))
     longer = dataclasses.replace(setting, full=dataclasses.replace(setting.full, steps=99))
     pair = compare_winners(first, study("c", "4:0-1", (0,), setting=longer))
     assert not pair.same

@@ -1,4 +1,4 @@
-"""Comparison: the found layout held against fixed strategies, scratch-trained models, rivals."""
+"""Comparison: the found layout compared with fixed strategies, scratch-trained models, rivals."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ from autoprune.training.metrics import METRICS
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
-    """One entrant over all fresh seeds: qualities in [0, 1], means over seeds.
+    """One entrant over all fresh seeds: qualities, means over seeds.
 
-    `test_*` are on the cleaned test rows; `test_std` over seeds, None for one seed; `seconds` of
-    training a run, `learning_rate` its peak; `difference` is this row minus the reference (all 0,
-    p 1 for itself).
+    `test_*` are on the cleaned test rows, `test_std` over seeds, None for one seed; `seconds` is
+    the training time of a run, `learning_rate` its peak; `difference` is this row minus the
+    reference (all 0, p 1 for itself).
     """
 
     origin: str
@@ -53,9 +53,9 @@ class Comparison:
     """The rows in the order of the entrants, and what follows from them.
 
     `reference` is the origin of the best fixed strategy by mean validation quality, `recommended`
-    that of the layout to take: `found` unless the reference's validation mean is higher. `against`
-    has, for each other origin, the subject (`found`, else the reference) minus it. `records` are
-    the distinct measurements; `left_out` says which entrants failed, one line each.
+    that of the layout to take: `found` if its validation mean is higher than the reference's.
+    `against` has, for each other origin, the subject (`found`, else the reference) minus it.
+    `records` are the distinct measurements; `left_out` names the entrants that failed, a line each.
     """
 
     rows: tuple[ComparisonRow, ...]
@@ -79,8 +79,8 @@ class Comparison:
     @property
     def subject(self) -> ComparisonRow:
         """The row that the verdict is about: `found`, or the reference where nothing was found."""
-        found = any(row.origin == "found" for row in self.rows)
-        return self.row("found" if found else self.reference)
+        has_found = any(row.origin == "found" for row in self.rows)
+        return self.row("found" if has_found else self.reference)
 
 
 def compare_entrants(
@@ -91,11 +91,11 @@ def compare_entrants(
     path: Path,
     watch: Callable[[EntrantProgress], None] = lambda _: None,
 ) -> Comparison:
-    """Measure every entrant on every seed (see `measure_entrants`) and hold them against each other.
+    """Measure every entrant on every seed (see `measure_entrants`) and compare them.
 
-    Among the entrants is at least one fixed strategy. Records go to `path`; what is there already
-    is not measured again. An entrant that fails on a seed is left out. Raises `DataError` where
-    cleaning leaves fewer than two test rows, `StudyError` where no strategy could be trained.
+    At least one entrant is a fixed strategy. Records go to `path`; what is there already is not
+    measured again. An entrant that fails on a seed is left out. Raises `DataError` where cleaning
+    leaves fewer than two test rows, `StudyError` where no strategy could be trained.
     """
     assert seeds and len(set(seeds)) == len(seeds), "seeds are given, each once"
     assert len({entrant.origin for entrant in entrants}) == len(entrants), "origins differ"
@@ -112,58 +112,61 @@ def build_comparison(
     metric: str,
     measured: EntrantMeasurement,
 ) -> Comparison:
-    """Hold what was measured of every entrant on every seed against each other; see `compare_entrants`."""
+    """Compare what was measured of every entrant on every seed; see `compare_entrants`."""
     failed = {
         origin: f"{origin} failed with seed {seed}: {record.reason}"
         for (origin, seed), record in reversed(measured.items())
         if record.state == "failed"
     }
-    whole = [entrant for entrant in entrants if entrant.origin not in failed]
-    return _table(whole, tuple(seeds), test, metric, measured, tuple(failed.values()))
-
-
-def _table(
-    entrants: Sequence[Entrant],
-    seeds: tuple[int, ...],
-    test: TestSplit,
-    metric: str,
-    measured: EntrantMeasurement,
-    left_out: tuple[str, ...],
-) -> Comparison:
-    runs = {e.origin: [measured[e.origin, seed] for seed in seeds] for e in entrants}
+    runs = {
+        entrant.origin: [measured[entrant.origin, seed] for seed in seeds]
+        for entrant in entrants
+        if entrant.origin not in failed
+    }
     validation = {origin: _mean(records, "validation") for origin, records in runs.items()}
     strategies = [origin for origin in STRATEGIES if origin in runs]
     if not strategies:
-        raise StudyError(f"no fixed strategy is there to compare with: {'; '.join(left_out)}")
+        raise StudyError(f"no fixed strategy to compare with: {'; '.join(failed.values())}")
     reference = max(strategies, key=lambda origin: validation[origin])
-    found = "found" in runs and validation["found"] > validation[reference]
-    answers = {origin: Predictions.of(records, test, metric) for origin, records in runs.items()}
     subject = "found" if "found" in runs else reference
+    predictions = {
+        origin: Predictions.of(records, test, metric) for origin, records in runs.items()
+    }
     return Comparison(
         rows=tuple(
-            _row(e, runs[e.origin], answers[e.origin], answers[reference]) for e in entrants
+            _row(
+                entrant,
+                runs[entrant.origin],
+                predictions[entrant.origin],
+                paired_difference(predictions[entrant.origin], predictions[reference]),
+            )
+            for entrant in entrants
+            if entrant.origin in runs
         ),
         reference=reference,
-        recommended="found" if found else reference,
+        recommended=subject if validation[subject] > validation[reference] else reference,
         against={
-            origin: paired_difference(answers[subject], other)
-            for origin, other in answers.items()
+            origin: paired_difference(predictions[subject], other)
+            for origin, other in predictions.items()
             if origin != subject
         },
-        seeds=seeds,
+        seeds=tuple(seeds),
         test_rows=sum(test.kept),
         raw_rows=len(test.rows),
         metric=metric,
         records=tuple({id(record): record for record in measured.values()}.values()),
-        left_out=left_out,
+        left_out=tuple(failed.values()),
     )
 
 
 def _row(
-    entrant: Entrant, records: list[Record], answers: Predictions, reference: Predictions
+    entrant: Entrant,
+    records: Sequence[Record],
+    predictions: Predictions,
+    difference: PairedDifference,
 ) -> ComparisonRow:
-    interval = mean_interval(answers.values)
-    least, greatest = METRICS[answers.metric].bounds
+    interval = mean_interval(predictions.values)
+    least, greatest = METRICS[predictions.metric].bounds
     return ComparisonRow(
         origin=entrant.origin,
         layout=entrant.layout,
@@ -178,9 +181,9 @@ def _row(
         macro_f1=fmean(record.score("test").macro_f1 for record in records),
         seconds=fmean(record.score("validation").seconds for record in records),
         learning_rate=entrant.budget.learning_rate,
-        difference=paired_difference(answers, reference),
+        difference=difference,
     )
 
 
-def _mean(records: list[Record], split: str) -> float:
+def _mean(records: Sequence[Record], split: str) -> float:
     return fmean(record.score(split).quality for record in records)

@@ -1,4 +1,4 @@
-"""Costs: what a study's models took of disk, memory and time, kept beside the study."""
+"""Costs: the disk space, memory and time of a study's models, in a file beside the study."""
 
 import dataclasses
 import json
@@ -19,11 +19,12 @@ COST_FILE = "cost.json"
 
 @dataclass(frozen=True, slots=True)
 class MeasuredCost:
-    """What one model costs: `name` is its origin in the comparison.
+    """What one model costs; `name` is its origin in the comparison.
 
-    `bytes` on disk, tokenizer included; `peak_bytes` of memory to load it and run a batch, None
-    where that was not measured; `latency`, seconds for one text; `throughput`, texts a second in
-    batches; `gain`, times the full model's throughput; `flops` a text, padding included.
+    `bytes` is its size on disk with the tokenizer; `peak_bytes` the memory to load it and run a
+    batch, None where that was not measured; `latency` the seconds for one text; `throughput` the
+    texts a second in batches; `gain` the throughput as a multiple of the full model's; `flops` the
+    operations a text, padding included.
     """
 
     name: str
@@ -40,10 +41,10 @@ class MeasuredCost:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The models of a study measured by turns, the full one first, and what there is to say.
+    """The models of a study measured in turns, the full one first.
 
     `measured` is ISO 8601 in UTC; `tokens` the longest input; `rounds` how often each was measured;
-    `alarms` say where the gain is less than the layers promise.
+    `alarms` name models whose gain is less than their number of layers promises.
     """
 
     measured: str
@@ -58,17 +59,17 @@ class Costs:
 
 
 def write_costs(folder: Path, costs: Costs) -> None:
-    """Write to a study's folder, in the place of earlier ones; raises `StudyError`."""
-    models = [{**dataclasses.asdict(one), "layout": str(one.layout)} for one in costs.models]
+    """Write the costs to a study's folder in place of earlier ones; raises `StudyError`."""
+    models = [{**dataclasses.asdict(cost), "layout": str(cost.layout)} for cost in costs.models]
     content = {"schema": COST_SCHEMA, **dataclasses.asdict(costs), "models": models}
     write_atomic(folder / COST_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def read_costs(folder: Path, comparison: Comparison) -> Costs | None:
-    """Return what was measured of a study's models, None where nothing was.
+    """Return the measured costs of a study's models, None where there are none.
 
-    None too where the study recommends another layout now. Raises `StudyError` for a file that
-    cannot be read.
+    None, too, where the study now recommends a layout that was not measured. Raises `StudyError`
+    for a file that cannot be read.
     """
     path = folder / COST_FILE
     try:
@@ -82,20 +83,20 @@ def read_costs(folder: Path, comparison: Comparison) -> Costs | None:
         raise StudyError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, AutopruneError) as error:
         raise StudyError(
-            f"measured costs must be as this version wrote them, {path} is not "
-            f"({type(error).__name__}): run `autoprune cost` again"
+            f"cannot read {path} as costs of this version ({type(error).__name__}): "
+            "run `autoprune cost` again"
         ) from error
-    known = {(one.name, one.layout) for one in costs.models}
-    best = comparison.row(comparison.recommended)
-    return costs if (best.origin, best.layout) in known else None
+    measured = {(cost.name, cost.layout) for cost in costs.models}
+    recommended = comparison.row(comparison.recommended)
+    return costs if (recommended.origin, recommended.layout) in measured else None
 
 
 def _costs(entry: dict[str, Any]) -> Costs:
-    models = tuple(_cost_of(one) for one in entry["models"])
-    told = {name: tuple(map(str, entry[name])) for name in ("alarms", "notes")}
-    return Costs(**entry | told | {"models": models})
+    models = tuple(_measured_cost(fields) for fields in entry["models"])
+    texts = {name: tuple(map(str, entry[name])) for name in ("alarms", "notes")}
+    return Costs(**entry | texts | {"models": models})
 
 
-def _cost_of(entry: dict[str, Any]) -> MeasuredCost:
-    spans = {name: MedianInterval(**entry[name]) for name in ("latency", "throughput", "gain")}
-    return MeasuredCost(**entry | spans | {"layout": Layout.parse(entry["layout"])})
+def _measured_cost(entry: dict[str, Any]) -> MeasuredCost:
+    intervals = {name: MedianInterval(**entry[name]) for name in ("latency", "throughput", "gain")}
+    return MeasuredCost(**entry | intervals | {"layout": Layout.parse(entry["layout"])})

@@ -1,4 +1,4 @@
-"""Layers: how the trials that keep a layer score beside those that remove it."""
+"""Layer effects: the trials that keep a layer compared with those that remove it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,31 +29,27 @@ class LayerEffect:
 
 
 def promoted_to_full_budget(trials: Sequence[Record]) -> list[bool]:
-    """Tell of each trial whether it went on from a pause to the end of the full budget."""
+    """Return for each trial whether it resumed from a pause, to the end of its budget."""
     pauses = any(trial.budget.pause_at is not None for trial in trials)
     return [pauses and trial.budget.pause_at is None for trial in trials]
 
 
 def same_budget_trials(trials: Sequence[Record]) -> list[Record]:
-    """Return the complete trials that had the same budget: none that went on."""
-    both = zip(trials, promoted_to_full_budget(trials), strict=True)
-    return [trial for trial, further in both if trial.state == "complete" and not further]
+    """Return the complete trials of the same budget: none that were promoted."""
+    pairs = zip(trials, promoted_to_full_budget(trials), strict=True)
+    return [trial for trial, promoted in pairs if trial.state == "complete" and not promoted]
 
 
 def layer_effects(trials: Sequence[Record]) -> list[LayerEffect]:
-    """Return the effect of each layer over comparable trials, the first layer first."""
-    whole = same_budget_trials(trials)
-    depth = whole[0].layout.depth if whole else 0
-    return [_effect(layer, whole) for layer in range(depth)]
-
-
-def _effect(layer: int, trials: list[Record]) -> LayerEffect:
-    kept = [t.score("validation").quality for t in trials if layer in t.layout.keep]
-    removed = [t.score("validation").quality for t in trials if layer not in t.layout.keep]
-    return LayerEffect(
-        layer,
-        len(kept),
-        fmean(kept) if kept else None,
-        len(removed),
-        fmean(removed) if removed else None,
-    )
+    """Return the effect of each layer over the trials of the same budget, first layer first."""
+    comparable = same_budget_trials(trials)
+    effects = []
+    for layer in range(comparable[0].layout.depth if comparable else 0):
+        kept, removed = [], []
+        for trial in comparable:
+            qualities = kept if layer in trial.layout.keep else removed
+            qualities.append(trial.score("validation").quality)
+        kept_mean = fmean(kept) if kept else None
+        removed_mean = fmean(removed) if removed else None
+        effects.append(LayerEffect(layer, len(kept), kept_mean, len(removed), removed_mean))
+    return effects

@@ -1,4 +1,4 @@
-"""The front: how much quality each number of layers buys, and which of them to take."""
+"""Pareto front: quality against cost for each number of layers, and which of them to take."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from autoprune.layouts.layout import Layout
 class ModelCost:
     """What a model costs: weights, megabytes (10^6 bytes) on disk, and time on one device.
 
-    `megabytes` count the tokenizer too; `latency_ms` is of one text, the median, `latency_low_ms`
+    `megabytes` include the tokenizer; `latency_ms` is the median for one text, `latency_low_ms`
     and `latency_high_ms` its 95 % interval; `per_second` the texts a second in batches, likewise.
     """
 
@@ -32,9 +32,9 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True)
 class ParetoPoint:
-    """One number of layers: the layout recommended for it, its quality and its price.
+    """One number of layers: the layout recommended for it, its quality and its cost.
 
-    Qualities in [0, 1], means over fresh seeds: all choosing goes by `validation`; `test` with its
+    Qualities are means over fresh seeds: every choice is made by `validation`; `test` with its
     95 % interval is for the reader. `origin` is `full` for the unpruned model.
     """
 
@@ -50,10 +50,10 @@ class ParetoPoint:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the wanted model must hold; None: no limit.
+    """The limits that the wanted model must keep; None: no limit.
 
-    `drop`: points of validation quality below the full model; `latency_ms` of one text;
-    `megabytes` on disk (10^6 bytes).
+    `drop` is in points of validation quality below the full model; `latency_ms` is of one text;
+    `megabytes` are on disk (10^6 bytes).
     """
 
     drop: float | None = None
@@ -62,15 +62,16 @@ class Limits:
 
     @property
     def any(self) -> bool:
-        """Whether something is asked for."""
+        """Whether there is a limit at all."""
         return any(limit is not None for limit in (self.drop, self.latency_ms, self.megabytes))
 
 
 @dataclass(frozen=True, slots=True)
 class ParetoFront:
-    """What a search over several numbers of layers found out; `points` are without the full model.
+    """The outcome of a search over several numbers of layers; `points` lack the full model.
 
-    `device` is the machine that measured the prices, in words; `studies` are the names of theirs.
+    `device` is the machine that measured the costs, in words; `studies` name the study of each
+    point.
     """
 
     model: str
@@ -89,13 +90,13 @@ class ParetoFront:
 
     @property
     def knee(self) -> ParetoPoint:
-        """The point from which on another layer stops paying, the best one where it `bends` not."""
+        """The point after which another layer adds little, the best one where there is no bend."""
         return knee_point(self.points)
 
     @property
     def bends(self) -> bool:
         """Whether there is a knee: the best point is never one."""
-        return self.knee.validation < max(one.validation for one in self.points)
+        return self.knee.validation < max(point.validation for point in self.points)
 
     @property
     def chosen(self) -> ParetoPoint | None:
@@ -120,61 +121,62 @@ def pareto_point(comparison: Comparison, origin: str, price: ModelCost) -> Paret
     )
 
 
-def is_dominated(one: ParetoPoint, others: Sequence[ParetoPoint]) -> bool:
-    """Tell whether another is at least as good, as fast and as small, and better in one of them."""
-    mine = _worth(one)
+def is_dominated(point: ParetoPoint, others: Sequence[ParetoPoint]) -> bool:
+    """Return whether another point is as good, fast and small, and better in one of these."""
+    values = _objectives(point)
     return any(
-        all(a >= b for a, b in zip(theirs, mine, strict=True)) and theirs != mine
-        for theirs in map(_worth, others)
+        other != values and all(a >= b for a, b in zip(other, values, strict=True))
+        for other in map(_objectives, others)
     )
 
 
-def _worth(one: ParetoPoint) -> tuple[float, float, float]:
-    return one.validation, -one.price.latency_ms, -one.price.megabytes
+def _objectives(point: ParetoPoint) -> tuple[float, float, float]:
+    """Return quality, speed and smallness: greater is better."""
+    return point.validation, -point.price.latency_ms, -point.price.megabytes
 
 
 def knee_point(points: Sequence[ParetoPoint]) -> ParetoPoint:
-    """Return the knee: where another layer stops paying.
+    """Return the knee: the point after which another layer adds little.
 
     Latency and validation quality are scaled to [0, 1] between the fastest and the slowest point
-    that is not dominated; the knee lies farthest above the straight line between those two
-    (Satopaa et al. 2011, doi 10.1109/ICDCSW.2011.20). Where none lies above it, it is the best one.
+    that is not dominated; the knee is farthest above the straight line between these two
+    (Satopaa et al. 2011, doi 10.1109/ICDCSW.2011.20). Where none is above it, the best is returned.
     """
     front = sorted(
-        (one for one in points if not is_dominated(one, points)),
-        key=lambda one: (one.price.latency_ms, -one.validation),
+        (point for point in points if not is_dominated(point, points)),
+        key=lambda point: (point.price.latency_ms, -point.validation),
     )
     first, last = front[0], front[-1]
-    time = last.price.latency_ms - first.price.latency_ms
-    gain = last.validation - first.validation
-    best = max(front, key=lambda one: one.validation)
-    if time <= 0 or gain <= 0:
+    latency_range = last.price.latency_ms - first.price.latency_ms
+    quality_range = last.validation - first.validation
+    best = max(front, key=lambda point: point.validation)
+    if latency_range <= 0 or quality_range <= 0:
         return best
 
-    def above(one: ParetoPoint) -> float:
-        spent = (one.price.latency_ms - first.price.latency_ms) / time
-        return (one.validation - first.validation) / gain - spent
+    def height(point: ParetoPoint) -> float:
+        latency = (point.price.latency_ms - first.price.latency_ms) / latency_range
+        return (point.validation - first.validation) / quality_range - latency
 
-    bend = max(front, key=above)
-    return bend if above(bend) > 1e-9 else best
+    knee = max(front, key=height)
+    return knee if height(knee) > 1e-9 else best
 
 
 def smallest_within(
     points: Sequence[ParetoPoint], full: ParetoPoint, limits: Limits
 ) -> ParetoPoint | None:
-    """Return the point with the fewest layers that holds all `limits`, None where none does."""
-    holding = [one for one in points if not broken_limits(one, full, limits)]
-    return min(holding, key=lambda one: one.keep, default=None)
+    """Return the point with the fewest layers that keeps all `limits`, None where none does."""
+    within = [point for point in points if not broken_limits(point, full, limits)]
+    return min(within, key=lambda point: point.keep, default=None)
 
 
-def broken_limits(one: ParetoPoint, full: ParetoPoint, limits: Limits) -> list[str]:
-    """Say which limits `one` breaks and by what figure, one phrase each."""
-    drop = 100 * (full.validation - one.validation)
-    said = []
+def broken_limits(point: ParetoPoint, full: ParetoPoint, limits: Limits) -> list[str]:
+    """Return which limits the point breaks and by what figure, one phrase each."""
+    drop = 100 * (full.validation - point.validation)
+    broken = []
     if limits.drop is not None and drop > limits.drop + 1e-9:
-        said.append(f"{drop:.1f} points below the full model")
-    if limits.latency_ms is not None and one.price.latency_ms > limits.latency_ms:
-        said.append(f"{one.price.latency_ms:.1f} ms a text")
-    if limits.megabytes is not None and one.price.megabytes > limits.megabytes:
-        said.append(f"{one.price.megabytes:.1f} MB")
-    return said
+        broken.append(f"{drop:.1f} points below the full model")
+    if limits.latency_ms is not None and point.price.latency_ms > limits.latency_ms:
+        broken.append(f"{point.price.latency_ms:.1f} ms a text")
+    if limits.megabytes is not None and point.price.megabytes > limits.megabytes:
+        broken.append(f"{point.price.megabytes:.1f} MB")
+    return broken

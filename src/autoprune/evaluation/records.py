@@ -1,16 +1,17 @@
-"""Records: a file with one JSON line for each measurement, only ever appended to."""
+"""Records: one JSON line for each measurement, in a file that only grows."""
 
 import dataclasses
 import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal, NamedTuple, get_args
 
 from autoprune.errors import AutopruneError, StudyError
 from autoprune.layouts.layout import Layout
@@ -31,11 +32,13 @@ RecordState = Literal["complete", "pruned", "failed"]
 class Record:
     """One measurement of one candidate; written once, never edited.
 
-    `origin` is who proposed the layout (a strategy, a sampler, `found`, `full`, `scratch`, a
-    rival); `model` is `name@commit`. A complete search or tuning holds its validation score; a
-    comparison holds `validation`, `test` (cleaned) and `test-raw`, and in `predictions` the label
-    index predicted for each raw test row; a pruned trial holds its last validation score, a failed
-    one none, and the `reason`. `fingerprints` are of the data, `finished` is ISO 8601 in UTC.
+    `origin` names what proposed the layout (a strategy, a sampler, `found`, `full`, `scratch`, a
+    rival); `model` is `name@commit`; `fingerprints` are of the data; `finished` is ISO 8601 in UTC.
+
+    `scores` of a complete search trial or tuning run is its validation score, of a complete
+    comparison run those on `validation`, `test` (cleaned) and `test-raw`; then `predictions` are
+    the label indexes predicted for each raw test row. A pruned trial has its last validation
+    score, a failed one has none, and a `reason`.
     """
 
     phase: Phase
@@ -68,27 +71,26 @@ class Record:
 
 
 def utc_now() -> str:
-    """Return the time, ISO 8601 in UTC to the second."""
+    """Return the time now, ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def record_identity(
-    model: str,
-    start: str,
-    layout: Layout,
-    seed: int,
-    budget: Budget,
-    task: str,
-    metric: str,
-    fingerprints: dict[str, str],
-) -> Hashable:
-    """Return what two measurements share only if one repeats the other."""
-    return model, start, layout, seed, budget, task, metric, tuple(sorted(fingerprints.items()))
+class RecordKey(NamedTuple):
+    """What two measurements share only if one repeats the other; `model` is `name@commit`."""
+
+    model: str
+    start: InitialWeights
+    layout: Layout
+    seed: int
+    budget: Budget
+    task: str
+    metric: str
+    fingerprints: tuple[tuple[str, str], ...]
 
 
-def record_key(record: Record) -> Hashable:
-    """Return the `record_identity` of a record's measurement."""
-    return record_identity(
+def record_key(record: Record) -> RecordKey:
+    """Return the key of a record's measurement."""
+    return RecordKey(
         record.model,
         record.start,
         record.layout,
@@ -96,24 +98,24 @@ def record_key(record: Record) -> Hashable:
         record.budget,
         record.task,
         record.metric,
-        record.fingerprints,
+        tuple(sorted(record.fingerprints.items())),
     )
 
 
 def count_repeated(records: Iterable[Record]) -> int:
-    """Count the measurements made again with the same key in the same phase; failures aside."""
-    made = Counter((r.phase, record_key(r)) for r in records if r.state != "failed")
-    return sum(times - 1 for times in made.values())
+    """Count the measurements that repeat one of the same key and phase, failed ones aside."""
+    counts = Counter((r.phase, record_key(r)) for r in records if r.state != "failed")
+    return sum(count - 1 for count in counts.values())
 
 
 def record_to_json(record: Record) -> str:
-    """Return the record as one line of JSON, without the line's end; exact for every float."""
+    """Return the record as one line of JSON, without the line end; exact for every float."""
     entry = dataclasses.asdict(record)
     entry |= {"layout": str(record.layout), "budget": record.budget.to_dict()}
     return json.dumps(entry, allow_nan=False, separators=(",", ":"))
 
 
-_KINDS: dict[str, type] = {
+_TYPES: dict[str, type] = {
     "origin": str,
     "model": str,
     "task": str,
@@ -135,7 +137,7 @@ _CHOICES = {
 
 
 def record_from_json(text: str) -> Record:
-    """Read one line of JSON; raises ValueError with the reason where it is no record."""
+    """Read a record from a line of JSON; raises ValueError, with the reason, where it is none."""
     try:
         entry: dict[str, Any] = json.loads(text)
         if entry["schema"] != RECORD_SCHEMA:
@@ -152,9 +154,9 @@ def record_from_json(text: str) -> Record:
         )
     except (KeyError, TypeError, AttributeError, AssertionError, AutopruneError) as error:
         raise ValueError(str(error)) from error
-    for name, kind in _KINDS.items():
-        if not isinstance(getattr(record, name), kind):
-            raise ValueError(f"{name} must be of type {kind.__name__}")
+    for name, expected in _TYPES.items():
+        if not isinstance(getattr(record, name), expected):
+            raise ValueError(f"{name} must be of type {expected.__name__}")
     for name, choices in _CHOICES.items():
         if getattr(record, name) not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}")
@@ -164,8 +166,8 @@ def record_from_json(text: str) -> Record:
 def read_records(path: Path) -> list[Record]:
     """Read the records, oldest first; none where there is no file yet.
 
-    A last line that was cut off while it was written (no line end) is passed over. Raises
-    `StudyError` that names file and line where another line is no record of this schema.
+    A last line without its end, cut off while it was written, is left out. Raises `StudyError`,
+    which names file and line, where another line is no record of this schema.
     """
     try:
         content = path.read_bytes()
@@ -173,34 +175,31 @@ def read_records(path: Path) -> list[Record]:
         return []
     except OSError as error:
         raise StudyError(f"cannot read {path}: {error.strerror}") from error
-    *whole, torn = content.split(b"\n")
-    records = [_parsed(line, path, number) for number, line in enumerate(whole, start=1)]
-    tail = _tail(torn)
-    return records if tail is None else [*records, tail]
+    *lines, last = content.split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(record_from_json(line.decode()))
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:120]
+            raise StudyError(
+                f"{path} line {number} is not a record of this version: {reason!a}"
+            ) from error
+    return records + _unended_record(last)
 
 
-def _parsed(line: bytes, path: Path, number: int) -> Record:
+def _unended_record(line: bytes) -> list[Record]:
+    """Return the record of a last line that lacks only its end, none where more is cut off."""
     try:
-        return record_from_json(line.decode())
-    except ValueError as error:
-        why = " ".join(str(error).split())[:120]
-        raise StudyError(
-            f"records must be whole lines written by this version: {path} line {number}: {why!a}"
-        ) from error
-
-
-def _tail(torn: bytes) -> Record | None:
-    """Return the record of a last line that lacks only its end, None where it is cut off."""
-    try:
-        return record_from_json(torn.decode())
+        return [record_from_json(line.decode())]
     except ValueError:
-        return None
+        return []
 
 
-def append_records(path: Path, record: Record) -> None:
+def append_record(path: Path, record: Record) -> None:
     """Add a record as the file's last line, on disk when this returns; folders are made.
 
-    What a killed process left of a last line is cut off first. Raises `StudyError` where the file
+    What a killed process left of a last line is removed first. Raises `StudyError` where the file
     cannot be written.
     """
     line = record_to_json(record).encode() + b"\n"
@@ -208,7 +207,7 @@ def append_records(path: Path, record: Record) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(exist_ok=True)
         with path.open("r+b") as file:
-            _mend_end(file)
+            _repair_end(file)
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -216,8 +215,8 @@ def append_records(path: Path, record: Record) -> None:
         raise StudyError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _mend_end(file: BinaryIO) -> None:
-    """Move to the end of `file`, where a new line begins: a torn last line is cut off or ended."""
+def _repair_end(file: BinaryIO) -> None:
+    """Move to the end of `file` after the last line is ended, or removed where it is cut off."""
     if file.seek(0, os.SEEK_END) == 0:
         return
     file.seek(-1, os.SEEK_END)
@@ -226,36 +225,37 @@ def _mend_end(file: BinaryIO) -> None:
     file.seek(0)
     content = file.read()
     start = content.rfind(b"\n") + 1
-    if _tail(content[start:]) is None:
+    if _unended_record(content[start:]):
+        file.write(b"\n")
+    else:
         file.truncate(start)
         file.seek(start)
-    else:
-        file.write(b"\n")
 
 
-_OWN = {"found", "scratch", *STRATEGIES}  # these differ from one number of layers to the next
+_OF_ONE_STUDY = {"found", "scratch", *STRATEGIES}  # they differ with the number of layers kept
 
 
 def reuse_shared_runs(
-    lenders: Iterable[Path], borrower: Path, models: Collection[str] | None = None
+    sources: Iterable[Path], target: Path, models: Collection[str] | None = None
 ) -> int:
-    """Copy the runs of the full model and of rivals to the records `borrower`; return how many.
+    """Copy the runs of the full model and of rivals to the records `target`; return how many.
 
-    `models` (`name@commit`) are those that the borrower may want, None for all.
-    Those that are there already, and failed ones, are not copied. Whether a run fits the
-    borrower's conditions is told by its identity when it is looked for.
+    `models` (`name@commit`) are those that the target may need, None for all. Runs that it has
+    already, and failed ones, are not copied. Whether a run fits the target's conditions is decided
+    by its key, when it is looked for.
     """
-    there = {record_key(record) for record in read_records(borrower)}
-    lent = 0
-    for lender in lenders:
-        for record in read_records(lender):
-            common = record.phase != "search" and record.origin not in _OWN
-            common &= models is None or record.model in models
-            if common and record.state == "complete" and record_key(record) not in there:
-                append_records(borrower, record)
-                there.add(record_key(record))
-                lent += 1
-    return lent
+    present = {record_key(record) for record in read_records(target)}
+    copied = 0
+    for source in sources:
+        for record in read_records(source):
+            shared = record.phase != "search" and record.origin not in _OF_ONE_STUDY
+            wanted = models is None or record.model in models
+            if shared and wanted and record.state == "complete":
+                if record_key(record) not in present:
+                    append_record(target, record)
+                    present.add(record_key(record))
+                    copied += 1
+    return copied
 
 
 RECORDED_PACKAGES = ("autoprune", "torch", "transformers", "optuna")
@@ -263,10 +263,8 @@ RECORDED_PACKAGES = ("autoprune", "torch", "transformers", "optuna")
 
 def installed_versions() -> dict[str, str]:
     """Return the versions of the packages that a result depends on, and of Python."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in RECORDED_PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions

@@ -1,4 +1,4 @@
-"""Statistics: how sure a mean over seeds and rows is, and a paired permutation test."""
+"""Statistics: confidence intervals, Holm's correction, and rank correlation with a bootstrap."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,64 +8,9 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.stats import rankdata
 
 from autoprune.layouts.layout import Layout
 from autoprune.training.metrics import Labels, Metric
-
-_RESAMPLES = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class RankCorrelation:
-    """Spearman's rank correlation in [-1, 1] with its 95 % bootstrap interval."""
-
-    correlation: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.correlation:+.2f} ({self.low:+.2f} to {self.high:+.2f})".replace("-", "−")
-
-
-def layout_rank_correlation(
-    hints: Mapping[Layout, float], results: Iterable[tuple[Layout, float]]
-) -> RankCorrelation | None:
-    """Compare the cheap score of each layout with its mean quality; see `rank_correlation`.
-
-    Runs of one layout are no independent evidence: taken as such, they would make the interval of
-    a worthless score leave out 0 too often.
-    """
-    runs: dict[Layout, list[float]] = {}
-    for layout, quality in results:
-        runs.setdefault(layout, []).append(quality)
-    return rank_correlation(
-        [hints[layout] for layout in runs], [fmean(each) for each in runs.values()]
-    )
-
-
-def rank_correlation(hints: Sequence[float], qualities: Sequence[float]) -> RankCorrelation | None:
-    """Compare two scores of the same layouts; None for fewer than 5, or where one is constant.
-
-    Same pairs, same interval. Resamples in which a score is constant count as no correlation.
-    """
-    pairs = np.array([hints, qualities], dtype=np.float64)
-    if pairs.shape[1] < 5 or (np.ptp(pairs, axis=1) == 0).any():
-        return None
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(pairs.shape[1], size=(_RESAMPLES, pairs.shape[1]))
-    low, high = np.quantile(_spearman(pairs[:, drawn]), (0.025, 0.975))
-    return RankCorrelation(float(_spearman(pairs)), float(low), float(high))
-
-
-def _spearman(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the correlation of the two scores' ranks, 0 for a constant: (2, ..., n) -> (...)."""
-    ranks = rankdata(pairs, axis=-1) - (pairs.shape[-1] + 1) / 2
-    together = (ranks[0] * ranks[1]).sum(-1)
-    spread = np.sqrt((ranks**2).sum(-1).prod(0))
-    found: NDArray[np.float64] = np.zeros_like(together)
-    np.divide(together, spread, out=found, where=spread > 0)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +22,36 @@ class Interval:
     high: float
 
 
+def row_contributions(metric: Metric, labels: Labels, predictions: Labels) -> NDArray[np.float64]:
+    """Return what each row contributes to the quality, which is their mean; all (rows,).
+
+    A contribution is the quality plus the row's influence on it: the linear part of what the row
+    changes (the infinitesimal jackknife). The influences add up to 0.
+    """
+    statistics = metric.statistics(labels, predictions)  # (rows, k)
+    if metric.is_mean:
+        return metric.sign * statistics[:, 0].astype(np.float64)
+    sums = statistics.sum(axis=0, dtype=np.float64)
+    # The derivative by a complex step, exact to rounding (Squire and Trapp 1998,
+    # doi 10.1137/S003614459631241X): f(x + ih) = f(x) + ih f'(x) for a tiny h.
+    step = 1e-20
+    gradient = np.imag(metric.value(sums + 1j * step * np.eye(sums.size))) / step
+    influence = len(labels) * (statistics @ gradient)
+    return np.asarray(metric.sign * (metric.value(sums) + influence), dtype=np.float64)
+
+
 def mean_interval(values: NDArray[np.float64]) -> Interval:
     """Return the mean of `values` (seeds, rows) with a 95 % interval for other seeds and rows.
 
     Seeds and rows are both samples (crossed random effects): the variance of the mean is
     MS_seed / n + (MS_row - MS_rest) / n, n = seeds x rows, the Cornfield-Tukey mean squares that
-    Owen's pigeonhole bootstrap (2007, doi 10.1214/07-AOAS122) aims at too. With three seeds the
-    first part is known badly, so each part gets its own Student quantile and the two half-widths
+    Owen's pigeonhole bootstrap (2007, doi 10.1214/07-AOAS122) estimates too. Three seeds say
+    little of the first part, so each part gets its own Student quantile and the two half-widths
     are added as squares (Howe 1974, JASA 69:789): coverage stays at 95 % or above, where one
     quantile with Satterthwaite's degrees of freedom falls to 92 %, and 88 % for two seeds.
 
-    With one seed the rows alone are a sample: the interval leaves out the noise of training.
-    Needs two rows; where all rows are alike (none wrong, say) the interval has no width.
+    With one seed only the rows are a sample: the interval leaves out the noise of training.
+    Needs two rows; where all rows are equal (none wrong, say) the interval has no width.
     """
     seeds, rows = values.shape
     assert rows > 1, "an interval needs two rows"
@@ -112,20 +75,24 @@ def paired_interval(a: NDArray[np.float64], b: NDArray[np.float64]) -> Interval:
     return mean_interval(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
 
 
+def _quantile(freedom: int) -> float:
+    return float(stats.t.ppf(0.975, freedom))
+
+
 def holm_correction(p_values: Sequence[float]) -> list[float]:
-    """Return each p-value corrected for being one of several, in the same order.
+    """Return the p-values corrected for multiple testing, in the same order.
 
     The smallest is multiplied by their number, the next by one less, and so on, none below the one
-    before it (Holm 1979, Scand. J. Statist. 6:65): below 0.05 there is at most one chance in twenty
-    that any of the hypotheses so rejected is true, whatever they have in common.
+    before it (Holm 1979, Scand. J. Statist. 6:65). With a limit of 0.05, the chance that any of the
+    rejected hypotheses is true is at most one in twenty, however they depend on each other.
 
-    >>> holm([0.25, 0.125, 0.5])
+    >>> holm_correction([0.25, 0.125, 0.5])
     [0.5, 0.375, 0.5]
     """
     corrected = [1.0] * len(p_values)
     least = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, (len(p_values) - place) * p_values[index]))
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = least
     return corrected
 
@@ -135,23 +102,57 @@ def seed_std(values: list[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _quantile(freedom: int) -> float:
-    return float(stats.t.ppf(0.975, freedom))
+@dataclass(frozen=True, slots=True)
+class RankCorrelation:
+    """Spearman's rank correlation in [-1, 1] with its 95 % bootstrap interval."""
+
+    correlation: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.correlation:+.2f} ({self.low:+.2f} to {self.high:+.2f})".replace("-", "−")
 
 
-def row_contributions(metric: Metric, labels: Labels, predictions: Labels) -> NDArray[np.float64]:
-    """Return what each row contributes to the quality, which is their mean; all (rows,).
+def layout_rank_correlation(
+    proxies: Mapping[Layout, float], results: Iterable[tuple[Layout, float]]
+) -> RankCorrelation | None:
+    """Compare each layout's proxy score with its mean quality; see `rank_correlation`.
 
-    A contribution is the quality plus the row's influence on it: the linear part of what the row
-    changes (the infinitesimal jackknife). The influences add up to 0.
+    The runs of one layout are averaged, because they are not independent: counted one by one, they
+    would make the interval of a worthless proxy leave out 0 too often.
     """
-    statistics = metric.statistics(labels, predictions)  # (rows, k)
-    if metric.is_mean:
-        return metric.sign * statistics[:, 0].astype(np.float64)
-    sums = statistics.sum(axis=0, dtype=np.float64)
-    # The derivative by a complex step, exact to rounding (Squire and Trapp 1998,
-    # doi 10.1137/S003614459631241X): f(x + ih) = f(x) + ih f'(x) for a tiny h.
-    step = 1e-20
-    gradient = np.imag(metric.value(sums + 1j * step * np.eye(sums.size))) / step
-    influence = len(labels) * (statistics @ gradient)
-    return np.asarray(metric.sign * (metric.value(sums) + influence), dtype=np.float64)
+    runs: dict[Layout, list[float]] = {}
+    for layout, quality in results:
+        runs.setdefault(layout, []).append(quality)
+    return rank_correlation([proxies[layout] for layout in runs], list(map(fmean, runs.values())))
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation | None:
+    """Compare two scores of the same layouts; None for fewer than 5, or where one is constant.
+
+    The same pairs always give the same interval. Resamples in which a score is constant count as
+    no correlation.
+    """
+    pair = np.array(first, dtype=np.float64), np.array(second, dtype=np.float64)
+    if len(first) < 5 or any(np.ptp(scores) == 0 for scores in pair):
+        return None
+    interval = stats.bootstrap(
+        pair,
+        _spearman,
+        paired=True,
+        vectorized=True,
+        n_resamples=1_000,
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    return RankCorrelation(float(_spearman(*pair)), float(interval.low), float(interval.high))
+
+
+def _spearman(
+    first: NDArray[np.float64], second: NDArray[np.float64], axis: int = -1
+) -> NDArray[np.float64]:
+    """Return the correlation of the ranks along `axis`, 0 where a score is constant."""
+    a, b = (stats.rankdata(x, axis=axis) - (x.shape[axis] + 1) / 2 for x in (first, second))
+    scale = np.sqrt((a**2).sum(axis) * (b**2).sum(axis))
+    return np.divide((a * b).sum(axis), scale, out=np.zeros_like(scale), where=scale > 0)

@@ -1,4 +1,4 @@
-"""Winners: the recommended layouts of two studies, held against each other on the same rows."""
+"""Study comparison: the recommended layouts of two studies, compared on the same test rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +8,8 @@ from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.permutation_test import PairedDifference, paired_difference
 from autoprune.evaluation.predictions import Predictions
 from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
-from autoprune.evaluation.verdict import format_p, format_points
+from autoprune.evaluation.verdict import describe_difference, describe_sample
 from autoprune.training.budget import Budget
-from autoprune.training.metrics import METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +26,8 @@ class StudyWinner:
 class StudyPair:
     """Two winners: `difference` is the first minus the second, same rows and same seeds.
 
-    `same` says that both are one layout of one model, trained alike; `notes` tell what else than
-    the layout differs, a line each.
+    `same`: both are one layout of one model, trained alike. `notes` say what else than the layout
+    differs, a line each.
     """
 
     first: StudyWinner
@@ -46,120 +45,99 @@ def compare_winners(first: FinishedStudy, second: FinishedStudy) -> StudyPair:
 
     Raises `StudyError` where they have no test rows, metric or seed in common.
     """
-    _check(first, second)
-    mine, others = first.comparison.seeds, second.comparison.seeds
-    seeds = tuple(seed for seed in mine if seed in others)
+    _check_comparable(first, second)
+    seeds = tuple(seed for seed in first.comparison.seeds if seed in second.comparison.seeds)
     if not seeds:
         raise StudyError(
-            f"studies are compared on the same seeds, {first.name} has {_listed(mine)} and "
-            f"{second.name} has {_listed(others)}"
+            f"studies are compared on the same seeds: {first.name} has "
+            f"{_join(first.comparison.seeds)} and {second.name} has "
+            f"{_join(second.comparison.seeds)}"
         )
-    answers, winners = [], []
-    for one in (first, second):
-        row = one.comparison.row(one.comparison.recommended)
-        runs = [entrant_runs(one, row.origin)[seed] for seed in seeds]
-        answers.append(Predictions.of(runs, one.test, one.setting.metric))
-        model = f"{one.setting.model}@{one.setting.commit}"
-        winners.append(StudyWinner(one.name, model, row, float(answers[-1].values.mean())))
+    predictions, winners = [], []
+    for study in (first, second):
+        row = study.comparison.row(study.comparison.recommended)
+        runs = [entrant_runs(study, row.origin)[seed] for seed in seeds]
+        predictions.append(Predictions.of(runs, study.test, study.setting.metric))
+        model = f"{study.setting.model}@{study.setting.commit}"
+        quality = float(predictions[-1].values.mean())
+        winners.append(StudyWinner(study.name, model, row, quality))
     return StudyPair(
         first=winners[0],
         second=winners[1],
-        difference=paired_difference(*answers),
+        difference=paired_difference(*predictions),
         seeds=seeds,
         test_rows=sum(first.test.kept),
         metric=first.setting.metric,
         same=winners[0].row.layout == winners[1].row.layout
         and winners[0].model == winners[1].model
         and _budget(first) == _budget(second)
-        and _train(first) == _train(second),
+        and _train_fingerprints(first) == _train_fingerprints(second),
         notes=tuple(_notes(first, second, seeds)),
     )
 
 
 def winners_verdict(pair: StudyPair) -> str:
-    """Say in one sentence how the first winner stands against the second; see `verdict.verdict`."""
-    first, second = (
-        f"{one.row.layout} of {one.study} ({one.row.origin})" for one in (pair.first, pair.second)
-    )
+    """Return a sentence that compares the first winner with the second."""
     if pair.same:
         return (
             f"Both studies recommend the same layout of the same model, {pair.first.row.layout}, "
-            "trained alike: there is nothing to tell apart."
+            "trained alike: there is no difference to test."
         )
-    gap, unit = pair.difference, METRICS[pair.metric].unit
-    figures = (
-        f"95 % interval {format_points(gap.low)} to {format_points(gap.high)}, "
-        f"p {'' if gap.p_value < 0.0001 else '= '}{format_p(gap.p_value)}; {_sample(pair)}"
+    first, second = (
+        f"{winner.row.layout} of {winner.study} ({winner.row.origin})"
+        for winner in (pair.first, pair.second)
     )
-    if gap.finding == "no difference found":
-        return (
-            f"No difference found between {first} and {second}: {format_points(gap.mean)} {unit} on the "
-            f"test split ({figures})."
-        )
-    return (
-        f"{first} is {gap.finding} by {abs(gap.mean) * 100:.1f} {unit} on the test split than "
-        f"{second} ({figures})."
-    )
+    sample = describe_sample(pair.test_rows, pair.seeds)
+    return describe_difference(first, second, pair.difference, pair.metric, sample)
 
 
-def _check(first: FinishedStudy, second: FinishedStudy) -> None:
+def _check_comparable(first: FinishedStudy, second: FinishedStudy) -> None:
     """Raise `StudyError` unless both were scored on the same test rows by the same metric."""
-    both = f"{first.name} and {second.name}"
+    names = f"{first.name} and {second.name}"
     if first.folder.resolve() == second.folder.resolve():
         raise StudyError(f"two different studies are compared, got {first.name} twice")
     if first.test.fingerprint != second.test.fingerprint:
         raise StudyError(
-            f"studies are compared on the same test rows, those of {both} differ "
+            f"studies are compared on the same test rows, those of {names} differ "
             f"(fingerprints {first.test.fingerprint[:12]} and {second.test.fingerprint[:12]})"
         )
     if first.test.kept != second.test.kept:
         raise StudyError(
-            f"studies are compared on the same test rows, {both} leave out different ones of them: "
-            "were both run with the same --keep-duplicates?"
+            f"studies are compared on the same test rows, {names} leave out different ones: "
+            "run both with the same --keep-duplicates"
         )
     if first.setting.metric != second.setting.metric:
         raise StudyError(
-            f"studies are compared by the same metric, {both} go by {first.setting.metric} and "
+            f"studies are compared by the same metric, {names} go by {first.setting.metric} and "
             f"{second.setting.metric}"
         )
 
 
 def _notes(first: FinishedStudy, second: FinishedStudy, seeds: Sequence[int]) -> list[str]:
-    """Tell what the difference may come from besides the layout, and what was left aside."""
+    """Return what may cause the difference besides the layout, and which seeds are left out."""
     notes = []
     if (first.setting.model, first.setting.commit) != (second.setting.model, second.setting.commit):
         notes.append("The models differ, so the difference is not of the layouts alone.")
     if _budget(first) != _budget(second):
         notes.append("The budgets of the final training differ, so one may be trained for longer.")
-    if _train(first) != _train(second):
+    if _train_fingerprints(first) != _train_fingerprints(second):
         notes.append("The train or validation rows differ; only the test rows are the same.")
-    spare = sorted(set(first.comparison.seeds) ^ set(second.comparison.seeds))
-    if spare:
+    if left_out := sorted(set(first.comparison.seeds) ^ set(second.comparison.seeds)):
         notes.append(
-            f"Compared on the seeds that both have, {_listed(seeds)}; {_listed(spare)} left aside."
+            f"Compared on the seeds that both have, {_join(seeds)}; {_join(left_out)} left out."
         )
     return notes
 
 
-def _budget(studied: FinishedStudy) -> Budget:
-    """Return what the recommended layout's runs could spend."""
-    row = studied.comparison.row(studied.comparison.recommended)
-    return replace(studied.setting.full, learning_rate=row.learning_rate)
+def _budget(study: FinishedStudy) -> Budget:
+    """Return the budget that the recommended layout was trained with."""
+    row = study.comparison.row(study.comparison.recommended)
+    return replace(study.setting.full, learning_rate=row.learning_rate)
 
 
-def _train(studied: FinishedStudy) -> dict[str, str]:
-    prints = studied.setting.fingerprints
-    return {name: text for name, text in prints.items() if name != "test"}
+def _train_fingerprints(study: FinishedStudy) -> dict[str, str]:
+    return {name: text for name, text in study.setting.fingerprints.items() if name != "test"}
 
 
-def _sample(pair: StudyPair) -> str:
-    if len(pair.seeds) == 1:
-        return (
-            f"{pair.test_rows} test rows, only one seed, {pair.seeds[0]}: "
-            "the noise of training is not in the interval"
-        )
-    return f"{pair.test_rows} test rows, {len(pair.seeds)} seeds: {_listed(pair.seeds)}"
-
-
-def _listed(seeds: Sequence[int]) -> str:
+def _join(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))

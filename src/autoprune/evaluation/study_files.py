@@ -1,4 +1,4 @@
-"""A finished study on disk: written at its end, read back by all that is made from it later."""
+"""Study files: write a finished study at its end, and read it back for reports and exports."""
 
 import dataclasses
 import json
@@ -9,8 +9,13 @@ from typing import Any
 
 from autoprune.errors import AutopruneError, StudyError
 from autoprune.evaluation.comparison import Comparison, build_comparison
-from autoprune.evaluation.entrants import Entrant, EntrantMeasurement, fingerprints_with
-from autoprune.evaluation.records import Record, read_records, record_identity, record_key
+from autoprune.evaluation.entrants import (
+    Entrant,
+    EntrantMeasurement,
+    MeasurementConditions,
+    fingerprints_with,
+)
+from autoprune.evaluation.records import Record, read_records, record_key
 from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
@@ -23,12 +28,12 @@ from autoprune.training.checkpoint import CheckpointFile
 class StudyMetadata:
     """Everything needed to repeat a study, as plain values.
 
-    `commit` is what the model's name resolved to; `labels` the label names in index order;
-    `quick` the search's budget (None without a search) and `full` the comparison's; `cleaned`
-    tells of each split; `command` is the command line as typed; `finished` ISO 8601 in UTC;
+    `commit` is what the model's name resolved to; `labels` are the label names in index order;
+    `quick` is the search's budget (None without a search), `full` the comparison's; `cleaned` has
+    a report for each split; `command` is the command line as typed; `finished` is ISO 8601 in UTC;
     `rates` are the peak learning rates that each entrant of the comparison was tuned over, none
-    where all have that of `full`; `hint` what became known of the cheap score that informed the
-    search, empty without one.
+    where all use that of `full`; `hint` says how well the proxy score that informed the search
+    agreed with it, empty without one.
     """
 
     model: str
@@ -61,7 +66,7 @@ RECORDS_FILE = "records.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class FoundLayout:
-    """What a search chose: the layout, and how good the surrogate takes it to be (mean, std)."""
+    """What a search chose: the layout, and the surrogate's mean and std of its quality."""
 
     layout: Layout
     mean: float
@@ -70,12 +75,12 @@ class FoundLayout:
 
 @dataclass(frozen=True, slots=True)
 class FinishedStudy:
-    """A finished study read back from its folder: all that a report starts from.
+    """A finished study read back from its folder: what reports and exports start from.
 
     `trials` are the search's records in order, none for a baseline; `comparison` is rebuilt from
-    the records. `test` has labels and which rows are kept; its texts are empty unless `texts`, for
-    a study holds no text of its task. `found`, `mean` and `std` are the search's choice, None for
-    a baseline. `asked` is what the study was started with, as plain values.
+    the records. `test` has the labels and which rows are kept; its texts are empty unless `texts`,
+    because a study's files hold no text of its task. `found`, `mean` and `std` are the search's
+    choice, None for a baseline. `asked` is what the study was started with, as plain values.
     """
 
     name: str
@@ -102,8 +107,8 @@ def write_study(
 ) -> None:
     """Write what the records lack to `folder`: settings, entrants, test labels; never a text.
 
-    A baseline (no `choice`) has a file of its own and leaves a search's as it is. Raises
-    `StudyError` where it cannot be written.
+    A baseline (no `choice`) has its own file and leaves a search's unchanged. Raises `StudyError`
+    where it cannot be written.
     """
     content = {
         "schema": STUDY_SCHEMA,
@@ -139,7 +144,7 @@ def _plain(value: object) -> Any:
 
 
 def is_finished_study(folder: Path) -> bool:
-    """Tell whether a search or a baseline in `folder` came to its end."""
+    """Return whether a search or a baseline in `folder` came to its end."""
     return (folder / STUDY_FILE).is_file() or (folder / BASELINE_FILE).is_file()
 
 
@@ -150,7 +155,7 @@ def read_study(folder: Path) -> FinishedStudy:
         entry = json.loads(path.read_text(encoding="utf-8"))
         if entry["schema"] != STUDY_SCHEMA:
             raise ValueError(f"schema {entry['schema']!r} is not {STUDY_SCHEMA}")
-        return _studied(folder, entry)
+        return _finished_study(folder, entry)
     except FileNotFoundError as error:
         raise StudyError(
             f"no finished study in {folder}: run `autoprune search` or `baseline` to its end"
@@ -161,29 +166,37 @@ def read_study(folder: Path) -> FinishedStudy:
         raise StudyError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, LookupError, TypeError, AttributeError, AutopruneError) as error:
         raise StudyError(
-            f"a study must be as this version wrote it, {path} is not ({type(error).__name__}: "
+            f"cannot read {path} as a study of this version ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:100]!a}): run the study's command again"
         ) from error
 
 
 def with_test_texts(studied: FinishedStudy, test: TestSplit) -> FinishedStudy:
-    """Return the study with the texts of its test split; raises `StudyError` if it is another."""
+    """Return the study with the texts of `test`; raises `StudyError` if it is another split."""
     if test.fingerprint != studied.test.fingerprint or test.kept != studied.test.kept:
         raise StudyError(
-            f"the test rows of study {studied.name} must be those it was run on, these differ: "
-            "name the data it was run on with --data-dir"
+            f"the test rows of study {studied.name} differ from those it was run on: "
+            "give the data it was run on with --data-dir"
         )
     return dataclasses.replace(studied, test=test, texts=True)
 
 
-def _studied(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
-    setting, test = _setting(entry["setting"]), _test(entry["test"])
-    entrants = [_entrant(one, setting.full) for one in entry["entrants"]]
+def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
+    setting, test = _metadata(entry["setting"]), _test_split(entry["test"])
+    entrants = [_entrant(fields, setting.full) for fields in entry["entrants"]]
     seeds = tuple(map(int, entry["seeds"]))
     records = read_records(folder / RECORDS_FILE)
     if len(test.kept) != len(test.rows.labels):
         raise ValueError(f"{len(test.rows.labels)} test labels, {len(test.kept)} marks of rows")
-    measured = _measured(folder, records, entrants, seeds, setting, test)
+    prints = {name: text for name, text in setting.fingerprints.items() if name != "test"}
+    conditions = MeasurementConditions(
+        setting.task,
+        setting.metric,
+        fingerprints_with(test, prints),
+        setting.versions,
+        setting.device,
+    )
+    measured = _measured(folder / RECORDS_FILE, entrants, seeds, conditions, records)
     choice, quick = entry["choice"], setting.quick and setting.quick.whole()
     return FinishedStudy(
         name=folder.resolve().name,
@@ -205,12 +218,11 @@ def _studied(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
 
 
 def _measured(
-    folder: Path,
-    records: Sequence[Record],
+    path: Path,
     entrants: Sequence[Entrant],
     seeds: Sequence[int],
-    setting: StudyMetadata,
-    test: TestSplit,
+    conditions: MeasurementConditions,
+    records: Sequence[Record],
 ) -> EntrantMeasurement:
     """Find the record of every entrant and seed: the complete one, else the last that failed."""
     known = {
@@ -219,31 +231,19 @@ def _measured(
         for record in records
         if record.phase == "comparison" and record.state == state
     }
-    own = {name: text for name, text in setting.fingerprints.items() if name != "test"}
-    prints = fingerprints_with(test, own)
     measured: EntrantMeasurement = {}
     for seed in seeds:
-        for one in entrants:
-            wanted = record_identity(
-                one.model,
-                one.start,
-                one.layout,
-                seed,
-                one.budget,
-                setting.task,
-                setting.metric,
-                prints,
-            )
-            if wanted not in known:
+        for entrant in entrants:
+            key = entrant.key(seed, conditions)
+            if key not in known:
                 raise StudyError(
-                    f"the records of a finished study hold every run, {folder / RECORDS_FILE} lacks "
-                    f"{one.origin} with seed {seed}: run the study's command again"
+                    f"{path} lacks {entrant.origin} with seed {seed}: run the study's command again"
                 )
-            measured[one.origin, seed] = known[wanted]
+            measured[entrant.origin, seed] = known[key]
     return measured
 
 
-def _setting(entry: dict[str, Any]) -> StudyMetadata:
+def _metadata(entry: dict[str, Any]) -> StudyMetadata:
     return StudyMetadata(
         **entry
         | {
@@ -251,12 +251,12 @@ def _setting(entry: dict[str, Any]) -> StudyMetadata:
             "quick": entry["quick"] and Budget.from_dict(entry["quick"]),
             "full": Budget.from_dict(entry["full"]),
             "rates": tuple(map(float, entry.get("rates", ()))),
-            "cleaned": tuple(CleaningReport(**one) for one in entry["cleaned"]),
+            "cleaned": tuple(CleaningReport(**fields) for fields in entry["cleaned"]),
         }
     )
 
 
-def _test(entry: dict[str, Any]) -> TestSplit:
+def _test_split(entry: dict[str, Any]) -> TestSplit:
     labels = tuple(map(int, entry["labels"]))
     return TestSplit(
         rows=LabelledRows(("",) * len(labels), labels),
@@ -267,7 +267,8 @@ def _test(entry: dict[str, Any]) -> TestSplit:
 
 
 def _entrant(entry: dict[str, Any], full: Budget) -> Entrant:
-    rate = float(entry.get("learning_rate", full.learning_rate))  # older ones have but one
+    # Older files have no learning rate: all entrants used that of `full`.
+    rate = float(entry.get("learning_rate", full.learning_rate))
     return Entrant(
         origin=str(entry["origin"]),
         layout=Layout.parse(entry["layout"]),
@@ -275,33 +276,30 @@ def _entrant(entry: dict[str, Any], full: Budget) -> Entrant:
         model=str(entry["model"]),
         parameters=int(entry["parameters"]),
         budget=dataclasses.replace(full, learning_rate=rate),
-        begin=_over,
-        validate=_over,
+        begin=_refuse_to_run,
+        validate=_refuse_to_run,
     )
 
 
-def _over(seed: int, _: CheckpointFile) -> Callable[[], Any]:
-    raise AssertionError(f"the study is over, seed {seed} is not run again")
-
-
-_OF_THE_MODEL = {"found", "full", *STRATEGIES}
+def _refuse_to_run(seed: int, _: CheckpointFile) -> Callable[[], Any]:
+    raise AssertionError(f"the study is finished, seed {seed} is not run again")
 
 
 def entrant_runs(studied: FinishedStudy, origin: str) -> dict[int, Record]:
     """Return the complete records of one entrant by seed, in the order of the seeds.
 
-    Entrants of one layout share their records, so they are found by what they are, not by the
-    origin in the record. Raises KeyError where `origin` was left out or did not enter.
+    Entrants of one layout share their records, so the records are found by what they measured, not
+    by their origin. Raises KeyError where `origin` was left out or did not enter.
     """
     comparison, setting = studied.comparison, studied.setting
     layout = comparison.row(origin).layout
-    rival = origin not in _OF_THE_MODEL and origin != "scratch"
-    own = f"{setting.model}@{setting.commit}"
+    is_rival = origin not in {"found", "full", "scratch", *STRATEGIES}
+    model = f"{setting.model}@{setting.commit}"
     start = "random" if origin == "scratch" else "pretrained"
     by_seed = {
         record.seed: record
         for record in comparison.records
         if (record.layout, record.start, record.state) == (layout, start, "complete")
-        and (record.model.rpartition("@")[0] == origin if rival else record.model == own)
+        and (record.model.rpartition("@")[0] == origin if is_rival else record.model == model)
     }
     return {seed: by_seed[seed] for seed in comparison.seeds}

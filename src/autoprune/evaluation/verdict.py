@@ -1,4 +1,6 @@
-"""The verdict: what a comparison shows, in words, and no more than it shows."""
+"""Verdict: what a comparison shows, in words, and no more than it shows."""
+
+from collections.abc import Sequence
 
 from autoprune.evaluation.comparison import Comparison, ComparisonRow
 from autoprune.evaluation.permutation_test import PairedDifference
@@ -7,47 +9,53 @@ from autoprune.training.metrics import METRICS
 
 
 def comparison_verdict(comparison: Comparison) -> str:
-    """Say in one sentence how the found layout stands against the best fixed strategy.
+    """Return a sentence that compares the found layout with the best fixed strategy.
 
-    `better` and `worse` are said only where the 95 % interval leaves out 0 and p < 0.05. Where
-    nothing was searched, it says which strategy is best on validation.
+    It says `better` or `worse` only where the 95 % interval leaves out 0 and p < 0.05. Without a
+    search it names the strategy that is best on validation.
     """
     subject, reference = comparison.subject, comparison.row(comparison.reference)
+    sample = describe_sample(comparison.test_rows, comparison.seeds)
     if subject.origin == reference.origin:
         return (
             f"The best fixed strategy by mean validation quality is {reference.origin} "
             f"({reference.layout}), with {_percent(reference.test_mean)} on the test split "
             f"(95 % interval {_percent(reference.test_low)} to {_percent(reference.test_high)}; "
-            f"{_sample(comparison)})."
+            f"{sample})."
         )
     if subject.layout == reference.layout:
         return (
             f"The search found the fixed strategy {reference.origin} itself "
             f"({reference.layout}), the best of the fixed strategies on validation: "
-            f"there is nothing to tell apart ({_sample(comparison)})."
+            f"there is no difference to test ({sample})."
         )
-    return _held_against(
-        f"The found layout {subject.layout}{_also(subject, comparison)}",
+    return describe_difference(
+        f"The found layout {subject.layout}{_same_strategy(subject, comparison)}",
         f"{reference.origin} ({reference.layout}), the best fixed strategy on validation",
         comparison.against[reference.origin],
-        comparison,
+        comparison.metric,
+        sample,
     )
 
 
 def against_others(comparison: Comparison) -> list[str]:
-    """Say in a sentence each how the same layout stands against full, scratch and rivals."""
-    subject = comparison.subject
-    name = f"The layout {subject.layout}"
-    others = [row for row in comparison.rows if row.origin in comparison.against]
+    """Return a sentence each that compares the same layout with full, scratch and rivals."""
+    sample = describe_sample(comparison.test_rows, comparison.seeds)
     return [
-        _held_against(name, _named(row), comparison.against[row.origin], comparison)
-        for row in others
-        if row.origin not in STRATEGIES
+        describe_difference(
+            f"The layout {comparison.subject.layout}",
+            _model_name(row.origin),
+            comparison.against[row.origin],
+            comparison.metric,
+            sample,
+        )
+        for row in comparison.rows
+        if row.origin in comparison.against and row.origin not in STRATEGIES
     ]
 
 
 def recommendation(comparison: Comparison) -> str:
-    """Say in one sentence which layout to take, and why: validation decides, never test."""
+    """Return a sentence on which layout to take and why: validation decides, never test."""
     chosen, reference = comparison.row(comparison.recommended), comparison.row(comparison.reference)
     subject = comparison.subject
     if subject.origin == reference.origin:
@@ -61,10 +69,40 @@ def recommendation(comparison: Comparison) -> str:
     )
 
 
+def describe_difference(
+    name: str, other: str, difference: PairedDifference, metric: str, sample: str
+) -> str:
+    """Return a sentence that says whether `name` is better or worse than `other`, with figures."""
+    unit = METRICS[metric].unit
+    figures = (
+        f"95 % interval {format_points(difference.low)} to {format_points(difference.high)}, "
+        f"p {'' if difference.p_value < 0.0001 else '= '}{format_p(difference.p_value)}; {sample}"
+    )
+    if difference.finding == "no difference found":
+        return (
+            f"No difference found between {name[0].lower()}{name[1:]} and {other}: "
+            f"{format_points(difference.mean)} {unit} on the test split ({figures})."
+        )
+    return (
+        f"{name} is {difference.finding} by {abs(difference.mean) * 100:.1f} {unit} on the test "
+        f"split than {other} ({figures})."
+    )
+
+
+def describe_sample(test_rows: int, seeds: Sequence[int]) -> str:
+    """Return the rows and seeds that a result rests on, in words."""
+    if len(seeds) == 1:
+        return (
+            f"{test_rows} test rows, only one seed, {seeds[0]}: "
+            "the noise of training is not in the interval"
+        )
+    return f"{test_rows} test rows, {len(seeds)} seeds: {', '.join(map(str, seeds))}"
+
+
 def format_p(p_value: float) -> str:
     """Write a p-value with as many digits as it deserves.
 
-    >>> p_text(0.0312), p_text(1e-9), p_text(1.0)
+    >>> format_p(0.0312), format_p(1e-9), format_p(1.0)
     ('0.031', '< 0.0001', '1.000')
     """
     return (
@@ -73,9 +111,9 @@ def format_p(p_value: float) -> str:
 
 
 def format_points(share: float) -> str:
-    """Write a difference of shares in points, with its sign.
+    """Write a difference of shares in points (0.01), with its sign.
 
-    >>> points(0.0123), points(-0.5), points(-0.0001)
+    >>> format_points(0.0123), format_points(-0.5), format_points(-0.0001)
     ('+1.2', '−50.0', '0.0')
     """
     rounded = round(share * 100, 1)
@@ -83,49 +121,21 @@ def format_points(share: float) -> str:
     return f"{sign}{abs(rounded):.1f}"
 
 
-def _held_against(
-    name: str, other: str, difference: PairedDifference, comparison: Comparison
-) -> str:
-    unit = METRICS[comparison.metric].unit
-    figures = (
-        f"95 % interval {format_points(difference.low)} to {format_points(difference.high)}, "
-        f"p {'' if difference.p_value < 0.0001 else '= '}{format_p(difference.p_value)}; "
-        f"{_sample(comparison)}"
-    )
-    gap = f"{abs(difference.mean) * 100:.1f} {unit}"
-    if difference.finding == "no difference found":
-        return (
-            f"No difference found between {name[0].lower()}{name[1:]} and {other}: "
-            f"{format_points(difference.mean)} {unit} on the test split ({figures})."
-        )
-    return f"{name} is {difference.finding} by {gap} on the test split than {other} ({figures})."
+def _same_strategy(subject: ComparisonRow, comparison: Comparison) -> str:
+    """Return which other fixed strategy has the found layout, in brackets, else nothing."""
+    for row in comparison.rows:
+        if row.origin in STRATEGIES and row.layout == subject.layout:
+            return f" (that of {row.origin})"
+    return ""
 
 
-def _also(subject: ComparisonRow, comparison: Comparison) -> str:
-    """Say so where the found layout is that of another fixed strategy."""
-    same = [r.origin for r in comparison.rows if r.layout == subject.layout and r is not subject]
-    strategies = [origin for origin in same if origin in STRATEGIES]
-    return f" (that of {strategies[0]})" if strategies else ""
-
-
-def _named(row: ComparisonRow) -> str:
-    """Name an entrant that is no strategy, for a sentence."""
-    if row.origin == "full":
-        return "the full model"
-    if row.origin == "scratch":
-        return "the model of equal depth trained from scratch"
-    return f"the rival {row.origin}"
-
-
-def _sample(comparison: Comparison) -> str:
-    """Tell of the rows and seeds a finding rests on."""
-    seeds = ", ".join(map(str, comparison.seeds))
-    if len(comparison.seeds) == 1:
-        return (
-            f"{comparison.test_rows} test rows, only one seed, {seeds}: "
-            "the noise of training is not in the interval"
-        )
-    return f"{comparison.test_rows} test rows, {len(comparison.seeds)} seeds: {seeds}"
+def _model_name(origin: str) -> str:
+    """Return what a sentence calls an entrant that is no strategy."""
+    names = {
+        "full": "the full model",
+        "scratch": "the model of equal depth trained from scratch",
+    }
+    return names.get(origin, f"the rival {origin}")
 
 
 def _percent(share: float) -> str:

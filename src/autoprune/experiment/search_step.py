@@ -11,7 +11,7 @@ from autoprune.evaluation.entrants import MeasurementConditions
 from autoprune.evaluation.records import (
     Record,
     RecordState,
-    append_records,
+    append_record,
     installed_versions,
     read_records,
     record_key,
@@ -102,7 +102,7 @@ def append_new_records(path: Path, records: Iterable[Record]) -> None:
     there = {record_key(record) for record in read_records(path) if record.phase == "search"}
     for record in records:
         if record_key(record) not in there:
-            append_records(path, record)
+            append_record(path, record)
 
 
 def comparison_seeds(seed: int, number: int) -> list[int]:
