@@ -45,7 +45,8 @@ def layer_effects(trials: Sequence[Record]) -> list[LayerEffect]:
     comparable = same_budget_trials(trials)
     effects = []
     for layer in range(comparable[0].layout.depth if comparable else 0):
-        kept, removed = [], []
+        kept: list[float] = []
+        removed: list[float] = []
         for trial in comparable:
             qualities = kept if layer in trial.layout.keep else removed
             qualities.append(trial.score("validation").quality)

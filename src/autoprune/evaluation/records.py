@@ -248,13 +248,16 @@ def reuse_shared_runs(
     copied = 0
     for source in sources:
         for record in read_records(source):
-            shared = record.phase != "search" and record.origin not in _OF_ONE_STUDY
-            wanted = models is None or record.model in models
-            if shared and wanted and record.state == "complete":
-                if record_key(record) not in present:
-                    append_record(target, record)
-                    present.add(record_key(record))
-                    copied += 1
+            if (
+                record.phase != "search"
+                and record.state == "complete"
+                and record.origin not in _OF_ONE_STUDY
+                and (models is None or record.model in models)
+                and record_key(record) not in present
+            ):
+                append_record(target, record)
+                present.add(record_key(record))
+                copied += 1
     return copied
 
 

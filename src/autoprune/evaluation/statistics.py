@@ -155,4 +155,5 @@ def _spearman(
     """Return the correlation of the ranks along `axis`, 0 where a score is constant."""
     a, b = (stats.rankdata(x, axis=axis) - (x.shape[axis] + 1) / 2 for x in (first, second))
     scale = np.sqrt((a**2).sum(axis) * (b**2).sum(axis))
-    return np.divide((a * b).sum(axis), scale, out=np.zeros_like(scale), where=scale > 0)
+    correlation: NDArray[np.float64] = np.zeros_like(scale)
+    return np.divide((a * b).sum(axis), scale, out=correlation, where=scale > 0)
