@@ -156,4 +156,5 @@ def _spearman(
     a, b = (stats.rankdata(x, axis=axis) - (x.shape[axis] + 1) / 2 for x in (first, second))
     scale = np.sqrt((a**2).sum(axis) * (b**2).sum(axis))
     correlation: NDArray[np.float64] = np.zeros_like(scale)
-    return np.divide((a * b).sum(axis), scale, out=correlation, where=scale > 0)
+    np.divide((a * b).sum(axis), scale, out=correlation, where=scale > 0)
+    return correlation
