@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.tasks.cleaning import clean_split, clean_splits, has_text_and_label
+from autoprune.tasks.cleaning import clean_split, clean_splits, find_scorable_rows
 from autoprune.tasks.task import CleaningReport, RawSplit
 
 
@@ -17,25 +17,25 @@ def test_known_answers():
         "test": raw(("", "labels"), ("c", "x"), ("b", "x"), ("e", "y"), ("e", "y")),
     }
     cleaned = clean_splits(splits, keep_duplicates=False)
-    assert [sifted.cleaned for sifted in cleaned.values()] == [
+    assert [split.report for split in cleaned.values()] == [
         CleaningReport("train", read=6, headers=1, empty=1, duplicates=2, leaked=0, left=2),
         CleaningReport("validation", read=5, headers=0, empty=1, duplicates=2, leaked=1, left=1),
         CleaningReport("test", read=5, headers=1, empty=0, duplicates=1, leaked=2, left=1),
     ]
-    assert [sifted.left().texts for sifted in cleaned.values()] == [("a", "b"), ("c",), ("e",)]
-    assert cleaned["train"].left().labels == ("x", "y")
+    assert [split.kept_rows().texts for split in cleaned.values()] == [("a", "b"), ("c",), ("e",)]
+    assert cleaned["train"].kept_rows().labels == ("x", "y")
     assert cleaned["test"].raw.texts == ("c", "b", "e", "e")
     assert cleaned["test"].kept == (False, False, True, False)
 
 
 def test_keep_duplicates_leaves_all_that_can_be_scored():
-    sifted = clean_split(
+    split = clean_split(
         "test", raw(("a", "x"), ("a", "x"), ("", "x"), ("t", "Label")), {("a", None)}, True
     )
-    assert sifted.cleaned == CleaningReport(
+    assert split.report == CleaningReport(
         "test", 4, headers=1, empty=1, duplicates=0, leaked=0, left=2
     )
-    assert sifted.kept == (True, True)
+    assert split.kept == (True, True)
 
 
 def test_a_second_text_makes_another_row():
@@ -47,7 +47,7 @@ def test_a_second_text_makes_another_row():
 
 def test_a_label_equal_to_its_column_is_a_header_only_beside_the_texts_name():
     rows = raw(("hi", "spam"), ("message", "Spam"), ("message", "ham"), columns=("Message", "spam"))
-    assert has_text_and_label(rows) == ([0, 2], 1, 0)
+    assert find_scorable_rows(rows) == ([0, 2], 1, 0)
 
 
 WORDS = st.sampled_from(["", "a", "b", "c", "text", "Text"])
@@ -58,12 +58,12 @@ ROWS = st.lists(st.tuples(WORDS, st.sampled_from(["", "x", "y", "Label"])), min_
 def test_cleaning_twice_changes_nothing_and_every_row_is_counted(splits):
     named = dict(zip(("train", "validation", "test"), (raw(*r) for r in splits), strict=True))
     once = clean_splits(named, keep_duplicates=False)
-    for sifted in once.values():
-        c = sifted.cleaned
+    for split in once.values():
+        c = split.report
         assert c.read == c.headers + c.empty + c.duplicates + c.leaked + c.left
-        assert c.left == len(sifted.left()) == sum(sifted.kept)
-    texts = [text for sifted in once.values() for text in sifted.left().texts]
+        assert c.left == len(split.kept_rows()) == sum(split.kept)
+    texts = [text for split in once.values() for text in split.kept_rows().texts]
     assert len(texts) == len(set(texts))
-    again = clean_splits({name: sifted.left() for name, sifted in once.items()}, False)
-    assert all(all(sifted.kept) for sifted in again.values())
-    assert [s.left() for s in again.values()] == [s.left() for s in once.values()]
+    again = clean_splits({name: split.kept_rows() for name, split in once.items()}, False)
+    assert all(all(split.kept) for split in again.values())
+    assert [s.kept_rows() for s in again.values()] == [s.kept_rows() for s in once.values()]

@@ -1,1 +1,1 @@
-"""A task's texts and labels: registry, reading, cleaning, tokenising; the test split apart."""
+"""Tasks: read, clean, split and tokenize labelled texts; the test split is kept apart."""

@@ -1,73 +1,73 @@
-"""Cleaning: stray headers, empty texts, duplicates and leaked rows go, and each is counted."""
+"""Cleaning: remove stray headers, empty texts, duplicates and leaked rows, and count each."""
 
 from dataclasses import dataclass
 
-from autoprune.tasks.task import CleaningReport, Key, RawSplit
+from autoprune.tasks.task import CleaningReport, RawSplit, RowKey
 
-# MahaNews's body repeats its header as `Text,Label` even where the columns are `text,labels`.
+# The body of MahaNews repeats its header as `Text,Label` even where the columns are `text,labels`.
 _HEADER_LABELS = {"label", "labels"}
 
 
 @dataclass(frozen=True, slots=True)
 class CleanedSplit:
-    """The rows of one split that can be scored; `kept` marks those that cleaning leaves."""
+    """The rows of one split with a text and a label; `kept` marks those that cleaning keeps."""
 
     raw: RawSplit
     kept: tuple[bool, ...]
-    cleaned: CleaningReport
+    report: CleaningReport
 
-    def left(self) -> RawSplit:
-        """Return the rows that cleaning leaves."""
-        return self.raw.take([place for place, kept in enumerate(self.kept) if kept])
+    def kept_rows(self) -> RawSplit:
+        """Return the rows that cleaning keeps."""
+        return self.raw.take([index for index, kept in enumerate(self.kept) if kept])
 
 
-def has_text_and_label(raw: RawSplit) -> tuple[list[int], int, int]:
-    """Return the places of rows with a text and a label, and the counts of headers and empties.
+def clean_splits(splits: dict[str, RawSplit], keep_duplicates: bool) -> dict[str, CleanedSplit]:
+    """Clean train, validation and test in that order, each compared with those before it."""
+    earlier: set[RowKey] = set()
+    cleaned = {}
+    for name, raw in splits.items():
+        cleaned[name] = clean_split(name, raw, earlier, keep_duplicates)
+        earlier.update(cleaned[name].raw.keys)
+    return cleaned
 
-    A stray header has `label` or `labels` for its label (in any case), or the column names for
-    both text and label: a label equal to its column's name alone may be real (`spam`).
+
+def clean_split(
+    name: str, raw: RawSplit, earlier: set[RowKey], keep_duplicates: bool
+) -> CleanedSplit:
+    """Clean one split, given the keys of the rows in the splits before it.
+
+    Of duplicates (the same text and second text, whatever the label) the first is kept; a row whose
+    key is in `earlier` is leaked and removed. `keep_duplicates` keeps both.
     """
-    places, headers, empty = [], 0, 0
+    scorable, headers, empty = find_scorable_rows(raw)
+    rows = raw.take(scorable)
+    seen: set[RowKey] = set()
+    duplicates = leaked = 0
+    kept = []
+    for key in rows.keys:
+        is_leaked = key in earlier and not keep_duplicates
+        is_duplicate = key in seen and not keep_duplicates
+        seen.add(key)
+        duplicates += is_duplicate
+        leaked += is_leaked and not is_duplicate
+        kept.append(not (is_leaked or is_duplicate))
+    report = CleaningReport(name, len(raw), headers, empty, duplicates, leaked, sum(kept))
+    return CleanedSplit(rows, tuple(kept), report)
+
+
+def find_scorable_rows(raw: RawSplit) -> tuple[list[int], int, int]:
+    """Return the numbers of rows with a text and a label, and the counts of headers and empty rows.
+
+    A stray header has the label `label` or `labels` (in any case), or the column names as text and
+    label: a label that equals its column's name alone may be a real one (`spam`).
+    """
+    scorable, headers, empty = [], 0, 0
     names = (raw.text_column.strip().casefold(), raw.label_column.strip().casefold())
-    for place, (text, label) in enumerate(zip(raw.texts, raw.labels, strict=True)):
+    for index, (text, label) in enumerate(zip(raw.texts, raw.labels, strict=True)):
         if label.casefold() in _HEADER_LABELS or (text.casefold(), label.casefold()) == names:
             headers += 1
         elif not text or not label:
             empty += 1
         else:
-            places.append(place)
-    return places, headers, empty
-
-
-def clean_split(
-    split: str, raw: RawSplit, earlier: set[Key], keep_duplicates: bool
-) -> CleanedSplit:
-    """Clean one split, given the rows of the splits before it.
-
-    Of equal rows (the same text and second text, whatever the label) the first stays; a row that
-    stands in `earlier` goes. `keep_duplicates` leaves both.
-    """
-    places, headers, empty = has_text_and_label(raw)
-    rows = raw.take(places)
-    seen: set[Key] = set()
-    duplicates = leaked = 0
-    kept = []
-    for key in rows.keys:
-        is_leak = key in earlier and not keep_duplicates
-        is_repeat = key in seen and not keep_duplicates
-        seen.add(key)
-        duplicates += is_repeat
-        leaked += is_leak and not is_repeat
-        kept.append(not (is_leak or is_repeat))
-    cleaned = CleaningReport(split, len(raw), headers, empty, duplicates, leaked, sum(kept))
-    return CleanedSplit(rows, tuple(kept), cleaned)
-
-
-def clean_splits(splits: dict[str, RawSplit], keep_duplicates: bool) -> dict[str, CleanedSplit]:
-    """Clean train, validation and test in that order, each against those before it."""
-    earlier: set[Key] = set()
-    sifted = {}
-    for split, raw in splits.items():
-        sifted[split] = clean_split(split, raw, earlier, keep_duplicates)
-        earlier.update(sifted[split].raw.keys)
-    return sifted
+            scorable.append(index)
+    return scorable, headers, empty

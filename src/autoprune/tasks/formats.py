@@ -1,73 +1,58 @@
-"""The file formats: one file of the user's becomes a table of named columns."""
+"""File formats: read a CSV, TSV, JSON-lines or Parquet file as a table of named columns."""
 
 import csv
 import io
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from autoprune.errors import DataError, first_line, format_path, join_names, quote
 from autoprune.tasks.task import Columns, RawSplit
 
-MISSING_VALUES = (
-    object()
-)  # stands where a JSON row has no such key at all, which is not the same as null
+# Known column names, tried in this order, in any case. A second text has none: it must be named.
+TEXT_SPELLINGS = (
+    "text", "texts", "sentence", "headline", "headlines", "title",
+    "document", "paragraph", "content", "review", "tweet", "comment", "news",
+)  # fmt: skip
 
-_LONGEST_FIELD = 2**31 - 1
+LABEL_SPELLINGS = ("label", "labels", "class", "category", "target", "topic")
 
+_MAX_FIELD = 2**31 - 1  # characters of a CSV field
 
-class Column(Sequence[object]):
-    """A column of an Arrow table, turned into Python's objects when one is asked for.
+_MISSING = object()  # the value of a key that a JSON row lacks, which differs from null
 
-    Those that nobody asks for may hold what Python has none of: a date beyond the year 9999.
-    """
-
-    def __init__(
-        self, origin: str, name: str, column: Any, turn: Callable[[Any], object] | None = None
-    ) -> None:
-        self._origin, self._name, self._column, self._turn = origin, name, column, turn
-
-    def __len__(self) -> int:
-        return len(self._column)
-
-    @overload
-    def __getitem__(self, place: int) -> object: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[object]: ...
-    def __getitem__(self, place: int | slice) -> object:
-        return self._values[place]
-
-    @cached_property
-    def _values(self) -> list[object]:
-        import pyarrow  # type: ignore[import-untyped]
-
-        try:
-            values: list[object] = self._column.to_pylist()
-        except (OverflowError, ValueError, pyarrow.ArrowException) as error:
-            raise DataError(
-                f"column {quote(self._name)} of {self._origin} cannot be read: "
-                f"{first_line(error)}; write it as text"
-            ) from error
-        return values if self._turn is None else list(map(self._turn, values))
+# The first bytes of files that are often given a wrong name.
+_MAGIC_BYTES = {
+    b"PK": "a ZIP archive or a workbook",
+    b"\x1f\x8b": "gzip",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"PAR1": "Parquet",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RawTable:
-    """Columns of equal length; `places[i]` tells a person where row `i` stands (`line 7`)."""
+    """Columns of equal length; `locations[i]` says where row `i` is in the file (`line 7`).
+
+    A column is a list or an Arrow column. The latter is converted only when it is selected, since
+    others may hold what Python cannot represent (a date after the year 9999); `converters` are
+    then applied to its values.
+    """
 
     origin: str
-    columns: dict[str, Sequence[object]]
-    places: Sequence[str]
+    columns: Mapping[str, Any]
+    locations: Sequence[str]
+    converters: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
 
 
 def read_table(path: Path) -> RawTable:
-    """Read one CSV, TSV, JSON-lines or Parquet file, the format told by the name's end.
+    """Read one data file; its suffix names the format.
 
-    Every text comes back as it was written: nothing is taken for a missing value. Raises
-    `DataError`, with the line, for files that are empty, not UTF-8, binary or torn.
+    Each text is returned as it is written: no word means a missing value. Raises `DataError`, with
+    the line, for files that are empty, not UTF-8, binary or cut off.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -80,15 +65,184 @@ def read_table(path: Path) -> RawTable:
         raise DataError(
             f"{format_path(path)} must be readable, got: {reason}; see to it, or fetch it again"
         ) from error
-    if not table.places:
+    if not table.locations:
         raise DataError(f"{format_path(path)} must have rows below its header, got none")
     return table
 
 
+def select_columns(table: RawTable, columns: Columns) -> RawSplit:
+    """Return the texts and labels of a table, without white space around them.
+
+    A null becomes an empty text, which cleaning counts and removes; a whole number as a label
+    becomes its digits. Raises `DataError` for a missing column, and for a value that is not a text.
+    """
+    names, origin = table.columns.keys(), table.origin
+    text = find_column(names, origin, "text", columns.text, TEXT_SPELLINGS)
+    label = find_column(names, origin, "label", columns.label, LABEL_SPELLINGS)
+    pair = columns.pair and find_column(names, origin, "text-pair", columns.pair)
+    if len({text, label, pair}) < 3:
+        raise DataError(f"text, text-pair and label must be different columns of {origin}")
+    return RawSplit(
+        origin=origin,
+        texts=_column_texts(table, text),
+        labels=_column_texts(table, label, accept_numbers=True),
+        pairs=_column_texts(table, pair) if pair else None,
+        text_column=text,
+        label_column=label,
+    )
+
+
+def find_column(
+    names: Collection[str],
+    origin: str,
+    option: str,
+    requested: str | None,
+    spellings: Sequence[str] = (),
+) -> str:
+    """Return the column `requested` by `--option`, else one of the known `spellings`, in any case.
+
+    Raises `DataError` where no column matches, or more than one.
+    """
+    if requested is not None and requested in names:
+        return requested
+    for spelling in spellings if requested is None else (requested.strip().casefold(),):
+        matches = [name for name in names if name.strip().casefold() == spelling]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise DataError(
+                f"{origin} has the columns {join_names(matches)}, name one by --{option}"
+            )
+    wanted = f"known {option} column" if requested is None else f"column {quote(requested)}"
+    raise DataError(
+        f"{origin} has no {wanted}, name one by --{option}; its columns are {join_names(names)}"
+    )
+
+
+def value_to_text(value: object, subject: str, location: str, accept_numbers: bool = False) -> str:
+    """Return a cell of a table as a text without white space around it; null is an empty text.
+
+    `subject` names the column or file in errors. Raises `DataError` for what is not a text.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str | int if accept_numbers else str):
+        found = "nothing" if value is _MISSING else f"{type(value).__name__} {quote(value)}"
+        rule = "texts or whole numbers" if accept_numbers else "texts"
+        raise DataError(f"{subject} must hold {rule}, {location} has {found}")
+    text = str(value).strip()
+    if "\0" in text or not _is_encodable(text):
+        raise DataError(f"{subject} must hold texts, {location} has a NUL or half a character")
+    return text
+
+
 def check_file(path: Path) -> None:
-    """Raise `DataError` for what is there and no file; a pipe, say, would be waited for."""
+    """Raise `DataError` where `path` is not a regular file; reading a pipe would wait for ever."""
     if path.exists() and not path.is_file():
         raise DataError(f"{format_path(path)} must be a file, it is none: name a file with rows")
+
+
+def check_column_names(path: Path, names: Sequence[str]) -> None:
+    """Raise `DataError` where two columns have the same name."""
+    repeated = [name for index, name in enumerate(names) if name in names[:index]]
+    if repeated:
+        raise DataError(
+            f"{format_path(path)} must name each column once, "
+            f"got {join_names(dict.fromkeys(repeated))} twice"
+        )
+
+
+def csv_rows(path: Path, lines: Iterable[str], separator: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the header of a CSV file and then its rows, each with its location (`line 7`).
+
+    Empty lines are skipped. Raises `DataError` for a row of another length and for broken quotes.
+    """
+    # Python's reader instead of pandas': it tells the line of a row that is too short or too long.
+    csv.field_size_limit(_MAX_FIELD)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    names: list[str] = []
+    first_line_of_row = 1
+    try:
+        for row in reader:
+            location, first_line_of_row = f"line {reader.line_num}", reader.line_num + 1
+            if not row:
+                continue
+            if not names:
+                names = row = [name.strip() for name in row]
+                check_column_names(path, names)
+            if len(row) != len(names):
+                raise DataError(
+                    f"{format_path(path)} has {len(names)} columns, {location} has {len(row)}"
+                )
+            yield location, row
+    except csv.Error as error:
+        raise DataError(
+            f"{format_path(path)} has broken quotes, line {first_line_of_row}: "
+            f'{first_line(error)}; write a text with quotes as "so ""quoted"" here"'
+        ) from error
+
+
+def json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield the rows of a JSON-lines file, each with its location; empty lines are skipped.
+
+    Raises `DataError` for a line that is not one JSON object.
+    """
+
+    def to_dict(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        check_column_names(path, [name for name, _ in pairs])
+        return dict(pairs)
+
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        location = f"line {number}"
+        try:
+            row = json.loads(line, object_pairs_hook=to_dict)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{format_path(path)} must hold one JSON object a line, {location}: "
+                f"{first_line(error)}; correct that line"
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{format_path(path)} must hold one JSON object a line, {location} is "
+                f"{quote(line.strip())}: write each row as an object on a line of its own"
+            )
+        yield location, row
+
+
+def _column_texts(table: RawTable, name: str, accept_numbers: bool = False) -> tuple[str, ...]:
+    subject = f"column {quote(name)} of {table.origin}"
+    return tuple(
+        value_to_text(value, subject, location, accept_numbers)
+        for location, value in zip(table.locations, _column_values(table, name), strict=True)
+    )
+
+
+def _column_values(table: RawTable, name: str) -> Sequence[object]:
+    column = table.columns[name]
+    if not hasattr(column, "to_pylist"):
+        values: Sequence[object] = column
+        return values
+    import pyarrow  # type: ignore[import-untyped]
+
+    try:
+        values = column.to_pylist()
+    except (OverflowError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError(
+            f"column {quote(name)} of {table.origin} cannot be read: {first_line(error)}; "
+            "write it as text"
+        ) from error
+    convert = table.converters.get(name)
+    return values if convert is None else [convert(value) for value in values]
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, written \ud800 in JSON
+        return False
+    return True
 
 
 def _read_text(path: Path) -> str:
@@ -96,12 +250,14 @@ def _read_text(path: Path) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # `start` counts without the mark that utf-8-sig takes off, the file has it: look again.
+        # `start` does not count the byte order mark, which utf-8-sig removes.
         start = error.start + 3 * content.startswith(b"\xef\xbb\xbf")
         line = content.count(b"\n", 0, start) + 1
+        kinds = [kind for magic, kind in _MAGIC_BYTES.items() if content.startswith(magic)]
+        hint = f" (it looks like {kinds[0]})" if kinds else ""
         raise DataError(
             f"{format_path(path)} must be UTF-8, line {line} has the byte "
-            f"0x{content[start]:02x} at offset {start}{_packed(content)}: save it as UTF-8"
+            f"0x{content[start]:02x} at offset {start}{hint}: save it as UTF-8"
         ) from error
     if not text.strip():
         raise DataError(f"{format_path(path)} is empty, a header and rows are needed")
@@ -113,95 +269,34 @@ def _read_text(path: Path) -> str:
     return text
 
 
-# The first bytes of files that bear a wrong name more often than others.
-_PACKED = {
-    b"PK": "a ZIP archive or a workbook",
-    b"\x1f\x8b": "gzip",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-    b"PAR1": "Parquet",
-}
-
-
-def _packed(content: bytes) -> str:
-    for start, kind in _PACKED.items():
-        if content.startswith(start):
-            return f" (it looks like {kind})"
-    return ""
-
-
-def _read_separated(path: Path, separator: str) -> RawTable:
-    # Python's own reader and not pandas': it tells the line of a ragged row, where pandas pads it.
-    csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=separator, strict=True)
-    rows: list[list[str]] = []
-    places: list[str] = []
-    names: list[str] = []
-    begun = 1  # where the row that is being read begins
-    try:
-        names = [name.strip() for name in next(row for row in reader if row)]
-        _no_repeats(path, names)
-        _check_separator(path, names, separator)
-        begun = reader.line_num + 1
-        for row in reader:
-            begun = reader.line_num + 1
-            if not row:  # an empty line
-                continue
-            if len(row) != len(names):
-                raise DataError(
-                    f"{format_path(path)} has {len(names)} columns, line {reader.line_num} has {len(row)}"
-                )
-            rows.append(row)
-            places.append(f"line {reader.line_num}")
-    except csv.Error as error:
+def _read_csv(path: Path, separator: str = ",") -> RawTable:
+    rows = csv_rows(path, io.StringIO(_read_text(path), newline=""), separator)
+    _, names = next(rows)
+    other = next((char for char in ",;\t|" if len(names) == 1 and char in names[0]), None)
+    if other is not None:
         raise DataError(
-            f"{format_path(path)} has broken quotes, line {begun}: {first_line(error)}; write a text "
-            'with quotes as "so ""quoted"" here"'
-        ) from error
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return RawTable(format_path(path), dict(zip(names, columns, strict=True)), places)
-
-
-def _read_csv(path: Path) -> RawTable:
-    return _read_separated(path, ",")
+            f"{format_path(path)} must have {quote(separator)} between its columns, it has "
+            f"{quote(other)}: save it with {quote(separator)}, .csv is for ',' and .tsv for tabs"
+        )
+    located_rows = list(rows)
+    columns = zip(*(row for _, row in located_rows), strict=True)
+    return RawTable(
+        format_path(path),
+        dict(zip(names, columns, strict=False)),  # without rows there are no columns
+        [location for location, _ in located_rows],
+    )
 
 
 def _read_tsv(path: Path) -> RawTable:
-    return _read_separated(path, "\t")
+    return _read_csv(path, separator="\t")
 
 
 def _read_json_lines(path: Path) -> RawTable:
-    rows: list[dict[str, object]] = []
-    places: list[str] = []
-
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        _no_repeats(path, [name for name, _ in pairs])
-        return dict(pairs)
-
     # Only "\n" ends a line: texts may hold other separators (U+2028), which splitlines would cut.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line, object_pairs_hook=unique)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{format_path(path)} must hold one JSON object a line, line {number}: "
-                f"{first_line(error)}; mend that line"
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(
-                f"{format_path(path)} must hold one JSON object a line, line {number} is {quote(line)}: "
-                "write each row as an object on a line of its own"
-            )
-        rows.append(row)
-        places.append(f"line {number}")
-    names = dict.fromkeys(name for row in rows for name in row)
-    return RawTable(
-        format_path(path),
-        {name: [row.get(name, MISSING_VALUES) for row in rows] for name in names},
-        places,
-    )
+    located_rows = list(json_rows(path, _read_text(path).split("\n")))
+    names = dict.fromkeys(name for _, row in located_rows for name in row)
+    columns = {name: [row.get(name, _MISSING) for _, row in located_rows] for name in names}
+    return RawTable(format_path(path), columns, [location for location, _ in located_rows])
 
 
 def _read_parquet(path: Path) -> RawTable:
@@ -216,29 +311,11 @@ def _read_parquet(path: Path) -> RawTable:
         raise DataError(
             f"{format_path(path)} must be a Parquet file: {first_line(error)}; fetch it again"
         ) from error
-    _no_repeats(path, table.column_names)
-    places = [f"row {number}" for number in range(1, table.num_rows + 1)]
-    columns: dict[str, Sequence[object]] = {
-        name: Column(format_path(path), name, table[name]) for name in table.column_names
-    }
-    return RawTable(format_path(path), columns, places)
-
-
-def _no_repeats(path: Path, names: Sequence[str]) -> None:
-    repeated = [name for place, name in enumerate(names) if name in names[:place]]
-    if repeated:
-        raise DataError(
-            f"{format_path(path)} must name each column once, got {join_names(dict.fromkeys(repeated))} twice"
-        )
-
-
-def _check_separator(path: Path, names: Sequence[str], separator: str) -> None:
-    other = next((one for one in ",;\t|" if len(names) == 1 and one in names[0]), None)
-    if other is not None:
-        raise DataError(
-            f"{format_path(path)} must have {quote(separator)} between its columns, it has "
-            f"{quote(other)}: save it with {quote(separator)}, .csv is for ',' and .tsv for tabs"
-        )
+    check_column_names(path, table.column_names)
+    locations = [f"row {number}" for number in range(1, table.num_rows + 1)]
+    return RawTable(
+        format_path(path), dict(zip(table.column_names, table.columns, strict=True)), locations
+    )
 
 
 READERS: dict[str, Callable[[Path], RawTable]] = {
@@ -248,90 +325,3 @@ READERS: dict[str, Callable[[Path], RawTable]] = {
     ".json": _read_json_lines,
     ".parquet": _read_parquet,
 }
-
-# Looked for in this order, in any case. The second text has none: it is only ever asked for.
-TEXT_SPELLINGS = (
-    "text", "texts", "sentence", "headline", "headlines", "title",
-    "document", "paragraph", "content", "review", "tweet", "comment", "news",
-)  # fmt: skip
-
-LABEL_SPELLINGS = ("label", "labels", "class", "category", "target", "topic")
-
-
-def choose_column(table: RawTable, columns: Columns) -> RawSplit:
-    """Return the table's rows of texts and labels, outer white space stripped.
-
-    Nulls become empty texts, which cleaning counts and removes; whole-number labels become their
-    digits. Raises `DataError` for a missing column, and for what is not a text, with its place.
-    """
-    text = require_column(table, "text", columns.text, TEXT_SPELLINGS)
-    label = require_column(table, "label", columns.label, LABEL_SPELLINGS)
-    pair = None if columns.pair is None else require_column(table, "text-pair", columns.pair, ())
-    if len({text, label, pair}) < 3:
-        raise DataError(f"text, text-pair and label must be different columns of {table.origin}")
-    return RawSplit(
-        origin=table.origin,
-        texts=_values(table, text, str),
-        labels=_values(table, label, str | int),
-        pairs=None if pair is None else _values(table, pair, str),
-        text_column=text,
-        label_column=label,
-    )
-
-
-def require_column(
-    table: RawTable, option: str, asked: str | None, spellings: Sequence[str]
-) -> str:
-    """Return the column `asked` for by `--option`, else one of the known `spellings`, in any case.
-
-    Raises `DataError` where there is none, or more than one.
-    """
-    names: Collection[str] = table.columns
-    if asked is not None and asked in names:
-        return asked
-    for spelling in spellings if asked is None else (asked.strip().casefold(),):
-        found = [name for name in names if name.strip().casefold() == spelling]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise DataError(
-                f"{table.origin} has the columns {join_names(found)}, name one by --{option}"
-            )
-    wanted = f"column {quote(asked)}" if asked is not None else f"known {option} column"
-    raise DataError(
-        f"{table.origin} has no {wanted}, name one by --{option}; its columns are {join_names(names)}"
-    )
-
-
-def _values(table: RawTable, column: str, kind: object) -> tuple[str, ...]:
-    return tuple(
-        _value(table, column, place, value, kind)
-        for place, value in enumerate(table.columns[column])
-    )
-
-
-def _value(table: RawTable, column: str, place: int, value: object, kind: object) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, kind):  # type: ignore[arg-type]
-        found = "nothing" if value is MISSING_VALUES else f"{type(value).__name__} {quote(value)}"
-        rule = "texts" if kind is str else "texts or whole numbers"
-        raise DataError(
-            f"column {quote(column)} of {table.origin} must hold {rule}, "
-            f"{table.places[place]} has {found}"
-        )
-    text = str(value).strip()
-    if "\0" in text or not _encodes(text):
-        raise DataError(
-            f"column {quote(column)} of {table.origin} must hold texts, "
-            f"{table.places[place]} has a NUL or half a character"
-        )
-    return text
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate, written \ud800 in JSON
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""All three splits of a task, read, cleaned and checked against each other."""
+"""Loading: read, clean and check all splits of a task; the test split is returned separately."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,69 +10,62 @@ from autoprune.tasks.splits import fingerprint, index_labels, label_names
 from autoprune.tasks.task import Splits, Task, TestSplit
 
 
-@dataclass(frozen=True, slots=True)
-class CleanedTask:
-    """The label names in index order, the cleaned splits by name, and which were cut off train."""
-
-    names: tuple[str, ...]
-    splits: dict[str, CleanedSplit]
-    cut: tuple[str, ...]
-
-
-def clean_task(task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int) -> CleanedTask:
-    """Read, clean and check all splits, so that a bad test split is known before the search.
-
-    Raises `DataError`, also where cleaning leaves no row of a split.
-    """
-    gathered = read_source(task, data_dir, seed)
-    splits = clean_splits(gathered.splits, keep_duplicates)
-    for name, sifted in splits.items():
-        if not any(sifted.kept):
-            leaves = "" if keep_duplicates else " (--keep-duplicates leaves duplicates in)"
-            raise DataError(
-                f"cleaning must leave some {name} rows, of {sifted.cleaned.read} in "
-                f"{sifted.raw.origin} it left none{leaves}"
-            )
-    return CleanedTask(label_names(task.labels, splits), splits, gathered.cut)
-
-
-def read_test(
-    task: Task, data_dir: Path | None = None, keep_duplicates: bool = False, seed: int = 0
-) -> TestSplit:
-    """Read a task's test rows: all that can be scored, and which of them cleaning leaves.
-
-    The arguments and errors are those of `reading.read`; give both the same.
-    """
-    prepared = clean_task(task, data_dir, keep_duplicates, seed)
-    sifted = prepared.splits["test"]
-    rows = index_labels(sifted.raw, prepared.names)
-    return TestSplit(
-        rows=rows,
-        kept=sifted.kept,
-        cleaned=sifted.cleaned,
-        fingerprint=fingerprint(prepared.names, rows),
-    )
-
-
 def read_splits(
     task: Task, data_dir: Path | None = None, keep_duplicates: bool = False, seed: int = 0
 ) -> Splits:
     """Read a task's train and validation rows.
 
-    `data_dir` is where the official files lie (default: `AUTOPRUNE_DATA_DIR`, else they are
-    fetched once); `keep_duplicates` leaves duplicates and leaked rows in; `seed` decides which
-    rows are cut off train where the source lacks a split. Raises `DataError`, also for a test
-    split that could not be scored later.
+    `data_dir` is the folder of the official files (default: `AUTOPRUNE_DATA_DIR`, else they are
+    downloaded once); `keep_duplicates` keeps duplicates and leaked rows; `seed` decides which train
+    rows are held out where the source lacks a split. Raises `DataError`, also for a test split
+    that could not be scored later.
     """
-    prepared = clean_task(task, data_dir, keep_duplicates, seed)
-    sifted = prepared.splits
-    train = index_labels(sifted["train"].left(), prepared.names)
-    validation = index_labels(sifted["validation"].left(), prepared.names)
-    return Splits(
-        names=prepared.names,
-        train=train,
-        validation=validation,
-        cleaned=(sifted["train"].cleaned, sifted["validation"].cleaned),
-        fingerprint=fingerprint(prepared.names, train, validation),
-        cut=prepared.cut,
+    cleaned = _read_and_clean(task, data_dir, keep_duplicates, seed)
+    train, validation = cleaned.splits["train"], cleaned.splits["validation"]
+    train_rows, validation_rows = (
+        index_labels(split.kept_rows(), cleaned.names) for split in (train, validation)
     )
+    return Splits(
+        names=cleaned.names,
+        train=train_rows,
+        validation=validation_rows,
+        cleaned=(train.report, validation.report),
+        fingerprint=fingerprint(cleaned.names, train_rows, validation_rows),
+        cut=cleaned.cut,
+    )
+
+
+def read_test(
+    task: Task, data_dir: Path | None = None, keep_duplicates: bool = False, seed: int = 0
+) -> TestSplit:
+    """Read a task's test rows: all with a text and a label, and which of them cleaning keeps.
+
+    Arguments and errors are those of `read_splits`; pass the same to both.
+    """
+    cleaned = _read_and_clean(task, data_dir, keep_duplicates, seed)
+    test = cleaned.splits["test"]
+    rows = index_labels(test.raw, cleaned.names)
+    return TestSplit(rows, test.kept, test.report, fingerprint(cleaned.names, rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _CleanedTask:
+    names: tuple[str, ...]  # the labels in index order
+    splits: dict[str, CleanedSplit]
+    cut: tuple[str, ...]  # the splits that were held out of train
+
+
+def _read_and_clean(
+    task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int
+) -> _CleanedTask:
+    """Read, clean and check all splits, so that a bad test split is found before the search."""
+    raw_splits, cut = read_source(task, data_dir, seed)
+    splits = clean_splits(raw_splits, keep_duplicates)
+    for name, split in splits.items():
+        if not any(split.kept):
+            hint = "" if keep_duplicates else " (--keep-duplicates keeps duplicates)"
+            raise DataError(
+                f"cleaning must leave some {name} rows, of {split.report.read} in "
+                f"{split.raw.origin} it left none{hint}"
+            )
+    return _CleanedTask(label_names(task.labels, splits), splits, cut)

@@ -1,4 +1,4 @@
-"""Cutting a split that the source lacks off the train rows, stratified, by seed."""
+"""Splits: index the labels, hold out rows for missing splits (stratified), fingerprint the rows."""
 
 import hashlib
 import unicodedata
@@ -10,12 +10,88 @@ from autoprune.errors import DataError, join_names, quote
 from autoprune.tasks.cleaning import CleanedSplit
 from autoprune.tasks.task import LabelledRows, RawSplit
 
+_HELD_OUT_DIVISOR = 5  # one fifth of the train rows for each split that is missing
+
+
+def hold_out_rows(
+    raw: RawSplit, scorable: list[int], splits: list[str], seed: int
+) -> dict[str, RawSplit]:
+    """Hold out a fifth of each label's train rows for each of `splits`; return all splits.
+
+    With validation and test both missing, 60/20/20 % are left. Duplicates stay together, even with
+    different labels, so nothing leaks; they count for the label of the first. A label with one or
+    two distinct rows stays in train. Only the rows with the numbers `scorable` are held out; the
+    others stay in train, where cleaning counts them. Rows keep their order. Raises `DataError`
+    where nothing can be held out.
+    """
+    keys = raw.keys
+    _check_two_labels(raw.origin, {raw.labels[row] for row in scorable})
+    duplicates: dict[object, list[int]] = {}
+    for row in scorable:
+        duplicates.setdefault(keys[row], []).append(row)
+    groups_of_label: dict[str, list[list[int]]] = {}
+    for rows in duplicates.values():
+        groups_of_label.setdefault(raw.labels[rows[0]], []).append(rows)
+    rng = np.random.default_rng(seed)
+    held_out: dict[str, list[int]] = {split: [] for split in splits}
+    for label in sorted(groups_of_label):
+        groups = groups_of_label[label]
+        order = rng.permutation(len(groups))
+        size = round(len(groups) / _HELD_OUT_DIVISOR)
+        for number, split in enumerate(splits):
+            for group in order[number * size : (number + 1) * size]:
+                held_out[split].extend(groups[group])
+    for split, rows in held_out.items():
+        if not rows:
+            raise DataError(
+                f"{raw.origin} must have at least 3 different rows of some label, so that "
+                f"{split} rows can be held out; it has {len(scorable)} rows"
+            )
+    gone = {row for rows in held_out.values() for row in rows}
+    return {
+        "train": raw.take([row for row in range(len(raw)) if row not in gone]),
+        **{split: raw.take(sorted(rows)) for split, rows in held_out.items()},
+    }
+
+
+def label_names(known: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
+    """Return the labels in index order: `known`, else those of the train split, sorted.
+
+    Raises `DataError` unless the train split has two labels, no two labels differ only in case,
+    spaces or Unicode form, and each label of validation and test occurs in train.
+    """
+    train = splits["train"].raw
+    for split in splits.values():
+        _check_distinguishable(split.raw, (*(known or ()), *train.labels))
+    names = known or tuple(sorted(set(train.labels)))
+    unknown = sorted(set(train.labels) - set(names))
+    if unknown:
+        raise DataError(
+            f"labels of this task are {', '.join(names)}; "
+            f"{train.origin} has {join_names(unknown, 3)}"
+        )
+    present = set(splits["train"].kept_rows().labels)
+    _check_two_labels(train.origin, present)
+    for name, split in splits.items():
+        unseen = sorted(set(split.raw.labels) - present)
+        if unseen and name != "train":
+            raise DataError(
+                f"each label must occur in train, {join_names(unseen, 3)} occurs only in {name} "
+                f"({split.raw.origin}): add train rows of it, or remove it"
+            )
+    return names
+
+
+def index_labels(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
+    """Return the rows with each label replaced by its index in `names`."""
+    index = {name: number for number, name in enumerate(names)}
+    return LabelledRows(raw.texts, tuple(index[label] for label in raw.labels), raw.pairs)
+
 
 def fingerprint(names: Iterable[str], *splits: LabelledRows) -> str:
-    """Return the SHA-256, in hex, over the label names and the rows of each split.
+    """Return the SHA-256, in hex, of the label names and the rows of each split.
 
-    Every text goes in behind its length in bytes, so no two different lists of rows are written
-    the same way.
+    Each text is preceded by its length in bytes, so different lists of rows give different bytes.
     """
     digest = hashlib.sha256()
 
@@ -23,131 +99,49 @@ def fingerprint(names: Iterable[str], *splits: LabelledRows) -> str:
         content = text.encode()
         digest.update(b"%d:" % len(content) + content)
 
-    listed = tuple(names)
-    digest.update(b"names %d;" % len(listed))
-    for name in listed:
-        add(name)
+    labels = tuple(names)
+    digest.update(b"names %d;" % len(labels))
+    for label in labels:
+        add(label)
     for rows in splits:
         digest.update(b"rows %d pairs %d;" % (len(rows), rows.pairs is not None))
-        for place, (text, label) in enumerate(zip(rows.texts, rows.labels, strict=True)):
-            digest.update(b"%d;" % label)
+        for row, (text, index) in enumerate(zip(rows.texts, rows.labels, strict=True)):
+            digest.update(b"%d;" % index)
             add(text)
             if rows.pairs is not None:
-                add(rows.pairs[place])
+                add(rows.pairs[row])
     return digest.hexdigest()
 
 
-def label_names(known: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
-    """Return the label names in index order: `known`, else those of the train split, sorted.
-
-    Raises `DataError` unless the train split has two labels, no two labels differ only in case,
-    spaces or how Unicode writes them, and each label of validation and test stands in train.
-    """
-    train = splits["train"].raw
-    for split in splits.values():
-        _check_alike(split.raw, (*(known or ()), *train.labels))
-    names = known or tuple(sorted(set(train.labels)))
-    strange = sorted(set(train.labels) - set(names))
-    if strange:
-        raise DataError(
-            f"labels of this task are {', '.join(names)}; {train.origin} has {join_names(strange, 3)}"
-        )
-    present = set(splits["train"].left().labels)
-    if len(present) < 2:
-        raise DataError(
-            f"a task needs at least two labels, {train.origin} has only {join_names(sorted(present))}: "
-            "name their column by --label"
-        )
-    for name, split in splits.items():
-        unseen = sorted(set(split.raw.labels) - present)
-        if unseen and name != "train":
-            raise DataError(
-                f"each label must stand in train, {join_names(unseen, 3)} stands only in {name} "
-                f"({split.raw.origin}): add train rows of it, or take it out"
-            )
-    return names
-
-
-def _check_alike(raw: RawSplit, others: tuple[str, ...]) -> None:
-    first: dict[str, str] = {}
-    for label in dict.fromkeys((*others, *raw.labels)):
-        twin = first.setdefault(_seen(label), label)
-        if twin != label:
-            form = ""  # said where the two look alike in a message
-            if _composed(label) == _composed(twin):
-                form = " in another Unicode form"
-            elif label.split() == twin.split():
-                form = " with other spaces"
-            raise DataError(
-                f"labels must not differ only in case or spaces, {raw.origin} has {quote(label)} "
-                f"where {quote(twin)} is a label too{form}: write them alike"
-            )
-
-
-def _seen(label: str) -> str:
-    """Return what a person sees of a label: letters of one case, single spaces.
-
-    Signs without width (Cf) are none, among them the joiners of Indic scripts.
-    """
-    folded = _composed(label).casefold()
-    return " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())
-
-
-def _composed(label: str) -> str:
-    return unicodedata.normalize("NFC", label)
-
-
-def index_labels(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
-    """Return the rows with each label's place in `names`."""
-    index = {name: place for place, name in enumerate(names)}
-    return LabelledRows(raw.texts, tuple(index[label] for label in raw.labels), raw.pairs)
-
-
-HELD_OUT_SHARE = 5  # one fifth of the train rows for each split that is missing
-
-
-def hold_out_rows(
-    raw: RawSplit, scorable: list[int], splits: list[str], seed: int
-) -> dict[str, RawSplit]:
-    """Cut a fifth of each label's rows off the train split `raw` for each of `splits`.
-
-    With validation and test both missing 60/20/20 are left. Equal rows stay together, those with
-    another label too, so a cut leaks nothing; they count for the label of the first of them. A
-    label of one or two different rows stays in train whole. Only the rows at
-    the places `scorable` are cut, the rest stays in train, where cleaning counts it. The rows
-    keep their order. Raises `DataError` where nothing can be cut.
-    """
-    keys = raw.keys
-    labels = {raw.labels[place] for place in scorable}
+def _check_two_labels(origin: str, labels: set[str]) -> None:
     if len(labels) < 2:
         raise DataError(
-            f"a task needs at least two labels, {raw.origin} has only {join_names(sorted(labels))}: "
+            f"a task needs at least two labels, {origin} has only {join_names(sorted(labels))}: "
             "name their column by --label"
         )
-    equal: dict[object, list[int]] = {}
-    for place in scorable:
-        equal.setdefault(keys[place], []).append(place)
-    of_label: dict[str, list[list[int]]] = {}
-    for places in equal.values():
-        of_label.setdefault(raw.labels[places[0]], []).append(places)
-    rng = np.random.default_rng(seed)
-    taken: dict[str, list[int]] = {split: [] for split in splits}
-    for label in sorted(of_label):
-        groups = of_label[label]
-        order = rng.permutation(len(groups))
-        size = round(len(groups) / HELD_OUT_SHARE)
-        for part, split in enumerate(splits):
-            for group in order[part * size : (part + 1) * size]:
-                taken[split].extend(groups[group])
-    for split, places in taken.items():
-        if not places:
+
+
+def _check_distinguishable(raw: RawSplit, others: tuple[str, ...]) -> None:
+    first: dict[str, str] = {}
+    for label in dict.fromkeys((*others, *raw.labels)):
+        similar = first.setdefault(_visible(label), label)
+        if similar != label:
+            difference = ""  # named where the two look the same in a message
+            if unicodedata.normalize("NFC", label) == unicodedata.normalize("NFC", similar):
+                difference = " in another Unicode form"
+            elif label.split() == similar.split():
+                difference = " with other spaces"
             raise DataError(
-                f"{raw.origin} must have at least 3 different rows of some label, so that "
-                f"{split} rows can be cut off; it has {len(scorable)} rows"
+                f"labels must not differ only in case or spaces, {raw.origin} has {quote(label)} "
+                f"where {quote(similar)} is a label too{difference}: write them alike"
             )
-    gone = {place for places in taken.values() for place in places}
-    rest = [place for place in range(len(raw)) if place not in gone]
-    return {
-        "train": raw.take(rest),
-        **{split: raw.take(sorted(places)) for split, places in taken.items()},
-    }
+
+
+def _visible(label: str) -> str:
+    """Return what a person sees of a label: letters of one case, single spaces.
+
+    Characters without width (Cf) are removed, among them the joiners of Indic scripts.
+    """
+    folded = unicodedata.normalize("NFC", label).casefold()
+    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
+    return " ".join(visible.split())

@@ -1,17 +1,45 @@
-"""A task: a labelled text-classification data set; one entry of `TASKS` adds one."""
+"""Task: a labelled text-classification data set, and its rows as read, cleaned and split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-Key = tuple[str, str | None]  # text and second text: what makes two rows the same
+RowKey = tuple[str, str | None]  # text and second text: equal in duplicates
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The column names of a task's files; None: the known spellings are tried."""
+
+    text: str | None = None
+    pair: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A labelled text-classification data set with train, validation and test splits.
+
+    `source` is `official:SHC` (the files of MahaNews), `package:demo`, `files:PATH` or
+    `hub:ORG/NAME`; `labels` are the known labels in index order, or None where the train split
+    defines them; `metric` is a name in `METRICS`; `tokens` is the largest useful input length;
+    `full_epochs` is the number of passes over the train split in a full run.
+    """
+
+    name: str
+    source: str
+    columns: Columns = Columns()
+    labels: tuple[str, ...] | None = None
+    metric: str = "accuracy"
+    tokens: int = 128
+    full_epochs: int = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RawSplit:
-    """Rows as read, outer white space off; `origin` is the file or data set that errors name.
+    """Rows as read, without white space around them; `origin` is the file that errors name.
 
-    `text_column` and `label_column` are the names by which stray header rows are known.
+    `text_column` and `label_column` are the names by which stray header rows are recognised.
     """
 
     origin: str
@@ -25,12 +53,12 @@ class RawSplit:
         return len(self.texts)
 
     @property
-    def keys(self) -> list[Key]:
-        """What makes each row the same as another: its text and second text."""
+    def keys(self) -> list[RowKey]:
+        """Text and second text of each row; duplicates have equal keys."""
         return list(zip(self.texts, self.pairs or (None,) * len(self), strict=True))
 
     def take(self, index: Sequence[int]) -> Self:
-        """Return the rows at the places `index`, in that order."""
+        """Return the rows with the numbers `index`, in that order."""
         return type(self)(
             self.origin,
             tuple(self.texts[i] for i in index),
@@ -42,44 +70,16 @@ class RawSplit:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """The columns of a task's files; None: found by the known spellings."""
-
-    text: str | None = None
-    pair: str | None = None
-    label: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A labelled text-classification data set with train, validation and test splits.
-
-    `source` is `official:SHC` (MahaNews's layout), `package:demo`, `files:PATH` or `hub:ORG/NAME`;
-    `labels` are the known label names in index order, or None where they are read off the train
-    split; `metric` names an entry of `scoring.metrics.METRICS`; `tokens` is the longest input worth
-    paying for; `full_epochs` is how many passes over the train split a full run may make.
-    """
-
-    name: str
-    source: str
-    columns: Columns = Columns()
-    labels: tuple[str, ...] | None = None
-    metric: str = "accuracy"
-    tokens: int = 128
-    full_epochs: int = 10
-
-
-@dataclass(frozen=True, slots=True)
 class LabelledRows:
-    """Texts and labels of one split, row by row; `labels` index into the split's label names."""
+    """Texts and labels of one split; `labels` are indices into the task's label names."""
 
     texts: tuple[str, ...]
     labels: tuple[int, ...]
     pairs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        assert len(self.texts) == len(self.labels), "a label for each text"
-        assert self.pairs is None or len(self.pairs) == len(self.texts), "a second text for each"
+        assert len(self.texts) == len(self.labels), "one label per text"
+        assert self.pairs is None or len(self.pairs) == len(self.texts), "one second text per text"
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -87,7 +87,7 @@ class LabelledRows:
 
 @dataclass(frozen=True, slots=True)
 class CleaningReport:
-    """How many rows of one split each cleaning step removed, and how many it leaves."""
+    """How many rows of one split were read, were removed by each cleaning step, and are left."""
 
     split: str
     read: int
@@ -100,11 +100,11 @@ class CleaningReport:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """What the search may see of a task: the train and validation rows, cleaned.
+    """What a search may see of a task: the cleaned train and validation rows.
 
-    `names` are the label names in index order; `cleaned` tells of train and validation;
-    `fingerprint` is a SHA-256 over the rows of both, in order; `cut` names the splits that the
-    source lacks: a fifth of its train rows was cut off for each.
+    `names` are the labels in index order; `cleaned` are the reports of train and validation;
+    `fingerprint` is a SHA-256 of the rows of both, in order; `cut` names the splits that the
+    source lacks: a fifth of its train rows was held out for each.
     """
 
     names: tuple[str, ...]
@@ -117,10 +117,10 @@ class Splits:
 
 @dataclass(frozen=True, slots=True)
 class TestSplit:
-    """The test rows, for the last comparison only.
+    """The test rows, for the final comparison only.
 
-    `rows` are all that can be scored (a known label, a text): the raw test split; `kept` marks
-    those that cleaning leaves: no duplicates, none that stand in train or validation.
+    `rows` are all rows with a text and a label; `kept` marks those that cleaning keeps: no
+    duplicates, and none that occur in train or validation.
     """
 
     rows: LabelledRows

@@ -1,4 +1,4 @@
-"""Tokenising: a split's texts become token ids once, and every trial reuses them."""
+"""Tokenization: a split's texts become token ids once, and all trials share them; batching."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 from autoprune.errors import ModelError, OptionError
 from autoprune.tasks.task import LabelledRows
 
+# Batches that are sorted by length together: enough for similar lengths, few enough to stay random.
+BATCHES_PER_CHUNK = 50
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedSplit:
     """Token ids of all rows in one flat array, without padding.
 
     `ids`, int32 (tokens,): row `i` is `ids[starts[i] : starts[i] + lengths[i]]`; `types`, the
-    token types likewise, or None where the model takes none; `lengths`, `starts` and `labels`,
-    int64 (rows,); `cut` is how many rows were longer than the limit; `kept`: token `i` stands for
-    the tokenizer's token `kept[i]` (see `remap_tokens`), None where the two agree.
+    token types in the same order, or None where the model has none; `lengths`, `starts` and
+    `labels`, int64 (rows,); `cut` is how many rows were longer than the limit; `kept`: token `i` is
+    the tokenizer's token `kept[i]` (see `remap_tokens`), None where the two are equal.
     """
 
     ids: NDArray[np.int32]
@@ -36,10 +39,10 @@ class EncodedSplit:
 
 
 def encode(rows: LabelledRows, tokenizer: Any, tokens: int) -> EncodedSplit:
-    """Tokenise rows with their special tokens, each cut to `tokens` or the tokenizer's limit.
+    """Tokenize rows with their special tokens, each cut to `tokens` or the tokenizer's limit.
 
     Of two texts the longer one is cut first. Raises `OptionError` where `tokens` leaves no room
-    for a token of the text, `ModelError` for a tokenizer that cannot pad.
+    for a token of the text, `ModelError` for a tokenizer without a padding token.
     """
     if tokenizer.pad_token_id is None:
         raise ModelError("the tokenizer must have a padding token, this one has none")
@@ -47,90 +50,55 @@ def encode(rows: LabelledRows, tokenizer: Any, tokens: int) -> EncodedSplit:
     special = tokenizer.num_special_tokens_to_add(pair=rows.pairs is not None)
     if limit <= special:
         raise OptionError(f"tokens must be at least {special + 1} for this tokenizer, got {tokens}")
-    typed = "token_type_ids" in tokenizer.model_input_names
-    ids = _call(tokenizer, rows, typed, truncation=True, max_length=limit)
-    lengths = np.array([len(row) for row in ids["input_ids"]], dtype=np.int64)
+    has_types = "token_type_ids" in tokenizer.model_input_names
+    encoding = _tokenize(tokenizer, rows, has_types, limit)
+    lengths = np.array([len(row) for row in encoding["input_ids"]], dtype=np.int64)
     return EncodedSplit(
-        ids=_flat(ids["input_ids"]),
-        types=_flat(ids["token_type_ids"]) if typed else None,
+        ids=_flatten(encoding["input_ids"]),
+        types=_flatten(encoding["token_type_ids"]) if has_types else None,
         starts=np.concatenate([[0], lengths.cumsum()[:-1]]).astype(np.int64),
         lengths=lengths,
         labels=np.array(rows.labels, dtype=np.int64),
         pad_id=tokenizer.pad_token_id,
         pad_type=tokenizer.pad_token_type_id,
-        cut=_count_longer(rows, tokenizer, lengths, limit),
+        cut=_count_truncated(rows, tokenizer, lengths, limit),
     )
 
 
 def remap_tokens(encoded: EncodedSplit, kept: NDArray[np.int64]) -> EncodedSplit:
-    """Return `encoded` with token `kept[i]` written as `i`; every token occurs in `kept` (rising).
+    """Return `encoded` with token `kept[i]` replaced by `i`; `kept` (ascending) has all its tokens.
 
     Padding must have the same number before and after.
     """
-    places = np.searchsorted(kept, encoded.ids)
-    assert (kept[places] == encoded.ids).all(), "no token is left out"
-    return replace(encoded, ids=places.astype(np.int32), kept=kept)
-
-
-def _call(tokenizer: Any, rows: LabelledRows, typed: bool, **options: Any) -> Any:
-    return tokenizer(
-        list(rows.texts),
-        None if rows.pairs is None else list(rows.pairs),
-        return_attention_mask=False,
-        return_token_type_ids=typed,
-        verbose=False,
-        **options,
-    )
-
-
-def _flat(rows: list[list[int]]) -> NDArray[np.int32]:
-    return np.fromiter((token for row in rows for token in row), dtype=np.int32)
-
-
-def _count_longer(
-    rows: LabelledRows, tokenizer: Any, lengths: NDArray[np.int64], limit: int
-) -> int:
-    full = np.flatnonzero(lengths == limit)  # only these can have been cut
-    if not len(full):
-        return 0
-    some = LabelledRows(
-        tuple(rows.texts[i] for i in full),
-        (0,) * len(full),
-        None if rows.pairs is None else tuple(rows.pairs[i] for i in full),
-    )
-    whole = _call(tokenizer, some, False, truncation=False)["input_ids"]
-    return sum(len(row) > limit for row in whole)
-
-
-TOKENIZER_CHUNK = (
-    50  # batches that are sorted together: enough for like lengths, few enough to stay random
-)
+    ids = np.searchsorted(kept, encoded.ids)
+    assert (kept[ids] == encoded.ids).all(), "a token is not kept"
+    return replace(encoded, ids=ids.astype(np.int32), kept=kept)
 
 
 def shuffled_batches(
     lengths: NDArray[np.int64], batch: int, rng: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Return one epoch: every row's place once, in batches of `batch` rows (one may be smaller).
+    """Return one epoch: each row's number once, in batches of `batch` rows (one may be smaller).
 
-    Rows are shuffled, sorted by length within chunks, and the batches shuffled again.
+    Rows are shuffled, sorted by length within chunks, and then the batches are shuffled.
     """
     order = rng.permutation(len(lengths))
     epoch = []
-    for start in range(0, len(order), TOKENIZER_CHUNK * batch):
-        chunk = order[start : start + TOKENIZER_CHUNK * batch]
+    for start in range(0, len(order), BATCHES_PER_CHUNK * batch):
+        chunk = order[start : start + BATCHES_PER_CHUNK * batch]
         chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
         epoch += [chunk[first : first + batch] for first in range(0, len(chunk), batch)]
-    return [epoch[place] for place in rng.permutation(len(epoch))]
+    return [epoch[number] for number in rng.permutation(len(epoch))]
 
 
 def length_sorted_batches(lengths: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
-    """Return every row's place once, the longest first: what is too large fails at once."""
+    """Return each row's number once, the longest first: too large a batch fails at once."""
     order = np.argsort(-lengths, kind="stable")
     return [order[first : first + batch] for first in range(0, len(order), batch)]
 
 
 def collate(encoded: EncodedSplit, index: NDArray[np.int64]) -> dict[str, torch.Tensor]:
-    """Return the model's inputs for the rows at the places `index`, in that order.
+    """Return the model's inputs for the rows with the numbers `index`, in that order.
 
     `input_ids`, `attention_mask` and, where the model takes them, `token_type_ids`: int64
     (rows, longest); `labels`: int64 (rows,).
@@ -138,12 +106,44 @@ def collate(encoded: EncodedSplit, index: NDArray[np.int64]) -> dict[str, torch.
     lengths, starts = encoded.lengths[index], encoded.starts[index]
     column = np.arange(lengths.max())
     mask = column < lengths[:, None]  # (rows, longest)
-    places = np.where(mask, starts[:, None] + column, 0)
+    positions = np.where(mask, starts[:, None] + column, 0)
     inputs = {
-        "input_ids": np.where(mask, encoded.ids[places], encoded.pad_id),
+        "input_ids": np.where(mask, encoded.ids[positions], encoded.pad_id),
         "attention_mask": mask,
         "labels": encoded.labels[index],
     }
     if encoded.types is not None:
-        inputs["token_type_ids"] = np.where(mask, encoded.types[places], encoded.pad_type)
+        inputs["token_type_ids"] = np.where(mask, encoded.types[positions], encoded.pad_type)
     return {name: torch.from_numpy(array.astype(np.int64)) for name, array in inputs.items()}
+
+
+def _tokenize(tokenizer: Any, rows: LabelledRows, has_types: bool, limit: int | None) -> Any:
+    """Return the lists of token ids, cut to `limit` tokens (None: whole)."""
+    return tokenizer(
+        list(rows.texts),
+        None if rows.pairs is None else list(rows.pairs),
+        return_attention_mask=False,
+        return_token_type_ids=has_types,
+        verbose=False,
+        truncation=limit is not None,
+        max_length=limit,
+    )
+
+
+def _flatten(rows: list[list[int]]) -> NDArray[np.int32]:
+    return np.fromiter((token for row in rows for token in row), dtype=np.int32)
+
+
+def _count_truncated(
+    rows: LabelledRows, tokenizer: Any, lengths: NDArray[np.int64], limit: int
+) -> int:
+    full = np.flatnonzero(lengths == limit)  # only these can have been cut
+    if not len(full):
+        return 0
+    candidates = LabelledRows(
+        tuple(rows.texts[i] for i in full),
+        (0,) * len(full),
+        None if rows.pairs is None else tuple(rows.pairs[i] for i in full),
+    )
+    whole = _tokenize(tokenizer, candidates, False, None)["input_ids"]
+    return sum(len(row) > limit for row in whole)

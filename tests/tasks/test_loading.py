@@ -53,10 +53,10 @@ def test_the_data_folder_may_come_from_the_environment(official, monkeypatch):
 
 
 def test_a_data_folder_without_the_task_names_what_is_missing(official, tmp_path):
-    refused(TASKS["ldc"], r"nothing lies at data/LDC$", data_dir=official)
-    refused(TASKS["shc"], r"nothing lies at nowhere$", data_dir=tmp_path / "nowhere")
+    refused(TASKS["ldc"], r"there is nothing at data/LDC$", data_dir=official)
+    refused(TASKS["shc"], r"there is nothing at nowhere$", data_dir=tmp_path / "nowhere")
     (official / "SHC" / "SHC_Test.csv").unlink()
-    refused(TASKS["shc"], r"nothing lies at data/SHC/SHC_Test.csv$", data_dir=official)
+    refused(TASKS["shc"], r"there is nothing at data/SHC/SHC_Test.csv$", data_dir=official)
 
 
 def test_any_changed_row_changes_the_fingerprint(write, tmp_path):
@@ -146,8 +146,8 @@ def test_labels_are_checked_over_all_splits(write):
         write_own(write, [("a", X), ("b", X)]), r"at least two labels, .*train.csv has only 'x'"
     )
     refused(write_own(write, [("a", X), ("a", Y)]), r"at least two labels")
-    refused(write_own(write, GOOD, [("d", "z\n1")]), r"'z\\n1' stands only in validation .*valid")
-    refused(write_own(write, GOOD, test=[("q", "z")]), r"'z' stands only in test \(.*test.csv\)")
+    refused(write_own(write, GOOD, [("d", "z\n1")]), r"'z\\n1' occurs only in validation .*valid")
+    refused(write_own(write, GOOD, test=[("q", "z")]), r"'z' occurs only in test \(.*test.csv\)")
     refused(
         write_own(write, GOOD, [("d", "X")]), r"validation.csv has 'X' where 'x' is a label too"
     )
@@ -186,7 +186,7 @@ def test_folders_without_train_or_with_two_are_refused(write, tmp_path):
     refused(find_task("./own"), r"one file for train, got 'news-train.tsv', 'train.csv'")
     task = find_task("./own")
     (tmp_path / "own").rename(tmp_path / "gone")
-    refused(task, "nothing lies at own")
+    refused(task, "there is nothing at own")
 
 
 def test_the_demo_task_is_whole_and_clean():

@@ -61,7 +61,7 @@ def test_columns_and_metric_replace_the_tasks_own():
     ["./nowhere", "../nowhere", "/no/where", "~/nowhere", "~nobody-of-that-name/where", "n.tsv"],
 )
 def test_a_path_where_nothing_lies_is_a_data_error(text):
-    with pytest.raises(DataError, match=r"must exist, nothing lies at .*(where|n\.tsv)$"):
+    with pytest.raises(DataError, match=r"must exist, there is nothing at .*(where|n\.tsv)$"):
         find_task(text)
 
 

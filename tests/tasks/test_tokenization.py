@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from autoprune.errors import ModelError, OptionError
 from autoprune.tasks.task import LabelledRows
 from autoprune.tasks.tokenization import (
-    TOKENIZER_CHUNK,
+    BATCHES_PER_CHUNK,
     collate,
     encode,
     length_sorted_batches,
@@ -104,7 +104,7 @@ def test_scoring_takes_every_row_once_the_longest_first(lengths, batch):
 
 
 def test_batches_are_of_like_length_yet_change_from_epoch_to_epoch():
-    lengths = np.random.default_rng(0).integers(3, 60, size=16 * TOKENIZER_CHUNK)
+    lengths = np.random.default_rng(0).integers(3, 60, size=16 * BATCHES_PER_CHUNK)
     rng = np.random.default_rng(1)
     first, second = shuffled_batches(lengths, 16, rng), shuffled_batches(lengths, 16, rng)
     padded = sum(len(rows) * lengths[rows].max() for rows in first)

@@ -1,4 +1,4 @@
-"""The command line: options and arguments that cannot be."""
+"""Bad options and arguments: each is refused in one line that names it."""
 
 import shutil
 
@@ -13,7 +13,10 @@ OPTIONS = {
     "sampler": (["--sampler", "tpee"], ["sampler 'tpee'", "did you mean 'tpe'?"]),
     "pruner": (["--pruner", "medain"], ["pruner 'medain'", "did you mean 'median'?"]),
     "proxy": (["--proxy", "alignement"], ["proxy 'alignement'", "did you mean 'alignment'?"]),
-    "proxy unheard": (["--proxy", "alignment", "--sampler", "random"], ["--sampler gp"]),
+    "proxy without its sampler": (
+        ["--proxy", "alignment", "--sampler", "random"],
+        ["--sampler gp"],
+    ),
     "device": (["--device", "cudo"], ["device 'cudo'", "did you mean 'cuda'?"]),
     "method": (["--method", "lorra"], ["method 'lorra'", "did you mean 'lora'?"]),
     "metric": (["--metric", "acuracy"], ["metric 'acuracy'", "did you mean 'accuracy'?"]),
@@ -63,11 +66,11 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize(("options", "words"), OPTIONS.values(), ids=OPTIONS)
-def test_an_option_that_cannot_be(search, refused, options, words):
+def test_search_refuses_bad_option(search, refused, options, words):
     refused(*search(*options), words=words)
 
 
-def test_a_password_is_never_shown(search, refused, monkeypatch):
+def test_password_of_a_storage_is_never_shown(search, refused, monkeypatch):
     monkeypatch.setattr("autoprune.storage.storage.time.sleep", lambda seconds: None)
     answer = refused(
         *search("--storage", "postgresql+psycopg://user:tarbuj@127.0.0.1:1/x"),
@@ -110,18 +113,18 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(("arguments", "words"), COMMANDS.values(), ids=COMMANDS)
-def test_a_command_that_cannot_be(refused, arguments, words):
+def test_command_refuses_bad_arguments(refused, arguments, words):
     answer = refused(*arguments, words=words)
     assert "tarbuj" not in answer.err
 
 
 @pytest.mark.parametrize("option", ["--keep=0", "--strategy=midle", "--study=a/b", "--seeds=0"])
-def test_baseline_checks_alike(baseline, refused, option):
+def test_baseline_refuses_bad_option(baseline, refused, option):
     refused(*baseline(option), words=[option.partition("=")[0].removeprefix("--")])
 
 
 @pytest.mark.parametrize("name", ["top", "found", "full", "scratch", "twin"])
-def test_rivals_have_names_of_their_own(search, refused, model, here, name):
+def test_search_refuses_a_rival_with_a_name_in_use(search, refused, model, here, name):
     shutil.copytree(model, here / name)
     shutil.copytree(model, here / "deeper" / "twin")
     refused(*search("--rival", f"./{name}", "--rival", "./deeper/twin"), words=[name, "rename"])

@@ -1,4 +1,4 @@
-"""Model folders: cut off, mixed up, or made to do harm."""
+"""Bad model folders: cut off, mixed up or malicious; each is refused in one line."""
 
 import json
 import os
@@ -235,20 +235,20 @@ MODELS = {
 
 
 @pytest.mark.parametrize(("spoil", "words"), MODELS.values(), ids=MODELS)
-def test_a_model_that_cannot_be(search, refused, model, here, spoil, words):
+def test_search_refuses_bad_model(search, refused, model, here, spoil, words):
     spoil(shutil.copytree(model, here / "spoilt"))
     refused(*search("--model", "./spoilt"), words=words)
     assert not (here / "executed").exists()
 
 
 @pytest.mark.parametrize("case", ["config cut off", "weights cut off"])
-def test_a_rival_is_checked_alike(search, refused, model, here, case):
+def test_search_refuses_bad_rival(search, refused, model, here, case):
     spoil, words = MODELS[case]
     spoil(shutil.copytree(model, here / "spoilt"))
     refused(*search("--rival", "./spoilt"), words=words)
 
 
-def test_a_file_is_no_model(search, refused, model, here):
+def test_search_refuses_a_file_as_model(search, refused, model, here):
     shutil.copy(model / WEIGHTS, here)
     refused(*search("--model", f"./{WEIGHTS}"), words=[WEIGHTS, "folder", CONFIG])
 
@@ -274,7 +274,7 @@ FINE = {
 
 
 @pytest.mark.parametrize("make", FINE.values(), ids=FINE)
-def test_a_model_that_looks_bad_and_is_not(run, baseline, model, here, make):
+def test_model_that_only_looks_bad_is_used(run, baseline, model, here, make):
     make(shutil.copytree(model, here / "odd"))
     (here / "odd" / "evil.py").write_text("open('executed', 'w')\nclass Tok: pass\n")
     answer = run(*baseline("--model", "./odd"))

@@ -1,4 +1,4 @@
-"""Study folders: torn, foreign, of another version, or with a file where a folder should be."""
+"""Bad study folders: cut off, foreign, of another version, or a file in place of a folder."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ RECORDS, STUDY, JOURNAL = "records.jsonl", "study.json", "journal.log"
 
 @pytest.fixture(scope="module")
 def finished(run, model, task, tmp_path_factory):
-    """Return the folder of a study that came to its end, and the command that made it."""
+    """Return the folder of a finished study, and the command that made it."""
     folder = tmp_path_factory.mktemp("finished")
     command = (
         *("search", "--model", model, "--task", task, "--keep", 2, "--trials", 2),
@@ -104,12 +104,12 @@ SPOILT = {
         [RECORDS, "seed 77"],
     ),
     "study is a folder": (a_folder(STUDY), AGAIN, [STUDY, "move it away"]),
-    "records torn amid": (
+    "records torn in the middle": (
         lines(RECORDS, lambda whole: [whole[0][:40], *whole[1:]]),
         REPORT,
         [RECORDS, "line 1"],
     ),
-    "records torn amid, going on": (
+    "records torn in the middle, resumed": (
         lines(RECORDS, lambda whole: [whole[0], whole[1][:40], *whole[2:]]),
         AGAIN,
         [RECORDS, "line 2"],
@@ -127,7 +127,7 @@ SPOILT = {
     ),
     "records gone": (written(RECORDS, ""), REPORT, [RECORDS, "again"]),
     "records are a folder": (a_folder(RECORDS), AGAIN, [RECORDS, "folder"]),
-    "journal torn amid": (
+    "journal torn in the middle": (
         lines(JOURNAL, lambda whole: [*whole[:2], whole[2][:9], *whole[3:]]),
         AGAIN,
         [JOURNAL],
@@ -140,12 +140,12 @@ SPOILT = {
 
 
 @pytest.mark.parametrize(("spoil", "command", "words"), SPOILT.values(), ids=SPOILT)
-def test_a_study_that_cannot_be_read(spoil, command, words, study, finished, refused):
+def test_command_refuses_bad_study(spoil, command, words, study, finished, refused):
     spoil(study)
     refused(*(command or finished[1]), words=words)
 
 
-def test_a_file_where_the_study_should_be(finished, here, refused):
+def test_search_refuses_a_file_as_study_folder(finished, here, refused):
     (here / "studies").mkdir()
     (here / "studies" / NAME).write_text("mine")
     refused(*finished[1], words=[NAME])
@@ -155,7 +155,7 @@ def test_a_file_where_the_study_should_be(finished, here, refused):
     ("name", "torn"),
     [(RECORDS, b'{"phase":"sea'), (JOURNAL, b'{"op_code":5,"wor'), (JOURNAL, b"{")],
 )
-def test_a_torn_last_line_is_none(name, torn, study, finished, run):
+def test_torn_last_line_is_ignored(name, torn, study, finished, run):
     before = read_records(study / RECORDS)
     with (study / name).open("ab") as file:
         file.write(torn)
@@ -165,7 +165,7 @@ def test_a_torn_last_line_is_none(name, torn, study, finished, run):
     assert read_records(study / RECORDS) == before
 
 
-def test_files_of_others_are_left_alone(study, finished, run, here):
+def test_other_files_in_the_folder_are_unchanged(study, finished, run, here):
     (study / "notes.txt").write_text("mine")
     (study / ".DS_Store").write_bytes(b"\0\1")
     Path("studies/other").mkdir()

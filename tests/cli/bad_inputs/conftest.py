@@ -1,7 +1,7 @@
-"""A catalogue of bad inputs: what each command is given, and what its one line must name.
+"""Bad inputs: what each command is given, and the words that its one line must contain.
 
-Every case leaves with code 2 and one line on standard error, without a traceback, and what lies in
-the working folder stays as it was. What looks bad and is not stands beside them, and must work.
+Each command ends with code 2 and one line on standard error, without a traceback, and leaves the
+working folder unchanged. Inputs that only look bad are tested beside them, and must work.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ SHORT = ("--epochs", 1, "--full-epochs", 1, "--seeds", 1, "--workers", 1)
 
 @pytest.fixture(scope="session", autouse=True)
 def one_core():
-    """Let the command train with one thread: tiny models crawl on several."""
+    """Train with one thread: tiny models are slow on several."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autoprune.experiment.setup.available_cores", lambda: 1)
         yield
@@ -52,7 +52,7 @@ def task(tmp_path_factory):
 
 @pytest.fixture
 def search(model, task):
-    """Return a function that gives the shortest search's arguments; options given again count."""
+    """Return a function that gives the arguments of the shortest search, then further options."""
 
     def search(*options):
         start = ("search", "--model", model, "--task", task, "--keep", 2, "--trials", 1)
@@ -63,7 +63,7 @@ def search(model, task):
 
 @pytest.fixture
 def baseline(model, task):
-    """Return a function that gives the shortest baseline's arguments; it comes to its end."""
+    """Return a function that gives the arguments of the shortest baseline, then further options."""
 
     def baseline(*options):
         start = ("baseline", "--model", model, "--task", task, "--keep", 2, "--strategy", "top")
@@ -72,8 +72,8 @@ def baseline(model, task):
     return baseline
 
 
-def seen(folder):
-    """Return what lies below `folder`, with its content; the empty files of locks aside."""
+def read_tree(folder):
+    """Return the content of each path below `folder`, without the empty files of locks."""
     return {
         path: path.read_bytes() if path.is_file() and not path.is_symlink() else None
         for path in folder.rglob("*")
@@ -83,17 +83,17 @@ def seen(folder):
 
 @pytest.fixture
 def refused(here):
-    """Return a function that runs a command, which must refuse in one line with all `words`."""
+    """Return a function that runs a command, which must fail in one line with all `words`."""
 
     def refused(*arguments, words):
-        before = seen(here)
+        before = read_tree(here)
         answer = command_here(*arguments)
         assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
         assert answer.lines[0].startswith("autoprune: ")
         assert [word for word in words if word not in answer.lines[0]] == [], answer.lines[0]
         assert "Traceback" not in answer.err
         assert len(answer.lines[0]) < 600
-        assert seen(here) == before
+        assert read_tree(here) == before
         return answer
 
     return refused
