@@ -12,7 +12,7 @@ from autoprune.evaluation.records import count_repeated, read_records
 from autoprune.training.metrics import METRICS
 
 
-def test_rows_hold_known_figures(comparison):
+def test_comparison_rows_hold_known_figures(comparison):
     found, top, bottom, full, _ = comparison.rows
     assert [row.test_mean for row in comparison.rows] == pytest.approx([0.9, 0.7, 0.2, 1.0, 0.1])
     assert [row.raw_mean for row in (found, bottom)] == pytest.approx([11 / 12, 4 / 12])
@@ -29,13 +29,15 @@ def test_rows_hold_known_figures(comparison):
     assert (comparison.test_rows, comparison.raw_rows) == (10, 12)
 
 
-def test_one_seed_gives_mcnemars_p(entrants, split, conditions, tmp_path):
+def test_comparison_on_one_seed_gives_mcnemars_p(entrants, split, conditions, tmp_path):
     comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
     assert comparison.row("found").difference.p_value == pytest.approx(binomtest(3, 4).pvalue)
     assert comparison.row("found").test_std is None
 
 
-def test_seeds_are_the_outer_loop_and_each_run_is_told(entrant, split, conditions, tmp_path):
+def test_comparison_runs_seeds_in_the_outer_loop_and_reports_each_run(
+    entrant, split, conditions, tmp_path
+):
     calls, told = [], []
     entrants = [
         entrant(o, la, (0,), 0.5, calls) for o, la in (("top", "4:0-1"), ("bottom", "4:2-3"))
@@ -47,7 +49,7 @@ def test_seeds_are_the_outer_loop_and_each_run_is_told(entrant, split, condition
     ]
 
 
-def test_equal_layouts_are_measured_once(entrant, split, conditions, tmp_path):
+def test_comparison_measures_equal_layouts_once(entrant, split, conditions, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [entrant(o, "4:0-1", (0,), 0.5, calls) for o in ("found", "top")]
     entrants.append(entrant("scratch", "4:0-1", (0, 1), 0.4, calls, start="random"))
@@ -61,7 +63,7 @@ def test_equal_layouts_are_measured_once(entrant, split, conditions, tmp_path):
     assert scratch.test_mean == pytest.approx(0.8)
 
 
-def test_goes_on_after_an_interruption(entrant, split, conditions, tmp_path):
+def test_comparison_resumes_after_an_interruption(entrant, split, conditions, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [
         entrant(o, la, (0,), 0.5, calls) for o, la in (("top", "4:0-1"), ("bottom", "4:2-3"))
@@ -83,7 +85,9 @@ def test_goes_on_after_an_interruption(entrant, split, conditions, tmp_path):
 
 
 @pytest.mark.parametrize("other", ["budget", "kept", "test", "train"])
-def test_other_circumstances_are_measured_anew(other, entrant, split, conditions, tmp_path):
+def test_comparison_measures_anew_under_other_conditions(
+    other, entrant, split, conditions, tmp_path
+):
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [entrant("top", "4:0-1", (0,), 0.5, calls)]
     compare_entrants(entrants, (7,), split, conditions, path)
@@ -100,7 +104,7 @@ def test_other_circumstances_are_measured_anew(other, entrant, split, conditions
     assert len(calls) == 2
 
 
-def test_the_reference_is_chosen_by_validation_not_by_test(entrant, split, conditions, tmp_path):
+def test_reference_is_chosen_by_validation_not_by_test(entrant, split, conditions, tmp_path):
     entrants = [
         entrant("top", "4:0-1", range(6), 0.7),
         entrant("bottom", "4:2-3", (), 0.6),
@@ -111,7 +115,7 @@ def test_the_reference_is_chosen_by_validation_not_by_test(entrant, split, condi
 
 
 @pytest.mark.parametrize(("validation", "chosen"), [(0.59, "top"), (0.60, "top"), (0.61, "found")])
-def test_found_is_recommended_only_if_its_validation_holds(
+def test_found_is_recommended_only_if_it_is_better_on_validation(
     validation, chosen, entrant, split, conditions, tmp_path
 ):
     entrants = [
@@ -123,7 +127,7 @@ def test_found_is_recommended_only_if_its_validation_holds(
     assert comparison.recommended == chosen
 
 
-def test_an_entrant_that_fails_is_left_out_and_tried_again(entrant, split, conditions, tmp_path):
+def test_failed_entrant_is_left_out_and_tried_again(entrant, split, conditions, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [
         entrant("top", "4:0-1", (0,), 0.5),
@@ -138,7 +142,7 @@ def test_an_entrant_that_fails_is_left_out_and_tried_again(entrant, split, condi
     assert count_repeated(read_records(path)) == 0
 
 
-def test_logits_that_are_no_numbers_fail_the_run(entrant, split, conditions, tmp_path):
+def test_run_with_logits_that_are_not_finite_fails(entrant, split, conditions, tmp_path):
     top = entrant("top", "4:0-1", (0,), 0.5)
     broken = entrant("bottom", "4:2-3", (0,), 0.5)
 
@@ -151,7 +155,7 @@ def test_logits_that_are_no_numbers_fail_the_run(entrant, split, conditions, tmp
     assert "not finite" in comparison.left_out[0]
 
 
-def test_a_run_is_kept_until_its_record_is_written(entrant, split, conditions, tmp_path):
+def test_checkpoint_is_kept_until_the_record_is_written(entrant, split, conditions, tmp_path):
     path, places = tmp_path / "r.jsonl", []
     top, full = entrant("top", "4:0-1", (0,), 0.5), entrant("full", "4:0-3", (), 0.5)
 
@@ -179,13 +183,15 @@ def test_a_run_is_kept_until_its_record_is_written(entrant, split, conditions, t
     assert places[4] == places[3] and not places[3].exists()
 
 
-def test_without_a_strategy_left_there_is_no_comparison(entrant, split, conditions, tmp_path):
+def test_comparison_without_a_strategy_left_is_refused(entrant, split, conditions, tmp_path):
     entrants = [entrant("top", "4:0-1", (), 0.5, fails=(7,)), entrant("full", "4:0-3", (), 0.5)]
     with pytest.raises(StudyError, match="top failed with seed 7"):
         compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
 
 
-def test_too_few_clean_rows_are_refused_before_training(entrant, split, conditions, tmp_path):
+def test_comparison_on_too_few_clean_rows_is_refused_before_training(
+    entrant, split, conditions, tmp_path
+):
     calls = []
     few = dataclasses.replace(split, kept=(True, *(False for _ in range(11))))
     with pytest.raises(DataError, match="at least 2"):
@@ -196,7 +202,7 @@ def test_too_few_clean_rows_are_refused_before_training(entrant, split, conditio
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_differences_are_those_of_the_means_in_every_metric(
+def test_difference_is_that_of_the_means_in_every_metric(
     metric, entrants, split, conditions, tmp_path
 ):
     conditions = dataclasses.replace(conditions, metric=metric)
@@ -208,7 +214,7 @@ def test_differences_are_those_of_the_means_in_every_metric(
         assert row.test_mean <= row.test_high + 1e-12
 
 
-def test_records_tell_all_that_a_repetition_needs(comparison, tmp_path):
+def test_comparison_records_hold_all_that_a_repetition_needs(comparison, tmp_path):
     record = read_records(tmp_path / "records.jsonl")[0]
     assert [score.split for score in record.scores] == ["validation", "test", "test-raw"]
     assert record.predictions == (1, 1, 2, 0, 1, 2, 0, 1, 2, 0, 0, 1)

@@ -10,19 +10,17 @@ from autoprune.evaluation.costs import COST_FILE, read_costs, write_costs
 from autoprune.layouts.layout import Layout
 
 
-def test_costs_come_back_as_they_were_written(costs, comparison, tmp_path):
+def test_read_costs_returns_what_was_written(costs, comparison, tmp_path):
     write_costs(tmp_path, costs)
     assert read_costs(tmp_path, comparison) == costs
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".jsonl"] == [COST_FILE]
 
 
-def test_a_study_without_measured_costs_has_none(comparison, tmp_path):
+def test_read_costs_without_a_file_is_none(comparison, tmp_path):
     assert read_costs(tmp_path, comparison) is None
 
 
-def test_costs_of_another_layout_than_the_recommended_one_are_not_shown(
-    costs, comparison, tmp_path
-):
+def test_read_costs_of_another_recommended_layout_is_none(costs, comparison, tmp_path):
     assert comparison.recommended == "found"
     models = [dataclasses.replace(one, layout=Layout.parse("4:0,3")) for one in costs.models]
     write_costs(tmp_path, dataclasses.replace(costs, models=tuple(models)))
@@ -41,16 +39,16 @@ def test_costs_of_another_layout_than_the_recommended_one_are_not_shown(
         lambda text: text.replace('"low"', '"least"'),
     ],
 )
-def test_a_broken_file_is_told(costs, comparison, tmp_path, spoil):
+def test_read_costs_names_a_broken_file(costs, comparison, tmp_path, spoil):
     write_costs(tmp_path, costs)
     path = tmp_path / COST_FILE
     path.write_text(spoil(path.read_text()))
-    with pytest.raises(StudyError, match="run `autoprune cost` again") as told:
+    with pytest.raises(StudyError, match="run `autoprune cost` again") as caught:
         read_costs(tmp_path, comparison)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_the_file_is_plain_json(costs, tmp_path):
+def test_write_costs_writes_plain_json(costs, tmp_path):
     write_costs(tmp_path, costs)
     entry = json.loads((tmp_path / COST_FILE).read_text())
     assert entry["models"][1]["layout"] == "4:0,2"

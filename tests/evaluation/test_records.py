@@ -15,6 +15,7 @@ from autoprune.evaluation.records import (
     record_from_json,
     record_key,
     record_to_json,
+    reuse_shared_runs,
     utc_now,
 )
 from autoprune.layouts.layout import Layout
@@ -74,7 +75,7 @@ records = st.builds(
 
 @given(records)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_text_form_is_exact_and_one_line(record):
+def test_record_json_is_exact_and_one_line(record):
     text = record_to_json(record)
     assert record_from_json(text) == record
     assert text.splitlines() == [text]
@@ -84,7 +85,7 @@ def test_text_form_is_exact_and_one_line(record):
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_a_write_cut_anywhere_loses_only_itself(kept, tmp_path, trial):
+def test_append_record_cut_off_anywhere_loses_only_its_line(kept, tmp_path, trial):
     path = tmp_path / "records.jsonl"
     path.unlink(missing_ok=True)
     one, two, three = (trial("4:0-1", 0.5, seed=seed) for seed in (1, 2, 3))
@@ -101,7 +102,7 @@ def test_a_write_cut_anywhere_loses_only_itself(kept, tmp_path, trial):
     assert path.read_bytes().endswith(b"\n")
 
 
-def test_a_torn_first_line_leaves_no_record(tmp_path, trial):
+def test_read_records_leaves_out_a_cut_off_first_line(tmp_path, trial):
     path = tmp_path / "records.jsonl"
     path.write_bytes(b'{"schema":1,"phase')
     assert read_records(path) == []
@@ -109,7 +110,7 @@ def test_a_torn_first_line_leaves_no_record(tmp_path, trial):
     assert read_records(path) == [trial("4:0-1", 0.5)]
 
 
-def test_append_makes_the_folder_and_never_touches_older_lines(tmp_path, trial):
+def test_append_record_makes_the_folder_and_keeps_older_lines(tmp_path, trial):
     path = tmp_path / "studies" / "x" / "records.jsonl"
     append_record(path, trial("4:0-1", 0.5))
     before = path.read_bytes()
@@ -118,7 +119,7 @@ def test_append_makes_the_folder_and_never_touches_older_lines(tmp_path, trial):
     assert [str(r.layout) for r in read_records(path)] == ["4:0-1", "4:0,2"]
 
 
-def test_no_file_is_no_records(tmp_path):
+def test_read_records_of_no_file_is_empty(tmp_path):
     assert read_records(tmp_path / "none.jsonl") == []
 
 
@@ -137,7 +138,7 @@ def test_no_file_is_no_records(tmp_path):
         lambda text: text.replace('"steps":10', '"steps":0'),
     ],
 )
-def test_a_broken_line_is_named(spoil, tmp_path, trial):
+def test_read_records_names_a_broken_line(spoil, tmp_path, trial):
     path = tmp_path / "records.jsonl"
     append_record(path, trial("4:0-1", 0.5))
     text = record_to_json(trial("4:0-1", 0.5))
@@ -148,21 +149,21 @@ def test_a_broken_line_is_named(spoil, tmp_path, trial):
     assert "\n" not in str(caught.value)
 
 
-def test_another_schema_is_refused(tmp_path, trial):
+def test_read_records_refuses_another_schema(tmp_path, trial):
     path = tmp_path / "records.jsonl"
     append_record(path, dataclasses.replace(trial("4:0-1", 0.5), schema=2))
     with pytest.raises(StudyError, match="schema 2"):
         read_records(path)
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, trial):
+def test_append_record_says_in_one_line_that_a_folder_cannot_be_made(tmp_path, trial):
     (tmp_path / "file").touch()
     with pytest.raises(StudyError, match="cannot write") as caught:
         append_record(tmp_path / "file" / "records.jsonl", trial("4:0-1", 0.5))
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_cannot_be_read_as_records(tmp_path):
+def test_read_records_refuses_a_folder(tmp_path):
     with pytest.raises(StudyError, match="cannot read"):
         read_records(tmp_path)
 
@@ -180,14 +181,14 @@ def test_a_folder_cannot_be_read_as_records(tmp_path):
         {"fingerprints": {"train+validation": "other"}},
     ],
 )
-def test_the_key_tells_measurements_apart(changes, trial):
+def test_record_key_differs_with_each_condition(changes, trial):
     one = trial("4:0-1", 0.5)
     other = dataclasses.replace(one, **changes)
     assert record_key(one) != record_key(other)
     assert count_repeated([one, other]) == 0
 
 
-def test_repeated_counts_second_measurements_of_one_phase(trial):
+def test_count_repeated_counts_second_measurements_of_one_phase(trial):
     one = trial("4:0-1", 0.5)
     again = dataclasses.replace(one, origin="random", finished="2026-01-01T00:00:00+00:00")
     compared = dataclasses.replace(one, phase="comparison")
@@ -196,5 +197,22 @@ def test_repeated_counts_second_measurements_of_one_phase(trial):
     assert count_repeated([one, again, again, compared]) == 2
 
 
-def test_now_is_in_utc():
+def test_utc_now_is_in_utc():
     assert utc_now().endswith("+00:00")
+
+
+COMPLETE = {"phase": "comparison", "state": "complete"}
+
+
+def test_reuse_shared_runs_copies_the_full_model_and_rivals_once(tmp_path, trial):
+    source, target = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    for seed, origin in enumerate(("found", "top", "full", "scratch", "small")):
+        append_record(source, trial("12:0-5", 0.5, **COMPLETE, origin=origin, seed=seed))
+    append_record(
+        source, trial("12:0-11", 0.5, phase="comparison", state="failed", origin="full", seed=9)
+    )
+    append_record(source, trial("12:0-11", 0.5, phase="search", origin="full", seed=10))
+    assert reuse_shared_runs([source], target) == 2
+    assert [record.origin for record in read_records(target)] == ["full", "small"]
+    assert reuse_shared_runs([source, source], target) == 0
+    assert reuse_shared_runs([tmp_path / "none.jsonl"], target) == 0

@@ -2,39 +2,45 @@
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr, ttest_1samp
 
 from autoprune.evaluation.statistics import (
+    holm_correction,
+    layout_rank_correlation,
     mean_interval,
     paired_interval,
+    rank_correlation,
     row_contributions,
     seed_std,
 )
+from autoprune.layouts.layout import all_layouts
 from autoprune.training.metrics import METRICS
 
 
-def test_interval_of_one_seed_is_students():
+def test_mean_interval_of_one_seed_is_students():
     values = np.random.default_rng(1).normal(0.3, 1, (1, 40))
     expected = ttest_1samp(values[0], 0).confidence_interval()
     interval = mean_interval(values)
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_interval_of_seeds_that_alone_differ_is_students_over_seeds():
+def test_mean_interval_of_seeds_that_alone_differ_is_students_over_seeds():
     by_seed = np.array([0.1, 0.4, 0.3])
     expected = ttest_1samp(by_seed, 0).confidence_interval()
     interval = mean_interval(np.repeat(by_seed[:, None], 50, axis=1))
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_repeating_a_run_makes_no_interval_narrower():
+def test_mean_interval_is_no_narrower_when_a_run_is_repeated():
     values = np.random.default_rng(2).normal(0, 1, (1, 40))
     one, three = mean_interval(values), mean_interval(np.repeat(values, 3, axis=0))
     assert (three.low, three.high) == pytest.approx((one.low, one.high))
 
 
 @pytest.mark.parametrize(("seeds", "effect"), [(2, 2.0), (3, 0.0), (3, 1.0), (3, 4.0), (5, 1.0)])
-def test_interval_covers_in_at_least_95_of_100_studies(seeds, effect):
+def test_mean_interval_covers_in_at_least_95_of_100_studies(seeds, effect):
     rng, rows, studies, truth = np.random.default_rng(3), 40, 1500, 0.02
     row, rest = 0.5, 0.3
     by_seed = effect * np.sqrt(seeds * row**2 / rows + rest**2 / rows)
@@ -49,7 +55,7 @@ def test_interval_covers_in_at_least_95_of_100_studies(seeds, effect):
     assert covered > 0.94
 
 
-def test_interval_covers_the_difference_of_two_trained_models():
+def test_paired_interval_covers_the_difference_of_two_trained_models():
     """Right answers drawn from abilities of seeds and difficulties of rows, three seeds."""
     rng, rows, studies = np.random.default_rng(4), 200, 800
     hard = rng.normal(0, 1.5, (studies, 1, 1, rows))
@@ -74,7 +80,7 @@ def test_paired_interval_is_of_the_first_minus_the_second():
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_contributions_average_to_the_quality(name):
+def test_row_contributions_average_to_the_quality(name):
     rng = np.random.default_rng(5)
     labels, predicted = rng.integers(0, 5, 80), rng.integers(0, 4, 80)
     contributions = row_contributions(METRICS[name], labels, predicted)
@@ -82,7 +88,7 @@ def test_contributions_average_to_the_quality(name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_contributions_give_the_bootstrap_spread_of_the_metric(name):
+def test_row_contributions_give_the_bootstrap_spread_of_the_metric(name):
     rng = np.random.default_rng(6)
     labels = rng.integers(0, 4, 600)
     predicted = np.where(rng.random(600) < 0.6, labels, rng.integers(0, 4, 600))
@@ -93,7 +99,7 @@ def test_contributions_give_the_bootstrap_spread_of_the_metric(name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_contribution_of_a_row_is_what_it_changes_when_it_counts_a_little_more(name):
+def test_row_contribution_is_what_it_changes_when_it_counts_a_little_more(name):
     rng, metric, weight = np.random.default_rng(7), METRICS[name], 1e-6
     labels, predicted = rng.integers(0, 3, 30), rng.integers(0, 4, 30)
     contributions = row_contributions(metric, labels, predicted)
@@ -104,6 +110,70 @@ def test_contribution_of_a_row_is_what_it_changes_when_it_counts_a_little_more(n
     assert influence == pytest.approx(30 * np.array(changes) / weight, abs=1e-4)
 
 
-def test_spread():
+def test_seed_std_is_the_sample_standard_deviation():
     assert seed_std([0.5]) is None
     assert seed_std([0.4, 0.6]) == pytest.approx(0.02**0.5)
+
+
+def test_holm_correction_by_known_answer():
+    # Holm 1979; R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
+    assert holm_correction([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm_correction([]) == []
+
+
+@given(st.lists(st.floats(1e-90, 1.0), min_size=1, max_size=9))
+def test_holm_correction_keeps_the_order_and_is_between_p_and_bonferroni(p_values):
+    corrected = holm_correction(p_values)
+    for p, q in zip(p_values, corrected, strict=True):
+        assert p <= q <= min(1.0, len(p_values) * p) + 1e-12
+    order = np.argsort(p_values, kind="stable")
+    assert list(np.array(corrected)[order]) == sorted(corrected)
+
+
+def test_rank_correlation_compares_ranks_not_values():
+    found = rank_correlation([1, 2, 3, 4, 50, 60], [0.1, 0.2, 0.3, 0.4, 0.41, 0.9])
+    assert (found.correlation, found.low, found.high) == pytest.approx((1, 1, 1))
+    assert str(found) == "+1.00 (+1.00 to +1.00)"
+    turned = rank_correlation([6, 5, 4, 3, 2, 1], [0.1, 0.2, 0.3, 0.4, 0.41, 0.9])
+    assert str(turned) == "−1.00 (−1.00 to −1.00)"
+
+
+def test_rank_correlation_is_spearmans_also_with_ties():
+    rng = np.random.default_rng(0)
+    proxies, qualities = rng.integers(0, 5, 40), rng.normal(size=40)
+    found = rank_correlation(proxies, qualities)
+    assert found.correlation == pytest.approx(spearmanr(proxies, qualities).statistic)
+
+
+def test_rank_correlation_interval_covers_the_truth():
+    """Over 200 draws of 30 pairs with a correlation of about 0.48 between ranks."""
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        proxies = rng.normal(size=30)
+        found = rank_correlation(proxies, 0.5 * proxies + np.sqrt(0.75) * rng.normal(size=30))
+        covered += found.low <= 0.483 <= found.high
+    assert 0.88 <= covered / 200 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("proxies", "qualities"),
+    [([1, 2, 3, 4], [1, 2, 3, 4]), ([1] * 6, range(6)), (range(6), [2] * 6)],
+)
+def test_rank_correlation_of_few_or_constant_scores_is_none(proxies, qualities):
+    assert rank_correlation(list(proxies), list(qualities)) is None
+
+
+def test_layout_rank_correlation_counts_the_runs_of_one_layout_once():
+    """Noise hardly ever looks sure, however often its leaders are run again."""
+    rng, layouts, sure = np.random.default_rng(2), all_layouts(6, 2), 0
+    assert layout_rank_correlation(dict.fromkeys(layouts, 0.0), [(layouts[0], 0.1)] * 9) is None
+    for _ in range(100):
+        proxies = dict(zip(layouts, rng.normal(size=len(layouts)), strict=True))
+        truth = rng.normal(size=len(layouts))
+        again = [*range(len(layouts)), *np.repeat(np.argsort(-truth)[:3], 4)]
+        found = layout_rank_correlation(
+            proxies, [(layouts[i], truth[i] + 0.1 * rng.normal()) for i in again]
+        )
+        sure += found.low > 0 or found.high < 0
+    assert sure <= 12

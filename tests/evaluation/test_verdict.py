@@ -20,7 +20,7 @@ from autoprune.evaluation.verdict import against_others, comparison_verdict, rec
         (PairedDifference(0.0, 0.0, 0.0, 1.0), "no difference found"),
     ],
 )
-def test_a_finding_needs_interval_and_test(difference, finding, comparison):
+def test_finding_needs_interval_and_p_value(difference, finding, comparison):
     assert difference.finding == finding
     changed = dataclasses.replace(comparison, against={**comparison.against, "top": difference})
     text = comparison_verdict(changed)
@@ -29,7 +29,7 @@ def test_a_finding_needs_interval_and_test(difference, finding, comparison):
     ]
 
 
-def test_the_verdict_tells_its_figures(comparison):
+def test_verdict_gives_its_figures(comparison):
     changed = dataclasses.replace(
         comparison, against={"top": PairedDifference(0.0234, 0.011, 0.035, 0.0312)}
     )
@@ -40,7 +40,7 @@ def test_the_verdict_tells_its_figures(comparison):
     )
 
 
-def test_worse_is_said_without_a_second_minus(comparison):
+def test_verdict_worse_has_no_second_minus(comparison):
     changed = dataclasses.replace(
         comparison, against={"top": PairedDifference(-0.02, -0.03, -0.01, 0.0)}
     )
@@ -49,7 +49,7 @@ def test_worse_is_said_without_a_second_minus(comparison):
     )
 
 
-def test_no_difference_keeps_its_sign(comparison):
+def test_verdict_without_a_difference_keeps_the_sign(comparison):
     changed = dataclasses.replace(
         comparison, against={"top": PairedDifference(-0.02, -0.05, 0.01, 0.3)}
     )
@@ -59,18 +59,18 @@ def test_no_difference_keeps_its_sign(comparison):
     )
 
 
-def test_one_seed_is_owned_up_to(entrants, split, conditions, tmp_path):
+def test_verdict_on_one_seed_says_so(entrants, split, conditions, tmp_path):
     one = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
     assert "only one seed" in comparison_verdict(one)
 
 
-def test_finding_the_strategy_itself_is_said(entrant, split, conditions, tmp_path):
+def test_verdict_says_that_the_strategy_itself_was_found(entrant, split, conditions, tmp_path):
     entrants = [entrant(origin, "4:0-1", (0,), 0.5) for origin in ("found", "top")]
     comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
     assert "found the fixed strategy top itself" in comparison_verdict(comparison)
 
 
-def test_finding_another_strategy_is_said(entrant, split, conditions, tmp_path):
+def test_verdict_says_that_another_strategy_was_found(entrant, split, conditions, tmp_path):
     entrants = [
         entrant("found", "4:2-3", (0,), 0.5),
         entrant("top", "4:0-1", (0,), 0.6),
@@ -80,7 +80,7 @@ def test_finding_another_strategy_is_said(entrant, split, conditions, tmp_path):
     assert "4:2-3 (that of bottom)" in comparison_verdict(comparison)
 
 
-def test_without_a_search_the_best_strategy_is_named(entrants, split, conditions, tmp_path):
+def test_verdict_without_a_search_names_the_best_strategy(entrants, split, conditions, tmp_path):
     comparison = compare_entrants(entrants[1:], (7, 8), split, conditions, tmp_path / "r.jsonl")
     assert (
         "best fixed strategy by mean validation quality is top (4:0-1), with 70.0 %"
@@ -90,7 +90,7 @@ def test_without_a_search_the_best_strategy_is_named(entrants, split, conditions
     assert set(comparison.against) == {"bottom", "full", "scratch"}
 
 
-def test_the_others_are_held_against_the_found_layout(comparison):
+def test_other_models_are_compared_with_the_found_layout(comparison):
     full, scratch = against_others(comparison)
     assert "the full model" in full
     assert "−10.0 points" in full
@@ -98,7 +98,7 @@ def test_the_others_are_held_against_the_found_layout(comparison):
 
 
 @pytest.mark.parametrize(("validation", "words"), [(0.9, "top, 61.0 %"), (0.3, "found, 30.0 %")])
-def test_the_recommendation_gives_both_validation_means(
+def test_recommendation_gives_both_validation_means(
     validation, words, entrant, entrants, split, conditions, tmp_path
 ):
     entrants = [entrant("found", "4:0,2", (), validation), *entrants[1:]]

@@ -1,4 +1,4 @@
-"""The front: known knees, known limits, and what can never be recommended."""
+"""Pareto front: known knees, known limits, and what can never be recommended."""
 
 import pytest
 from hypothesis import given
@@ -14,23 +14,23 @@ from autoprune.evaluation.pareto import (
 from made_fronts import CURVE, FULL, front, point
 
 
-def test_the_knee_is_where_the_curve_bends():
+def test_knee_point_is_where_the_curve_bends():
     assert knee_point(CURVE).keep == 4
 
 
-def test_a_point_below_the_front_is_never_the_knee():
+def test_knee_point_is_never_dominated():
     worse = point(5, 0.60)
     assert is_dominated(worse, [*CURVE, worse])
     assert knee_point([*CURVE, worse]).keep == 4
 
 
-def test_equal_points_do_not_dominate_each_other():
+def test_is_dominated_is_false_for_equal_points():
     assert not is_dominated(CURVE[0], [CURVE[0], CURVE[0]])
 
 
 @pytest.mark.parametrize("kept", [[4], [2, 6]])
-def test_without_a_bend_the_best_is_taken(kept):
-    few = [one for one in CURVE if one.keep in kept]
+def test_knee_point_without_a_bend_is_the_best(kept):
+    few = [each for each in CURVE if each.keep in kept]
     assert knee_point(few).keep == max(kept)
 
 
@@ -44,11 +44,11 @@ def test_without_a_bend_the_best_is_taken(kept):
         (Limits(megabytes=6.0, drop=2.5), 6),
     ],
 )
-def test_the_smallest_that_holds_is_picked(limits, keep):
+def test_smallest_within_returns_the_fewest_layers_that_keep_the_limits(limits, keep):
     assert smallest_within(CURVE, FULL, limits).keep == keep
 
 
-def test_limits_that_nothing_holds_are_said_with_the_nearest():
+def test_broken_limits_names_each_broken_limit_with_its_figure():
     limits = Limits(drop=1.0, latency_ms=5.0)
     assert smallest_within(CURVE, FULL, limits) is None
     assert broken_limits(CURVE[2], FULL, limits) == ["3.0 points below the full model"]
@@ -59,27 +59,27 @@ def test_limits_that_nothing_holds_are_said_with_the_nearest():
 
 
 @given(st.lists(st.tuples(st.integers(1, 11), st.floats(0.1, 1.0)), min_size=1, max_size=9))
-def test_the_knee_is_on_the_front_and_the_pick_holds(pairs):
+def test_smallest_within_is_the_smallest_of_those_that_keep_the_limits(pairs):
     points = [point(keep, quality) for keep, quality in pairs]
     assert not is_dominated(knee_point(points), points)
     chosen = smallest_within(points, FULL, Limits(drop=10.0))
-    holding = [one for one in points if 100 * (0.80 - one.validation) <= 10.0 + 1e-9]
-    assert (chosen is None) == (holding == [])
-    assert all(chosen.keep <= one.keep for one in holding)
+    within = [each for each in points if 100 * (0.80 - each.validation) <= 10.0 + 1e-9]
+    assert (chosen is None) == (within == [])
+    assert all(chosen.keep <= each.keep for each in within)
 
 
 @pytest.mark.parametrize(
     ("limits", "keep"),
     [(Limits(), 4), (Limits(drop=2.0), 6), (Limits(megabytes=3.5), 2), (Limits(drop=0.1), None)],
 )
-def test_what_is_chosen_goes_by_the_limits_else_by_the_knee(limits, keep):
+def test_chosen_point_follows_the_limits_else_the_knee(limits, keep):
     made = front(limits)
     assert made.knee.keep == 4
     assert (made.chosen and made.chosen.keep) == keep
 
 
 @pytest.mark.parametrize("qualities", [(0.50, 0.52, 0.60, 0.80), (0.5, 0.6, 0.7, 0.8)])
-def test_knee_of_a_curve_that_never_flattens_is_its_best_point(qualities):
+def test_knee_point_of_a_curve_that_never_flattens_is_its_best_point(qualities):
     steeper = [point(keep, quality) for keep, quality in zip((2, 3, 4, 5), qualities, strict=True)]
     made = front(points=steeper)
     assert (made.knee.keep, made.bends) == (5, False)

@@ -1,4 +1,4 @@
-"""Winners: two studies' recommended layouts on the same rows and seeds, with known answers."""
+"""Study comparison: the recommended layouts on the same rows and seeds, with known answers."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ def study(studied, entrant, split, conditions, tmp_path):
     return make
 
 
-def test_right_rows_are_paired_by_row_and_seed(study):
+def test_winners_are_paired_by_row_and_seed(study):
     pair = compare_winners(study("a", "4:0-1", ()), study("b", "4:0-2", range(8)))
     assert (pair.first.quality, pair.second.quality) == (1.0, pytest.approx(0.2))
     assert pair.difference.mean == pytest.approx(0.8)
@@ -36,7 +36,7 @@ def test_right_rows_are_paired_by_row_and_seed(study):
     assert back.difference.finding == "worse"
 
 
-def test_no_difference_is_said_so(study):
+def test_winners_verdict_without_a_difference_says_so(study):
     pair = compare_winners(study("a", "4:0-1", (0,)), study("b", "4:0-2", (1,)))
     assert pair.difference.p_value == 1
     assert winners_verdict(pair).startswith(
@@ -45,7 +45,7 @@ def test_no_difference_is_said_so(study):
     assert "2 seeds: 7, 8" in winners_verdict(pair)
 
 
-def test_only_the_seeds_in_common_count(study):
+def test_winners_are_compared_on_the_seeds_in_common(study):
     wrong = {7: (), 8: range(8), 9: ()}
     pair = compare_winners(study("a", "4:0-1", wrong, (7, 8)), study("b", "4:0-2", wrong, (9, 7)))
     assert (pair.seeds, pair.first.quality) == ((7,), 1.0)
@@ -53,12 +53,12 @@ def test_only_the_seeds_in_common_count(study):
     assert pair.notes == ("Compared on the seeds that both have, 7; 8, 9 left out.",)
 
 
-def test_the_recommended_layout_is_the_winner(studied, study):
+def test_winner_is_the_recommended_layout(studied, study):
     pair = compare_winners(studied, study("b", "4:0-2", ()))
     assert (pair.first.row.origin, pair.first.quality) == ("found", pytest.approx(0.9))
 
 
-def test_one_layout_trained_alike_has_nothing_to_tell(study, setting):
+def test_winners_of_one_layout_trained_alike_have_no_difference(study, setting):
     first, second = study("a", "4:0-1", (0,)), study("b", "4:0-1", (0,))
     assert "there is no difference to test" in winners_verdict(compare_winners(first, second))
     longer = dataclasses.replace(setting, full=dataclasses.replace(setting.full, steps=99))
@@ -69,27 +69,27 @@ def test_one_layout_trained_alike_has_nothing_to_tell(study, setting):
     )
 
 
-def test_other_train_rows_are_told(study, setting):
+def test_winners_with_other_train_rows_have_a_note(study, setting):
     prints = {**setting.fingerprints, "train+validation": "other"}
     other = dataclasses.replace(setting, fingerprints=prints)
     pair = compare_winners(study("a", "4:0-1", ()), study("b", "4:0-2", (), setting=other))
     assert pair.notes == ("The train or validation rows differ; only the test rows are the same.",)
 
 
-def test_what_cannot_be_paired_is_refused(study, split, setting):
-    mine = study("a", "4:0-1", ())
+def test_winners_that_cannot_be_paired_are_refused(study, split, setting):
+    first = study("a", "4:0-1", ())
     with pytest.raises(StudyError, match="those of a and b differ"):
         compare_winners(
-            mine, study("b", "4:0-2", (), test=dataclasses.replace(split, fingerprint="f3"))
+            first, study("b", "4:0-2", (), test=dataclasses.replace(split, fingerprint="f3"))
         )
     with pytest.raises(StudyError, match="leave out different ones"):
         compare_winners(
-            mine, study("c", "4:0-2", (), test=dataclasses.replace(split, kept=(True,) * 12))
+            first, study("c", "4:0-2", (), test=dataclasses.replace(split, kept=(True,) * 12))
         )
     by_f1 = dataclasses.replace(setting, metric="macro-f1")
     with pytest.raises(StudyError, match="go by accuracy and macro-f1"):
-        compare_winners(mine, study("d", "4:0-2", (), setting=by_f1))
+        compare_winners(first, study("d", "4:0-2", (), setting=by_f1))
     with pytest.raises(StudyError, match="a has 7, 8 and e has 9"):
-        compare_winners(mine, study("e", "4:0-2", (), (9,)))
+        compare_winners(first, study("e", "4:0-2", (), (9,)))
     with pytest.raises(StudyError, match="got a twice"):
-        compare_winners(mine, mine)
+        compare_winners(first, first)

@@ -1,4 +1,4 @@
-"""Trials become records once, with what is needed to repeat them."""
+"""Search step: each trial becomes one record, with what is needed to repeat it."""
 
 import dataclasses
 
@@ -22,12 +22,10 @@ BUDGET = Budget(steps=10)
 
 @pytest.fixture
 def recorded(conditions):
-    return [
-        trial_record(finding, conditions, BUDGET, "demo@abc", 7000) for finding in (DONE, FAILED)
-    ]
+    return [trial_record(result, conditions, BUDGET, "demo@abc", 7000) for result in (DONE, FAILED)]
 
 
-def test_a_record_tells_what_happened(recorded, conditions):
+def test_trial_record_holds_what_happened(recorded, conditions):
     done, failed = recorded
     assert (done.phase, done.origin, done.layout, done.seed) == ("search", "top", DONE.layout, 3)
     assert done.scores == (SCORE,) and done.notes == (SCORE.note,)
@@ -35,7 +33,7 @@ def test_a_record_tells_what_happened(recorded, conditions):
     assert (failed.state, failed.reason, failed.scores) == ("failed", "the loss is nan", ())
 
 
-def test_a_trial_is_written_once(recorded, tmp_path):
+def test_append_new_records_writes_each_trial_once(recorded, tmp_path):
     path = tmp_path / "records.jsonl"
     append_new_records(path, recorded[:1])
     append_new_records(path, recorded)

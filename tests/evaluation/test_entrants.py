@@ -1,4 +1,4 @@
-"""Tuning: what is best on validation is taken, the same grid for all, and nothing runs twice."""
+"""Entrants: the learning rate that is best on validation, and the keys of their records."""
 
 import dataclasses
 
@@ -6,7 +6,8 @@ import pytest
 
 from autoprune.errors import TrialError
 from autoprune.evaluation.entrants import choose_learning_rates
-from autoprune.evaluation.records import read_records
+from autoprune.evaluation.records import read_records, record_key
+from autoprune.training.checkpoint import checkpoint_file
 
 RATES = (1e-4, 5e-4, 1e-3)
 
@@ -35,7 +36,7 @@ def rates(entrants):
     return [one.budget.learning_rate for one in entrants]
 
 
-def test_each_entrant_takes_what_is_best_on_validation(variants, conditions, tmp_path):
+def test_learning_rate_is_the_best_on_validation_for_each_entrant(variants, conditions, tmp_path):
     calls, told, path = [], [], tmp_path / "r.jsonl"
     each = [
         variants("top", "4:0-1", (0.5, 0.7, 0.6), calls),
@@ -52,7 +53,7 @@ def test_each_entrant_takes_what_is_best_on_validation(variants, conditions, tmp
     assert {score.split for record in records for score in record.scores} == {"validation"}
 
 
-def test_what_is_on_file_or_alike_is_not_run_again(variants, conditions, tmp_path):
+def test_learning_rate_runs_on_file_or_alike_are_not_run_again(variants, conditions, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     each = [
         variants("found", "4:0-1", (0.5, 0.7, 0.6), calls),
@@ -66,7 +67,7 @@ def test_what_is_on_file_or_alike_is_not_run_again(variants, conditions, tmp_pat
     assert len(calls) == 6
 
 
-def test_a_rate_that_fails_is_not_taken(variants, conditions, tmp_path):
+def test_learning_rate_whose_run_fails_is_not_taken(variants, conditions, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     each = [variants("top", "4:0-1", (0.3, 0.4, None), calls)]
     assert rates(choose_learning_rates(each, 0, conditions, path, lambda _: None)) == [5e-4]
@@ -76,3 +77,12 @@ def test_a_rate_that_fails_is_not_taken(variants, conditions, tmp_path):
     assert rates(chosen) == [1e-4]
     with pytest.raises(TrialError):
         chosen[0].validate(0, None)()
+
+
+def test_key_is_that_of_the_record_and_names_the_checkpoint_as_ever(entrant, conditions, tmp_path):
+    """An unfinished run of an older version is found by the same file name."""
+    only, path = entrant("top", "4:0-1", (0,), 0.5), tmp_path / "r.jsonl"
+    key = only.key(3, conditions)
+    choose_learning_rates([[only]], 3, conditions, path, lambda _: None)
+    assert [record_key(record) for record in read_records(path)] == [key]
+    assert checkpoint_file(tmp_path, tuple(key)).path.stem == "997fd1360b9c0cec7d76"
