@@ -1,4 +1,4 @@
-"""Tiny encoders on disk that a test may spoil."""
+"""Tiny encoders on disk that a test may damage."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Fetching from a hub that fails in all the ways hubs fail; only safe files are ever asked for."""
+"""Hub: failures are retried or explained, and only safe files are requested."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def only_line(raised):
     return message
 
 
-def test_fetch_records_the_commit_and_asks_for_safe_files_only(served):
+def test_fetch_stores_the_commit_and_requests_safe_files_only(served):
     checkpoint = fetch(find_encoder(NAME))
     assert (checkpoint.commit, checkpoint.depth) == (served.commit, 5)
     assert str(checkpoint.encoder) == "org/tiny@main"
@@ -54,7 +54,7 @@ def test_fetch_records_the_commit_and_asks_for_safe_files_only(served):
     assert load_tokenizer(checkpoint)("एक दोन")["input_ids"] == [2, 5, 6, 3]
 
 
-def test_code_is_fetched_only_if_trusted(served):
+def test_remote_code_is_fetched_only_if_trusted(served):
     fetch(find_encoder(NAME), trust_remote_code=True)
     assert "modeling.py" in served.files_got()
     assert "pytorch_model.bin" not in served.files_got()
@@ -75,7 +75,7 @@ def test_a_branch_and_a_commit_are_fetched(served, edit_config):
     assert fetch(find_encoder(f"{NAME}@{served.commit}")).commit == served.commit
 
 
-def test_sharded_weights_are_fetched_whole(hub, make_model, tmp_path):
+def test_sharded_weights_are_fetched_completely(hub, make_model, tmp_path):
     from transformers import AutoModel
 
     folder = tmp_path / "sharded"
@@ -97,7 +97,7 @@ def test_cached_model_is_found_again_offline(served, monkeypatch):
     assert len(served.log) == asked
 
 
-def test_offline_without_the_model_says_so(served, monkeypatch):
+def test_model_missing_offline_is_explained(served, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(
         HubError, match=r"HF_HUB_OFFLINE is set and the cache .* unset it"
@@ -107,7 +107,7 @@ def test_offline_without_the_model_says_so(served, monkeypatch):
     assert served.log == []
 
 
-def test_half_a_download_is_no_model_offline(served, monkeypatch):
+def test_incomplete_download_is_not_used_offline(served, monkeypatch):
     served.hidden.add("model.safetensors")
     with pytest.raises(HubError):
         fetch(find_encoder(NAME))
@@ -118,13 +118,13 @@ def test_half_a_download_is_no_model_offline(served, monkeypatch):
 
 @pytest.mark.parametrize("status", [503, 500, 429])
 @pytest.mark.parametrize("part", ["/api/models/org/tiny", "model.safetensors", "config.json"])
-def test_passing_failure_is_tried_again(served, status, part):
+def test_transient_failure_is_retried(served, status, part):
     served.fail(part, status=status, times=2)
     assert fetch(find_encoder(NAME)).commit == served.commit
     assert served.failures[0].times == 0
 
 
-def test_cut_connection_goes_on_where_it_was(served, bert):
+def test_cut_connection_is_resumed(served, bert):
     served.cut("model.safetensors", after=1000, times=2)
     checkpoint = fetch(find_encoder(NAME))
     assert served.failures[0].times == 0
@@ -147,7 +147,7 @@ def test_hub_that_stays_down_is_explained_after_growing_waits(served, waits):
     assert tuple(waits) == RETRY_WAITS == tuple(sorted(set(RETRY_WAITS)))
 
 
-def test_hub_that_goes_down_leaves_the_cached_model(served, caplog):
+def test_hub_that_goes_down_is_replaced_by_the_cache(served, caplog):
     first = fetch(find_encoder(NAME))
     served.fail("/api/", status=503, times=1000)
     assert fetch(find_encoder(NAME)) == first
@@ -183,14 +183,14 @@ def test_gated_repository_asks_for_a_token(served, monkeypatch):
     assert fetch(find_encoder(NAME)).commit == served.commit
 
 
-def test_nobody_at_the_endpoint_is_explained(hub, monkeypatch):
+def test_unreachable_endpoint_is_explained(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubError, match="check the network, set HF_ENDPOINT") as raised:
         fetch(find_encoder(NAME))
     only_line(raised)
 
 
-def test_server_that_is_no_hub_is_explained(served, monkeypatch):
+def test_endpoint_that_is_no_hub_is_explained(served, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", f"{served.url}/portal")
     with pytest.raises(HubError, match=r"does not answer as a hub does .* check HF_ENDPOINT"):
         fetch(find_encoder(NAME))
@@ -218,7 +218,7 @@ def pickled(hub, bert, tmp_path):
 TITLE = "Adding `safetensors` variant of this model"
 
 
-def test_conversion_by_the_hubs_own_bot_is_used(hub, pickled, caplog, monkeypatch):
+def test_conversion_by_the_hubs_bot_is_used(hub, pickled, caplog, monkeypatch):
     commit = hub.propose(NAME, pickled, "SFconvertbot", TITLE, "open")
     checkpoint = fetch(find_encoder(NAME))
     assert checkpoint.commit == commit
@@ -245,14 +245,14 @@ def test_other_pull_requests_are_not_used(hub, pickled, author, title, status):
     assert hub.files_got() == set()
 
 
-def test_conversion_stands_in_for_no_other_revision(hub, pickled, tmp_path):
+def test_conversion_is_not_used_for_another_revision(hub, pickled, tmp_path):
     hub.add(NAME, tmp_path / "pickled", revision="v1")
     hub.propose(NAME, pickled, "SFconvertbot", TITLE, "open")
     with pytest.raises(ModelError, match="org/tiny@v1 has only pickled weights"):
         fetch(find_encoder(f"{NAME}@v1"))
 
 
-def test_environment_set_before_the_start_is_honoured(served, tmp_path):
+def test_environment_variables_of_the_hub_are_used(served, tmp_path):
     code = (
         "from autoprune.encoders.hub import fetch\n"
         "from autoprune.encoders.registry import find_encoder\n"

@@ -1,4 +1,4 @@
-"""What is loaded is the checkpoint's encoder, whole, and a head that depends on the seed alone."""
+"""Loading: the encoder is complete, and the head depends on the seed alone."""
 
 import json
 
@@ -57,7 +57,7 @@ def test_head_and_pooler_depend_on_the_seed_alone(make_model, family):
     assert changed <= head_parameters(first)
 
 
-def test_callers_random_state_is_left_alone(bert, capfd):
+def test_loading_leaves_the_random_state_unchanged(bert, capfd):
     checkpoint = fetch(find_encoder(str(bert)))
     before = torch.get_rng_state()
     load_classifier(checkpoint, NAMES, 3)
@@ -67,7 +67,7 @@ def test_callers_random_state_is_left_alone(bert, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_labels_are_set_and_saved(bert, tmp_path):
+def test_labels_are_saved_in_the_config(bert, tmp_path):
     model = load_classifier(fetch(find_encoder(str(bert))), NAMES, 0)
     model.save_pretrained(tmp_path / "saved")
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
@@ -96,14 +96,14 @@ def test_half_precision_is_loaded_as_float32(edit_config):
         ({"vocab_size": 50}, r"1 are missing or of another shape .*word_embeddings"),
     ],
 )
-def test_config_that_lies_about_the_weights_is_refused(edit_config, fields, message):
+def test_config_that_does_not_fit_the_weights_is_refused(edit_config, fields, message):
     folder = edit_config(**fields)
     with pytest.raises(ModelError, match=message) as raised:
         load_classifier(fetch(find_encoder(str(folder))), NAMES, 0)
     assert "\n" not in str(raised.value)
 
 
-def test_one_lost_bias_is_refused(bert):
+def test_missing_bias_is_refused(bert):
     path = bert / "model.safetensors"
     kept = load_file(path)
     del kept["bert.encoder.layer.2.output.LayerNorm.bias"]
@@ -121,7 +121,7 @@ def fine_tuned(bert, tmp_path, jitter):
     return fetch(find_encoder(str(tmp_path / "tuned"))), model
 
 
-def test_what_was_trained_is_loaded_as_it_is(fine_tuned):
+def test_load_trained_returns_the_trained_weights(fine_tuned):
     checkpoint, model = fine_tuned
     loaded = load_trained(checkpoint)
     assert differing(loaded, model) == set()
@@ -130,7 +130,7 @@ def test_what_was_trained_is_loaded_as_it_is(fine_tuned):
 
 
 @pytest.mark.parametrize("lost", ["classifier.weight", "bert.pooler.dense.bias"])
-def test_what_lacks_a_part_was_not_trained(fine_tuned, lost):
+def test_load_trained_refuses_a_missing_weight(fine_tuned, lost):
     checkpoint, _ = fine_tuned
     path = checkpoint.folder / "model.safetensors"
     kept = load_file(path)
@@ -140,7 +140,7 @@ def test_what_lacks_a_part_was_not_trained(fine_tuned, lost):
         load_trained(checkpoint)
 
 
-def test_a_trained_head_is_drawn_anew(make_model, family, tmp_path, jitter):
+def test_trained_head_is_drawn_again(make_model, family, tmp_path, jitter):
     """For as many labels too: it would be one and the same on all seeds."""
     plain = fetch(find_encoder(str(make_model(family))))
     model = load_classifier(plain, NAMES, 0)
@@ -167,7 +167,7 @@ def _outside(model):
     return {name for name, weight in model.named_parameters() if id(weight) not in inside}
 
 
-def test_head_for_other_labels_is_drawn_anew(fine_tuned):
+def test_head_for_other_labels_is_drawn_again(fine_tuned):
     checkpoint, model = fine_tuned
     first, other = (load_classifier(checkpoint, ["x", "y"], seed) for seed in (0, 1))
     assert differing(first, other) == {"classifier.weight"}
@@ -175,7 +175,7 @@ def test_head_for_other_labels_is_drawn_anew(fine_tuned):
 
 
 @pytest.mark.parametrize("depth", [1, 3, 5])
-def test_random_rival_of_every_family(make_model, family, depth, tmp_path):
+def test_random_classifier_of_every_family(make_model, family, depth, tmp_path):
     checkpoint = fetch(find_encoder(str(make_model(family))))
     rival = random_classifier(checkpoint, NAMES, depth, 0)
     assert len(encoder_layers(rival)) == rival.config.num_hidden_layers == depth
@@ -188,7 +188,7 @@ def test_random_rival_of_every_family(make_model, family, depth, tmp_path):
     assert differing(rival, again) == set()
 
 
-def test_random_rival_holds_no_pretrained_weight(bert):
+def test_random_classifier_has_no_pretrained_weight(bert):
     checkpoint = fetch(find_encoder(str(bert)))
     pretrained = load_classifier(checkpoint, NAMES, 0)
     rival = random_classifier(checkpoint, NAMES, 5, 0)
@@ -198,12 +198,12 @@ def test_random_rival_holds_no_pretrained_weight(bert):
 
 
 @pytest.mark.parametrize("depth", [0, 6])
-def test_random_rival_of_another_depth_is_refused(bert, depth):
+def test_random_classifier_of_an_impossible_depth_is_refused(bert, depth):
     with pytest.raises(LayoutError, match=f"has 1 to 5 layers, got {depth}"):
         random_classifier(fetch(find_encoder(str(bert))), NAMES, depth, 0)
 
 
-def test_tokenizer_reads_words_in_order(make_model, family):
+def test_tokenizer_returns_words_in_order(make_model, family):
     tokenizer = load_tokenizer(fetch(find_encoder(str(make_model(family)))))
     assert tokenizer("एक तीन दोन")["input_ids"] == [2, 5, 7, 6, 3]
     assert tokenizer.is_fast
@@ -243,7 +243,7 @@ def test_tied_tables_count_once(make_model):
 
 
 @pytest.mark.parametrize(("name", "depth"), [("demo", 12), ("demo-2", 2)])
-def test_the_packaged_models_load_and_read_marathi(name, depth):
+def test_packaged_models_load_and_take_marathi(name, depth):
     checkpoint = fetch(find_encoder(name))
     assert (checkpoint.depth, checkpoint.encoder.name) == (depth, name)
     model = load_classifier(checkpoint, NAMES, 0)

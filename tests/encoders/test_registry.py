@@ -1,4 +1,4 @@
-"""What a text that names an encoder means, and that asking costs no import."""
+"""Encoder registry: how a text names an encoder, without heavy imports."""
 
 import subprocess
 import sys
@@ -10,12 +10,12 @@ from autoprune.errors import ModelError, UnknownNameError
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_every_name_finds_its_entry(name):
+def test_find_encoder_finds_every_name(name):
     assert find_encoder(name) is ENCODERS[name]
     assert ENCODERS[name].name == name
 
 
-def test_the_papers_encoders_come_from_their_sources():
+def test_registry_has_the_encoders_of_the_paper():
     assert {name: encoder.source for name, encoder in ENCODERS.items()} == {
         "mahabert-v2": "l3cube-pune/marathi-bert-v2",
         "muril": "google/muril-base-cased",
@@ -46,14 +46,14 @@ def test_text_form_of_a_hub_encoder_finds_it_again(text):
 
 
 @pytest.mark.parametrize("text", ["model", "./model", "deep/model", "deep/er/model", "my@model"])
-def test_existing_folder_is_taken(tmp_path, text):
+def test_find_encoder_takes_an_existing_folder(tmp_path, text):
     (tmp_path / text).mkdir(parents=True)
     folder = (tmp_path / text).resolve()
     assert find_encoder(text) == Encoder(folder.name, str(folder))
     assert find_encoder(str(folder)) == find_encoder(text)
 
 
-def test_folder_in_the_home_is_taken(tmp_path, monkeypatch):
+def test_find_encoder_expands_the_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine").mkdir()
     assert find_encoder("~/mine").source == str((tmp_path / "mine").resolve())
@@ -69,7 +69,7 @@ def test_path_without_a_folder_is_an_error_of_one_short_line(text):
     assert len(str(raised.value)) < 200
 
 
-def test_unknown_name_offers_the_nearest_and_says_what_else_serves():
+def test_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError) as raised:
         find_encoder("mahabert-v3")
     assert str(raised.value) == (
@@ -81,7 +81,7 @@ def test_unknown_name_offers_the_nearest_and_says_what_else_serves():
 @pytest.mark.parametrize(
     "text", ["", " ", "bert-base-uncased", "a\0b", "a\nb", "x" * 5000, "org/", "/@", "a b/c"]
 )
-def test_anything_else_is_an_unknown_name(text):
+def test_other_text_is_an_unknown_name(text):
     with pytest.raises((UnknownNameError, ModelError)) as raised:
         find_encoder(text)
     assert "\n" not in str(raised.value)
@@ -89,25 +89,25 @@ def test_anything_else_is_an_unknown_name(text):
 
 
 @pytest.mark.parametrize("text", ["muril@../../x", "muril@a b", "org/name@-\x1b[2J", "muril@a..b"])
-def test_odd_revisions_are_refused(text):
+def test_impossible_revision_is_refused(text):
     with pytest.raises((ModelError, UnknownNameError)):
         find_encoder(text)
 
 
-def test_the_packaged_model_has_no_revision():
+def test_packaged_model_has_no_revision():
     with pytest.raises(ModelError, match="comes with the package"):
         find_encoder("demo@main")
 
 
 @pytest.mark.parametrize("name", ["mahabert-v2", "muril"])
-def test_rivals_at_the_depths_of_the_small_models(name):
+def test_find_rivals_at_the_depths_of_the_small_models(name):
     assert [rival.name for rival in find_rivals(find_encoder(name), 6)] == ["mahabert-small"]
     assert [rival.name for rival in find_rivals(find_encoder(name), 2)] == ["mahabert-smaller"]
     assert find_rivals(find_encoder(name), 4) == []
     assert name in RIVALS
 
 
-def test_rivals_go_by_source_too_and_others_have_none():
+def test_find_rivals_compares_sources():
     assert [str(each) for each in find_rivals(find_encoder("google/muril-base-cased@v1"), 6)] == [
         "mahabert-small@main"
     ]

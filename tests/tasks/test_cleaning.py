@@ -10,7 +10,7 @@ def raw(*rows, columns=("text", "label")):
     return RawSplit("rows.csv", texts, labels, None, *columns)
 
 
-def test_known_answers():
+def test_clean_splits_gives_known_answers():
     splits = {
         "train": raw(("a", "x"), ("Text", "Label"), ("", "x"), ("b", "y"), ("a", "y"), ("a", "x")),
         "validation": raw(("c", "x"), ("a", "x"), ("a", "x"), ("c", "x"), ("d", "")),
@@ -28,7 +28,7 @@ def test_known_answers():
     assert cleaned["test"].kept == (False, False, True, False)
 
 
-def test_keep_duplicates_leaves_all_that_can_be_scored():
+def test_keep_duplicates_keeps_all_scorable_rows():
     split = clean_split(
         "test", raw(("a", "x"), ("a", "x"), ("", "x"), ("t", "Label")), {("a", None)}, True
     )
@@ -38,14 +38,14 @@ def test_keep_duplicates_leaves_all_that_can_be_scored():
     assert split.kept == (True, True)
 
 
-def test_a_second_text_makes_another_row():
+def test_second_text_distinguishes_rows():
     rows = RawSplit("f", ("a", "a", "a"), ("x", "x", "x"), ("b", "c", "b"), "text", "label")
     assert clean_split("train", rows, set(), False).kept == (True, True, False)
     assert clean_split("train", rows, {("a", None)}, False).kept == (True, True, False)
     assert clean_split("train", rows, {("a", "c")}, False).kept == (True, False, False)
 
 
-def test_a_label_equal_to_its_column_is_a_header_only_beside_the_texts_name():
+def test_label_like_its_column_is_a_header_only_beside_the_text_column():
     rows = raw(("hi", "spam"), ("message", "Spam"), ("message", "ham"), columns=("Message", "spam"))
     assert find_scorable_rows(rows) == ([0, 2], 1, 0)
 
@@ -55,7 +55,7 @@ ROWS = st.lists(st.tuples(WORDS, st.sampled_from(["", "x", "y", "Label"])), min_
 
 
 @given(splits=st.lists(ROWS, min_size=3, max_size=3))
-def test_cleaning_twice_changes_nothing_and_every_row_is_counted(splits):
+def test_cleaning_is_idempotent_and_counts_every_row(splits):
     named = dict(zip(("train", "validation", "test"), (raw(*r) for r in splits), strict=True))
     once = clean_splits(named, keep_duplicates=False)
     for split in once.values():

@@ -1,4 +1,4 @@
-"""Fetching the official files from a server on this machine that misbehaves on demand."""
+"""Download: the official files from a local server that fails on demand."""
 
 import hashlib
 import json
@@ -103,7 +103,7 @@ def refused(match):
     assert "\n" not in str(caught.value)
 
 
-def test_files_are_fetched_once_and_their_checksums_kept(server, tmp_path):
+def test_files_are_downloaded_once_and_their_checksums_stored(server, tmp_path):
     splits = read_splits(TASKS["shc"])
     assert splits.train.texts[0] == "Train 0"
     assert len(read_test(TASKS["shc"]).rows) == 201
@@ -117,7 +117,7 @@ def test_files_are_fetched_once_and_their_checksums_kept(server, tmp_path):
     assert not list(cached(tmp_path, ".").glob("*.part*"))
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(server, tmp_path, waited):
+def test_broken_connection_is_resumed(server, tmp_path, waited):
     path = SHC.format("Train")
     server.mishaps[path] = ["cut", 503]
     read_splits(TASKS["shc"])
@@ -131,7 +131,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(server, tmp_path, waited
     assert cached(tmp_path, "SHC_Train.csv").read_bytes() == server.files[path]
 
 
-def test_a_file_that_changed_meanwhile_is_not_joined_to_the_old_half(server, tmp_path):
+def test_file_that_changed_meanwhile_is_not_joined_to_the_old_half(server, tmp_path):
     path = SHC.format("Train")
     server.mishaps[path] = ["cut"] * 5
     refused(r"cannot fetch http.*SHC_Train.csv: the connection broke off after \d+ bytes; download")
@@ -143,7 +143,7 @@ def test_a_file_that_changed_meanwhile_is_not_joined_to_the_old_half(server, tmp
 
 
 @pytest.mark.parametrize("mishap", [416, "skip"])
-def test_a_range_that_does_not_fit_begins_anew(server, tmp_path, mishap):
+def test_range_that_does_not_fit_restarts_the_download(server, tmp_path, mishap):
     path = SHC.format("Train")
     server.mishaps[path] = ["cut", mishap]
     read_splits(TASKS["shc"])
@@ -151,7 +151,7 @@ def test_a_range_that_does_not_fit_begins_anew(server, tmp_path, mishap):
     assert cached(tmp_path, "SHC_Train.csv").read_bytes() == server.files[path]
 
 
-def test_a_server_that_stays_broken_is_one_line_with_the_remedy(server, waited):
+def test_broken_server_is_an_error_of_one_line_with_the_remedy(server, waited):
     server.mishaps[SHC.format("Valid")] = [503] * 9
     refused(r"SHC_Valid.csv: HTTP Error 503: .*; download the files yourself and pass --data-dir$")
     assert waited == list(RETRY_WAITS)
@@ -165,30 +165,30 @@ def test_a_server_that_stays_broken_is_one_line_with_the_remedy(server, waited):
 
 
 @pytest.mark.parametrize("mishap", [404, 403, {"Content-Type": "text/html"}])
-def test_a_missing_file_is_not_asked_for_again(server, waited, mishap):
+def test_missing_file_is_not_retried(server, waited, mishap):
     server.mishaps[SHC.format("Train")] = [mishap]
     refused(r"^not found: http.*/SHC_Train.csv \(.*\); download the files yourself and pass --data")
     assert waited == []
     assert len(server.requests) == 1
 
 
-def test_no_server_at_all_is_one_line(server, monkeypatch):
+def test_unreachable_server_is_an_error_of_one_line(server, monkeypatch):
     monkeypatch.setenv("AUTOPRUNE_DATA_URL", "http://127.0.0.1:1")
     refused(r"cannot fetch http://127.0.0.1:1/.*refused.*; download the files yourself")
 
 
 @pytest.mark.parametrize("url", ["http://example.org", "file:///etc", "ftp://127.0.0.1"])
-def test_only_https_and_this_machine_are_asked(server, monkeypatch, url):
+def test_url_must_be_https_or_on_this_machine(server, monkeypatch, url):
     monkeypatch.setenv("AUTOPRUNE_DATA_URL", url)
     refused(r"data are fetched over https only, got ")
 
 
-def test_a_redirect_may_not_leave_https(server):
+def test_redirect_must_stay_on_https(server):
     server.mishaps[SHC.format("Train")] = [{"Location": "http://example.org/SHC_Train.csv"}]
     refused(r"https only, got 'http://example.org/SHC_Train.csv'")
 
 
-def test_the_first_place_that_has_all_files_serves_the_whole_set(server, tmp_path):
+def test_first_mirror_with_all_files_serves_the_whole_set(server, tmp_path):
     for word in ("Train", "Valid", "Test"):
         server.files[INDIC_LPC.format(word)] = csv_of(f"indic {word}")
     server.files[LPC.format("Train")] = csv_of("maha Train")
@@ -198,7 +198,7 @@ def test_the_first_place_that_has_all_files_serves_the_whole_set(server, tmp_pat
     assert read_splits(TASKS["lpc"]).train.texts == ("indic Train", "last indic Train")
 
 
-def test_a_changed_file_is_refused_until_it_is_deleted(server, tmp_path):
+def test_changed_file_is_refused_until_it_is_deleted(server, tmp_path):
     before = read_splits(TASKS["shc"])
     path = cached(tmp_path, "SHC_Test.csv")
     path.write_bytes(path.read_bytes() + b"more,Auto\n")
@@ -209,7 +209,7 @@ def test_a_changed_file_is_refused_until_it_is_deleted(server, tmp_path):
     refused(r"checksums.json is broken: delete it")
 
 
-def test_a_cache_that_cannot_be_written_is_one_line(server, tmp_path, monkeypatch):
+def test_unwritable_cache_is_an_error_of_one_line(server, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AUTOPRUNE_CACHE_DIR", str(tmp_path / "file"))
     refused(r"cannot keep fetched files in file/mahanews/SHC: Not a directory")

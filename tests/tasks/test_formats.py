@@ -1,4 +1,4 @@
-"""Whatever texts a user writes in any format come back the same; what is torn is refused."""
+"""File formats: any text is read as it was written; a bad file is refused."""
 
 import csv
 import json
@@ -59,7 +59,7 @@ def refused(path, match, **columns):
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=ROWS)
-def test_texts_come_back_the_same(tmp_path, suffix, rows):
+def test_every_format_returns_the_written_texts(tmp_path, suffix, rows):
     path = tmp_path / f"rows{suffix}"
     WRITERS[suffix](path, rows)
     raw = read(path, pair="other")
@@ -69,7 +69,7 @@ def test_texts_come_back_the_same(tmp_path, suffix, rows):
 
 
 @pytest.mark.parametrize("suffix", READERS)
-def test_words_for_nothing_stay_texts(tmp_path, suffix):
+def test_words_for_missing_values_stay_texts(tmp_path, suffix):
     words = ["NA", "null", "None", "nan", "", "1.0", "007", "true", "#N/A", "-"]
     path = tmp_path / f"rows{suffix}"
     WRITERS[suffix](path, [(word, word, word) for word in words])
@@ -79,7 +79,7 @@ def test_words_for_nothing_stay_texts(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
-def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path, suffix):
+def test_byte_order_mark_is_not_part_of_the_first_name(tmp_path, suffix):
     path = tmp_path / f"rows{suffix}"
     WRITERS[suffix](path, [("शेती", "", "a")])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -98,7 +98,7 @@ def test_json_texts_may_hold_other_line_separators(tmp_path):
     assert read(path).texts == ("a\u2028b\x85c",)
 
 
-def test_whole_number_labels_become_their_digits_and_nulls_empty(tmp_path):
+def test_whole_number_labels_become_digits_and_nulls_empty(tmp_path):
     path = tmp_path / "rows.parquet"
     frame = pd.DataFrame({"text": ["a", None, "c"], "label": pd.array([3, 10, None], "Int64")})
     frame.to_parquet(path)
@@ -133,7 +133,7 @@ def test_whole_number_labels_become_their_digits_and_nulls_empty(tmp_path):
         (("\n" + "x" * 9999 + ",b\n1,2").encode(), "no known text column"),
     ],
 )
-def test_a_torn_csv_file_is_refused_in_one_line(tmp_path, content, match):
+def test_bad_csv_file_is_refused_in_one_line(tmp_path, content, match):
     path = tmp_path / "rows.csv"
     path.write_bytes(content)
     refused(path, match)
@@ -156,13 +156,13 @@ def test_a_torn_csv_file_is_refused_in_one_line(tmp_path, content, match):
         (r'{"text": "a\ud800b", "label": "x"}', "line 1 has a NUL or half a character"),
     ],
 )
-def test_a_torn_json_file_is_refused_in_one_line(tmp_path, content, match):
+def test_bad_json_file_is_refused_in_one_line(tmp_path, content, match):
     path = tmp_path / "rows.jsonl"
     path.write_text(content)
     refused(path, match)
 
 
-def test_torn_parquet_files_are_refused(tmp_path):
+def test_bad_parquet_file_is_refused(tmp_path):
     path = tmp_path / "rows.parquet"
     path.write_bytes(b"")
     refused(path, "rows.parquet is empty")
@@ -174,7 +174,7 @@ def test_torn_parquet_files_are_refused(tmp_path):
     refused(path, "must have rows below its header")
 
 
-def test_a_parquet_column_that_nobody_asks_for_may_hold_anything(tmp_path):
+def test_parquet_column_that_is_not_selected_may_hold_anything(tmp_path):
     path = tmp_path / "rows.parquet"
     far = pyarrow.array([2**60, 0], pyarrow.timestamp("us"))  # beyond the year 9999
     parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": ["x", "y"], "at": far}), path)
@@ -182,7 +182,7 @@ def test_a_parquet_column_that_nobody_asks_for_may_hold_anything(tmp_path):
     refused(path, "column 'at' of .*rows.parquet cannot be read: .*; write it as text", label="at")
 
 
-def test_other_formats_folders_and_asked_columns(tmp_path, write):
+def test_select_columns_by_name_and_refuse_other_formats(tmp_path, write):
     (tmp_path / "rows.txt").write_text("text,label\na,x\n")
     refused(tmp_path / "rows.txt", "end in .csv, .tsv, .jsonl, .json, .parquet, got rows.txt")
     (tmp_path / "folder.csv").mkdir()

@@ -1,4 +1,4 @@
-"""From a task to its splits: official, package and own data, and what is wrong with them."""
+"""Loading: from a task to its cleaned splits, and what can be wrong with them."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def refused(task, match, **options):
         assert "\n" not in str(caught.value)
 
 
-def test_the_official_layout_is_read_and_cleaned(official):
+def test_official_files_are_read_and_cleaned(official):
     splits = read_splits(TASKS["shc"], official)
     assert splits.names == TASKS["shc"].labels
     assert splits.train.texts == ("a", "b", "c")
@@ -40,26 +40,26 @@ def test_the_official_layout_is_read_and_cleaned(official):
     )
 
 
-def test_keep_duplicates_leaves_them(official):
+def test_keep_duplicates_keeps_them(official):
     splits = read_splits(TASKS["shc"], official, keep_duplicates=True)
     assert splits.train.texts == ("a", "b", "a", "c")
     assert splits.validation.texts == ("d", "d", "b", "e")
     assert read_test(TASKS["shc"], official, keep_duplicates=True).kept == (True,) * 4
 
 
-def test_the_data_folder_may_come_from_the_environment(official, monkeypatch):
+def test_data_folder_may_come_from_the_environment(official, monkeypatch):
     monkeypatch.setenv("AUTOPRUNE_DATA_DIR", str(official))
     assert read_splits(TASKS["shc"]) == read_splits(TASKS["shc"], official)
 
 
-def test_a_data_folder_without_the_task_names_what_is_missing(official, tmp_path):
+def test_data_folder_without_the_task_is_an_error_with_the_path(official, tmp_path):
     refused(TASKS["ldc"], r"there is nothing at data/LDC$", data_dir=official)
     refused(TASKS["shc"], r"there is nothing at nowhere$", data_dir=tmp_path / "nowhere")
     (official / "SHC" / "SHC_Test.csv").unlink()
     refused(TASKS["shc"], r"there is nothing at data/SHC/SHC_Test.csv$", data_dir=official)
 
 
-def test_any_changed_row_changes_the_fingerprint(write, tmp_path):
+def test_fingerprint_depends_on_every_row(write, tmp_path):
     def fingerprints(train, validation, test):
         for name, rows in (("train", train), ("dev", validation), ("test", test)):
             write(f"own/{name}.csv", rows)
@@ -85,7 +85,7 @@ def test_any_changed_row_changes_the_fingerprint(write, tmp_path):
     assert fingerprints(*base[:2], [("f", Y), ("g", Y)])[1] != first[1]
 
 
-def test_texts_that_hold_the_separators_do_not_collide():
+def test_fingerprint_of_texts_with_separators_differs():
     one = LabelledRows(("a1;", "b"), (0, 1))
     assert fingerprint((X, Y), one) != fingerprint((X, Y), LabelledRows(("a", "1;b"), (0, 1)))
     twin = LabelledRows(("x1;y", "z"), (0, 1)), LabelledRows(("x", "y1;z"), (0, 1))
@@ -94,7 +94,7 @@ def test_texts_that_hold_the_separators_do_not_collide():
     assert fingerprint((X, Y), one) != fingerprint((X, Y), one, LabelledRows((), ()))
 
 
-def test_a_single_file_is_cut_in_three(write):
+def test_single_file_is_split_in_three(write):
     write("news.csv", [(f"t{i}", "xyz"[i % 3]) for i in range(60)])
     task = find_task("news.csv")
     splits, test = read_splits(task, seed=3), read_test(task, seed=3)
@@ -106,7 +106,7 @@ def test_a_single_file_is_cut_in_three(write):
     assert read_splits(task).cut == ("test", "validation")
 
 
-def test_a_missing_split_is_cut_off_train(write):
+def test_missing_split_is_held_out_of_train(write):
     write("own/news_TRAIN.csv", [(f"t{i}", "xy"[i % 2]) for i in range(50)])
     write("own/news_Test.csv", [("u", X), ("v", Y)])
     splits, test = read_splits(find_task("own/")), read_test(find_task("own/"))
@@ -114,7 +114,7 @@ def test_a_missing_split_is_cut_off_train(write):
     assert read_splits(find_task("own/")).cut == ("validation",)
 
 
-def test_named_columns_and_second_texts(write):
+def test_columns_and_second_texts_by_name(write):
     header = ("id", "question", "answer", "verdict")
     for name in ("train", "val", "test"):
         write(
@@ -157,7 +157,7 @@ def test_labels_are_checked_over_all_splits(write):
     ).validation.labels == (0,)
 
 
-def test_official_labels_are_known(official, write):
+def test_unknown_label_of_an_official_task_is_refused(official, write):
     write("data/SHC/SHC_Train.csv", [("a", "Auto"), ("b", "Tech"), ("c", "Weather")])
     refused(
         TASKS["shc"],
@@ -168,14 +168,14 @@ def test_official_labels_are_known(official, write):
     refused(TASKS["shc"], r"has 'tech' where 'Tech' is a label too", data_dir=official)
 
 
-def test_a_split_that_cleaning_empties_is_refused(write):
+def test_split_that_cleaning_empties_is_refused(write):
     task = write_own(write, GOOD, [("a", X), ("b", Y)])
     refused(task, r"some validation rows, of 2 .* it left none \(--keep-duplicates")
     assert read_splits(task, keep_duplicates=True).validation.texts == ("a", "b")
     refused(write_own(write, GOOD, test=[("", X)]), "some test rows, of 1", keep_duplicates=True)
 
 
-def test_folders_without_train_or_with_two_are_refused(write, tmp_path):
+def test_folder_without_train_or_with_two_is_refused(write, tmp_path):
     (tmp_path / "own").mkdir()
     refused(find_task("./own"), r"own must have a train file .* it has nothing$")
     write("own/test.csv", GOOD)
@@ -189,7 +189,7 @@ def test_folders_without_train_or_with_two_are_refused(write, tmp_path):
     refused(task, "there is nothing at own")
 
 
-def test_the_demo_task_is_whole_and_clean():
+def test_demo_task_is_complete_and_clean():
     splits, test = read_splits(TASKS["demo"]), read_test(TASKS["demo"])
     assert (len(splits.train), len(splits.validation), len(test.rows)) == (720, 240, 240)
     assert all(c.read == c.left for c in (*splits.cleaned, test.cleaned))

@@ -10,7 +10,7 @@ from autoprune.tasks.task import Columns
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_is_found_by_its_name_and_can_be_read_from_somewhere(name):
+def test_find_task_finds_every_name_and_its_source(name):
     task = find_task(name)
     assert task == TASKS[name]
     assert task.name == name
@@ -20,7 +20,7 @@ def test_every_task_is_found_by_its_name_and_can_be_read_from_somewhere(name):
 
 
 @pytest.mark.parametrize("text", ["news.csv", "./news.csv", "news.jsonl", "a b.parquet"])
-def test_a_file_is_a_task_named_after_it(text, tmp_path):
+def test_find_task_names_a_task_after_its_file(text, tmp_path):
     (tmp_path / text).write_text("x")
     columns = Columns(label="topic")
     task = find_task(text, columns, metric="macro-f1")
@@ -33,25 +33,25 @@ def test_a_file_is_a_task_named_after_it(text, tmp_path):
     )
 
 
-def test_a_folder_is_a_task_named_after_it(tmp_path, monkeypatch):
+def test_find_task_names_a_task_after_its_folder(tmp_path, monkeypatch):
     (tmp_path / "my" / "news").mkdir(parents=True)
     assert find_task("my/news").source == "files:my/news"
     monkeypatch.chdir(tmp_path / "my" / "news")
     assert find_task("./").name == "news"
 
 
-def test_a_known_name_wins_over_a_folder(tmp_path):
+def test_find_task_prefers_a_known_name_to_a_folder(tmp_path):
     (tmp_path / "shc").mkdir()
     assert find_task("shc").source == "official:SHC"
     assert find_task("./shc").source == "files:shc"
 
 
-def test_a_hub_id_is_a_task():
+def test_find_task_takes_a_hub_id():
     task = find_task("org/some-news")
     assert (task.name, task.source) == ("some-news", "hub:org/some-news")
 
 
-def test_columns_and_metric_replace_the_tasks_own():
+def test_find_task_replaces_columns_and_metric():
     task = find_task("shc", Columns(text="Headline"), "macro-f1")
     assert (task.columns.text, task.metric, task.source) == ("Headline", "macro-f1", "official:SHC")
 
@@ -60,25 +60,25 @@ def test_columns_and_metric_replace_the_tasks_own():
     "text",
     ["./nowhere", "../nowhere", "/no/where", "~/nowhere", "~nobody-of-that-name/where", "n.tsv"],
 )
-def test_a_path_where_nothing_lies_is_a_data_error(text):
+def test_missing_path_is_a_data_error(text):
     with pytest.raises(DataError, match=r"must exist, there is nothing at .*(where|n\.tsv)$"):
         find_task(text)
 
 
 @pytest.mark.parametrize("text", ["lcd", "", "a\nb", "x" * 5000, "a\0b", "a/b/c"])
-def test_an_unknown_name_is_one_line(text):
+def test_unknown_name_is_an_error_of_one_line(text):
     with pytest.raises(UnknownNameError) as caught:
         find_task(text)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
-def test_an_unknown_name_offers_the_nearest():
+def test_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'demo'"):
         find_task("dmo")
 
 
-def test_the_registry_needs_no_heavy_library():
+def test_registry_imports_no_heavy_library():
     code = (
         "import sys, autoprune.tasks.registry; "
         "print({'torch', 'transformers', 'pandas', 'datasets', 'numpy'} & set(sys.modules))"

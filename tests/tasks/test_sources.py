@@ -1,4 +1,4 @@
-"""Data sets of the hub, by a child process: `datasets` reads its settings when it is imported."""
+"""Hub data sets, in a child process: `datasets` reads its settings when it is imported."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def child(hub, tmp_path):
     return run
 
 
-def test_a_hub_data_set_is_read_and_then_kept(hub, folder, child):
+def test_hub_data_set_is_read_and_cached(hub, folder, child):
     write_split(folder, "test", [1, 0, 0])
     hub.add("org/news", folder, kind="datasets")
     hub.cut("train.parquet", after=100, times=1)
@@ -87,7 +87,7 @@ def test_a_hub_data_set_is_read_and_then_kept(hub, folder, child):
     assert len(hub.log) == asked
 
 
-def test_a_test_split_whose_labels_are_kept_back_is_cut_off_train(hub, folder, child):
+def test_split_with_hidden_labels_is_held_out_of_train(hub, folder, child):
     hub.add("org/news", folder, kind="datasets")
     answer = child()
     assert answer["cut"] == ["test"]
@@ -100,7 +100,7 @@ def test_a_test_split_whose_labels_are_kept_back_is_cut_off_train(hub, folder, c
     ("settings", "reason"),
     [({}, "doesn't exist on the Hub"), ({"HF_HUB_OFFLINE": "1"}, "OfflineModeIsEnabled")],
 )
-def test_a_data_set_that_cannot_be_had_is_one_line(child, settings, reason):
+def test_missing_hub_data_set_is_an_error_of_one_line(child, settings, reason):
     message = child(**settings)["refused"]
     assert message.startswith("cannot read the hub data set org/news: ")
     assert reason in message
@@ -108,7 +108,7 @@ def test_a_data_set_that_cannot_be_had_is_one_line(child, settings, reason):
     assert "\n" not in message
 
 
-def test_a_connection_that_always_breaks_is_one_line(hub, folder, child):
+def test_connection_that_always_breaks_is_an_error_of_one_line(hub, folder, child):
     hub.add("org/news", folder, kind="datasets")
     hub.cut("train.parquet", after=100, times=99)
     message = child()["refused"]

@@ -18,7 +18,7 @@ def places(raw):
     return list(range(len(raw)))
 
 
-def test_sixty_twenty_twenty_of_each_label():
+def test_hold_out_rows_gives_60_20_20_percent_of_each_label():
     raw = rows(["x"] * 100 + ["y"] * 50 + ["z"] * 10)
     splits = hold_out_rows(raw, places(raw), ["test", "validation"], seed=0)
     assert Counter(splits["train"].labels) == {"x": 60, "y": 30, "z": 6}
@@ -26,7 +26,7 @@ def test_sixty_twenty_twenty_of_each_label():
     assert Counter(splits["test"].labels) == {"x": 20, "y": 10, "z": 2}
 
 
-def test_one_missing_split_is_a_fifth_and_the_same_seed_cuts_the_same():
+def test_hold_out_rows_of_one_split_is_a_fifth_and_depends_on_the_seed():
     raw = rows(["x", "y"] * 50)
     first = hold_out_rows(raw, places(raw), ["validation"], seed=1)
     assert (len(first["train"]), len(first["validation"])) == (80, 20)
@@ -40,13 +40,13 @@ def test_rare_labels_and_unscorable_rows_stay_in_train():
     assert Counter(splits["train"].labels) == {"x": 6, "rare": 2, "Label": 1}
 
 
-def test_one_label_is_refused_before_anything_is_cut():
+def test_hold_out_rows_refuses_a_single_label():
     raw = rows(["x", "x", "Label"])
     with pytest.raises(DataError, match=r"at least two labels, rows\.csv has only 'x'"):
         hold_out_rows(raw, [0, 1], ["validation"], seed=0)
 
 
-def test_too_few_rows_are_refused():
+def test_hold_out_rows_refuses_too_few_rows():
     raw = rows(["x", "x", "y", "y"])
     with pytest.raises(DataError, match=r"rows\.csv must have at least 3 .* it has 4 rows"):
         hold_out_rows(raw, places(raw), ["validation"], seed=0)
@@ -56,7 +56,7 @@ def test_too_few_rows_are_refused():
     data=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xy")), min_size=8),
     seed=st.integers(0, 99),
 )
-def test_a_cut_is_a_partition_in_order_that_parts_no_equal_rows(data, seed):
+def test_hold_out_rows_is_an_ordered_partition_that_keeps_duplicates_together(data, seed):
     data = [*data, *((t, "z") for t in "pqr")]
     raw = rows([label for _, label in data], [text for text, _ in data])
     splits = hold_out_rows(raw, places(raw), ["test", "validation"], seed)

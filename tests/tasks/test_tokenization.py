@@ -17,7 +17,7 @@ from autoprune.tasks.tokenization import (
 ROWS = LabelledRows(("w1 w2 w3", "w4", "w5 w6 w7 w8 w9 unknown"), (1, 0, 2))
 
 
-def test_rows_become_ids_without_padding(tokenizer):
+def test_encode_returns_ids_without_padding(tokenizer):
     encoded = encode(ROWS, tokenizer, tokens=16)
     assert encoded.ids.tolist() == [1, 5, 6, 7, 2, 1, 8, 2, 1, 9, 10, 11, 12, 13, 3, 2]
     assert encoded.starts.tolist() == [0, 5, 8]
@@ -26,14 +26,14 @@ def test_rows_become_ids_without_padding(tokenizer):
     assert (encoded.pad_id, encoded.cut, len(encoded)) == (0, 0, 3)
 
 
-def test_long_rows_are_cut_and_counted(tokenizer):
+def test_encode_cuts_and_counts_long_rows(tokenizer):
     encoded = encode(ROWS, tokenizer, tokens=5)
     assert encoded.lengths.tolist() == [5, 3, 5]
     assert encoded.ids[-5:].tolist() == [1, 9, 10, 11, 2]
     assert encoded.cut == 1
 
 
-def test_the_tokenizers_own_limit_holds_and_nothing_is_said(tokenizer, caplog, capfd, recwarn):
+def test_encode_respects_the_tokenizers_limit_without_a_warning(tokenizer, caplog, capfd, recwarn):
     rows = LabelledRows((" ".join(["w1"] * 99), " ".join(["w2"] * 14)), (0, 1))
     encoded = encode(rows, tokenizer, tokens=512)
     assert encoded.lengths.tolist() == [16, 16]
@@ -41,7 +41,7 @@ def test_the_tokenizers_own_limit_holds_and_nothing_is_said(tokenizer, caplog, c
     assert (caplog.text, *capfd.readouterr(), list(recwarn)) == ("", "", "", [])
 
 
-def test_pairs_have_two_types_and_the_longer_text_is_cut(tokenizer):
+def test_encode_gives_pairs_two_types_and_cuts_the_longer_text(tokenizer):
     rows = LabelledRows(("w1 w2", "w3"), (0, 1), ("w4", "w5 w6 w7 w8"))
     encoded = encode(rows, tokenizer, tokens=7)
     batch = collate(encoded, np.array([1, 0]))
@@ -50,7 +50,7 @@ def test_pairs_have_two_types_and_the_longer_text_is_cut(tokenizer):
     assert encoded.cut == 1
 
 
-def test_a_batch_is_what_the_tokenizer_itself_would_make(tokenizer):
+def test_collate_equals_the_tokenizers_own_batch(tokenizer):
     encoded = encode(ROWS, tokenizer, tokens=6)
     expected = tokenizer(
         list(ROWS.texts), truncation=True, max_length=6, padding=True, return_tensors="pt"
@@ -63,20 +63,20 @@ def test_a_batch_is_what_the_tokenizer_itself_would_make(tokenizer):
         assert torch.equal(tensor, expected[name])
 
 
-def test_a_batch_is_padded_to_its_longest_row_only(tokenizer):
+def test_collate_pads_to_the_longest_row(tokenizer):
     encoded = encode(ROWS, tokenizer, tokens=16)
     assert collate(encoded, np.array([1, 0]))["input_ids"].shape == (2, 5)
     assert collate(encoded, np.array([1]))["attention_mask"].tolist() == [[1, 1, 1]]
 
 
-def test_a_model_without_token_types_gets_none(tokenizer, monkeypatch):
+def test_collate_gives_no_token_types_to_a_model_without_them(tokenizer, monkeypatch):
     monkeypatch.setattr(tokenizer, "model_input_names", ["input_ids", "attention_mask"])
     encoded = encode(ROWS, tokenizer, tokens=16)
     assert encoded.types is None
     assert "token_type_ids" not in collate(encoded, np.arange(2))
 
 
-def test_impossible_limits_and_tokenizers_are_refused(tokenizer, monkeypatch):
+def test_encode_refuses_impossible_limits_and_tokenizers(tokenizer, monkeypatch):
     with pytest.raises(OptionError, match="tokens must be at least 3 for this tokenizer, got 2"):
         encode(ROWS, tokenizer, tokens=2)
     monkeypatch.setattr(tokenizer, "_special_tokens_map", {})
@@ -88,7 +88,7 @@ LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=400).map(np.array)
 
 
 @given(lengths=LENGTHS, batch=st.integers(1, 9), seed=st.integers(0, 9))
-def test_an_epoch_is_every_row_once_with_at_most_one_short_batch(lengths, batch, seed):
+def test_shuffled_batches_have_every_row_once(lengths, batch, seed):
     epoch = shuffled_batches(lengths, batch, np.random.default_rng(seed))
     assert sorted(np.concatenate(epoch).tolist()) == list(range(len(lengths)))
     assert sum(len(rows) != batch for rows in epoch) == bool(len(lengths) % batch)
@@ -96,14 +96,14 @@ def test_an_epoch_is_every_row_once_with_at_most_one_short_batch(lengths, batch,
 
 
 @given(lengths=LENGTHS, batch=st.integers(1, 9))
-def test_scoring_takes_every_row_once_the_longest_first(lengths, batch):
+def test_length_sorted_batches_have_every_row_once_the_longest_first(lengths, batch):
     order = np.concatenate(length_sorted_batches(lengths, batch))
     assert sorted(order.tolist()) == list(range(len(lengths)))
     assert (np.diff(lengths[order]) <= 0).all()
     assert max(len(rows) for rows in length_sorted_batches(lengths, batch)) <= batch
 
 
-def test_batches_are_of_like_length_yet_change_from_epoch_to_epoch():
+def test_shuffled_batches_have_similar_lengths_and_change_each_epoch():
     lengths = np.random.default_rng(0).integers(3, 60, size=16 * BATCHES_PER_CHUNK)
     rng = np.random.default_rng(1)
     first, second = shuffled_batches(lengths, 16, rng), shuffled_batches(lengths, 16, rng)
@@ -116,7 +116,7 @@ def test_batches_are_of_like_length_yet_change_from_epoch_to_epoch():
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_rows_of_one_length_meet_other_rows_in_each_epoch():
+def test_shuffled_batches_of_equal_lengths_change_each_epoch():
     rng = np.random.default_rng(0)
     epochs = [shuffled_batches(np.full(64, 5), 8, rng) for _ in range(2)]
     first, second = ({frozenset(rows.tolist()) for rows in epoch} for epoch in epochs)

@@ -1,4 +1,4 @@
-"""Contract: a pruned model of every family reloads with plain transformers as it was measured."""
+"""Pruning: a pruned model of every family reloads with plain transformers as it was measured."""
 
 import copy
 
@@ -97,7 +97,7 @@ def test_pruned_bert_equals_full_bert_with_identity_for_dropped_layers(make_mode
     assert torch.equal(logits(model), logits(skipping))
 
 
-def test_swapped_layers_are_noticed(make_model, jitter, tmp_path):
+def test_swapped_layers_change_the_logits(make_model, jitter, tmp_path):
     model = load(make_model("bert"))
     jitter(model)
     pruned, swapped = copy.deepcopy(model), copy.deepcopy(model)
@@ -108,14 +108,14 @@ def test_swapped_layers_are_noticed(make_model, jitter, tmp_path):
     assert (logits(pruned) - logits(swapped)).abs().max() > 1e-3
 
 
-def test_layer_numbers_follow_the_new_places(make_model):
+def test_layer_indices_are_renumbered(make_model):
     model = load(make_model("bert"))
     keep_layers(model, Layout.parse("5:1,4"))
     numbers = [layer.attention.self.layer_idx for layer in encoder_layers(model)]
     assert numbers == [0, 1]
 
 
-def test_modernbert_keeps_the_kinds_of_its_layers(make_model):
+def test_modernbert_keeps_the_types_of_its_layers(make_model):
     model = load(make_model("modernbert"))
     kinds = model.config.layer_types
     keep_layers(model, Layout.parse("5:0,2-3"))
@@ -123,7 +123,7 @@ def test_modernbert_keeps_the_kinds_of_its_layers(make_model):
     assert set(kinds) == {"full_attention", "sliding_attention"}
 
 
-def test_modernbert_without_layer_0_is_refused_and_left_whole(make_model):
+def test_modernbert_without_layer_0_is_refused_and_unchanged(make_model):
     model = load(make_model("modernbert"))
     with pytest.raises(LayoutError, match="layer 0 of ModernBERT must be kept"):
         keep_layers(model, Layout.parse("5:1-4"))
@@ -143,7 +143,7 @@ def test_albert_is_refused_with_the_reason():
         encoder_layers(AlbertForSequenceClassification(config))
 
 
-def test_model_with_two_stacks_is_refused():
+def test_model_with_two_lists_of_layers_is_refused():
     sizes = {"vocab_size": 40, "d_model": 16, "encoder_layers": 2, "decoder_layers": 2}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
     inner = {"encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "max_position_embeddings": 40}
@@ -180,7 +180,7 @@ def test_layout_of_another_depth_is_refused(make_model):
         keep_layers(load(make_model("bert")), Layout.parse("6:0-2"))
 
 
-def test_head_is_all_that_the_encoder_does_not_bring(model):
+def test_head_is_all_that_a_pretrained_encoder_lacks(model):
     head = head_parameters(model)
     encoder = {id(p) for p in model.base_model.parameters()}
     outside = {name for name, p in model.named_parameters() if id(p) not in encoder}

@@ -1,4 +1,4 @@
-"""A folder that is no whole model is refused in one line that names it and the remedy."""
+"""Model folder: an incomplete or broken one is refused in one line that names the remedy."""
 
 import json
 import pickle
@@ -86,7 +86,7 @@ SPOILERS = {
 
 
 @pytest.mark.parametrize("case", SPOILERS)
-def test_spoilt_folder_is_refused_in_one_line_that_names_it(bert, case):
+def test_bad_folder_is_refused_in_one_line_that_names_it(bert, case):
     spoil, message = SPOILERS[case]
     spoil(bert)
     with pytest.raises(ModelError, match=message) as raised:
@@ -112,7 +112,7 @@ def test_pickle_beside_safetensors_is_never_read(bert):
     assert (bert / "executed").exists()
 
 
-def test_checkpoint_tells_depth_and_fingerprint(bert):
+def test_read_checkpoint_returns_depth_and_fingerprint(bert):
     checkpoint = fetch(find_encoder(str(bert)))
     assert (checkpoint.depth, checkpoint.folder, checkpoint.encoder.name) == (5, bert, "tiny")
     scheme, _, digest = checkpoint.commit.partition(":")
@@ -122,7 +122,7 @@ def test_checkpoint_tells_depth_and_fingerprint(bert):
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
-def test_fingerprint_follows_the_files_that_are_used(bert, name):
+def test_fingerprint_depends_on_the_used_files_only(bert, name):
     before = fetch(find_encoder(str(bert))).commit
     (bert / "README.md").write_text("other words")
     assert fetch(find_encoder(str(bert))).commit == before
@@ -130,7 +130,7 @@ def test_fingerprint_follows_the_files_that_are_used(bert, name):
     assert fetch(find_encoder(str(bert))).commit != before
 
 
-def test_fingerprint_follows_the_weights(bert):
+def test_fingerprint_depends_on_the_weights(bert):
     before = fetch(find_encoder(str(bert))).commit
     weights = load_file(bert / "model.safetensors")
     weights["bert.embeddings.word_embeddings.weight"][7, 3] += 1e-3
@@ -169,7 +169,7 @@ def with_code(edit_config, tmp_path, monkeypatch):
     return folder
 
 
-def test_code_of_a_model_runs_only_if_trusted(with_code):
+def test_remote_code_runs_only_if_trusted(with_code):
     with pytest.raises(ModelError, match=r"runs its own code: .* pass --trust-remote-code"):
         fetch(find_encoder(str(with_code)))
     assert not (with_code / "executed").exists()
@@ -179,7 +179,7 @@ def test_code_of_a_model_runs_only_if_trusted(with_code):
     assert (with_code / "executed").exists()
 
 
-def test_code_beside_a_known_model_does_not_run(with_code, edit_config):
+def test_remote_code_beside_a_known_model_does_not_run(with_code, edit_config):
     folder = edit_config(model_type="bert")
     model = load_classifier(fetch(find_encoder(str(folder))), ["a", "b"], 0)
     assert type(model).__name__ == "BertForSequenceClassification"

@@ -1,4 +1,4 @@
-"""Layers run one at a time give what the pruned model gives: all families, all layouts."""
+"""Layer-by-layer forward pass: equals the pruned model in all families and layouts."""
 
 import copy
 from itertools import combinations
@@ -63,7 +63,7 @@ def pruned_logits(model, layout, inputs):
     return pruned(**inputs).logits
 
 
-def test_every_path_gives_the_pruned_models_logits(family, whole, jitter, inputs):
+def test_layer_stack_gives_the_logits_of_the_pruned_model(family, whole, jitter, inputs):
     model = whole(family, jitter)
     layouts = layouts_for(model)
     assert len(layouts) == (8 if family == "modernbert" else 15)
@@ -78,7 +78,7 @@ def test_every_path_gives_the_pruned_models_logits(family, whole, jitter, inputs
             torch.testing.assert_close(stack.logits(state), wanted, atol=tolerance, rtol=0)
 
 
-def test_a_model_restricted_to_a_layout_is_the_pruned_one_and_whole_again(
+def test_run_as_pruned_gives_the_pruned_logits_and_restores_the_model(
     family, whole, jitter, inputs
 ):
     model = whole(family, jitter)
@@ -95,7 +95,7 @@ def test_a_model_restricted_to_a_layout_is_the_pruned_one_and_whole_again(
     assert list(model.state_dict()) == names
 
 
-def test_gradients_reach_the_layers_that_ran_and_no_others(whole, jitter, inputs):
+def test_run_as_pruned_gives_gradients_to_the_kept_layers_only(whole, jitter, inputs):
     model = copy.deepcopy(whole("bert", jitter))
     with run_as_pruned(model, Layout(DEPTH, (0, 2))):
         logits = model(**inputs).logits
@@ -104,7 +104,7 @@ def test_gradients_reach_the_layers_that_ran_and_no_others(whole, jitter, inputs
     assert reached == [True, False, True, False]
 
 
-def test_a_stack_leaves_the_model_as_it_was_also_after_an_error(whole, jitter, inputs):
+def test_layer_stack_restores_the_model_after_an_error(whole, jitter, inputs):
     model = whole("bert", jitter)
     layers = encoder_layers(model)
     with torch.inference_mode():
@@ -118,7 +118,7 @@ def test_a_stack_leaves_the_model_as_it_was_also_after_an_error(whole, jitter, i
         assert not torch.equal(model(**shorter).logits, before)
 
 
-def test_a_layout_that_the_model_cannot_have_is_refused(whole, jitter):
+def test_run_as_pruned_refuses_an_impossible_layout(whole, jitter):
     model = whole("modernbert", jitter)
     with (
         pytest.raises(LayoutError, match="layer 0 of ModernBERT"),
