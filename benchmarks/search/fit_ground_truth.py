@@ -1,10 +1,10 @@
-"""Fit one model to all runs of an exhaustive table, and write the truth that it tells.
+"""Fit one model to all runs of an exhaustive table, and write the ground truth of each layout.
 
     python benchmarks/search/fit_ground_truth.py studies/exhaustive-mr-12-shc-keep6
 
-Quick and full budget, accuracy and loss, all seeds. The truth of a layout is its posterior mean
-accuracy under the full budget and no seed. `truth.csv` has it for all layouts, with what the other
-budgets are expected to show; `model.json` what a seed and noise do.
+Quick and full budget, accuracy and loss, all seeds. The ground truth of a layout is its posterior
+mean accuracy with the full budget and no seed. `truth.csv` has it for all layouts, with what the
+other budgets are expected to show; `model.json` has the effects of seed and noise.
 """
 
 import argparse
@@ -23,71 +23,77 @@ from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
 from autoprune.search.search_space import all_flags, flags_to_layout
 from autoprune.search.trial import Observation
-from replay_tables import FULL, LEVELS, World, fit, read
+from replay_tables import FULL, LEVELS, World, fit_model, read_runs
 
-_FEWEST = 10  # layouts that two groups of runs must share
+_MIN_LAYOUTS = 10  # that two groups of runs must share
 
 
-def write(folder: Path) -> None:
-    """Write what the tables of `folder` tell."""
-    seen = read(folder)
-    model = fit(seen)
-    first = seen[0].run.layout
-    space = all_flags(first.depth, len(first.keep))
+def write_ground_truth(folder: Path) -> None:
+    """Fit the model to the tables of `folder`, and write `truth.csv` and `model.json`."""
+    runs = read_runs(folder)
+    model = fit_model(runs)
+    layout = runs[0].run.layout
+    space = all_flags(layout.depth, len(layout.keep))
     std = model.predict(space)[1]
-    shown = [model.expect(space, level) for level in range(len(LEVELS))]
+    expected = [model.expect(space, level) for level in range(len(LEVELS))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["layout", "truth", "std", *LEVELS[:-1]])
-    for place, row in enumerate(space):
-        values = [shown[-1][place], std[place], *(level[place] for level in shown[:-1])]
+    for index, row in enumerate(space):
+        values = [expected[-1][index], std[index], *(level[index] for level in expected[:-1])]
         writer.writerow([str(flags_to_layout(row)), *(round(float(value), 4) for value in values)])
     write_atomic(folder / "truth.csv", out.getvalue())
     kernel = {
         name: value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in asdict(model.kernel).items()
     }
-    told = {"runs": len(seen), "levels": LEVELS, "kernel": kernel, "scales": [*model.unit.scales]}
-    write_atomic(folder / "model.json", json.dumps(told, indent=1) + "\n")
+    scales = [*model.unit.scales]
+    content = {"runs": len(runs), "levels": LEVELS, "kernel": kernel, "scales": scales}
+    write_atomic(folder / "model.json", json.dumps(content, indent=1) + "\n")
 
 
 def agreements(folder: Path) -> list[str]:
-    """Say how far single runs foretell others of the same layouts, and the truth."""
+    """Say how well single runs predict others of the same layouts."""
     groups: dict[tuple[float, int], dict[Layout, Observation]] = {}
-    for one in read(folder):
-        groups.setdefault((one.run.fidelity, one.run.seed), {})[one.run.layout] = one
-    said = []
+    for run in read_runs(folder):
+        groups.setdefault((run.run.fidelity, run.run.seed), {})[run.run.layout] = run
+    scores: dict[str, Callable[[Observation], float]] = {
+        "accuracy": lambda run: run.quality,
+        "loss": lambda run: -run.loss,
+    }
+    lines = []
     for first, second in combinations(sorted(groups), 2):
-        both = sorted(groups[first].keys() & groups[second].keys(), key=lambda one: one.keep)
-        if len(both) < _FEWEST:
+        layouts = sorted(
+            groups[first].keys() & groups[second].keys(), key=lambda layout: layout.keep
+        )
+        if len(layouts) < _MIN_LAYOUTS:
             continue
-        left, right = ([groups[key][layout] for layout in both] for key in (first, second))
-        looks: dict[str, Callable[[Observation], float]] = {
-            "accuracy": lambda one: one.quality,
-            "loss": lambda one: -one.loss,
-        }
-        said += [
-            f"{mine} of {_name(first)} and {theirs} of {_name(second)}, {len(both)} layouts: "
-            f"{correlation([see(one) for one in left], [also(one) for one in right]):+.2f}"
-            for mine, see in looks.items()
-            for theirs, also in looks.items()
-        ]
-    return said
+        for first_name, first_score in scores.items():
+            for second_name, second_score in scores.items():
+                found = correlation(
+                    [first_score(groups[first][layout]) for layout in layouts],
+                    [second_score(groups[second][layout]) for layout in layouts],
+                )
+                lines.append(
+                    f"{first_name} of {_group_name(first)} and {second_name} of "
+                    f"{_group_name(second)}, {len(layouts)} layouts: {found:+.2f}"
+                )
+    return lines
 
 
-def _name(group: tuple[float, int]) -> str:
+def _group_name(group: tuple[float, int]) -> str:
     return f"{'full' if group[0] == FULL else 'quick'} runs on seed {group[1]}"
 
 
 def main() -> None:
-    """Write the truth, and print how far single runs agree."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("folder", type=Path)
-    folder = arguments.parse_args().folder
-    write(folder)
+    """Write the ground truth, and print how well single runs agree."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    write_ground_truth(folder)
     print("Correlation of (loss with its sign turned)", *agreements(folder), sep="\n")
     world = World(folder)
-    print("Standard deviations", *(world.parts(level) for level in range(len(LEVELS))), sep="\n")
+    print("Standard deviations", *map(world.variance_parts, range(len(LEVELS))), sep="\n")
     truth = world.truth
     print(f"truth of {len(truth)} layouts: standard deviation {truth.std():.2f} points")
     print(f"the best is {truth.max() - truth.mean():.2f} above the mean")

@@ -1,4 +1,4 @@
-"""A replay: runs are measured, and what is chosen at each cost is held to the truth."""
+"""Replay of a search: layouts are measured in a world, and at each cost one of them is chosen."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,11 +16,11 @@ COSTS = (6, 12, 22, 50)
 
 Observed = list[Observation]
 Measure = Callable[[TrialRun], Observation]
-Hints = dict[Layout, float] | None
+ProxyScores = dict[Layout, float] | None
 
 
-class Game:
-    """One replay: measures runs, and keeps what was chosen when each cost had been spent."""
+class Replay:
+    """One replay: measures runs, and keeps the layout that was chosen when each cost was spent."""
 
     def __init__(
         self,
@@ -35,34 +35,40 @@ class Game:
         self.chosen: dict[int, Layout] = {}
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether the last cost has been spent."""
         return len(self.chosen) == len(self.costs)
 
-    def run(self, layout: Layout, fidelity: float = QUICK) -> float:
-        """Measure a layout on a seed of its own; what would exceed a cost ends that cost first."""
-        return self.make(TrialRun(layout, len(self.observed), fidelity), fidelity)
+    def measure_layout(self, layout: Layout, fidelity: float = QUICK) -> float:
+        """Return the quality of a layout on a new seed; its fidelity is its cost."""
+        return self.measure_run(TrialRun(layout, len(self.observed), fidelity), fidelity)
 
-    def make(self, run: TrialRun, spends: float) -> float:
-        """Make a run that costs `spends`; one that goes on from a pause costs the rest alone."""
-        for cost in self.costs:
-            if cost not in self.chosen and self.spent + spends > cost + 1e-9:
-                self.chosen[cost] = self._choose(self.observed)
-        self.spent += spends
-        seen = self._measure(run)
-        self.observed.append(seen)
-        return seen.quality
+    def measure_run(self, run: TrialRun, cost: float) -> float:
+        """Return the quality of a run. One that goes on from a pause costs only the rest.
 
-
-def luckiest(observed: Observed) -> Layout:
-    """Choose as Optuna's `best_trial` does."""
-    return max(observed, key=lambda one: one.quality).run.layout
+        A run that would exceed one of the costs comes after the choice at that cost.
+        """
+        for limit in self.costs:
+            if limit not in self.chosen and self.spent + cost > limit + 1e-9:
+                self.chosen[limit] = self._choose(self.observed)
+        self.spent += cost
+        observation = self._measure(run)
+        self.observed.append(observation)
+        return observation.quality
 
 
-def expected(observed: Observed, hints: Hints = None, budgets: Sequence[float] = ()) -> Layout:
-    """Choose as `search` does: the measured layout of the best posterior mean."""
-    flags = layout_to_flags([one.run.layout for one in observed])
-    means, _ = fit_surrogate(observed, hints, budgets).predict(flags, proxy_column(flags, hints))
+def choose_best_observed(observed: Observed) -> Layout:
+    """Choose the layout of the best single run, as Optuna's `best_trial` does."""
+    return max(observed, key=lambda observation: observation.quality).run.layout
+
+
+def choose_best_posterior(
+    observed: Observed, proxy_scores: ProxyScores = None, budgets: Sequence[float] = ()
+) -> Layout:
+    """Choose the measured layout of the best posterior mean, as `search` does."""
+    flags = layout_to_flags([observation.run.layout for observation in observed])
+    surrogate = fit_surrogate(observed, proxy_scores, budgets)
+    means, _ = surrogate.predict(flags, proxy_column(flags, proxy_scores))
     return observed[int(np.argmax(means))].run.layout
 
 
@@ -71,9 +77,9 @@ def fixed_layouts(world: World) -> list[Layout]:
     return [rule(world.depth, world.keep) for rule in STRATEGIES.values()]
 
 
-def past_of(game: Game, world: World) -> SearchHistory:
+def search_history(replay: Replay, world: World) -> SearchHistory:
     """Return what a search would know by now."""
-    begun = frozenset(one.run for one in game.observed)
+    begun = frozenset(observation.run for observation in replay.observed)
     tried = frozenset(run.layout for run in begun)
-    seen = tuple(game.observed)
-    return SearchHistory(world.depth, world.keep, seen, (), len(seen), tried, begun=begun)
+    observed = tuple(replay.observed)
+    return SearchHistory(world.depth, world.keep, observed, (), len(observed), tried, begun=begun)

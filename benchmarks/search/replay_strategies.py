@@ -1,8 +1,8 @@
-"""The ways of choosing layers, as replays on a world: each spends runs and names a layout."""
+"""Strategies of choosing layers, as replays in a world: each measures runs and chooses a layout."""
 
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -17,113 +17,96 @@ from autoprune.search.history import MAX_PAUSED
 from autoprune.search.sampler import ProposeLayout
 from autoprune.search.search_space import flags_to_layout, swap_neighbours
 from autoprune.search.trial import TrialRun, distributions, flag_names, flags
-from replay import Game, Hints, Measure, Observed, expected, fixed_layouts, luckiest, past_of
-from replay_budgets import play_either, play_race
+from replay import (
+    Measure,
+    Observed,
+    ProxyScores,
+    Replay,
+    choose_best_observed,
+    choose_best_posterior,
+    fixed_layouts,
+    search_history,
+)
+from replay_budgets import replay_either_budget, replay_race
 from replay_tables import FULL, QUICK, World
-from replay_worlds import TUNED
+from replay_worlds import SUPERNET_QUICK
 
-_DRAWS = 25  # of TPE, for one layout that was not tried yet
+_TPE_DRAWS = 25  # at most, until one is a layout that was not tried yet
+SUPERNET_COST = 0.9  # in full fine-tunes
 
 
-def sampled(
-    game: Game,
-    world: World,
-    rng: np.random.Generator,
-    propose: ProposeLayout,
-    first: bool,
-    hints: Hints,
-    every: int | None = None,
-    fidelity: float = QUICK,
-) -> None:
-    """Play a sampler; `first` are the fixed strategies, as `search` begins.
+@dataclass(frozen=True, slots=True)
+class SamplerReplay:
+    """How a sampler is replayed.
 
-    Runs have `fidelity`. Of `every` runs that paused at least one goes on; None: none does.
+    `fixed_first`: begin with the fixed strategies, as `search` does. Runs have `fidelity`. Of
+    `every` paused runs at least one goes on; None: none does.
     """
-    begin = iter(fixed_layouts(world) if first else ())
-    while not game.over:
-        past = replace(past_of(game, world), hints=hints)
-        past = past if every is None else replace(past, promotes=True, every=every)
-        next_one = next(begin, None) or propose(past, rng)
-        if isinstance(next_one, TrialRun):
-            game.make(next_one, FULL - QUICK)
-        else:
-            game.run(next_one, fidelity)
+
+    propose: ProposeLayout
+    fixed_first: bool
+    proxy_scores: ProxyScores = None
+    every: int | None = None
+    fidelity: float = QUICK
+
+    def run(self, replay: Replay, world: World, rng: np.random.Generator) -> None:
+        """Measure what the sampler proposes, until the last cost is spent."""
+        starts = iter(fixed_layouts(world) if self.fixed_first else ())
+        while not replay.is_over:
+            history = replace(search_history(replay, world), hints=self.proxy_scores)
+            if self.every is not None:
+                history = replace(history, promotes=True, every=self.every)
+            proposal = next(starts, None) or self.propose(history, rng)
+            if isinstance(proposal, TrialRun):
+                replay.measure_run(proposal, FULL - QUICK)
+            else:
+                replay.measure_layout(proposal, self.fidelity)
 
 
-def play_fixed(game: Game, world: World) -> None:
-    """Fine-tune the fixed strategies in full, by turns."""
-    while not game.over:
+def replay_fixed(replay: Replay, world: World) -> None:
+    """Fine-tune the fixed strategies with the full budget, in turn."""
+    while not replay.is_over:
         for layout in fixed_layouts(world):
-            game.run(layout, FULL)
+            replay.measure_layout(layout, FULL)
 
 
-def best_mean(observed: Observed) -> Layout:
+def choose_best_mean(observed: Observed) -> Layout:
     """Choose the layout of the best mean over its runs."""
-    runs: dict[Layout, list[float]] = {}
-    for one in observed:
-        runs.setdefault(one.run.layout, []).append(one.quality)
-    return max(runs, key=lambda layout: statistics.mean(runs[layout]))
+    qualities: dict[Layout, list[float]] = {}
+    for observation in observed:
+        qualities.setdefault(observation.run.layout, []).append(observation.quality)
+    return max(qualities, key=lambda layout: statistics.mean(qualities[layout]))
 
 
-def play_greedy(game: Game, world: World, rng: np.random.Generator) -> None:
-    """Exchange one layer where that is better, from the best fixed strategy; then begin anew."""
-    scores = {layout: game.run(layout) for layout in fixed_layouts(world)}
-    here = max(scores, key=lambda layout: scores[layout])
-    while not game.over:
-        near = [
-            flags_to_layout(row) for row in rng.permutation(swap_neighbours(np.array(here.flags)))
+def replay_greedy(replay: Replay, world: World, rng: np.random.Generator) -> None:
+    """Exchange one layer while that is better, from the best fixed strategy; then restart."""
+    scores = {layout: replay.measure_layout(layout) for layout in fixed_layouts(world)}
+    current = max(scores, key=lambda layout: scores[layout])
+    while not replay.is_over:
+        neighbours = [
+            flags_to_layout(row)
+            for row in rng.permutation(swap_neighbours(np.array(current.flags)))
         ]
-        near = [layout for layout in near if layout not in scores]
-        for layout in near:
-            scores[layout] = game.run(layout)
-            if scores[layout] > scores[here] or game.over:
-                here = layout
+        for layout in [layout for layout in neighbours if layout not in scores]:
+            scores[layout] = replay.measure_layout(layout)
+            if scores[layout] > scores[current] or replay.is_over:
+                current = layout
                 break
         else:
-            here = propose_randomly(past_of(game, world), rng)
-            scores[here] = game.run(here)
+            current = propose_randomly(search_history(replay, world), rng)
+            scores[current] = replay.measure_layout(current)
 
 
-def play_evolution(game: Game, world: World, rng: np.random.Generator) -> None:
-    """Keep one parent; of 8 children by exchanges the best replaces it if better (EvoPress)."""
+def replay_evolution(replay: Replay, world: World, rng: np.random.Generator) -> None:
+    """Keep one parent; the best of 8 children by exchanges replaces it if better (EvoPress)."""
     scores: dict[Layout, float] = {}
-    parent = propose_randomly(past_of(game, world), rng)
-    scores[parent] = game.run(parent)
-    while not game.over:
+    parent = propose_randomly(search_history(replay, world), rng)
+    scores[parent] = replay.measure_layout(parent)
+    while not replay.is_over:
         children = list(islice(_children(parent, scores, rng), 8))
         for child in children:
-            scores[child] = game.run(child)
+            scores[child] = replay.measure_layout(child)
         parent = max([parent, *children], key=lambda layout: scores[layout])
-
-
-def play_tpe(game: Game, world: World, rng: np.random.Generator) -> None:
-    """Draw with Optuna's TPE over flags, mended at random to as many layers as are to be kept.
-
-    What was tried is drawn again, a few times. The rule of `search --sampler tpe`, in a study that
-    stays, which is quicker.
-    """
-    study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
-    )
-    space = {name: distributions(world.depth)[name] for name in flag_names(world.depth)}
-    tried: set[Layout] = set()
-    while not game.over:
-        for _ in range(_DRAWS):
-            drawn = study.ask(space)
-            study.tell(drawn, state=TrialState.FAIL)
-            layout = flags_to_layout(
-                repair_flags(np.array(list(drawn.params.values())), world.keep, rng)
-            )
-            if layout not in tried:
-                break
-        else:
-            layout = propose_randomly(past_of(game, world), rng)
-        tried.add(layout)
-        study.add_trial(
-            optuna.trial.create_trial(
-                params=flags(layout), distributions=dict(space), value=game.run(layout)
-            )
-        )
 
 
 def _children(
@@ -138,49 +121,78 @@ def _children(
             yield child
 
 
+def replay_tpe(replay: Replay, world: World, rng: np.random.Generator) -> None:
+    """Draw flags with Optuna's TPE, repaired at random to the number of layers to keep.
+
+    A layout that was tried is drawn again, a few times. The rule of `search --sampler tpe`, in one
+    study throughout, which is faster.
+    """
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
+    )
+    space = {name: distributions(world.depth)[name] for name in flag_names(world.depth)}
+    tried: set[Layout] = set()
+    while not replay.is_over:
+        for _ in range(_TPE_DRAWS):
+            trial = study.ask(space)
+            study.tell(trial, state=TrialState.FAIL)
+            layout = flags_to_layout(
+                repair_flags(np.array(list(trial.params.values())), world.keep, rng)
+            )
+            if layout not in tried:
+                break
+        else:
+            layout = propose_randomly(search_history(replay, world), rng)
+        tried.add(layout)
+        value = replay.measure_layout(layout)
+        study.add_trial(
+            optuna.trial.create_trial(params=flags(layout), distributions=dict(space), value=value)
+        )
+
+
 PROMOTIONS = {"promotion": MAX_PAUSED, "promotion of half": 2, "promotion by gain": 10**9}
 SUPERNETS = {"from a supernet": 1, "from two supernets": 2}
-NET = 0.9  # what a supernet costs, in full fine-tunes
-PLAYS = {"greedy": play_greedy, "evolution": play_evolution, "tpe": play_tpe}
+HEURISTICS = {"greedy": replay_greedy, "evolution": replay_evolution, "tpe": replay_tpe}
+BUDGETS: dict[str, Callable[[Replay, World, np.random.Generator], None]] = {
+    "either budget": replay_either_budget,
+    "race of finalists": replay_race,
+}
 
 
-def play(
+def replay_strategy(
     name: str,
     world: World,
     measure: Measure,
-    replay: int,
-    hints: Hints,
+    number: int,
+    proxy_scores: ProxyScores,
     costs: Sequence[int],
 ) -> dict[int, Layout]:
-    """Return what one strategy chooses at each cost, in one replay."""
-    rng, begin = np.random.default_rng((replay, 7)), partial(Game, measure, costs=costs)
+    """Return what a strategy chooses at each cost, in the replay of this number."""
+    rng, start = np.random.default_rng((number, 7)), partial(Replay, measure, costs=costs)
     if name == "fixed":
-        game = begin(best_mean)
-        play_fixed(game, world)
-    elif name == "either budget":
-        game = begin(partial(expected, budgets=(QUICK, FULL)))
-        play_either(game, world, rng)
-    elif name == "race of finalists":
-        game = begin(partial(expected, budgets=(QUICK, FULL)))
-        play_race(game, world, rng)
-    elif name in PLAYS:
-        game = begin(luckiest)
-        PLAYS[name](game, world, rng)
+        replay = start(choose_best_mean)
+        replay_fixed(replay, world)
+    elif name in BUDGETS:
+        replay = start(partial(choose_best_posterior, budgets=(QUICK, FULL)))
+        BUDGETS[name](replay, world, rng)
+    elif name in HEURISTICS:
+        replay = start(choose_best_observed)
+        HEURISTICS[name](replay, world, rng)
     elif name == "random":
-        game = begin(luckiest)
-        sampled(game, world, rng, propose_randomly, False, None)
+        replay = start(choose_best_observed)
+        SamplerReplay(propose_randomly, False).run(replay, world, rng)
     elif name in PROMOTIONS:
-        game = begin(partial(expected, budgets=(FULL,)))
-        sampled(game, world, rng, propose_by_gp, True, None, PROMOTIONS[name])
+        replay = start(partial(choose_best_posterior, budgets=(FULL,)))
+        SamplerReplay(propose_by_gp, True, every=PROMOTIONS[name]).run(replay, world, rng)
     elif name in SUPERNETS:
-        game = begin(expected)
-        game.spent = SUPERNETS[name] * NET
-        sampled(game, world, rng, propose_by_gp, True, None, fidelity=TUNED)
+        replay = start(choose_best_posterior)
+        replay.spent = SUPERNETS[name] * SUPERNET_COST
+        SamplerReplay(propose_by_gp, True, fidelity=SUPERNET_QUICK).run(replay, world, rng)
     elif name == "random, posterior mean":
-        game = begin(expected)
-        sampled(game, world, rng, propose_randomly, False, None)
+        replay = start(choose_best_posterior)
+        SamplerReplay(propose_randomly, False).run(replay, world, rng)
     else:
-        hints = hints if name != "default" else None
-        game = begin(partial(expected, hints=hints))
-        sampled(game, world, rng, propose_by_gp, True, hints)
-    return game.chosen
+        proxy_scores = proxy_scores if name != "default" else None
+        replay = start(partial(choose_best_posterior, proxy_scores=proxy_scores))
+        SamplerReplay(propose_by_gp, True, proxy_scores).run(replay, world, rng)
+    return replay.chosen

@@ -1,7 +1,7 @@
-"""What an exhaustive table knows, as a world in which searches can be replayed.
+"""World of an exhaustive table: what runs of each layout show, so that searches can be replayed.
 
-In a replay a run comes out as the model behind the truth (`fit_ground_truth.py`) has it:
-expectation, what its seed does to layouts that are alike, and noise.
+In a replay a run shows what the model behind the ground truth (`fit_ground_truth.py`) says:
+expectation, the effect of its seed, which is similar for similar layouts, and noise.
 """
 
 import csv
@@ -25,16 +25,17 @@ from autoprune.search.trial import Observation, TrialRun
 Values = NDArray[np.float64]
 
 QUICK, FULL = 0.3, 1.0  # 3 and 10 epochs, as shares of the full budget
-CHOSEN = "chosen.csv"
-_TABLES = (("quick.csv", QUICK), ("full.csv", FULL), (CHOSEN, FULL))
+CHOSEN_FILE = "chosen.csv"
+_TABLES = (("quick.csv", QUICK), ("full.csv", FULL), (CHOSEN_FILE, FULL))
 LEVELS = ("quick_loss", "full_loss", "quick_accuracy", "full_accuracy")
-_LEARNT = 0.3  # of the layouts with one run: enough for the few parameters of the kernel
+_FIT_SHARE = 0.3  # of the layouts with one run: enough for the few parameters of the kernel
 
 
-def read(folder: Path, without: str | None = None) -> list[Observation]:
-    """Return the last check of each run in a folder's tables, where they are; qualities in points.
+def read_runs(folder: Path, without: str | None = None) -> list[Observation]:
+    """Return the last check of each run in a folder's tables, qualities in points.
 
-    `chosen.csv` has the layouts that strategies chose, on seeds of its own (`validate_choices.py`).
+    Tables that are missing are left out. `chosen.csv` has the layouts that strategies chose, on
+    seeds of its own (`validate_choices.py`).
     """
     last: dict[TrialRun, Observation] = {}
     for name, fidelity in _TABLES:
@@ -48,83 +49,93 @@ def read(folder: Path, without: str | None = None) -> list[Observation]:
     return list(last.values())
 
 
-def fit(seen: list[Observation]) -> Surrogate:
-    """Fit the model that tells noise, seed, budget and truth apart."""
-    several = {one.run.layout for one in seen if one.run.seed}
-    draw = random.Random(0)
-    part = [one for one in seen if one.run.layout in several or draw.random() < _LEARNT]
-    return Surrogate.fit(_runs(seen), _runs(part))
+def fit_model(runs: list[Observation]) -> Surrogate:
+    """Fit the model that separates noise, seed, budget and truth."""
+    repeated = {run.run.layout for run in runs if run.run.seed}
+    generator = random.Random(0)
+    sample = [run for run in runs if run.run.layout in repeated or generator.random() < _FIT_SHARE]
+    return Surrogate.fit(_observations(runs), _observations(sample))
 
 
-def _runs(seen: list[Observation]) -> Observations:
+def _observations(runs: list[Observation]) -> Observations:
     return Observations(
-        layout_to_flags([one.run.layout for one in seen]),
-        np.array([one.quality for one in seen]),
-        np.array([one.run.fidelity for one in seen]),
-        seeds=np.array([one.run.seed for one in seen]),
-        losses=np.array([one.loss for one in seen]),
+        layout_to_flags([run.run.layout for run in runs]),
+        np.array([run.quality for run in runs]),
+        np.array([run.run.fidelity for run in runs]),
+        seeds=np.array([run.run.seed for run in runs]),
+        losses=np.array([run.loss for run in runs]),
     )
+
+
+def read_model(path: Path) -> tuple[Kernel, Values]:
+    """Return the kernel and the scales of the levels that a fit wrote."""
+    content = json.loads(path.read_text())
+    kernel: dict[str, Any] = {
+        name: np.array(value) if isinstance(value, list) else value
+        for name, value in content["kernel"].items()
+    }
+    return Kernel(**kernel), np.array(content["scales"])
+
+
+def read_columns(path: Path, names: tuple[str, ...]) -> dict[str, Values]:
+    """Return columns of a table with a row for each layout, in the order of `all_flags`."""
+    with path.open(newline="") as lines:
+        rows = sorted(
+            csv.DictReader(lines), key=lambda row: layout_rank(Layout.parse(row["layout"]))
+        )
+    return {name: np.array([float(row[name]) for row in rows]) for name in names}
 
 
 @dataclass(frozen=True)
 class World:
-    """All layouts of one depth and keep: their truth, and what runs of them come out as."""
+    """All layouts of one depth and keep: their ground truth, and what runs of them show."""
 
     folder: Path
 
     @cached_property
     def _table(self) -> dict[str, Values]:
-        with (self.folder / "truth.csv").open(newline="") as lines:
-            rows = sorted(
-                csv.DictReader(lines), key=lambda row: layout_rank(Layout.parse(row["layout"]))
-            )
-        names = ("truth", *LEVELS[:-1])
-        table = {name: np.array([float(row[name]) for row in rows]) for name in names}
+        table = read_columns(self.folder / "truth.csv", ("truth", *LEVELS[:-1]))
         return table | {LEVELS[-1]: table["truth"]}
 
     @cached_property
     def _model(self) -> tuple[Kernel, Values]:
-        told = json.loads((self.folder / "model.json").read_text())
-        kernel: dict[str, Any] = {
-            name: np.array(value) if isinstance(value, list) else value
-            for name, value in told["kernel"].items()
-        }
-        return Kernel(**kernel), np.array(told["scales"])
+        return read_model(self.folder / "model.json")
 
     @cached_property
-    def _seen(self) -> list[Observation]:
-        return read(self.folder)
+    def _first_layout(self) -> Layout:
+        return read_runs(self.folder)[0].run.layout
 
     @cached_property
     def _root(self) -> Values:
-        """A root of the covariance of what layers do, to draw a seed's effects with."""
+        """A root of the covariance of the layers' effects, to draw those of a seed."""
         codes = encode_flags(all_flags(self.depth, self.keep))
         kernel, _ = self._model
-        near = np.exp(-(1.0 - codes @ codes.T) / kernel.reach**2)
-        whole = kernel.additive * (codes @ codes.T) + kernel.joint * near
-        return np.asarray(np.linalg.cholesky(whole + 1e-8 * np.eye(len(codes))), dtype=np.float64)
+        similarity = np.exp(-(1.0 - codes @ codes.T) / kernel.reach**2)
+        covariance = kernel.additive * (codes @ codes.T) + kernel.joint * similarity
+        root = np.linalg.cholesky(covariance + 1e-8 * np.eye(len(codes)))
+        return np.asarray(root, dtype=np.float64)
 
     @property
     def depth(self) -> int:
         """How many layers the full model has."""
-        return self._seen[0].run.layout.depth
+        return self._first_layout.depth
 
     @property
     def keep(self) -> int:
         """How many of them are kept."""
-        return len(self._seen[0].run.layout.keep)
+        return len(self._first_layout.keep)
 
     @property
     def truth(self) -> Values:
-        """The truth of all layouts in the order of `all_flags`: (layouts,) in points."""
+        """The ground truth of all layouts in the order of `all_flags`: (layouts,) in points."""
         return self._table["truth"]
 
     def regret(self, layout: Layout) -> float:
-        """Return how many points of truth `layout` is below the best."""
+        """Return how many points of ground truth `layout` is below the best."""
         return float(self.truth.max() - self.truth[layout_rank(layout)])
 
-    def parts(self, level: int) -> str:
-        """Say what a run's figure at `level` is made of, in standard deviations of its unit."""
+    def variance_parts(self, level: int) -> str:
+        """Say what a run's figure at `level` consists of, in standard deviations of its unit."""
         kernel, scales = self._model
         layers, squared = kernel.additive + kernel.joint, kernel.coupling[level] ** 2
         variances = {
@@ -135,35 +146,36 @@ class World:
             "noise": kernel.noise[level],
         }
         size = abs(scales[level])
-        told = ", ".join(f"{name} {size * var**0.5:.3g}" for name, var in variances.items())
-        return f"{LEVELS[level]}: {told}"
+        parts = ", ".join(f"{name} {size * var**0.5:.3g}" for name, var in variances.items())
+        return f"{LEVELS[level]}: {parts}"
 
     def measure(self, run: TrialRun, replay: int) -> Observation:
-        """Return what a run comes out as, the same whenever it is asked for in one replay."""
+        """Return what a run shows, always the same in one replay."""
         kernel, scales = self._model
-        full, place = int(run.fidelity == FULL), layout_rank(run.layout)
+        full, rank = int(run.fidelity == FULL), layout_rank(run.layout)
         rng = np.random.default_rng((replay, run.seed, full))
         effects, shift = rng.normal(size=(2, len(self._root))), rng.normal(size=2)
-        noise = np.random.default_rng((replay, run.seed, full, place)).normal(size=2)
-        alone = np.sqrt(kernel.drift) * (effects @ self._root[place])
-        alone += np.sqrt(kernel.shift) * shift
-        seen = []
-        for look, level in enumerate((full, 2 + full)):
-            mine, also = (_tied(both, kernel.tie, look) for both in (alone, noise))
-            off = kernel.coupling[level] * mine + np.sqrt(kernel.noise[level]) * also
-            seen.append(float(self._table[LEVELS[level]][place] + off * scales[level]))
-        return Observation(run, seen[1], seen[0])
+        noise = np.random.default_rng((replay, run.seed, full, rank)).normal(size=2)
+        by_seed = np.sqrt(kernel.drift) * (effects @ self._root[rank])
+        by_seed += np.sqrt(kernel.shift) * shift
+        values = []
+        for index, level in enumerate((full, 2 + full)):
+            seed_effect, own = (_correlated(pair, kernel.tie, index) for pair in (by_seed, noise))
+            offset = kernel.coupling[level] * seed_effect + np.sqrt(kernel.noise[level]) * own
+            values.append(float(self._table[LEVELS[level]][rank] + offset * scales[level]))
+        loss, quality = values
+        return Observation(run, quality, loss)
 
     def rows(self, replay: int) -> Callable[[TrialRun], Observation]:
         """Return a measure that takes a layout's rows one after the other, by rising seed.
 
-        What the table lacks comes out as in `measure`; the runs of what was chosen are left for
-        the check of the choice.
+        A run that the table lacks shows what `measure` says. The runs of chosen layouts are left
+        out, for they validate the choice.
         """
         left: dict[tuple[Layout, float], list[Observation]] = {}
-        rows = read(self.folder, without=CHOSEN)
-        for one in sorted(rows, key=lambda one: -one.run.seed):
-            left.setdefault((one.run.layout, one.run.fidelity), []).append(one)
+        runs = read_runs(self.folder, without=CHOSEN_FILE)
+        for row in sorted(runs, key=lambda row: -row.run.seed):
+            left.setdefault((row.run.layout, row.run.fidelity), []).append(row)
 
         def measure(run: TrialRun) -> Observation:
             rows = left.get((run.layout, run.fidelity))
@@ -175,6 +187,8 @@ class World:
         return measure
 
 
-def _tied(both: Values, tie: float, look: int) -> float:
-    """Return the first of two normals, or one that correlates with it by `tie`."""
-    return float(both[0] if look == 0 else tie * both[0] + np.sqrt(1 - tie**2) * both[1])
+def _correlated(pair: Values, correlation: float, index: int) -> float:
+    """Return the first of two normal draws, or one that correlates with it by `correlation`."""
+    if index == 0:
+        return float(pair[0])
+    return float(correlation * pair[0] + np.sqrt(1 - correlation**2) * pair[1])

@@ -1,14 +1,15 @@
-"""Worlds beside that of the table: runs that pause and go on, and runs that begin from a supernet.
+"""Other worlds for replays: runs that pause and go on, and runs that begin from a supernet.
 
     python benchmarks/search/replay_worlds.py studies/exhaustive-mr-12-shc-keep6
 
-- *pauses*: a full run's third of ten checks is what the same run would have shown, had it paused
-  there: its learning rate is still high, which no quick run's is at its end;
-- *tuned*: one pass of each layout from a supernet (`from_supernet.py`), where the folder has them.
+- *pauses*: the third of ten checks of a full run is what the same run would have shown, had it
+  paused there: its learning rate is still high, which that of a quick run at its end is not.
+- *tuned*: one epoch of each layout from a supernet (`from_supernet.py`), where the folder has them.
 
-For each a model is fitted to these rows and to all of the table, quick runs as a budget of their
-own, pauses and ends of the same runs tied. `NAME.csv` has what such a run is expected to show of
-each layout, `NAME.json` what seeds and noise do. The truth is that of `fit_ground_truth.py`.
+For each, a model is fitted to these rows and to all of the table, with quick runs as a budget of
+their own, and pauses and ends of the same runs correlated. `NAME.csv` has what such a run is
+expected to show of each layout, `NAME.json` the effects of seed and noise. The ground truth is that
+of `fit_ground_truth.py`.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 from statistics import correlation
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,31 +31,41 @@ from autoprune.layouts.layout import Layout
 from autoprune.search.gp_kernel import Kernel
 from autoprune.search.search_space import all_flags, flags_to_layout, layout_rank
 from autoprune.search.trial import Observation, TrialRun
-from replay_tables import CHOSEN, FULL, QUICK, Values, World, fit, read
+from replay_tables import (
+    CHOSEN_FILE,
+    FULL,
+    QUICK,
+    Values,
+    World,
+    fit_model,
+    read_columns,
+    read_model,
+    read_runs,
+)
 
-FROM_NETS = "from-supernets.csv"
-TUNED = 0.1  # one of the ten passes of a full run; the supernet itself is another matter
+SUPERNETS_FILE = "from-supernets.csv"
+SUPERNET_QUICK = 0.1  # one of the ten epochs of a full run; the supernet's own cost is not in it
 _ANNEALED = QUICK - 0.001  # a quick run that ends there, beside one that pauses
 LEVELS = ("loss", "full_loss", "accuracy", "full_accuracy")
 
 
-def at_pause(folder: Path) -> list[Observation]:
-    """Return what the full runs showed when a quick one's steps were made."""
+def read_pauses(folder: Path) -> list[Observation]:
+    """Return what the full runs showed after the steps of a quick one."""
     checks: dict[TrialRun, list[Observation]] = {}
     with (folder / "full.csv").open(newline="") as lines:
         for row in csv.DictReader(lines):
             run = TrialRun(Layout.parse(row["layout"]), int(row["seed"]), QUICK)
             quality, loss = float(row["validation_accuracy"]), float(row["validation_loss"])
             checks.setdefault(run, []).append(Observation(run, 100 * quality, loss))
-    return [seen[round(QUICK * len(seen)) - 1] for seen in checks.values()]
+    return [of_run[round(QUICK * len(of_run)) - 1] for of_run in checks.values()]
 
 
-def from_nets(folder: Path) -> list[Observation]:
-    """Return the runs that began from supernets; each net counts as a seed of its own."""
-    with (folder / FROM_NETS).open(newline="") as lines:
+def read_supernet_runs(folder: Path) -> list[Observation]:
+    """Return the runs that began from supernets; each supernet counts as a seed of its own."""
+    with (folder / SUPERNETS_FILE).open(newline="") as lines:
         return [
             Observation(
-                TrialRun(Layout.parse(row["layout"]), 100 + int(row["net"]), TUNED),
+                TrialRun(Layout.parse(row["layout"]), 100 + int(row["net"]), SUPERNET_QUICK),
                 100 * float(row["validation_accuracy"]),
                 float(row["validation_loss"]),
             )
@@ -62,26 +73,22 @@ def from_nets(folder: Path) -> list[Observation]:
         ]
 
 
-def write(folder: Path, name: str, more: Sequence[Observation]) -> None:
-    """Fit the model of a table's runs and `more` and write what it tells."""
-    ended = [
+def write_world(folder: Path, name: str, runs: Sequence[Observation]) -> None:
+    """Fit the model to a table's runs and to `runs`, and write it."""
+    table = [
         replace(one, run=replace(one.run, fidelity=_ANNEALED)) if one.run.fidelity < FULL else one
-        for one in read(folder)
+        for one in read_runs(folder)
     ]
-    model = fit([*ended, *more])
-    levels = [
-        level
-        for pair in zip(
-            model.unit.levels(more[0].run.fidelity), model.unit.levels(FULL), strict=True
-        )
-        for level in pair
-    ]
-    space = all_flags(ended[0].run.layout.depth, len(ended[0].run.layout.keep))
-    shown = [model.expect(space, level) for level in levels[::2]]
+    model = fit_model([*table, *runs])
+    of_runs, of_full = (model.unit.levels(share) for share in (runs[0].run.fidelity, FULL))
+    levels = [level for pair in zip(of_runs, of_full, strict=True) for level in pair]
+    layout = table[0].run.layout
+    space = all_flags(layout.depth, len(layout.keep))
+    expected = [model.expect(space, level) for level in levels[::2]]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["layout", *LEVELS[::2]])
-    for row, *values in zip(space, *shown, strict=True):
+    for row, *values in zip(space, *expected, strict=True):
         writer.writerow([str(flags_to_layout(row)), *(round(float(value), 4) for value in values)])
     write_atomic(folder / f"{name}.csv", out.getvalue())
     kernel = {
@@ -89,127 +96,122 @@ def write(folder: Path, name: str, more: Sequence[Observation]) -> None:
         for part, value in asdict(model.kernel).items()
     }
     scales = [float(model.unit.scales[level]) for level in levels]
-    told = {"levels": LEVELS, "kernel": kernel, "scales": scales}
-    write_atomic(folder / f"{name}.json", json.dumps(told, indent=1) + "\n")
+    content = {"levels": LEVELS, "kernel": kernel, "scales": scales}
+    write_atomic(folder / f"{name}.json", json.dumps(content, indent=1) + "\n")
 
 
-def agreements(seen: Sequence[Observation], folder: Path) -> list[str]:
-    """Say how far accuracy and loss of short runs foretell the accuracy of full ones."""
-    ends = {
+def agreements(runs: Sequence[Observation], folder: Path) -> list[str]:
+    """Say how well accuracy and loss of short runs predict the accuracy of full ones."""
+    full_runs = {
         (one.run.layout, one.run.seed): one
-        for one in read(folder, without=CHOSEN)
+        for one in read_runs(folder, without=CHOSEN_FILE)
         if one.run.fidelity == FULL
     }
-    seeds = sorted({seed for _, seed in ends})
-    said = []
-    for mine, theirs in product(sorted({one.run.seed for one in seen}), seeds):
-        both = [
-            (one, ends[one.run.layout, theirs])
-            for one in seen
-            if one.run.seed == mine and (one.run.layout, theirs) in ends
+    full_seeds = sorted({seed for _, seed in full_runs})
+    lines = []
+    for seed, full_seed in product(sorted({one.run.seed for one in runs}), full_seeds):
+        pairs = [
+            (one, full_runs[one.run.layout, full_seed])
+            for one in runs
+            if one.run.seed == seed and (one.run.layout, full_seed) in full_runs
         ]
-        reached = [end.quality for _, end in both]
-        quality = correlation([short.quality for short, _ in both], reached)
-        loss = correlation([-short.loss for short, _ in both], reached)
-        said.append(
-            f"seed {mine} and full runs on seed {theirs}, {len(both)} layouts: accuracy "
+        full = [full_run.quality for _, full_run in pairs]
+        quality = correlation([short.quality for short, _ in pairs], full)
+        loss = correlation([-short.loss for short, _ in pairs], full)
+        lines.append(
+            f"seed {seed} and full runs on seed {full_seed}, {len(pairs)} layouts: accuracy "
             f"{quality:+.2f}, loss {loss:+.2f}"
         )
-    return said
+    return lines
 
 
 @dataclass(frozen=True)
-class Pausing(World):
+class PausingWorld(World):
     """Quick runs are full ones that pause; a run of the same layout and seed goes on from there."""
 
     name: ClassVar = "pauses"
 
     @cached_property
     def _model(self) -> tuple[Kernel, Values]:
-        told = json.loads((self.folder / f"{self.name}.json").read_text())
-        kernel: dict[str, Any] = {
-            name: np.array(value) if isinstance(value, list) else value
-            for name, value in told["kernel"].items()
-        }
-        return Kernel(**kernel), np.array(told["scales"])
+        return read_model(self.folder / f"{self.name}.json")
 
     @cached_property
-    def _shown(self) -> dict[str, Values]:
-        with (self.folder / f"{self.name}.csv").open(newline="") as lines:
-            rows = sorted(
-                csv.DictReader(lines), key=lambda row: layout_rank(Layout.parse(row["layout"]))
-            )
-        shown = {name: np.array([float(row[name]) for row in rows]) for name in LEVELS[::2]}
-        return shown | {"full_loss": self._table["full_loss"], "full_accuracy": self.truth}
+    def _expected(self) -> dict[str, Values]:
+        expected = read_columns(self.folder / f"{self.name}.csv", LEVELS[::2])
+        return expected | {"full_loss": self._table["full_loss"], "full_accuracy": self.truth}
 
     def measure(self, run: TrialRun, replay: int) -> Observation:
-        """Return what a run shows at its pause or its end, which share their luck as fitted."""
-        (kernel, scales), place, seen = self._model, layout_rank(run.layout), list[float]()
-        whole = int(run.fidelity == FULL)
-        for level in (whole, 2 + whole):
-            both = np.sqrt([kernel.tie, 1 - kernel.tie])  # the run's luck, this look's own
+        """Return what a run shows at its pause or its end, whose effects correlate as fitted."""
+        (kernel, scales), rank, values = self._model, layout_rank(run.layout), list[float]()
+        full = int(run.fidelity == FULL)
+        for level in (full, 2 + full):
+            weights = np.sqrt([kernel.tie, 1 - kernel.tie])  # of the whole run, of this level
             draws = [np.random.default_rng((replay, self._seed(run), one)) for one in (9, level)]
-            effects = both @ [rng.normal(size=len(self._root)) for rng in draws]
-            shift = both @ [rng.normal() for rng in draws]
-            noise = both @ [
-                np.random.default_rng((replay, run.seed, one, place)).normal() for one in (9, level)
+            effects = weights @ [rng.normal(size=len(self._root)) for rng in draws]
+            shift = weights @ [rng.normal() for rng in draws]
+            noise = weights @ [
+                np.random.default_rng((replay, run.seed, one, rank)).normal() for one in (9, level)
             ]
-            off = np.sqrt(kernel.drift) * (effects @ self._root[place])
-            off = kernel.coupling[level] * (off + np.sqrt(kernel.shift) * shift)
-            off += np.sqrt(kernel.noise[level]) * noise
-            shown = self._shown[LEVELS[level]][self._place(run, replay)]
-            seen.append(float(shown + off * scales[level]))
-        return Observation(run, seen[1], seen[0])
+            offset = np.sqrt(kernel.drift) * (effects @ self._root[rank])
+            offset = kernel.coupling[level] * (offset + np.sqrt(kernel.shift) * shift)
+            offset += np.sqrt(kernel.noise[level]) * noise
+            expected = self._expected[LEVELS[level]][self._expected_rank(run, replay)]
+            values.append(float(expected + offset * scales[level]))
+        loss, quality = values
+        return Observation(run, quality, loss)
 
-    def _place(self, run: TrialRun, replay: int) -> int:  # noqa: ARG002
-        """Return which layout's expectation a run has."""
+    def _expected_rank(self, run: TrialRun, replay: int) -> int:  # noqa: ARG002
+        """Return the rank of the layout whose expectation a run has."""
         return layout_rank(run.layout)
 
     def _seed(self, run: TrialRun) -> int:
-        """Return what decides the effects that are alike for layouts that are alike."""
+        """Return the seed of the effects that are similar for similar layouts."""
         return run.seed
 
 
-class Misled(Pausing):
+class MisleadingWorld(PausingWorld):
     """A pause shows what another layout is worth: that of the layers by other numbers."""
 
-    def _place(self, run: TrialRun, replay: int) -> int:
+    def _expected_rank(self, run: TrialRun, replay: int) -> int:
         if run.fidelity == FULL:
             return layout_rank(run.layout)
-        other = np.random.default_rng((replay, 5)).permutation(self.depth)
-        return layout_rank(flags_to_layout(np.array(run.layout.flags)[other]))
+        order = np.random.default_rng((replay, 5)).permutation(self.depth)
+        return layout_rank(flags_to_layout(np.array(run.layout.flags)[order]))
 
 
-class Tuned(Pausing):
-    """Runs begin from one of two supernets in turn, which does to them what a seed does."""
+class SupernetWorld(PausingWorld):
+    """Runs begin from one of two supernets in turn, which has the effect of a seed."""
 
     name: ClassVar = "tuned"
-    nets: ClassVar = 2
+    supernets: ClassVar = 2
 
     def _seed(self, run: TrialRun) -> int:
-        return run.seed % self.nets
+        return run.seed % self.supernets
 
 
-class TunedFromOne(Tuned):
+class OneSupernetWorld(SupernetWorld):
     """All runs begin from the same supernet."""
 
-    nets: ClassVar = 1
+    supernets: ClassVar = 1
 
 
-MORE: dict[str, Callable[[Path], list[Observation]]] = {"pauses": at_pause, "tuned": from_nets}
+READERS: dict[str, Callable[[Path], list[Observation]]] = {
+    "pauses": read_pauses,
+    "tuned": read_supernet_runs,
+}
 
 
 def main() -> None:
-    """Write what each world is made of, and print how far its runs foretell full ones."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("folder", type=Path)
-    folder = arguments.parse_args().folder
+    """Write the model of each world, and print how well its runs predict full ones."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
     print("Correlation of (loss with its sign turned)")
-    for name, more in MORE.items():
-        if name == "pauses" or (folder / FROM_NETS).is_file():
-            seen = more(folder)
-            write(folder, name, seen)
-            print(*(f"{name}, {said}" for said in agreements(seen, folder)), sep="\n")
+    for name, read in READERS.items():
+        if name == "pauses" or (folder / SUPERNETS_FILE).is_file():
+            runs = read(folder)
+            write_world(folder, name, runs)
+            print(*(f"{name}, {line}" for line in agreements(runs, folder)), sep="\n")
 
 
 if __name__ == "__main__":
