@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import optuna
 import pytest
 
-from autoprune.reporting.dashboard_note import first_note
+from autoprune.reporting.dashboard_note import StudyDescription, first_note
 from autoprune.search.dashboard import save_first_note
 from autoprune.storage.storage import JOURNAL, open_storage
 from autoprune.training.budget import Budget
@@ -27,8 +27,8 @@ def folder(searched, tmp_path_factory):
     storage = open_storage(None, place / "studies" / "evil")
     optuna.create_study(storage=storage, study_name=NASTY, direction="maximize")
     budget = Budget(steps=10)
-    asked = (NASTY, NASTY, (NASTY, "b"), "accuracy", 12, 6, budget, budget)
-    save_first_note(storage, NASTY, first_note(*asked))
+    study = StudyDescription(NASTY, NASTY, (NASTY, "b"), "accuracy", 12, 6, budget, budget)
+    save_first_note(storage, NASTY, first_note(study))
     return place
 
 

@@ -86,14 +86,14 @@ def test_pareto_search_again_trains_nothing_and_prints_the_table(searched, comma
     assert ends and all(line.rstrip().endswith("on file") for line in ends)
     table = answer.out[answer.out.index("layers kept") :]
     assert [picture in table for picture in ("●●●●●", "full")] == [True, True]
-    assert "None of these models holds at most 0.001 MB: the nearest, " in table
+    assert "No model is within the limits, at most 0.001 MB: the nearest, " in table
     assert table.rstrip().endswith(f"Report: {REPORT}   page: {PAGE}")
     report = (searched.folder / REPORT).read_text()
     assert report.startswith("# tiny on own: how many layers?")
     assert "fp32" in report and "bf16" not in report
     page = (searched.folder / PAGE).read_text()
     for written in (report, page):
-        assert "None of these models holds at most 0.001 MB: the nearest, " in written
+        assert "No model is within the limits, at most 0.001 MB: the nearest, " in written
     assert "quality-latency" in page and "quality-size" in page
 
 

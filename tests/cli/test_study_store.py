@@ -14,7 +14,7 @@ from autoprune.experiment.study_store import (
     finished_studies,
     reload_experiment,
 )
-from autoprune.reporting.markdown_report import comparison_as_json
+from autoprune.reporting.tables import comparison_as_json
 
 ROOT = Path("studies")
 STUDY = ROOT / "tiny-own-keep2"

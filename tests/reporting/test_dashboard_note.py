@@ -1,4 +1,4 @@
-"""The note and the plots of a study: all that is asked for, and nothing that runs as code."""
+"""Dashboard note and plots: complete, and no name of a user runs as code."""
 
 import dataclasses
 
@@ -6,7 +6,13 @@ import pytest
 
 from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.layouts.layout import all_layouts
-from autoprune.reporting.dashboard_note import dashboard_plots, first_note, result_note, trials_plot
+from autoprune.reporting.dashboard_note import (
+    StudyDescription,
+    dashboard_plots,
+    first_note,
+    result_note,
+)
+from autoprune.reporting.search_plots import rank_layouts
 
 NASTY = "<img src=x onerror=boom()> **b** | [x](javascript:boom()) $x$ `c`\n# head"
 NEVER = ("<img", "**b**", " [x](", "\n# head", " $x$", " `c`")
@@ -17,11 +23,11 @@ def said(studied):
     return result_note(studied.setting, studied.comparison, len(studied.trials))
 
 
-def test_a_note_tells_what_how_and_result(said, studied):
+def test_result_note_has_what_how_and_result(said, studied):
     headings = [line for line in said.splitlines() if line.startswith("#")]
     assert headings == ["## What", "## How", "## Result"]
     what, how, result = (part.strip() for part in said.split("## ")[1:])
-    assert "Which 2 of the 4 layers of demo@abc to keep for the task demo?" in what
+    assert "Which 2 of the 4 layers of demo@abc should the task demo keep?" in what
     assert "3 labels (sport, health, auto)" in what
     assert "fine-tuned for 10 steps of 32 texts" in how
     assert "up to 50 steps" in how
@@ -33,44 +39,43 @@ def test_a_note_tells_what_how_and_result(said, studied):
     assert "| top | ●●○○ | 70.0 | 61.0 | reference |" in result
 
 
-def test_an_opening_says_the_same_and_that_there_is_no_result(said, studied):
+def test_first_note_says_the_same_without_a_result(said, studied):
     setting = studied.setting
     asked = ("demo@abc", "demo", setting.labels, "accuracy", 4, 2, setting.quick, setting.full)
-    first = first_note(*asked)
+    first = first_note(StudyDescription(*asked))
     assert first.partition("## How")[0] == said.partition("## How")[0]
     assert "## Result\n\nNone yet" in first
 
 
-def test_many_labels_are_cut(studied):
+def test_first_note_cuts_many_labels(studied):
     labels = [f"label{number}" for number in range(40)]
-    said = first_note(
-        "m@1", "t", labels, "accuracy", 4, 2, studied.setting.quick, studied.setting.full
-    )
+    budgets = studied.setting.quick, studied.setting.full
+    said = first_note(StudyDescription("m@1", "t", labels, "accuracy", 4, 2, *budgets))
     assert "40 labels" in said
     assert "label11 and 28 more)" in said
 
 
-def test_names_of_the_user_stay_text(studied):
+def test_notes_escape_hostile_names(studied):
     hostile = dataclasses.replace(
         studied.setting, model=NASTY, task=NASTY, labels=(NASTY, "b", "c"), device=NASTY
     )
     said = result_note(hostile, studied.comparison, 3)
     quick, full = hostile.quick, hostile.full
-    said += first_note(NASTY, NASTY, (NASTY,), "accuracy", 4, 2, quick, full)
+    said += first_note(StudyDescription(NASTY, NASTY, (NASTY,), "accuracy", 4, 2, quick, full))
     assert [mark for mark in NEVER if mark in said] == []
     assert "&lt;img src=x onerror=boom()&gt;" in said
 
 
-def test_plots_have_a_title_and_the_layouts_that_were_tried(studied):
+def test_dashboard_plots_have_titles_and_all_layouts(studied):
     drawn = dashboard_plots(studied.trials)
     assert list(drawn) == ["layer-effects", "layout-map"]
     assert len({figure.layout.title.text for figure in drawn.values()}) == 2
     [cells] = drawn["layout-map"].data
-    assert len(cells.y) == len(trials_plot(studied.trials)) == 6
+    assert len(cells.y) == len(rank_layouts(studied.trials)) == 6
     assert drawn["layer-effects"].data[0].x == (0, 1, 2, 3)
 
 
-def test_a_long_layout_map_is_cut_to_the_best(trial):
+def test_layout_map_of_many_layouts_has_the_best(trial):
     trials = [trial(str(layout), 0.3 + 0.01 * i) for i, layout in enumerate(all_layouts(8, 3))]
     [cells] = dashboard_plots(trials)["layout-map"].data
     assert len(cells.y) == 20

@@ -1,4 +1,4 @@
-"""The report holds the right figure in the right column, and no text can break it."""
+"""Markdown report: each number is in its column, and no text can break it."""
 
 import dataclasses
 import json
@@ -12,8 +12,9 @@ from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.layer_effects import layer_effects
 from autoprune.evaluation.records import installed_versions
 from autoprune.evaluation.verdict import comparison_verdict
-from autoprune.reporting.markdown_report import comparison_as_json, markdown_report
-from autoprune.reporting.tables import code_block, escape_markdown, markdown_table, table_line
+from autoprune.reporting.markdown import code_block, escape_markdown, markdown_table, single_line
+from autoprune.reporting.markdown_report import markdown_report
+from autoprune.reporting.tables import comparison_as_json
 
 NASTY = "a|b `c` <script>x</script> *d* [e](f)\n# g\r\x1b[31m\u202eh \udc80 $i$"
 
@@ -39,14 +40,14 @@ def tables(text):
     return [[block[0], *block[2:]] for block in rows]
 
 
-def test_the_verdict_comes_first(setting, comparison, trials):
+def test_report_begins_with_title_and_verdict(setting, comparison, trials):
     text = markdown_report(setting, comparison, trials)
     title, second = text.split("\n\n")[:2]
     assert title == "# demo on demo: 2 of 4 layers"
     assert second == escape_markdown(comparison_verdict(comparison))
 
 
-def test_the_comparison_has_each_figure_in_its_column(setting, comparison, trials):
+def test_comparison_table_has_each_number_in_its_column(setting, comparison, trials):
     header, *rows = tables(markdown_report(setting, comparison, trials))[0]
     found = dict(zip(header, rows[0], strict=True))
     assert found["origin"] == "found"
@@ -62,7 +63,7 @@ def test_the_comparison_has_each_figure_in_its_column(setting, comparison, trial
     assert rows[2][header.index("against top")] == "−50.0"
 
 
-def test_trials_are_sorted_and_failures_keep_their_reason(setting, comparison, trials):
+def test_trials_table_is_sorted_and_gives_the_reasons_of_failures(setting, comparison, trials):
     header, *rows = tables(markdown_report(setting, comparison, trials))[1]
     assert [row[1] for row in rows] == ["4:0,2", "4:0,3", "4:0-1", "4:1-2", "4:2-3"]
     assert [row[4] for row in rows] == ["83.0", "64.0", "41.0", "22.0", ""]
@@ -71,7 +72,7 @@ def test_trials_are_sorted_and_failures_keep_their_reason(setting, comparison, t
     assert header[4] == "validation"
 
 
-def test_layers_are_told_from_complete_trials(setting, comparison, trials):
+def test_layers_table_counts_complete_trials_only(setting, comparison, trials):
     found = layer_effects(trials)
     assert [(e.kept, e.removed) for e in found] == [(3, 0), (1, 2), (1, 2), (1, 2)]
     assert found[2].difference == pytest.approx(0.83 - (0.41 + 0.64) / 2)
@@ -81,7 +82,7 @@ def test_layers_are_told_from_complete_trials(setting, comparison, trials):
     assert layer_effects(trials[1:2]) == []
 
 
-def test_cleaning_budgets_and_what_repeats_it_are_there(setting, comparison, trials):
+def test_report_has_cleaning_budgets_and_what_repeats_the_study(setting, comparison, trials):
     text = markdown_report(setting, comparison, trials)
     cleaning, budgets, repeat = tables(text)[3:]
     assert cleaning[2] == ["validation", "40", "0", "0", "4", "5", "31"]
@@ -97,7 +98,7 @@ def test_cleaning_budgets_and_what_repeats_it_are_there(setting, comparison, tri
     assert "10 s for 5 trials, 25 s for 10 runs" in text
 
 
-def test_without_a_search_the_report_has_no_part_on_it(
+def test_report_on_a_baseline_has_no_section_on_a_search(
     setting, entrants, split, conditions, tmp_path
 ):
     comparison = compare_entrants(entrants[1:], (7,), split, conditions, tmp_path / "r.jsonl")
@@ -108,7 +109,7 @@ def test_without_a_search_the_report_has_no_part_on_it(
     assert "one seed" in text
 
 
-def test_failures_and_notes_are_told(setting, entrant, split, conditions, tmp_path):
+def test_report_lists_failures_and_notes(setting, entrant, split, conditions, tmp_path):
     noted = entrant("bottom", "4:2-3", (1,), 0.4)
 
     def begin(seed, place):
@@ -127,7 +128,7 @@ def test_failures_and_notes_are_told(setting, entrant, split, conditions, tmp_pa
     assert "- bottom, seed 7: batch halved to 16" in text
 
 
-def test_texts_from_outside_break_nothing(setting, comparison, trials):
+def test_report_escapes_hostile_texts(setting, comparison, trials):
     calm = markdown_report(setting, comparison, trials)
     trials[1] = dataclasses.replace(trials[1], reason=NASTY, origin=NASTY)
     nasty = dataclasses.replace(
@@ -151,7 +152,7 @@ def test_texts_from_outside_break_nothing(setting, comparison, trials):
     )
     text = markdown_report(nasty, spoilt, trials)
     text.encode()
-    outside = re.sub(r"^(`{4,})\n.*\n\1$", "", text, flags=re.MULTILINE)
+    outside = re.sub(r"^(`{3,})\n.*\n\1$", "", text, flags=re.MULTILINE)
     assert outside != text
     assert "<script" not in outside
     assert not re.search(r"(?<!\\)`", outside)
@@ -164,7 +165,7 @@ def test_texts_from_outside_break_nothing(setting, comparison, trials):
 
 @given(st.text(st.characters(), max_size=40))
 @settings(max_examples=200, deadline=None)
-def test_plain_text_stays_in_its_cell(text):
+def test_escape_markdown_keeps_any_text_in_its_cell(text):
     cell = escape_markdown(text)
     assert "\n" not in markdown_table(["a"], [[cell]]).split("\n", 2)[2]
     assert re.sub(r"\\[\\`*_\[\]|~#!$]", "", cell).count("|") == 0
@@ -174,20 +175,22 @@ def test_plain_text_stays_in_its_cell(text):
 
 @given(st.text("`a \n", max_size=30))
 @settings(max_examples=100, deadline=None)
-def test_a_code_block_holds_any_backticks(text):
+def test_code_block_may_hold_any_backticks(text):
     fence, *inside, last = code_block(text).split("\n")
     assert set(fence) == {"`"}
     assert len(fence) > 2
     assert fence == last
-    assert inside == [table_line(text)]
+    assert inside == [single_line(text)]
     assert fence not in inside[0]
 
 
-def test_devanagari_with_joiners_stays_as_it_is():
+def test_escape_markdown_keeps_devanagari_with_joiners():
     assert escape_markdown("श्री क्‍ष आरोग्य") == "श्री क्‍ष आरोग्य"
 
 
-def test_json_has_the_promised_keys_and_plain_values(comparison, entrants, split, conditions):
+def test_comparison_as_json_has_documented_keys_and_plain_values(
+    comparison, entrants, split, conditions
+):
     rows = json.loads(json.dumps(comparison_as_json(comparison), allow_nan=False))
     promised = {"origin", "layout", "test_mean", "test_std", "seeds", "parameters", "difference"}
     assert promised | {"low", "high", "p_value", "test_raw_mean", "validation_mean"} <= set(rows[0])
@@ -200,7 +203,7 @@ def test_json_has_the_promised_keys_and_plain_values(comparison, entrants, split
     assert (rows[1]["difference"], rows[1]["p_value"]) == (0, 1)
 
 
-def test_json_of_one_seed_has_no_nan(entrants, split, conditions, tmp_path):
+def test_comparison_as_json_of_one_seed_has_no_nan(entrants, split, conditions, tmp_path):
     comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
     assert (
         json.loads(json.dumps(comparison_as_json(comparison), allow_nan=False))[0]["test_std"]
@@ -212,7 +215,7 @@ def test_versions_are_those_installed():
     assert {"autoprune", "torch", "transformers", "optuna", "python"} == set(installed_versions())
 
 
-def test_markdown_shows_the_costs_with_their_intervals(setting, comparison, costs):
+def test_report_shows_measured_costs_with_their_intervals(setting, comparison, costs):
     text = markdown_report(setting, comparison, [], costs)
     row = "| found | ●○●○ | 4.00 (3.64 to 4.44) | 1,140 (1,000 to 1,250) |"
     assert f"{row} 2.00 (1.75 to 2.25) | 20 | 12.5 | 1,234,567 | 234,567 | 1.5 |" in text
@@ -223,6 +226,7 @@ def test_markdown_shows_the_costs_with_their_intervals(setting, comparison, cost
     assert "not measured yet" not in text
 
 
-def test_markdown_says_how_costs_are_measured(setting, comparison):
+def test_report_without_costs_says_how_to_measure_them(setting, comparison):
     text = markdown_report(setting, comparison, [])
-    assert "throughput are not measured yet: the command autoprune cost" in text
+    assert "throughput are not measured yet" in text
+    assert "```\nautoprune cost STUDY\n```" in text

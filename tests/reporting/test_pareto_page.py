@@ -1,14 +1,16 @@
-"""The page of a front: every point is drawn and tabled, and nothing of it runs as code."""
+"""Pareto page: every point is in plot and table, and no name of a user runs as code."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from autoprune.evaluation.pareto import Limits
 from autoprune.reporting.html.pareto_page import (
+    LATENCY,
+    SIZE,
     best_for_cost,
     pareto_page,
-    plot_table,
     quality_cost_plot,
+    quality_cost_table,
 )
 from autoprune.reporting.pareto_report import pareto_markdown
 from autoprune.reporting.plot_style import TEAL
@@ -17,8 +19,6 @@ from made_fronts import CURVE, FULL, front, point
 NASTY = "<script>window.pwned=1</script><b>क्‍ष</b><img src=http://x.invalid/ onerror=pwned=2>"
 WORSE = point(5, 0.60, origin=NASTY)
 LIMITS = Limits(drop=2.5)
-ENDS = {"latency": lambda one: one.price.latency, "size": None}
-COSTS = {"latency": lambda one: one.price.latency_ms, "size": lambda one: one.price.megabytes}
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def drawn(figure):
     return {trace.name.partition(",")[0]: trace for trace in figure.data}
 
 
-@pytest.mark.parametrize("kind", COSTS)
-def test_every_point_is_in_the_plot_with_its_interval_and_number(hostile, kind):
-    cost = COSTS[kind]
-    figure = quality_cost_plot(hostile, cost, "a cost", ENDS[kind])
+@pytest.mark.parametrize("axis", [LATENCY, SIZE])
+def test_plot_has_every_point_with_its_interval_and_number(hostile, axis):
+    cost = axis.value
+    figure = quality_cost_plot(hostile, axis)
     found = drawn(figure)
     everyone = [*CURVE, WORSE, FULL]
     marks = [*zip(found["validation"].x, found["validation"].y, strict=True)]
@@ -50,36 +50,36 @@ def test_every_point_is_in_the_plot_with_its_interval_and_number(hostile, kind):
     assert numbers == [(cost(one), 100 * one.validation, str(one.keep)) for one in everyone]
 
 
-def test_latencies_are_drawn_and_tabled_with_their_intervals(hostile):
-    found = drawn(quality_cost_plot(hostile, COSTS["latency"], "ms", ENDS["latency"]))
+def test_plot_and_table_have_the_intervals_of_latencies(hostile):
+    found = drawn(quality_cost_plot(hostile, LATENCY))
     across = found["validation"].error_x
     assert list(across.array) == pytest.approx([0.5, 0.75, 1.0, 1.5, 1.25])
     assert list(across.arrayminus) == pytest.approx([0.2, 0.3, 0.4, 0.6, 0.5])
     assert list(found["full model"].error_x.array) == pytest.approx([3.0])
-    table = plot_table(hostile, COSTS["latency"], "ms", ENDS["latency"])
+    table = quality_cost_table(hostile, LATENCY)
     assert [row[2] for row in table.rows][-1] == "12.0 (10.8 to 15.0)"
-    sizes = drawn(quality_cost_plot(hostile, COSTS["size"], "MB"))
+    sizes = drawn(quality_cost_plot(hostile, SIZE))
     assert sizes["validation"].error_x.array is None
-    assert [row[2] for row in plot_table(hostile, COSTS["size"], "MB").rows][-1] == "12.0"
+    assert [row[2] for row in quality_cost_table(hostile, SIZE).rows][-1] == "12.0"
 
 
-def test_the_page_and_the_markdown_tell_the_intervals():
+def test_page_and_markdown_have_the_intervals_of_latencies():
     html, text = pareto_page(front()), pareto_markdown(front())
     assert "12.0 (10.8 to 15.0)" in html
     assert "| 12.0 | 10.8 to 15.0 | 83 | 67 to 92 | 12.0 |" in text
 
 
-def test_the_line_is_the_front_and_what_lies_below_is_hollow(hostile):
-    found = drawn(quality_cost_plot(hostile, COSTS["latency"], "ms"))
-    assert list(found["front"].x) == [2, 3, 4, 6, 12]
-    assert found["front"].line.shape == "hv"
+def test_plot_has_the_front_as_a_line_and_dominated_points_hollow(hostile):
+    found = drawn(quality_cost_plot(hostile, LATENCY))
+    assert list(found["Pareto front"].x) == [2, 3, 4, 6, 12]
+    assert found["Pareto front"].line.shape == "hv"
     assert list(found["validation"].marker.symbol) == ["circle"] * 4 + ["circle-open"]
     assert found["validation"].marker.color == TEAL
 
 
-def test_of_equally_cheap_points_the_better_is_on_the_line():
+def test_best_for_cost_takes_the_better_of_equally_cheap_points():
     rivals = [point(2, 0.4, latency=1.0), point(3, 0.5, latency=1.0), point(4, 0.5, latency=2.0)]
-    assert best_for_cost(rivals, COSTS["latency"]) == [rivals[1]]
+    assert best_for_cost(rivals, LATENCY) == [rivals[1]]
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_of_equally_cheap_points_the_better_is_on_the_line():
         (Limits(drop=0.1), {"knee": 4}),
     ],
 )
-def test_the_knee_and_what_is_chosen_are_marked_in_plot_and_table(limits, marks):
+def test_plot_and_table_mark_the_knee_and_the_chosen_point(limits, marks):
     made = front(limits)
-    found = drawn(quality_cost_plot(made, COSTS["latency"], "ms"))
-    drawn_first = ("front", "test", "validation", "full model")
+    found = drawn(quality_cost_plot(made, LATENCY))
+    drawn_first = ("Pareto front", "test", "validation", "full model")
     picked = {name: trace.x[0] for name, trace in found.items() if name not in drawn_first}
     assert picked == marks
-    table = plot_table(made, COSTS["latency"], "ms")
+    table = quality_cost_table(made, LATENCY)
     told = {row[1]: row[-1] for row in table.rows}
     expected = {str(one.keep): "" for one in CURVE} | {"12": "full model"}
     for name, keep in marks.items():
@@ -105,16 +105,16 @@ def test_the_knee_and_what_is_chosen_are_marked_in_plot_and_table(limits, marks)
     assert told == expected
 
 
-def test_without_a_knee_the_best_is_marked_and_named_so():
+def test_page_without_a_knee_marks_the_best_on_validation():
     made = front(points=[point(2, 0.5), point(3, 0.52), point(4, 0.6)])
-    assert drawn(quality_cost_plot(made, COSTS["latency"], "ms"))["best on validation"].x[0] == 4
+    assert drawn(quality_cost_plot(made, LATENCY))["best on validation"].x[0] == 4
     html = pareto_page(made)
     assert "(the best on validation)" in html and ">knee<" not in html
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
-def test_everyone_can_read_it(browse, hostile, width, theme):
+def test_page_is_accessible(browse, hostile, width, theme):
     tab = browse(pareto_page(hostile), width, theme)
     tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -124,7 +124,7 @@ def test_everyone_can_read_it(browse, hostile, width, theme):
     assert tab.locator(".box tbody tr").count() == 3 * 6
 
 
-def test_nothing_leaves_the_page_and_hostile_names_stay_text(browse, hostile, tmp_path):
+def test_page_loads_nothing_and_runs_no_hostile_text(browse, hostile, tmp_path):
     tab = browse(pareto_page(hostile))
     tab.locator("#quality-latency .scatterlayer .trace").last.hover(force=True)
     assert tab.events == [f"request {(tmp_path / 'page.html').as_uri()}"]
@@ -135,16 +135,16 @@ def test_nothing_leaves_the_page_and_hostile_names_stay_text(browse, hostile, tm
     assert title == "<script>window.pwned=1</s…, %"
 
 
-def test_both_plots_are_drawn_with_a_number_at_each_mark(browse, hostile):
+def test_plots_have_a_number_at_each_mark(browse, hostile):
     tab = browse(pareto_page(hostile))
-    for name in COSTS:
+    for name in ("latency", "size"):
         numbers = tab.locator(f"#quality-{name} .annotation-text").all_text_contents()
         assert numbers == ["2", "3", "4", "6", "5", "12"]
     names = tab.locator("#quality-size .legendtext").all_text_contents()
     assert names[-2:] == ["knee", "smallest within the limits"]
 
 
-def test_a_point_tells_its_layers_and_figures_when_pointed_at(browse):
+def test_hover_text_of_a_point_has_layers_and_numbers(browse):
     tab = browse(pareto_page(front(points=[point(3, 0.65, origin="<i>top</i>"), CURVE[2]])))
     tab.locator("#quality-latency").scroll_into_view_if_needed()
     box = tab.locator("#quality-latency .trace.scatter path.point").nth(3).bounding_box()
@@ -154,8 +154,8 @@ def test_a_point_tells_its_layers_and_figures_when_pointed_at(browse):
     assert told.text_content().startswith("3 layers, 12:0-2 (<i>top</i>)validation 65.0 %")
 
 
-def test_the_page_says_what_the_command_says():
+def test_page_has_the_advice():
     html = pareto_page(front(LIMITS))
-    assert "The smallest model that holds a drop of at most 2.5 points is 6 layers" in html
-    assert "the knee of quality against latency lies at 4 layers" in html.lower()
+    assert "The smallest model within the limits, a drop of at most 2.5 points, is 6 layers" in html
+    assert "the knee of quality against latency is at 4 layers" in html.lower()
     assert html.count("</script>") == 5  # two figures, the dark colours, plotly, and our own

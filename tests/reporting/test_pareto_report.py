@@ -17,7 +17,9 @@ def test_advice_without_a_knee_names_the_best_on_validation(qualities):
 
 def test_advice_for_limits_that_no_model_keeps_names_the_nearest():
     last = pareto_advice(front(Limits(drop=1.0, latency_ms=5.0)))[-1]
-    assert last.startswith("None of these models holds a drop of at most 1.0 points and at most 5")
+    assert last.startswith(
+        "No model is within the limits, a drop of at most 1.0 points and at most 5.0 ms a text"
+    )
     assert "the nearest, 4 layers, 12:0-3, is 3.0 points below" in last
 
 
@@ -27,4 +29,4 @@ def test_markdown_escapes_names_and_shows_every_point():
     assert "<b>" not in text
     assert "a\\|b" in text and "m\\|keep3" in text
     assert text.count("●○") >= len(CURVE)
-    assert "The smallest model that holds a drop of at most 3.0 points is 4 layers" in text
+    assert "The smallest model within the limits, a drop of at most 3.0 points, is 4 layers" in text

@@ -1,6 +1,7 @@
-"""The figures hold the right figures, and take any text as text."""
+"""Plots: they have the right numbers, and show any text as text."""
 
 import json
+import re
 from itertools import combinations
 
 import pytest
@@ -10,19 +11,19 @@ from hypothesis import strategies as st
 from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.layer_effects import same_budget_trials
 from autoprune.layouts.layout import Layout, all_layouts
-from autoprune.reporting.dashboard_note import layer_effects_plot, layout_map_plot
 from autoprune.reporting.html.comparison import differences_plot, quality_plot
-from autoprune.reporting.html.render import layout_picture
-from autoprune.reporting.html.search import (
-    importances_plot,
-    layer_pairs,
-    pair_heatmap,
-    pairs_table,
-    progress_figure,
-)
-from autoprune.reporting.markdown_report import search_summary as said
-from autoprune.reporting.markdown_report import trials_table
+from autoprune.reporting.html.render import layout_svg
+from autoprune.reporting.html.search import layer_pairs, pairs_plot, pairs_table
 from autoprune.reporting.plot_style import DARK, MAX_LABEL, short_label
+from autoprune.reporting.search_plots import (
+    importances_plot,
+    layer_effects_plot,
+    layout_map_plot,
+    progress_plot,
+    rank_layouts,
+)
+from autoprune.reporting.sections import search_summary
+from autoprune.reporting.tables import trials_table
 from autoprune.training.budget import Budget
 
 
@@ -51,7 +52,7 @@ def grid(trial):
     ]
 
 
-def test_layer_effects_are_kept_minus_removed(trial):
+def test_layer_effects_plot_has_kept_minus_removed(trial):
     trials = [trial("4:0-1", 0.4), trial("4:0,2", 0.8), trial("4:0,3", 0.6)]
     trials.append(trial("4:2-3", 0.1, state="pruned"))
     [bars] = layer_effects_plot(trials).data
@@ -61,7 +62,7 @@ def test_layer_effects_are_kept_minus_removed(trial):
     assert bars.marker.color[0] != bars.marker.color[1]
 
 
-def test_the_layout_map_has_the_best_layout_on_top(trial):
+def test_layout_map_has_the_best_layout_on_top(trial):
     trials = [
         trial("4:0-1", 0.4),
         trial("4:0,3", 0.7),
@@ -69,20 +70,23 @@ def test_the_layout_map_has_the_best_layout_on_top(trial):
         trial("4:2-3", None, state="failed"),
         trial("4:1-2", 0.9, state="pruned"),
     ]
-    figure = layout_map_plot(trials)
+    figure = layout_map_plot(rank_layouts(trials))
     [cells] = figure.data
     assert list(map(list, cells.z)) == [[1, 0, 0, 1], [1, 1, 0, 0]]
     assert cells.y == ("4:0,3  70.0 %", "4:0-1  50.0 %")
     assert figure.layout.yaxis.autorange == "reversed"
 
 
-@pytest.mark.parametrize("draw", [layer_effects_plot, layout_map_plot, progress_figure])
-def test_figures_of_no_complete_trial_are_empty(draw, trial):
+@pytest.mark.parametrize(
+    "draw",
+    [layer_effects_plot, progress_plot, lambda trials: layout_map_plot(rank_layouts(trials))],
+)
+def test_plots_without_complete_trials_are_empty(draw, trial):
     for trials in ([], [trial("4:2-3", None, state="failed")]):
         assert json.loads(draw(trials).to_json())["layout"]["height"] > 0
 
 
-def test_the_course_keeps_the_best_so_far(trial):
+def test_progress_plot_has_the_best_so_far(trial):
     trials = [
         trial("4:0-1", 0.5, origin="top"),
         trial("4:0,2", 0.4),
@@ -90,12 +94,18 @@ def test_the_course_keeps_the_best_so_far(trial):
         trial("4:0,3", 0.6),
         trial("4:2-3", None, state="failed"),
     ]
-    best, fixed, proposed, stopped = progress_figure(trials).data
-    assert list(zip(best.x, best.y, strict=True)) == [(1, 50), (2, 50), (4, 60), (5, 60)]
+    best, fixed, proposed, stopped = progress_plot(trials).data
+    assert list(zip(best.x, best.y, strict=True)) == [
+        (1, 50),
+        (2, 50),
+        (3, 50),
+        (4, 60),
+        (5, 60),
+    ]
     assert (fixed.x, proposed.x, stopped.x) == ((1,), (2, 4), (3,))
 
 
-def test_what_went_on_is_drawn_apart_and_weighed_nowhere(trial):
+def test_promoted_trials_are_marked_but_change_no_statistic(trial):
     """A run's end is higher than pauses are, whatever its layers are worth."""
     pause = Budget(steps=10, pause_at=3)
     pauses = [
@@ -104,33 +114,35 @@ def test_what_went_on_is_drawn_apart_and_weighed_nowhere(trial):
     ]
     further = trial("4:2-3", 0.9, budget=pause.whole())
     trials = [*pauses, further]
-    best, _, ends = progress_figure(trials).data
+    best, _, ends = progress_plot(trials).data
     assert ends.name == "at the full budget" and (ends.x, ends.y) == ((7,), (90,))
     assert max(best.y) == 51
     assert layer_effects_plot(trials) == layer_effects_plot(pauses)
-    assert layout_map_plot(trials) == layout_map_plot(pauses)
+    assert rank_layouts(trials) == rank_layouts(pauses)
     assert layer_pairs(trials * 2) == layer_pairs(pauses * 2)
     assert [row[-1] for row in trials_table(trials).rows][:2] == [
         "complete, full budget",
         "complete",
     ]
-    assert "6 layouts, 0 measured twice. 1 of them went on from a pause" in said(trials, "")
+    assert "6 layouts, 0 measured twice. 1 of them went on from a pause" in search_summary(
+        trials, ""
+    )
     whole = [trial(str(layout), 0.5, budget=pause.whole()) for layout in all_layouts(4, 2)]
     assert same_budget_trials(whole) == whole, "no pause, and nothing went on"
 
 
-def test_pairs_tell_what_is_not_additive(grid):
-    joint = {(pair.first, pair.second): pair.joint for pair in layer_pairs(grid)}
+def test_layer_pairs_have_the_known_interaction(grid):
+    joint = {(pair.first, pair.second): pair.interaction for pair in layer_pairs(grid)}
     assert set(joint) == set(combinations(range(6), 2))
     assert joint.pop((0, 1)) == pytest.approx(0.1)
     apart = [value for (first, second), value in joint.items() if not {first, second} & {0, 1}]
     assert max(map(abs, apart)) < 0.03
     table = pairs_table(layer_pairs(grid))
     assert table.rows[0] == ("0 and 1", "+10.0", "4")
-    assert pair_heatmap(layer_pairs(grid)).data[0].z[0][0] == pytest.approx(10)
+    assert pairs_plot(layer_pairs(grid)).data[0].z[0][0] == pytest.approx(10)
 
 
-def test_pairs_with_too_few_trials_are_left_out(grid):
+def test_layer_pairs_with_too_few_trials_are_left_out(grid):
     keep = [trial for trial in grid if trial.layout.keep != (0, 1, 2)]
     few = [trial for trial in keep if trial.layout.keep not in ((0, 1, 3), (0, 1, 4))]
     assert (0, 1) in {(pair.first, pair.second) for pair in layer_pairs(keep)}
@@ -138,8 +150,8 @@ def test_pairs_with_too_few_trials_are_left_out(grid):
     assert layer_pairs([]) == []
 
 
-def test_the_comparison_is_drawn_with_its_intervals(comparison):
-    dots = {one.meta: one for one in quality_plot(comparison).data}
+def test_quality_plot_has_the_intervals(comparison):
+    dots = {one.meta: one for one in quality_plot(comparison).figure.data}
     assert list(dots) == ["found", "top", "bottom", "full", "scratch"]
     row, dot = comparison.row("top"), dots["top"]
     assert dot.x[0] == pytest.approx(70)
@@ -147,7 +159,7 @@ def test_the_comparison_is_drawn_with_its_intervals(comparison):
     assert dot.x[0] - dot.error_x.arrayminus[0] == pytest.approx(100 * row.test_low)
 
 
-def test_differences_leave_out_the_reference_and_say_what_was_found(
+def test_differences_plot_leaves_out_the_reference_and_names_findings(
     entrant, split, conditions, tmp_path
 ):
     entrants = [
@@ -156,7 +168,7 @@ def test_differences_leave_out_the_reference_and_say_what_was_found(
         entrant("bottom", "4:2-3", (1,), 0.6),
     ]
     comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
-    dots = {one.meta: one for one in differences_plot(comparison).data}
+    dots = {one.meta: one for one in differences_plot(comparison).figure.data}
     assert {name: one.text[0] for name, one in dots.items()} == {
         "found": "−100.0 worse",
         "bottom": "−10.0",
@@ -165,13 +177,13 @@ def test_differences_leave_out_the_reference_and_say_what_was_found(
     assert {one.textposition for one in dots.values()} == {"top left"}  # off the line at 0
 
 
-def test_importances_are_drawn_in_per_cent():
+def test_importances_plot_is_in_per_cent():
     [bars] = importances_plot({"layer 0": 0.25, "layer 1": 0.75}).data
     assert (bars.x, bars.y) == (("0", "1"), (25, 75))
 
 
 @given(st.text(max_size=60))
-def test_a_label_is_text_to_plotly(text):
+def test_short_label_is_text_to_plotly(text):
     shown = short_label(text)
     assert "<" not in shown
     assert "&" not in shown.replace("&lt;", "").replace("&gt;", "").replace("&amp;", "")
@@ -179,16 +191,16 @@ def test_a_label_is_text_to_plotly(text):
     shown.encode()
 
 
-def test_a_picture_has_a_cell_for_each_layer():
-    drawn = layout_picture(Layout.parse("12:0-3,8,11"))
-    assert (drawn.kept.count("M"), drawn.removed.count("M")) == (6, 6)
-    assert drawn.kept.startswith("M0 0")
-    assert drawn.removed.startswith("M40 ")
-    assert drawn.width == 118
-    assert drawn.words == "keeps layers 0-3,8,11 of 12"
+def test_layout_svg_has_a_bar_for_each_layer():
+    drawn = str(layout_svg(Layout.parse("12:0-3,8,11")))
+    kept, removed = re.findall(r' d="(.*?)"', drawn)
+    assert (kept.count("M"), removed.count("M")) == (6, 6)
+    assert (kept[:5], removed[:5]) == ("M0 0h", "M40 6")
+    assert 'width="118"' in drawn
+    assert 'aria-label="keeps layers 0-3,8,11 of 12"' in drawn
 
 
-def test_colours_can_be_told_from_the_surface():
+def test_colors_contrast_with_the_surface():
     from autoprune.reporting import plot_style
 
     light = {name: getattr(plot_style, name) for name in ("INK", "MUTED", "TEAL", "OCHRE", "SLATE")}

@@ -1,4 +1,4 @@
-"""The page says what the report says, in order, each figure with its table, each text escaped."""
+"""Study page: the content of the report in order, each plot with its table, all texts escaped."""
 
 import dataclasses
 import json
@@ -13,14 +13,14 @@ from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.html.errors import (
+    MAX_CHARACTERS,
     MAX_CLASSES,
-    MAX_TEXT,
     SeedPredictions,
     class_scores,
     confusion_matrix,
     entrant_errors,
-    errors_by_class,
     f1_table,
+    seed_predictions,
     true_labels,
 )
 from autoprune.reporting.html.study_page import study_page
@@ -63,7 +63,7 @@ def written(studied):
     return Outline(study_page([studied]))
 
 
-def test_the_verdict_and_the_recommendation_come_before_all_figures(studied, written):
+def test_page_begins_with_verdict_and_recommendation(studied, written):
     text, comparison = written.text, studied.comparison
     at = [text.index(comparison_verdict(comparison)), text.index(recommendation(comparison))]
     assert at == sorted(at)
@@ -71,15 +71,15 @@ def test_the_verdict_and_the_recommendation_come_before_all_figures(studied, wri
     assert "autoprune export demo-demo-keep2 --layout found --out demo-demo-keep2-model" in text
 
 
-def test_all_sections_are_there_in_order(written):
+def test_page_has_all_sections_in_order(written):
     titles = [
         "Comparison on the test split",
         "The search",
         "Which layers matter",
         "Class by class",
-        "Errors that only one makes",
+        "Errors that only one model makes",
         "Data",
-        "Budgets and cost",
+        "Budgets and training time",
         "Measured cost",
         "To repeat it",
         "Limits",
@@ -95,7 +95,7 @@ def test_all_sections_are_there_in_order(written):
         assert shown in text
 
 
-def test_headings_go_down_one_step_at_a_time(studied):
+def test_headings_skip_no_level(studied):
     for studies in ([studied], [studied, dataclasses.replace(studied, name="other")]):
         levels = [
             int(tag[1]) for tag, _ in Outline(study_page(studies)).tags if re.match("h[1-6]$", tag)
@@ -106,7 +106,7 @@ def test_headings_go_down_one_step_at_a_time(studied):
         assert max(steps) == 1
 
 
-def test_every_figure_has_a_table_and_a_name(written):
+def test_every_plot_has_a_table_and_a_name(written):
     figures = written.all("figure")
     plots = [attrs for attrs in written.all("div") if attrs.get("class") == "plot"]
     assert len(figures) == len(plots) == len(written.all("details")) == 6
@@ -116,13 +116,13 @@ def test_every_figure_has_a_table_and_a_name(written):
     assert all(attrs["tabindex"] == "0" and attrs["aria-label"] for attrs in boxes)
 
 
-def test_the_page_is_small_and_holds_plotly_once(studied):
+def test_page_is_small_and_has_plotly_once(studied):
     whole = study_page([studied, dataclasses.replace(studied, name="other")])
     assert len(whole.encode()) < LIMIT
     assert whole.count("plotly.js v") == 1
 
 
-def test_scripts_are_ours_or_data(written):
+def test_scripts_are_plotly_ours_or_data(written):
     scripts = written.all("script")
     data = [attrs for attrs in scripts if attrs.get("type") == "application/json"]
     assert len(scripts) == len(data) + 2
@@ -175,7 +175,7 @@ def nasty(studied, entrant, split, conditions, path):
     )
 
 
-def test_hostile_texts_stay_text(studied, entrant, split, conditions, tmp_path):
+def test_page_escapes_hostile_texts(studied, entrant, split, conditions, tmp_path):
     bad = nasty(studied, entrant, split, conditions, tmp_path / "r.jsonl")
     importances = {NASTY: {NASTY: 1.0}}
     for studies in ([bad], [bad, studied]):
@@ -190,20 +190,20 @@ def test_hostile_texts_stay_text(studied, entrant, split, conditions, tmp_path):
         assert len(calm.all("main")) == len(outline.all("main")) == 1
 
 
-def test_control_characters_and_broken_pairs_are_written(studied):
+def test_page_drops_control_characters_and_half_surrogates(studied):
     odd = dataclasses.replace(studied, name="a\udc80\x1b\u202eb")
     assert "a? b" in Outline(study_page([odd])).text
     study_page([odd]).encode()
 
 
-def test_devanagari_stays_as_it_is(studied):
+def test_page_keeps_devanagari_with_joiners(studied):
     setting = dataclasses.replace(studied.setting, labels=("क्रीडा", "आरोग्य", "श्री क्‍ष"))
     whole = study_page([dataclasses.replace(studied, setting=setting)])
     assert "श्री क्‍ष" in whole
     assert '<meta charset="utf-8">' in whole
 
 
-def test_importances_are_shown_where_they_are_given(studied):
+def test_page_shows_importances_where_they_are_given(studied):
     name = studied.name
     assert (
         "Importance of each layer" in Outline(study_page([studied], {name: {"layer 0": 1.0}})).text
@@ -211,32 +211,35 @@ def test_importances_are_shown_where_they_are_given(studied):
     assert "Importance of each layer" not in Outline(study_page([studied])).text
 
 
-def test_measured_costs_are_shown_with_their_intervals(studied, costs):
+def test_page_shows_measured_costs_with_their_intervals(studied, costs):
     whole = Outline(study_page([studied], None, {studied.name: costs}))
     row = "found 4.00 (3.64 to 4.44) 1,140 (1,000 to 1,250) 2.00 (1.75 to 2.25)"
     assert f"{row} 20 12.5 1,234,567 234,567 1.5" in whole.text
     assert "small <b>|" in whole.text
-    assert "Measured on 2025-02-03 on cpu, 2 threads, fp32 (torch 2.13): 15 rounds" in whole.text
+    assert (
+        "Measured on 2025-02-03 on cpu, 2 threads, fp32 (torch 2.13): medians of 15 rounds"
+        in whole.text
+    )
     assert "Little gain: 1.20 times." in whole.text
     assert "found is ●○●○ 4:0,2." in whole.text
     assert {"s1-latency", "s1-throughput"} <= {one.get("id") for one in whole.all("div")}
     assert "autoprune cost" not in whole.text
 
 
-def test_a_page_without_measured_costs_says_how_to_have_them(studied):
+def test_page_without_costs_says_how_to_measure_them(studied):
     text = Outline(study_page([studied])).text
     assert "throughput are not measured yet" in text
     assert text.count("autoprune cost demo-demo-keep2") == 2  # what to do next, and there
     assert "ms for one text" not in text
 
 
-def test_without_texts_the_page_says_so(studied):
+def test_page_without_texts_says_so(studied):
     text = Outline(study_page([dataclasses.replace(studied, texts=False)])).text
     assert "The texts are left out" in text
-    assert "taken for" not in text
+    assert "predicted as" not in text
 
 
-def test_a_baseline_has_no_part_on_a_search(
+def test_page_of_a_baseline_has_no_section_on_a_search(
     studied, setting, entrants, split, conditions, tmp_path
 ):
     comparison = compare_entrants(entrants[1:], (7,), split, conditions, tmp_path / "r.jsonl")
@@ -254,7 +257,7 @@ def test_a_baseline_has_no_part_on_a_search(
     assert "--layout top" in text
 
 
-def test_one_that_was_left_out_is_no_trouble(studied, entrant, split, conditions, tmp_path):
+def test_page_names_an_entrant_that_failed(studied, entrant, split, conditions, tmp_path):
     entrants = [
         entrant("found", "4:0-1", (0,), 0.5),
         entrant("top", "4:0-1", (0,), 0.5),
@@ -265,24 +268,22 @@ def test_one_that_was_left_out_is_no_trouble(studied, entrant, split, conditions
     text = Outline(study_page([same])).text
     assert "Same layout" in text
     assert "full failed with seed 8: loss is not a number" in text
-    assert "There is one entrant only." in text
+    assert "There is only one model to look at." in text
 
 
-def test_found_and_strategy_of_one_layout_share_their_runs(
-    studied, entrant, split, conditions, tmp_path
-):
+def test_seed_predictions_have_each_layout_once(studied, entrant, split, conditions, tmp_path):
     entrants = [
         entrant("top", "4:0-1", (0,), 0.5),
         entrant("found", "4:0-1", (0,), 0.5),
         entrant("full", "4:0-3", (1,), 0.5),
     ]
     comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
-    said = errors_by_class(dataclasses.replace(studied, comparison=comparison))
+    said = seed_predictions(dataclasses.replace(studied, comparison=comparison))
     assert [one.origin for one in said] == ["found", "full"]
     assert said[0].labels.shape == (2, 10)
 
 
-def test_several_studies_are_one_matrix(studied, setting):
+def test_page_of_several_studies_begins_with_a_matrix(studied, setting):
     others = [
         dataclasses.replace(
             studied, name=name, setting=dataclasses.replace(setting, task=task, keep=keep)
@@ -302,7 +303,7 @@ def test_several_studies_are_one_matrix(studied, setting):
     assert len(ids) == len(set(ids))
 
 
-def test_classes_have_their_known_f1():
+def test_class_scores_have_known_values():
     labels = np.array([0, 0, 1, 1, 2])
     said = SeedPredictions("x", np.array([[0, 1, 1, 1, 2], [0, 0, 1, 1, 2]]))
     one = class_scores(said, labels, 4)
@@ -315,7 +316,7 @@ def test_classes_have_their_known_f1():
     assert table.rows[3] == ("d", "0", "")
 
 
-def test_of_many_classes_the_most_frequent_are_drawn():
+def test_confusion_matrix_of_many_classes_has_the_most_frequent():
     count = MAX_CLASSES + 5
     labels = np.repeat(np.arange(count), np.arange(count) + 1)
     one = class_scores(SeedPredictions("x", labels[None]), labels, count)
@@ -324,7 +325,7 @@ def test_of_many_classes_the_most_frequent_are_drawn():
     assert drawn.names[0] == "c5"
 
 
-def test_errors_apart_are_of_one_entrant_only(split):
+def test_entrant_errors_are_of_one_entrant_only(split):
     labels = np.array(split.rows.labels)[:10]
 
     def said(origin, *wrong):
@@ -340,27 +341,31 @@ def test_errors_apart_are_of_one_entrant_only(split):
     ]
     found, top, full = entrant_errors(everyone, labels, split, NAMES)
     assert (found.origin, found.count) == ("found", 2)
-    assert [error.text for error in found.errors] == ["e", "a"]
-    assert (found.errors[0].label, found.errors[0].taken) == ("health", "auto")
-    assert (found.errors[1].wrong, found.errors[1].seeds) == (2, 3)
+    assert [error.text for error in found.examples] == ["e", "a"]
+    assert (found.examples[0].label, found.examples[0].predicted) == ("health", "auto")
+    assert (found.examples[1].wrong, found.examples[1].seeds) == (2, 3)
     assert (top.count, full.count) == (0, 0)
 
 
-def test_long_texts_are_cut_and_pairs_are_shown(studied):
+def test_entrant_errors_cut_long_texts_and_show_pairs(studied):
     rows = LabelledRows(("x" * 999,) * 12, studied.test.rows.labels, ("second",) * 12)
     one = dataclasses.replace(studied.test, rows=rows)
     shown = (
-        entrant_errors(errors_by_class(studied), true_labels(studied), one, NAMES)[0].errors[0].text
+        entrant_errors(seed_predictions(studied), true_labels(studied), one, NAMES)[0]
+        .examples[0]
+        .text
     )
-    assert shown == "x" * MAX_TEXT + "…"
+    assert shown == "x" * MAX_CHARACTERS + "…"
     rows = LabelledRows(("first",) * 12, studied.test.rows.labels, ("second",) * 12)
     one = dataclasses.replace(studied.test, rows=rows)
     assert (
-        entrant_errors(errors_by_class(studied), true_labels(studied), one, NAMES)[0].errors[0].text
+        entrant_errors(seed_predictions(studied), true_labels(studied), one, NAMES)[0]
+        .examples[0]
+        .text
         == "first | second"
     )
 
 
-def test_layouts_are_drawn_for_those_who_hear_them(written):
+def test_layouts_have_descriptions_for_screen_readers(written):
     labels = [attrs["aria-label"] for attrs in written.all("svg")]
     assert f"keeps layers {str(Layout.parse('4:0,2')).partition(':')[2]} of 4" in labels

@@ -29,7 +29,12 @@ from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import STUDIES
 from autoprune.experiment.tracking import emit_entrant_run
 from autoprune.experiment.worker import plain_settings
-from autoprune.reporting.dashboard_note import dashboard_plots, first_note, result_note
+from autoprune.reporting.dashboard_note import (
+    StudyDescription,
+    dashboard_plots,
+    first_note,
+    result_note,
+)
 from autoprune.search.dashboard import save_first_note, save_note_and_plots
 from autoprune.search.study import delete_new_study, store_config, study_exists
 from autoprune.storage.locks import single_search_lock
@@ -41,17 +46,17 @@ from autoprune.training.workers import Executor
 
 def write_first_note(ground: Experiment, storage: Storage, name: str) -> None:
     """Give a study without a note one that says what it is about; raises `StorageError`."""
-    first = first_note(
-        ground.model,
-        ground.task.name,
-        ground.splits.names,
-        ground.task.metric,
-        ground.checkpoint.depth,
-        ground.keep,
-        ground.quick,
-        ground.full,
+    study = StudyDescription(
+        model=ground.model,
+        task=ground.task.name,
+        labels=ground.splits.names,
+        metric=ground.task.metric,
+        depth=ground.checkpoint.depth,
+        keep=ground.keep,
+        quick=ground.quick,
+        full=ground.full,
     )
-    save_first_note(storage, name, first)
+    save_first_note(storage, name, first_note(study))
 
 
 def write_result_note(folder: Path, storage: Storage) -> None:

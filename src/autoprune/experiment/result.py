@@ -30,7 +30,8 @@ from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import STUDIES, study_costs
 from autoprune.experiment.tables import print_comparison, print_line
 from autoprune.files import write_atomic
-from autoprune.reporting.markdown_report import comparison_as_json, markdown_report
+from autoprune.reporting.markdown_report import markdown_report
+from autoprune.reporting.tables import comparison_as_json
 from autoprune.search.result import SearchResult
 from autoprune.storage.errors import mask_password
 
@@ -86,6 +87,7 @@ def finish_study(
             comparison,
             trials,
             study_costs(folder, comparison, partial(typer.echo, err=True)),
+            folder.name,
         ),
     )
     if not quiet:

@@ -42,7 +42,7 @@ def write_study_reports(
     costs = [study_costs(study.folder, study.comparison, say) for study in studies]
     texts = {
         page.with_suffix(".md") if single else page.parent / f"{name}.md": markdown_report(
-            study.setting, study.comparison, study.trials, cost
+            study.setting, study.comparison, study.trials, cost, study.name
         )
         for name, study, cost in zip(names, studies, costs, strict=True)
     }

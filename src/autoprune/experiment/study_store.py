@@ -18,7 +18,7 @@ from autoprune.evaluation.study_files import (
 )
 from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.layouts.layout import Layout
-from autoprune.reporting.html.study_page import short_verdict
+from autoprune.reporting.sections import verdict_in_brief
 from autoprune.storage.locks import is_at_work
 from autoprune.storage.storage import JOURNAL
 from autoprune.tasks.task import Columns
@@ -156,7 +156,7 @@ class BestLayout:
 class StudyOverview:
     """A study in one line; model, task and layers are None before its first record.
 
-    `short_verdict` is the verdict in a word or two, empty unless the study is finished.
+    `finding` is the verdict in a word or two, empty unless the study is finished.
     """
 
     study: str
@@ -204,7 +204,7 @@ def _finished(folder: Path, studied: FinishedStudy) -> StudyOverview:
         depth=setting.depth,
         trials=len(studied.trials),
         best=BestLayout(row.origin, row.layout, row.test_mean, "test", row.seeds),
-        finding=short_verdict(studied),
+        finding=verdict_in_brief(studied.comparison),
     )
 
 

@@ -10,15 +10,21 @@ from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import against_others, comparison_verdict, recommendation
 from autoprune.export.base_model import OWN_METADATA, BaseModel
 from autoprune.layouts.layout import Layout
-from autoprune.reporting.markdown_report import DOTS_EXPLANATION, comparison_table, how_to_read
-from autoprune.reporting.sections import cleaning_section, limits_text, repeat_table
-from autoprune.reporting.tables import (
+from autoprune.reporting.markdown import (
     code_block,
     escape_markdown,
     markdown_table,
-    plain_cell,
-    table_line,
+    single_line,
+    table_to_markdown,
 )
+from autoprune.reporting.markdown_report import section_to_markdown
+from autoprune.reporting.sections import (
+    DOTS_EXPLANATION,
+    data_section,
+    how_to_read,
+    limits_text,
+)
+from autoprune.reporting.tables import entrants_table, repeat_table
 from autoprune.tasks.registry import TASKS
 from autoprune.tasks.task import Task
 from autoprune.training.metrics import Score
@@ -61,7 +67,7 @@ def front_matter(making: Provenance, title: str) -> str:
     """Return the YAML of a model's card: license, languages, base model, test metrics."""
     base = making.base
     kind, _, place = making.task.source.partition(":")
-    hub_task = table_line(place) if kind == "hub" else ""
+    hub_task = single_line(place) if kind == "hub" else ""
     languages = ("mr",) if making.task.source in _KNOWN else base.languages
     scores = {score.split: score for score in making.scores}
     figures: list[tuple[str, str, float]] = [
@@ -74,8 +80,8 @@ def front_matter(making: Provenance, title: str) -> str:
         EvalResult(
             task_type="text-classification",
             task_name="Text classification",
-            dataset_type=hub_task or table_line(making.task.name),
-            dataset_name=table_line(making.task.name),
+            dataset_type=hub_task or single_line(making.task.name),
+            dataset_name=single_line(making.task.name),
             dataset_split="test",
             metric_type=kind,
             metric_name=name,
@@ -84,18 +90,18 @@ def front_matter(making: Provenance, title: str) -> str:
         for kind, name, value in figures
     ]
     data = ModelCardData(
-        language=[table_line(language) for language in languages] or None,
-        license=table_line(base.license) or "unknown",
-        license_link=table_line(base.license_link) or None,
+        language=[single_line(language) for language in languages] or None,
+        license=single_line(base.license) or "unknown",
+        license_link=single_line(base.license_link) or None,
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["autoprune", "layer-pruning"],
         base_model=base.hub or None,
         datasets=[hub_task] if hub_task else None,
-        model_name=table_line(title),
+        model_name=single_line(title),
         eval_results=results,
     )
-    data[OWN_METADATA] = {"base": table_line(base.asked), "commit": table_line(base.commit)}
+    data[OWN_METADATA] = {"base": single_line(base.asked), "commit": single_line(base.commit)}
     return data.to_yaml().strip()
 
 
@@ -119,7 +125,7 @@ def model_card(studied: FinishedStudy, making: Provenance) -> str:
         _layers(studied, making),
         _quality(studied, making),
         _comparison(studied),
-        cleaning_section(studied.setting),
+        section_to_markdown(data_section(studied.setting)),
         _training(studied, making),
         *(["## Files", *map(escape_markdown, making.notes)] if making.notes else []),
         _repeat(studied, making),
@@ -203,7 +209,7 @@ def _comparison(studied: FinishedStudy) -> str:
         [
             "## The study it comes from",
             *map(escape_markdown, said),
-            comparison_table(comparison),
+            table_to_markdown(entrants_table(comparison)),
             "\n".join(f"- {escape_markdown(sentence)}" for sentence in others),
             escape_markdown(f"{how_to_read(comparison)} {DOTS_EXPLANATION}"),
         ]
@@ -252,7 +258,7 @@ def _repeat(studied: FinishedStudy, making: Provenance) -> str:
             "## To repeat it",
             code_block(studied.setting.command),
             code_block(making.command),
-            plain_cell(repeat_table(studied.setting, studied.comparison)),
+            table_to_markdown(repeat_table(studied.setting, studied.comparison)),
         ]
     )
 

@@ -9,7 +9,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autoprune.export.base_model import CARD_FILE, OWN_METADATA
 from autoprune.export.export import save_model
-from autoprune.reporting.tables import code_block, escape_markdown, markdown_table, table_line
+from autoprune.reporting.markdown import (
+    code_block,
+    escape_markdown,
+    markdown_table,
+    single_line,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def write_pretrained(
 
 def pretrained_card(model: PreTrainedModel, details: PretrainingDetails) -> str:
     """Return the card, Markdown below its YAML front matter. Text from outside is escaped."""
-    name = table_line(details.name)
+    name = single_line(details.name)
     parts = [
         f"---\n{_front_matter(details)}\n---",
         f"# {escape_markdown(name)}",
@@ -127,10 +132,10 @@ def _training_text(details: PretrainingDetails) -> str:
         if details.stacked_at is not None
         else ""
     )
-    files = ", ".join(map(table_line, details.files))
+    files = ", ".join(map(single_line, details.files))
     return (
         f"Corpus: {files}, {details.texts:,} texts, of which {details.corpus_tokens:,} tokens were "
-        f"for training. Tokenizer: {table_line(details.tokenizer)}. "
+        f"for training. Tokenizer: {single_line(details.tokenizer)}. "
         f"{details.tokens_seen:,} tokens seen ({passes:.2f} passes) in {details.steps:,} steps of "
         f"{details.batch} blocks of {details.tokens} tokens, without padding; a block may hold "
         "parts of several texts, which attend to each other. "
@@ -155,7 +160,7 @@ def _front_matter(details: PretrainingDetails) -> str:
         library_name="transformers",
         pipeline_tag="fill-mask",
         tags=[OWN_METADATA, "pre-trained-from-scratch"],
-        model_name=table_line(details.name),
+        model_name=single_line(details.name),
         eval_results=[result],
     )
     return data.to_yaml().strip()

@@ -1,4 +1,4 @@
-"""The front in words and Markdown: one table over all numbers of layers, and the advice."""
+"""Pareto report: quality and cost for each number of layers, and the advice, in Markdown."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,8 @@ from autoprune.evaluation.pareto import (
     broken_limits,
     is_dominated,
 )
-from autoprune.reporting.tables import Table, TableCell, escape_markdown, plain_cell
+from autoprune.reporting.markdown import escape_markdown, table_to_markdown
+from autoprune.reporting.tables import Table, TableCell
 
 PARETO_HEADER = (
     "layers kept",
@@ -28,125 +29,122 @@ PARETO_HEADER = (
 )
 
 
-def pareto_table(front: ParetoFront) -> Table:
-    """Return a row under `PARETO_HEADER` for each number of layers, the full model's last."""
-    rows = tuple(pareto_cells(one, front.everyone) for one in front.everyone)
-    return Table("Quality and cost of each number of layers", PARETO_HEADER, rows)
-
-
-def pareto_cells(one: ParetoPoint, points: Sequence[ParetoPoint]) -> tuple[TableCell, ...]:
-    """Return the cells of one row under `PARETO_HEADER`."""
-    price = one.price
-    return (
-        one.layout,
-        str(one.layout),
-        one.origin,
-        f"{100 * one.validation:.1f} %",
-        f"{100 * one.test:.1f} %",
-        f"{100 * one.test_low:.1f} to {100 * one.test_high:.1f}",
-        f"{price.latency_ms:.1f}",
-        format_range(price.latency),
-        f"{price.per_second:.0f}",
-        format_range((price.per_second_low, price.per_second_high), 0),
-        f"{price.megabytes:.1f}",
-        f"{price.parameters:,}",
-        "no" if is_dominated(one, points) else "yes",
-    )
-
-
-def format_range(ends: tuple[float, float], digits: int = 1) -> str:
-    """Write an interval.
-
-    >>> between((1.25, 1.5))
-    '1.2 to 1.5'
-    """
-    low, high = ends
-    return f"{low:.{digits}f} to {high:.{digits}f}"
-
-
-def pareto_advice(front: ParetoFront) -> list[str]:
-    """Say which number of layers to take: the knee, and what was asked for, a text each.
-
-    Validation decides; the test figure is told beside it.
-    """
-    full, limits, bend = front.full, front.limits, front.knee
-    said = [
-        f"The knee of quality against latency lies at {_named(bend)}: {_against(bend, full)}. "
-        "Each further layer buys less from there on."
-        if front.bends
-        else "Quality has no knee against latency: no number of layers lies above the straight "
-        f"line from the fastest to the best. The best on validation has {_named(bend)}: "
-        f"{_against(bend, full)}."
-    ]
-    if not limits.any:
-        return said
-    chosen = front.chosen
-    if chosen is not None:
-        return [
-            *said,
-            f"The smallest model that holds {_asked(limits)} is {_named(chosen)}: "
-            f"{_against(chosen, full)}.",
-        ]
-    near = min(
-        front.points, key=lambda one: (len(broken_limits(one, full, limits)), -one.validation)
-    )
-    why = " and ".join(broken_limits(near, full, limits))
-    return [
-        *said,
-        f"None of these models holds {_asked(limits)}: the nearest, {_named(near)}, "
-        f"is {why}. Widen --keep or the limits.",
-    ]
-
-
-def pareto_how_to_read(front: ParetoFront) -> str:
-    """Say how the table of a front is read."""
-    return (
-        f"Quality is {front.metric}, a mean over fresh seeds; all choosing goes by validation. "
-        "Latency is of one text, throughput of batches of 32, both medians of interleaved rounds "
-        f"with 95 % intervals, on {front.device}; other machines have other figures. “On the "
-        "front” is a model that no other one beats or equals in quality, latency and size at once."
-    )
-
-
 def pareto_markdown(front: ParetoFront) -> str:
-    """Write the report of a search over several numbers of layers; the studies tell the rest."""
-    return (
-        "\n\n".join(
-            [
-                f"# {escape_markdown(pareto_title(front))}",
-                *map(escape_markdown, pareto_advice(front)),
-                plain_cell(pareto_table(front)),
-                escape_markdown(pareto_how_to_read(front)),
-                "Studies: " + ", ".join(map(escape_markdown, front.studies)) + ".",
-            ]
-        )
-        + "\n"
-    )
+    """Write the report of a search over several numbers of layers; each study has its own too."""
+    studies = ", ".join(map(escape_markdown, front.studies))
+    blocks = [
+        f"# {escape_markdown(pareto_title(front))}",
+        *map(escape_markdown, pareto_advice(front)),
+        table_to_markdown(pareto_table(front)),
+        escape_markdown(pareto_how_to_read(front)),
+        f"Studies: {studies}.",
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
 def pareto_title(front: ParetoFront) -> str:
-    """Return the question that a front answers."""
+    """Return the question that a Pareto front answers."""
     return f"{front.model} on {front.task}: how many layers?"
 
 
-def _named(one: ParetoPoint) -> str:
-    return f"{one.keep} layers, {one.layout}"
+def pareto_advice(front: ParetoFront) -> list[str]:
+    """Say which number of layers to take: the knee, and the smallest within the limits.
+
+    One text each. Validation decides; the test quality is only mentioned.
+    """
+    full, limits, knee = front.full, front.limits, front.knee
+    advice = [
+        f"The knee of quality against latency is at {_name(knee)}: {_compare(knee, full)}. "
+        "Beyond it, each further layer gains less."
+        if front.bends
+        else "Quality has no knee against latency: no number of layers is above the straight line "
+        f"from the fastest to the best. The best on validation has {_name(knee)}: "
+        f"{_compare(knee, full)}."
+    ]
+    if not limits.any:
+        return advice
+    if (chosen := front.chosen) is not None:
+        return [
+            *advice,
+            f"The smallest model within the limits, {_name_limits(limits)}, is {_name(chosen)}: "
+            f"{_compare(chosen, full)}.",
+        ]
+    nearest = min(
+        front.points,
+        key=lambda point: (len(broken_limits(point, full, limits)), -point.validation),
+    )
+    reasons = " and ".join(broken_limits(nearest, full, limits))
+    return [
+        *advice,
+        f"No model is within the limits, {_name_limits(limits)}: the nearest, {_name(nearest)}, "
+        f"is {reasons}. Give --keep more numbers of layers, or wider limits.",
+    ]
 
 
-def _against(one: ParetoPoint, full: ParetoPoint) -> str:
-    drop = 100 * (full.validation - one.validation)
+def _name(point: ParetoPoint) -> str:
+    return f"{point.keep} layers, {point.layout}"
+
+
+def _compare(point: ParetoPoint, full: ParetoPoint) -> str:
+    drop = 100 * (full.validation - point.validation)
     word = "below" if drop >= 0 else "above"
     return (
-        f"{100 * one.validation:.1f} % on validation, {abs(drop):.1f} points {word} the full "
-        f"model, {100 * one.test:.1f} % on test, "
-        f"{one.price.per_second / full.price.per_second:.2f} times its throughput"
+        f"{100 * point.validation:.1f} % on validation, {abs(drop):.1f} points {word} the full "
+        f"model, {100 * point.test:.1f} % on test, "
+        f"{point.price.per_second / full.price.per_second:.2f} times its throughput"
     )
 
 
-def _asked(limits: Limits) -> str:
-    asked = {
+def _name_limits(limits: Limits) -> str:
+    names = {
         f"a drop of at most {limits.drop} points": limits.drop,
         f"at most {limits.latency_ms} ms a text": limits.latency_ms,
         f"at most {limits.megabytes} MB": limits.megabytes,
     }
-    return " and ".join(text for text, limit in asked.items() if limit is not None)
+    return " and ".join(name for name, limit in names.items() if limit is not None)
+
+
+def pareto_table(front: ParetoFront) -> Table:
+    """Return a row below `PARETO_HEADER` for each number of layers, the full model's last."""
+    rows = tuple(_cells(point, front.everyone) for point in front.everyone)
+    return Table("Quality and cost of each number of layers", PARETO_HEADER, rows)
+
+
+def _cells(point: ParetoPoint, points: Sequence[ParetoPoint]) -> tuple[TableCell, ...]:
+    cost = point.price
+    return (
+        point.layout,
+        str(point.layout),
+        point.origin,
+        f"{100 * point.validation:.1f} %",
+        f"{100 * point.test:.1f} %",
+        f"{100 * point.test_low:.1f} to {100 * point.test_high:.1f}",
+        f"{cost.latency_ms:.1f}",
+        format_range(cost.latency),
+        f"{cost.per_second:.0f}",
+        format_range((cost.per_second_low, cost.per_second_high), 0),
+        f"{cost.megabytes:.1f}",
+        f"{cost.parameters:,}",
+        "no" if is_dominated(point, points) else "yes",
+    )
+
+
+def format_range(interval: tuple[float, float], digits: int = 1) -> str:
+    """Write an interval.
+
+    >>> format_range((1.25, 1.5))
+    '1.2 to 1.5'
+    """
+    low, high = interval
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def pareto_how_to_read(front: ParetoFront) -> str:
+    """Explain the columns of `pareto_table`."""
+    return (
+        f"Quality is {front.metric}, a mean over fresh seeds; only validation decides. Latency is "
+        "of one text, throughput of batches of 32: medians of rounds in which the models take "
+        f"turns, with 95 % intervals, on {front.device}; another machine gives other numbers. A "
+        "model is “on the front” (the Pareto front) if no other model is at least as good, as fast "
+        "and as small, and better in one of these."
+    )

@@ -1,7 +1,7 @@
-"""The palette: few calm colours with a light and a dark form each, and the look of all figures.
+"""Plot style: the colours of plots and pages with their light and dark forms, and Plotly layouts.
 
-Colours of marks have at least 3:1 contrast to the surface, those of text 4.5:1, in both forms; no
-figure tells two things apart by colour alone.
+Colours of marks have a contrast of at least 3:1 to the surface, colours of text 4.5:1, in both
+forms. No plot tells two things apart by colour alone.
 """
 
 import html
@@ -10,48 +10,60 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autoprune.reporting.tables import table_line
+from autoprune.reporting.markdown import single_line
 
-INK = "#1f2a33"
-
-MUTED = "#55626e"
-
-GRID = "#e3e6ea"
-
-SURFACE = "#ffffff"
-
-TEAL = "#0b7a75"
-
-OCHRE = "#b05a08"
-
-SLATE = "#4a5a6b"
-
-VIOLET = "#75579a"
-
-FAINT = "#d3dae0"
-
-NEUTRAL = "#f2f3f1"
-
-DARK = {
-    INK: "#e6eaee",
-    MUTED: "#a9b4be",
-    GRID: "#2d363e",
-    SURFACE: "#181d22",
-    TEAL: "#4cc2b4",
-    OCHRE: "#eba75c",
-    SLATE: "#a8b6c4",
-    VIOLET: "#c5abe2",
-    FAINT: "#3a4550",
-    NEUTRAL: "#262d34",
+PALETTE = {
+    "page": ("#f6f5f2", "#101417"),
+    "surface": ("#ffffff", "#181d22"),
+    "soft": ("#edf1f1", "#20272d"),
+    "ink": ("#1f2a33", "#e6eaee"),
+    "muted": ("#55626e", "#a9b4be"),
+    "grid": ("#e3e6ea", "#2d363e"),
+    "link": ("#0a615d", "#7cd6cb"),
+    "teal": ("#0b7a75", "#4cc2b4"),
+    "ochre": ("#b05a08", "#eba75c"),
+    "slate": ("#4a5a6b", "#a8b6c4"),
+    "violet": ("#75579a", "#c5abe2"),
+    "removed": ("#8d9aa6", "#697783"),
+    "faint": ("#d3dae0", "#3a4550"),
+    "neutral": ("#f2f3f1", "#262d34"),
+    "shadow": ("#1f2a3338", "#00000090"),
 }
-"""The dark form of each colour: a page looks a figure's colours up here."""
+"""Name of each colour -> (light, dark). The style sheet of pages has them as `--name`."""
 
-BELOW_ABOVE = [[0.0, OCHRE], [0.5, NEUTRAL], [1.0, TEAL]]
-"""A colour scale for figures around 0."""
+# Plots are made in the light colours; a page in dark mode replaces each by `DARK[colour]`.
+SURFACE = PALETTE["surface"][0]
+INK = PALETTE["ink"][0]
+MUTED = PALETTE["muted"][0]
+GRID = PALETTE["grid"][0]
+TEAL = PALETTE["teal"][0]
+OCHRE = PALETTE["ochre"][0]
+SLATE = PALETTE["slate"][0]
+VIOLET = PALETTE["violet"][0]
+FAINT = PALETTE["faint"][0]
+NEUTRAL = PALETTE["neutral"][0]
+
+DARK = dict(PALETTE.values())
+
+DIVERGING_SCALE = [[0.0, OCHRE], [0.5, NEUTRAL], [1.0, TEAL]]
+"""A colour scale for values around 0."""
 
 FONT = (
     'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans Devanagari", sans-serif'
 )
+
+
+def css_variables() -> str:
+    """Return the style rules that define each colour, and the font, as a variable."""
+    light, dark = (
+        " ".join(f"--{name}: {forms[theme]};" for name, forms in PALETTE.items())
+        for theme in (0, 1)
+    )
+    return (
+        f":root {{ {light} --font: {FONT}; }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+    )
+
 
 _AXIS: dict[str, Any] = {
     "fixedrange": True,
@@ -64,9 +76,12 @@ _AXIS: dict[str, Any] = {
     "title": {"font": {"color": MUTED, "size": 12}, "standoff": 8},
 }
 
+ZERO_LINE = {"zeroline": True, "zerolinecolor": MUTED, "zerolinewidth": 1.5}
+"""Properties of an axis whose 0 matters."""
 
-def apply_style(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
-    """Give `figure` the common look in place and return it; `x` and `y` are the axes' titles."""
+
+def apply_style(figure: go.Figure, height: int, x_title: str, y_title: str) -> go.Figure:
+    """Give `figure` the common look and the titles of its axes in place, and return it."""
     figure.update_layout(
         template=go.layout.Template(),
         height=height,
@@ -87,75 +102,50 @@ def apply_style(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
             "itemdoubleclick": False,
         },
     )
-    figure.update_xaxes(**_AXIS, title_text=x)
-    figure.update_yaxes(**_AXIS, title_text=y)
+    figure.update_xaxes(**_AXIS, title_text=x_title)
+    figure.update_yaxes(**_AXIS, title_text=y_title)
     return figure
 
 
-MAX_LABEL = 26  # characters of a label in a figure; the tables have them whole
+MAX_LABEL = 26  # characters of a label in a plot; the tables have them whole
 
 
 def short_label(text: str) -> str:
-    """Return text from outside such that a figure shows it as it is, on one line, cut if long.
+    """Return text from outside such that a plot shows it unchanged, on one line, cut if long.
 
     Plotly reads `<` and `&` in texts as HTML.
 
-    >>> label("<b>x</b>")
+    >>> short_label("<b>x</b>")
     '&lt;b&gt;x&lt;/b&gt;'
     """
-    whole = table_line(text)
-    short = whole if len(whole) <= MAX_LABEL else whole[: MAX_LABEL - 1] + "…"
+    line = single_line(text)
+    short = line if len(line) <= MAX_LABEL else line[: MAX_LABEL - 1] + "…"
     return html.escape(short, quote=False)
 
 
-def layout_dots(
-    names: Sequence[str],
-    means: Sequence[float],
-    ends: Sequence[tuple[float, float]],
-    texts: Sequence[str],
-    looks: Sequence[tuple[str, str]],
-) -> list[go.Scatter]:
-    """Draw a dot with interval and figure for each name, the first on top.
+def label_rows(figure: go.Figure, labels: Sequence[str], top: float = -0.5) -> go.Figure:
+    """Name the rows of a plot in place, the first one on top, and return it.
 
-    `ends` are those of the intervals, `looks` colour and symbol.
+    `top` is the upper end of the axis; row i is at i.
     """
-    return [
-        go.Scatter(
-            x=[mean],
-            y=[i],
-            error_x={
-                "array": [high - mean],
-                "arrayminus": [mean - low],
-                "color": look[0],
-                "thickness": 2,
-                "width": 0,
-            },
-            mode="markers+text",
-            marker={"color": look[0], "symbol": look[1], "size": 11},
-            text=[text],
-            textposition="top center",
-            textfont={"size": 12},
-            customdata=[[short_label(name), f"{low:.1f} to {high:.1f}"]],
-            hovertemplate="%{customdata[0]}: %{text}<br>%{customdata[1]}<extra></extra>",
-            meta=short_label(name),
-            showlegend=False,
-        )
-        for i, (name, mean, (low, high), text, look) in enumerate(
-            zip(names, means, ends, texts, looks, strict=True)
-        )
-    ]
-
-
-def join_with_and(drawn: Sequence[go.Scatter], axis: str) -> go.Figure:
-    """Return the figure of some `layout_dots`, named on the left; `axis` says what they are."""
-    names = [one.meta for one in drawn]
-    figure = apply_style(go.Figure(drawn), 70 + 40 * len(names), axis, "")
-    figure.update_yaxes(
+    return figure.update_yaxes(
         tickmode="array",
-        tickvals=list(range(len(names))),
-        ticktext=names,
-        tickfont={"size": 13},
-        range=[len(names) - 0.5, -0.8],
+        tickvals=list(range(len(labels))),
+        ticktext=list(labels),
+        range=[len(labels) - 0.5, top],
         showgrid=False,
     )
-    return figure
+
+
+def interval_bars(
+    values: Sequence[float], intervals: Sequence[tuple[float, float]], color: str, **style: float
+) -> dict[str, Any]:
+    """Return Plotly's error bars that show the interval (low, high) of each value."""
+    return {
+        "array": [high - value for value, (_, high) in zip(values, intervals, strict=True)],
+        "arrayminus": [value - low for value, (low, _) in zip(values, intervals, strict=True)],
+        "color": color,
+        "thickness": 2,
+        "width": 0,
+        **style,
+    }

@@ -1,205 +1,310 @@
-"""The report's part on its terms: cleaning, budgets, cost, how to repeat it, limits."""
+"""Sections of the report on a study: headings, sentences and tables, for Markdown and HTML.
 
+`markdown_report` and `html.study_page` choose the order and write them.
+"""
+
+import shlex
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from autoprune.encoders.profiling import MedianInterval
 from autoprune.evaluation.comparison import Comparison
-from autoprune.evaluation.costs import Costs, MeasuredCost
-from autoprune.evaluation.records import Record
+from autoprune.evaluation.costs import Costs
+from autoprune.evaluation.layer_effects import promoted_to_full_budget
+from autoprune.evaluation.permutation_test import PERMUTATIONS
+from autoprune.evaluation.records import Record, count_repeated
 from autoprune.evaluation.study_files import StudyMetadata
-from autoprune.reporting.tables import Table, TableCell, code_block, escape_markdown, plain_cell
-from autoprune.tasks.task import CleaningReport
-from autoprune.training.budget import Budget
-
-NO_COST_TEXT = (
-    "Memory, latency and throughput are not measured yet: the command autoprune cost, with this "
-    "study's name, measures them on the machine at hand, and the next autoprune report shows them."
+from autoprune.evaluation.verdict import against_others
+from autoprune.reporting.tables import (
+    Table,
+    budgets_table,
+    cleaning_table,
+    costs_table,
+    entrants_table,
+    layers_table,
+    rank_trials,
+    repeat_table,
+    trials_table,
 )
-
-COST_HEADER = (
-    "model",
-    "layers",
-    "ms for one text",
-    "texts a second",
-    "times the full model's",
-    "MB of memory",
-    "MB on disk",
-    "parameters",
-    "of them embeddings",
-    "GFLOP a text",
-)
+from autoprune.training.metrics import METRICS
 
 
-def costs_section(costs: Costs | None) -> str:
-    """Return what each model costs on the machine that measured it, or how to have it measured."""
-    if costs is None:
-        return "\n\n".join(["## Measured cost", NO_COST_TEXT])
-    said = [*costs.alarms, f"{cost_conditions(costs)} {' '.join(costs.notes)}"]
-    return "\n\n".join(
-        ["## Measured cost", plain_cell(costs_table(costs)), *map(escape_markdown, said)]
-    )
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph; `aside` is one to read later, shown smaller."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    aside: bool = False
 
 
-def costs_table(costs: Costs) -> Table:
-    """Return a row under `COST_HEADER` for each model; medians with their 95 % intervals."""
-    return Table("Measured cost", COST_HEADER, tuple(_cells(one) for one in costs.models))
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of sentences."""
+
+    kind: ClassVar[str] = "items"
+    texts: tuple[str, ...]
 
 
-def cost_conditions(costs: Costs) -> str:
-    """Say on what, when and how the figures were measured, and how they are read."""
-    versions = ", ".join(f"{name} {text}" for name, text in costs.versions.items())
-    return (
-        f"Measured on {costs.measured[:10]} on {costs.device} ({versions}): {costs.rounds} rounds "
-        f"in turn, medians with 95 % intervals; texts of at most {costs.tokens} tokens, one by "
-        f"one for the latency, in batches of {costs.batch} for the throughput. Memory is the most "
-        "it takes to load the model and run a batch. Other machines have other figures."
-    )
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A command line, with a sentence that says what it does."""
+
+    kind: ClassVar[str] = "code"
+    text: str
+    command: str
 
 
-def _cells(one: MeasuredCost) -> tuple[TableCell, ...]:
-    return (
-        one.name,
-        one.layout,
-        format_interval(one.latency, 1000, 2),
-        format_interval(one.throughput, 1, 0),
-        format_interval(one.gain, 1, 2),
-        "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:.0f}",
-        f"{one.bytes / 1e6:.1f}",
-        f"{one.parameters:,}",
-        f"{one.embeddings:,}",
-        f"{one.flops / 1e9:.3g}",
-    )
+@dataclass(frozen=True, slots=True)
+class TableWithBars:
+    """A table; pages draw `bars`, shares in [0, 1] or None, beside the column `bar_column`."""
+
+    kind: ClassVar[str] = "table"
+    table: Table
+    bar_column: int = -1
+    bars: tuple[float | None, ...] = ()
 
 
-def format_interval(value: MedianInterval, unit: float, digits: int) -> str:
-    """Write a median in `unit`s with its interval.
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with its parts; links point to `id`.
 
-    >>> with_interval(Median(0.0125, 0.012, 0.014), 1000, 1)
-    '12.5 (12.0 to 14.0)'
+    The parts are `Text`, `Items`, `Code`, `TableWithBars`, on a page also those of
+    `html.components`.
     """
-    median, low, high = (
-        f"{one * unit:,.{digits}f}" for one in (value.median, value.low, value.high)
+
+    id: str
+    title: str
+    parts: tuple[Any, ...]
+
+
+DOTS_EXPLANATION = "● is a layer that is kept; the first one is nearest the embeddings."
+
+
+def report_title(setting: StudyMetadata) -> str:
+    """Return the title of the report on one study."""
+    return f"{setting.model} on {setting.task}: {setting.keep} of {setting.depth} layers"
+
+
+def verdict_in_brief(comparison: Comparison) -> str:
+    """Return the verdict in a word or two.
+
+    `better`, `worse` or `no difference found` against the best fixed strategy; `same layout` where
+    the search found that strategy itself; `baseline` where nothing was searched.
+    """
+    subject, reference = comparison.subject, comparison.row(comparison.reference)
+    if subject.origin == reference.origin:
+        return "baseline"
+    if subject.layout == reference.layout:
+        return "same layout"
+    return comparison.against[reference.origin].finding
+
+
+def comparison_section(comparison: Comparison, pictures: str = DOTS_EXPLANATION) -> Section:
+    """Return the comparison on the test split; `pictures` explains how layouts are drawn."""
+    sentences = (
+        *comparison.left_out,
+        *against_others(comparison),
+        *(
+            f"{record.origin}, seed {record.seed}: {note}"
+            for record in comparison.records
+            for note in record.notes
+        ),
     )
-    return f"{median} ({low} to {high})"
+    parts = (
+        TableWithBars(entrants_table(comparison)),
+        *([Items(sentences)] if sentences else []),
+        Text(f"{how_to_read(comparison)} {pictures}", aside=True),
+    )
+    return Section("comparison", "Comparison on the test split", parts)
 
 
-def cleaning_section(setting: StudyMetadata) -> str:
-    """Return how many rows each cleaning step took from each split."""
-    return "\n\n".join(
-        ["## Data", escape_markdown(labels_text(setting)), plain_cell(cleaning_table(setting))]
+def how_to_read(comparison: Comparison) -> str:
+    """Explain the columns and the statistics of `entrants_table`."""
+    seeds, reference = len(comparison.seeds), comparison.reference
+    metric = METRICS[comparison.metric]
+    name = metric.unit.removeprefix("points of ")
+    spread = "± is the standard deviation over seeds" if seeds > 1 else "one seed has no spread"
+    noise = (
+        "The intervals allow for other seeds and other test rows."
+        if seeds > 1
+        else "With one seed the intervals allow for other test rows only, not for another training."
+    )
+    test = (
+        "an exact paired permutation test on which rows are right"
+        if metric.is_mean
+        else f"a paired permutation test of {name} ({PERMUTATIONS:,} random exchanges of the two "
+        "models' predictions for a row)"
+    )
+    return (
+        f"How to read the table: numbers are {name} in % unless their column says otherwise, "
+        f"means over {seeds} fresh seed(s); {spread}. “test, cleaned” leaves out duplicates and "
+        f"rows that are also in train or validation, {comparison.test_rows} of "
+        f"{comparison.raw_rows} rows remain; “test, raw” is the whole split. “against {reference}” "
+        f"is the difference in points, on the same rows and seeds; {reference} was chosen among "
+        f"the fixed strategies by validation, not by test. {noise} p is from {test}, and holds for "
+        "these trained models. A model is called better or worse only where p is below 0.05 and "
+        "the interval does not contain 0. Each row is one test: of many tests, one in twenty has "
+        "a p below 0.05 by chance."
     )
 
 
-def labels_text(setting: StudyMetadata) -> str:
-    """Name the labels in one sentence."""
-    return f"{len(setting.labels)} labels: {', '.join(setting.labels)}."
+def search_section(
+    trials: Sequence[Record], hint: str, max_rows: int | None = None
+) -> Section | None:
+    """Return the trials of the search, the best first; None without a search.
+
+    `hint` says how well the proxy score did that informed the search, empty without one. The table
+    has at most `max_rows` rows, None for all.
+    """
+    if not trials:
+        return None
+    table = trials_table(trials, max_rows)
+    rest = len(trials) - len(table.rows)
+    parts = (
+        Text(search_summary(trials, hint)),
+        TableWithBars(table, table.header.index("validation"), _quality_bars(trials)),
+        *([Text(f"{rest} more trials are in the study's file of records.")] if rest else []),
+    )
+    return Section("search", "The search", parts)
 
 
-def cleaning_table(setting: StudyMetadata) -> Table:
-    """Return how many rows each cleaning step took from each split, one row a split."""
-    names = [field.name for field in fields(CleaningReport)]
-    said = {
-        "headers": "stray headers",
-        "empty": "empty texts",
-        "leaked": "in an earlier split",
-    }
-    rows = [tuple(str(getattr(split, name)) for name in names) for split in setting.cleaned]
-    return Table("Cleaning", tuple(said.get(name, name) for name in names), tuple(rows))
-
-
-def terms_section(setting: StudyMetadata, comparison: Comparison, trials: Sequence[Record]) -> str:
-    """Return both budgets and what the study cost in seconds of training."""
-    said = [tuning_text(setting, comparison), training_cost_text(comparison, trials)]
-    budgets = plain_cell(budgets_table(setting))
-    return "\n\n".join(
-        ["## Budgets and cost", budgets, *(escape_markdown(one) for one in said if one)]
+def search_summary(trials: Sequence[Record], hint: str) -> str:
+    """Say how many trials there were, and how far their scores can be trusted."""
+    layouts, promoted = (
+        len({trial.layout for trial in trials}),
+        sum(promoted_to_full_budget(trials)),
+    )
+    resumed = f" {promoted} of them went on from a pause to the full budget." if promoted else ""
+    scores = "The other scores" if promoted else "Scores"
+    return (
+        f"{len(trials)} trials of {layouts} layouts, {count_repeated(trials)} measured twice."
+        f"{resumed} {scores} are on validation with the quick budget and one seed a trial. Their "
+        "order is noisy: trust the comparison above, not this order."
+        f"{hint and f' Cheap score {hint}.'}"
     )
 
 
-def budgets_table(setting: StudyMetadata) -> Table:
-    """Return what one candidate could spend, in the search and in the comparison."""
-    both = {"quick (search)": setting.quick, "full (comparison)": setting.full}
-    budgets = {label: budget for label, budget in both.items() if budget is not None}
-    names = [
-        field.name
-        for field in fields(Budget)
-        if any(getattr(budget, field.name) is not None for budget in budgets.values())
-    ]
-    rows = [
-        (label, *(_entry(budget, name, setting) for name in names))
-        for label, budget in budgets.items()
-    ]
-    header = ("budget", *(name.replace("_", " ") for name in names))
-    return Table("Budgets", header, tuple(rows))
+def _quality_bars(trials: Sequence[Record]) -> tuple[float | None, ...]:
+    """Return where each trial's score is between the lowest and the highest, None without one."""
+    scores = [trial.scores[-1].quality for trial in trials if trial.scores]
+    low, high = min(scores, default=0.0), max(scores, default=1.0)
+    span = (high - low) or 1.0
+    return tuple(
+        0.06 + 0.94 * (trial.scores[-1].quality - low) / span if trial.scores else None
+        for trial in rank_trials(trials)
+    )
 
 
-def _entry(budget: Budget, name: str, setting: StudyMetadata) -> str:
-    if name == "learning_rate" and budget is setting.full and setting.rates:
-        return "chosen, see below"
-    return str(getattr(budget, name)).replace("None", "none")
+def layers_section(trials: Sequence[Record]) -> Section | None:
+    """Return the effect of each layer; None where no trial is complete."""
+    table = layers_table(trials)
+    if not table.rows:
+        return None
+    explanation = (
+        "Mean validation quality of the complete trials that keep a layer, and of those that "
+        "remove it. The search chose these layouts, they are not a random sample: take it as a "
+        "hint."
+    )
+    return Section("layers", "Which layers matter", (Text(explanation), TableWithBars(table)))
 
 
-def tuning_text(setting: StudyMetadata, comparison: Comparison) -> str:
-    """Say how each entrant's learning rate was chosen; nothing where none was."""
+def data_section(setting: StudyMetadata) -> Section:
+    """Return the labels, and how many rows cleaning removed from each split."""
+    labels = f"{len(setting.labels)} labels: {', '.join(setting.labels)}."
+    return Section("data", "Data", (Text(labels), TableWithBars(cleaning_table(setting))))
+
+
+def budgets_section(
+    setting: StudyMetadata, comparison: Comparison, trials: Sequence[Record]
+) -> Section:
+    """Return both budgets, how learning rates were chosen, and the seconds of training."""
+    rates = learning_rates_text(setting, comparison)
+    parts = (
+        TableWithBars(budgets_table(setting)),
+        *([Text(rates)] if rates else []),
+        Text(training_time_text(comparison, trials)),
+    )
+    return Section("budgets", "Budgets and training time", parts)
+
+
+def learning_rates_text(setting: StudyMetadata, comparison: Comparison) -> str:
+    """Say how each entrant's peak learning rate was chosen; empty where none was."""
     if not setting.rates:
         return ""
     tried = ", ".join(f"{rate:g}" for rate in setting.rates)
     chosen = ", ".join(f"{row.origin} {row.learning_rate:g}" for row in comparison.rows)
     return (
-        "Peak learning rates of the comparison: each entrant was trained once with each of "
-        f"{tried} within the full budget, on a seed that the comparison does not use; the best on "
-        f"validation was taken: {chosen}. These runs are not in the cost told here."
+        f"Peak learning rates of the comparison: each entrant was trained once with each of {tried}"
+        " within the full budget, on a seed that the comparison does not use. The rate that was "
+        f"best on validation was taken: {chosen}. These runs are not part of the training time "
+        "below."
     )
 
 
-def training_cost_text(comparison: Comparison, trials: Sequence[Record]) -> str:
-    """Say what the study cost in seconds of training."""
+def training_time_text(comparison: Comparison, trials: Sequence[Record]) -> str:
+    """Say how many seconds of training the search and the comparison took."""
     searched = sum(trial.scores[-1].seconds for trial in trials if trial.scores)
     compared = sum(run.score("validation").seconds for run in comparison.records if run.scores)
-    runs = len(comparison.records)
-    spent = [f"{compared:.0f} s for {runs} runs of the comparison"]
+    spent = [f"{compared:.0f} s for {len(comparison.records)} runs of the comparison"]
     if trials:
         spent.insert(0, f"{searched:.0f} s for {len(trials)} trials")
     return f"Training took {', '.join(spent)}."
 
 
-def repeat_section(setting: StudyMetadata, comparison: Comparison) -> str:
+def costs_section(costs: Costs | None, study: str) -> Section:
+    """Return what was measured of the models, or the command that measures them for `study`."""
+    title = "Measured cost"
+    if costs is None:
+        command = Code(
+            "Memory, latency and throughput are not measured yet. This command measures them on "
+            "your machine, and the next report shows them:",
+            f"autoprune cost {shlex.quote(study)}",
+        )
+        return Section("cost", title, (command,))
+    conditions = f"{costs_conditions(costs)} {' '.join(costs.notes)}".strip()
+    parts = (
+        *([Items(costs.alarms)] if costs.alarms else []),
+        TableWithBars(costs_table(costs)),
+        Text(conditions, aside=True),
+    )
+    return Section("cost", title, parts)
+
+
+def costs_conditions(costs: Costs) -> str:
+    """Say when and on what the costs were measured, and how."""
+    versions = ", ".join(f"{name} {text}" for name, text in costs.versions.items())
+    return (
+        f"Measured on {costs.measured[:10]} on {costs.device} ({versions}): medians of "
+        f"{costs.rounds} rounds with 95 % intervals, the models in turn in each round. Texts have "
+        f"at most {costs.tokens} tokens; latency is of one text, throughput of batches of "
+        f"{costs.batch}. Memory is the peak while the model is loaded and runs one batch. Another "
+        "machine gives other numbers."
+    )
+
+
+def repeat_section(setting: StudyMetadata, comparison: Comparison) -> Section:
     """Return what is needed to run the study again."""
-    needed = plain_cell(repeat_table(setting, comparison))
-    return "\n\n".join(["## To repeat it", code_block(setting.command), needed])
+    command = Code("The study was started with this command:", setting.command)
+    return Section(
+        "repeat", "To repeat it", (command, TableWithBars(repeat_table(setting, comparison)))
+    )
 
 
-def repeat_table(setting: StudyMetadata, comparison: Comparison) -> Table:
-    """Return what the command alone does not say: versions, data, device."""
-    seeds = ", ".join(map(str, comparison.seeds))
-    entries = {
-        "model": setting.model,
-        "commit": setting.commit,
-        "task": setting.task,
-        "fresh seeds": seeds,
-        "device": setting.device,
-        "finished": setting.finished,
-        **{f"version of {name}": text for name, text in setting.versions.items()},
-        **{f"fingerprint of {name}": text for name, text in setting.fingerprints.items()},
-    }
-    return Table("Needed to repeat it", ("what", "value"), tuple(entries.items()))
-
-
-def limits_section(comparison: Comparison) -> str:
-    """Say what the figures cannot show."""
-    return "\n\n".join(["## Limits", escape_markdown(limits_text(comparison))])
+def limits_section(comparison: Comparison) -> Section:
+    """Return what the results cannot show."""
+    return Section("limits", "Limits", (Text(limits_text(comparison)),))
 
 
 def limits_text(comparison: Comparison) -> str:
-    """Say what the figures cannot show, in one paragraph."""
+    """Say what the results cannot show, in one paragraph."""
     return (
         f"One model, one task, one budget, {len(comparison.seeds)} seed(s), "
         f"{comparison.test_rows} test rows: differences smaller than the intervals cannot be "
-        "seen, and another model, task or longer training may turn the order. One training run "
-        "is noisy by more than a point on tasks of this size. A scratch-trained model of equal "
-        "depth had only this task's training rows and this budget, no pre-training. The "
-        "validation rows served the search and the choice of the best strategy, so figures on "
-        "validation flatter; the test rows served neither. "
-        "Seconds are of this machine."
+        "seen, and another model, another task or longer training may change the order. On tasks "
+        "of this size, two training runs of one model can differ by more than a point. A model of "
+        "equal depth trained from scratch had only the training rows of this task and this budget, "
+        "no pre-training. The validation rows were used for the search and for choosing the "
+        "best strategy, so results on validation are optimistic; the test rows were used for "
+        "neither. Seconds were measured on this machine."
     )

@@ -1,20 +1,27 @@
-"""A table as plain values: written the same into Markdown and into a page."""
+"""Tables of the report on a study, as plain values: Markdown and HTML are written from them."""
 
-import html
-import re
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+from autoprune.encoders.profiling import MedianInterval
+from autoprune.evaluation.comparison import Comparison, ComparisonRow
+from autoprune.evaluation.costs import Costs, MeasuredCost
+from autoprune.evaluation.layer_effects import LayerEffect, layer_effects, promoted_to_full_budget
+from autoprune.evaluation.records import Record
+from autoprune.evaluation.study_files import StudyMetadata
+from autoprune.evaluation.verdict import format_p, format_points
 from autoprune.layouts.layout import Layout
+from autoprune.tasks.task import CleaningReport
+from autoprune.training.budget import Budget
 
 TableCell = str | Layout
-"""Plain text, shown as it is; or a layout, drawn as its picture."""
+"""Plain text, shown unchanged; or a layout, drawn as a picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells under a header; `caption` says what it holds, for those who hear it."""
+    """Rows of cells below a header; `caption` names the content, also for screen readers."""
 
     caption: str
     header: tuple[str, ...]
@@ -24,50 +31,229 @@ class Table:
         assert all(len(row) == len(self.header) for row in self.rows), "a cell for each column"
 
 
-_SYNTAX = re.compile(r"([\\`*_\[\]|~#!$])")
-
-_TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def table_line(text: str) -> str:
-    """Return `text` on one line that can be written: no control, no text-turning characters.
-
-    Joiners stay, Marathi needs them; half a surrogate pair (from a file name) becomes `?`.
-    """
-    written = text.encode("utf-8", "replace").decode("utf-8")
-    seen = "".join(
-        " " if unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in _TURNING else c
-        for c in written
+def entrants_table(comparison: Comparison) -> Table:
+    """Return the results of all entrants; the best fixed strategy is the reference."""
+    header = (
+        "origin",
+        "layers",
+        "layout",
+        "test, cleaned",
+        "95 % interval",
+        "test, raw",
+        "validation",
+        "macro-F1",
+        "parameters",
+        "seconds a run",
+        f"against {comparison.reference}",
+        "95 % interval",
+        "p",
     )
-    return " ".join(seen.split())
+    rows = tuple(_entrant_cells(row, comparison.reference) for row in comparison.rows)
+    return Table("Comparison on the test split", header, rows)
 
 
-def escape_markdown(text: str) -> str:
-    r"""Return `text` such that Markdown shows it as it is, in prose and in table cells.
+def _entrant_cells(row: ComparisonRow, reference: str) -> tuple[TableCell, ...]:
+    std = "" if row.test_std is None else f" ± {row.test_std * 100:.1f}"
+    difference = ("reference", "", "")
+    if row.origin != reference:
+        gap = row.difference
+        interval = f"{format_points(gap.low)} to {format_points(gap.high)}"
+        difference = (format_points(gap.mean), interval, format_p(gap.p_value))
+    return (
+        row.origin,
+        row.layout,
+        str(row.layout),
+        f"{row.test_mean * 100:.1f}{std}",
+        f"{row.test_low * 100:.1f} to {row.test_high * 100:.1f}",
+        f"{row.raw_mean * 100:.1f}",
+        f"{row.validation_mean * 100:.1f}",
+        f"{row.macro_f1 * 100:.1f}",
+        f"{row.parameters:,}",
+        f"{row.seconds:.1f}",
+        *difference,
+    )
 
-    >>> plain("a|b <i>`c`")
-    'a\\|b &lt;i&gt;\\`c\\`'
+
+def comparison_as_json(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the rows as plain values for JSON: qualities in [0, 1], None for unknown.
+
+    `difference`, `low`, `high` and `p_value` are against the best fixed strategy.
     """
-    return _SYNTAX.sub(r"\\\1", html.escape(table_line(text), quote=False))
-
-
-def code_block(text: str) -> str:
-    """Return a code block of one line, its fence longer than any run of backticks inside."""
-    fence = "`" * (max([2, *map(len, re.findall("`+", text))]) + 1)
-    return f"{fence}\n{table_line(text)}\n{fence}"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; the cells are Markdown already: pass text from outside through `escape_markdown`."""
-    assert all(len(row) == len(header) for row in rows), "a cell for each column"
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def plain_cell(content: Table) -> str:
-    """Return a table of plain values; layouts become pictures of dots."""
-    rows = [
-        [escape_markdown(cell) if isinstance(cell, str) else cell.picture for cell in row]
-        for row in content.rows
+    return [
+        {
+            "origin": row.origin,
+            "layout": str(row.layout),
+            "test_mean": row.test_mean,
+            "test_std": row.test_std,
+            "test_low": row.test_low,
+            "test_high": row.test_high,
+            "test_raw_mean": row.raw_mean,
+            "validation_mean": row.validation_mean,
+            "macro_f1": row.macro_f1,
+            "seeds": row.seeds,
+            "parameters": row.parameters,
+            "learning_rate": row.learning_rate,
+            "difference": row.difference.mean,
+            "low": row.difference.low,
+            "high": row.difference.high,
+            "p_value": row.difference.p_value,
+        }
+        for row in comparison.rows
     ]
-    return markdown_table([escape_markdown(name) for name in content.header], rows)
+
+
+_STATE_ORDER = {"complete": 0, "pruned": 1, "failed": 2}
+
+
+def rank_trials(trials: Sequence[Record]) -> list[Record]:
+    """Return complete trials first, the best first; then the pruned ones, then the failed ones."""
+    return sorted(trials, key=lambda trial: (_STATE_ORDER[trial.state], -_last_quality(trial)))
+
+
+def _last_quality(trial: Record) -> float:
+    return trial.scores[-1].quality if trial.scores else 0.0
+
+
+def trials_table(trials: Sequence[Record], max_rows: int | None = None) -> Table:
+    """Return a row for each trial in the order of `rank_trials`, at most `max_rows` (None: all)."""
+    header = ("layers", "layout", "from", "seed", "validation", "loss", "seconds", "state")
+    ranked = rank_trials(trials)
+    rows = tuple(map(_trial_cells, ranked, trial_states(ranked)))
+    return Table("Trials", header, rows[:max_rows])
+
+
+def trial_states(trials: Sequence[Record]) -> list[str]:
+    """Return the state of each trial, and whether it was promoted to the full budget."""
+    promoted = promoted_to_full_budget(trials)
+    return [
+        f"{trial.state}, full budget" if full else trial.state
+        for trial, full in zip(trials, promoted, strict=True)
+    ]
+
+
+def _trial_cells(trial: Record, state: str) -> tuple[TableCell, ...]:
+    numbers = ("", "", "")
+    if trial.scores:
+        score = trial.score("validation")
+        numbers = (f"{score.quality * 100:.1f}", f"{score.loss:.3f}", f"{score.seconds:.1f}")
+    state = f"{state}: {trial.reason}" if trial.reason else state
+    return (
+        trial.layout,
+        str(trial.layout),
+        trial.origin,
+        str(trial.seed),
+        *numbers,
+        "; ".join([state, *trial.notes]),
+    )
+
+
+def layers_table(trials: Sequence[Record]) -> Table:
+    """Return the effect of each layer on validation; no row where no trial is complete."""
+    header = ("layer", "trials keeping it", "mean", "trials removing it", "mean", "difference")
+    return Table("Effect of each layer", header, tuple(map(_effect_cells, layer_effects(trials))))
+
+
+def _effect_cells(effect: LayerEffect) -> tuple[TableCell, ...]:
+    kept, removed = (
+        "" if mean is None else f"{mean * 100:.1f}"
+        for mean in (effect.kept_mean, effect.removed_mean)
+    )
+    difference = "" if effect.difference is None else format_points(effect.difference)
+    return str(effect.layer), str(effect.kept), kept, str(effect.removed), removed, difference
+
+
+def cleaning_table(setting: StudyMetadata) -> Table:
+    """Return how many rows each cleaning step removed, one row for each split."""
+    names = [field.name for field in fields(CleaningReport)]
+    labels = {
+        "headers": "stray headers",
+        "empty": "empty texts",
+        "leaked": "in an earlier split",
+    }
+    rows = [tuple(str(getattr(split, name)) for name in names) for split in setting.cleaned]
+    return Table("Cleaning", tuple(labels.get(name, name) for name in names), tuple(rows))
+
+
+def budgets_table(setting: StudyMetadata) -> Table:
+    """Return what one candidate could spend, in the search and in the comparison."""
+    both = {"quick (search)": setting.quick, "full (comparison)": setting.full}
+    budgets = {label: budget for label, budget in both.items() if budget is not None}
+    names = [
+        field.name
+        for field in fields(Budget)
+        if any(getattr(budget, field.name) is not None for budget in budgets.values())
+    ]
+    rows = [
+        (label, *(_budget_cell(budget, name, setting) for name in names))
+        for label, budget in budgets.items()
+    ]
+    header = ("budget", *(name.replace("_", " ") for name in names))
+    return Table("Budgets", header, tuple(rows))
+
+
+def _budget_cell(budget: Budget, name: str, setting: StudyMetadata) -> str:
+    if name == "learning_rate" and budget is setting.full and setting.rates:
+        return "chosen, see below"
+    return str(getattr(budget, name)).replace("None", "none")
+
+
+LATENCY_COLUMN, THROUGHPUT_COLUMN = "ms for one text", "texts a second"
+
+
+def costs_table(costs: Costs) -> Table:
+    """Return the measured cost of each model; medians with their 95 % intervals."""
+    header = (
+        "model",
+        "layers",
+        LATENCY_COLUMN,
+        THROUGHPUT_COLUMN,
+        "times the full model's",
+        "MB of memory",
+        "MB on disk",
+        "parameters",
+        "of them embeddings",
+        "GFLOP a text",
+    )
+    return Table("Measured cost", header, tuple(map(_cost_cells, costs.models)))
+
+
+def _cost_cells(model: MeasuredCost) -> tuple[TableCell, ...]:
+    return (
+        model.name,
+        model.layout,
+        format_interval(model.latency, 1000, 2),
+        format_interval(model.throughput, 1, 0),
+        format_interval(model.gain, 1, 2),
+        "" if model.peak_bytes is None else f"{model.peak_bytes / 1e6:.0f}",
+        f"{model.bytes / 1e6:.1f}",
+        f"{model.parameters:,}",
+        f"{model.embeddings:,}",
+        f"{model.flops / 1e9:.3g}",
+    )
+
+
+def format_interval(value: MedianInterval, scale: float, digits: int) -> str:
+    """Write a median and its interval, each multiplied by `scale`.
+
+    >>> format_interval(MedianInterval(0.0125, 0.012, 0.014), 1000, 1)
+    '12.5 (12.0 to 14.0)'
+    """
+    median, low, high = (
+        f"{number * scale:,.{digits}f}" for number in (value.median, value.low, value.high)
+    )
+    return f"{median} ({low} to {high})"
+
+
+def repeat_table(setting: StudyMetadata, comparison: Comparison) -> Table:
+    """Return what is needed beside the command to repeat the study: versions, data, device."""
+    entries = {
+        "model": setting.model,
+        "commit": setting.commit,
+        "task": setting.task,
+        "fresh seeds": ", ".join(map(str, comparison.seeds)),
+        "device": setting.device,
+        "finished": setting.finished,
+        **{f"version of {name}": text for name, text in setting.versions.items()},
+        **{f"fingerprint of {name}": text for name, text in setting.fingerprints.items()},
+    }
+    return Table("Needed to repeat it", ("what", "value"), tuple(entries.items()))

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from autoprune.evaluation.permutation_test import PairedDifference, paired_difference
 from autoprune.evaluation.verdict import format_points
-from autoprune.reporting.html.components import Code, Items, Plot, Section, TableWithBars, Text
+from autoprune.reporting.html.components import Plot
 from autoprune.reporting.html.render import render_template
 from autoprune.reporting.plot_style import (
     GRID,
@@ -19,6 +19,7 @@ from autoprune.reporting.plot_style import (
     apply_style,
     short_label,
 )
+from autoprune.reporting.sections import Code, Items, Section, TableWithBars, Text
 from autoprune.reporting.tables import Table
 from autoprune.reproduction.claims import Claim
 from autoprune.reproduction.paired_tests import CellResult

@@ -6,7 +6,8 @@ from typing import Any
 
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.verdict import format_p, format_points
-from autoprune.reporting.tables import Table, TableCell, code_block, escape_markdown, plain_cell
+from autoprune.reporting.markdown import code_block, escape_markdown, table_to_markdown
+from autoprune.reporting.tables import Table, TableCell
 from autoprune.reproduction.claims import Claim
 from autoprune.reproduction.paired_tests import CellResult
 
@@ -248,24 +249,24 @@ def reproduction_markdown(report: ReproductionReport) -> str:
         f"# {escape_markdown(report.title)}",
         escape_markdown(report.summary),
         escape_markdown(missing),
-        plain_cell(claims_table(report.claims)),
+        table_to_markdown(claims_table(report.claims)),
         "\n".join(f"- {escape_markdown(claim_text(claim))}" for claim in report.claims),
         "## Each cell",
-        plain_cell(verdicts_table(report.cells, report.claims)),
-        plain_cell(layouts_table(report.cells)),
+        table_to_markdown(verdicts_table(report.cells, report.claims)),
+        table_to_markdown(layouts_table(report.cells)),
         "## Every entrant",
-        plain_cell(scores_table(report.cells)),
+        table_to_markdown(scores_table(report.cells)),
         escape_markdown(SIZES_EXPLANATION),
         "## How each claim is tested",
         "\n".join(
             f"- {escape_markdown(f'{claim.letter}: {claim.test}.')}" for claim in report.claims
         ),
-        plain_cell(tests_table(report.claims)),
+        table_to_markdown(tests_table(report.claims)),
         "## Against the best fixed strategy on test",
-        plain_cell(oracle_table(report.cells)),
+        table_to_markdown(oracle_table(report.cells)),
         escape_markdown(ORACLE_EXPLANATION),
         "## Published scores",
-        plain_cell(published_table()),
+        table_to_markdown(published_table()),
         escape_markdown(published_note()),
         "## Terms",
         "\n".join(f"- {escape_markdown(term)}" for term in report.terms),

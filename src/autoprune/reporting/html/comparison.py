@@ -1,68 +1,81 @@
-"""The comparison's section: how the entrants stand, drawn, in a table and in words."""
+"""Plots of the comparison: quality and cost of the entrants as dots with intervals."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from autoprune.evaluation.comparison import Comparison, ComparisonRow
-from autoprune.evaluation.permutation_test import PairedDifference
-from autoprune.evaluation.study_files import FinishedStudy
-from autoprune.evaluation.verdict import against_others, format_p, format_points
+from autoprune.evaluation.comparison import Comparison
+from autoprune.evaluation.costs import Costs
+from autoprune.evaluation.verdict import format_points
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.reporting.html.components import Items, Plot, Plots, Section, TableWithBars, Text
-from autoprune.reporting.markdown_report import entrants_table, failures_text, how_to_read
+from autoprune.reporting.html.components import Plot
 from autoprune.reporting.plot_style import (
-    MUTED,
     OCHRE,
     SLATE,
     TEAL,
     VIOLET,
-    join_with_and,
-    layout_dots,
+    ZERO_LINE,
+    apply_style,
+    interval_bars,
+    label_rows,
+    short_label,
 )
-from autoprune.reporting.tables import Table
+from autoprune.reporting.tables import LATENCY_COLUMN, THROUGHPUT_COLUMN, Table
 
-_FINDINGS = {"better": TEAL, "worse": OCHRE, "no difference found": SLATE}
+_FINDING_COLORS = {"better": TEAL, "worse": OCHRE, "no difference found": SLATE}
 
 
-def quality_plot(comparison: Comparison) -> go.Figure:
-    """Draw each entrant's test quality in % as a dot with its 95 % interval."""
-    rows = comparison.rows
-    drawn = layout_dots(
-        [row.origin for row in rows],
-        [100 * row.test_mean for row in rows],
-        [(100 * row.test_low, 100 * row.test_high) for row in rows],
-        [f"{100 * row.test_mean:.1f}" for row in rows],
-        [entrant_role(row.origin) for row in rows],
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One row of a dot plot: a value with its interval, its label, and the look of its mark."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    label: str
+    color: str
+    symbol: str = "circle"
+
+
+def dot_plot(dots: Sequence[Dot], axis: str) -> go.Figure:
+    """Draw each dot in a row of its own with its interval, the first on top.
+
+    `axis` is the title of the axis of values. The traces have the dots' names in `meta`.
+    """
+    names = [short_label(dot.name) for dot in dots]
+    traces = [
+        go.Scatter(
+            x=[dot.value],
+            y=[row],
+            error_x=interval_bars([dot.value], [(dot.low, dot.high)], dot.color),
+            mode="markers+text",
+            marker={"color": dot.color, "symbol": dot.symbol, "size": 11},
+            text=[dot.label],
+            textposition="top center",
+            textfont={"size": 12},
+            customdata=[[name, f"{dot.low:.1f} to {dot.high:.1f}"]],
+            hovertemplate="%{customdata[0]}: %{text}<br>%{customdata[1]}<extra></extra>",
+            meta=name,
+            showlegend=False,
+        )
+        for row, (name, dot) in enumerate(zip(names, dots, strict=True))
+    ]
+    figure = apply_style(go.Figure(traces), 70 + 40 * len(dots), axis, "")
+    label_rows(figure, names, top=-0.8)
+    return figure.update_yaxes(tickfont={"size": 13})
+
+
+def _dot_table(caption: str, dots: Sequence[Dot], column: str, digits: int = 1) -> Table:
+    """Return what a dot plot shows as a table."""
+    rows = tuple(
+        (dot.name, dot.label, f"{dot.low:,.{digits}f}", f"{dot.high:,.{digits}f}") for dot in dots
     )
-    return join_with_and(drawn, f"{comparison.metric}, %, with 95 % interval")
+    return Table(caption, ("origin", column, "low", "high"), rows)
 
 
-def differences_plot(comparison: Comparison) -> go.Figure:
-    """Draw each entrant's difference from the best fixed strategy in points, with its interval."""
-    rows = [row for row in comparison.rows if row.origin != comparison.reference]
-    gaps = [row.difference for row in rows]
-    drawn = layout_dots(
-        [row.origin for row in rows],
-        [100 * gap.mean for gap in gaps],
-        [(100 * gap.low, 100 * gap.high) for gap in gaps],
-        [_told(gap) for gap in gaps],
-        [(_FINDINGS[gap.finding], "circle") for gap in gaps],
-    )
-    figure = join_with_and(drawn, f"points against {comparison.reference}, with 95 % interval")
-    figure.update_xaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1.5)
-    for dot in figure.data:  # away from the line at 0, which would cross the figure
-        dot.textposition = "top left" if dot.x[0] < 0 else "top right"
-    return figure
-
-
-def _told(gap: PairedDifference) -> str:
-    """Write a difference, with the finding where there is one: colour alone does not tell it."""
-    told = gap.finding if gap.finding in ("better", "worse") else ""
-    return f"{format_points(gap.mean)} {told}".rstrip()
-
-
-def entrant_role(origin: str) -> tuple[str, str]:
+def entrant_mark(origin: str) -> tuple[str, str]:
     """Return colour and symbol of an entrant in the comparison."""
     if origin == "found":
         return TEAL, "circle"
@@ -71,67 +84,67 @@ def entrant_role(origin: str) -> tuple[str, str]:
     return (SLATE, "square") if origin == "full" else (VIOLET, "triangle-up")
 
 
-METER_CELLS = "A tall cell is a layer that is kept, the one nearest the embeddings first."
+def comparison_plots(comparison: Comparison) -> list[Plot]:
+    """Return the plots of quality, and of differences from the reference where there are others."""
+    plots = [quality_plot(comparison)]
+    return [*plots, differences_plot(comparison)] if len(comparison.rows) > 1 else plots
 
 
-def comparison_section(studied: FinishedStudy, id: str) -> Section:
-    """Return the comparison: quality and differences with intervals, the table, what is said."""
-    comparison = studied.comparison
-    plots = [
-        Plot(
-            f"{id}-quality",
-            "Quality on the test split",
-            quality_plot(comparison),
-            _quality_table(comparison.rows),
-        )
-    ]
-    others = [row for row in comparison.rows if row.origin != comparison.reference]
-    if others:
-        plots.append(
-            Plot(
-                f"{id}-differences",
-                f"Difference from {comparison.reference}, the best fixed strategy",
-                differences_plot(comparison),
-                _differences_table(others, comparison.reference),
-            )
-        )
-    told = (*comparison.left_out, *against_others(comparison), *failures_text(comparison))
-    return Section(
-        f"{id}-comparison",
-        "Comparison on the test split",
-        (
-            Plots(tuple(plots)),
-            TableWithBars(entrants_table(comparison)),
-            *([Items(told)] if told else []),
-            Text(f"{how_to_read(comparison)} {METER_CELLS}", aside=True),
-        ),
-    )
-
-
-def _quality_table(rows: Sequence[ComparisonRow]) -> Table:
-    cells = [
-        (
+def quality_plot(comparison: Comparison) -> Plot:
+    """Draw each entrant's test quality in % as a dot with its 95 % interval."""
+    title, column = "Quality on the test split", f"{comparison.metric}, %"
+    dots = [
+        Dot(
             row.origin,
+            100 * row.test_mean,
+            100 * row.test_low,
+            100 * row.test_high,
             f"{100 * row.test_mean:.1f}",
-            f"{100 * row.test_low:.1f}",
-            f"{100 * row.test_high:.1f}",
+            *entrant_mark(row.origin),
         )
-        for row in rows
+        for row in comparison.rows
     ]
-    return Table("Quality on the test split, %", ("origin", "mean", "low", "high"), tuple(cells))
+    figure = dot_plot(dots, f"{column}, with 95 % interval")
+    return Plot("quality", title, figure, _dot_table(title, dots, column))
 
 
-def _differences_table(rows: Sequence[ComparisonRow], reference: str) -> Table:
-    cells = [
-        (
-            row.origin,
-            format_points(row.difference.mean),
-            format_points(row.difference.low),
-            format_points(row.difference.high),
-            format_p(row.difference.p_value),
-            row.difference.finding,
-        )
-        for row in rows
+def differences_plot(comparison: Comparison) -> Plot:
+    """Draw each entrant's difference from the best fixed strategy in points, with its interval."""
+    title = f"Difference from {comparison.reference}, the best fixed strategy"
+    column = f"points against {comparison.reference}"
+    dots = []
+    for row in comparison.rows:
+        gap = row.difference
+        label = format_points(gap.mean)
+        if gap.finding in ("better", "worse"):  # color alone must not tell it
+            label = f"{label} {gap.finding}"
+        if row.origin != comparison.reference:
+            numbers = (100 * gap.mean, 100 * gap.low, 100 * gap.high)
+            dots.append(Dot(row.origin, *numbers, label, _FINDING_COLORS[gap.finding]))
+    figure = dot_plot(dots, f"{column}, with 95 % interval").update_xaxes(ZERO_LINE)
+    for trace in figure.data:  # beside the line at 0, which would cross the label
+        trace.textposition = "top left" if trace.x[0] < 0 else "top right"
+    return Plot("differences", title, figure, _dot_table(title, dots, column))
+
+
+def cost_plots(costs: Costs) -> list[Plot]:
+    """Return the plots of latency and throughput."""
+    throughput = f"Throughput, batches of {costs.batch}"
+    return [
+        _cost_plot(costs, "latency", "Latency, one text", LATENCY_COLUMN, 1000, 2),
+        _cost_plot(costs, "throughput", throughput, THROUGHPUT_COLUMN, 1, 0),
     ]
-    header = ("origin", "points", "low", "high", "p", "finding")
-    return Table(f"Points against {reference}", header, tuple(cells))
+
+
+def _cost_plot(
+    costs: Costs, field: str, title: str, column: str, scale: float, digits: int
+) -> Plot:
+    """Draw a field of each model, a median with its interval, times `scale`."""
+    dots = []
+    for model in costs.models:
+        value = getattr(model, field)
+        median, low, high = (scale * number for number in (value.median, value.low, value.high))
+        label = f"{median:,.{digits}f}"
+        dots.append(Dot(model.name, median, low, high, label, *entrant_mark(model.name)))
+    figure = dot_plot(dots, f"{column}, with 95 % interval").update_xaxes(rangemode="tozero")
+    return Plot(field, title, figure, _dot_table(title, dots, column, digits))

@@ -1,72 +1,18 @@
-"""Parts: what a section of the page is made of; the template draws each kind."""
+"""Components: the parts of a page that Markdown has not, and sections with plots."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import plotly.graph_objects as go
 
+from autoprune.reporting.sections import Items, Section, TableWithBars, Text
 from autoprune.reporting.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
-    """A confusion matrix to draw: names and row counts of its classes, shares row by row."""
-
-    origin: str
-    names: tuple[str, ...]
-    rows: tuple[int, ...]
-    shares: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorExample:
-    """One text, its label, for what it was taken most often, and in how many of the seeds."""
-
-    text: str
-    label: str
-    taken: str
-    wrong: int
-    seeds: int
-
-
-@dataclass(frozen=True, slots=True)
-class EntrantErrors:
-    """The errors that only `origin` makes: how many rows, and the clearest of them."""
-
-    origin: str
-    count: int
-    errors: tuple[ErrorExample, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A paragraph; `aside` is one that is for the second reading."""
-
-    kind: ClassVar[str] = "text"
-    text: str
-    aside: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Items:
-    """A list of sentences."""
-
-    kind: ClassVar[str] = "items"
-    texts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A command line, with a sentence that says what it is for."""
-
-    kind: ClassVar[str] = "code"
-    text: str
-    command: str
-
-
-@dataclass(frozen=True, slots=True)
 class Plot:
-    """A figure with its table: the one for the eye, the other for everyone."""
+    """A plot, and its table for those who cannot see the plot."""
 
     kind: ClassVar[str] = "plot"
     id: str
@@ -77,45 +23,86 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Plots:
-    """Plots that stand side by side where there is room."""
+    """Plots, side by side where there is room."""
 
     kind: ClassVar[str] = "plots"
     plots: tuple[Plot, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TableWithBars:
-    """A table; `bars` are shares in [0, 1] drawn in the column `barred`, None for no bar."""
+class ConfusionMatrix:
+    """A confusion matrix to draw: names and row counts of its classes, shares row by row."""
 
-    kind: ClassVar[str] = "sheet"
-    table: Table
-    barred: int = -1
-    bars: tuple[float | None, ...] = ()
+    origin: str
+    names: tuple[str, ...]
+    rows: tuple[int, ...]
+    shares: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Matrices:
-    """Confusion matrices side by side."""
+class ConfusionMatrices:
+    """Confusion matrices, side by side where there is room."""
 
     kind: ClassVar[str] = "matrices"
-    matrices: tuple[Confusion, ...]
+    matrices: tuple[ConfusionMatrix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorExample:
+    """A text with its label, its most frequent wrong prediction, and in how many seeds it is wrong."""
+
+    text: str
+    label: str
+    predicted: str
+    wrong: int
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntrantErrors:
+    """The errors that only `origin` makes: how many rows, and the clearest of them."""
+
+    origin: str
+    count: int
+    examples: tuple[ErrorExample, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """The texts that only one entrant has wrong."""
+    """The errors of several entrants, side by side where there is room."""
 
     kind: ClassVar[str] = "errors"
     groups: tuple[EntrantErrors, ...]
 
 
-Part = Text | Items | Code | Plot | Plots | TableWithBars | Matrices | Errors
+def with_plots(section: Section, plots: Sequence[Plot], notes: Sequence[Text] = ()) -> Section:
+    """Return `section` with `plots` after its first sentences, and `notes` at its end.
+
+    A table that a plot has already is left out.
+    """
+    if not plots:
+        return section
+    shown = [plot.table for plot in plots]
+    parts = [
+        part
+        for part in section.parts
+        if not (isinstance(part, TableWithBars) and part.table in shown)
+    ]
+    start = 0
+    while start < len(parts) and isinstance(parts[start], Text | Items):
+        start += 1
+    return replace(section, parts=(*parts[:start], Plots(tuple(plots)), *parts[start:], *notes))
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A heading with its parts; `id` is what links point to."""
+def with_id_prefix(section: Section, prefix: str) -> Section:
+    """Return `section` with `prefix` before its id and those of its plots, for a page of many."""
 
-    id: str
-    title: str
-    parts: tuple[Part, ...]
+    def renamed(part: Any) -> Any:
+        match part:
+            case Plot(id=id):
+                return replace(part, id=f"{prefix}-{id}")
+            case Plots(plots=plots):
+                return Plots(tuple(replace(plot, id=f"{prefix}-{plot.id}") for plot in plots))
+        return part
+
+    return replace(section, id=f"{prefix}-{section.id}", parts=tuple(map(renamed, section.parts)))

@@ -1,27 +1,27 @@
 "use strict";
-// Draws the figures one after another, so that the page can be read meanwhile, in the colours of
-// the reader's theme: the figures name light colours, the table "dark" has their dark forms.
+// Draws the plots one after another, so that the page can be read meanwhile, in the colours of the
+// reader's theme: the plots have light colours, the JSON element "dark" has their dark forms.
 (() => {
   const theme = matchMedia("(prefers-color-scheme: dark)");
-  const swap = JSON.parse(document.getElementById("dark").textContent);
-  const places = [...document.querySelectorAll(".plot")];
+  const dark = JSON.parse(document.getElementById("dark").textContent);
+  const plots = [...document.querySelectorAll(".plot")];
 
-  function draw(place) {
-    const text = document.getElementById(place.id + "-data").textContent;
+  function draw(plot) {
+    const text = document.getElementById(plot.id + "-data").textContent;
     const spec = JSON.parse(text, (_, value) =>
-      theme.matches && typeof value === "string" && Object.hasOwn(swap, value) ? swap[value] : value);
-    return Plotly.react(place, spec.data, spec.layout, { responsive: true, displayModeBar: false });
+      theme.matches && typeof value === "string" && Object.hasOwn(dark, value) ? dark[value] : value);
+    return Plotly.react(plot, spec.data, spec.layout, { responsive: true, displayModeBar: false });
   }
 
   async function drawAll() {
-    for (const place of places) {
-      await draw(place);
+    for (const plot of plots) {
+      await draw(plot);
       await new Promise((done) => setTimeout(done));
     }
     document.documentElement.dataset.drawn = theme.matches ? "dark" : "light";
   }
 
   theme.addEventListener("change", drawAll);
-  addEventListener("beforeprint", () => places.forEach((place) => Plotly.Plots.resize(place)));
+  addEventListener("beforeprint", () => plots.forEach((plot) => Plotly.Plots.resize(plot)));
   drawAll();
 })();

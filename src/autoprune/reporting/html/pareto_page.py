@@ -1,13 +1,14 @@
-"""The page of a front: several numbers of layers as one HTML file, the advice first."""
+"""Pareto page: quality and cost for each number of layers as one HTML file, the advice first."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 
 from autoprune.evaluation.pareto import ParetoFront, ParetoPoint, is_dominated
-from autoprune.reporting.html.components import Items, Plot, Plots, Section, TableWithBars, Text
+from autoprune.reporting.html.components import Plot, Plots
 from autoprune.reporting.html.render import render_template
 from autoprune.reporting.pareto_report import (
     format_range,
@@ -23,118 +24,197 @@ from autoprune.reporting.plot_style import (
     TEAL,
     VIOLET,
     apply_style,
+    interval_bars,
     short_label,
 )
+from autoprune.reporting.sections import Items, Section, TableWithBars, Text
 from autoprune.reporting.tables import Table
 
-CostGetter = Callable[[ParetoPoint], float]
 
-IntervalGetter = Callable[[ParetoPoint], tuple[float, float]]
+@dataclass(frozen=True, slots=True)
+class CostAxis:
+    """A cost to draw quality against: its `title`, and the `value` of a point.
 
-_PLAIN = {"showarrow": False, "font": {"size": 13}}
-
-
-def quality_cost_plot(
-    front: ParetoFront, cost: CostGetter, axis: str, ends: IntervalGetter | None = None
-) -> go.Figure:
-    """Draw quality in % against `cost`: validation as marks, test as dashes with its interval.
-
-    The line is the best validation quality that each cost buys; `axis` says what the cost is, and
-    `ends`, where it was measured with one, give the interval of a cost.
+    `interval` gives the ends of the value's interval, where it was measured with one.
     """
-    figure = go.Figure([_line(front, cost), _tests(front.everyone, cost)])
-    figure.add_traces([_marks(front, cost, ends), _full(front, cost, ends)])
-    for name, (symbol, colour, size, width), one in _picks(front):
-        ring = {"symbol": symbol, "size": size, "color": colour, "line": {"width": width}}
+
+    id: str
+    title: str
+    value: Callable[[ParetoPoint], float]
+    interval: Callable[[ParetoPoint], tuple[float, float]] | None = None
+
+
+LATENCY = CostAxis(
+    "latency",
+    "ms a text",
+    lambda point: point.price.latency_ms,
+    lambda point: point.price.latency,
+)
+
+SIZE = CostAxis("size", "MB on disk", lambda point: point.price.megabytes)
+
+
+def pareto_page(front: ParetoFront) -> str:
+    """Return what a search over several numbers of layers found as HTML."""
+    plots = Plots(tuple(_plot(front, axis) for axis in (LATENCY, SIZE)))
+    explanation = Text(
+        "Each mark is a number of layers, filled where it is on the Pareto front; the line is the "
+        "best validation quality for so much latency, or size. The dashes are the same models on "
+        "the test split, which decided nothing. Thin lines are 95 % intervals: horizontal ones of "
+        "the latency, vertical ones of the quality on test.",
+        aside=True,
+    )
+    table = (TableWithBars(pareto_table(front)), Text(pareto_how_to_read(front), aside=True))
+    studies = Text("Each number of layers is a study of its own, with its own report:")
+    sections = [
+        Section("plots", "Quality against latency and size", (plots, explanation)),
+        Section("table", "All numbers of layers", table),
+        Section("studies", "Studies", (studies, Items(front.studies))),
+    ]
+    return render_template(
+        "pareto_page.html.j2",
+        title=pareto_title(front),
+        advice=pareto_advice(front),
+        tiles=_tiles(front),
+        sections=sections,
+    )
+
+
+def _tiles(front: ParetoFront) -> list[tuple[str, ParetoPoint]]:
+    """Return the points to see first with their names, each point once."""
+    knee = f"the {_knee_name(front)}"
+    tiles = {knee: front.knee}
+    if front.limits.any and front.chosen is not None:
+        smallest = "the smallest within the limits"
+        if front.chosen == front.knee:
+            tiles = {f"{knee}, and {smallest}": front.knee}
+        else:
+            tiles[smallest] = front.chosen
+    tiles["the full model"] = front.full
+    return list(tiles.items())
+
+
+def _knee_name(front: ParetoFront) -> str:
+    """Name `front.knee`, which is only the best point where there is no knee."""
+    return "knee" if front.bends else "best on validation"
+
+
+def _plot(front: ParetoFront, axis: CostAxis) -> Plot:
+    figure, table = quality_cost_plot(front, axis), quality_cost_table(front, axis)
+    return Plot(f"quality-{axis.id}", f"Quality against {axis.id}", figure, table)
+
+
+def quality_cost_plot(front: ParetoFront, axis: CostAxis) -> go.Figure:
+    """Draw quality in % against a cost: validation as marks, test as dashes with its interval.
+
+    The line is the best validation quality for each cost.
+    """
+    on_front = [
+        "circle-open" if is_dominated(p, front.everyone) else "circle" for p in front.points
+    ]
+    figure = go.Figure(
+        [
+            _front_line(front, axis),
+            _test_dashes(front.everyone, axis),
+            _marks(front.points, axis, on_front, TEAL, "validation, by layers kept"),
+            _marks([front.full], axis, ["square"], SLATE, "full model"),
+        ]
+    )
+    for name, ring, point in _highlights(front):
         figure.add_scatter(
-            x=[cost(one)],
-            y=[100 * one.validation],
+            x=[axis.value(point)],
+            y=[100 * point.validation],
             mode="markers",
             marker=ring,
             name=name,
             hoverinfo="skip",
         )
-    for one in front.everyone:  # above and left of its mark: no line comes from there
+    for point in front.everyone:  # above and left of its mark, where no line can be
         figure.add_annotation(
-            x=cost(one), y=100 * one.validation, text=str(one.keep), xshift=-14, yshift=15, **_PLAIN
+            x=axis.value(point),
+            y=100 * point.validation,
+            text=str(point.keep),
+            xshift=-14,
+            yshift=15,
+            showarrow=False,
+            font={"size": 13},
         )
-    apply_style(figure, 440, axis, f"{short_label(front.metric)}, %")
-    figure.update_xaxes(showgrid=False)
-    figure.update_layout(showlegend=True)
-    return figure
+    apply_style(figure, 440, axis.title, f"{short_label(front.metric)}, %")
+    return figure.update_xaxes(showgrid=False).update_layout(showlegend=True)
 
 
-def plot_table(
-    front: ParetoFront, cost: CostGetter, axis: str, ends: IntervalGetter | None = None
-) -> Table:
+def quality_cost_table(front: ParetoFront, axis: CostAxis) -> Table:
     """Return what `quality_cost_plot` draws as a table."""
-    marked: dict[int, list[str]] = {id(front.full): ["full model"]}
-    for name, _, one in _picks(front):
-        marked.setdefault(id(one), []).append(name)
+    names: dict[int, list[str]] = {id(front.full): ["full model"]}
+    for name, _, point in _highlights(front):
+        names.setdefault(id(point), []).append(name)
     rows = tuple(
         (
-            one.layout,
-            str(one.keep),
-            f"{cost(one):.1f}" + ("" if ends is None else f" ({format_range(ends(one))})"),
-            f"{100 * one.validation:.1f} %",
-            f"{100 * one.test:.1f} %",
-            f"{100 * one.test_low:.1f} to {100 * one.test_high:.1f}",
-            ", ".join(marked.get(id(one), [])),
+            point.layout,
+            str(point.keep),
+            f"{axis.value(point):.1f}"
+            + (f" ({format_range(axis.interval(point))})" if axis.interval else ""),
+            f"{100 * point.validation:.1f} %",
+            f"{100 * point.test:.1f} %",
+            f"{100 * point.test_low:.1f} to {100 * point.test_high:.1f}",
+            ", ".join(names.get(id(point), [])),
         )
-        for one in front.everyone
+        for point in front.everyone
     )
-    header = ("layers kept", "of them", axis, "validation", "test", "95 % interval", "mark")
-    return Table(f"{front.metric} against {axis}", header, rows)
+    header = (
+        "layers kept",
+        "number of layers",
+        axis.title,
+        "validation",
+        "test",
+        "95 % interval",
+        "mark",
+    )
+    return Table(f"{front.metric} against {axis.title}", header, rows)
 
 
-def best_for_cost(points: Sequence[ParetoPoint], cost: CostGetter) -> list[ParetoPoint]:
-    """Return the points that no cheaper and no equally cheap one equals or beats, cheapest first.
+def best_for_cost(points: Sequence[ParetoPoint], axis: CostAxis) -> list[ParetoPoint]:
+    """Return the points with a better validation quality than all that cost no more.
 
-    Quality is that on validation.
+    The cheapest comes first.
     """
     best: list[ParetoPoint] = []
-    for one in sorted(points, key=lambda one: (cost(one), -one.validation)):
-        if not best or one.validation > best[-1].validation:
-            best.append(one)
+    for point in sorted(points, key=lambda point: (axis.value(point), -point.validation)):
+        if not best or point.validation > best[-1].validation:
+            best.append(point)
     return best
 
 
-def selection_plot(front: ParetoFront) -> str:
-    """Say what `front.knee` is, which stands in for a knee where there is none."""
-    return "knee" if front.bends else "best on validation"
-
-
-def _picks(front: ParetoFront) -> list[tuple[str, tuple[str, str, int, float], ParetoPoint]]:
-    """Return what is pointed out: its name, its symbol with colour, size and width, the point."""
-    picks = [(selection_plot(front), ("diamond-open", OCHRE, 22, 2.5), front.knee)]
+def _highlights(front: ParetoFront) -> list[tuple[str, dict[str, Any], ParetoPoint]]:
+    """Return the highlighted points: name, look of the ring around the mark, point."""
+    line = {"width": 2.5}
+    diamond = {"symbol": "diamond-open", "color": OCHRE, "size": 22, "line": line}
+    circle = {"symbol": "circle-open", "color": VIOLET, "size": 26, "line": line}
+    highlights = [(_knee_name(front), diamond, front.knee)]
     if front.limits.any and front.chosen is not None:
-        picks.append(("smallest within the limits", ("circle-open", VIOLET, 26, 2.5), front.chosen))
-    return picks
+        highlights.append(("smallest within the limits", circle, front.chosen))
+    return highlights
 
 
-def _line(front: ParetoFront, cost: CostGetter) -> go.Scatter:
-    best = best_for_cost(front.everyone, cost)
+def _front_line(front: ParetoFront, axis: CostAxis) -> go.Scatter:
+    best = best_for_cost(front.everyone, axis)
     return go.Scatter(
-        x=[cost(one) for one in best],
-        y=[100 * one.validation for one in best],
+        x=[axis.value(point) for point in best],
+        y=[100 * point.validation for point in best],
         mode="lines",
         line={"shape": "hv", "color": TEAL, "width": 2},
-        name="front",
+        name="Pareto front",
         hoverinfo="skip",
     )
 
 
-def _tests(points: Sequence[ParetoPoint], cost: CostGetter) -> go.Scatter:
+def _test_dashes(points: Sequence[ParetoPoint], axis: CostAxis) -> go.Scatter:
+    intervals = [(100 * point.test_low, 100 * point.test_high) for point in points]
+    values = [100 * point.test for point in points]
     return go.Scatter(
-        x=[cost(one) for one in points],
-        y=[100 * one.test for one in points],
-        error_y={
-            "array": [100 * (one.test_high - one.test) for one in points],
-            "arrayminus": [100 * (one.test - one.test_low) for one in points],
-            "color": MUTED,
-            "thickness": 1.5,
-            "width": 0,
-        },
+        x=[axis.value(point) for point in points],
+        y=values,
+        error_y=interval_bars(values, intervals, MUTED, thickness=1.5),
         mode="markers",
         marker={"symbol": "line-ew-open", "color": MUTED, "size": 12, "line": {"width": 2}},
         name="test, 95 % interval",
@@ -142,126 +222,43 @@ def _tests(points: Sequence[ParetoPoint], cost: CostGetter) -> go.Scatter:
     )
 
 
-def _marks(front: ParetoFront, cost: CostGetter, ends: IntervalGetter | None) -> go.Scatter:
-    """Draw the pruned models, filled where they are on the front, named by the layers kept."""
-    on = [not is_dominated(one, front.everyone) for one in front.points]
-    symbols = ["circle" if held else "circle-open" for held in on]
-    return _named(front.points, cost, symbols, TEAL, "validation, by layers kept", ends)
-
-
-def _full(front: ParetoFront, cost: CostGetter, ends: IntervalGetter | None) -> go.Scatter:
-    return _named([front.full], cost, ["square"], SLATE, "full model", ends)
-
-
-def _named(
+def _marks(
     points: Sequence[ParetoPoint],
-    cost: CostGetter,
+    axis: CostAxis,
     symbols: Sequence[str],
-    colour: str,
+    color: str,
     name: str,
-    ends: IntervalGetter | None,
 ) -> go.Scatter:
+    costs, bars = [axis.value(point) for point in points], None
+    if axis.interval is not None:  # with caps, which can be seen below the front's line
+        intervals = [axis.interval(point) for point in points]
+        bars = interval_bars(costs, intervals, MUTED, thickness=1.5, width=5)
     return go.Scatter(
-        x=[cost(one) for one in points],
-        y=[100 * one.validation for one in points],
+        x=costs,
+        y=[100 * point.validation for point in points],
         mode="markers",
         marker={
             "symbol": list(symbols),
-            "color": colour,
+            "color": color,
             "size": 10,
-            "line": {"width": 2, "color": colour},
+            "line": {"width": 2, "color": color},
         },
-        customdata=[_told(one) for one in points],
+        customdata=[_hover_text(point) for point in points],
         hovertemplate="%{customdata}<extra></extra>",
         name=name,
-        error_x=None if ends is None else _spans(points, cost, ends),
+        error_x=bars,
     )
 
 
-def _spans(points: Sequence[ParetoPoint], cost: CostGetter, ends: IntervalGetter) -> dict[str, Any]:
-    """Return the intervals of some costs as plotly wants them: how far each end is away.
-
-    They have ends that can be seen where the front's line runs over them.
-    """
-    spans = [ends(one) for one in points]
-    return {
-        "array": [high - cost(one) for one, (_, high) in zip(points, spans, strict=True)],
-        "arrayminus": [cost(one) - low for one, (low, _) in zip(points, spans, strict=True)],
-        "color": MUTED,
-        "thickness": 1.5,
-        "width": 5,
-    }
-
-
-def _told(one: ParetoPoint) -> str:
-    """Write what is shown of a point that is pointed at; plotly reads it as HTML."""
+def _hover_text(point: ParetoPoint) -> str:
+    """Describe the point below the mouse; Plotly reads it as HTML."""
+    cost, test = point.price, (100 * point.test_low, 100 * point.test_high)
     return "<br>".join(
         [
-            f"{one.keep} layers, {escape(str(one.layout))} ({short_label(one.origin)})",
-            f"validation {100 * one.validation:.1f} %",
-            f"test {100 * one.test:.1f} % ({100 * one.test_low:.1f} to {100 * one.test_high:.1f})",
-            f"{one.price.latency_ms:.1f} ms a text ({format_range(one.price.latency)}), "
-            f"{one.price.megabytes:.1f} MB",
+            f"{point.keep} layers, {escape(str(point.layout))} ({short_label(point.origin)})",
+            f"validation {100 * point.validation:.1f} %",
+            f"test {100 * point.test:.1f} % ({format_range(test)})",
+            f"{cost.latency_ms:.1f} ms a text ({format_range(cost.latency)}), "
+            f"{cost.megabytes:.1f} MB",
         ]
     )
-
-
-def pareto_page(front: ParetoFront) -> str:
-    """Return what a search over several numbers of layers found as HTML."""
-    return render_template(
-        "front.html.j2",
-        title=pareto_title(front),
-        advice=pareto_advice(front),
-        tiles=_tiles(front),
-        sections=[_plots(front), _table(front), _studies(front)],
-    )
-
-
-def _tiles(front: ParetoFront) -> list[tuple[str, ParetoPoint]]:
-    """Return the points to see first with what they are, each once."""
-    first = f"the {selection_plot(front)}"
-    named = {first: front.knee}
-    if front.limits.any and front.chosen is not None:
-        name = "the smallest within the limits"
-        named = named | {name: front.chosen}
-        if front.chosen == front.knee:
-            named = {f"{first}, and {name}": front.knee}
-    return list((named | {"the full model": front.full}).items())
-
-
-def _plots(front: ParetoFront) -> Section:
-    plots = (
-        _plot(
-            front,
-            "latency",
-            lambda one: one.price.latency_ms,
-            "ms a text",
-            lambda one: one.price.latency,
-        ),
-        _plot(front, "size", lambda one: one.price.megabytes, "MB on disk"),
-    )
-    read = Text(
-        "Each mark is a number of layers, filled where it is on the front; the line is the best "
-        "validation quality that so much latency, or size, buys. The dashes are the same models "
-        "on the test split, which chose nothing. Thin lines are 95 % intervals: level ones of the "
-        "latency, upright ones of the quality on test.",
-        aside=True,
-    )
-    return Section("plots", "Quality against latency and size", (Plots(plots), read))
-
-
-def _plot(
-    front: ParetoFront, name: str, cost: CostGetter, axis: str, ends: IntervalGetter | None = None
-) -> Plot:
-    figure, table = quality_cost_plot(front, cost, axis, ends), plot_table(front, cost, axis, ends)
-    return Plot(f"quality-{name}", f"Quality against {name}", figure, table)
-
-
-def _table(front: ParetoFront) -> Section:
-    parts = (TableWithBars(pareto_table(front)), Text(pareto_how_to_read(front), aside=True))
-    return Section("table", "All numbers of layers", parts)
-
-
-def _studies(front: ParetoFront) -> Section:
-    told = Text("Each number of layers is a study of its own, with a report of its own:")
-    return Section("studies", "Studies", (told, Items(front.studies)))

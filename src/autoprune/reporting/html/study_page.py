@@ -1,4 +1,4 @@
-"""The page: studies as one HTML file."""
+"""HTML page: one or several finished studies as one HTML file."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -8,183 +8,162 @@ from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import comparison_verdict, format_points, recommendation
-from autoprune.reporting.html.comparison import comparison_section
-from autoprune.reporting.html.components import Code, Part, Section, Text
-from autoprune.reporting.html.cost import next_steps_section
+from autoprune.reporting.html.comparison import comparison_plots, cost_plots
+from autoprune.reporting.html.components import with_id_prefix, with_plots
 from autoprune.reporting.html.errors import classes_section, errors_section
 from autoprune.reporting.html.render import render_template
-from autoprune.reporting.html.search import html_layers_section, html_search_section
+from autoprune.reporting.html.search import layer_plots, search_plots
+from autoprune.reporting.sections import (
+    Code,
+    Section,
+    Text,
+    budgets_section,
+    comparison_section,
+    costs_section,
+    data_section,
+    layers_section,
+    limits_section,
+    repeat_section,
+    report_title,
+    search_section,
+    verdict_in_brief,
+)
 from autoprune.training.metrics import METRICS
 
-
-def short_verdict(studied: FinishedStudy) -> str:
-    """Return the verdict in a word or two, for a badge.
-
-    `better`, `worse` or `no difference found` against the best fixed strategy; `same layout` where
-    the search found that one itself; `baseline` where nothing was searched.
-    """
-    comparison = studied.comparison
-    subject, reference = comparison.subject, comparison.row(comparison.reference)
-    if subject.origin == reference.origin:
-        return "baseline"
-    if subject.layout == reference.layout:
-        return "same layout"
-    return comparison.against[reference.origin].finding
-
-
-def next_command(studied: FinishedStudy, measured: bool) -> list[Part]:
-    """Return what to do next, the first thing first; `measured`: its costs are known already."""
-    comparison, name = studied.comparison, shlex.quote(studied.name)
-    chosen = comparison.recommended
-    parts: list[Part] = [
-        Code(
-            f"Train the recommended layout, {chosen}, on fresh seeds and take it home:",
-            f"autoprune export {name} --layout {chosen} --out {name}-model",
-        ),
-    ]
-    if not measured:
-        parts.append(Code("See what it saves on this machine:", f"autoprune cost {name}"))
-    if short_verdict(studied) == "no difference found":
-        gap = comparison.against[comparison.reference]
-        parts.append(
-            Text(
-                f"The two cannot be told apart here: the interval is "
-                f"{100 * (gap.high - gap.low):.1f} {METRICS[comparison.metric].unit} wide. More seeds "
-                "narrow it (the study's command again with a larger --seeds; what is measured is "
-                "not measured again), more test rows do too."
-            )
-        )
-    return parts
-
-
-@dataclass(frozen=True, slots=True)
-class StudyChapter:
-    """One study; `tiles` are the rows to see first, `short_verdict` is the verdict in a word."""
-
-    id: str
-    name: str
-    title: str
-    finding: str
-    verdict: str
-    recommendation: str
-    next: tuple[Part, ...]
-    tiles: tuple[ComparisonRow, ...]
-    reference: str
-    recommended: str
-    sections: tuple[Section, ...]
-
-
-def study_chapter(
-    studied: FinishedStudy, id: str, importances: Mapping[str, float], costs: Costs | None
-) -> StudyChapter:
-    """Lay out one study; ids of its sections and plots begin with `id`."""
-    comparison, setting = studied.comparison, studied.setting
-    first = {comparison.subject.origin, comparison.reference, "full"}
-    sections = [
-        comparison_section(studied, id),
-        *html_search_section(studied.trials, studied.setting.hint, id),
-        *html_layers_section(studied.trials, id, importances),
-        classes_section(studied, id),
-        errors_section(studied, id),
-        *next_steps_section(studied, id, costs),
-    ]
-    return StudyChapter(
-        id=id,
-        name=studied.name,
-        title=f"{setting.model} on {setting.task}: {setting.keep} of {setting.depth} layers",
-        finding=short_verdict(studied),
-        verdict=comparison_verdict(comparison),
-        recommendation=recommendation(comparison),
-        next=tuple(next_command(studied, costs is not None)),
-        tiles=tuple(row for row in comparison.rows if row.origin in first),
-        reference=comparison.reference,
-        recommended=comparison.recommended,
-        sections=tuple(sections),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixCell:
-    """One study in the matrix: its recommended row, and how what was found stands in words."""
-
-    id: str
-    name: str
-    row: ComparisonRow
-    held: str
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixRow:
-    """One model and task, with the studies for each number of layers."""
-
-    model: str
-    task: str
-    fields: tuple[tuple[MatrixCell, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StudyMatrix:
-    """Lines of studies under the numbers of layers kept."""
-
-    keeps: tuple[int, ...]
-    lines: tuple[MatrixRow, ...]
-
-
-def study_matrix(studies: Sequence[tuple[str, FinishedStudy]]) -> StudyMatrix:
-    """Arrange the studies, given with the id of their chapter."""
-    keeps = sorted({studied.setting.keep for _, studied in studies})
-    places: dict[tuple[str, str, int], list[MatrixCell]] = {}
-    for id, studied in studies:
-        setting = studied.setting
-        place = (setting.model, setting.task, setting.keep)
-        places.setdefault(place, []).append(_field(id, studied))
-    pairs = sorted({(model, task) for model, task, _ in places})
-    return StudyMatrix(
-        tuple(keeps),
-        tuple(
-            MatrixRow(model, task, tuple(tuple(places.get((model, task, k), ())) for k in keeps))
-            for model, task in pairs
-        ),
-    )
-
-
-def _field(id: str, studied: FinishedStudy) -> MatrixCell:
-    comparison = studied.comparison
-    subject, reference = comparison.subject, comparison.reference
-    if subject.origin == reference:
-        held = f"{reference}: the best fixed strategy, nothing was searched"
-    elif subject.layout == comparison.row(reference).layout:
-        held = f"found is the best fixed strategy itself, {reference}"
-    else:
-        gap = comparison.against[reference]
-        held = (
-            f"found against {reference}: {format_points(gap.mean)} points "
-            f"({format_points(gap.low)} to {format_points(gap.high)})"
-        )
-    return MatrixCell(id, studied.name, comparison.row(comparison.recommended), held)
+BARS_EXPLANATION = "A tall bar is a layer that is kept; the first one is nearest the embeddings."
 
 
 def study_page(
-    studied: Sequence[FinishedStudy],
+    studies: Sequence[FinishedStudy],
     importances: Mapping[str, Mapping[str, float]] | None = None,
     costs: Mapping[str, Costs | None] | None = None,
 ) -> str:
     """Return the report on one or several studies as HTML.
 
-    `importances` has for a study's name the share of each layer (`layer 0` -> [0, 1]), `costs` what
-    was measured of its models; both may lack any study.
+    `importances` has for a study's name the share of each layer (`layer 0` -> [0, 1]), `costs` the
+    measured costs of its models; both may lack any study.
     """
-    assert studied, "a report is on at least one study"
+    assert studies, "a report is on at least one study"
     chapters = [
-        study_chapter(
-            one,
+        _chapter(
+            study,
             f"s{number}",
-            (importances or {}).get(one.name, {}),
-            (costs or {}).get(one.name),
+            (importances or {}).get(study.name, {}),
+            (costs or {}).get(study.name),
         )
-        for number, one in enumerate(studied, start=1)
+        for number, study in enumerate(studies, start=1)
     ]
-    ids = [(one.id, study) for one, study in zip(chapters, studied, strict=True)]
-    return render_template(
-        "page.html.j2", chapters=chapters, matrix=study_matrix(ids) if len(chapters) > 1 else None
-    )
+    matrix = None
+    if len(studies) > 1:
+        matrix = _matrix({f"s{number}": study for number, study in enumerate(studies, start=1)})
+    return render_template("study_page.html.j2", chapters=chapters, matrix=matrix)
+
+
+def _sections(
+    study: FinishedStudy, importances: Mapping[str, float], costs: Costs | None
+) -> list[Section]:
+    """Return the sections of one study in the order of the page."""
+    setting, comparison, trials = study.setting, study.comparison, study.trials
+    comparison_part = comparison_section(comparison, BARS_EXPLANATION)
+    cost_part = costs_section(costs, study.name)
+    sections = [with_plots(comparison_part, comparison_plots(comparison))]
+    if (search := search_section(trials, setting.hint)) is not None:
+        sections.append(with_plots(search, search_plots(trials)))
+    if (layers := layers_section(trials)) is not None:
+        sections.append(with_plots(layers, *layer_plots(trials, importances)))
+    return [
+        *sections,
+        classes_section(study),
+        errors_section(study),
+        data_section(setting),
+        budgets_section(setting, comparison, trials),
+        with_plots(cost_part, cost_plots(costs) if costs else []),
+        repeat_section(setting, comparison),
+        limits_section(comparison),
+    ]
+
+
+def _chapter(
+    study: FinishedStudy, id: str, importances: Mapping[str, float], costs: Costs | None
+) -> dict[str, object]:
+    """Return what the template shows of one study; ids on the page begin with `id`."""
+    comparison = study.comparison
+    first = {comparison.subject.origin, comparison.reference, "full"}
+    sections = _sections(study, importances, costs)
+    return {
+        "id": id,
+        "name": study.name,
+        "title": report_title(study.setting),
+        "brief": verdict_in_brief(comparison),
+        "verdict": comparison_verdict(comparison),
+        "recommendation": recommendation(comparison),
+        "next_steps": _next_steps(study, measured=costs is not None),
+        "tiles": [row for row in comparison.rows if row.origin in first],
+        "reference": comparison.reference,
+        "recommended": comparison.recommended,
+        "sections": [with_id_prefix(section, id) for section in sections],
+    }
+
+
+def _next_steps(study: FinishedStudy, measured: bool) -> list[Code | Text]:
+    """Return what to do next, the most useful first; `measured`: the costs are known already."""
+    comparison, name = study.comparison, shlex.quote(study.name)
+    chosen = comparison.recommended
+    steps: list[Code | Text] = [
+        Code(
+            f"Train the recommended layout, {chosen}, on fresh seeds and save the model:",
+            f"autoprune export {name} --layout {chosen} --out {name}-model",
+        ),
+    ]
+    if not measured:
+        steps.append(Code("Measure what it saves on your machine:", f"autoprune cost {name}"))
+    if verdict_in_brief(comparison) == "no difference found":
+        gap = comparison.against[comparison.reference]
+        width = f"{100 * (gap.high - gap.low):.1f} {METRICS[comparison.metric].unit}"
+        steps.append(
+            Text(
+                f"These runs cannot tell the two layouts apart: the interval is {width} wide. More "
+                "seeds make it narrower: run the study's command again with a larger --seeds, "
+                "finished runs are not repeated. More test rows help too."
+            )
+        )
+    return steps
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixCell:
+    """One study in the matrix: its recommended row, and what its search found, in words."""
+
+    id: str
+    name: str
+    row: ComparisonRow
+    finding: str
+
+
+def _matrix(studies: Mapping[str, FinishedStudy]) -> dict[str, object]:
+    """Arrange the studies, given by the id of their chapter.
+
+    A row is for a model and task, a column for a number of layers kept.
+    """
+    cells: dict[tuple[str, str], dict[int, list[MatrixCell]]] = {}
+    for id, study in studies.items():
+        row = cells.setdefault((study.setting.model, study.setting.task), {})
+        row.setdefault(study.setting.keep, []).append(_matrix_cell(id, study))
+    keeps = sorted({study.setting.keep for study in studies.values()})
+    return {"keeps": keeps, "rows": sorted(cells.items(), key=lambda item: item[0])}
+
+
+def _matrix_cell(id: str, study: FinishedStudy) -> MatrixCell:
+    comparison = study.comparison
+    subject, reference = comparison.subject, comparison.reference
+    if subject.origin == reference:
+        finding = f"{reference}: the best fixed strategy, nothing was searched"
+    elif subject.layout == comparison.row(reference).layout:
+        finding = f"found is the best fixed strategy itself, {reference}"
+    else:
+        gap = comparison.against[reference]
+        finding = (
+            f"found against {reference}: {format_points(gap.mean)} points "
+            f"({format_points(gap.low)} to {format_points(gap.high)})"
+        )
+    return MatrixCell(id, study.name, comparison.row(comparison.recommended), finding)
