@@ -113,7 +113,7 @@ def tuned(
     begun = replace(
         bench, load=lambda _: copy.deepcopy(net), rows=rows, validation=validation, budget=brief
     )
-    score = begun.measure(layout, seed)
+    score = begun.evaluate(layout, seed)
     return -score.loss, score.quality
 
 
@@ -138,7 +138,7 @@ def fall(bench: LayoutEvaluator, layout: Layout, steps: int) -> float:
     course = TrainingState(
         model, make_optimizer(model, bench.device), MicroBatcher(BATCH), TrainingClock()
     )
-    for _ in train(course, rows, budget, SEED, bench.device):
+    for _ in train(course, rows, bench.loss, budget, SEED, bench.device):
         pass
     with torch.no_grad():
         return before - float(loss_on(model.eval(), rows, everything, bench.device))
@@ -182,9 +182,9 @@ def main() -> None:
     others = [layout for layout in layouts if str(layout) not in full_runs]
     sample = looked + random.Random(SEED).sample(others, asked.more)
 
-    bench.measure(laid.strategies["top"], SEED)
+    bench.evaluate(laid.strategies["top"], SEED)
     started = time.process_time()
-    bench.measure(laid.strategies["top"], SEED)
+    bench.evaluate(laid.strategies["top"], SEED)
     full = (time.process_time() - started) * laid.full.steps / laid.quick.steps
     print(f"{time.strftime('%Y-%m-%d')}: a full fine-tune takes {full:.1f} s", flush=True)
 

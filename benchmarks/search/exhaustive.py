@@ -39,7 +39,7 @@ from autoprune.training.loop import (
     predict_logits,
     train,
 )
-from autoprune.training.metrics import score_predictions
+from autoprune.training.problem_types import SINGLE_LABEL
 from autoprune.training.workers import WorkerPool, available_cores
 from experiments import ground
 
@@ -71,7 +71,8 @@ def measure_layout(study: Study, layout: str, seed: int, full: bool) -> list[Row
     batcher, clock, rows = MicroBatcher(budget.batch), TrainingClock(), list[Row]()
     state = TrainingState(model, make_optimizer(model, experiment.device), batcher, clock)
     seconds, started = 0.0, time.process_time()
-    for step in train(state, experiment.inputs.train, budget, seed, experiment.device):
+    loss = experiment.bench(budget).loss
+    for step in train(state, experiment.inputs.train, loss, budget, seed, experiment.device):
         if step not in evaluation_steps(budget):
             continue
         seconds += time.process_time() - started
@@ -81,7 +82,7 @@ def measure_layout(study: Study, layout: str, seed: int, full: bool) -> list[Row
             ("test", experiment.inputs.test),
         ):
             logits = predict_logits(model, encoded, experiment.device, batcher, clock)
-            scores.append(score_predictions(logits, encoded.labels, "accuracy", name, seed, 0.0))
+            scores.append(SINGLE_LABEL.score(logits, encoded.labels, "accuracy", name, seed, 0.0))
         validation, test = scores
         figures = (
             round(validation.quality, 5),

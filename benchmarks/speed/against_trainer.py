@@ -181,7 +181,7 @@ def _one(bench: Any, layout: Any) -> tuple[int, int]:
     """Measure one layout; return which process did and its peak memory until now."""
     import os
 
-    bench.measure(layout, 0)
+    bench.evaluate(layout, 0)
     return os.getpid(), peak()
 
 

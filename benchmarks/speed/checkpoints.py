@@ -19,7 +19,6 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from autoprune.evaluation.records import installed_versions
 from autoprune.training.checkpoint import CheckpointFile
-from autoprune.training.evaluator import never_stop
 from experiments import ground
 
 TIMES = 5
@@ -43,21 +42,21 @@ def main() -> None:
         f"{installed_versions()}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        place = CheckpointFile(Path(folder) / "run.safetensors", seconds=0, share=1e9)
-        brief.measure(layout, 0, never_stop, place)
+        place = CheckpointFile(Path(folder) / "run.safetensors", interval=0, max_share=1e9)
+        brief.evaluate(layout, 0, checkpoint=place)
         size = place.path.stat().st_size
         writing, taking = list[float](), list[float]()
         for _ in range(TIMES):
-            course = brief._course(brief._learning(layout, 0), time.perf_counter())
+            state = brief._start(layout, 0)
             started = time.perf_counter()
-            keeper = brief._checkpoint(place, course, layout, 0)
+            checkpoint = brief._resume(state, place, layout, 0)
             taking.append(time.perf_counter() - started)
-            assert keeper is not None and course.steps == STEPS, "the run is taken up"
+            assert state.steps == STEPS, "the run resumes"
             started = time.perf_counter()
-            keeper.write()
+            checkpoint.save()
             writing.append(time.perf_counter() - started)
     write, take = statistics.median(writing), statistics.median(taking)
-    between = max(CheckpointFile(Path()).seconds, write / CheckpointFile(Path()).share)
+    between = max(CheckpointFile(Path()).interval, write / CheckpointFile(Path()).max_share)
     print(
         f"{size / 2**20:.1f} MiB with the best check's weights; {write:.2f} s to write, "
         f"{take:.2f} s to take up; one each {between:.0f} s at most: {100 * write / between:.2f} % "

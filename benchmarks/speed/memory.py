@@ -26,7 +26,6 @@ sys.path.append(str(Path(__file__).parents[1]))
 from autoprune.evaluation.records import installed_versions
 from autoprune.layouts.layout import all_layouts
 from autoprune.training.checkpoint import CheckpointFile
-from autoprune.training.evaluator import never_stop
 from experiments import ground
 
 LOOKS = "10,50,100,150,200"
@@ -62,10 +61,10 @@ def main() -> None:
     print(f"{told}, {installed_versions()}", flush=True)
     memory, files = list[float](), list[int]()
     with tempfile.TemporaryDirectory() as folder:
-        place = CheckpointFile(Path(folder) / "run.safetensors", seconds=0.1)
+        place = CheckpointFile(Path(folder) / "run.safetensors", interval=0.1)
         for number, layout in enumerate(layouts[: looks[-1] + around[-1]], 1):
-            bench.measure(layout, number, never_stop, place)
-            place.take_away()
+            bench.evaluate(layout, number, checkpoint=place)
+            place.remove()
             memory.append(held())
             files.append(len(list(Path("/proc/self/fd").iterdir())))
             for look, near in zip(looks, around, strict=True):

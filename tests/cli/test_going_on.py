@@ -12,10 +12,11 @@ import pytest
 CODE = """
 import sys, time
 from autoprune.cli import main
-from autoprune.training import bench, place
+from autoprune.training import evaluator
+from autoprune.training.checkpoint import CheckpointFile
 
-place.Place.__init__.__defaults__ = (0, 1e9)
-plain, rest = bench.train, sys.argv.pop(1)
+CheckpointFile.__init__.__defaults__ = (0, 1e9)
+plain, rest = evaluator.train, sys.argv.pop(1)
 begun = 0
 
 def train(course, *others):
@@ -29,7 +30,7 @@ def train(course, *others):
             print("rests", flush=True, file=sys.stderr)
             time.sleep(600)
 
-bench.train = train
+evaluator.train = train
 main()
 """
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from autoprune.choices import METRIC_NAMES
-from autoprune.training.metrics import METRICS, Metric, row_mean, score_predictions
+from autoprune.training.metrics import METRICS, Metric, row_mean
 
 REFERENCES = {
     "accuracy": accuracy_score,
@@ -63,14 +63,3 @@ def test_quality_of_an_error_is_negative():
         greater_is_better=False,
     )
     assert error.quality(np.array([0, 1, 2]), np.array([0, 1, 4])) == pytest.approx(-4 / 3)
-
-
-def test_score_tells_quality_loss_and_both_common_metrics():
-    logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.5, 0.0]], dtype=np.float32)
-    labels = np.array([0, 1, 1, 0])
-    score = score_predictions(logits, labels, "mcc", "validation", 3, 1.5)
-    predicted = logits.argmax(-1)
-    assert score.quality == pytest.approx(matthews_corrcoef(labels, predicted))
-    assert (score.accuracy, score.macro_f1) == (0.75, REFERENCES["macro-f1"](labels, predicted))
-    losses = np.log(1 + np.exp([-2.0, -1.0, 3.0, -0.5]))
-    assert score.loss == pytest.approx(losses.mean())

@@ -1,4 +1,4 @@
-"""Cheap scores: a contract over all of them, and each one's known answers."""
+"""Proxies: a contract over all of them, and known answers of each."""
 
 from dataclasses import replace
 
@@ -14,47 +14,47 @@ from autoprune.training.proxies import PROXIES, alignment
 LAYOUTS = all_layouts(4, 2)
 
 
-def test_names_are_the_entries():
+def test_choices_name_every_proxy():
     assert tuple(PROXIES) == PROXY_NAMES
 
 
 @pytest.mark.parametrize("name", PROXY_NAMES)
-def test_the_same_seed_gives_the_same_values_bit_for_bit(bench, name):
+def test_proxy_with_the_same_seed_is_the_same_bit_for_bit(evaluator, name):
     proxy = PROXIES[name]
     torch.manual_seed(1)
-    first = proxy(bench, LAYOUTS, 3)
+    first = proxy(evaluator, LAYOUTS, 3)
     torch.manual_seed(2)
-    assert proxy(bench, LAYOUTS, 3) == first
+    assert proxy(evaluator, LAYOUTS, 3) == first
     assert len(first) == len(LAYOUTS) and np.isfinite(first).all()
     assert len(set(first)) > 1
     assert all(type(value) is float for value in first)
 
 
 @pytest.mark.parametrize("name", PROXY_NAMES)
-def test_layouts_may_come_in_any_number_and_size(bench, name):
+def test_proxy_takes_layouts_of_any_number_and_size(evaluator, name):
     mixed = [Layout(4, (0, 2)), Layout(4, (1,)), Layout(4, (0, 1, 3))]
-    assert len(PROXIES[name](bench, mixed, 0)) == 3
-    assert len(PROXIES[name](bench, mixed[:1], 0)) == 1
+    assert len(PROXIES[name](evaluator, mixed, 0)) == 3
+    assert len(PROXIES[name](evaluator, mixed[:1], 0)) == 1
 
 
 @pytest.mark.parametrize("name", PROXY_NAMES)
-def test_a_layer_that_destroys_what_comes_in_is_better_left_out(bench, name):
-    def spoilt(seed):
-        model = bench.load(seed)
+def test_proxy_prefers_layouts_without_a_layer_that_destroys_its_input(evaluator, name):
+    def load(seed):
+        model = evaluator.load(seed)
         layer = encoder_layers(model)[1].output
         with torch.no_grad():
-            layer.LayerNorm.weight.zero_()  # behind it, all rows are alike
+            layer.LayerNorm.weight.zero_()  # all rows are equal after it
         layer.requires_grad_(False)
         return model
 
-    long = replace(bench.budget, steps=60, learning_rate=1e-2)
-    values = PROXIES[name](replace(bench, load=spoilt, budget=long), LAYOUTS, 0)
+    long = replace(evaluator.budget, steps=60, learning_rate=1e-2)
+    values = PROXIES[name](replace(evaluator, load=load, budget=long), LAYOUTS, 0)
     with_it = [value for layout, value in zip(LAYOUTS, values, strict=True) if 1 in layout.keep]
     without = [value for layout, value in zip(LAYOUTS, values, strict=True) if 1 not in layout.keep]
     assert max(with_it) < min(without)
 
 
-def test_features_that_tell_the_labels_fit_best():
+def test_alignment_is_greatest_for_features_that_determine_the_labels():
     rng = np.random.default_rng(0)
     targets = np.eye(3)[rng.integers(0, 3, 90)]
     targets -= targets.mean(axis=0)

@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.encoders.files import CONFIG, UNREADABLE, read_config, silence_libraries
 from autoprune.encoders.pruning import encoder_layers, head_parameters, prune_config
 from autoprune.encoders.registry import EncoderFiles
@@ -21,17 +22,24 @@ from autoprune.errors import LayoutError, ModelError, first_line
 # These families number positions from the padding's number + 1 on (fairseq), so that many are lost.
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 
+_SINGLE_LABEL = PROBLEM_TYPE_NAMES[0]
 
-def load_classifier(checkpoint: EncoderFiles, names: Sequence[str], seed: int) -> PreTrainedModel:
+
+def load_classifier(
+    checkpoint: EncoderFiles,
+    names: Sequence[str],
+    seed: int,
+    problem_type: str = _SINGLE_LABEL,
+) -> PreTrainedModel:
     """Load the encoder with a new classification head, in float32 on the CPU, to be trained.
 
-    `names` are the labels in index order. The head, and a pooler that the checkpoint lacks, depend
-    on `seed` alone: a head that is already trained is drawn again, else it would be the same for
-    all seeds. The caller's random state is unchanged. Raises `ModelError` where weights of the
-    encoder are missing, left over, or of another shape.
+    `names` are the labels in index order, `problem_type` is transformers'. The head, and a pooler
+    that the checkpoint lacks, depend on `seed` alone: a head that is already trained is drawn
+    again, else it would be the same for all seeds. The caller's random state is unchanged. Raises
+    `ModelError` where weights of the encoder are missing, left over, or of another shape.
     """
     with _seeded_loading(checkpoint, seed):
-        model, missing, unexpected = _load(checkpoint, names)
+        model, missing, unexpected = _load(checkpoint, names, problem_type)
         if _outside_encoder(model) - missing:
             torch.default_generator.manual_seed(seed)
             _initialize_head(model)
@@ -57,7 +65,11 @@ def load_trained(checkpoint: EncoderFiles) -> PreTrainedModel:
 
 
 def random_classifier(
-    checkpoint: EncoderFiles, names: Sequence[str], depth: int, seed: int
+    checkpoint: EncoderFiles,
+    names: Sequence[str],
+    depth: int,
+    seed: int,
+    problem_type: str = _SINGLE_LABEL,
 ) -> PreTrainedModel:
     """Build the checkpoint's architecture with its first `depth` layers and random weights.
 
@@ -69,7 +81,7 @@ def random_classifier(
             f"a model built like {checkpoint.encoder.name} has 1 to {checkpoint.depth} layers, "
             f"got {depth}"
         )
-    config = _classifier_config(checkpoint, names)
+    config = _classifier_config(checkpoint, names, problem_type)
     prune_config(config, range(depth))
     with _seeded_loading(checkpoint, seed):
         model = AutoModelForSequenceClassification.from_config(
@@ -157,21 +169,23 @@ def _config(checkpoint: EncoderFiles) -> PreTrainedConfig:
     return read_config(checkpoint.folder, checkpoint.trust_remote_code)
 
 
-def _classifier_config(checkpoint: EncoderFiles, names: Sequence[str]) -> PreTrainedConfig:
+def _classifier_config(
+    checkpoint: EncoderFiles, names: Sequence[str], problem_type: str
+) -> PreTrainedConfig:
     config = _config(checkpoint)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
-    config.problem_type = "single_label_classification"
+    config.problem_type = problem_type
     return config
 
 
 def _load(
-    checkpoint: EncoderFiles, names: Sequence[str]
+    checkpoint: EncoderFiles, names: Sequence[str], problem_type: str = _SINGLE_LABEL
 ) -> tuple[PreTrainedModel, set[str], set[str]]:
     """Return the model in evaluation mode, and which weights transformers replaced and dropped."""
     model, report = AutoModelForSequenceClassification.from_pretrained(
         checkpoint.folder,
-        config=_classifier_config(checkpoint, names),
+        config=_classifier_config(checkpoint, names, problem_type),
         dtype=torch.float32,
         use_safetensors=True,
         # A head for another number of labels is drawn again; callers refuse any other mismatch.

@@ -26,8 +26,9 @@ from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.budget import Budget
 from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
 from autoprune.training.evaluator import LayoutEvaluator
-from autoprune.training.loop import MicroBatcher, TrainingClock, predict_logits
-from autoprune.training.metrics import Score, score_predictions
+from autoprune.training.loop import MicroBatcher, predict_logits
+from autoprune.training.metrics import Score
+from autoprune.training.problem_types import SINGLE_LABEL, ProblemType
 from autoprune.training.workers import Executor
 
 
@@ -52,6 +53,7 @@ class MeasurementConditions:
     fingerprints: dict[str, str]
     versions: dict[str, str]
     device: str
+    problem_type: ProblemType = SINGLE_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def entrant_variants(
 def _train_and_validate(
     evaluator: LayoutEvaluator, layout: Layout, seed: int, checkpoint: CheckpointFile
 ) -> Score:
-    return evaluator.measure(layout, seed, saved=checkpoint)
+    return evaluator.evaluate(layout, seed, checkpoint=checkpoint)
 
 
 def _train_and_predict(
@@ -147,9 +149,9 @@ def _train_and_predict(
     seed: int,
     checkpoint: CheckpointFile,
 ) -> EntrantRun:
-    trained = evaluator.train(layout, seed, saved=checkpoint)
+    trained = evaluator.train(layout, seed, checkpoint=checkpoint)
     batcher = MicroBatcher(evaluator.budget.batch)
-    logits = predict_logits(trained.model, test, evaluator.device, batcher, TrainingClock())
+    logits = predict_logits(trained.model, test, evaluator.device, batcher)
     return EntrantRun(trained.score, logits, tuple(batcher.notes))
 
 
@@ -199,7 +201,7 @@ def measure_entrants(
 
     def start(entrant: Entrant, seed: int, checkpoint: CheckpointFile) -> Callable[[], _Results]:
         wait = entrant.begin(seed, checkpoint)
-        return lambda: _test_results(wait(), test, conditions.metric, seed)
+        return lambda: _test_results(wait(), test, conditions, seed)
 
     runs = [(entrant, seed) for seed in seeds for entrant in entrants]
     fingerprints = fingerprints_with(test, conditions.fingerprints)
@@ -231,7 +233,9 @@ def _validation_results(score: Score) -> _Results:
     return _Results((score,), notes=(score.note,) if score.note else ())
 
 
-def _test_results(run: EntrantRun, test: TestSplit, metric: str, seed: int) -> _Results:
+def _test_results(
+    run: EntrantRun, test: TestSplit, conditions: MeasurementConditions, seed: int
+) -> _Results:
     """Return the validation score, those on the cleaned and the raw test rows, and predictions."""
     assert run.validation.split == "validation", "a run is scored on validation"
     assert len(run.logits) == len(test.rows), "logits for each raw test row"
@@ -240,9 +244,10 @@ def _test_results(run: EntrantRun, test: TestSplit, metric: str, seed: int) -> _
         return _Results(notes=notes, reason="the trained model's outputs are not finite numbers")
     labels, kept = np.array(test.rows.labels), np.array(test.kept)
     seconds = run.validation.seconds
-    cleaned = score_predictions(run.logits[kept], labels[kept], metric, "test", seed, seconds)
-    raw = score_predictions(run.logits, labels, metric, "test-raw", seed, seconds)
-    predictions = tuple(map(int, run.logits.argmax(-1)))  # (rows, classes) -> (rows,)
+    problem_type, metric = conditions.problem_type, conditions.metric
+    cleaned = problem_type.score(run.logits[kept], labels[kept], metric, "test", seed, seconds)
+    raw = problem_type.score(run.logits, labels, metric, "test-raw", seed, seconds)
+    predictions = tuple(map(int, problem_type.predict(run.logits)))
     return _Results((run.validation, cleaned, raw), predictions, notes)
 
 
@@ -279,7 +284,7 @@ def _run_all(
                 results = _Results(reason=str(error) or "no reason given")
             known[key] = _make_record(phase, entrant, seed, results, conditions)
             append_record(path, known[key])
-            checkpoint_file(path.parent, tuple(key)).take_away()
+            checkpoint_file(path.parent, tuple(key)).remove()
         records.append(known[key])
         watch(EntrantProgress(entrant.origin, seed, known[key], reused, number, len(runs)))
     return records

@@ -31,7 +31,7 @@ from autoprune.storage.storage import Storage
 from autoprune.training.budget import Budget
 from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
 from autoprune.training.devices import describe_device
-from autoprune.training.evaluator import EvaluationCallback, LayoutEvaluator, never_stop
+from autoprune.training.evaluator import EvaluationCallback, LayoutEvaluator
 from autoprune.training.metrics import Score
 from autoprune.training.workers import Executor, WorkerPool
 
@@ -60,7 +60,7 @@ class PausedRuns:
                 return
             mine = min(self._waiting, key=lambda one: self._waiting[one])
         self._waiting.pop(mine, None)
-        checkpoint_file(self._folder, mine).take_away()
+        checkpoint_file(self._folder, mine).remove()
 
 
 def trial_record(
@@ -252,7 +252,7 @@ def trial_starter(
 
         told.begins(run)
         bench = ground.bench(ground.trial_budget(run.fidelity))
-        watch = check if crew.in_this_process else never_stop
+        watch = check if crew.in_this_process else None
         result = crew.start(_measure, bench, run, watch, pauses.place(run))
         return wait
 
@@ -262,11 +262,11 @@ def trial_starter(
 def _measure(
     bench: LayoutEvaluator,
     run: TrialRun,
-    check: EvaluationCallback,
+    check: EvaluationCallback | None,
     place: CheckpointFile | None = None,
 ) -> Score:
     try:
-        return bench.measure(run.layout, run.seed, check, place)
+        return bench.evaluate(run.layout, run.seed, check, place)
     except LayoutError as error:  # a layout that this family cannot have
         raise TrialError(str(error)) from error
 

@@ -16,8 +16,8 @@ from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import LabelledRows, Splits, TestSplit
 from autoprune.tasks.tokenization import EncodedSplit, collate, encode, remap_tokens
 from autoprune.training.evaluator import LayoutEvaluator
-from autoprune.training.loop import MicroBatcher, TrainingClock, predict_logits
-from autoprune.training.metrics import Score, score_predictions
+from autoprune.training.loop import MicroBatcher, predict_logits
+from autoprune.training.metrics import Score
 from autoprune.training.workers import WorkerPool
 
 VERIFICATION_ROWS = 64
@@ -123,16 +123,14 @@ def train_final_model(
     """
     assert test.kept is rows.kept is bench.rows.kept, "all rows are numbered alike"
     trained = bench.train(layout, seed)
-    logits = predict_logits(
-        trained.model, test, bench.device, MicroBatcher(bench.budget.batch), TrainingClock()
-    )
+    micro_batcher = MicroBatcher(bench.budget.batch)
+    logits = predict_logits(trained.model, test, bench.device, micro_batcher)
     if not np.isfinite(logits).all():
         raise TrialError(f"the outputs with seed {seed} are not finite numbers")
     seconds = trained.score.seconds
-    cleaned = score_predictions(
-        logits[kept], test.labels[kept], bench.metric, "test", seed, seconds
-    )
-    raw = score_predictions(logits, test.labels, bench.metric, "test-raw", seed, seconds)
+    score, metric = bench.problem_type.score, bench.metric
+    cleaned = score(logits[kept], test.labels[kept], metric, "test", seed, seconds)
+    raw = score(logits, test.labels, metric, "test-raw", seed, seconds)
     answered = sample_logits(trained.model, rows)  # moves the model to the processor
     weights = {name: weight.numpy() for name, weight in trained.model.state_dict().items()}
     return FinalRun((trained.score, cleaned, raw), weights, answered)

@@ -1,1 +1,1 @@
-"""Training: budget, loop, metrics, checkpoints, worker processes."""
+"""Training: budget, training loop, evaluator, problem types, metrics, checkpoints, process pool."""

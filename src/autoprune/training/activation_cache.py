@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 
 from autoprune.encoders.layerwise import LayerStub, replace_layers
 from autoprune.encoders.pruning import encoder_layers
-from autoprune.tasks.tokenization import EncodedSplit, collate, length_sorted_batches
-from autoprune.training.devices import fast_in_bfloat16, supports_bfloat16
+from autoprune.tasks.tokenization import EncodedSplit, length_sorted_batches
+from autoprune.training.devices import mixed_precision
+from autoprune.training.loop import load_batch
 
 _TOLERANCE = 1e-4  # between logits in fp32 that differ by rounding alone
 
@@ -56,7 +57,7 @@ def _try_cache(
     split = splits[0]
     order = np.argsort(-split.lengths, kind="stable")
     index = order[[0, 1, -2, -1]] if len(order) > 3 else order
-    output, logits = _run_encoder(model, _collate_inputs(split, index, device))
+    output, logits = _run_encoder(model, load_batch(split, index, device).inputs)
     state = _state_of(output)[:, 0]
     if sum(map(len, splits)) * state.shape[-1] * state.element_size() > _MAX_CACHE_BYTES:
         return None
@@ -64,7 +65,7 @@ def _try_cache(
     def wrap(state: torch.Tensor) -> Any:
         return (state, *output[1:]) if isinstance(output, tuple) else state
 
-    inputs = _collate_inputs(_number_rows(split, index, 0), index, device)
+    inputs = load_batch(_number_rows(split, index, 0), index, device).inputs
     with _cached_encoder(model, state, wrap), torch.no_grad():
         cached = model(**inputs).logits
     return wrap if torch.allclose(logits, cached, rtol=_TOLERANCE, atol=_TOLERANCE) else None
@@ -81,11 +82,10 @@ def _encode_split(
     model: PreTrainedModel, split: EncodedSplit, batch: int, device: torch.device
 ) -> torch.Tensor:
     """Return the encoder's state of each row's first token, (rows, hidden), in their order."""
-    fast = fast_in_bfloat16(device) and supports_bfloat16(model)
     states: torch.Tensor | None = None
     for index in length_sorted_batches(split.lengths, batch):
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            output, _ = _run_encoder(model, _collate_inputs(split, index, device))
+        with mixed_precision(model, device):
+            output, _ = _run_encoder(model, load_batch(split, index, device).inputs)
         state = _state_of(output)[:, 0]
         if states is None:
             states = state.new_empty(len(split), state.shape[1])
@@ -133,14 +133,6 @@ def _cached_encoder(
             yield
     finally:
         hook.remove()
-
-
-def _collate_inputs(
-    split: EncodedSplit, index: NDArray[np.int64], device: torch.device
-) -> dict[str, torch.Tensor]:
-    inputs = {name: values.to(device) for name, values in collate(split, index).items()}
-    del inputs["labels"]
-    return inputs
 
 
 def _state_of(output: Any) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The bench: everything that must not differ between the candidates it measures."""
+"""Layout evaluator: trains and scores all candidates alike, with early stopping and checkpoints."""
 
 import statistics
 import time
@@ -22,14 +22,10 @@ from autoprune.layouts.layout import Layout
 from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.activation_cache import cached_activations
 from autoprune.training.budget import Budget
-from autoprune.training.checkpoint import (
-    CheckpointFile,
-    TrainingCheckpoint,
-    data_fingerprint,
-    identity_text,
-)
+from autoprune.training.checkpoint import CheckpointFile, TrainingCheckpoint, data_fingerprint
 from autoprune.training.devices import fast_in_bfloat16
 from autoprune.training.loop import (
+    Batch,
     BestCheckpoint,
     MicroBatcher,
     TrainingClock,
@@ -40,16 +36,18 @@ from autoprune.training.loop import (
     train,
 )
 from autoprune.training.methods import CACHES_ACTIVATIONS, METHODS, merge_adapters
-from autoprune.training.metrics import Score, score_predictions
+from autoprune.training.metrics import Score
+from autoprune.training.problem_types import SINGLE_LABEL, ProblemType
 
-EvaluationCallback = Callable[[float, int], None]  # validation quality, steps done
+EvaluationCallback = Callable[[float, int], None]
+"""Called after each evaluation with validation quality and steps done; may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
     """A trained candidate: the plain model and its validation score.
 
-    `steps` is how many were done before the weights it ends with; `busy` the share of the time
+    `steps` is how many steps its weights were trained; `busy` is the share of the time that was
     spent in forward, backward and optimizer steps.
     """
 
@@ -59,19 +57,15 @@ class TrainedModel:
     busy: float
 
 
-def never_stop(quality: float, step: int) -> None:
-    """Watch nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class LayoutEvaluator:
     """Trains and scores layouts of one model on one task within one budget.
 
-    `load` returns a full classifier of its own each time, whose new head depends on the seed alone,
-    so that every layout starts from the same head. `rows` are the train rows; where their tokens
-    are renumbered, the embedding rows of all other tokens are left out, and whatever is predicted
-    must be numbered alike. Same seed, same machine, same
-    number of threads: the same score, bit for bit on a processor.
+    `load` returns a new full classifier for each call; its new head depends on the seed alone, so
+    that every layout starts from the same head. `rows` are the train rows. Where their tokens are
+    renumbered, the embedding rows of all other tokens are left out, and all rows to predict must be
+    renumbered alike. The same seed on the same machine with the same number of threads gives the
+    same score, bit for bit on a processor.
     """
 
     load: Callable[[int], PreTrainedModel]
@@ -80,96 +74,63 @@ class LayoutEvaluator:
     budget: Budget
     device: torch.device
     metric: str = "accuracy"
+    problem_type: ProblemType = SINGLE_LABEL
 
     def __post_init__(self) -> None:
         assert self.validation.kept is self.rows.kept, "all rows are numbered alike"
 
-    def measure(
+    def evaluate(
         self,
         layout: Layout,
         seed: int,
-        check: EvaluationCallback = never_stop,
-        saved: CheckpointFile | None = None,
+        callback: EvaluationCallback | None = None,
+        checkpoint: CheckpointFile | None = None,
     ) -> Score:
-        """Return the validation score of `layout`; nothing of the trained model stays.
+        """Return the validation score of `layout`; the trained model is not kept.
 
-        `check` is called with the validation quality at each check and may raise to stop the run.
-        With `saved`, the run's state is kept there from time to time; where it is found, the run
-        goes on from it, and `check` hears of earlier checks again. A budget that pauses leaves
-        its state there, and who goes on from it counts the seconds from there. Raises `TrialError`
-        when the loss is not a number, KeyboardInterrupt when it is asked to leave, its state kept.
+        With `checkpoint`, the state of the run is saved there from time to time. Where the file
+        exists, the run resumes from it, and `callback` is first called for the earlier evaluations
+        again. A budget that pauses saves its state at the pause; who resumes there counts the
+        seconds from there. Raises `TrialError` when the loss is not a finite number, and
+        KeyboardInterrupt, with the state saved, when a stop was requested.
         """
-        return self.train(layout, seed, check, saved).score
+        return self.train(layout, seed, callback, checkpoint).score
 
     def train(
         self,
         layout: Layout,
         seed: int,
-        check: EvaluationCallback = never_stop,
-        saved: CheckpointFile | None = None,
+        callback: EvaluationCallback | None = None,
+        checkpoint: CheckpointFile | None = None,
     ) -> TrainedModel:
-        """Return `layout` trained from the loaded weights; see `measure`."""
-        started = time.perf_counter()
-        course = self._course(self._learning(layout, seed), started)
-        budget = self.budget
-        if check is never_stop and budget.patience is None:
-            budget = replace(budget, checks=1)  # nobody looks at the others, and they draw nothing
-        with self._splits(course) as splits:
-            checkpoint = self._checkpoint(saved, course, layout, seed)
-            for quality, steps in course.heard:
-                check(quality, steps)
-            self._run(course, splits, budget, seed, check, checkpoint)
-            if budget.pause_at is not None and checkpoint is not None:
-                checkpoint.pause()
-        assert course.best is not None, "the last step is a check"
-        best, parts = course.best, course.parts
-        course.model.load_state_dict(best.weights, strict=False)
-        plain, final = merge_adapters(course.model), best.score
-        if plain is not course.model:  # merging an adapter rounds: score what is handed over
-            final = self._score(plain, self.validation, seed, parts, course.clock)
-        seconds = course.seconds()
-        final = replace(final, seconds=seconds, note="; ".join(parts.notes))
-        return TrainedModel(plain, final, best.steps, course.clock.seconds / seconds)
+        """Return `layout` trained from the loaded weights; see `evaluate`."""
+        state = self._start(layout, seed)
+        with self._splits(state) as splits:
+            saver = None if checkpoint is None else self._resume(state, checkpoint, layout, seed)
+            if callback is not None:
+                for quality, steps in state.history:
+                    callback(quality, steps)
+            self._run(state, splits, seed, callback, saver)
+            if self.budget.pause_at is not None and saver is not None:
+                saver.save(paused=True)
+        assert state.best is not None, "validation is scored after the last step"
+        state.model.load_state_dict(state.best.weights, strict=False)
+        model, score = merge_adapters(state.model), state.best.score
+        if model is not state.model:  # merging adapters rounds: score the merged model
+            score = self._score(model, self.validation, seed, state)
+        seconds = state.seconds()
+        score = replace(score, seconds=seconds, note="; ".join(state.micro_batcher.notes))
+        return TrainedModel(model, score, state.best.steps, state.clock.seconds / seconds)
 
-    def _run(
-        self,
-        course: TrainingState,
-        splits: Sequence[EncodedSplit],
-        budget: Budget,
-        seed: int,
-        check: EvaluationCallback,
-        checkpoint: TrainingCheckpoint | None,
-    ) -> None:
-        """Train to the end of the budget, or of the patience; the best check is in `course`."""
-        rows, validation = splits
-        checks = evaluation_steps(budget)
-        for steps in train(course, rows, budget, seed, self.device):
-            if steps in checks:
-                now = self._score(course.model, validation, seed, course.parts, course.clock)
-                course.heard.append((now.quality, steps))
-                if budget.patience is None:
-                    course.best = BestCheckpoint(now, steps, {})
-                elif course.best is None or now.quality > course.best.score.quality:
-                    course.remember(now)
-            try:
-                if steps in checks:
-                    check(course.heard[-1][0], steps)
-                if stop_requested():
-                    raise KeyboardInterrupt
-            except KeyboardInterrupt:  # between two steps: the state is whole
-                if checkpoint is not None:
-                    checkpoint.write()
-                raise
-            if steps in checks and course.best and self._waited(course.best.steps, steps):
-                return
-            if checkpoint is not None:
-                checkpoint.keep()
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the training loss, summed over the rows; the training loop is given it."""
+        return self.problem_type.loss(logits, batch.labels)
 
     def untrained(self, layout: Layout, seed: int) -> PreTrainedModel:
         """Return the loaded model with only the layers of `layout`, on the device.
 
-        Its weights are copied out of the checkpoint's file, which is mapped into memory: else all
-        that was ever read of it would stay there, at base size 0.8 GB beside the training.
+        Its weights are copied out of the file, which is mapped into memory. Else all that was ever
+        read of it would stay in memory, at base size 0.8 GB beside the training.
         """
         model = self.load(seed)
         keep_layers(model, layout)
@@ -177,8 +138,8 @@ class LayoutEvaluator:
             keep_embedding_rows(model, self.rows.kept)
         for weight in model.parameters():
             weight.data = weight.data.clone()
-        placed: Any = model.to(self.device)
-        return cast(PreTrainedModel, placed)
+        moved: Any = model.to(self.device)
+        return cast(PreTrainedModel, moved)
 
     def parameters(self, layout: Layout) -> Parameters:
         """Count the parameters of `layout`, the classifier included."""
@@ -189,67 +150,97 @@ class LayoutEvaluator:
     def seconds_per_step(self, layout: Layout, steps: int = 3) -> float:
         """Measure the median time of an optimizer step of `layout` on this device.
 
-        Two steps before the measured ones warm up; the first allocate memory and pick kernels.
+        Two more steps come first: they allocate memory and select kernels.
         """
-        brief = replace(self.budget, steps=steps + 2, pause_at=None)
-        times = [time.perf_counter()]
-        course = self._course(self._learning(layout, 0), times[0])
-        for _ in train(course, self.rows, brief, 0, self.device):
-            times.append(time.perf_counter())
-        return statistics.median(later - earlier for earlier, later in pairwise(times[2:]))
+        budget = replace(self.budget, steps=steps + 2, pause_at=None)
+        state = self._start(layout, 0)
+        times = [
+            time.perf_counter() for _ in train(state, self.rows, self.loss, budget, 0, self.device)
+        ]
+        return statistics.median(later - earlier for earlier, later in pairwise(times[1:]))
 
-    def _course(self, model: nn.Module, started: float) -> TrainingState:
-        """Return the course of a run of `model` at its begin."""
-        parts = MicroBatcher(-(-self.budget.batch // self.budget.parts))
-        return TrainingState(
-            model, make_optimizer(model, self.device), parts, TrainingClock(), started
-        )
+    def _start(self, layout: Layout, seed: int) -> TrainingState:
+        """Return the state of a run before its first step, the model on the device."""
+        started = time.perf_counter()
+        pruned = self.untrained(layout, seed)
+        torch.manual_seed(seed)  # adapters are drawn at random
+        model = METHODS[self.budget.method](pruned)
+        micro_batcher = MicroBatcher(-(-self.budget.batch // self.budget.parts))
+        optimizer = make_optimizer(model, self.device)
+        return TrainingState(model, optimizer, micro_batcher, TrainingClock(), started)
 
-    def _checkpoint(
-        self, saved: CheckpointFile | None, course: TrainingState, layout: Layout, seed: int
-    ) -> TrainingCheckpoint | None:
-        """Bring `course` to where an earlier process left it, and return what keeps it."""
-        if saved is None:
-            return None
+    def _resume(
+        self, state: TrainingState, file: CheckpointFile, layout: Layout, seed: int
+    ) -> TrainingCheckpoint:
+        """Bring `state` to where an earlier process left it; return what saves it from now on."""
         data = data_fingerprint((self.rows, self.validation))
         fast = fast_in_bfloat16(self.device)
-        run = (layout, seed, self.budget.whole(), self.metric, self.device.type, fast, data)
-        checkpoint = TrainingCheckpoint(saved, course, self.device, identity_text(run))
-        checkpoint.take_up()
+        identity = (layout, seed, self.budget.whole(), self.metric, self.device.type, fast, data)
+        checkpoint = TrainingCheckpoint(file, state, self.device, identity)
+        checkpoint.resume()
         return checkpoint
 
-    def _splits(self, course: TrainingState) -> AbstractContextManager[Sequence[EncodedSplit]]:
-        """Return train and validation rows in the form in which the model is to take them."""
+    def _splits(self, state: TrainingState) -> AbstractContextManager[Sequence[EncodedSplit]]:
+        """Return train and validation rows in the form in which the model takes them."""
         splits = (self.rows, self.validation)
-        if self.budget.method in CACHES_ACTIVATIONS:
-            return cached_activations(
-                cast(PreTrainedModel, course.model), splits, course.parts.rows, self.device
-            )
-        return nullcontext(splits)
+        if self.budget.method not in CACHES_ACTIVATIONS:
+            return nullcontext(splits)
+        model = cast(PreTrainedModel, state.model)
+        return cached_activations(model, splits, state.micro_batcher.rows, self.device)
+
+    def _run(
+        self,
+        state: TrainingState,
+        splits: Sequence[EncodedSplit],
+        seed: int,
+        callback: EvaluationCallback | None,
+        checkpoint: TrainingCheckpoint | None,
+    ) -> None:
+        """Train to the end of the budget, or to early stopping; `state` gets the best evaluation.
+
+        Without early stopping the last evaluation counts as the best.
+        """
+        rows, validation = splits
+        budget = self.budget
+        if callback is None and budget.patience is None:
+            budget = replace(budget, checks=1)  # nothing depends on the others
+        evaluated = evaluation_steps(budget)
+        for steps in train(state, rows, self.loss, budget, seed, self.device):
+            if steps in evaluated:
+                score = self._score(state.model, validation, seed, state)
+                state.history.append((score.quality, steps))
+                if budget.patience is None:
+                    state.best = BestCheckpoint(score, steps, {})
+                elif state.best is None or score.quality > state.best.score.quality:
+                    state.mark_best(score)
+            try:
+                if callback is not None and steps in evaluated:
+                    callback(*state.history[-1])
+                if stop_requested():
+                    raise KeyboardInterrupt
+            except KeyboardInterrupt:  # between two steps, so that the state is complete
+                if checkpoint is not None:
+                    checkpoint.save()
+                raise
+            if steps in evaluated and self._stops_early(state):
+                return
+            if checkpoint is not None:
+                checkpoint.save_if_due()
+
+    def _stops_early(self, state: TrainingState) -> bool:
+        """Early stopping: tell whether the last `patience` evaluations were no better."""
+        if self.budget.patience is None or state.best is None:
+            return False
+        waited = (state.steps - state.best.steps) * self.budget.checks / self.budget.steps
+        return waited >= self.budget.patience
 
     def _score(
-        self,
-        model: nn.Module,
-        rows: EncodedSplit,
-        seed: int,
-        parts: MicroBatcher,
-        clock: TrainingClock,
+        self, model: nn.Module, split: EncodedSplit, seed: int, state: TrainingState
     ) -> Score:
-        logits = predict_logits(model, rows, self.device, parts, clock)
+        logits = predict_logits(model, split, self.device, state.micro_batcher, state.clock)
         if not np.isfinite(logits).all():
             raise TrialError(
                 f"the model's outputs with seed {seed} are not finite numbers, try a smaller "
                 "--learning-rate"
             )
-        return score_predictions(logits, rows.labels, self.metric, "validation", seed, 0.0)
-
-    def _waited(self, best: int, now: int) -> bool:
-        """Tell whether the budget's patience has run out since step `best`."""
-        checks = (now - best) * self.budget.checks / self.budget.steps
-        return self.budget.patience is not None and checks >= self.budget.patience
-
-    def _learning(self, layout: Layout, seed: int) -> nn.Module:
-        """Return the pruned model on the device with the weights that the method trains."""
-        model = self.untrained(layout, seed)
-        torch.manual_seed(seed)  # adapters are drawn
-        return METHODS[self.budget.method](model)
+        return self.problem_type.score(logits, split.labels, self.metric, "validation", seed, 0.0)

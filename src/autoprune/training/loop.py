@@ -1,8 +1,8 @@
-"""The fine-tuning loop: a generator that hands over after each step."""
+"""Training loop: gradient accumulation over micro-batches, learning rate schedule, prediction."""
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -19,14 +19,42 @@ from autoprune.tasks.tokenization import (
     shuffled_batches,
 )
 from autoprune.training.budget import Budget
-from autoprune.training.devices import fast_in_bfloat16, supports_bfloat16
+from autoprune.training.devices import mixed_precision
 from autoprune.training.metrics import Score
+
+WARMUP_SHARE = 0.1  # share of the steps over which the learning rate rises
+
+WEIGHT_DECAY = 0.01
+
+MAX_GRADIENT_NORM = 1.0
+
+_MAX_REUSED_BYTES = 32 * 2**20
+"""The largest block of memory that glibc reuses for the next tensor of its size. A larger one is
+mapped anew by the system each time, page by page: this took half the time of long texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of a split on a device.
+
+    `rows` are their indices in the split, (rows,); `inputs` is what the model takes, each (rows,
+    longest); `labels` (rows,).
+    """
+
+    rows: NDArray[np.int64]
+    inputs: dict[str, torch.Tensor]
+    labels: torch.Tensor
+
+
+LossFunction = Callable[[torch.Tensor, Batch], torch.Tensor]
+"""From logits in fp32, (rows, classes), and their batch: the loss, summed over the rows."""
 
 
 class MicroBatcher:
-    """How many rows go through the model at once; halved each time memory runs out.
+    """Gradient accumulation: how many rows go through the model at once, as micro-batches.
 
-    Halving keeps the optimizer's batch as it is: the gradients of the parts are added up.
+    `rows` is halved each time memory runs out. The optimizer's batch stays as it is, since the
+    gradients of its micro-batches are added up. `notes` say what happened.
     """
 
     def __init__(self, rows: int) -> None:
@@ -34,7 +62,7 @@ class MicroBatcher:
         self.notes: list[str] = []
 
     def halve(self, error: RuntimeError) -> None:
-        """Halve the rows, in place; raises `error` again if it is another, or one row is left."""
+        """Halve the rows; raises `error` again if it is another one, or if one row is left."""
         if self.rows == 1 or not is_out_of_memory(error):
             raise error
         self.rows = (self.rows + 1) // 2
@@ -48,18 +76,18 @@ class TrainingClock:
     """Seconds spent in forward, backward and optimizer steps; the rest of a trial is overhead."""
 
     seconds: float = 0.0
-    _since: float = 0.0
+    _started: float = 0.0
 
     def __enter__(self) -> None:
-        self._since = time.perf_counter()
+        self._started = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._since
+        self.seconds += time.perf_counter() - self._started
 
 
 @dataclass(frozen=True, slots=True)
 class BestCheckpoint:
-    """The check to go back to, and the weights that learn as they were there."""
+    """The evaluation to return to: its score, after how many steps, the trained weights there."""
 
     score: Score
     steps: int
@@ -68,66 +96,58 @@ class BestCheckpoint:
 
 @dataclass(slots=True, eq=False)
 class TrainingState:
-    """A run of `model`, `steps` of it done, `before` seconds of it in earlier processes.
+    """A run of `model` after `steps` steps: what a checkpoint stores, and what resumes from it.
 
-    `heard` is validation quality and steps of the checks so far.
+    `history` is validation quality and steps of each evaluation so far; `earlier_seconds` is the
+    time spent in earlier processes.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    parts: MicroBatcher
+    micro_batcher: MicroBatcher
     clock: TrainingClock
     started: float = field(default_factory=time.perf_counter)
-    before: float = 0.0
+    earlier_seconds: float = 0.0
     steps: int = 0
     best: BestCheckpoint | None = None
-    heard: list[tuple[float, int]] = field(default_factory=list)
+    history: list[tuple[float, int]] = field(default_factory=list)
 
     def seconds(self) -> float:
-        """Return the run's wall time so far."""
-        return self.before + time.perf_counter() - self.started
+        """Return the wall time of the run so far."""
+        return self.earlier_seconds + time.perf_counter() - self.started
 
-    def learning(self) -> dict[str, nn.Parameter]:
-        """Return the weights that learn; the others are as they were."""
+    def trained_weights(self) -> dict[str, nn.Parameter]:
+        """Return the weights that are trained, by name; the others stay as they were loaded."""
         return {name: w for name, w in self.model.named_parameters() if w.requires_grad}
 
-    def remember(self, score: Score) -> None:
-        """Make this check the one to go back to."""
-        weights = {name: weight.detach().clone() for name, weight in self.learning().items()}
+    def mark_best(self, score: Score) -> None:
+        """Make this evaluation the one to return to, with a copy of the trained weights."""
+        weights = {name: w.detach().clone() for name, w in self.trained_weights().items()}
         self.best = BestCheckpoint(score, self.steps, weights)
 
 
-WARMUP_SHARE = 0.1  # share of the steps over which the learning rate rises
-
-WEIGHT_DECAY = 0.01
-
-MAX_GRADIENT_NORM = 1.0
-
-_REUSED = 32 * 2**20
-"""Bytes of the largest piece of memory that glibc keeps for the next tensor of its size. A larger
-one comes anew from the system each time, page by page: that took half the time of long texts."""
-
-
 def make_optimizer(model: nn.Module, device: torch.device) -> torch.optim.AdamW:
-    """Return AdamW over the weights that learn, without decay on biases and norms."""
-    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    """Return AdamW over the weights that are trained, without decay of biases and norms."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
     groups = [
-        {"params": [w for w in learning if w.ndim >= 2], "weight_decay": WEIGHT_DECAY},
-        {"params": [w for w in learning if w.ndim < 2], "weight_decay": 0.0},
+        {"params": [w for w in trained if w.ndim >= 2], "weight_decay": WEIGHT_DECAY},
+        {"params": [w for w in trained if w.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, fused=device.type in ("cpu", "cuda"))
 
 
 def learning_rate_at(step: int, steps: int) -> float:
-    """Return the share of the peak learning rate at `step`: linear rise, then linear fall to 0.
+    """Learning rate schedule: return the share of the peak learning rate at `step`.
 
-    >>> [round(rate(step, 10), 2) for step in (0, 1, 5, 9)]
+    Linear warm-up, then linear decay to 0, as the scheduler `linear` of transformers.
+
+    >>> [round(learning_rate_at(step, 10), 2) for step in (0, 1, 5, 9)]
     [1.0, 1.0, 0.56, 0.11]
     """
-    rising = max(1, round(WARMUP_SHARE * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return (steps - step) / (steps - rising)
+    warmup = max(1, round(WARMUP_SHARE * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return (steps - step) / (steps - warmup)
 
 
 def evaluation_steps(budget: Budget) -> set[int]:
@@ -137,122 +157,127 @@ def evaluation_steps(budget: Budget) -> set[int]:
 
 
 def train(
-    course: TrainingState, rows: EncodedSplit, budget: Budget, seed: int, device: torch.device
+    state: TrainingState,
+    split: EncodedSplit,
+    loss_function: LossFunction,
+    budget: Budget,
+    seed: int,
+    device: torch.device,
 ) -> Iterator[int]:
-    """Go on with `course`, in place, to where the budget ends; yield the steps done after each.
+    """Train `state` in place to the end of the budget; yield the steps done after each step.
 
-    The order of the rows and the dropout depend on `seed` alone; torch's global generator is
-    seeded before the first step, and must stand where it stood for a course that is gone on with.
-    Raises `TrialError` when the loss is not a finite number.
+    The order of the rows and the dropout depend on `seed` alone. torch's global generator is seeded
+    before the first step; a run that resumes must find it in the state in which it left it. Raises
+    `TrialError` when the loss is not a finite number.
     """
-    if course.steps == 0:
+    if state.steps == 0:
         torch.manual_seed(seed)
-    model, optimizer = course.model, course.optimizer
-    order = _forever(rows.lengths, budget.batch, np.random.default_rng(seed))
-    for index in islice(order, course.steps, budget.ends):
+    model, optimizer = state.model, state.optimizer
+    batches = _repeat_epochs(split.lengths, budget.batch, np.random.default_rng(seed))
+    for rows in islice(batches, state.steps, budget.ends):
         if not model.training:
             model.train()
         for group in optimizer.param_groups:
-            group["lr"] = budget.learning_rate * learning_rate_at(course.steps, budget.steps)
-        loss = _gradients(model, rows, index, device, course.parts, course.clock)
+            group["lr"] = budget.learning_rate * learning_rate_at(state.steps, budget.steps)
+        loss = _accumulate_gradients(state, split, rows, loss_function, device)
         if not math.isfinite(loss):
             raise TrialError(
-                f"the loss is {loss} at step {course.steps + 1} with seed {seed}, "
+                f"the loss is {loss} at step {state.steps + 1} with seed {seed}, "
                 "try a smaller --learning-rate"
             )
-        with course.clock:
+        with state.clock:
             torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        course.steps += 1
-        yield course.steps
+        state.steps += 1
+        yield state.steps
 
 
 def predict_logits(
     model: nn.Module,
-    rows: EncodedSplit,
+    split: EncodedSplit,
     device: torch.device,
-    parts: MicroBatcher,
-    clock: TrainingClock,
+    micro_batcher: MicroBatcher,
+    clock: TrainingClock | None = None,
 ) -> NDArray[np.float32]:
-    """Return the logits (rows, classes) in the order of `rows`, without dropout."""
+    """Return the logits (rows, classes) in the order of `split`, without dropout."""
+    clock = clock or TrainingClock()
     model.eval()
-    found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-    todo = length_sorted_batches(rows.lengths, parts.rows)
-    while todo:
+    done: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+    waiting = length_sorted_batches(split.lengths, micro_batcher.rows)
+    while waiting:
         try:
             with torch.inference_mode():
-                logits = _forward(model, rows, todo[0], device, clock)[0]
+                logits = forward(model, load_batch(split, waiting[0], device), clock)
         except RuntimeError as error:
-            parts.halve(error)
-            todo = [piece for index in todo for piece in _pieces(index, parts.rows)]
+            micro_batcher.halve(error)
+            waiting = [part for rows in waiting for part in _split(rows, micro_batcher.rows)]
             continue
-        found.append((todo.pop(0), logits.float().cpu().numpy()))
-    logits_in_order = np.empty((len(rows.lengths), found[0][1].shape[1]), dtype=np.float32)
-    for index, part in found:
-        logits_in_order[index] = part
-    return logits_in_order
+        done.append((waiting.pop(0), logits.float().cpu().numpy()))
+    ordered = np.empty((len(split), done[0][1].shape[1]), dtype=np.float32)
+    for rows, part in done:
+        ordered[rows] = part
+    return ordered
 
 
-def _forever(
+def load_batch(split: EncodedSplit, rows: NDArray[np.int64], device: torch.device) -> Batch:
+    """Return the rows `rows` of `split`, padded, on `device`."""
+    inputs = {name: values.to(device) for name, values in collate(split, rows).items()}
+    return Batch(rows, inputs, inputs.pop("labels"))
+
+
+def forward(model: nn.Module, batch: Batch, clock: TrainingClock) -> torch.Tensor:
+    """Return the logits (rows, classes), computed in bfloat16 where this is faster."""
+    with clock, mixed_precision(model, batch.labels.device):
+        logits: torch.Tensor = model(**batch.inputs).logits
+        return logits
+
+
+def microbatch_rows(model: nn.Module, longest: int, max_rows: int, device: torch.device) -> int:
+    """Return how many rows of `longest` tokens go through the layers at once.
+
+    On a processor so few that neither a layer's attention (heads of 64, fp32) nor the inner layer
+    of its feed-forward part needs more than `_MAX_REUSED_BYTES`: this is faster and needs less
+    memory. Elsewhere `max_rows`.
+    """
+    width = getattr(getattr(model, "config", None), "hidden_size", 0)
+    if device.type != "cpu" or not width:
+        return max_rows
+    row_bytes = 4 * longest * max(4 * width, longest * width // 64)
+    return max(1, min(max_rows, _MAX_REUSED_BYTES // row_bytes))
+
+
+def _accumulate_gradients(
+    state: TrainingState,
+    split: EncodedSplit,
+    rows: NDArray[np.int64],
+    loss_function: LossFunction,
+    device: torch.device,
+) -> float:
+    """Gradient accumulation: add up the gradients of all micro-batches; return the mean loss."""
+    model, micro_batcher, longest = state.model, state.micro_batcher, int(split.lengths[rows].max())
+    while True:
+        try:
+            total = 0.0
+            for part in _split(rows, microbatch_rows(model, longest, micro_batcher.rows, device)):
+                batch = load_batch(split, part, device)
+                logits = forward(model, batch, state.clock)
+                with state.clock:
+                    loss = loss_function(logits.float(), batch) / len(rows)
+                    loss.backward()
+                    total += loss.item()
+            return total
+        except RuntimeError as error:
+            micro_batcher.halve(error)
+            model.zero_grad(set_to_none=True)
+
+
+def _repeat_epochs(
     lengths: NDArray[np.int64], batch: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
     while True:
         yield from shuffled_batches(lengths, batch, rng)
 
 
-def _pieces(index: NDArray[np.int64], rows: int) -> list[NDArray[np.int64]]:
-    return [index[start : start + rows] for start in range(0, len(index), rows)]
-
-
-def microbatch_rows(model: nn.Module, longest: int, most: int, device: torch.device) -> int:
-    """Return how many rows of `longest` tokens go through the layers at once, `most` at most.
-
-    On a processor so few that neither a layer's attention (heads of 64, fp32) nor the inner layer
-    of its feed-forward part needs more than `_REUSED`: faster there, and smaller.
-    """
-    width = getattr(getattr(model, "config", None), "hidden_size", 0)
-    if device.type != "cpu" or not width:
-        return most
-    row = 4 * longest * max(4 * width, longest * width // 64)
-    return max(1, min(most, _REUSED // row))
-
-
-def _gradients(
-    model: nn.Module,
-    rows: EncodedSplit,
-    index: NDArray[np.int64],
-    device: torch.device,
-    parts: MicroBatcher,
-    clock: TrainingClock,
-) -> float:
-    """Add up the gradients of the mean loss over the batch, part by part; return that loss."""
-    while True:
-        try:
-            total, longest = 0.0, int(rows.lengths[index].max())
-            for piece in _pieces(index, microbatch_rows(model, longest, parts.rows, device)):
-                logits, labels = _forward(model, rows, piece, device, clock)
-                with clock:
-                    loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
-                    loss = loss / len(index)
-                    loss.backward()
-                    total += loss.item()
-            return total
-        except RuntimeError as error:
-            parts.halve(error)
-            model.zero_grad(set_to_none=True)
-
-
-def _forward(
-    model: nn.Module,
-    rows: EncodedSplit,
-    index: NDArray[np.int64],
-    device: torch.device,
-    clock: TrainingClock,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits (rows, classes) and labels (rows,)."""
-    batch = {name: values.to(device) for name, values in collate(rows, index).items()}
-    labels = batch.pop("labels")
-    fast = fast_in_bfloat16(device) and supports_bfloat16(model)
-    with clock, torch.autocast(device.type, torch.bfloat16, enabled=fast):
-        return model(**batch).logits, labels
+def _split(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

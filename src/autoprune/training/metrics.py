@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 Labels = NDArray[np.int64]
 
@@ -144,20 +143,3 @@ METRICS: dict[str, Metric] = {
     "weighted-f1": Metric(_class_counts, _weighted_f1, "points of weighted F1"),
     "mcc": Metric(_class_counts, _mcc, "points of MCC", bounds=(-1.0, 1.0)),
 }
-
-
-def score_predictions(
-    logits: NDArray[np.float32], labels: Labels, metric: str, split: str, seed: int, seconds: float
-) -> Score:
-    """Score `logits` (rows, classes) against `labels` (rows,)."""
-    predictions = logits.argmax(-1)  # (rows, classes) -> (rows,)
-    losses = -log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(labels)), labels]
-    return Score(
-        quality=METRICS[metric].quality(labels, predictions),
-        accuracy=METRICS["accuracy"].quality(labels, predictions),
-        macro_f1=METRICS["macro-f1"].quality(labels, predictions),
-        loss=float(losses.mean()),
-        split=split,
-        seed=seed,
-        seconds=seconds,
-    )

@@ -1,0 +1,96 @@
+"""Problem types: what a label is, and hence head, loss, predictions and metrics of a model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from autoprune.encoders.loading import load_classifier, random_classifier
+from autoprune.encoders.registry import EncoderFiles
+from autoprune.training.metrics import METRICS, Labels, Score
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """How a model is built, trained and scored for one kind of label.
+
+    `name` is transformers' `problem_type`. `loss(logits, labels)` is the training loss of logits in
+    fp32, (rows, classes), summed over the rows. `row_losses(logits, labels)` is what a score
+    reports, in nats, (rows,). `predict(logits)` returns what is predicted for each row. `metrics`
+    are names in `METRICS`, the default first.
+    """
+
+    name: str
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    row_losses: Callable[[NDArray[np.float32], Labels], NDArray[np.float64]]
+    predict: Callable[[NDArray[np.float32]], Labels]
+    metrics: tuple[str, ...]
+
+    @property
+    def default_metric(self) -> str:
+        """The metric of a task that names none."""
+        return self.metrics[0]
+
+    def load_classifier(
+        self, checkpoint: EncoderFiles, labels: Sequence[str], seed: int
+    ) -> PreTrainedModel:
+        """Load the encoder with a new head; see `encoders.loading.load_classifier`."""
+        return load_classifier(checkpoint, labels, seed, self.name)
+
+    def random_classifier(
+        self, checkpoint: EncoderFiles, labels: Sequence[str], depth: int, seed: int
+    ) -> PreTrainedModel:
+        """Build the model with random weights; see `encoders.loading.random_classifier`."""
+        return random_classifier(checkpoint, labels, depth, seed, self.name)
+
+    def score(
+        self,
+        logits: NDArray[np.float32],
+        labels: Labels,
+        metric: str,
+        split: str,
+        seed: int,
+        seconds: float,
+    ) -> Score:
+        """Score `logits` (rows, classes) against `labels` (rows,) of the split named `split`."""
+        predictions = self.predict(logits)
+        return Score(
+            quality=METRICS[metric].quality(labels, predictions),
+            accuracy=METRICS["accuracy"].quality(labels, predictions),
+            macro_f1=METRICS["macro-f1"].quality(labels, predictions),
+            loss=float(self.row_losses(logits, labels).mean()),
+            split=split,
+            seed=seed,
+            seconds=seconds,
+        )
+
+
+def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(logits, labels, reduction="sum")
+
+
+def _row_cross_entropies(logits: NDArray[np.float32], labels: Labels) -> NDArray[np.float64]:
+    log_probabilities = log_softmax(logits.astype(np.float64), axis=-1)
+    losses: NDArray[np.float64] = -log_probabilities[np.arange(len(labels)), labels]
+    return losses
+
+
+def _most_probable_class(logits: NDArray[np.float32]) -> Labels:
+    classes: Labels = logits.argmax(-1)  # (rows, classes) -> (rows,)
+    return classes
+
+
+SINGLE_LABEL = ProblemType(
+    name="single_label_classification",
+    loss=_cross_entropy,
+    row_losses=_row_cross_entropies,
+    predict=_most_probable_class,
+    metrics=("accuracy", "macro-f1", "weighted-f1", "mcc"),
+)
+
+PROBLEM_TYPES: dict[str, ProblemType] = {SINGLE_LABEL.name: SINGLE_LABEL}
