@@ -156,7 +156,7 @@ def _ours(folder: str, tokens: int, touched: int, steps: int) -> tuple[float, in
         labels=np.arange(len(drawn)) % LABELS,
         pad_id=0,
         pad_type=0,
-        cut=0,
+        truncated=0,
     )
     encoded = remap_tokens(encoded, np.concatenate([[0, 1], known]))
     checkpoint = EncoderFiles(Encoder("base", folder), Path(folder), "random", DEPTH)

@@ -174,8 +174,8 @@ BAD = {
     "a folder": ({"train.csv": os.mkdir}, ["train.csv", "must be a file"]),
     "a pipe": ({"train.csv": os.mkfifo}, ["train.csv", "must be a file"]),
     "a device": ({"train.csv": link("/dev/zero")}, ["train.csv", "must be a file"]),
-    "a link to nothing": ({"train.csv": link("gone")}, ["train.csv", "No such file", "see to it"]),
-    "a link to itself": ({"train.csv": link("train.csv")}, ["train.csv", "links", "see to it"]),
+    "a link to nothing": ({"train.csv": link("gone")}, ["train.csv", "No such file", "check it"]),
+    "a link to itself": ({"train.csv": link("train.csv")}, ["train.csv", "links", "check it"]),
 }
 
 
@@ -211,7 +211,7 @@ def test_unreadable_file_is_refused_in_one_line(tmp_path, monkeypatch):
     write_files(tmp_path / "data", {"train.csv": GOOD})
     # The tests may run as root, who may read any file.
     monkeypatch.setattr("autoprune.tasks.formats._read_text", refuse)
-    check_refused("./data", ["train.csv", "Permission denied", "see to it"])
+    check_refused("./data", ["train.csv", "Permission denied", "check it"])
 
 
 @pytest.mark.parametrize("name", ["rows.xlsx", "rows.txt", "rows"])

@@ -212,4 +212,4 @@ def test_changed_file_is_refused_until_it_is_deleted(server, tmp_path):
 def test_unwritable_cache_is_an_error_of_one_line(server, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AUTOPRUNE_CACHE_DIR", str(tmp_path / "file"))
-    refused(r"cannot keep fetched files in file/mahanews/SHC: Not a directory")
+    refused(r"cannot store downloaded files in file/mahanews/SHC: Not a directory")

@@ -103,7 +103,7 @@ def test_single_file_is_split_in_three(write):
     texts = {*splits.train.texts, *splits.validation.texts, *test.rows.texts}
     assert len(texts) == 60
     assert read_splits(task, seed=4).train != splits.train
-    assert read_splits(task).cut == ("test", "validation")
+    assert read_splits(task).held_out == ("test", "validation")
 
 
 def test_missing_split_is_held_out_of_train(write):
@@ -111,7 +111,7 @@ def test_missing_split_is_held_out_of_train(write):
     write("own/news_Test.csv", [("u", X), ("v", Y)])
     splits, test = read_splits(find_task("own/")), read_test(find_task("own/"))
     assert (len(splits.train), len(splits.validation), len(test.rows)) == (40, 10, 2)
-    assert read_splits(find_task("own/")).cut == ("validation",)
+    assert read_splits(find_task("own/")).held_out == ("validation",)
 
 
 def test_columns_and_second_texts_by_name(write):

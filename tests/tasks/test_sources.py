@@ -19,7 +19,7 @@ try:
     splits, test = read_splits(task), read_test(task)
     parts = {"train": splits.train, "validation": splits.validation, "test": test.rows}
     rows = {n: [[t, splits.names[i]] for t, i in zip(r.texts, r.labels)] for n, r in parts.items()}
-    print(json.dumps({"names": splits.names, "cut": splits.cut, **rows}))
+    print(json.dumps({"names": splits.names, "held_out": splits.held_out, **rows}))
 except DataError as error:
     print(json.dumps({"refused": str(error)}))
 """
@@ -78,7 +78,7 @@ def test_hub_data_set_is_read_and_cached(hub, folder, child):
     hub.cut("train.parquet", after=100, times=1)
     answer = child()
     assert answer["names"] == ["bad", "good"]
-    assert answer["cut"] == []
+    assert answer["held_out"] == []
     assert answer["train"] == [[f"train {i}", ["bad", "good"][i % 2]] for i in range(10)]
     assert answer["validation"] == [["validation 0", "good"], ["validation 1", "bad"]]
     assert answer["test"] == [["test 0", "good"], ["test 1", "bad"], ["test 2", "bad"]]
@@ -90,7 +90,7 @@ def test_hub_data_set_is_read_and_cached(hub, folder, child):
 def test_split_with_hidden_labels_is_held_out_of_train(hub, folder, child):
     hub.add("org/news", folder, kind="datasets")
     answer = child()
-    assert answer["cut"] == ["test"]
+    assert answer["held_out"] == ["test"]
     assert sorted(label for _, label in answer["test"]) == ["bad", "good"]
     assert {text for text, _ in answer["test"]} < {f"train {i}" for i in range(10)}
     assert len(answer["train"]) == 8

@@ -23,21 +23,21 @@ def test_encode_returns_ids_without_padding(tokenizer):
     assert encoded.starts.tolist() == [0, 5, 8]
     assert encoded.lengths.tolist() == [5, 3, 8]
     assert encoded.labels.tolist() == [1, 0, 2]
-    assert (encoded.pad_id, encoded.cut, len(encoded)) == (0, 0, 3)
+    assert (encoded.pad_id, encoded.truncated, len(encoded)) == (0, 0, 3)
 
 
 def test_encode_cuts_and_counts_long_rows(tokenizer):
     encoded = encode(ROWS, tokenizer, tokens=5)
     assert encoded.lengths.tolist() == [5, 3, 5]
     assert encoded.ids[-5:].tolist() == [1, 9, 10, 11, 2]
-    assert encoded.cut == 1
+    assert encoded.truncated == 1
 
 
 def test_encode_respects_the_tokenizers_limit_without_a_warning(tokenizer, caplog, capfd, recwarn):
     rows = LabelledRows((" ".join(["w1"] * 99), " ".join(["w2"] * 14)), (0, 1))
     encoded = encode(rows, tokenizer, tokens=512)
     assert encoded.lengths.tolist() == [16, 16]
-    assert encoded.cut == 1
+    assert encoded.truncated == 1
     assert (caplog.text, *capfd.readouterr(), list(recwarn)) == ("", "", "", [])
 
 
@@ -47,7 +47,7 @@ def test_encode_gives_pairs_two_types_and_cuts_the_longer_text(tokenizer):
     batch = collate(encoded, np.array([1, 0]))
     assert batch["input_ids"].tolist() == [[1, 7, 2, 9, 10, 11, 2], [1, 5, 6, 2, 8, 2, 0]]
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 0]]
-    assert encoded.cut == 1
+    assert encoded.truncated == 1
 
 
 def test_collate_equals_the_tokenizers_own_batch(tokenizer):

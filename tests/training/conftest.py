@@ -44,7 +44,7 @@ def make_split(rows, seed):
     starts = np.concatenate([[0], lengths.cumsum()[:-1]])
     ids[starts] = 1
     ids[starts + 1] = 2 + labels
-    return EncodedSplit(ids, None, starts, lengths, labels, pad_id=0, pad_type=0, cut=0)
+    return EncodedSplit(ids, None, starts, lengths, labels, pad_id=0, pad_type=0, truncated=0)
 
 
 @pytest.fixture

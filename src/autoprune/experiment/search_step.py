@@ -276,12 +276,12 @@ def report_data(ground: Experiment, show: ProgressDisplay) -> None:
     show.cleaning((*ground.splits.cleaned, ground.test.cleaned))
     if ground.left_out:
         show.say(f"this family of models cannot have {', '.join(ground.left_out)}: not compared")
-    if ground.splits.cut:
+    if ground.splits.held_out:
         show.say(
-            f"the data have no {' and no '.join(ground.splits.cut)} split: "
+            f"the data have no {' and no '.join(ground.splits.held_out)} split: "
             "a fifth of the train rows was cut off for each, by label and seed"
         )
-    cut, rows = ground.inputs.train.cut, len(ground.inputs.train)
+    cut, rows = ground.inputs.train.truncated, len(ground.inputs.train)
     if cut:
         show.say(
             f"{cut} of {rows} train texts are longer than {ground.quick.tokens} tokens and are "

@@ -189,8 +189,8 @@ def _cost(
             layers=subject.checkpoint.depth,
             forward=forward,
             outside=forward * time_outside_layers(run, one.batches),
-            tokenising=median_interval(seconds[subject.name, "tokenise"]).median / rows,
-            alone=alone.median,
+            tokenizing=median_interval(seconds[subject.name, "tokenise"]).median / rows,
+            single_text=alone.median,
         )
     return CostMeasurement(
         name=subject.name,

@@ -47,7 +47,9 @@ def download_files(mirrors: Sequence[dict[str, str]], folder: Path) -> None:
                 _verify_checksums(folder, names)
     except OSError as error:
         reason = error.strerror or first_line(error)
-        raise DataError(f"cannot keep fetched files in {format_path(folder)}: {reason}") from error
+        raise DataError(
+            f"cannot store downloaded files in {format_path(folder)}: {reason}"
+        ) from error
 
 
 def sha256(path: Path) -> str:

@@ -63,7 +63,7 @@ def read_table(path: Path) -> RawTable:
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise DataError(
-            f"{format_path(path)} must be readable, got: {reason}; see to it, or fetch it again"
+            f"{format_path(path)} must be readable, got: {reason}; check it, or fetch it again"
         ) from error
     if not table.locations:
         raise DataError(f"{format_path(path)} must have rows below its header, got none")

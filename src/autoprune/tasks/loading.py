@@ -31,7 +31,7 @@ def read_splits(
         validation=validation_rows,
         cleaned=(train.report, validation.report),
         fingerprint=fingerprint(cleaned.names, train_rows, validation_rows),
-        cut=cleaned.cut,
+        held_out=cleaned.held_out,
     )
 
 
@@ -52,14 +52,14 @@ def read_test(
 class _CleanedTask:
     names: tuple[str, ...]  # the labels in index order
     splits: dict[str, CleanedSplit]
-    cut: tuple[str, ...]  # the splits that were held out of train
+    held_out: tuple[str, ...]  # the splits that were held out of train
 
 
 def _read_and_clean(
     task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int
 ) -> _CleanedTask:
     """Read, clean and check all splits, so that a bad test split is found before the search."""
-    raw_splits, cut = read_source(task, data_dir, seed)
+    raw_splits, held_out = read_source(task, data_dir, seed)
     splits = clean_splits(raw_splits, keep_duplicates)
     for name, split in splits.items():
         if not any(split.kept):
@@ -68,4 +68,4 @@ def _read_and_clean(
                 f"cleaning must leave some {name} rows, of {split.report.read} in "
                 f"{split.raw.origin} it left none{hint}"
             )
-    return _CleanedTask(label_names(task.labels, splits), splits, cut)
+    return _CleanedTask(label_names(task.labels, splits), splits, held_out)

@@ -121,7 +121,7 @@ def read_hub(name: str, columns: Columns) -> dict[str, RawSplit]:
         dataset = datasets.load_dataset(name)
     except failures as error:
         raise DataError(
-            f"cannot read the hub data set {name}: {first_line(error)}; see to the network, or "
+            f"cannot read the hub data set {name}: {first_line(error)}; check the network, or "
             "download its files and give their folder"
         ) from error
     finally:

@@ -103,7 +103,7 @@ class Splits:
     """What a search may see of a task: the cleaned train and validation rows.
 
     `names` are the labels in index order; `cleaned` are the reports of train and validation;
-    `fingerprint` is a SHA-256 of the rows of both, in order; `cut` names the splits that the
+    `fingerprint` is a SHA-256 of the rows of both, in order; `held_out` names the splits that the
     source lacks: a fifth of its train rows was held out for each.
     """
 
@@ -112,7 +112,7 @@ class Splits:
     validation: LabelledRows
     cleaned: tuple[CleaningReport, ...]
     fingerprint: str
-    cut: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class EncodedSplit:
 
     `ids`, int32 (tokens,): row `i` is `ids[starts[i] : starts[i] + lengths[i]]`; `types`, the
     token types in the same order, or None where the model has none; `lengths`, `starts` and
-    `labels`, int64 (rows,); `cut` is how many rows were longer than the limit; `kept`: token `i` is
+    `labels`, int64 (rows,); `truncated` is how many rows were longer than the limit; `kept`: token `i` is
     the tokenizer's token `kept[i]` (see `remap_tokens`), None where the two are equal.
     """
 
@@ -31,7 +31,7 @@ class EncodedSplit:
     labels: NDArray[np.int64]
     pad_id: int
     pad_type: int
-    cut: int
+    truncated: int
     kept: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ def encode(rows: LabelledRows, tokenizer: Any, tokens: int) -> EncodedSplit:
         labels=np.array(rows.labels, dtype=np.int64),
         pad_id=tokenizer.pad_token_id,
         pad_type=tokenizer.pad_token_type_id,
-        cut=_count_truncated(rows, tokenizer, lengths, limit),
+        truncated=_count_truncated(rows, tokenizer, lengths, limit),
     )
 
 
