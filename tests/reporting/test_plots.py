@@ -192,7 +192,7 @@ def test_short_label_is_text_to_plotly(text):
 
 
 def test_layout_svg_has_a_bar_for_each_layer():
-    drawn = str(layout_svg(Layout.parse("12:0-3,8,11")))
+    drawn = layout_svg(Layout.parse("12:0-3,8,11"))
     kept, removed = re.findall(r' d="(.*?)"', drawn)
     assert (kept.count("M"), removed.count("M")) == (6, 6)
     assert (kept[:5], removed[:5]) == ("M0 0h", "M40 6")

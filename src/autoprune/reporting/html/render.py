@@ -13,7 +13,6 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from autoprune.layouts.layout import Layout
@@ -58,15 +57,13 @@ def _environment() -> Environment:
     return environment
 
 
-def layout_svg(layout: Layout) -> Markup:
+def layout_svg(layout: Layout) -> str:
     """Draw a layout, the layer nearest the embeddings first: a tall bar is a kept layer."""
     kept = "".join(f"M{10 * i} 0h8v14h-8z" for i, flag in enumerate(layout.flags) if flag)
     removed = "".join(f"M{10 * i} 6h8v2h-8z" for i, flag in enumerate(layout.flags) if not flag)
-    label, width = (
-        f"keeps layers {str(layout).partition(':')[2]} of {layout.depth}",
-        10 * layout.depth - 2,
-    )
-    return Markup(
+    label = f"keeps layers {str(layout).partition(':')[2]} of {layout.depth}"
+    width = 10 * layout.depth - 2
+    return (
         f'<svg class="layers" role="img" aria-label="{label}" width="{width}" height="14" '
         f'viewBox="0 0 {width} 14"><path class="kept" d="{kept}"/>'
         f'<path class="removed" d="{removed}"/></svg>'
