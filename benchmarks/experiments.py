@@ -6,7 +6,7 @@ from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.tasks.task import Columns
 
 
-def ground(
+def build_default_experiment(
     model: str,
     task: str,
     data_dir: Path | None,
@@ -16,7 +16,7 @@ def ground(
     device: str = "auto",
     tokens: int | None = None,
 ) -> Experiment:
-    """Lay the ground as `autoprune search` does."""
+    """Load a study with the defaults of `autoprune search`."""
     return build_experiment(
         model=model,
         task=task,

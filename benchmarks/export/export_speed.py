@@ -1,10 +1,10 @@
-"""Print how fast a model cut to six layers is, in torch, ONNX and 8 bits, and what 8 bits lose.
+"""Print the speed of a model with six layers in torch, ONNX and 8 bits, and the loss of 8 bits.
 
     python benchmarks/export/export_speed.py [MODEL] [TASK] [DATA_DIR] [--threads N] [--rounds N]
 
 Defaults to the built-in model and task. The layers that `top` keeps are fine-tuned to the full
-budget and exported; then all take turns on the test rows in batches of 32, in their order in the
-file. Medians of wall time, of processor time beside it, with 95 % intervals.
+budget and exported; then all run in turn on the test rows in batches of 32, in the order of the
+file. Medians of wall time and of processor time, with 95 % intervals.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from autoprune.evaluation.records import installed_versions
 from autoprune.experiment.setup import Experiment
 from autoprune.export.onnx import export_onnx, open_model
 from autoprune.export.predict import TokenTensors, make_tokenizer
-from experiments import ground
+from experiments import build_default_experiment
 
 KEEP, BATCH, SEED = 6, 32, 1
 FULL, SIX, ONNX, INT8 = "full", f"{KEEP} layers", f"{KEEP} layers, ONNX", f"{KEEP} layers, int8"
@@ -53,25 +53,25 @@ CPU = torch.device("cpu")
 Run = Callable[[TokenTensors], NDArray[np.float32]]
 
 
-def export(laid: Experiment, folder: Path) -> None:
+def export(experiment: Experiment, folder: Path) -> None:
     """Fine-tune the six lowest layers and save them, with their ONNX files, in `folder`."""
-    layout = laid.strategies["top"]
-    trained = laid.bench(laid.full).train(layout, SEED).model
-    model = load_classifier(laid.checkpoint, laid.splits.names, SEED)
+    layout = experiment.strategies["top"]
+    trained = experiment.bench(experiment.full).train(layout, SEED).model
+    model = load_classifier(experiment.checkpoint, experiment.splits.names, SEED)
     keep_layers(model, layout)
     weights = {name: weight.numpy() for name, weight in trained.state_dict().items()}
-    restore_embeddings(model, weights, laid.inputs.train.kept)
-    tokenizer = load_tokenizer(laid.checkpoint)
-    tokenizer.model_max_length = laid.full.tokens
+    restore_embeddings(model, weights, experiment.inputs.train.kept)
+    tokenizer = load_tokenizer(experiment.checkpoint)
+    tokenizer.model_max_length = experiment.full.tokens
     with silence_libraries():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    export_onnx(folder, laid.splits.validation.texts, int8=True)
+    export_onnx(folder, experiment.splits.validation.texts, int8=True)
 
 
-def opened(laid: Experiment, folder: Path) -> dict[str, Run]:
-    """Return what is measured, by name; the full model's weights do not change its speed."""
-    full = load_classifier(laid.checkpoint, laid.splits.names, SEED)
+def open_models(experiment: Experiment, folder: Path) -> dict[str, Run]:
+    """Return the models by name; the full model's weights do not change its speed."""
+    full = load_classifier(experiment.checkpoint, experiment.splits.names, SEED)
     six = read_checkpoint(Encoder(folder.name, str(folder)), folder)
     return {
         FULL: Classifier(full, CPU),
@@ -98,10 +98,10 @@ def measure(
 
 
 def accuracies(
-    runs: dict[str, Run], batches: Sequence[TokenTensors], laid: Experiment
+    runs: dict[str, Run], batches: Sequence[TokenTensors], experiment: Experiment
 ) -> dict[str, float]:
     """Return the shares of right answers on the cleaned test rows; the full model has no head."""
-    kept, labels = np.array(laid.test.kept), np.array(laid.test.rows.labels)
+    kept, labels = np.array(experiment.test.kept), np.array(experiment.test.rows.labels)
     found = {}
     for name in (SIX, ONNX, INT8):
         answers = np.concatenate([runs[name](tokens).argmax(-1) for tokens in batches])
@@ -109,32 +109,32 @@ def accuracies(
     return found
 
 
-def over(upper: Sequence[float], lower: Sequence[float]) -> MedianInterval:
+def speed_up(upper: Sequence[float], lower: Sequence[float]) -> MedianInterval:
     """Return the median over rounds of how many times faster `upper` is than `lower`."""
     return median_interval([slow / fast for fast, slow in zip(upper, lower, strict=True)])
 
 
-def result(laid: Experiment, asked: argparse.Namespace) -> dict[str, Any]:
+def result(experiment: Experiment, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train, export and measure; return plain values, times in seconds."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        export(laid, folder)
-        torch.set_num_threads(asked.threads)
-        runs, tokenise = opened(laid, folder), make_tokenizer(folder)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        export(experiment, folder)
+        torch.set_num_threads(arguments.threads)
+        runs, tokenise = open_models(experiment, folder), make_tokenizer(folder)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("model*"))}
-    texts = laid.test.rows.texts
+    texts = experiment.test.rows.texts
     batches = [tokenise(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)]
-    wall, busy = measure(runs, batches, asked.rounds)
-    right = accuracies(runs, batches, laid)
+    wall, busy = measure(runs, batches, arguments.rounds)
+    right = accuracies(runs, batches, experiment)
     masks = np.concatenate([tokens["attention_mask"].ravel() for tokens in batches])
     return {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()} {torch.cpu.get_capabilities().get('cpu_name', '')}",
         "versions": {**installed_versions(), "onnxruntime": version("onnxruntime")},
-        "model": laid.model,
-        "task": laid.task.name,
-        "threads": asked.threads,
-        "rounds": asked.rounds,
+        "model": experiment.model,
+        "task": experiment.task.name,
+        "threads": arguments.threads,
+        "rounds": arguments.rounds,
         "texts": len(texts),
         "padding": 1 - float(masks.mean()),
         "bytes": sizes,
@@ -147,8 +147,8 @@ def result(laid: Experiment, asked: argparse.Namespace) -> dict[str, Any]:
                 "of": upper,
                 "over": lower,
                 "least": least,
-                "wall": asdict(over(wall[upper], wall[lower])),
-                "processor": asdict(over(busy[upper], busy[lower])),
+                "wall": asdict(speed_up(wall[upper], wall[lower])),
+                "processor": asdict(speed_up(busy[upper], busy[lower])),
             }
             for upper, lower, least in GAINS
         ],
@@ -193,12 +193,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    laid = ground(asked.model, asked.task, asked.data_dir, KEEP, device="cpu")
-    if laid.test.rows.pairs is not None:
+    arguments = parser.parse_args()
+    experiment = build_default_experiment(
+        arguments.model, arguments.task, arguments.data_dir, KEEP, device="cpu"
+    )
+    if experiment.test.rows.pairs is not None:
         parser.error("this is for tasks of one text a row")
-    found = result(laid, asked)
-    if asked.json:
+    found = result(experiment, arguments)
+    if arguments.json:
         print(json.dumps(found))
     else:
         print_text(found)

@@ -1,9 +1,9 @@
-"""Print by how much the vocabulary's cut shrinks a checkpoint of MahaBERT-v2's shape.
+"""Print how much smaller a trimmed vocabulary makes a checkpoint of MahaBERT-v2's shape.
 
     python benchmarks/export/trim_size.py [TASK] [DATA_DIR] [--corpus FILE] [--json]
 
 12 layers x 768 and 197,285 tokens as MahaBERT-v2 has, random weights (sizes do not depend on them).
-The real tokenizer cannot be had without the hub: WordPiece is trained on FILE (a text a line; by
+The real tokenizer needs the hub: WordPiece is trained on FILE (a text a line; by
 default the task's own texts) and filled up to as many tokens with made-up ones. Real MuRIL tokens
 are spread over 17 languages, so a Marathi task uses a smaller share of them than here. The cut is
 that of `autoprune export --trim-vocabulary`; saved to disk and loaded again, the model must answer
@@ -44,7 +44,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LAYOUTS = (Layout.full(DEPTH), Layout(DEPTH, tuple(range(6))))
 
 
-def tokenizer_of(texts: Iterable[str]) -> PreTrainedTokenizerBase:
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     """Train WordPiece on `texts` and fill it up to `VOCABULARY` tokens."""
     trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     trained.normalizer = normalizers.NFC()
@@ -54,8 +54,8 @@ def tokenizer_of(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     )
     trained.train_from_iterator(texts, trainer)
     numbers: dict[str, int] = trained.get_vocab()
-    for place in range(len(numbers), VOCABULARY):
-        numbers[f"[made-up-{place}]"] = place
+    for index in range(len(numbers), VOCABULARY):
+        numbers[f"[made-up-{index}]"] = index
     whole = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
     whole.normalizer, whole.pre_tokenizer = trained.normalizer, trained.pre_tokenizer
     whole.post_processor = processors.BertProcessing(
@@ -72,7 +72,7 @@ def tokenizer_of(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     )
 
 
-def model_of(layout: Layout, labels: int) -> PreTrainedModel:
+def random_model(layout: Layout, labels: int) -> PreTrainedModel:
     """Return a classifier with random weights, cut to `layout`."""
     torch.manual_seed(0)
     shape = BertConfig(
@@ -97,10 +97,10 @@ def measure(
 ) -> dict[str, Any]:
     """Return sizes in bytes, weights and whole folder, before and after the cut."""
     texts = list(test.rows.texts[:ROWS])
-    model = model_of(layout, len(splits.names))
+    model = random_model(layout, len(splits.names))
     before = logits(model, tokenizer, texts)
-    with tempfile.TemporaryDirectory() as place:
-        plain, trimmed = Path(place, "plain"), Path(place, "trimmed")
+    with tempfile.TemporaryDirectory() as folder:
+        plain, trimmed = Path(folder, "plain"), Path(folder, "trimmed")
         save_model(model, tokenizer, plain)
         words = reduce_vocabulary(model, tokenizer, splits, test, [])
         save_model(model, words.tokenizer, trimmed)
@@ -130,25 +130,27 @@ def main() -> None:
     parser.add_argument("data_dir", nargs="?", type=Path)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    task = find_task(asked.task, Columns())
-    splits, test = read_splits(task, asked.data_dir), read_test(task, asked.data_dir)
-    own = (*splits.train.texts, *splits.validation.texts, *test.rows.texts)
-    tokenizer = tokenizer_of(asked.corpus.open(encoding="utf-8") if asked.corpus else own)
+    arguments = parser.parse_args()
+    task = find_task(arguments.task, Columns())
+    splits, test = read_splits(task, arguments.data_dir), read_test(task, arguments.data_dir)
+    texts = (*splits.train.texts, *splits.validation.texts, *test.rows.texts)
+    tokenizer = train_tokenizer(
+        arguments.corpus.open(encoding="utf-8") if arguments.corpus else texts
+    )
     head = {"date": time.strftime("%Y-%m-%d"), "task": task.name, "versions": installed_versions()}
     found = [measure(layout, tokenizer, splits, test) for layout in LAYOUTS]
-    if asked.json:
+    if arguments.json:
         print(json.dumps(head | {"results": found}))
         return
     print(head)
-    for one in found:
-        plain, trimmed = one["plain"]["weights"] / 1e6, one["trimmed"]["weights"] / 1e6
+    for result in found:
+        plain, trimmed = result["plain"]["weights"] / 1e6, result["trimmed"]["weights"] / 1e6
         print(
-            f"{one['layout']}: weights {plain:.0f} MB, trimmed {trimmed:.0f} MB "
-            f"({one['share_left']:.1%} left); largest difference of a logit on {ROWS} test texts "
-            f"{one['largest_difference']:.1e}"
+            f"{result['layout']}: weights {plain:.0f} MB, trimmed {trimmed:.0f} MB "
+            f"({result['share_left']:.1%} left); largest difference of a logit on {ROWS} test "
+            f"texts {result['largest_difference']:.1e}"
         )
-        print("   " + " ".join(one["notes"]))
+        print("   " + " ".join(result["notes"]))
 
 
 if __name__ == "__main__":

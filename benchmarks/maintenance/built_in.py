@@ -1,8 +1,8 @@
-"""Put a pre-trained encoder into the package: its weights in 16-bit floats, and its tokenizer.
+"""Built-in encoder: copy a pre-trained one into the package, with its weights in 16-bit floats.
 
     python benchmarks/maintenance/built_in.py FOLDER src/autoprune/encoders/demo
 
-FOLDER is what `autoprune pretrain` wrote. The card and the licence that lie at the place stay.
+FOLDER is what `autoprune pretrain` wrote. The card and the licence in the target folder are kept.
 """
 
 import argparse
@@ -13,24 +13,24 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForMaskedLM
 
-HERE = ("is_local", "local_files_only")  # how the tokenizer was read, which is no trait of it
+READ_OPTIONS = ("is_local", "local_files_only")  # how the tokenizer was read
 
 
-def pack(source: Path, place: Path) -> int:
-    """Write config, weights and tokenizer to `place`; return the bytes of the weights."""
+def pack(source: Path, target: Path) -> int:
+    """Write config, weights and tokenizer to `target`; return the bytes of the weights."""
     model = AutoModelForMaskedLM.from_pretrained(source, dtype=torch.float16)
-    model.save_pretrained(place)
-    shutil.copyfile(source / "tokenizer.json", place / "tokenizer.json")
+    model.save_pretrained(target)
+    shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
     name = "tokenizer_config.json"
     config = json.loads((source / name).read_text(encoding="utf-8"))
-    kept = {key: value for key, value in config.items() if key not in HERE}
-    (place / name).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-    return (place / "model.safetensors").stat().st_size
+    kept = {key: value for key, value in config.items() if key not in READ_OPTIONS}
+    (target / name).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    return (target / "model.safetensors").stat().st_size
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("source", type=Path)
-    arguments.add_argument("place", type=Path)
-    asked = arguments.parse_args()
-    print(f"{pack(asked.source, asked.place):,} bytes of weights")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    arguments = parser.parse_args()
+    print(f"{pack(arguments.source, arguments.target):,} bytes of weights")

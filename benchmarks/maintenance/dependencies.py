@@ -2,7 +2,7 @@
 
     python benchmarks/maintenance/dependencies.py pylock.toml > reports/dependencies.md
 
-SECURITY.md tells how the lock file is made; in it the registry's dates stand.
+SECURITY.md says how to make the lock file, which has the registry's dates.
 """
 
 import sys
@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 
-def released(package: dict[str, Any]) -> date | None:
+def release_date(package: dict[str, Any]) -> date | None:
     """Return the day on which the first file of a package's version was uploaded."""
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
-    days = [one["upload-time"].date() for one in files if "upload-time" in one]
+    days = [file["upload-time"].date() for file in files if "upload-time" in file]
     return min(days, default=None)
 
 
 def table(lock: dict[str, Any], today: date) -> str:
     """Return the packages as a Markdown table, those released last first."""
-    rows = [(released(one), one["name"], one["version"]) for one in lock["packages"]]
+    rows = [
+        (release_date(package), package["name"], package["version"]) for package in lock["packages"]
+    ]
     rows.sort(key=lambda row: (-(row[0] or date.min).toordinal(), row[1]))
     lines = [
         "# Packages and their age",

@@ -1,4 +1,4 @@
-"""Draw the cells of a plan at a glance as a PNG, from the studies in its folder.
+"""Grid picture: plot the cells of a plan as a PNG, from the studies in its folder.
 
     python benchmarks/maintenance/grid_picture.py studies/mini reports/mini.png
 
@@ -18,8 +18,8 @@ from autoprune.reproduction.paired_tests import cell_result
 WIDTH = 900
 
 
-def draw(folder: Path, place: Path) -> None:
-    """Draw all finished cells below `folder`, by model and task, the most layers first."""
+def save_picture(folder: Path, path: Path) -> None:
+    """Plot all finished cells below `folder`, by model and task, the most layers first."""
     studies = [read_study(path) for path in sorted(folder.iterdir()) if is_finished_study(path)]
     cells = sorted(map(cell_result, studies), key=lambda cell: (cell.model, cell.task, -cell.keep))
     figure = grid_plot(cells)
@@ -31,12 +31,12 @@ def draw(folder: Path, place: Path) -> None:
             viewport={"width": WIDTH + 16, "height": height + 16}, device_scale_factor=2
         )
         page.set_content(figure.to_html(include_plotlyjs=True), wait_until="load")
-        page.screenshot(path=place)
+        page.screenshot(path=path)
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("folder", type=Path)
-    arguments.add_argument("place", type=Path)
-    asked = arguments.parse_args()
-    draw(asked.folder, asked.place)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("picture", type=Path)
+    arguments = parser.parse_args()
+    save_picture(arguments.folder, arguments.picture)

@@ -1,10 +1,10 @@
-"""Does it help, on equal time? Pre-training plain, with warm embeddings, stacked, and with both.
+"""Choices of pre-training on equal time: plain, with warm embeddings, stacked, and with both.
 
     python benchmarks/pretraining/pretrain_choices.py CORPUS [--minutes 2] [--seeds 1]
 
 Trains one encoder for each on the same texts, tokenizer and seeds, each for the same minutes of
-the processor (so that other work on the machine tips nothing), the counting for warm embeddings
-among them, and prints the perplexity on the texts kept apart.
+the processor (so that other work on the machine has no effect), the counting for warm embeddings
+among them, and prints the perplexity on held-out texts.
 """
 
 import argparse
@@ -40,69 +40,69 @@ CHOICES = {  # warm embeddings, stacked layers
     "stacked": (False, True),
     "both": (True, True),
 }
-JUDGED = 200_000  # tokens kept apart, at most
+MAX_EVALUATION_TOKENS = 200_000  # tokens of held-out texts
 
 
 def main() -> None:
     """Prepare the corpus once, train each choice, print a line for each."""
-    asked = _arguments()
+    arguments = _parse_arguments()
     cpu = torch.device("cpu")
-    measured = encoder_shape(asked.layers, asked.hidden, None, None, 64)
-    print(f"{describe_device(cpu)}, {asked.minutes:g} minutes each", flush=True)
+    shape = encoder_shape(arguments.layers, arguments.hidden, None, None, 64)
+    print(f"{describe_device(cpu)}, {arguments.minutes:g} minutes each", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "prepared"
-        prepare_corpus(scan_corpus([asked.corpus]), None, 16_000, place)
-        prepared = read_prepared_corpus(place, measured.tokens)
-        for seed in range(asked.seeds):
-            course = PretrainingSchedule(
-                32, default_pretraining_rate(asked.hidden), seed, 60 * asked.minutes, None
+        prepared_folder = Path(folder) / "prepared"
+        prepare_corpus(scan_corpus([arguments.corpus]), None, 16_000, prepared_folder)
+        prepared = read_prepared_corpus(prepared_folder, shape.tokens)
+        for seed in range(arguments.seeds):
+            schedule = PretrainingSchedule(
+                32, default_pretraining_rate(arguments.hidden), seed, 60 * arguments.minutes, None
             )
             for name, (warm, stack) in CHOICES.items():
-                state = trained(prepared, measured, course, warm, stack)
+                state = train_encoder(prepared, shape, schedule, warm, stack)
                 found, _ = perplexity(
-                    state.model, prepared.held_out, 32, JUDGED, fast_in_bfloat16(cpu)
+                    state.model, prepared.held_out, 32, MAX_EVALUATION_TOKENS, fast_in_bfloat16(cpu)
                 )
-                seen = state.step * course.batch * measured.tokens
+                seen = state.step * schedule.batch * shape.tokens
                 print(f"seed {seed}  {name:8} perplexity {found:8.1f}  {seen:,} tokens", flush=True)
 
 
-def trained(
+def train_encoder(
     prepared: PreparedCorpus,
-    measured: EncoderShape,
-    course: PretrainingSchedule,
+    shape: EncoderShape,
+    schedule: PretrainingSchedule,
     warm: bool,
     stack: bool,
 ) -> PretrainingState:
-    """Train one encoder to the end of its course, by the processor's clock."""
+    """Train one encoder to the end of its schedule, in processor time."""
     model = build_encoder(
-        shallow_encoder(measured) if stack else measured, prepared.tokenizer, course.seed
+        shallow_encoder(shape) if stack else shape, prepared.tokenizer, schedule.seed
     )
     state = PretrainingState(model, pretraining_optimizer(model))
     began = time.process_time()
     if warm:
         special = prepared.tokenizer.all_special_ids
-        warm_start_(model, prepared.train.stream, special, course.seed)
+        warm_start_(model, prepared.train.stream, special, schedule.seed)
     state.seconds = time.process_time() - began
     fast = fast_in_bfloat16(model.device)
     if stack:
-        _run(state, prepared, course, fast, STACKED_AT)
-        state = stack_layers(state, measured, prepared.tokenizer, course.seed)
-    _run(state, prepared, course, fast, 1.0)
+        _run(state, prepared, schedule, fast, STACKED_AT)
+        state = stack_layers(state, shape, prepared.tokenizer, schedule.seed)
+    _run(state, prepared, schedule, fast, 1.0)
     return state
 
 
 def _run(
     state: PretrainingState,
     prepared: PreparedCorpus,
-    course: PretrainingSchedule,
+    schedule: PretrainingSchedule,
     fast: bool,
     end: float,
 ) -> None:
-    for _ in train_masked(state, prepared.train, course, fast, end, time.process_time):
+    for _ in train_masked(state, prepared.train, schedule, fast, end, time.process_time):
         pass
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--minutes", type=float, default=2.0)

@@ -1,9 +1,9 @@
-"""What pre-training is worth: a model fine-tuned whole, against its shape from random weights.
+"""Gain of pre-training: a full model fine-tuned, compared with its shape from random weights.
 
     python benchmarks/pretraining/pretraining_gain.py TASK DATA_DIR MODEL... [--seeds 1,2,3]
 
 The full budget; the mean over seeds of the quality on the cleaned test rows, ± the standard
-deviation, and the difference. Both have the same seeds and differ in the first weights alone.
+deviation, and the difference. Both have the same seeds and differ in their initial weights only.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from autoprune.evaluation.study_files import RECORDS_FILE
 from autoprune.experiment.search_step import measurement_conditions
 from autoprune.experiment.setup import Experiment
 from autoprune.training.workers import WorkerPool
-from experiments import ground
+from experiments import build_default_experiment
 
 
-def qualities(laid: Experiment, seeds: list[int]) -> dict[str, list[float]]:
+def qualities(experiment: Experiment, seeds: list[int]) -> dict[str, list[float]]:
     """Return the test quality in points, a figure a seed, of `full` and of `scratch`."""
-    whole = replace(laid, keep=laid.checkpoint.depth, strategies={})
-    with WorkerPool(laid.workers) as crew, TemporaryDirectory() as folder:
-        entrants = [entrant for (entrant,) in whole.entrants(None, crew)]
+    whole = replace(experiment, keep=experiment.checkpoint.depth, strategies={})
+    with WorkerPool(experiment.workers) as pool, TemporaryDirectory() as folder:
+        entrants = [entrant for (entrant,) in whole.entrants(None, pool)]
         under = measurement_conditions(whole)
         measured = measure_entrants(
             entrants, seeds, whole.test, under, Path(folder) / RECORDS_FILE, lambda _: None
@@ -44,25 +44,23 @@ def qualities(laid: Experiment, seeds: list[int]) -> dict[str, list[float]]:
 
 def main() -> None:
     """Print a row for each model."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("task")
-    arguments.add_argument("data_dir", type=Path)
-    arguments.add_argument("models", nargs="+")
-    arguments.add_argument(
-        "--seeds", default="1,2,3", type=lambda text: [*map(int, text.split(","))]
-    )
-    asked = arguments.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task")
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--seeds", default="1,2,3", type=lambda text: [*map(int, text.split(","))])
+    arguments = parser.parse_args()
     print(f"{platform.machine()}, {installed_versions()}")
     print("| model | layers | passes | peak rate | pre-trained | random weights | difference |")
     print("|---|---|---|---|---|---|---|")
-    for model in asked.models:
-        laid = ground(model, asked.task, asked.data_dir, keep=1)
-        found = qualities(laid, asked.seeds)
+    for model in arguments.models:
+        experiment = build_default_experiment(model, arguments.task, arguments.data_dir, keep=1)
+        found = qualities(experiment, arguments.seeds)
         full, scratch = found["full"], found["scratch"]
-        cells = [f"{fmean(one):.1f} ± {stdev(one):.1f}" for one in (full, scratch)]
+        cells = [f"{fmean(values):.1f} ± {stdev(values):.1f}" for values in (full, scratch)]
         print(
-            f"| `{laid.checkpoint.encoder.name}` | {laid.checkpoint.depth} | {laid.full.checks} | "
-            f"{laid.full.learning_rate:g} | {' | '.join(cells)} | "
+            f"| `{experiment.checkpoint.encoder.name}` | {experiment.checkpoint.depth} | "
+            f"{experiment.full.checks} | {experiment.full.learning_rate:g} | {' | '.join(cells)} | "
             f"{fmean(full) - fmean(scratch):+.1f} |",
             flush=True,
         )

@@ -1,4 +1,4 @@
-r"""Tune layouts from one supernet for a pass each, and write what each reaches to a table.
+r"""Fine-tune layouts for one epoch each from one supernet, and write their scores to a table.
 
     python benchmarks/proxies/from_supernet.py MODEL TASK DATA_DIR --keep 6 --net 1 \
         --out STUDY/from-supernets.csv
@@ -18,51 +18,61 @@ import torch
 sys.path.append(str(Path(__file__).parents[1]))
 
 from autoprune.layouts.layout import all_layouts
-from experiments import ground
-from one_shot import trained
-from rejected_proxies import supernet, tuned
+from experiments import build_default_experiment
+from one_shot import read_trained_scores
+from rejected_proxies import train_supernet, tune_from_supernet
 
 HEADER = ("layout", "net", "validation_accuracy", "validation_loss", "seconds")
 
 
 def main() -> None:
-    """Train the supernet, then tune what is not in the table yet."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Train the supernet, then fine-tune what is not in the table yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("model", "task", "data_dir"):
-        arguments.add_argument(name)
-    arguments.add_argument("--keep", type=int, required=True)
-    arguments.add_argument("--net", type=int, required=True)
-    arguments.add_argument("--share", type=float, default=0.1)
-    arguments.add_argument("--passes", type=int, default=10)
-    arguments.add_argument("--few", action="store_true")
-    arguments.add_argument("--out", type=Path, required=True)
-    asked = arguments.parse_args()
+        parser.add_argument(name)
+    parser.add_argument("--keep", type=int, required=True)
+    parser.add_argument("--net", type=int, required=True)
+    parser.add_argument("--share", type=float, default=0.1)
+    parser.add_argument("--passes", type=int, default=10)
+    parser.add_argument("--few", action="store_true")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
 
-    laid = ground(asked.model, asked.task, Path(asked.data_dir), asked.keep)
+    experiment = build_default_experiment(
+        arguments.model, arguments.task, Path(arguments.data_dir), arguments.keep
+    )
     torch.set_num_threads(1)
-    bench, layouts = laid.bench(laid.quick), all_layouts(laid.checkpoint.depth, asked.keep)
-    looked = trained(asked.out.parent / "full.csv", "validation_accuracy") if asked.few else {}
-    made = set()
-    if asked.out.exists():
-        with asked.out.open(newline="") as lines:
-            made = {(row["layout"], int(row["net"])) for row in csv.DictReader(lines)}
+    evaluator, layouts = (
+        experiment.bench(experiment.quick),
+        all_layouts(experiment.checkpoint.depth, arguments.keep),
+    )
+    with_full_runs = (
+        read_trained_scores(arguments.out.parent / "full.csv", "validation_accuracy")
+        if arguments.few
+        else {}
+    )
+    done = set()
+    if arguments.out.exists():
+        with arguments.out.open(newline="") as lines:
+            done = {(row["layout"], int(row["net"])) for row in csv.DictReader(lines)}
     else:
-        asked.out.write_text(",".join(HEADER) + "\n")
+        arguments.out.write_text(",".join(HEADER) + "\n")
     left = [
         layout
         for layout in layouts
-        if (str(layout), asked.net) not in made and (not asked.few or str(layout) in looked)
+        if (str(layout), arguments.net) not in done
+        and (not arguments.few or str(layout) in with_full_runs)
     ]
     started = time.process_time()
-    net = supernet(bench, layouts, asked.share, asked.passes, asked.net)
-    print(f"supernet {asked.net}: {time.process_time() - started:.1f} s, {len(left)} left")
+    net = train_supernet(evaluator, layouts, arguments.share, arguments.passes, arguments.net)
+    print(f"supernet {arguments.net}: {time.process_time() - started:.1f} s, {len(left)} left")
     for layout in left:
         started = time.process_time()
-        loss, accuracy = tuned(bench, net, asked.net, layout)
+        loss, accuracy = tune_from_supernet(evaluator, net, arguments.net, layout)
         seconds = time.process_time() - started
-        with asked.out.open("a", newline="") as lines:
+        with arguments.out.open("a", newline="") as lines:
             values = (round(accuracy, 6), round(-loss, 6), round(seconds, 2))
-            csv.writer(lines, lineterminator="\n").writerow([str(layout), asked.net, *values])
+            csv.writer(lines, lineterminator="\n").writerow([str(layout), arguments.net, *values])
 
 
 if __name__ == "__main__":

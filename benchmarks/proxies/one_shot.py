@@ -1,9 +1,9 @@
-"""Measure the trie against layouts scored one by one, and what each cheap score is worth.
+"""Compare the trie with layouts scored one by one, and rank proxies by what they predict.
 
     python benchmarks/proxies/one_shot.py MODEL TASK DATA_DIR --keep 6 --study studies/NAME [--json]
 
-Times are the processor's, one thread. What a score is worth: Spearman's rank correlation of its
-values (proxies.csv, from proxy_values.py) with what the layouts reached when trained (quick.csv,
+Times are processor times of one thread. What a proxy predicts: Spearman's rank correlation of its
+scores (proxies.csv, from proxy_values.py) with the scores of the trained layouts (quick.csv,
 and full.csv where there is one; means over seeds at the last step), with a 95 % bootstrap interval
 over layouts.
 """
@@ -27,32 +27,32 @@ from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.tasks.tokenization import collate, length_sorted_batches
 from autoprune.training.one_shot import build_trie, count_layer_passes, inference, walk_trie
-from experiments import ground
+from experiments import build_default_experiment
 
 
-def race(laid: Experiment, batches: int) -> dict[str, float | bool]:
-    """Score all layouts on some batches both ways, by turns; return times, and if all is equal."""
-    bench, depth = laid.bench(laid.quick), laid.checkpoint.depth
-    layouts = all_layouts(depth, laid.keep)
-    model, root = bench.untrained(Layout.full(depth), 0).eval(), build_trie(layouts)
-    index = length_sorted_batches(bench.validation.lengths, laid.quick.batch)
+def compare_speed(experiment: Experiment, batches: int) -> dict[str, float | bool]:
+    """Score all layouts on some batches in both ways, in turn; return times and equality."""
+    evaluator, depth = experiment.bench(experiment.quick), experiment.checkpoint.depth
+    layouts = all_layouts(depth, experiment.keep)
+    model, root = evaluator.untrained(Layout.full(depth), 0).eval(), build_trie(layouts)
+    index = length_sorted_batches(evaluator.validation.lengths, experiment.quick.batch)
     together = alone = 0.0
     equal = True
     for chosen in index[:: max(1, len(index) // batches)][:batches]:
         started = time.process_time()
-        found = {
+        results = {
             visit.number: visit.logits()
-            for visit in walk_trie(model, root, bench.validation, chosen, bench.device)
+            for visit in walk_trie(model, root, evaluator.validation, chosen, evaluator.device)
         }
         together += time.process_time() - started
-        inputs = collate(bench.validation, chosen)
+        inputs = collate(evaluator.validation, chosen)
         del inputs["labels"]
         for number, layout in enumerate(layouts):
-            with inference(model, bench.device), run_as_pruned(model, layout):
+            with inference(model, evaluator.device), run_as_pruned(model, layout):
                 started = time.process_time()
                 logits = model(**inputs).logits
                 alone += time.process_time() - started
-            equal &= torch.equal(logits, found[number])
+            equal &= torch.equal(logits, results[number])
     return {
         "layouts": len(layouts),
         "layer_passes": count_layer_passes(root),
@@ -63,46 +63,46 @@ def race(laid: Experiment, batches: int) -> dict[str, float | bool]:
     }
 
 
-def worth(study: Path) -> list[dict[str, float | str]]:
+def rank_correlations(study: Path) -> list[dict[str, float | str]]:
     """Return each proxy's rank correlations with each table of trained layouts."""
     values: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in read(study / "proxies.csv"):
+    for row in read_rows(study / "proxies.csv"):
         values[row["proxy"]][row["layout"]] = float(row["value"])
-    found: list[dict[str, float | str]] = []
+    results: list[dict[str, float | str]] = []
     for name in ("quick", "full"):
         for column, sign in (("validation_accuracy", 1), ("validation_loss", -1)):
-            reached = trained(study / f"{name}.csv", column)
+            reached = read_trained_scores(study / f"{name}.csv", column)
             for proxy, by_layout in values.items():
                 both = [layout for layout in reached if layout in by_layout]
                 if len(both) < 10:
                     continue
-                pairs = np.array([(by_layout[one], sign * reached[one]) for one in both])
-                told = rank_correlation(*pairs.T)
-                assert told is not None, "scores differ"
-                found.append(
+                pairs = np.array([(by_layout[text], sign * reached[text]) for text in both])
+                correlation = rank_correlation(*pairs.T)
+                assert correlation is not None, "scores differ"
+                results.append(
                     {
                         "proxy": proxy,
                         "budget": name,
                         "against": column,
                         "layouts": len(both),
-                        "spearman": told.correlation,
-                        "low": told.low,
-                        "high": told.high,
+                        "spearman": correlation.correlation,
+                        "low": correlation.low,
+                        "high": correlation.high,
                     }
                 )
-    return found
+    return results
 
 
-def trained(table: Path, column: str) -> dict[str, float]:
+def read_trained_scores(table: Path, column: str) -> dict[str, float]:
     """Return each layout's mean over seeds of `column` at the last step."""
-    last = {(row["layout"], row["seed"]): float(row[column]) for row in read(table)}
+    last = {(row["layout"], row["seed"]): float(row[column]) for row in read_rows(table)}
     by_layout = defaultdict(list)
     for (layout, _), value in last.items():
         by_layout[layout].append(value)
     return {layout: float(np.mean(each)) for layout, each in by_layout.items()}
 
 
-def read(table: Path) -> list[dict[str, str]]:
+def read_rows(table: Path) -> list[dict[str, str]]:
     """Return the rows of a table, none where there is no file."""
     if not table.exists():
         return []
@@ -111,22 +111,24 @@ def read(table: Path) -> list[dict[str, str]]:
 
 
 def main() -> None:
-    """Print both."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Print the speed of the trie, the costs of the proxies and their rank correlations."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("model", "task", "data_dir"):
-        arguments.add_argument(name)
-    arguments.add_argument("--keep", type=int, required=True)
-    arguments.add_argument("--study", type=Path, required=True)
-    arguments.add_argument("--batches", type=int, default=2)
-    arguments.add_argument("--json", action="store_true")
-    asked = arguments.parse_args()
+        parser.add_argument(name)
+    parser.add_argument("--keep", type=int, required=True)
+    parser.add_argument("--study", type=Path, required=True)
+    parser.add_argument("--batches", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
 
-    costs = json.loads((asked.study / "proxies.json").read_text())
-    ranks = worth(asked.study)
-    laid = ground(asked.model, asked.task, Path(asked.data_dir), asked.keep)
+    costs = json.loads((arguments.study / "proxies.json").read_text())
+    ranks = rank_correlations(arguments.study)
+    experiment = build_default_experiment(
+        arguments.model, arguments.task, Path(arguments.data_dir), arguments.keep
+    )
     torch.set_num_threads(1)
-    trie = race(laid, asked.batches)
-    if asked.json:
+    trie = compare_speed(experiment, arguments.batches)
+    if arguments.json:
         print(json.dumps({"trie": trie, "costs": costs, "correlations": ranks}))
         return
     print(
@@ -137,10 +139,10 @@ def main() -> None:
     )
     for name, cost in costs.items():
         print(f"{name}: {cost['seconds']} s, {cost['full_fine_tunes']} full fine-tunes")
-    for one in ranks:
+    for rank in ranks:
         print(
-            f"{one['proxy']:14} {one['budget']:5} {one['against']:20} {one['layouts']:4} layouts  "
-            f"{one['spearman']:+.2f} ({one['low']:+.2f} to {one['high']:+.2f})"
+            f"{rank['proxy']:14} {rank['budget']:5} {rank['against']:20} {rank['layouts']:4} "
+            f"layouts  {rank['spearman']:+.2f} ({rank['low']:+.2f} to {rank['high']:+.2f})"
         )
 
 

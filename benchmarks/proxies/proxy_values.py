@@ -1,10 +1,10 @@
-"""Write what each cheap score gives every layout, and what it cost, for searches to be replayed.
+"""Write the score of each proxy for every layout, and its cost, for replays of searches.
 
     python benchmarks/proxies/proxy_values.py MODEL TASK DATA_DIR --keep 6 --out FOLDER
 
-proxies.csv: layout, proxy, value (higher is better). proxies.json: for each proxy the processor's
-seconds, and those as fine-tunes of one candidate at the full and at the quick budget, measured in
-the same run. What is on file stays; delete a file to measure anew.
+proxies.csv: layout, proxy, value (higher is better). proxies.json: for each proxy the processor
+time in seconds, and in fine-tunes of one candidate with the full and with the quick budget,
+measured in the same run. What is on file is kept; delete a file to measure again.
 """
 
 import argparse
@@ -20,36 +20,41 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from autoprune.layouts.layout import all_layouts
 from autoprune.training.proxies import PROXIES
-from experiments import ground
+from experiments import build_default_experiment
 
 SEED = 0
 
 
 def main() -> None:
     """Measure the proxies that are not on file."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("model", "task", "data_dir"):
-        arguments.add_argument(name)
-    arguments.add_argument("--keep", type=int, required=True)
-    arguments.add_argument("--out", type=Path, required=True)
-    asked = arguments.parse_args()
+        parser.add_argument(name)
+    parser.add_argument("--keep", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
 
-    laid = ground(asked.model, asked.task, Path(asked.data_dir), asked.keep)
+    experiment = build_default_experiment(
+        arguments.model, arguments.task, Path(arguments.data_dir), arguments.keep
+    )
     torch.set_num_threads(1)
-    bench, layouts = laid.bench(laid.quick), all_layouts(laid.checkpoint.depth, asked.keep)
-    table, costs = asked.out / "proxies.csv", asked.out / "proxies.json"
+    evaluator, layouts = (
+        experiment.bench(experiment.quick),
+        all_layouts(experiment.checkpoint.depth, arguments.keep),
+    )
+    table, costs = arguments.out / "proxies.csv", arguments.out / "proxies.json"
     known = json.loads(costs.read_text()) if costs.exists() else {}
     for name, proxy in PROXIES.items():
         if name in known:
             continue
         started = time.process_time()
-        values = proxy(bench, layouts, SEED)
+        values = proxy(evaluator, layouts, SEED)
         seconds = time.process_time() - started
         started = time.process_time()
-        bench.train(laid.strategies["top"], SEED)
+        evaluator.train(experiment.strategies["top"], SEED)
         quick = time.process_time() - started
-        full = quick * laid.full.steps / laid.quick.steps
-        asked.out.mkdir(parents=True, exist_ok=True)
+        full = quick * experiment.full.steps / experiment.quick.steps
+        arguments.out.mkdir(parents=True, exist_ok=True)
         fresh = not table.exists()
         with table.open("a", newline="") as out:
             writer = csv.writer(out, lineterminator="\n")

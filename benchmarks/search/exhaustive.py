@@ -41,7 +41,7 @@ from autoprune.training.loop import (
 )
 from autoprune.training.problem_types import SINGLE_LABEL
 from autoprune.training.workers import WorkerPool, available_cores
-from experiments import ground
+from experiments import build_default_experiment
 
 COLUMNS = (
     "layout",
@@ -99,7 +99,9 @@ def load_experiment(study: Study) -> Experiment:
     """Load a study with the command line's defaults, except `tokens`; once in a process."""
     if study not in _experiments:
         model, task, data_dir, keep, tokens = study
-        _experiments[study] = ground(model, task, Path(data_dir), keep, tokens=tokens)
+        _experiments[study] = build_default_experiment(
+            model, task, Path(data_dir), keep, tokens=tokens
+        )
     return _experiments[study]
 
 

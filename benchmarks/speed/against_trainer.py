@@ -1,9 +1,9 @@
-"""Hold a search's trials against what a user would write today: Trainer and Optuna's TPE.
+"""Compare a search's trials with what a user would write today: Trainer and Optuna's TPE.
 
     python benchmarks/speed/against_trainer.py MODEL TASK DATA_DIR [--hidden 384] [--regret FILE]
 
-Same model, rows, layers kept, passes, batch and learning rate. Sides, each in a fresh process and
-in turn, `--rounds` times; medians:
+The model, rows, number of layers, epochs, batch and learning rate are the same. The sides run in
+turn, each in a new process, `--rounds` times; medians:
 
 - `trainer`: trainer_baseline.py with DataCollatorWithPadding, fp32, one process with all cores;
 - `trainer-bf16`: the same with `bf16=True`;
@@ -14,7 +14,7 @@ in turn, `--rounds` times; medians:
 Seconds per trial are wall clock divided by trials. Peak memory is all processes' together.
 `--hidden N` takes MODEL's shape N wide with random weights. `--regret FILE` is what
 search_efficiency.py --json prints; with it, the seconds until a layout within half a point of the
-best in truth is chosen: the cost in full fine-tunes at which the mean regret is at most 0.5.
+best is chosen: the cost in full fine-tunes at which the mean regret is at most 0.5.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))
 
 import trainer_baseline
-from subprocess_memory import apart, peak
+from subprocess_memory import peak_memory, run_in_subprocess
 
 NEAR = 0.5  # points
 STRATEGIES = {"trainer": "tpe", "trainer-bf16": "tpe", "trainer-128": "tpe", "autoprune": "default"}
@@ -40,7 +40,7 @@ STRATEGIES = {"trainer": "tpe", "trainer-bf16": "tpe", "trainer-128": "tpe", "au
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One round of one side; `processes` trained side by side, `mebibytes` their peak together."""
+    """One round of one side: `processes` ran at a time, `mebibytes` is their peak together."""
 
     side: str
     seconds: float
@@ -50,26 +50,29 @@ class Measured:
 
 def main() -> None:
     """Measure all sides in turn and print the table, or JSON."""
-    asked = _arguments()
+    arguments = _parse_arguments()
     with tempfile.TemporaryDirectory() as scratch:
-        model, _ = apart(_shaped, asked.model, asked.hidden, scratch)
-        where = (model, asked.task, asked.data_dir, asked.keep, asked.epochs)
-        (rows, course, machine), _ = apart(_lay, *where)
+        model, _ = run_in_subprocess(_save_shape, arguments.model, arguments.hidden, scratch)
+        study = (model, arguments.task, arguments.data_dir, arguments.keep, arguments.epochs)
+        (rows, training, machine), _ = run_in_subprocess(_describe_study, *study)
         rounds = []
-        for number in range(asked.rounds):
-            for side in asked.sides if number % 2 == 0 else reversed(asked.sides):
-                rounds.append(_measure(side, where, rows, course, asked.trials))
+        for number in range(arguments.rounds):
+            for side in arguments.sides if number % 2 == 0 else reversed(arguments.sides):
+                rounds.append(_measure(side, study, rows, training, arguments.trials))
                 print(rounds[-1], flush=True)
-    found = {side: _median([one for one in rounds if one.side == side]) for side in asked.sides}
-    curves = json.loads(Path(asked.regret).read_text())["regret"] if asked.regret else {}
-    full = machine.pop("full_epochs") / asked.epochs
-    result = machine | {"sides": {side: asdict(one) for side, one in found.items()}}
+    found = {
+        side: _median([measured for measured in rounds if measured.side == side])
+        for side in arguments.sides
+    }
+    curves = json.loads(Path(arguments.regret).read_text())["regret"] if arguments.regret else {}
+    full = machine.pop("full_epochs") / arguments.epochs
+    result = machine | {"sides": {side: asdict(measured) for side, measured in found.items()}}
     result["seconds_until_near"] = {
         side: until_near(curves[strategy], full * found[side].seconds)
         for side, strategy in STRATEGIES.items()
         if side in found and strategy in curves
     }
-    print(json.dumps(result) if asked.json else _table(result), flush=True)
+    print(json.dumps(result) if arguments.json else _table(result), flush=True)
 
 
 def until_near(curve: dict[str, float], seconds: float) -> float | None:
@@ -82,7 +85,7 @@ def until_near(curve: dict[str, float], seconds: float) -> float | None:
     return min(near) * seconds if near else None
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("model", "task", "data_dir"):
         parser.add_argument(name)
@@ -98,7 +101,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _shaped(model: str, hidden: int | None, folder: str) -> str:
+def _save_shape(model: str, hidden: int | None, folder: str) -> str:
     """Return `model`, or a folder with its tokenizer and its shape `hidden` wide."""
     if hidden is None:
         return model
@@ -114,95 +117,100 @@ def _shaped(model: str, hidden: int | None, folder: str) -> str:
     return folder
 
 
-def _lay(model: str, task: str, data_dir: str, keep: int, epochs: int) -> Any:
-    """Return the rows as a user has them, the course of one trial, and the machine in words."""
+def _describe_study(model: str, task: str, data_dir: str, keep: int, epochs: int) -> Any:
+    """Return the rows as texts, the training of one trial, and a description of the machine."""
     from autoprune.evaluation.records import installed_versions
     from autoprune.training.devices import describe_device
-    from experiments import ground
+    from experiments import build_default_experiment
 
-    laid = ground(model, task, Path(data_dir), keep, epochs)
-    splits, budget = laid.splits, laid.quick
+    experiment = build_default_experiment(model, task, Path(data_dir), keep, epochs)
+    splits, budget = experiment.splits, experiment.quick
     rows = {
         "train": (splits.train.texts, splits.train.labels),
         "validation": (splits.validation.texts, splits.validation.labels),
     }
-    course = trainer_baseline.Course(
+    training = trainer_baseline.BaselineTraining(
         model, keep, epochs, budget.batch, budget.tokens, budget.learning_rate, "dynamic"
     )
     return (
         rows,
-        course,
+        training,
         {
             "date": time.strftime("%Y-%m-%d"),
-            "device": describe_device(laid.device),
+            "device": describe_device(experiment.device),
             "versions": installed_versions(),
             "steps": budget.steps,
-            "full_epochs": laid.full.checks,
+            "full_epochs": experiment.full.checks,
         },
     )
 
 
 def _measure(
-    side: str, where: Any, rows: Any, course: trainer_baseline.Course, trials: int
+    side: str, study: Any, rows: Any, training: trainer_baseline.BaselineTraining, trials: int
 ) -> Measured:
     if side.startswith("trainer"):
         padding = "example" if side == "trainer-128" else "dynamic"
-        theirs = replace(course, padding=padding, bfloat16=side == "trainer-bf16")
-        seconds, most = apart(trainer_baseline.search, theirs, rows, 1)
-        return Measured(side, statistics.median(seconds), most / 2**20, 1)
+        baseline = replace(training, padding=padding, bfloat16=side == "trainer-bf16")
+        seconds, memory = run_in_subprocess(trainer_baseline.search, baseline, rows, 1)
+        return Measured(side, statistics.median(seconds), memory / 2**20, 1)
     workers = 1 if side == "autoprune-1" else None
-    (each, processes, beside), mine = apart(_ours, where, workers, trials)
-    return Measured(side, each, (mine + beside) / 2**20, processes)
+    (seconds_each, processes, workers_memory), memory = run_in_subprocess(
+        _run_autoprune, study, workers, trials
+    )
+    return Measured(side, seconds_each, (memory + workers_memory) / 2**20, processes)
 
 
-def _ours(where: Any, workers: int | None, trials: int) -> tuple[float, int, int]:
-    """Return seconds per trial, how many processes trained, and the peak of those beside this."""
+def _run_autoprune(study: Any, workers: int | None, trials: int) -> tuple[float, int, int]:
+    """Return the seconds of a trial, the number of processes, and the workers' peak memory."""
     from autoprune.layouts.layout import all_layouts
     from autoprune.training.workers import WorkerPool
-    from experiments import ground
+    from experiments import build_default_experiment
 
-    model, task, data_dir, keep, epochs = where
-    laid = ground(model, task, Path(data_dir), keep, epochs, workers)
-    bench = laid.bench(laid.quick)
-    layouts = random.Random(0).sample(list(all_layouts(laid.checkpoint.depth, keep)), 64)
-    with WorkerPool(laid.workers) as crew:
-        brief = replace(bench, budget=replace(bench.budget, steps=4, checks=1))
-        for wait in [crew.start(_one, brief, layouts[0]) for _ in range(crew.workers)]:
+    model, task, data_dir, keep, epochs = study
+    experiment = build_default_experiment(model, task, Path(data_dir), keep, epochs, workers)
+    evaluator = experiment.bench(experiment.quick)
+    layouts = random.Random(0).sample(list(all_layouts(experiment.checkpoint.depth, keep)), 64)
+    with WorkerPool(experiment.workers) as pool:
+        brief = replace(evaluator, budget=replace(evaluator.budget, steps=4, checks=1))
+        for wait in [pool.start(_measure_layout, brief, layouts[0]) for _ in range(pool.workers)]:
             wait()  # processes start and warm up
         started = time.perf_counter()
-        jobs = [crew.start(_one, bench, layout) for layout in layouts[: trials * crew.workers]]
+        jobs = [
+            pool.start(_measure_layout, evaluator, layout)
+            for layout in layouts[: trials * pool.workers]
+        ]
         peaks = dict(wait() for wait in jobs)
         seconds = (time.perf_counter() - started) / len(jobs)
-    beside = sum(most for process, most in peaks.items() if crew.workers > 1)
-    return seconds, laid.workers, beside
+    workers_memory = sum(memory for memory in peaks.values() if pool.workers > 1)
+    return seconds, experiment.workers, workers_memory
 
 
-def _one(bench: Any, layout: Any) -> tuple[int, int]:
-    """Measure one layout; return which process did and its peak memory until now."""
+def _measure_layout(evaluator: Any, layout: Any) -> tuple[int, int]:
+    """Measure one layout; return the process's id and its peak memory until now."""
     import os
 
-    bench.evaluate(layout, 0)
-    return os.getpid(), peak()
+    evaluator.evaluate(layout, 0)
+    return os.getpid(), peak_memory()
 
 
 def _median(rounds: Sequence[Measured]) -> Measured:
     return replace(
         rounds[0],
-        seconds=statistics.median(one.seconds for one in rounds),
-        mebibytes=statistics.median(one.mebibytes for one in rounds),
+        seconds=statistics.median(measured.seconds for measured in rounds),
+        mebibytes=statistics.median(measured.mebibytes for measured in rounds),
     )
 
 
 def _table(result: dict[str, Any]) -> str:
     sides = result["sides"]
     lines = [f"{result['date']}, {result['device']}, {result['versions']}, {result['steps']} steps"]
-    for side, one in sides.items():
-        line = f"{side:12} {one['seconds']:8.1f} s a trial, {one['mebibytes']:6.0f} MiB"
-        lines.append(f"{line}, {one['processes']} at a time")
+    for side, measured in sides.items():
+        line = f"{side:12} {measured['seconds']:8.1f} s a trial, {measured['mebibytes']:6.0f} MiB"
+        lines.append(f"{line}, {measured['processes']} at a time")
         if side.startswith("autoprune"):
             for other in (name for name in sides if name.startswith("trainer")):
-                share = one["seconds"] / sides[other]["seconds"]
-                memory = one["mebibytes"] / sides[other]["mebibytes"]
+                share = measured["seconds"] / sides[other]["seconds"]
+                memory = measured["mebibytes"] / sides[other]["mebibytes"]
                 lines.append(f"{'':12} {share:8.2f} x time, {memory:.2f} x memory of {other}")
     for side, seconds in result["seconds_until_near"].items():
         reached = "not reached in the table" if seconds is None else f"{seconds:.0f} s"

@@ -4,9 +4,9 @@
 
 12 layers x 768, 197,285 tokens, random weights (the shape is all that counts here); 6 layers are
 kept, the batch has 32 rows. Rows are drawn: `--tokens 16` like headlines (MahaNews SHC), 512 like
-long documents cut at BERT's limit (LDC); together a task touches `--touched` different tokens.
-Trainer: fp32, DataCollatorWithPadding; on a GPU bf16 for both. Each side in a fresh process, in
-turn, `--rounds` times; medians. Peak memory is the process's high-water mark, or the GPU's.
+long documents cut at BERT's limit (LDC); together they use `--touched` different tokens. Trainer:
+fp32, DataCollatorWithPadding; on a GPU bf16 for both. The sides run in turn, each in a new process,
+`--rounds` times; medians. Peak memory is that of the process, or of the GPU.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import trainer_baseline
-from subprocess_memory import apart
+from subprocess_memory import run_in_subprocess
 
 WIDTH, DEPTH, VOCABULARY, LABELS, BATCH, WARM_UP = 768, 12, 197_285, 12, 32, 2
 KEPT = (0, 2, 4, 6, 8, 10)
@@ -27,41 +27,43 @@ KEPT = (0, 2, 4, 6, 8, 10)
 
 def main() -> None:
     """Measure both sides at each length and print the table, or JSON."""
-    asked = _arguments()
-    sides = {"trainer": _trainer, "autoprune": _ours}
+    arguments = _parse_arguments()
+    sides = {"trainer": _run_trainer, "autoprune": _run_autoprune}
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        device, _ = apart(_save, folder)
-        for tokens in asked.tokens:
-            seen: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
-            for _ in range(asked.rounds):
+        device, _ = run_in_subprocess(_save, folder)
+        for tokens in arguments.tokens:
+            rounds: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
+            for _ in range(arguments.rounds):
                 for side, job in sides.items():
-                    found, high = apart(job, folder, tokens, asked.touched, asked.steps)
-                    seconds, on_device = found
-                    seen[side].append((seconds, (on_device or high) / 2**20))
-                    print(tokens, side, seen[side][-1], flush=True)
+                    result, peak = run_in_subprocess(
+                        job, folder, tokens, arguments.touched, arguments.steps
+                    )
+                    seconds, gpu_peak = result
+                    rounds[side].append((seconds, (gpu_peak or peak) / 2**20))
+                    print(tokens, side, rounds[side][-1], flush=True)
             medians = {
                 side: [statistics.median(part) for part in zip(*pairs, strict=True)]
-                for side, pairs in seen.items()
+                for side, pairs in rounds.items()
             }
             results.append({"tokens": tokens, "seconds_and_mebibytes": medians})
     from autoprune.evaluation.records import installed_versions
 
     head = {"date": time.strftime("%Y-%m-%d"), "device": device, "versions": installed_versions()}
-    if asked.json:
+    if arguments.json:
         print(json.dumps(head | {"results": results}))
         return
     print(head)
-    for one in results:
-        theirs, mine = one["seconds_and_mebibytes"].values()
+    for entry in results:
+        baseline, own = entry["seconds_and_mebibytes"].values()
         print(
-            f"{one['tokens']:4} tokens: trainer {theirs[0]:.2f} s a step, {theirs[1]:.0f} MiB; "
-            f"autoprune {mine[0]:.2f} s, {mine[1]:.0f} MiB: "
-            f"{mine[0] / theirs[0]:.2f} x time, {mine[1] / theirs[1]:.2f} x memory"
+            f"{entry['tokens']:4} tokens: trainer {baseline[0]:.2f} s a step, "
+            f"{baseline[1]:.0f} MiB; autoprune {own[0]:.2f} s, {own[1]:.0f} MiB: "
+            f"{own[0] / baseline[0]:.2f} x time, {own[1] / baseline[1]:.2f} x memory"
         )
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--tokens", type=lambda text: [int(part) for part in text.split(",")], default=[16, 512]
@@ -101,7 +103,7 @@ def _rows(tokens: int, touched: int, count: int) -> Any:
     return known, [rng.choice(known, length) for length in lengths]
 
 
-def _trainer(folder: str, tokens: int, touched: int, steps: int) -> tuple[float, int]:
+def _run_trainer(folder: str, tokens: int, touched: int, steps: int) -> tuple[float, int]:
     """Return the median seconds of a step, and the GPU's peak memory (0 without one)."""
     import torch
     from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainerCallback
@@ -119,8 +121,8 @@ def _trainer(folder: str, tokens: int, touched: int, steps: int) -> tuple[float,
     gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as out:
         trainer = Trainer(
-            model=trainer_baseline.pruned(folder, KEPT, LABELS),
-            args=trainer_baseline.settings(
+            model=trainer_baseline.prune(folder, KEPT, LABELS),
+            args=trainer_baseline.training_arguments(
                 out, num_train_epochs=1, per_device_train_batch_size=BATCH, bf16=gpu
             ),
             train_dataset=rows,
@@ -129,11 +131,11 @@ def _trainer(folder: str, tokens: int, touched: int, steps: int) -> tuple[float,
         )
         trainer.train()
     kept = times[WARM_UP - 1 :]
-    return statistics.median(b - a for a, b in pairwise(kept)), _on_gpu()
+    return statistics.median(b - a for a, b in pairwise(kept)), _gpu_memory()
 
 
-def _ours(folder: str, tokens: int, touched: int, steps: int) -> tuple[float, int]:
-    """As `_trainer`: the search's bench, with the rows of the vocabulary that the task touches."""
+def _run_autoprune(folder: str, tokens: int, touched: int, steps: int) -> tuple[float, int]:
+    """Like `_run_trainer`, for the search's evaluator with the used part of the vocabulary."""
     from functools import partial
 
     import numpy as np
@@ -163,11 +165,11 @@ def _ours(folder: str, tokens: int, touched: int, steps: int) -> tuple[float, in
     names = [str(label) for label in range(LABELS)]
     budget = Budget(steps=steps, batch=BATCH, tokens=tokens)
     load = partial(load_classifier, checkpoint, names)
-    bench = LayoutEvaluator(load, encoded, encoded, budget, select_device("auto"))
-    return bench.seconds_per_step(Layout(DEPTH, KEPT), steps), _on_gpu()
+    evaluator = LayoutEvaluator(load, encoded, encoded, budget, select_device("auto"))
+    return evaluator.seconds_per_step(Layout(DEPTH, KEPT), steps), _gpu_memory()
 
 
-def _on_gpu() -> int:
+def _gpu_memory() -> int:
     import torch
 
     return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else 0

@@ -1,4 +1,4 @@
-"""Print what a run's checkpoints cost: bytes, seconds to write and to take up, share of the run.
+"""Print what a run's checkpoints cost: bytes, seconds to write and to resume, share of the run.
 
     python benchmarks/speed/checkpoints.py [MODEL] [TASK] [DATA_DIR]
 
@@ -19,48 +19,49 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from autoprune.evaluation.records import installed_versions
 from autoprune.training.checkpoint import CheckpointFile
-from experiments import ground
+from experiments import build_default_experiment
 
 TIMES = 5
 STEPS = 10
 
 
 def main() -> None:
-    """Run a few steps, write and take up the state, and compare with a whole run's time."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("model", nargs="?", default="demo")
-    arguments.add_argument("task", nargs="?", default="demo")
-    arguments.add_argument("data_dir", nargs="?", type=Path)
-    asked = arguments.parse_args()
-    laid = ground(asked.model, asked.task, asked.data_dir)
-    layout = laid.strategies["top"]
-    brief = replace(
-        laid.bench(laid.quick), budget=replace(laid.quick, steps=STEPS, checks=1, patience=1)
+    """Run a few steps, write and read the checkpoint, and compare with the time of a run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", default="demo")
+    parser.add_argument("task", nargs="?", default="demo")
+    parser.add_argument("data_dir", nargs="?", type=Path)
+    arguments = parser.parse_args()
+    experiment = build_default_experiment(arguments.model, arguments.task, arguments.data_dir)
+    layout = experiment.strategies["top"]
+    evaluator = replace(
+        experiment.bench(experiment.quick),
+        budget=replace(experiment.quick, steps=STEPS, checks=1, patience=1),
     )
     print(
-        f"{time.strftime('%Y-%m-%d')}, {asked.model} on {asked.task}, {layout}, "
+        f"{time.strftime('%Y-%m-%d')}, {arguments.model} on {arguments.task}, {layout}, "
         f"{installed_versions()}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        place = CheckpointFile(Path(folder) / "run.safetensors", interval=0, max_share=1e9)
-        brief.evaluate(layout, 0, checkpoint=place)
-        size = place.path.stat().st_size
-        writing, taking = list[float](), list[float]()
+        file = CheckpointFile(Path(folder) / "run.safetensors", interval=0, max_share=1e9)
+        evaluator.evaluate(layout, 0, checkpoint=file)
+        size = file.path.stat().st_size
+        writing, resuming = list[float](), list[float]()
         for _ in range(TIMES):
-            state = brief._start(layout, 0)
+            state = evaluator._start(layout, 0)
             started = time.perf_counter()
-            checkpoint = brief._resume(state, place, layout, 0)
-            taking.append(time.perf_counter() - started)
+            checkpoint = evaluator._resume(state, file, layout, 0)
+            resuming.append(time.perf_counter() - started)
             assert state.steps == STEPS, "the run resumes"
             started = time.perf_counter()
             checkpoint.save()
             writing.append(time.perf_counter() - started)
-    write, take = statistics.median(writing), statistics.median(taking)
-    between = max(CheckpointFile(Path()).interval, write / CheckpointFile(Path()).max_share)
+    write, resume = statistics.median(writing), statistics.median(resuming)
+    interval = max(CheckpointFile(Path()).interval, write / CheckpointFile(Path()).max_share)
     print(
         f"{size / 2**20:.1f} MiB with the best check's weights; {write:.2f} s to write, "
-        f"{take:.2f} s to take up; one each {between:.0f} s at most: {100 * write / between:.2f} % "
-        "of a long run, nothing of a shorter one"
+        f"{resume:.2f} s to resume; one each {interval:.0f} s at most: "
+        f"{100 * write / interval:.2f} % of a long run, nothing of a shorter one"
     )
 
 

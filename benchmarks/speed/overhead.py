@@ -1,12 +1,13 @@
-"""Print what a study's book-keeping takes a trial, with many processes at work on it.
+"""Print how long a trial's storage takes, with many processes working on one study.
 
     python benchmarks/speed/overhead.py [--workers 8] [--trials 1000] [--storage URL]
 
 A trial is a made-up measurement of a few milliseconds; layouts are drawn at random, so that the
-time is the storage's and not that of thinking. Optuna's dashboard is open meanwhile and asked for
-the study each second. Without a URL the study is a journal file; the study `overhead` of a database
-must not be there yet. The overhead is the time between the end of one measurement and the
-beginning of the next in the same process: claims, checks and records, and waiting for the others.
+time is that of the storage and not of the sampler. Optuna's dashboard is open
+meanwhile, and the study is requested each second. Without a URL the study is a journal file; the
+study `overhead` of a database must not exist yet. The overhead is the time between the end of one
+measurement and the beginning of the next in the same process: claims, checks and records, and
+waiting for other processes.
 """
 
 import argparse
@@ -41,14 +42,14 @@ Span = tuple[float, float]
 
 def work(url: str | None, folder: Path, trials: int, spans: "Queue[list[Span]]") -> None:
     """Make trials until there are enough, and hand over when each was measured."""
-    mine: list[Span] = []
+    own_spans: list[Span] = []
 
     def measure(run: TrialRun, check: ShouldStop) -> Score:  # noqa: ARG001
         began = time.monotonic()
         time.sleep(MILLISECONDS / 1000)
         quality = sum(run.layout.keep) / (DEPTH * DEPTH)
         score = Score(quality, quality, quality, 1 - quality, "validation", run.seed, 0.0)
-        mine.append((began, time.monotonic()))
+        own_spans.append((began, time.monotonic()))
         return score
 
     optimize_study(
@@ -62,7 +63,7 @@ def work(url: str | None, folder: Path, trials: int, spans: "Queue[list[Span]]")
         sampler="random",
         watch=_heard,
     )
-    spans.put(mine)
+    spans.put(own_spans)
 
 
 def _heard(finding: TrialResult) -> None:
@@ -72,7 +73,7 @@ def _heard(finding: TrialResult) -> None:
 def look(page: str, workers: Sequence[BaseProcess]) -> int:
     """Ask the dashboard for the study each second while `workers` live; return how often."""
     looks = 0
-    while any(one.is_alive() for one in workers):
+    while any(worker.is_alive() for worker in workers):
         with urllib.request.urlopen(page, timeout=30) as answer:
             answer.read()
         looks += 1
@@ -82,26 +83,26 @@ def look(page: str, workers: Sequence[BaseProcess]) -> int:
 
 def main() -> None:
     """Let the workers make the trials, then count."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--workers", type=int, default=8)
-    arguments.add_argument("--trials", type=int, default=1000)
-    arguments.add_argument("--storage")
-    asked = arguments.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--storage")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "studies" / NAME
         folder.mkdir(parents=True)
-        storage = open_storage(asked.storage, folder)
+        storage = open_storage(arguments.storage, folder)
         if NAME in {s.study_name for s in storage.get_all_studies()}:
-            arguments.error(f"the database has a study {NAME!r} already: delete it")
+            parser.error(f"the database has a study {NAME!r} already: delete it")
         open_study(storage, NAME, DEPTH, KEEP, 0, {})
-        shown = [sys.executable, "-m", "autoprune", "dashboard", asked.storage or NAME]
+        shown = [sys.executable, "-m", "autoprune", "dashboard", arguments.storage or NAME]
         context = get_context("spawn")
         spans: Queue[list[Span]] = context.Queue()
-        crew = [
+        pool = [
             context.Process(
-                target=work, args=(asked.storage, folder, asked.trials, spans), daemon=True
+                target=work, args=(arguments.storage, folder, arguments.trials, spans), daemon=True
             )
-            for _ in range(asked.workers)
+            for _ in range(arguments.workers)
         ]
         with subprocess.Popen(
             [*shown, "--no-browser"], cwd=scratch, stdout=subprocess.PIPE, text=True
@@ -109,23 +110,24 @@ def main() -> None:
             assert board.stdout is not None
             try:
                 page = board.stdout.readline().split("dashboard/")[0]
-                for one in crew:
-                    one.start()
+                for worker in pool:
+                    worker.start()
                 study = storage.get_study_id_from_name(NAME)
-                looks = look(f"{page}api/studies/{study}?after=0", crew)
-                each = [spans.get(timeout=10) for _ in crew]
+                looks = look(f"{page}api/studies/{study}?after=0", pool)
+                each = [spans.get(timeout=10) for _ in pool]
             finally:
                 board.terminate()
         found = finished_trials(storage, NAME, DEPTH)
-    gaps = [later[0] - earlier[1] for mine in each for earlier, later in pairwise(mine)]
-    times = [time for mine in each for span in mine for time in span]
+    gaps = [later[0] - earlier[1] for worker in each for earlier, later in pairwise(worker)]
+    times = [time for worker in each for span in worker for time in span]
     runs = Counter((one.layout, one.seed, one.fidelity) for one in found)
     print(
         f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, load "
         f"{os.getloadavg()[0]:.1f}, {installed_versions()}\n"
-        f"{(asked.storage or 'journal').partition(':')[0]}, {asked.workers} workers, {len(found)} "
-        f"trials of {MILLISECONDS} ms in {max(times) - min(times):.1f} s, {looks} looks of the "
-        f"dashboard: {len(found) - len(runs)} made twice; overhead a trial: mean "
+        f"{(arguments.storage or 'journal').partition(':')[0]}, "
+        f"{arguments.workers} workers, {len(found)} trials of {MILLISECONDS} ms in "
+        f"{max(times) - min(times):.1f} s, {looks} looks of the dashboard: "
+        f"{len(found) - len(runs)} made twice; overhead a trial: mean "
         f"{1000 * statistics.fmean(gaps):.1f} ms, median {1000 * statistics.median(gaps):.1f} ms; "
         f"a trial every {1000 * (max(times) - min(times)) / len(found):.1f} ms"
     )

@@ -1,4 +1,4 @@
-"""Print how many of the places that go through the encoder are padding: what packing could save.
+"""Print which share of the encoder's input positions is padding: what packing could save.
 
     python benchmarks/speed/padding.py [MODEL] [TASK] [DATA_DIR] [--tokens N]
 
@@ -20,42 +20,46 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from autoprune.evaluation.records import installed_versions
 from autoprune.tasks.tokenization import length_sorted_batches, shuffled_batches
-from experiments import ground
+from experiments import build_default_experiment
 
 EPOCHS = 5
 
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 
-def padding(lengths: Places, pieces: Sequence[Places]) -> float:
-    """Return which share of the places of `pieces`, rows by number, holds no token."""
-    places = sum(len(index) * int(lengths[index].max()) for index in pieces)
-    return 1 - sum(int(lengths[index].sum()) for index in pieces) / places
+def padding(lengths: Positions, batches: Sequence[Positions]) -> float:
+    """Return which share of the positions of `batches`, rows by number, is padding."""
+    positions = sum(len(index) * int(lengths[index].max()) for index in batches)
+    return 1 - sum(int(lengths[index].sum()) for index in batches) / positions
 
 
 def main() -> None:
-    """Count the places of a few epochs."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("model", nargs="?", default="demo")
-    arguments.add_argument("task", nargs="?", default="demo")
-    arguments.add_argument("data_dir", nargs="?", type=Path)
-    arguments.add_argument("--tokens", type=int)
-    asked = arguments.parse_args()
-    laid = ground(asked.model, asked.task, asked.data_dir, tokens=asked.tokens)
-    batch, rng = laid.quick.batch, np.random.default_rng(0)
-    train, validation = laid.inputs.train.lengths, laid.inputs.validation.lengths
-    ours, plain = list[Places](), list[Places]()
+    """Count the padding of a few epochs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", default="demo")
+    parser.add_argument("task", nargs="?", default="demo")
+    parser.add_argument("data_dir", nargs="?", type=Path)
+    parser.add_argument("--tokens", type=int)
+    arguments = parser.parse_args()
+    experiment = build_default_experiment(
+        arguments.model, arguments.task, arguments.data_dir, tokens=arguments.tokens
+    )
+    batch, rng = experiment.quick.batch, np.random.default_rng(0)
+    train, validation = experiment.inputs.train.lengths, experiment.inputs.validation.lengths
+    ours, plain = list[Positions](), list[Positions]()
     for _ in range(EPOCHS):
         ours += shuffled_batches(train, batch, rng)
         order = rng.permutation(len(train))
         plain += [order[first : first + batch] for first in range(0, len(order), batch)]
     print(
-        f"{time.strftime('%Y-%m-%d')}, {asked.model} on {asked.task}, {len(train)} train rows of "
-        f"{train.mean():.1f} tokens on average, cut to {laid.tokens}, batches of {batch}, "
-        f"{installed_versions()}\npadding among the places: ours {padding(train, ours):.1%}, "
+        f"{time.strftime('%Y-%m-%d')}, {arguments.model} on {arguments.task}, "
+        f"{len(train)} train "
+        f"rows of {train.mean():.1f} tokens on average, "
+        f"cut to {experiment.tokens}, batches of {batch}, "
+        f"{installed_versions()}\npadding: ours {padding(train, ours):.1%}, "
         f"validation {padding(validation, length_sorted_batches(validation, batch)):.1%}; "
         f"shuffled batches {padding(train, plain):.1%}, "
-        f"padded to the limit {1 - train.mean() / laid.tokens:.1%}"
+        f"padded to the limit {1 - train.mean() / experiment.tokens:.1%}"
     )
 
 

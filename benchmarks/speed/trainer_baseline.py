@@ -1,10 +1,10 @@
-"""What a user would write today: `Trainer`, and Optuna's TPE over one flag for each layer.
+"""Baseline: what a user would write today, `Trainer` and Optuna's TPE over a flag for each layer.
 
-As transformers' own guides do: a list of flags, the layers taken out of `bert.encoder.layer`, fp32
-unless `bfloat16` is asked for, all of torch's threads in one process. `padding` is `dynamic`
+As in the guides of transformers: a list of flags, the layers selected in `bert.encoder.layer`, fp32
+unless `bfloat16`, all of torch's threads in one process. `padding` is `dynamic`
 (`DataCollatorWithPadding`, as in the course and the task guide), or `example` (every row padded to
-128 tokens: what transformers' example `run_classification.py` does unless told otherwise). Nothing
-is saved and nothing evaluated on the way, which is more sparing than most scripts. Knows nothing of
+128 tokens, what transformers' example `run_classification.py` does by default). Nothing is
+saved, and nothing is evaluated before the end, which costs less than most scripts. Does not import
 autoprune.
 """
 
@@ -18,7 +18,7 @@ EXAMPLE_TOKENS = 128  # run_classification.py: --max_seq_length, with --pad_to_m
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class BaselineTraining:
     """How every candidate is trained; `epochs` passes over the train rows."""
 
     folder: str
@@ -32,19 +32,19 @@ class Course:
 
 
 def search(
-    course: Course, rows: Mapping[str, tuple[Sequence[str], Sequence[int]]], trials: int
+    training: BaselineTraining, rows: Mapping[str, tuple[Sequence[str], Sequence[int]]], trials: int
 ) -> list[float]:
     """Return the seconds of each trial of a study; `rows` are texts and labels of two splits."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    tokenizer, splits = _tokenised(course, rows)
+    tokenizer, splits = _tokenize(training, rows)
     labels = max(rows["train"][1]) + 1
     seconds: list[float] = []
 
     def objective(trial: optuna.Trial) -> float:
         started = time.perf_counter()
-        quality = _quality(course, _kept(trial, course), labels, tokenizer, splits)
+        quality = _train(training, _suggest_layers(trial, training), labels, tokenizer, splits)
         seconds.append(time.perf_counter() - started)
         return quality
 
@@ -53,10 +53,10 @@ def search(
     return seconds
 
 
-def repaired(flags: Sequence[bool], keep: int) -> list[int]:
+def repair_flags(flags: Sequence[bool], keep: int) -> list[int]:
     """Return `keep` layers: those flagged, less the last or with the first of the others.
 
-    >>> repaired([True, False, True, True], 2), repaired([False, False, True], 2)
+    >>> repair_flags([True, False, True, True], 2), repair_flags([False, False, True], 2)
     ([0, 2], [0, 2])
     """
     on = [layer for layer, flag in enumerate(flags) if flag]
@@ -64,7 +64,7 @@ def repaired(flags: Sequence[bool], keep: int) -> list[int]:
     return sorted((on + off)[:keep])
 
 
-def pruned(folder: str, kept: Sequence[int], labels: int) -> Any:
+def prune(folder: str, kept: Sequence[int], labels: int) -> Any:
     """Return the classifier with only the layers `kept`."""
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -76,7 +76,7 @@ def pruned(folder: str, kept: Sequence[int], labels: int) -> Any:
     return model
 
 
-def settings(out: str, **more: Any) -> Any:
+def training_arguments(out: str, **more: Any) -> Any:
     """Return the arguments of a Trainer that prints and saves nothing."""
     from transformers import TrainingArguments
 
@@ -92,15 +92,15 @@ def settings(out: str, **more: Any) -> Any:
     )
 
 
-def _kept(trial: Any, course: Course) -> list[int]:
+def _suggest_layers(trial: Any, training: BaselineTraining) -> list[int]:
     from transformers import AutoConfig
 
-    depth = AutoConfig.from_pretrained(course.folder).num_hidden_layers
+    depth = AutoConfig.from_pretrained(training.folder).num_hidden_layers
     flags = [trial.suggest_categorical(f"layer_{i:02}", [False, True]) for i in range(depth)]
-    return repaired(flags, course.keep)
+    return repair_flags(flags, training.keep)
 
 
-def _tokenised(course: Course, rows: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _tokenize(training: BaselineTraining, rows: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     from datasets import Dataset  # type: ignore[import-untyped]
     from datasets.utils.logging import disable_progress_bar  # type: ignore[import-untyped]
     from transformers import AutoTokenizer
@@ -109,34 +109,38 @@ def _tokenised(course: Course, rows: Mapping[str, Any]) -> tuple[Any, dict[str, 
     disable_progress_bar()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(course.folder)
-    how: dict[str, Any] = {"truncation": True, "max_length": course.tokens}
-    if course.padding == "example":
-        how |= {"max_length": EXAMPLE_TOKENS, "padding": "max_length"}
+    tokenizer = AutoTokenizer.from_pretrained(training.folder)
+    options: dict[str, Any] = {"truncation": True, "max_length": training.tokens}
+    if training.padding == "example":
+        options |= {"max_length": EXAMPLE_TOKENS, "padding": "max_length"}
     return tokenizer, {
         name: Dataset.from_dict({"text": list(texts), "label": list(labels)}).map(
-            lambda batch: tokenizer(batch["text"], **how), batched=True, remove_columns="text"
+            lambda batch: tokenizer(batch["text"], **options), batched=True, remove_columns="text"
         )
         for name, (texts, labels) in rows.items()
     }
 
 
-def _quality(
-    course: Course, kept: Sequence[int], labels: int, tokenizer: Any, splits: dict[str, Any]
+def _train(
+    training: BaselineTraining,
+    kept: Sequence[int],
+    labels: int,
+    tokenizer: Any,
+    splits: dict[str, Any],
 ) -> float:
     import torch
     from transformers import DataCollatorWithPadding, PrinterCallback, Trainer
 
     with tempfile.TemporaryDirectory() as out:
         trainer = Trainer(
-            model=pruned(course.folder, kept, labels),
-            args=settings(
+            model=prune(training.folder, kept, labels),
+            args=training_arguments(
                 out,
-                num_train_epochs=course.epochs,
-                per_device_train_batch_size=course.batch,
-                per_device_eval_batch_size=course.batch,
-                learning_rate=course.learning_rate,
-                bf16=course.bfloat16,
+                num_train_epochs=training.epochs,
+                per_device_train_batch_size=training.batch,
+                per_device_eval_batch_size=training.batch,
+                learning_rate=training.learning_rate,
+                bf16=training.bfloat16,
                 use_cpu=not torch.cuda.is_available(),  # else it refuses bf16 on a processor
             ),
             train_dataset=splits["train"],

@@ -17,7 +17,7 @@ from torch.profiler import profile
 sys.path.append(str(Path(__file__).parents[1]))
 
 from autoprune.evaluation.records import installed_versions
-from experiments import ground
+from experiments import build_default_experiment
 
 TRIALS = 5
 
@@ -25,23 +25,25 @@ TRIALS = 5
 def main() -> None:
     """Print the share of five trials and a profile of one."""
     model, task = sys.argv[1:3] if len(sys.argv) > 2 else ("demo", "demo")
-    laid = ground(model, task, Path(sys.argv[3]) if len(sys.argv) > 3 else None)
-    bench, layout = laid.bench(laid.quick), laid.strategies["top"]
-    bench.train(layout, 0)
+    experiment = build_default_experiment(
+        model, task, Path(sys.argv[3]) if len(sys.argv) > 3 else None
+    )
+    evaluator, layout = experiment.bench(experiment.quick), experiment.strategies["top"]
+    evaluator.train(layout, 0)
     shares, seconds = [], []
     for seed in range(TRIALS):
         started = time.perf_counter()
-        shares.append(bench.train(layout, seed).busy)
+        shares.append(evaluator.train(layout, seed).busy)
         seconds.append(time.perf_counter() - started)
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {installed_versions()}")
     print(
-        f"{model} on {task}, {layout}, {laid.quick.steps} steps: "
+        f"{model} on {task}, {layout}, {experiment.quick.steps} steps: "
         f"{statistics.median(seconds):.1f} s a trial, "
         f"{100 * statistics.median(shares):.1f} % of it in forward, backward and "
         f"optimizer steps (lowest of {TRIALS}: {100 * min(shares):.1f} %)"
     )
     with profile() as profiled:
-        bench.train(layout, 0)
+        evaluator.train(layout, 0)
     print(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=12))
 
 
