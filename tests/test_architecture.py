@@ -60,6 +60,7 @@ THIRD_PARTY = {
         "search",
         "evaluation",
         "reporting",
+        "export",
         "reproduction",
         "pretraining",
     },

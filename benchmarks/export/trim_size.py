@@ -33,7 +33,8 @@ from transformers import (
 from autoprune.encoders.files import silence_libraries
 from autoprune.encoders.pruning import keep_layers
 from autoprune.evaluation.records import installed_versions
-from autoprune.export.export import reduce_vocabulary, save_model
+from autoprune.export.export import save_model
+from autoprune.export.trim_vocabulary import cut_vocabulary
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.registry import find_task
@@ -102,8 +103,8 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         plain, trimmed = Path(folder, "plain"), Path(folder, "trimmed")
         save_model(model, tokenizer, plain)
-        words = reduce_vocabulary(model, tokenizer, splits, test, [])
-        save_model(model, words.tokenizer, trimmed)
+        cut = cut_vocabulary(model, tokenizer, splits, test, [])
+        save_model(model, cut.tokenizer, trimmed)
         with silence_libraries():
             again = AutoModelForSequenceClassification.from_pretrained(trimmed).eval()
         after = logits(again, AutoTokenizer.from_pretrained(trimmed), texts)
@@ -119,7 +120,7 @@ def measure(
         **sizes,
         "share_left": sizes["trimmed"]["weights"] / sizes["plain"]["weights"],
         "largest_difference": float((before - after).abs().max()),
-        "notes": words.notes,
+        "notes": cut.notes,
     }
 
 

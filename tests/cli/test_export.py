@@ -193,7 +193,7 @@ def test_export_finds_a_missing_permission_before_training(run, copy, monkeypatc
             ModelError("none"),
             "none",
         ),
-        (["--onnx"], "export.export._MOST_IN_ONNX", None, "at most 2 GB"),
+        (["--onnx"], "export.export._MAX_ONNX_PARAMETERS", None, "at most 2 GB"),
         (
             [],
             "experiment.study_export.reload_experiment",

@@ -1,8 +1,8 @@
-"""The meter reads the processors' counters, and says nothing where there are none."""
+"""The energy meter reads the counters of the processors, if there are any."""
 
 import pytest
 
-from autoprune.export.export import EnergyMeter
+from autoprune.export.energy import EnergyMeter
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ def counters(tmp_path):
     return show
 
 
-def test_whole_processors_are_added_up(counters):
+def test_energy_is_the_sum_over_processors(counters):
     with EnergyMeter(counters(1_000_000, 2_000_000, 500)) as meter:
         counters(4_000_000, 2_500_000, 900_000)
     assert meter.joules == pytest.approx(3.5)
 
 
-def test_a_counter_that_starts_again_is_followed(counters):
+def test_energy_of_a_counter_that_wraps_around(counters):
     meter = EnergyMeter(counters(9_000_000, 0, 0))
     counters(1_000_000, 0, 0)
     meter.add()
@@ -35,8 +35,8 @@ def test_a_counter_that_starts_again_is_followed(counters):
     assert meter.joules == pytest.approx(4.0)
 
 
-def test_it_is_read_now_and_then(counters, monkeypatch):
-    monkeypatch.setattr("autoprune.export.export.POWER_INTERVAL", 0.005)
+def test_energy_is_read_regularly(counters, monkeypatch):
+    monkeypatch.setattr("autoprune.export.energy.POWER_INTERVAL", 0.005)
     seen = []
     monkeypatch.setattr(EnergyMeter, "add", lambda meter: seen.append(meter))
     with EnergyMeter(counters(0, 0, 0)) as meter:
@@ -44,22 +44,19 @@ def test_it_is_read_now_and_then(counters, monkeypatch):
     assert len(seen) > 3
 
 
-def test_no_counter_is_no_figure(tmp_path, counters):
+def test_energy_without_a_counter_is_none(tmp_path):
     with EnergyMeter(tmp_path / "nowhere") as meter:
         assert meter.joules is None
     assert meter.joules is None
 
 
-def test_a_counter_that_cannot_be_read_is_no_figure(counters):
-    place = counters(1, 1, 1)
-    place.joinpath("intel-rapl:1/energy_uj").write_text("denied")
-    with EnergyMeter(place) as meter:
-        counters(2, 2, 2)
-    assert meter.joules is None
-
-
-def test_a_counter_that_goes_away_is_no_figure(counters):
-    place = counters(1, 1, 1)
-    with EnergyMeter(place) as meter:
-        place.joinpath("intel-rapl:0/energy_uj").unlink()
+@pytest.mark.parametrize("missing", [False, True])
+def test_energy_of_a_counter_that_cannot_be_read_is_none(counters, missing):
+    folder = counters(1, 1, 1)
+    counter = folder / "intel-rapl:1/energy_uj"
+    if not missing:
+        counter.write_text("denied")
+    with EnergyMeter(folder) as meter:
+        if missing:
+            counter.unlink()
     assert meter.joules is None

@@ -1,4 +1,4 @@
-"""ONNX: the exported file answers as torch does, whatever the batch; else nothing is left."""
+"""ONNX export has torch's logits for any batch, or leaves no file."""
 
 import random
 import shutil
@@ -44,7 +44,7 @@ def texts_of(count, seed=0, longest=12):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Return the folder of a tiny classifier that was exported, and what that printed."""
+    """Return the folder of a tiny classifier that was exported, and what the export printed."""
     folder = save_model("bert", tmp_path_factory.mktemp("onnx") / "tiny")
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
     jitter_(model)
@@ -87,19 +87,19 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_the_export_prints_nothing_and_leaves_two_files_more(exported, saved):
+def test_onnx_export_prints_nothing_and_adds_two_files(exported, saved):
     folder, printed = exported
     assert printed == ""
     assert names(folder) - names(saved) == {MODEL, INT8}
 
 
 @pytest.mark.parametrize(("rows", "longest"), [(1, 1), (1, 30), (3, 7), (40, 12)])
-def test_logits_equal_torchs_for_any_batch(folder, rows, longest):
+def test_onnx_logits_equal_torchs_for_any_batch(folder, rows, longest):
     tokens = make_tokenizer(folder)(texts_of(rows, seed=rows, longest=longest))
     assert np.abs(open_model(folder / MODEL)(tokens) - in_torch(folder, tokens)).max() < 1e-5
 
 
-# A head that takes the first place looks at padding where that is on the left.
+# With padding on the left, a head that takes the first position looks at padding.
 @pytest.mark.parametrize(
     ("change", "side"),
     [
@@ -109,7 +109,7 @@ def test_logits_equal_torchs_for_any_batch(folder, rows, longest):
         (first_token_graph, "right"),
     ],
 )
-def test_no_change_of_the_graph_changes_logits(folder, traced, tmp_path, change, side):
+def test_graph_changes_keep_the_logits(folder, traced, tmp_path, change, side):
     draw = np.random.default_rng(0)
     change(traced.graph)
     onnx.checker.check_model(traced, full_check=True)
@@ -132,7 +132,7 @@ def shapes(model):
     }
 
 
-def test_behind_the_last_attention_only_first_tokens_are_worked_on(traced):
+def test_graph_computes_only_first_tokens_after_the_last_attention(traced):
     whole = [shape for shape in shapes(traced).values() if len(shape) == 2]
     first_token_only(traced.graph)
     less = [shape for shape in shapes(traced).values() if len(shape) == 2]
@@ -140,7 +140,7 @@ def test_behind_the_last_attention_only_first_tokens_are_worked_on(traced):
     assert (len(whole), len(less)) == (1, 4)
 
 
-def test_no_map_is_applied_to_padding(traced):
+def test_graph_multiplies_no_padding(traced):
     before = {name for name, shape in shapes(traced).items() if shape[:2] == ["batch", "length"]}
     without_padding(traced.graph)
     after = {name for name, shape in shapes(traced).items() if shape[:2] == ["batch", "length"]}
@@ -148,7 +148,7 @@ def test_no_map_is_applied_to_padding(traced):
     assert after == set()
 
 
-def test_a_graph_without_a_mask_stays_as_it_is(traced):
+def test_graph_without_a_mask_is_not_changed(traced):
     kept = [one for one in traced.graph.input if one.name != "attention_mask"]
     del traced.graph.input[:]
     traced.graph.input.extend(kept)
@@ -157,7 +157,7 @@ def test_a_graph_without_a_mask_stays_as_it_is(traced):
     assert traced.SerializeToString(deterministic=True) == as_it_was
 
 
-def test_eight_bits_stay_near_and_take_less_room(folder):
+def test_int8_logits_are_near_and_weights_are_small(folder):
     texts = texts_of(64, seed=5)
     gap = onnx_logits(folder / INT8, folder, texts) - onnx_logits(folder / MODEL, folder, texts)
     assert 0 < np.abs(gap).max() < 0.02
@@ -173,14 +173,14 @@ def test_eight_bits_stay_near_and_take_less_room(folder):
 
 
 @pytest.mark.parametrize("batch", [1, 5, 64])
-def test_logits_come_in_the_order_of_the_texts(folder, batch):
+def test_onnx_logits_are_in_the_order_of_the_texts(folder, batch):
     texts = texts_of(23, seed=3)
     tokens = [make_tokenizer(folder)([text]) for text in texts]
     wanted = np.concatenate([in_torch(folder, each) for each in tokens])
     assert np.abs(onnx_logits(folder / MODEL, folder, texts, batch) - wanted).max() < 1e-5
 
 
-def test_second_texts_are_read(folder):
+def test_onnx_logits_of_two_texts_per_row(folder):
     texts, pairs = texts_of(7, seed=1), texts_of(7, seed=2)
     wanted = in_torch(folder, make_tokenizer(folder)(texts, pairs))
     found = onnx_logits(folder / MODEL, folder, texts, pairs=pairs)
@@ -188,7 +188,7 @@ def test_second_texts_are_read(folder):
     assert np.abs(found - onnx_logits(folder / MODEL, folder, texts)).max() > 1e-3
 
 
-def test_texts_beyond_the_models_positions_are_cut(folder):
+def test_onnx_logits_of_texts_that_are_too_long(folder):
     found = onnx_logits(folder / MODEL, folder, [" ".join(NUMBERS * 9)])
     assert found.shape == (1, 3) and np.isfinite(found).all()
 
@@ -206,7 +206,7 @@ def misfit(graph):
 
 
 @pytest.mark.parametrize("harm", [spoil, misfit])
-def test_a_shortened_graph_that_answers_otherwise_is_not_taken(saved, monkeypatch, harm):
+def test_onnx_export_falls_back_to_the_traced_graph(saved, monkeypatch, harm):
     monkeypatch.setattr("autoprune.export.onnx_graph.first_token_graph", harm)
     export = export_onnx(saved, texts_of(20), int8=False)
     assert not export.shortened and export.difference < 1e-5
@@ -215,33 +215,33 @@ def test_a_shortened_graph_that_answers_otherwise_is_not_taken(saved, monkeypatc
     assert np.isfinite(onnx_logits(export.file, saved, texts_of(3))).all()
 
 
-def test_a_model_that_looks_at_padding_is_exported_whole(saved):
+def test_onnx_export_of_a_model_that_looks_at_padding_is_not_shortened(saved):
     AutoTokenizer.from_pretrained(saved, padding_side="left").save_pretrained(saved)
     export = export_onnx(saved, texts_of(20), int8=False)
     assert not export.shortened and export.difference < 1e-5
 
 
-@pytest.mark.parametrize(("harm", "says"), [(spoil, "differ by"), (misfit, "differ by inf")])
-def test_a_model_that_answers_otherwise_is_refused_and_leaves_no_file(saved, traced, harm, says):
+@pytest.mark.parametrize(("harm", "message"), [(spoil, "differ by"), (misfit, "differ by inf")])
+def test_onnx_export_with_wrong_logits_is_refused_and_leaves_no_file(saved, traced, harm, message):
     before = names(saved)
     harm(traced.graph)
-    with pytest.raises(ModelError, match=says):
+    with pytest.raises(ModelError, match=message):
         export_onnx(saved, texts_of(20), int8=True)
     assert names(saved) == before
 
 
-def test_a_failure_half_way_leaves_no_file(saved, monkeypatch):
+def test_onnx_export_that_is_interrupted_leaves_no_file(saved, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
     before = names(saved)
-    monkeypatch.setattr(onnx_module, "_quantise", fail)
+    monkeypatch.setattr(onnx_module, "_quantize", fail)
     with pytest.raises(KeyboardInterrupt):
         export_onnx(saved, texts_of(4), int8=True)
     assert names(saved) == before
 
 
-def test_a_model_that_cannot_be_traced_is_refused_in_one_line(folder, tmp_path, monkeypatch):
+def test_onnx_export_of_a_model_that_cannot_be_traced_is_refused(folder, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no such thing\nand more")
 
@@ -253,7 +253,7 @@ def test_a_model_that_cannot_be_traced_is_refused_in_one_line(folder, tmp_path, 
     assert names(spare) == before
 
 
-def test_without_the_extra_it_says_what_to_install(folder, monkeypatch):
+def test_onnx_without_the_extra_names_what_to_install(folder, monkeypatch):
     monkeypatch.setattr(onnx_module, "ONNX_PACKAGES", ("onnx", "no_such_package"))
     with pytest.raises(OptionError, match=r"no_such_package.*pip install 'autoprune\[onnx\]'"):
         export_onnx(folder, texts_of(2), int8=False)
@@ -263,7 +263,7 @@ def test_without_the_extra_it_says_what_to_install(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"no model"])
-def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+def test_onnx_file_that_is_no_model_is_refused(tmp_path, content):
     (tmp_path / MODEL).write_bytes(content)
     with pytest.raises(ModelError, match=r"cannot open the model .*model\.onnx"):
         open_model(tmp_path / MODEL)
@@ -271,7 +271,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content):
 
 @pytest.mark.soak  # 10 to 20 seconds a family
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_can_be_exported(family, tmp_path):
+def test_onnx_export_of_every_family(family, tmp_path):
     folder = save_model(family, tmp_path / "tiny")
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
     jitter_(model)

@@ -129,7 +129,7 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
     except KeyboardInterrupt:
         say(f"stopped: nothing was written to {out}; the same command begins again")
         raise
-    return StudyExport(request, result, source.bench.metric)
+    return StudyExport(request, result, source.evaluator.metric)
 
 
 def push_export(out: Path, options: ExportOptions) -> str:
@@ -183,13 +183,13 @@ def export_source(study: FinishedStudy, experiment: Experiment, layout: Layout) 
     ]
     rate = rates[0] if rates else experiment.full.learning_rate
     return ExportSource(
-        studied=study,
+        study=study,
         checkpoint=experiment.checkpoint,
         task=experiment.task,
         splits=experiment.splits,
         test=experiment.test,
         encoded=experiment.inputs.test,
-        bench=experiment.bench(replace(experiment.full, learning_rate=rate)),
+        evaluator=experiment.bench(replace(experiment.full, learning_rate=rate)),
     )
 
 
@@ -201,16 +201,16 @@ def _fresh_seeds(study: FinishedStudy, number: int) -> tuple[int, ...]:
 
 def _announce(source: ExportSource, request: ExportRequest, workers: int, say: _Say) -> None:
     """Say what will be trained, for how long at most, and which layout the study recommends."""
-    study, layout = source.studied, request.layout
+    study, layout = source.study, request.layout
     recommended = study.comparison.row(study.comparison.recommended)
     if recommended.layout != layout:
         say(
             f"study {study.name} recommends {recommended.origin} ({recommended.layout}), not this: "
             "--layout recommended takes it"
         )
-    steps = source.bench.budget.steps
+    steps = source.evaluator.budget.steps
     rounds = -(-len(request.seeds) // workers)
-    seconds = rounds * steps * source.bench.seconds_per_step(layout)
+    seconds = rounds * steps * source.evaluator.seconds_per_step(layout)
     say(
         f"fine-tuning {layout.picture} {layout} ({request.origin}) on fresh seeds "
         f"{', '.join(map(str, request.seeds))}: at most {steps} steps a run, "

@@ -1,4 +1,4 @@
-"""The base model of an export: what its own card says, and how it is found again."""
+"""Base model of an export: what its model card says, and how it is found again from an export."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,17 +19,17 @@ from autoprune.errors import ModelError
 CARD_FILE = "README.md"
 
 OWN_METADATA = "autoprune"
-"""The field of an export's card under which stand `base` and `commit`, see `hub_base_model`."""
+"""The field of an export's card that holds `base` and `commit`, see `hub_base_model`."""
 
-_LONGEST = 200  # characters of a word or two in a card
+_MAX_TEXT = 200  # characters of a short field in a card
 
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A base model: `hub` is its id there, empty for a folder; the rest is what its card says.
+    """A base model: `hub` is its id on the hub, empty for a folder.
 
-    `license`, `license_link` and `languages` are empty where the card does not say. `asked` is
-    what the user named it by, `commit` which state of it was used.
+    `license`, `license_link` and `languages` are from its card, empty where the card has none.
+    `given_name` is how the user named it, `commit` the version that was used.
     """
 
     name: str
@@ -37,14 +37,14 @@ class BaseModel:
     license: str
     license_link: str
     languages: tuple[str, ...]
-    asked: str
+    given_name: str
     commit: str
 
 
-def local_base_model(checkpoint: EncoderFiles, asked: str) -> BaseModel:
-    """Read the card of the base model, beside it or on the hub at its commit, if it can be had.
+def local_base_model(checkpoint: EncoderFiles, given_name: str) -> BaseModel:
+    """Read the card of the base model, in its folder or on the hub at its commit, if there is one.
 
-    `asked` is what the user named the model by.
+    `given_name` is how the user named the model.
     """
     hub = checkpoint.encoder.source if checkpoint.encoder.revision else ""
     fields = _front_matter(_card(checkpoint, hub))
@@ -56,7 +56,7 @@ def local_base_model(checkpoint: EncoderFiles, asked: str) -> BaseModel:
         license=_text(fields.get("license")),
         license_link=_text(fields.get("license_link")),
         languages=tuple(filter(None, map(_text, languages if listed else [languages]))),
-        asked=asked,
+        given_name=given_name,
         commit=checkpoint.commit,
     )
 
@@ -64,16 +64,16 @@ def local_base_model(checkpoint: EncoderFiles, asked: str) -> BaseModel:
 def hub_base_model(folder: Path, trust_remote_code: bool = False) -> EncoderFiles:
     """Fetch the base model that the card of the exported model in `folder` names.
 
-    The base models that other tools' cards name are left alone: nobody asked to download them.
-    Raises `AutopruneError` where the card names none, it cannot be had, or is not what it was.
+    Base models in the cards of other tools are not downloaded: no user asked for that. Raises
+    `AutopruneError` where the card names none, or the model is not available or has changed.
     """
     fields = _front_matter(folder / CARD_FILE)
-    own = fields.get(OWN_METADATA)
-    told = own if isinstance(own, Mapping) else {}
+    metadata = fields.get(OWN_METADATA)
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    name, commit = _text(metadata.get("base"), 4096), _text(metadata.get("commit"))
     tags = fields.get("tags")
-    ours = isinstance(tags, list) and OWN_METADATA in tags
-    name = _text(told.get("base"), 4096) or (_text(fields.get("base_model")) if ours else "")
-    commit = _text(told.get("commit"))
+    if not name and isinstance(tags, list) and OWN_METADATA in tags:  # a card of an older version
+        name = _text(fields.get("base_model"))
     if not name:
         raise ModelError(f"no card in {folder} names it")
     encoder = find_encoder(name)
@@ -90,17 +90,17 @@ def _card(checkpoint: EncoderFiles, hub: str) -> Path:
         try:
             return Path(hf_hub_download(hub, CARD_FILE, revision=checkpoint.commit))
         except (EntryNotFoundError, HfHubHTTPError, HTTPError, OSError, ValueError):
-            pass  # a card that cannot be had says nothing, and the new card says so
+            pass  # without a card nothing is known, and the new card says so
     return checkpoint.folder / CARD_FILE
 
 
 def _front_matter(path: Path) -> Mapping[str, Any]:
     try:
         return metadata_load(path) or {}
-    except Exception:  # a card is free text, whatever it holds must not stop an export
+    except Exception:  # a card is free text, and no fault in it may stop an export
         return {}
 
 
-def _text(value: object, longest: int = _LONGEST) -> str:
-    """Return a short text, or nothing: cards also hold lists and mappings where a word belongs."""
+def _text(value: object, longest: int = _MAX_TEXT) -> str:
+    """Return `value` if it is a short text, else "": a card may hold anything in a field."""
     return value if isinstance(value, str) and len(value) <= longest else ""

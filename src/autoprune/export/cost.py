@@ -1,4 +1,4 @@
-"""Costing: what saved models take of disk, memory and time, all measured in one run, by turns."""
+"""Cost: disk, memory, latency and throughput of saved models, measured in turns in one process."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,19 +29,16 @@ from autoprune.export.predict import TextTokenizer, TokenTensors, make_tokenizer
 from autoprune.tasks.task import LabelledRows
 from autoprune.training.devices import describe_device
 
-COST_TEXTS = 64  # rows that are measured, more where two batches take more
+COST_TEXTS = 64  # rows that are measured; more if two batches take more
 
-_ALONE = 8  # of them go through the model one by one
+_SINGLE_TEXTS = 8  # rows that go through the model one by one
 
 ForwardPass = Callable[[TokenTensors], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
 class CostSubject:
-    """A saved model to measure: in torch, or its ONNX file `onnx` in onnxruntime.
-
-    onnxruntime runs on the processor, wherever torch runs.
-    """
+    """A saved model to measure: in torch, or its file `onnx` in onnxruntime, always on the CPU."""
 
     name: str
     checkpoint: EncoderFiles
@@ -52,11 +49,10 @@ class CostSubject:
 class CostMeasurement:
     """What one model costs.
 
-    `bytes` on disk, weights and tokenizer; `measure_peak_memory` of memory to load it and run a batch, None
-    where that was not asked for;
-    `latency`, seconds for a batch of one text; `throughput`, texts a second in batches; `gain`,
-    times the throughput of the first model measured; `count_flops` a text, padding included. `parameters`
-    and `count_flops` are None for an ONNX file, `pace` as well.
+    `bytes` on disk, weights and tokenizer; `peak_bytes` of memory to load it and run a batch, None
+    if not measured; `latency`, seconds for a batch of one text; `throughput`, texts per second in
+    batches; `gain`, the ratio of throughput to that of the first model; `flops` per text, padding
+    included. `parameters`, `flops` and `pace` (times per text) are None for an ONNX file.
     """
 
     name: str
@@ -75,7 +71,7 @@ class CostMeasurement:
 class CostConditions:
     """What all models are measured with; `tokens` is the longest input.
 
-    `memory`: whether peak memory is measured too, for each model in a process of its own.
+    With `memory`, peak memory is measured too, for each model in a process of its own.
     """
 
     batch: int
@@ -86,71 +82,72 @@ class CostConditions:
 
     @property
     def machine(self) -> str:
-        """The device in words; models are run in fp32 here, whatever is fast in training."""
+        """The device in words. Models run in fp32 here, also where training is in bf16."""
         return describe_device(self.device).replace("bf16", "fp32")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
-    """A subject, loaded, and the rows as its tokens: `batches`, and single rows `alone`."""
+class _LoadedModel:
+    """A loaded model and the rows in its tokens: in batches, and single."""
 
     subject: CostSubject
-    run: ForwardPass
+    forward: ForwardPass
+    tokenize: Callable[[], list[TokenTensors]]
     batches: list[TokenTensors]
-    alone: list[TokenTensors]
-    tokenise: Callable[[], object]
+    single: list[TokenTensors]
 
 
 def measure_costs(
-    subjects: Sequence[CostSubject], rows: LabelledRows, under: CostConditions
+    subjects: Sequence[CostSubject], rows: LabelledRows, conditions: CostConditions
 ) -> list[CostMeasurement]:
-    """Measure each subject on rows drawn from `rows`, all the same ones.
+    """Measure each model on the same rows, drawn from `rows`.
 
     Raises `ModelError` for a model that cannot be loaded, `OptionError` for one that does not fit
-    into memory or, for ONNX, without the extra.
+    into memory or, for ONNX, without the extra `onnx`.
     """
-    picked = _pick(rows, under.batch)
-    ready = [_ready(subject, picked, under) for subject in subjects]
+    drawn = _draw_rows(rows, conditions.batch)
+    models = [_load(subject, drawn, conditions) for subject in subjects]
     calls: dict[tuple[str, str], Callable[[], object]] = {}
-    for one in ready:
-        name = one.subject.name
-        calls[name, "batches"] = partial(_each, one.run, one.batches)
-        calls[name, "alone"] = partial(_each, one.run, one.alone)
-        calls[name, "tokenise"] = one.tokenise
-    seconds = measure_in_turns(calls, under.rounds)
-    first = seconds[subjects[0].name, "batches"]
-    return [_cost(one, seconds, first, len(picked), under) for one in ready]
+    for model in models:
+        name = model.subject.name
+        calls[name, "batches"] = partial(_run_all, model.forward, model.batches)
+        calls[name, "single"] = partial(_run_all, model.forward, model.single)
+        calls[name, "tokenize"] = model.tokenize
+    seconds = measure_in_turns(calls, conditions.rounds)
+    baseline = seconds[subjects[0].name, "batches"]
+    return [_summarize(model, seconds, baseline, len(drawn), conditions) for model in models]
 
 
-def _pick(rows: LabelledRows, batch: int) -> LabelledRows:
-    """Draw whole batches of rows, at least two; where there are too few, rows come again."""
+def _draw_rows(rows: LabelledRows, batch: int) -> LabelledRows:
+    """Draw whole batches of rows, at least two; if there are too few, rows are repeated."""
     number = batch * max(2, -(-COST_TEXTS // batch))
     order = np.random.default_rng(0).permutation(len(rows))
-    places = np.resize(order, number)
+    index = np.resize(order, number)
     return LabelledRows(
-        tuple(rows.texts[place] for place in places),
-        tuple(rows.labels[place] for place in places),
-        None if rows.pairs is None else tuple(rows.pairs[place] for place in places),
+        tuple(rows.texts[row] for row in index),
+        tuple(rows.labels[row] for row in index),
+        None if rows.pairs is None else tuple(rows.pairs[row] for row in index),
     )
 
 
-def _ready(subject: CostSubject, rows: LabelledRows, under: CostConditions) -> _Ready:
+def _load(subject: CostSubject, rows: LabelledRows, conditions: CostConditions) -> _LoadedModel:
     checkpoint = subject.checkpoint
-    tokenise = make_tokenizer(checkpoint.folder, under.tokens, checkpoint.trust_remote_code)
-    batches = _batches(tokenise, rows, under.batch)
-    return _Ready(
+    tokenizer = make_tokenizer(checkpoint.folder, conditions.tokens, checkpoint.trust_remote_code)
+    tokenize = partial(_tokenize, tokenizer, rows, conditions.batch)
+    return _LoadedModel(
         subject=subject,
-        run=_open(subject, under.device),
-        batches=batches,
-        alone=_batches(tokenise, rows, 1)[:_ALONE],
-        tokenise=partial(_batches, tokenise, rows, under.batch),
+        forward=_open(subject, conditions.device),
+        tokenize=tokenize,
+        batches=tokenize(),
+        single=_tokenize(tokenizer, rows, 1)[:_SINGLE_TEXTS],
     )
 
 
-def _batches(tokenise: TextTokenizer, rows: LabelledRows, batch: int) -> list[TokenTensors]:
-    cuts = [slice(start, start + batch) for start in range(0, len(rows), batch)]
+def _tokenize(tokenizer: TextTokenizer, rows: LabelledRows, batch: int) -> list[TokenTensors]:
+    slices = [slice(start, start + batch) for start in range(0, len(rows), batch)]
     return [
-        tokenise(rows.texts[cut], None if rows.pairs is None else rows.pairs[cut]) for cut in cuts
+        tokenizer(rows.texts[part], None if rows.pairs is None else rows.pairs[part])
+        for part in slices
     ]
 
 
@@ -160,59 +157,61 @@ def _open(subject: CostSubject, device: torch.device) -> ForwardPass:
     return open_classifier(subject.checkpoint, device)
 
 
-def _each(run: ForwardPass, batches: Sequence[TokenTensors]) -> None:
+def _run_all(forward: ForwardPass, batches: Sequence[TokenTensors]) -> None:
     for tokens in batches:
-        run(tokens)
+        forward(tokens)
 
 
-def _job(subject: CostSubject, device: torch.device, batch: TokenTensors) -> None:
-    """Load the model and run one batch, in a process of its own."""
+def _load_and_run(subject: CostSubject, device: torch.device, batch: TokenTensors) -> None:
+    """Load the model and run one batch; memory is measured around this, in a new process."""
     _open(subject, device)(batch)
 
 
-def _cost(
-    one: _Ready,
+def _summarize(
+    model: _LoadedModel,
     seconds: Mapping[tuple[str, str], list[float]],
-    first: Sequence[float],
+    baseline: Sequence[float],
     rows: int,
-    under: CostConditions,
+    conditions: CostConditions,
 ) -> CostMeasurement:
-    subject, run = one.subject, one.run
-    mine = seconds[subject.name, "batches"]
-    alone = median_interval([spent / len(one.alone) for spent in seconds[subject.name, "alone"]])
-    arithmetic, count, pace = None, None, None
-    if isinstance(run, Classifier):
-        arithmetic = count_flops(run, one.batches) / rows
-        count = count_parameters(run.model)
-        forward = median_interval(mine).median / rows
+    subject, forward = model.subject, model.forward
+    spent = seconds[subject.name, "batches"]
+    single = seconds[subject.name, "single"]
+    latency = median_interval([total / len(model.single) for total in single])
+    flops, parameters, pace = None, None, None
+    if isinstance(forward, Classifier):
+        flops = count_flops(forward, model.batches) / rows
+        parameters = count_parameters(forward.model)
+        per_text = median_interval(spent).median / rows
         pace = LayerTimes(
             layers=subject.checkpoint.depth,
-            forward=forward,
-            outside=forward * time_outside_layers(run, one.batches),
-            tokenizing=median_interval(seconds[subject.name, "tokenise"]).median / rows,
-            single_text=alone.median,
+            forward=per_text,
+            outside=per_text * time_outside_layers(forward, model.batches),
+            tokenizing=median_interval(seconds[subject.name, "tokenize"]).median / rows,
+            single_text=latency.median,
         )
     return CostMeasurement(
         name=subject.name,
         layers=subject.checkpoint.depth,
-        parameters=count,
-        bytes=_bytes(subject),
-        peak_bytes=_peak(one, under.device) if under.memory else None,
-        latency=alone,
-        throughput=median_interval([rows / spent for spent in mine]),
-        gain=median_interval([theirs / spent for theirs, spent in zip(first, mine, strict=True)]),
-        flops=arithmetic,
+        parameters=parameters,
+        bytes=_size_on_disk(subject),
+        peak_bytes=_peak_memory(model, conditions.device) if conditions.memory else None,
+        latency=latency,
+        throughput=median_interval([rows / total for total in spent]),
+        gain=median_interval([first / own for first, own in zip(baseline, spent, strict=True)]),
+        flops=flops,
         pace=pace,
     )
 
 
-def _peak(one: _Ready, device: torch.device) -> int:
-    device = torch.device("cpu") if one.subject.onnx else device
-    return measure_peak_memory(partial(_job, one.subject, device, one.batches[0]), device, __name__)
+def _peak_memory(model: _LoadedModel, device: torch.device) -> int:
+    device = torch.device("cpu") if model.subject.onnx else device
+    load = partial(_load_and_run, model.subject, device, model.batches[0])
+    return measure_peak_memory(load, device, __name__)
 
 
-def _bytes(subject: CostSubject) -> int:
-    """Return the size of the files that are needed to run the model."""
+def _size_on_disk(subject: CostSubject) -> int:
+    """Return the size of the files that are needed to run the model, in bytes."""
     folder, trusted = subject.checkpoint.folder, subject.checkpoint.trust_remote_code
     names = pick_weight_files((path.name for path in folder.iterdir()), trusted)
     if subject.onnx is not None:

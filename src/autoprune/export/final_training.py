@@ -1,4 +1,4 @@
-"""Attempts: a layout fine-tuned to the full budget on several seeds, of which one is taken home."""
+"""Final training: a layout fine-tuned to the full budget on several seeds; the best run is kept."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ VERIFICATION_ROWS = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerificationSample:
-    """Rows as texts and as the trained model's tokens, numbered as in its training."""
+    """Rows on which an export is verified: as texts, and in the tokens of the trained model."""
 
     rows: LabelledRows
     encoded: EncodedSplit
@@ -33,10 +33,10 @@ class VerificationSample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleLogits:
-    """A model's logits in 32-bit floats on the processor, (rows, classes).
+    """A model's logits on a sample, computed in float32 on the CPU, (rows, classes).
 
-    `together` are those of all rows, padded in batches of `RELOAD_BATCH`; `alone` of the first `SINGLE_TEXTS`
-    rows, each by itself.
+    `together` are those of all rows, padded in batches of `RELOAD_BATCH`; `alone` those of the
+    first `SINGLE_TEXTS` rows, each by itself.
     """
 
     together: NDArray[np.float32]
@@ -50,142 +50,145 @@ def draw_sample(
     tokens: int,
     kept: NDArray[np.int64] | None,
 ) -> VerificationSample:
-    """Choose `VERIFICATION_ROWS` rows of all splits (all, if there are fewer), from the shortest to the longest.
+    """Choose `VERIFICATION_ROWS` different rows of all splits, from the shortest to the longest.
 
-    `tokens` is the longest input, `kept` the tokens that were trained (see `keep_tokens`).
+    All rows are chosen if there are fewer. `tokens` is the longest input, `kept` the tokens whose
+    embeddings were trained (see `used_token_ids`).
     """
-    parts = (splits.train, splits.validation, test.rows)
-    whole = [(text, pair) for rows in parts for text, pair in _texts(rows)]
-    whole = sorted(dict.fromkeys(whole), key=lambda row: (len(row[0]) + len(row[1]), row))
-    places = np.unique(np.linspace(0, len(whole) - 1, VERIFICATION_ROWS).round().astype(int))
-    texts, pairs = zip(*(whole[place] for place in places), strict=True)
-    rows = LabelledRows(texts, (0,) * len(texts), None if splits.train.pairs is None else pairs)
+    texts = [
+        text for rows in (splits.train, splits.validation, test.rows) for text in _pair_texts(rows)
+    ]
+    texts = sorted(dict.fromkeys(texts), key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
+    index = np.unique(np.linspace(0, len(texts) - 1, VERIFICATION_ROWS).round().astype(int))
+    first, second = zip(*(texts[row] for row in index), strict=True)
+    rows = LabelledRows(first, (0,) * len(first), None if splits.train.pairs is None else second)
     encoded = encode(rows, tokenizer, tokens)
     return VerificationSample(rows, encoded if kept is None else remap_tokens(encoded, kept))
 
 
-def sample_logits(model: PreTrainedModel, encoded: EncodedSplit) -> SampleLogits:
-    """Return what `model` makes of the rows; it is moved to the processor and set to evaluation."""
-    model.cpu().eval()
-    rows = np.arange(len(encoded))
-    return SampleLogits(
-        together=_logits(model, encoded, np.split(rows, rows[RELOAD_BATCH::RELOAD_BATCH])),
-        alone=_logits(model, encoded, np.split(rows[:SINGLE_TEXTS], rows[1:SINGLE_TEXTS])),
-    )
-
-
-def _texts(rows: LabelledRows) -> list[tuple[str, str]]:
+def _pair_texts(rows: LabelledRows) -> list[tuple[str, str]]:
     pairs = rows.pairs if rows.pairs is not None else ("",) * len(rows)
     return list(zip(rows.texts, pairs, strict=True))
 
 
-def _logits(
-    model: PreTrainedModel, encoded: EncodedSplit, batches: list[NDArray[np.int64]]
-) -> NDArray[np.float32]:
-    found = []
-    for index in batches:
-        inputs = collate(encoded, index)
-        del inputs["labels"]
-        with torch.inference_mode():
-            found.append(model(**inputs).logits.float().numpy())
-    return np.concatenate(found)
+def sample_logits(model: PreTrainedModel, encoded: EncodedSplit) -> SampleLogits:
+    """Return the logits of `model`, which is moved to the CPU and set to evaluation."""
+    model.cpu().eval()
+
+    def logits(batches: list[NDArray[np.int64]]) -> NDArray[np.float32]:
+        found = []
+        for index in batches:
+            inputs = collate(encoded, index)
+            del inputs["labels"]
+            with torch.inference_mode():
+                found.append(model(**inputs).logits.float().numpy())
+        return np.concatenate(found)
+
+    rows = np.arange(len(encoded))
+    return SampleLogits(
+        together=logits(np.split(rows, rows[RELOAD_BATCH::RELOAD_BATCH])),
+        alone=logits(np.split(rows[:SINGLE_TEXTS], rows[1:SINGLE_TEXTS])),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FinalTraining:
+    """What each final run trains, and the rows it is measured on.
+
+    `test` are the raw test rows, `cleaned` marks those that cleaning leaves; `sample` are the rows
+    of the verification. All have the token numbers of the evaluator's rows.
+    """
+
+    evaluator: LayoutEvaluator
+    layout: Layout
+    test: EncodedSplit
+    cleaned: NDArray[np.bool_]
+    sample: EncodedSplit
+
+    def __post_init__(self) -> None:
+        kept = self.evaluator.rows.kept
+        assert self.test.kept is self.sample.kept is kept, "all rows have the same token numbers"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FinalRun:
-    """One fine-tuned run: its scores on `validation`, `test` (cleaned rows) and `test-raw`.
+    """A final run: its scores on `validation`, `test` (cleaned rows) and `test-raw`.
 
-    `weights` are as the bench trained them, tokens renumbered; `sample_logits` are that model's to the
-    sample, before anything else was done to it.
+    `weights` are those of the trained model, in the evaluator's token numbers; `logits` are that
+    model's on the sample, before it is merged or saved.
     """
 
     scores: tuple[Score, ...]
     weights: dict[str, NDArray[np.float32]]
-    answers: SampleLogits
+    logits: SampleLogits
 
     def score(self, split: str) -> Score:
         """Return the score on `split`; raises KeyError where there is none."""
         return {score.split: score for score in self.scores}[split]
 
 
-def train_final_model(
-    bench: LayoutEvaluator,
-    layout: Layout,
-    seed: int,
-    test: EncodedSplit,
-    kept: NDArray[np.bool_],
-    rows: EncodedSplit,
-) -> FinalRun:
-    """Fine-tune `layout` with `seed`; raises `TrialError`.
-
-    `test` are the raw test rows, of which cleaning leaves those marked in `kept`; `rows` are the
-    sample. All are numbered as the bench's rows.
-    """
-    assert test.kept is rows.kept is bench.rows.kept, "all rows are numbered alike"
-    trained = bench.train(layout, seed)
-    micro_batcher = MicroBatcher(bench.budget.batch)
-    logits = predict_logits(trained.model, test, bench.device, micro_batcher)
-    if not np.isfinite(logits).all():
-        raise TrialError(f"the outputs with seed {seed} are not finite numbers")
-    seconds = trained.score.seconds
-    score, metric = bench.problem_type.score, bench.metric
-    cleaned = score(logits[kept], test.labels[kept], metric, "test", seed, seconds)
-    raw = score(logits, test.labels, metric, "test-raw", seed, seconds)
-    answered = sample_logits(trained.model, rows)  # moves the model to the processor
-    weights = {name: weight.numpy() for name, weight in trained.model.state_dict().items()}
-    return FinalRun((trained.score, cleaned, raw), weights, answered)
+RunCallback = Callable[[int, FinalRun | TrialError], None]  # a seed, and how its run ended
 
 
 def train_best(
-    bench: LayoutEvaluator,
-    layout: Layout,
+    training: FinalTraining,
     seeds: Sequence[int],
-    test: EncodedSplit,
-    kept: NDArray[np.bool_],
-    rows: EncodedSplit,
-    crew: WorkerPool,
-    watch: Callable[[int, FinalRun | TrialError], None] = lambda *_: None,
+    pool: WorkerPool,
+    report: RunCallback = lambda *_: None,
 ) -> FinalRun:
-    """Return the attempt with the best validation quality, the first of equal ones.
+    """Return the run with the best quality on validation, the first of equal ones.
 
-    `watch` is told of each seed's. Raises `TrialError` where no seed could be trained.
+    Calls `report` with each seed and its run. Raises `TrialError` if all runs fail.
     """
-    under_way = {
-        seed: crew.start(train_final_model, bench, layout, seed, test, kept, rows) for seed in seeds
-    }
+    results = {seed: pool.start(train_final_model, training, seed) for seed in seeds}
     best: FinalRun | None = None
     failure = TrialError("no seed was given")
     for seed in seeds:
         try:
-            done = under_way.pop(seed)()
+            run = results.pop(seed)()
         except TrialError as error:
             failure = error
-            watch(seed, error)
+            report(seed, error)
             continue
-        watch(seed, done)
-        if best is None or _quality(done) > _quality(best):
-            best = done
+        report(seed, run)
+        if best is None or run.score("validation").quality > best.score("validation").quality:
+            best = run
     if best is None:
         raise failure
     return best
 
 
-def merged_model(bench: LayoutEvaluator, layout: Layout, attempt: FinalRun) -> PreTrainedModel:
-    """Return the plain pruned model of an attempt, the rows left out of its training restored."""
-    model = bench.load(attempt.score("validation").seed)
+def train_final_model(training: FinalTraining, seed: int) -> FinalRun:
+    """Fine-tune the layout with `seed`; raises `TrialError`."""
+    evaluator, test, cleaned = training.evaluator, training.test, training.cleaned
+    trained = evaluator.train(training.layout, seed)
+    micro_batcher = MicroBatcher(evaluator.budget.batch)
+    logits = predict_logits(trained.model, test, evaluator.device, micro_batcher)
+    if not np.isfinite(logits).all():
+        raise TrialError(f"the outputs with seed {seed} are not finite numbers")
+    score, metric, seconds = evaluator.problem_type.score, evaluator.metric, trained.score.seconds
+    scores = (
+        trained.score,
+        score(logits[cleaned], test.labels[cleaned], metric, "test", seed, seconds),
+        score(logits, test.labels, metric, "test-raw", seed, seconds),
+    )
+    sample = sample_logits(trained.model, training.sample)  # moves the model to the CPU
+    weights = {name: weight.numpy() for name, weight in trained.model.state_dict().items()}
+    return FinalRun(scores, weights, sample)
+
+
+def merged_model(evaluator: LayoutEvaluator, layout: Layout, run: FinalRun) -> PreTrainedModel:
+    """Return the plain pruned model of a run, with the embeddings that were not trained."""
+    model = evaluator.load(run.score("validation").seed)
     keep_layers(model, layout)
-    restore_embeddings(model, attempt.weights, bench.rows.kept)
+    restore_embeddings(model, run.weights, evaluator.rows.kept)
     return model.eval()
 
 
 def export_seeds(used: Sequence[int], number: int) -> list[int]:
-    """Return the next `number` seeds above all that were `used`.
+    """Return the next `number` seeds above all `used` ones.
 
-    >>> fresh_seeds([0, 3, 1], 2)
+    >>> export_seeds([0, 3, 1], 2)
     [4, 5]
     """
     return [max(used, default=-1) + 1 + i for i in range(number)]
-
-
-def _quality(attempt: FinalRun) -> float:
-    return attempt.score("validation").quality

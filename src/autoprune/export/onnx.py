@@ -1,4 +1,4 @@
-"""ONNX: a saved model as one file that onnxruntime runs without torch, and as 8-bit integers."""
+"""ONNX export: a saved model as one file for onnxruntime, in fp32 and in 8-bit integers."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -17,32 +17,38 @@ from autoprune.export.predict import TextTokenizer, TokenTensors, make_tokenizer
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
+MODEL, INT8 = "model.onnx", "model-int8.onnx"
+
+ONNX_TOLERANCE = 1e-4  # the largest difference between torch's logits and onnxruntime's in fp32
+
+_BATCHES = (1, 2, 7, 32)  # batch sizes in which logits are compared, in turn
+
 
 def check_extra() -> None:
     """Raise `OptionError` where the packages of the extra `onnx` are not installed."""
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise OptionError(
-            f"ONNX needs packages that are not here ({', '.join(missing)}): "
+            f"ONNX needs packages that are not installed ({', '.join(missing)}): "
             "pip install 'autoprune[onnx]'"
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxModel:
-    """A model in onnxruntime."""
+    """A model in onnxruntime; `inputs` are the names of its inputs."""
 
     session: Any
-    names: tuple[str, ...]
+    inputs: tuple[str, ...]
 
     def __call__(self, tokens: TokenTensors) -> NDArray[np.float32]:
-        """Return the logits of a batch, (rows, classes); what the model does not take is left."""
-        found = self.session.run(["logits"], {name: tokens[name] for name in self.names})
-        return np.asarray(found[0], dtype=np.float32)
+        """Return the logits of a batch, (rows, classes). Tensors that are no input are ignored."""
+        logits = self.session.run(["logits"], {name: tokens[name] for name in self.inputs})[0]
+        return np.asarray(logits, dtype=np.float32)
 
 
 def open_model(file: Path) -> OnnxModel:
-    """Open the model `file` on the processor, with as many threads as torch has here.
+    """Open the model `file` on the CPU, with as many threads as torch has in this process.
 
     Raises `OptionError` without the extra `onnx`, `ModelError` for a file that is no model.
     """
@@ -54,9 +60,9 @@ def open_model(file: Path) -> OnnxModel:
     options.log_severity_level = 3  # errors only
     try:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common class but this
+    except Exception as error:  # onnxruntime's errors have no other common class
         raise ModelError(f"cannot open the model {file}: {first_line(error)}") from error
-    return OnnxModel(session, tuple(one.name for one in session.get_inputs()))
+    return OnnxModel(session, tuple(tensor.name for tensor in session.get_inputs()))
 
 
 def onnx_logits(
@@ -66,37 +72,27 @@ def onnx_logits(
     batch: int = 32,
     pairs: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
-    """Return what the ONNX model `file` makes of texts, (texts, classes), in their order.
+    """Return the logits of the ONNX model `file` on texts, (texts, classes), in their order.
 
-    The tokenizer is that of `folder`; texts of like length go together, for less padding. Raises
-    as `open_model` does.
+    The tokenizer is the one in `folder`. Texts are sorted by length into batches, for less
+    padding. Raises the same errors as `open_model`.
     """
-    model, tokenise = open_model(file), make_tokenizer(folder)
+    model, tokenize = open_model(file), make_tokenizer(folder)
     order = np.argsort([len(text) for text in texts], kind="stable")
-    found = []
+    logits = []
     for start in range(0, len(texts), batch):
         rows = order[start : start + batch]
         second = None if pairs is None else [pairs[row] for row in rows]
-        found.append(model(tokenise([texts[row] for row in rows], second)))
-    logits = np.concatenate(found)
-    return logits[np.argsort(order)]
-
-
-__all__ = ["INT8", "MODEL", "OnnxExport", "check_extra", "export_onnx", "onnx_logits"]
-
-MODEL, INT8 = "model.onnx", "model-int8.onnx"
-
-ONNX_TOLERANCE = 1e-4  # the largest difference between torch's logits and onnxruntime's in fp32
-
-_BATCHES = (1, 2, 7, 32)  # batch sizes in which logits are compared, in turn
+        logits.append(model(tokenize([texts[row] for row in rows], second)))
+    return np.concatenate(logits)[np.argsort(order)]
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxExport:
-    """What was written: `file` in fp32, `int8` or None, and their sizes in bytes.
+    """What was written: `file` in fp32 and `int8` or None, with their sizes in bytes.
 
-    `difference` is the largest between logits of `file` and of torch; `shortened` tells whether
-    `file` leaves padding out (see `onnx_graph`), which some families do not allow.
+    `difference` is the largest between logits of `file` and of torch. `shortened` is true if the
+    graph skips padding (see `onnx_graph`), which some model families do not allow.
     """
 
     file: Path
@@ -108,8 +104,8 @@ class OnnxExport:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Answer:
-    """A batch of tokens, and torch's logits."""
+class _Batch:
+    """A batch of tokens, and torch's logits on it."""
 
     tokens: TokenTensors
     logits: NDArray[np.float32]
@@ -118,9 +114,10 @@ class _Answer:
 def export_onnx(folder: Path, texts: Sequence[str], int8: bool) -> OnnxExport:
     """Add `model.onnx`, and with `int8` `model-int8.onnx`, to the saved model in `folder`.
 
-    Batch and length are free, and each file holds all that it needs. Raises `OptionError` without
-    the extra `onnx`; `ModelError`, and no file stays, for a model that cannot be exported or whose
-    logits on `texts` (at least one) come out further than `ONNX_TOLERANCE` from torch's.
+    Batch size and length are free, and each file is complete in itself. Raises `OptionError`
+    without the extra `onnx`. Raises `ModelError`, and leaves no file, for a model that cannot be
+    exported or whose logits on `texts` (at least one) differ from torch's by more than
+    `ONNX_TOLERANCE`.
     """
     assert texts, "logits are compared on texts"
     check_extra()
@@ -129,7 +126,7 @@ def export_onnx(folder: Path, texts: Sequence[str], int8: bool) -> OnnxExport:
         with silence_libraries():
             difference, shortened = _export(folder, file, texts)
             if int8:
-                _quantise(file, small)
+                _quantize(file, small)
     except BaseException:
         file.unlink(missing_ok=True)
         small.unlink(missing_ok=True)
@@ -145,22 +142,29 @@ def export_onnx(folder: Path, texts: Sequence[str], int8: bool) -> OnnxExport:
 
 
 def _export(folder: Path, file: Path, texts: Sequence[str]) -> tuple[float, bool]:
-    """Write `file`; return how far its logits are from torch's, and whether it is shortened."""
+    """Write `file`. Return the largest difference from torch's logits, and whether it is shortened.
+
+    The shortened graph is taken if its logits are right, else the graph as it was traced.
+    """
     from autoprune.export.onnx_graph import first_token_graph
 
-    model, tokenise = _load(folder), make_tokenizer(folder)
-    answers = [_answer(model, tokenise(rows)) for rows in _mixed(texts)]
-    whole = _trace(model, tokenise)
+    model, tokenize = _load(folder), make_tokenizer(folder)
+    batches = []
+    for rows in _split(texts):
+        tokens = tokenize(rows)
+        with torch.inference_mode():
+            batches.append(_Batch(tokens, model(**_tensors(tokens)).logits.numpy()))
+    traced = _trace(model, tokenize)
     try:
-        short = type(whole).FromString(whole.SerializeToString())
+        shortened = type(traced).FromString(traced.SerializeToString())
     except Exception as error:
         raise _too_large(error) from error
-    first_token_graph(short.graph)
-    difference = _write(short, file, answers)
+    first_token_graph(shortened.graph)
+    difference = _write(shortened, file, batches)
     if difference <= ONNX_TOLERANCE:
         return difference, True
-    difference = _write(whole, file, answers)
-    if not difference <= ONNX_TOLERANCE:  # not a number is not close either
+    difference = _write(traced, file, batches)
+    if not difference <= ONNX_TOLERANCE:  # also true for NaN
         raise ModelError(
             f"an ONNX model's logits must be within {ONNX_TOLERANCE:g} of torch's, these differ by "
             f"{difference:.2g}: export without --onnx"
@@ -169,7 +173,7 @@ def _export(folder: Path, file: Path, texts: Sequence[str]) -> tuple[float, bool
 
 
 def _too_large(error: Exception) -> ModelError:
-    """Say that protobuf, whose own error is no ValueError, holds at most 2 GB."""
+    """Return an error for a model above protobuf's 2 GB, for which protobuf has no error class."""
     return ModelError(
         f"cannot write the model as one ONNX file ({first_line(error)}): export without --onnx, or "
         "with --trim-vocabulary"
@@ -184,7 +188,7 @@ def _load(folder: Path) -> PreTrainedModel:
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
-            # Attention written out gives a graph with a quarter fewer nodes than sdpa's.
+            # Eager attention gives a graph with a quarter fewer nodes than sdpa.
             attn_implementation="eager",
         )
     except UNREADABLE as error:
@@ -193,8 +197,8 @@ def _load(folder: Path) -> PreTrainedModel:
     return model.eval()
 
 
-def _mixed(texts: Sequence[str]) -> list[Sequence[str]]:
-    """Cut texts into batches of several sizes; in one batch lengths differ, so there is padding."""
+def _split(texts: Sequence[str]) -> list[Sequence[str]]:
+    """Split texts into batches of several sizes, with padding wherever lengths differ."""
     batches: list[Sequence[str]] = []
     start = 0
     while start < len(texts):
@@ -204,22 +208,16 @@ def _mixed(texts: Sequence[str]) -> list[Sequence[str]]:
     return batches
 
 
-def _answer(model: PreTrainedModel, tokens: TokenTensors) -> _Answer:
-    with torch.inference_mode():
-        logits = model(**_tensors(tokens)).logits
-    return _Answer(tokens, logits.numpy())
-
-
 def _tensors(tokens: TokenTensors) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(ids) for name, ids in tokens.items()}
 
 
-def _trace(model: PreTrainedModel, tokenise: TextTokenizer) -> Any:
-    """Return the model as ONNX, in memory; raises `ModelError`."""
-    # A size of 1 would be taken for a constant, so there are two rows and at least three places.
-    example = _tensors(tokenise(["a", "a"]))
+def _trace(model: PreTrainedModel, tokenize: TextTokenizer) -> Any:
+    """Return the model as an ONNX proto; raises `ModelError`."""
+    # A size of 1 would become a constant, so there are two rows and at least three tokens.
+    example = _tensors(tokenize(["a", "a"]))
     inputs = {name: ids.repeat(1, 3)[:, :8] for name, ids in example.items()}
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=tokenise.longest)
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=tokenize.longest)
     try:
         program = torch.onnx.export(
             model,
@@ -231,7 +229,7 @@ def _trace(model: PreTrainedModel, tokenise: TextTokenizer) -> Any:
             output_names=["logits"],
             dynamic_shapes={name: {0: batch, 1: length} for name in inputs},
         )
-    except Exception as error:  # whatever torch's exporter raises, it cannot be exported
+    except Exception as error:  # torch's exporter raises errors of many classes
         raise ModelError(
             f"a {model.config.model_type} model of this shape cannot be exported to ONNX "
             f"({first_line(error)}): export without --onnx"
@@ -240,8 +238,8 @@ def _trace(model: PreTrainedModel, tokenise: TextTokenizer) -> Any:
     return program.model_proto
 
 
-def _write(model: Any, file: Path, answers: Sequence[_Answer]) -> float:
-    """Write `model`, run it, and return how far its logits are from torch's; inf: it fails."""
+def _write(model: Any, file: Path, batches: Sequence[_Batch]) -> float:
+    """Write `model` and return its largest difference from torch's logits; inf if it fails."""
     import onnx
 
     try:
@@ -251,22 +249,22 @@ def _write(model: Any, file: Path, answers: Sequence[_Answer]) -> float:
     except Exception as error:
         raise _too_large(error) from error
     try:
-        run = open_model(file)
-        gaps = [np.abs(run(one.tokens) - one.logits).max() for one in answers]
-    except Exception:  # onnxruntime's errors have no common class but this
+        forward = open_model(file)
+        gaps = [np.abs(forward(batch.tokens) - batch.logits).max() for batch in batches]
+    except Exception:  # onnxruntime's errors have no other common class
         return float("inf")
     return float(np.max(gaps))
 
 
-def _quantise(file: Path, small: Path) -> None:
-    """Write `file` with weights as 8-bit integers; activations are rounded while it runs.
+def _quantize(file: Path, small: Path) -> None:
+    """Write `file` with weights as 8-bit integers; activations are quantized at run time.
 
     Measured on six layers 128 wide with 16,000 tokens, one thread with AVX512-VNNI: 1.83 times the
-    throughput of fp32 with signed weights, 1.20 with unsigned ones; a scale a column instead of
-    one a matrix costs 2 %, and is kept for weights of uneven size; embedding tables rounded too
-    take 3.8 instead of 10.2 MB and no more time. Weights have seven bits: processors with AVX2
-    alone add two products in 16 bits, which eight bits overflow (a tiny model's logits moved by
-    0.039, with seven by less than 0.02).
+    throughput of fp32 with signed weights, 1.20 times with unsigned ones. One scale per column
+    instead of one per matrix costs 2 %, and is used for weights of uneven size. Quantized embedding
+    tables take 3.8 instead of 10.2 MB and no more time. Weights have seven bits: processors that
+    have only AVX2 add two products in 16 bits, which eight bits overflow (a tiny model's logits
+    moved by 0.039, with seven bits by less than 0.02).
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

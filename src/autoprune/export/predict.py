@@ -1,4 +1,4 @@
-"""Predicting: what a saved classifier says of texts, as they come."""
+"""Prediction: a saved classifier gives the probabilities of labels for a stream of texts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from transformers import AutoTokenizer
 
 from autoprune.encoders.files import (
@@ -22,9 +23,11 @@ from autoprune.encoders.profiling import Classifier, open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError, first_line
 
-_UNBOUNDED = 512  # tokens, where neither tokenizer nor model says how many it takes
+_DEFAULT_LENGTH = 512  # tokens, where neither tokenizer nor model has a limit
 
-_SAYS_NONE = 1_000_000  # a tokenizer without a limit gives a number far above
+_NO_LIMIT = 1_000_000  # tokens; a tokenizer without a limit gives a number far above
+
+_BATCHES = 32  # batches of rows that are held at once and sorted by length
 
 TokenTensors = dict[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
 
@@ -52,12 +55,11 @@ class TextTokenizer:
 def make_tokenizer(
     folder: Path, tokens: int | None = None, trust_remote_code: bool = False
 ) -> TextTokenizer:
-    """Load the tokenizer in `folder`; texts are cut to what it and the model take, or to `tokens`.
+    """Load the tokenizer in `folder`; raises `ModelError`.
 
-    Raises `ModelError`.
+    Texts are cut to the limit of tokenizer and model, or to `tokens` if that is less.
     """
-    named = Encoder(folder.name, str(folder))
-    checkpoint = EncoderFiles(named, folder, "", 1, trust_remote_code)
+    checkpoint = EncoderFiles(Encoder(folder.name, str(folder)), folder, "", 1, trust_remote_code)
     try:
         with silence_libraries():
             tokenizer: Any = AutoTokenizer.from_pretrained(
@@ -65,13 +67,9 @@ def make_tokenizer(
             )
     except UNREADABLE as error:
         raise ModelError(f"cannot load the tokenizer in {folder}: {first_line(error)}") from error
-    said = tokenizer.model_max_length
-    wanted = min(said, tokens or said)
-    longest = max_input_length(checkpoint, wanted)
-    return TextTokenizer(tokenizer, longest if longest < _SAYS_NONE else _UNBOUNDED)
-
-
-_BATCHES = 32  # as many batches of rows are held at once, so that rows of like length go together
+    limit = tokenizer.model_max_length
+    longest = max_input_length(checkpoint, min(limit, tokens or limit))
+    return TextTokenizer(tokenizer, longest if longest < _NO_LIMIT else _DEFAULT_LENGTH)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,47 +78,47 @@ class Predictor:
 
     labels: tuple[str, ...]
     classifier: Classifier
-    tokenise: TextTokenizer
+    tokenize: TextTokenizer
 
     def __call__(
         self, rows: Iterable[tuple[str, str | None]], batch: int
     ) -> Iterator[NDArray[np.float64]]:
-        """Yield the probabilities of each row's labels, (labels,), in the order of the rows.
+        """Yield the probabilities of the labels, (labels,), for each row in their order.
 
-        No more than some batches of rows are read ahead.
+        A row is a text and a second text or None. At most some batches of rows are read ahead.
         """
         rest = iter(rows)
         while held := list(islice(rest, batch * _BATCHES)):
             order = np.argsort([len(text) + len(pair or "") for text, pair in held], kind="stable")
-            found = np.concatenate(
+            probabilities = np.concatenate(
                 [
-                    self._shares([held[row] for row in order[start : start + batch]])
+                    self._predict([held[row] for row in order[start : start + batch]])
                     for start in range(0, len(held), batch)
                 ]
             )
-            yield from found[np.argsort(order)]
+            yield from probabilities[np.argsort(order)]
 
-    def _shares(self, rows: Sequence[tuple[str, str | None]]) -> NDArray[np.float64]:
-        """Return the probabilities of some rows, (rows, labels)."""
+    def _predict(self, rows: Sequence[tuple[str, str | None]]) -> NDArray[np.float64]:
+        """Return the probabilities of one batch, (rows, labels)."""
         pairs = [pair for _, pair in rows if pair is not None]
-        tokens = self.tokenise([text for text, _ in rows], pairs or None)
-        logits = self.classifier(tokens).astype(np.float64)
-        powers = np.exp(logits - logits.max(-1, keepdims=True))
-        shares: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
-        return shares
+        tokens = self.tokenize([text for text, _ in rows], pairs or None)
+        probabilities: NDArray[np.float64] = softmax(
+            self.classifier(tokens).astype(np.float64), axis=-1
+        )
+        return probabilities
 
 
 def open_predictor(folder: Path, device: torch.device) -> Predictor:
     """Load the classifier in `folder`; raises `ModelError` where there is none."""
     checkpoint = read_checkpoint(Encoder(folder.name, str(folder)), folder)
     config = read_config(folder, trust_remote_code=False)
-    kinds = config.architectures or ()
-    if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
+    classes = config.architectures or ()
+    if not any(name.endswith("ForSequenceClassification") for name in classes):
         raise ModelError(
-            f"{folder} holds no trained classifier ({', '.join(kinds) or 'it does not say what'}): "
-            "name the folder of an exported model"
+            f"{folder} holds no trained classifier (architectures in its config.json: "
+            f"{', '.join(classes) or 'none'}): name the folder of an exported model"
         )
-    labels = tuple(str(config.id2label[place]) for place in sorted(config.id2label))
-    tokenise = make_tokenizer(folder)
-    check_vocabulary(checkpoint, max(tokenise.tokenizer.get_vocab().values()))
-    return Predictor(labels, open_trained(checkpoint, device), tokenise)
+    labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
+    tokenize = make_tokenizer(folder)
+    check_vocabulary(checkpoint, max(tokenize.tokenizer.get_vocab().values()))
+    return Predictor(labels, open_trained(checkpoint, device), tokenize)

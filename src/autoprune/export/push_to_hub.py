@@ -1,4 +1,4 @@
-"""Pushing: an exported folder uploaded to the hub, in one commit, private unless it may be seen."""
+"""Push to the hub: upload an exported folder in one commit, private unless told otherwise."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +15,15 @@ _T = TypeVar("_T")
 
 
 def check_target(name: str, private: bool) -> None:
-    """Raise `HubError` where `name` could not be pushed to, before hours of work.
+    """Check, before hours of work, that `name` can be pushed to. Raises `HubError`.
 
-    What is to be private does not go into a repository that everyone sees, nor the other way.
+    A private model is not pushed to a public repository, nor a public one to a private repository.
     """
     if constants.HF_HUB_OFFLINE:
         raise HubError("HF_HUB_OFFLINE is set: unset it to push, or export without --push")
     if get_token() is None:
         raise HubError(f"pushing {name} needs a token that may write there: set HF_TOKEN")
-    public = _call(name, lambda: _is_public(name))
+    public = _call_hub(name, lambda: _is_public(name))
     if not private and public is False:
         raise HubError(
             f"{name} is on {constants.ENDPOINT} and private: make it public there first, or push "
@@ -31,20 +31,20 @@ def check_target(name: str, private: bool) -> None:
         )
     if private and public:
         raise HubError(
-            f"{name} is on {constants.ENDPOINT} for everyone to see: push with --public, or under "
-            "another name"
+            f"{name} is on {constants.ENDPOINT} and public: push with --public, or under another "
+            "name"
         )
 
 
 def push(folder: Path, name: str, private: bool = True) -> str:
     """Upload the model in `folder` as `name` and return its address; raises `HubError`.
 
-    Of what stands there already, files of the same kinds are replaced, and nothing else.
+    Files of the same kinds that are there already are replaced, and no others.
     """
     check_target(name, private)
     api = HfApi()
-    made = _call(name, lambda: api.create_repo(name, private=private, exist_ok=True))
-    _call(
+    address = _call_hub(name, lambda: api.create_repo(name, private=private, exist_ok=True))
+    _call_hub(
         name,
         lambda: api.upload_folder(
             repo_id=name,
@@ -54,27 +54,29 @@ def push(folder: Path, name: str, private: bool = True) -> str:
             delete_patterns=list(ALLOWED_FILES),
         ),
     )
-    return str(made)
+    return str(address)
 
 
 def _is_public(name: str) -> bool | None:
-    """Tell whether everyone can see `name`; None where there is no such repository."""
+    """Return whether everyone can see `name`, None where there is no such repository."""
     try:
         return not HfApi().model_info(name).private
     except RepositoryNotFoundError:
         return None
 
 
-def _call(name: str, call: Callable[[], _T]) -> _T:
-    def once() -> _T:
+def _call_hub(name: str, call: Callable[[], _T]) -> _T:
+    """Return the result of `call`, with retry; raises `HubError`."""
+
+    def attempt() -> _T:
         try:
             return call()
         except HfHubHTTPError as error:
             if error.response.status_code in (401, 403):
                 raise HubError(
                     f"{constants.ENDPOINT} does not let {name} be written "
-                    f"({error.response.status_code}): set HF_TOKEN to a token that may"
+                    f"({error.response.status_code}): set HF_TOKEN to a token that may write there"
                 ) from error
             raise
 
-    return call_hub(name, once)
+    return call_hub(name, attempt)

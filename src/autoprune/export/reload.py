@@ -1,7 +1,7 @@
-"""Reloading: a model folder loaded by plain transformers, as any user would, and what it answers.
+"""Reloading: load a model folder with plain transformers, as any user would, and use it.
 
-Also run as a script of its own: it reads a question from standard input and writes the answer to
-standard output, both JSON. So nothing of autoprune is imported here.
+Also run as a script: it reads arguments from standard input and writes the result to standard
+output, both JSON. So this module imports nothing of autoprune.
 """
 
 import hashlib
@@ -20,9 +20,8 @@ from transformers import (
     pipeline,
 )
 
-RELOAD_BATCH = (
-    16  # rows that are padded together; a convolution over padding sees how much there is
-)
+# Rows that are padded together. A convolution over padding depends on how much there is.
+RELOAD_BATCH = 16
 
 SINGLE_TEXTS = 4  # rows that go through the pipeline, one by one
 
@@ -30,15 +29,15 @@ SINGLE_TEXTS = 4  # rows that go through the pipeline, one by one
 def reload_logits(
     folder: str, texts: Sequence[str], pairs: Sequence[str] | None, probes: Sequence[str]
 ) -> dict[str, Any]:
-    """Load the model and tokenizer in `folder` and return what they make of the rows, for JSON.
+    """Load model and tokenizer from `folder`, run them on the rows, and return values for JSON.
 
-    `trouble` has what transformers says of the weights' names and shapes, `labels` the names in
-    index order, `ids` the tokens of each row and then of each probe, `logits` (rows, classes),
-    `said` label and probability of the first rows from the pipeline, `weights` a digest of each
-    weight, `tokenizer` what it cuts and pads with.
+    `report` holds transformers' complaints about names and shapes of weights, `labels` the names
+    in index order, `numbers` the index by name, `ids` the tokens of each row and then of each
+    probe, `logits` (rows, classes), `pipeline` label and probability of the first rows from the
+    pipeline, `weights` a digest of each weight, `tokenizer` its traits.
     """
     loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-        # A misfit would end the loading without a name; so it is reported, and refused by name.
+        # A wrong shape would raise an error without the weight's name; so it is only reported.
         folder,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
@@ -46,16 +45,20 @@ def reload_logits(
     )
     model, report = loaded
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    few = [(text, pairs[row] if pairs else None) for row, text in enumerate(texts[:SINGLE_TEXTS])]
+    single = [
+        (text, pairs[row] if pairs else None) for row, text in enumerate(texts[:SINGLE_TEXTS])
+    ]
     classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
-    said = [classify({"text": text, "text_pair": pair}, truncation=True) for text, pair in few]
+    answers = [
+        classify({"text": text, "text_pair": pair}, truncation=True) for text, pair in single
+    ]
     return {
-        "trouble": {name: sorted(map(str, keys)) for name, keys in report.items() if keys},
-        "labels": [model.config.id2label.get(place) for place in range(model.config.num_labels)],
+        "report": {name: sorted(map(str, keys)) for name, keys in report.items() if keys},
+        "labels": [model.config.id2label.get(index) for index in range(model.config.num_labels)],
         "numbers": model.config.label2id,
         "ids": token_ids(tokenizer, texts, pairs) + token_ids(tokenizer, probes, None),
         "logits": _logits(model, tokenizer, texts, pairs),
-        "said": [[answer["label"], answer["score"]] for answer in said],
+        "pipeline": [[answer["label"], answer["score"]] for answer in answers],
         "weights": weight_digests(model),
         "tokenizer": tokenizer_traits(tokenizer),
     }
@@ -64,7 +67,7 @@ def reload_logits(
 def token_ids(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], pairs: Sequence[str] | None
 ) -> list[list[int]]:
-    """Return the tokens of each row, special ones included, cut as the tokenizer itself cuts."""
+    """Return the tokens of each row, with special ones, truncated as the tokenizer does it."""
     rows: list[list[int]] = tokenizer(
         list(texts), None if pairs is None else list(pairs), truncation=True
     )["input_ids"]
@@ -72,19 +75,19 @@ def token_ids(
 
 
 def tokenizer_traits(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Return what of a tokenizer the tokens of some rows do not show."""
+    """Return the properties of a tokenizer that the tokens of a few rows do not show."""
     return {
         "fast": tokenizer.is_fast,
         "longest": tokenizer.model_max_length,
         "padding": [tokenizer.pad_token_id, tokenizer.padding_side],
-        "cut": tokenizer.truncation_side,
+        "truncation": tokenizer.truncation_side,
         "vocabulary": len(tokenizer),
         "special": dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)),
     }
 
 
 def weight_digests(model: PreTrainedModel) -> dict[str, str]:
-    """Return kind, shape and SHA-256 of each weight by its name."""
+    """Return type, shape and SHA-256 of each weight by its name."""
     return {
         name: f"{weight.dtype} {tuple(weight.shape)} {_digest(weight)}"
         for name, weight in model.state_dict().items()
@@ -92,8 +95,8 @@ def weight_digests(model: PreTrainedModel) -> dict[str, str]:
 
 
 def _digest(weight: torch.Tensor) -> str:
-    whole = weight.detach().cpu().contiguous()
-    return hashlib.sha256(whole.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
+    flat = weight.detach().cpu().contiguous().reshape(-1)
+    return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
 
 
 def _logits(
@@ -102,7 +105,7 @@ def _logits(
     texts: Sequence[str],
     pairs: Sequence[str] | None,
 ) -> list[list[float]]:
-    found: list[list[float]] = []
+    logits: list[list[float]] = []
     for start in range(0, len(texts), RELOAD_BATCH):
         rows = slice(start, start + RELOAD_BATCH)
         second = None if pairs is None else list(pairs[rows])
@@ -110,20 +113,20 @@ def _logits(
             list(texts[rows]), second, padding=True, truncation=True, return_tensors="pt"
         )
         with torch.inference_mode():
-            found += model(**batch).logits.float().tolist()  # (rows, classes)
-    return found
+            logits += model(**batch).logits.float().tolist()  # (rows, classes)
+    return logits
 
 
 def main() -> None:
-    """Answer one question: the arguments of `reload_logits` by name; a failure is an answer too."""
+    """Read the arguments of `reload_logits` by name and write its result, or its error."""
     out = os.dup(1)
-    os.dup2(2, 1)  # whatever a library prints does not get into the answer
+    os.dup2(2, 1)  # what a library prints must not get into the result
     try:
-        answer = reload_logits(**json.load(sys.stdin))
+        result = reload_logits(**json.load(sys.stdin))
     except Exception as error:
-        answer = {"error": f"{type(error).__name__}: {error}"}
+        result = {"error": f"{type(error).__name__}: {error}"}
     with os.fdopen(out, "w", encoding="utf-8") as file:
-        json.dump(answer, file)
+        json.dump(result, file)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pieces: the vocabulary of a fast tokenizer, as its file `tokenizer.json` writes it."""
+"""Tokenizer vocabulary: the tokens of a fast tokenizer, as its `tokenizer.json` stores them."""
 
 import json
 import re
@@ -13,13 +13,17 @@ from autoprune.errors import ModelError
 
 TOKENIZER_KINDS = ("WordPiece", "BPE", "Unigram", "WordLevel")
 
+COMMON_SCRIPTS = ""  # punctuation, symbols, spaces, ASCII digits, accents: part of any script
+
+_ANY_SCRIPT = {"DIGIT", "COMBINING"}  # first words of the names of such digits and accents
+
 _SPACE = "▁"  # what Unigram and BPE write for a space before a word
 
-_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece that stands for one byte
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a token for one byte
 
 
 class VocabularyPieces:
-    """All pieces of a tokenizer and their numbers, added tokens among them.
+    """The tokens of a tokenizer and their numbers, added tokens included.
 
     Raises `ModelError` for a kind of tokenizer that cannot be cut.
     """
@@ -30,44 +34,45 @@ class VocabularyPieces:
         kind = self.model.get("type")
         if kind not in TOKENIZER_KINDS:
             raise ModelError(
-                f"--trim-vocabulary is for tokenizers of the kinds {', '.join(TOKENIZER_KINDS)}, got {kind}"
+                f"--trim-vocabulary is for tokenizers of the kinds {', '.join(TOKENIZER_KINDS)}, "
+                f"got {kind}"
             )
         self.numbers: dict[str, int] = backend.get_vocab(with_added_tokens=True)
-        parts = json.dumps([self.spec["normalizer"], self.spec["pre_tokenizer"]])
-        self._in_bytes = '"ByteLevel"' in parts
+        steps = json.dumps([self.spec["normalizer"], self.spec["pre_tokenizer"]])
+        self._is_byte_level = '"ByteLevel"' in steps
         self._prefix: str = self.model.get("continuing_subword_prefix") or ""
         self._suffix: str = self.model.get("end_of_word_suffix") or ""
 
     def always(self) -> set[int]:
-        """Return the numbers of the pieces that any text may need, whatever its script.
+        """Return the numbers of the tokens that any text may need, whatever its script.
 
-        Special tokens, those that frame a text, the pieces that stand for bytes, and the one with
-        the lowest score: Unigram reckons an unknown character's score from it.
+        These are special tokens, those put around a text, tokens for bytes, and the one with the
+        lowest score: Unigram derives the score of an unknown character from it.
         """
         kept = {token["id"] for token in self.spec["added_tokens"] if token["special"]}
         kept |= {self.numbers[name] for name in self._unknown() if name in self.numbers}
-        kept |= set(_framing(self.spec["post_processor"]))
-        alphabet = pre_tokenizers.ByteLevel.alphabet() if self._in_bytes else []
+        kept |= _special_tokens(self.spec["post_processor"])
+        alphabet = pre_tokenizers.ByteLevel.alphabet() if self._is_byte_level else []
         kept |= {self.numbers[piece] for piece in alphabet if piece in self.numbers}
         if self.model.get("byte_fallback"):
-            kept |= {at for piece, at in self.numbers.items() if _BYTE.fullmatch(piece)}
+            kept |= {number for piece, number in self.numbers.items() if _BYTE.fullmatch(piece)}
         if self.model["type"] == "Unigram":
             scores = [score for _, score in self.model["vocab"]]
             kept.add(scores.index(min(scores)))
         return kept
 
     def characters(self) -> Iterable[tuple[str, int]]:
-        """Yield each piece that writes a single character, as that character and its number."""
+        """Yield each token that writes a single character, as that character and its number."""
         for piece, number in self.numbers.items():
             text = self._text(piece)
             if len(text) == 1 and text != "\ufffd":
                 yield text, number
 
     def with_parts(self, numbers: Iterable[int]) -> set[int]:
-        """Return `numbers` and those of all pieces that BPE merges to them, step by step.
+        """Return `numbers` and those of all tokens that BPE merges to them, step by step.
 
-        A piece is merged alone as it is within a word: no step crosses its ends. So the merges
-        that these pieces allow write every word made of the pieces `numbers` as before.
+        BPE merges a token alone as it does within a word: no merge crosses its ends. So the merges
+        of these tokens encode every word made of the tokens `numbers` as before.
         """
         kept = set(numbers)
         if self.model["type"] != "BPE":
@@ -75,97 +80,97 @@ class VocabularyPieces:
         ranks = {tuple(merge): rank for rank, merge in enumerate(self.model["merges"])}
         names = {number: piece for piece, number in self.numbers.items()}
         for number in numbers:
-            parts = self._merged(names[number], ranks)
+            parts = self._merge_steps(names[number], ranks)
             kept |= {self.numbers[part] for part in parts if part in self.numbers}
         return kept
 
     def cut(self, numbers: Mapping[int, int]) -> str:
-        """Return the file with the pieces of `numbers` only, by their new numbers; in place."""
+        """Return `tokenizer.json` with the tokens of `numbers` only, by their new numbers.
+
+        Changes `spec` and `model` in place.
+        """
         spec, model = self.spec, self.model
         if model["type"] == "Unigram":
-            model["vocab"] = [one for at, one in enumerate(model["vocab"]) if at in numbers]
+            model["vocab"] = [
+                entry for number, entry in enumerate(model["vocab"]) if number in numbers
+            ]
             if model["unk_id"] is not None:
                 model["unk_id"] = numbers[model["unk_id"]]
         else:
             old = model["vocab"].items()
-            model["vocab"] = {piece: numbers[at] for piece, at in old if at in numbers}
+            model["vocab"] = {piece: numbers[number] for piece, number in old if number in numbers}
         if model["type"] == "BPE":
-            model["merges"] = [merge for merge in model["merges"] if self._stays(merge)]
+            vocabulary = model["vocab"].keys()
+            model["merges"] = [
+                (left, right)
+                for left, right in model["merges"]
+                if {left, right, self._join(left, right)} <= vocabulary
+            ]
         spec["added_tokens"] = [
             {**token, "id": numbers[token["id"]]}
             for token in spec["added_tokens"]
             if token["id"] in numbers
         ]
-        spec["post_processor"] = _renumbered(spec["post_processor"], numbers)
+        spec["post_processor"] = _map_special_tokens(spec["post_processor"], numbers.__getitem__)
         return json.dumps(spec, ensure_ascii=False)
 
     def _unknown(self) -> list[str]:
         if self.model["type"] == "Unigram":
-            at = self.model["unk_id"]
-            return [] if at is None else [self.model["vocab"][at][0]]
+            number = self.model["unk_id"]
+            return [] if number is None else [self.model["vocab"][number][0]]
         return [self.model["unk_token"]] if self.model.get("unk_token") else []
 
     def _text(self, piece: str) -> str:
-        """Return what a piece writes, without the marks of its place in a word."""
-        if self._in_bytes:
+        """Return what a token writes, without the marks of its position in a word."""
+        if self._is_byte_level:
             text: str = decoders.ByteLevel().decode([piece])
             return text.removeprefix(" ") or text
         inner = piece.removeprefix(self._prefix).removesuffix(self._suffix)
         return inner.removeprefix(_SPACE) or inner
 
-    def _merged(self, piece: str, ranks: Mapping[tuple[str, ...], int]) -> set[str]:
-        """Return all that stands in a word at some step while BPE merges it to `piece`."""
-        word = self._letters(piece)
+    def _merge_steps(self, piece: str, ranks: Mapping[tuple[str, ...], int]) -> set[str]:
+        """Return all parts of the word at each step while BPE merges it to `piece`."""
+        word = self._split_letters(piece)
         parts = set(word)
         never = len(ranks)
         while len(word) > 1:
-            found = [(ranks.get(pair, never), at) for at, pair in enumerate(pairwise(word))]
-            rank, at = min(found)
+            pairs = [(ranks.get(pair, never), index) for index, pair in enumerate(pairwise(word))]
+            rank, index = min(pairs)
             if rank == never:
                 break
-            word[at : at + 2] = [self._joined(word[at], word[at + 1])]
-            parts.add(word[at])
+            word[index : index + 2] = [self._join(word[index], word[index + 1])]
+            parts.add(word[index])
         return parts
 
-    def _letters(self, piece: str) -> list[str]:
+    def _split_letters(self, piece: str) -> list[str]:
         inner = piece.removesuffix(self._suffix)
         continues = bool(self._prefix) and inner.startswith(self._prefix)
-        letters = list(inner.removeprefix(self._prefix))
         word = [
-            letter if at == 0 and not continues else self._prefix + letter
-            for at, letter in enumerate(letters)
+            letter if index == 0 and not continues else self._prefix + letter
+            for index, letter in enumerate(inner.removeprefix(self._prefix))
         ]
         if word and inner != piece:
             word[-1] += self._suffix
         return word
 
-    def _joined(self, left: str, right: str) -> str:
+    def _join(self, left: str, right: str) -> str:
         return left + right.removeprefix(self._prefix)
 
-    def _stays(self, merge: list[str]) -> bool:
-        left, right = merge
-        vocabulary: dict[str, int] = self.model["vocab"]
-        return {left, right, self._joined(left, right)} <= vocabulary.keys()
 
-
-def _framing(processor: Any) -> Iterable[int]:
-    """Yield the numbers of the tokens that a post-processor puts around texts."""
-    found: list[int] = []
+def _special_tokens(processor: Any) -> set[int]:
+    """Return the numbers of the tokens that a post-processor adds to a text."""
+    found: set[int] = set()
 
     def note(number: int) -> int:
-        found.append(number)
+        found.add(number)
         return number
 
-    _walk(processor, note)
+    _map_special_tokens(processor, note)
     return found
 
 
-def _renumbered(processor: Any, numbers: Mapping[int, int]) -> Any:
-    return _walk(processor, numbers.__getitem__)
-
-
-def _walk(processor: Any, change: Callable[[int], int]) -> Any:
-    """Return a post-processor with each token's number changed."""
+def _map_special_tokens(processor: Any, change: Callable[[int], int]) -> Any:
+    """Return a post-processor with `change` applied to the number of each token that it adds."""
     if processor is None:
         return None
     changed = dict(processor)
@@ -178,13 +183,10 @@ def _walk(processor: Any, change: Callable[[int], int]) -> Any:
             for name, token in changed["special_tokens"].items()
         }
     if "processors" in changed:
-        changed["processors"] = [_walk(one, change) for one in changed["processors"]]
+        changed["processors"] = [
+            _map_special_tokens(inner, change) for inner in changed["processors"]
+        ]
     return changed
-
-
-COMMON_SCRIPTS = ""  # punctuation, symbols, spaces, ASCII digits, accents: they go with any script
-
-_ANY_SCRIPT = {"DIGIT", "COMBINING"}  # how the names of such digits and accents begin
 
 
 def script_of(character: str) -> str:
@@ -200,5 +202,5 @@ def script_of(character: str) -> str:
 
 
 def scripts_of(characters: Iterable[str]) -> set[str]:
-    """Return the scripts of characters; `COMMON_SCRIPTS` is always among them."""
+    """Return the scripts of characters; `COMMON_SCRIPTS` is always one of them."""
     return {COMMON_SCRIPTS, *map(script_of, characters)}

@@ -1,4 +1,4 @@
-"""Pushing to the hub of this machine: private, whole, and the token stays where it is."""
+"""Push to a hub on this machine: private, whole, and the token is never shown."""
 
 import pytest
 
@@ -19,71 +19,71 @@ def folder(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def quick(hub, monkeypatch):
+def short_waits(hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", hub.token)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
-def lying(hub):
+def files_on(hub):
     return dict(hub.repos["models", NAME].revisions["main"][1])
 
 
 @pytest.mark.parametrize("private", [True, False])
-def test_a_model_is_uploaded_whole(hub, folder, private):
+def test_push_uploads_the_whole_model(hub, folder, private):
     assert push(folder, NAME, private) == f"{hub.url}/{NAME}"
-    assert lying(hub) == {**FILES, ".gitattributes": b""}
+    assert files_on(hub) == {**FILES, ".gitattributes": b""}
     assert hub.repos["models", NAME].private is private
     assert len([path for _, path in hub.log if "/commit/" in path]) == 1
 
 
-def test_private_is_the_default(hub, folder):
+def test_push_is_private_by_default(hub, folder):
     push(folder, NAME)
     assert hub.repos["models", NAME].private
 
 
-def test_what_is_no_part_of_a_model_stays_here(hub, folder):
+def test_push_uploads_no_other_files(hub, folder):
     folder.joinpath(".env").write_text(f"HF_TOKEN={hub.token}")
     push(folder, NAME)
-    assert ".env" not in lying(hub)
-    assert [name for name, content in lying(hub).items() if hub.token.encode() in content] == []
+    assert ".env" not in files_on(hub)
+    assert [name for name, content in files_on(hub).items() if hub.token.encode() in content] == []
 
 
-def test_a_second_push_replaces_the_first(hub, folder):
+def test_push_replaces_an_earlier_one(hub, folder):
     folder.joinpath("model.onnx").write_bytes(b"old")
     push(folder, NAME)
     folder.joinpath("model.onnx").unlink()
     folder.joinpath("config.json").write_bytes(b'{"new": 1}')
     push(folder, NAME)
-    assert lying(hub) == {**FILES, "config.json": b'{"new": 1}', ".gitattributes": b""}
+    assert files_on(hub) == {**FILES, "config.json": b'{"new": 1}', ".gitattributes": b""}
 
 
-def test_nothing_private_goes_where_everyone_looks(hub, folder):
+def test_push_of_a_private_model_to_a_public_repository_is_refused(hub, folder):
     hub.add(NAME, folder)
-    before = lying(hub)
+    before = files_on(hub)
     folder.joinpath("config.json").write_bytes(b"secret")
-    with pytest.raises(HubError, match="for everyone to see: push with --public"):
+    with pytest.raises(HubError, match="and public: push with --public"):
         push(folder, NAME)
-    assert lying(hub) == before
+    assert files_on(hub) == before
     push(folder, NAME, private=False)
-    assert lying(hub)["config.json"] == b"secret"
+    assert files_on(hub)["config.json"] == b"secret"
 
 
-def test_what_is_private_is_not_said_to_be_public(hub, folder):
+def test_push_of_a_public_model_to_a_private_repository_is_refused(hub, folder):
     push(folder, NAME)
-    before = lying(hub)
+    before = files_on(hub)
     folder.joinpath("config.json").write_bytes(b"new")
     with pytest.raises(HubError, match="and private: make it public there first"):
         push(folder, NAME, private=False)
-    assert lying(hub) == before
+    assert files_on(hub) == before
 
 
-def test_a_hub_that_stumbles_is_asked_again(hub, folder):
+def test_push_is_retried(hub, folder):
     hub.fail("/commit/", 503, 1)
     push(folder, NAME)
-    assert lying(hub) == {**FILES, ".gitattributes": b""}
+    assert files_on(hub) == {**FILES, ".gitattributes": b""}
 
 
-def test_without_a_token_nothing_is_begun(hub, monkeypatch):
+def test_push_without_a_token_or_offline_is_refused_at_once(hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(HubError, match="needs a token that may write there: set HF_TOKEN"):
         check_target(NAME, True)
@@ -94,7 +94,7 @@ def test_without_a_token_nothing_is_begun(hub, monkeypatch):
     assert hub.log == []
 
 
-def test_a_token_that_may_not_write_is_not_shown(hub, folder, monkeypatch, caplog):
+def test_push_with_a_wrong_token_does_not_show_it(hub, folder, monkeypatch, caplog):
     monkeypatch.setenv("HF_TOKEN", "hf_anotherone")
     with pytest.raises(HubError, match=r"does not let org/my-model be written \(403\)") as refusal:
         push(folder, NAME)

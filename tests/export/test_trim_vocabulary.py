@@ -1,8 +1,10 @@
-"""Cutting WordPiece, BPE, Unigram and word-level tokenizers: nothing changes for texts seen."""
+"""Trimming WordPiece, BPE, Unigram and word-level vocabularies: used texts do not change."""
 
 import json
 import random
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import (
@@ -25,18 +27,19 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from autoprune.errors import ModelError
+from autoprune.errors import ModelError, OptionError
+from autoprune.export import trim_vocabulary
 from autoprune.export.tokenizer_vocab import script_of, scripts_of
-from autoprune.export.trim_vocabulary import trim_tokenizer
+from autoprune.export.trim_vocabulary import check_corpus, cut_vocabulary, trim_tokenizer
 from tiny_models import _SIZES, jitter_, tiny_tokenizer
 
-# Not all of these are in the texts to which vocabularies are cut.
-SAID = (
+# Vocabularies are cut to texts that hold some of these words.
+VOCABULARY = (
     "शाळा शाळेत मुंबई मुंबईत पुणे पुण्यात सामना सामन्यात खेळ खेळाडू राज्य राज्यात सरकार सरकारने "
     "निवडणूक निवडणुकीत पाऊस पावसाने शेती शेतकरी क्रिकेट क्रिकेटपटू cricket cricketer match "
     "Mumbai India indian १२ २०२४ 2024 3.14 café naïve मॅच रन रनांनी पहिला पहिल्या दुसरा दुसऱ्या"
 )
-WORDS = SAID.split()
+WORDS = VOCABULARY.split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -194,19 +197,19 @@ def logits(model, tokenizer, rows):
         return model(**batch).logits
 
 
-def test_texts_seen_keep_their_tokens_and_logits(tokenizer, tmp_path):
+def test_trimming_keeps_tokens_and_logits_of_used_texts(tokenizer, tmp_path):
     model = model_for(tokenizer)
     before = logits(model, tokenizer, SEEN)
     pieces = [tokenizer.tokenize(text) for text in SEEN]
-    done = trim_tokenizer(model, tokenizer, SEEN, NEW)
-    assert (done.before, done.after) == (len(tokenizer), len(done.tokenizer))
-    assert done.after == len(done.kept) == model.config.vocab_size < done.before
+    trimmed = trim_tokenizer(model, tokenizer, SEEN, NEW)
+    assert (trimmed.before, trimmed.after) == (len(tokenizer), len(trimmed.tokenizer))
+    assert trimmed.after == len(trimmed.numbers) == model.config.vocab_size < trimmed.before
     model.save_pretrained(tmp_path)
-    done.tokenizer.save_pretrained(tmp_path)
+    trimmed.tokenizer.save_pretrained(tmp_path)
     cut = AutoTokenizer.from_pretrained(tmp_path)
     assert [cut.tokenize(text) for text in SEEN] == pieces
-    assert type(cut) is type(done.tokenizer) is type(tokenizer)
-    numbers = {int(old): new for new, old in enumerate(done.kept)}
+    assert type(cut) is type(trimmed.tokenizer) is type(tokenizer)
+    numbers = trimmed.numbers
     pairs = list(zip(SEEN, reversed(SEEN), strict=True))
     for rows in (SEEN, pairs):
         wanted = [[numbers[token] for token in row] for row in tokenizer(rows)["input_ids"]]
@@ -220,47 +223,49 @@ def test_texts_seen_keep_their_tokens_and_logits(tokenizer, tmp_path):
         assert cut.convert_tokens_to_ids(name) == numbers[tokenizer.convert_tokens_to_ids(name)]
 
 
-def test_new_texts_of_the_same_scripts_can_be_written(tokenizer):
-    done = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, NEW)
+def test_trimming_leaves_new_texts_of_the_same_scripts_known(tokenizer):
+    trimmed = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, NEW)
     words = [word for word in WORDS[16:] if scripts_of(word) <= scripts_of("".join(SEEN))]
     assert len(words) > 5
     if type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel":
         words = WORDS[:16]
     for word in words:
-        assert tokenizer.unk_token not in done.tokenizer.tokenize(word), word
-        assert len(done.tokenizer.tokenize(word)) >= len(tokenizer.tokenize(word))
+        assert tokenizer.unk_token not in trimmed.tokenizer.tokenize(word), word
+        assert len(trimmed.tokenizer.tokenize(word)) >= len(tokenizer.tokenize(word))
 
 
-def test_a_corpus_keeps_what_it_needs_too(tokenizer):
-    done = trim_tokenizer(model_for(tokenizer), tokenizer, [*SEEN, *NEW], NEW)
+def test_trimming_to_more_texts_keeps_more_tokens(tokenizer):
+    trimmed = trim_tokenizer(model_for(tokenizer), tokenizer, [*SEEN, *NEW], NEW)
     few = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, NEW)
-    assert set(few.kept) < set(done.kept)
+    assert set(few.numbers) < set(trimmed.numbers)
     for text in NEW:
-        assert done.tokenizer.tokenize(text) == tokenizer.tokenize(text)
-    assert done.unknown_after == done.unknown_before
+        assert trimmed.tokenizer.tokenize(text) == tokenizer.tokenize(text)
+    assert trimmed.unknown_after == trimmed.unknown_before
 
 
-def test_scripts_not_seen_are_left_out_and_counted_as_unknown():
+def test_trimming_removes_unused_scripts_and_counts_unknown_tokens():
     tokenizer = KINDS["WordPiece"]()
-    done = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, ["ভারত शाळा", "শ"])
-    vocabulary = done.tokenizer.get_vocab()
+    trimmed = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, ["ভারত शाळा", "শ"])
+    vocabulary = trimmed.tokenizer.get_vocab()
     assert {"x", "ভ", "क", "##ल", "."} <= set(tokenizer.get_vocab())
     assert {"x", "ভ", "क", "##ल", "."} & set(vocabulary) == {"क", "##ल", "."}
     whole = tokenizer.tokenize("ভারত शाळा") + tokenizer.tokenize("শ")
-    assert done.unknown_before == whole.count("[UNK]") / len(whole) == pytest.approx(1 / len(whole))
-    cut = done.tokenizer.tokenize("ভারত शाळा") + done.tokenizer.tokenize("শ")
-    assert done.unknown_after == cut.count("[UNK]") / len(cut) > done.unknown_before
+    assert (
+        trimmed.unknown_before == whole.count("[UNK]") / len(whole) == pytest.approx(1 / len(whole))
+    )
+    cut = trimmed.tokenizer.tokenize("ভারত शाळा") + trimmed.tokenizer.tokenize("শ")
+    assert trimmed.unknown_after == cut.count("[UNK]") / len(cut) > trimmed.unknown_before
 
 
-def test_unknown_characters_cost_unigram_what_they_did():
+def test_trimming_keeps_the_score_of_unknown_characters():
     # Unknown ळ and then ओ must not become cheaper than the rare piece that holds both.
     tokenizer = KINDS["Unigram"]()
     text = "ळओ ळ"
     assert "ळओ" in tokenizer.tokenize(text)
-    done = trim_tokenizer(model_for(tokenizer), tokenizer, [*SEEN, text], [])
-    assert done.tokenizer.tokenize(text) == tokenizer.tokenize(text)
-    done = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, [])
-    assert lowest_score(done.tokenizer) == lowest_score(tokenizer)
+    trimmed = trim_tokenizer(model_for(tokenizer), tokenizer, [*SEEN, text], [])
+    assert trimmed.tokenizer.tokenize(text) == tokenizer.tokenize(text)
+    trimmed = trim_tokenizer(model_for(tokenizer), tokenizer, SEEN, [])
+    assert lowest_score(trimmed.tokenizer) == lowest_score(tokenizer)
 
 
 def lowest_score(tokenizer):
@@ -268,7 +273,7 @@ def lowest_score(tokenizer):
     return min(score for _, score in pieces)
 
 
-def test_padding_far_behind_moves_with_the_others():
+def test_trimming_moves_a_padding_token_at_the_end():
     spec = json.loads(wordpiece().to_str())
     names = list(spec["model"]["vocab"])
     behind = [*names[1:], names[0]]  # [PAD] comes last, as in ModernBERT
@@ -281,13 +286,13 @@ def test_padding_far_behind_moves_with_the_others():
     assert tokenizer.pad_token_id == len(tokenizer) - 1 > 80
     model = model_for(tokenizer, "modernbert")
     before = logits(model, tokenizer, SEEN)
-    done = trim_tokenizer(model, tokenizer, SEEN, [])
-    assert done.after < done.before
-    assert model.config.pad_token_id == done.tokenizer.pad_token_id == done.after - 1
-    assert (logits(model, done.tokenizer, SEEN) - before).abs().max() <= 1e-6
+    trimmed = trim_tokenizer(model, tokenizer, SEEN, [])
+    assert trimmed.after < trimmed.before
+    assert model.config.pad_token_id == trimmed.tokenizer.pad_token_id == trimmed.after - 1
+    assert (logits(model, trimmed.tokenizer, SEEN) - before).abs().max() <= 1e-6
 
 
-def test_in_the_shape_of_mahabert_less_than_half_stays(tmp_path):
+def test_trimming_halves_a_model_with_a_large_vocabulary(tmp_path):
     # A sixteenth of its width and vocabulary: 64 % of its weights are the token table.
     tokenizer = KINDS["WordPiece"]()
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -313,7 +318,7 @@ def test_in_the_shape_of_mahabert_less_than_half_stays(tmp_path):
     assert cut < whole / 2
 
 
-def test_a_model_with_fewer_tokens_than_its_tokenizer_is_refused():
+def test_trimming_a_model_with_fewer_tokens_than_its_tokenizer_is_refused():
     tokenizer = KINDS["BPE of bytes"]()
     model = model_for(tokenizer)
     model.resize_token_embeddings(len(tokenizer) - 1)  # the mask token is the last one
@@ -321,7 +326,7 @@ def test_a_model_with_fewer_tokens_than_its_tokenizer_is_refused():
         trim_tokenizer(model, tokenizer, SEEN, [])
 
 
-def test_a_cut_that_changes_a_text_is_refused(monkeypatch):
+def test_trimming_that_changes_a_text_is_refused(monkeypatch):
     tokenizer = KINDS["BPE"]()
     monkeypatch.setattr(
         "autoprune.export.tokenizer_vocab.VocabularyPieces.with_parts",
@@ -333,10 +338,82 @@ def test_a_cut_that_changes_a_text_is_refused(monkeypatch):
     assert model.config.vocab_size == len(tokenizer)
 
 
-def test_a_slow_tokenizer_is_refused():
+def test_trimming_a_slow_tokenizer_is_refused():
     tokenizer = KINDS["BPE"]()
     with pytest.raises(ModelError, match="is for fast tokenizers"):
         trim_tokenizer(model_for(tokenizer), object(), SEEN, [])
+
+
+@pytest.fixture
+def trims(monkeypatch):
+    """Return the list of calls to `trim_tokenizer`, which cuts nothing."""
+    calls = []
+
+    def trim(model, tokenizer, texts, held_out):
+        calls.append((model, list(texts), list(held_out)))
+        return SimpleNamespace(
+            tokenizer=tokenizer,
+            numbers={number: number for number in range(5)},
+            before=36,
+            after=5,
+            unknown_before=0.01,
+            unknown_after=0.0234,
+        )
+
+    monkeypatch.setattr(trim_vocabulary, "trim_tokenizer", trim)
+    return calls
+
+
+def cut(tiny, *corpus):
+    bert = tiny("bert")
+    model = bert.evaluator.load(0)
+    done = cut_vocabulary(model, bert.tokenizer, bert.splits, bert.test, corpus)
+    return bert, model, done.notes[0]
+
+
+def test_cut_without_a_corpus_is_measured_by_one_to_train_texts(tiny, trims):
+    bert, model, note = cut(tiny)
+    [measured, whole] = trims
+    held_out = [*bert.splits.validation.texts, *bert.test.rows.texts]
+    assert measured[0] is not model
+    assert measured[1:] == ([*bert.splits.train.texts], held_out)
+    assert whole[0] is model
+    assert whole[1] == [*bert.splits.train.texts, *held_out]
+    assert "from 36 to 5 tokens" in note
+    assert "1.00 % unknown tokens before, 2.34 % after" in note
+    mean = np.mean([len(bert.tokenizer.tokenize(text)) for text in held_out])
+    assert f"{mean:.1f} tokens a text before" in note
+
+
+def test_cut_with_a_corpus_holds_out_every_tenth_line(tiny, trims, tmp_path):
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_text("".join(f"a{number}\n\n" for number in range(1, 22)))
+    second.write_text("".join(f"b{number}\n" for number in range(1, 11)))
+    bert, model, note = cut(tiny, first, second)
+    [whole] = trims
+    assert whole[0] is model
+    assert whole[2] == ["a10", "a20", "b10"]
+    words = [f"a{number}" for number in range(1, 22)] + [f"b{number}" for number in range(1, 11)]
+    own = [*bert.splits.train.texts, *bert.splits.validation.texts, *bert.test.rows.texts]
+    assert whole[1] == own + [word for word in words if word not in whole[2]]
+    assert "3 lines of the corpus left out for it" in note
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read the corpus .*: No such file"),
+        (b"", "has none"),
+        (b"\n \n", "has none"),
+        (b"\xff\xfe\n", "a text file in UTF-8, .* is not"),
+    ],
+)
+def test_corpus_that_cannot_be_read_is_refused(tmp_path, content, message):
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(content or b"")
+    missing = {True: tmp_path / "nowhere.txt", False: path}[content is None]
+    with pytest.raises(OptionError, match=message):
+        check_corpus([missing])
 
 
 @pytest.mark.parametrize(
@@ -348,6 +425,6 @@ def test_a_slow_tokenizer_is_refused():
         ("京あ", {"CJK", "HIRAGANA"}),
     ],
 )
-def test_scripts(characters, scripts):
+def test_scripts_of_characters(characters, scripts):
     assert scripts_of(characters) - {""} == scripts
     assert {script_of(each) for each in characters} - {""} == scripts

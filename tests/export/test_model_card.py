@@ -1,4 +1,4 @@
-"""The card: its front matter is YAML that the hub reads, its figures are real, its text is safe."""
+"""Model card: the hub reads its YAML front matter, its numbers are right, its text is escaped."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,19 +7,16 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from autoprune.encoders.hub import fetch
-from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder
 from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.entrants import Entrant, EntrantRun, MeasurementConditions
 from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
-from autoprune.export.base_model import BaseModel, local_base_model
+from autoprune.export.base_model import BaseModel
 from autoprune.export.model_card import Provenance, model_card
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.registry import find_task as find_task
+from autoprune.tasks.registry import find_task
 from autoprune.tasks.task import CleaningReport, LabelledRows, Task, TestSplit
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
-from tiny_models import save_model
 
 LABELS = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0)
 EVIL = "</script><img src=x onerror=alert(1)>|`*[a](b)\n---\nlicense: evil\n# h"
@@ -40,13 +37,13 @@ def entrant(origin, layout, wrong):
 
 
 @pytest.fixture
-def studied(tmp_path):
+def study(tmp_path):
     """Return a finished study of made-up figures."""
     cleaned = tuple(
         CleaningReport(name, 11, 1, 0, 0, 0, 10) for name in ("train", "validation", "test")
     )
     test = TestSplit(LabelledRows(("",) * 10, LABELS), (True,) * 8 + (False,) * 2, cleaned[2], "f2")
-    under = MeasurementConditions("own", "accuracy", {"rows": "f"}, {"torch": "2"}, "cpu")
+    conditions = MeasurementConditions("own", "accuracy", {"rows": "f"}, {"torch": "2"}, "cpu")
     entrants = [
         entrant("found", "4:0,2", 1),
         entrant("top", "4:0-1", 3),
@@ -70,7 +67,7 @@ def studied(tmp_path):
         command="autoprune search --model tiny --task own --keep 2",
         finished="2025-01-01T00:00:00+00:00",
     )
-    comparison = compare_entrants(entrants, (1, 2), test, under, tmp_path / "records.jsonl")
+    comparison = compare_entrants(entrants, (1, 2), test, conditions, tmp_path / "records.jsonl")
     found = Layout.parse("4:0,2")
     return FinishedStudy(
         "s", Path("s"), setting, (), comparison, test, False, found, 0.8, 0.02, {"seed": 0}
@@ -78,7 +75,7 @@ def studied(tmp_path):
 
 
 @pytest.fixture
-def making():
+def provenance():
     return Provenance(
         name="org/pruned",
         base=BaseModel(
@@ -104,8 +101,8 @@ def making():
     )
 
 
-def test_the_hub_reads_the_front_matter(studied, making):
-    data = ModelCard(model_card(studied, making)).data
+def test_card_front_matter_is_read_by_the_hub(study, provenance):
+    data = ModelCard(model_card(study, provenance)).data
     assert (data.license, data.base_model, data.language) == ("cc-by-4.0", "org/tiny", ["mr", "hi"])
     assert (data.pipeline_tag, data.library_name) == ("text-classification", "transformers")
     assert data.tags == ["autoprune", "layer-pruning"]
@@ -117,9 +114,9 @@ def test_the_hub_reads_the_front_matter(studied, making):
     assert data.to_dict()["autoprune"] == {"base": "org/tiny@main", "commit": "c0ffee"}
 
 
-def test_it_tells_all_that_a_user_must_know(studied, making):
-    text = model_card(studied, making)
-    for said in (
+def test_card_has_what_a_user_must_know(study, provenance):
+    text = model_card(study, provenance)
+    for expected in (
         "●○●○",
         "4:0,2",
         'pipeline("text-classification", "org/pruned")("…", truncation=True)',
@@ -139,11 +136,11 @@ def test_it_tells_all_that_a_user_must_know(studied, making):
         "## Limits",
         "The license of the base model tiny: cc-by-4.0",
     ):
-        assert said in text, said
+        assert expected in text, expected
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "text"),
     [
         ({"joules": 7200.0}, "2.00 Wh by the counter of the processors"),
         ({"joules": 7200.0, "device": "NVIDIA X, bf16"}, "without the accelerator"),
@@ -160,30 +157,30 @@ def test_it_tells_all_that_a_user_must_know(studied, making):
         ),
     ],
 )
-def test_what_differs_is_said(studied, making, changes, said):
-    assert said not in model_card(studied, making)
-    assert said in model_card(studied, replace(making, **changes))
+def test_card_mentions_special_cases(study, provenance, changes, text):
+    assert text not in model_card(study, provenance)
+    assert text in model_card(study, replace(provenance, **changes))
 
 
-def test_an_unknown_license_is_unknown_and_no_base_is_made_up(studied, making):
-    data = ModelCard(model_card(studied, replace(making, base=BARE))).data
+def test_card_with_an_unknown_license_and_base(study, provenance):
+    data = ModelCard(model_card(study, replace(provenance, base=BARE))).data
     assert (data.license, data.base_model, data.language) == ("unknown", None, None)
 
 
-def test_a_known_task_is_marathi_and_a_hub_task_is_linked(studied, making):
-    bare = replace(making, base=BARE)
-    assert ModelCard(model_card(studied, replace(bare, task=find_task("shc")))).data.language == [
+def test_card_of_a_built_in_task_is_marathi_and_of_a_hub_task_links_it(study, provenance):
+    bare = replace(provenance, base=BARE)
+    assert ModelCard(model_card(study, replace(bare, task=find_task("shc")))).data.language == [
         "mr"
     ]
-    linked = ModelCard(model_card(studied, replace(bare, task=find_task("org/texts")))).data
+    linked = ModelCard(model_card(study, replace(bare, task=find_task("org/texts")))).data
     assert linked.datasets == ["org/texts"]
     assert linked.eval_results[0].dataset_type == "org/texts"
 
 
-def test_text_from_outside_stays_text(studied, making):
-    setting = replace(studied.setting, model=EVIL, labels=(EVIL, "b", "c"), command=EVIL)
+def test_card_escapes_outside_text(study, provenance):
+    setting = replace(study.setting, model=EVIL, labels=(EVIL, "b", "c"), command=EVIL)
     evil = replace(
-        making,
+        provenance,
         name=EVIL,
         base=BaseModel(EVIL, EVIL, EVIL, EVIL, (EVIL,), EVIL, EVIL),
         task=Task(EVIL, f"hub:{EVIL}"),
@@ -191,7 +188,7 @@ def test_text_from_outside_stays_text(studied, making):
         command=EVIL,
         notes=(EVIL,),
     )
-    text = model_card(replace(studied, setting=setting), evil)
+    text = model_card(replace(study, setting=setting), evil)
     data = ModelCard(text).data
     assert data.license != "evil"
     assert data.pipeline_tag == "text-classification"
@@ -199,52 +196,3 @@ def test_text_from_outside_stays_text(studied, making):
     outside = [part for place, part in enumerate(body.split("```")) if place % 2 == 0]
     assert [part for part in outside if "<img" in part or "</script" in part] == []
     assert [line for line in body.splitlines() if line.startswith(("---", "# h", "license:"))] == []
-
-
-def test_the_card_of_the_base_model_is_read(tmp_path):
-    demo = fetch(find_encoder("demo"))
-    wanted = BaseModel("demo", "", "cc-by-nc-sa-4.0", "", ("mr",), "demo", demo.commit)
-    assert local_base_model(demo, "demo") == wanted
-
-
-def checkpoint(folder, hub=""):
-    return EncoderFiles(Encoder("t", hub or str(folder), "main" if hub else ""), folder, "c", 1)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "no front matter",
-        "---\nlicense: [a\n---\n",
-        "---\n- a\n---\n",
-        "---\nlicense: {a: b}\n---",
-    ],
-)
-def test_a_card_that_says_nothing_is_no_reason_to_stop(tmp_path, text):
-    tmp_path.joinpath("README.md").write_text(text)
-    assert local_base_model(checkpoint(tmp_path), "./t") == BARE
-
-
-def test_no_card_is_no_reason_to_stop(tmp_path):
-    assert local_base_model(checkpoint(tmp_path), "./t").license == ""
-    tmp_path.joinpath("README.md").write_bytes(b"---\nlicense: \xff\n---\n")
-    assert local_base_model(checkpoint(tmp_path), "./t").license == ""
-
-
-def test_the_card_on_the_hub_is_read_at_its_commit(hub, tmp_path):
-    folder = save_model("bert", tmp_path / "tiny")
-    folder.joinpath("README.md").write_text("---\nlicense: mit\nlanguage: [mr, en]\n---\n")
-    hub.add("org/tiny", folder)
-    fetched = fetch(find_encoder("org/tiny"))
-    assert not fetched.folder.joinpath("README.md").exists()
-    wanted = BaseModel("org/tiny", "org/tiny", "mit", "", ("mr", "en"), "org/tiny", fetched.commit)
-    assert local_base_model(fetched, "org/tiny") == wanted
-
-
-def test_a_hub_that_does_not_answer_is_no_reason_to_stop(hub, tmp_path):
-    folder = save_model("bert", tmp_path / "tiny")
-    hub.add("org/tiny", folder)
-    fetched = fetch(find_encoder("org/tiny"))
-    wanted = BaseModel("org/tiny", "org/tiny", "", "", (), "org/tiny", fetched.commit)
-    assert local_base_model(fetched, "org/tiny") == wanted

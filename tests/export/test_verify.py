@@ -1,4 +1,4 @@
-"""The gate: what was saved well passes, and each of many faults is caught and named."""
+"""Verification: a correct export passes, and each of many faults is found and named."""
 
 import json
 import shutil
@@ -24,28 +24,28 @@ LAYERS = "bert.encoder.layer"
 
 @dataclass
 class Good:
-    place: Any
-    attempt: Any
+    tiny: Any
+    run: Any
     folder: Path
     expected: Any
 
 
 @pytest.fixture(scope="module")
-def good(place, tmp_path_factory):
-    """Return a tiny BERT of three layers as it is exported, and what is expected of it."""
-    bert = place("bert")
-    done = bert.train(LAYOUT)
-    model = merged_model(bert.bench, LAYOUT, done)
+def good(tiny, tmp_path_factory):
+    """Return a correct export of a tiny BERT with three layers, and what is expected of it."""
+    bert = tiny("bert")
+    run = bert.train(LAYOUT)
+    model = merged_model(bert.evaluator, LAYOUT, run)
     bert.tokenizer.model_max_length, bert.tokenizer.padding_side = 12, "right"
     folder = tmp_path_factory.mktemp("good") / "model"
     save_model(model, bert.tokenizer, folder)
-    expected = expected_export(bert.sample, done.answers, bert.splits.names, model, bert.tokenizer)
-    return Good(bert, done, folder, expected)
+    expected = expected_export(bert.sample, run.logits, bert.splits.names, model, bert.tokenizer)
+    return Good(bert, run, folder, expected)
 
 
 @pytest.fixture
 def folder(good, tmp_path):
-    """Return a copy of the good folder, to be spoiled."""
+    """Return a copy of the correct folder, to be spoiled."""
     return shutil.copytree(good.folder, tmp_path / "model")
 
 
@@ -55,7 +55,7 @@ def weights(change):
         state = load_file(path)
         changed = change(state)
         state = changed if isinstance(changed, dict) else state
-        save_file({name: one.clone() for name, one in state.items()}, path, {"format": "pt"})
+        save_file({name: tensor.clone() for name, tensor in state.items()}, path, {"format": "pt"})
 
     return spoil
 
@@ -85,7 +85,7 @@ def swapped_layers(state):
             name.replace("layer.0.", "layer.x.").replace("layer.1.", "layer.0.").replace("x.", "1.")
         )
 
-    return {other(name): one for name, one in state.items()}
+    return {other(name): tensor for name, tensor in state.items()}
 
 
 @weights
@@ -95,7 +95,9 @@ def doubled_layer(state):
 
 
 def dropped(part):
-    return weights(lambda state: {name: one for name, one in state.items() if part not in name})
+    return weights(
+        lambda state: {name: tensor for name, tensor in state.items() if part not in name}
+    )
 
 
 def swapped_rows(first, second):
@@ -115,16 +117,20 @@ def added(name, amount):
 
 def scaled(part, factor):
     return weights(
-        lambda state: {name: one * (factor if part in name else 1) for name, one in state.items()}
+        lambda state: {
+            name: tensor * (factor if part in name else 1) for name, tensor in state.items()
+        }
     )
 
 
 def renamed(part, other):
-    return weights(lambda state: {name.replace(part, other): one for name, one in state.items()})
+    return weights(
+        lambda state: {name.replace(part, other): tensor for name, tensor in state.items()}
+    )
 
 
 def kind(dtype):
-    return weights(lambda state: {name: one.to(dtype) for name, one in state.items()})
+    return weights(lambda state: {name: tensor.to(dtype) for name, tensor in state.items()})
 
 
 def cut_off(folder):
@@ -165,10 +171,10 @@ FAULTS = {
     "jittered weight": (added(f"{LAYERS}.1.output.dense.weight", 0.02), "a logit of row"),
     "jittered unused position": (
         weights(lambda s: s["bert.embeddings.position_embeddings.weight"][30:].add_(1)),
-        "its weights .* are others",
+        "its weights .* differ",
     ),
     "swapped embedding rows": (swapped_rows(5, 6), "a logit of row"),
-    "swapped rows of no text": (swapped_rows(12, 13), "its weights .* are others"),
+    "swapped rows of no text": (swapped_rows(12, 13), "its weights .* differ"),
     "half precision": (kind(torch.float16), "a logit of row|its weights"),
     "bfloat16": (kind(torch.bfloat16), "a logit of row"),
     "other shape": (weights(lambda s: {**s, "classifier.bias": torch.ones(4)}), "mismatched keys"),
@@ -193,7 +199,7 @@ FAULTS = {
     ),
     "not one label": (
         entries("config.json", problem_type="multi_label_classification"),
-        "its pipeline says",
+        "its pipeline gives",
     ),
     "no tokenizer": (without("tokenizer.json"), "it does not load"),
     "no tokenizer config": (without("tokenizer_config.json"), "its tokenizer makes"),
@@ -214,76 +220,77 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("spoil", "says"), FAULTS.values(), ids=FAULTS)
-def test_a_fault_is_caught_and_named(good, folder, spoil, says):
+@pytest.mark.parametrize(("spoil", "message"), FAULTS.values(), ids=FAULTS)
+def test_verification_finds_and_names_a_fault(good, folder, spoil, message):
     spoil(folder)
-    with pytest.raises(ModelError, match=f"(?s)it is not kept: .*({says})") as refusal:
+    with pytest.raises(ModelError, match=f"(?s)it is not kept: .*({message})") as refusal:
         verify_export(folder, good.expected, reload.reload_logits)
     assert "\n" not in str(refusal.value)
 
 
-def test_what_was_saved_well_passes(good):
+def test_verification_passes_a_correct_export(good):
     assert verify_export(good.folder, good.expected, reload.reload_logits) <= 1e-6
-    assert len(good.place.sample.rows) == 64
-    assert good.expected.answers.together.std() > 0.05
+    assert len(good.tiny.sample.rows) == 64
+    assert good.expected.logits.together.std() > 0.05
 
 
-def test_a_fresh_process_passes_what_was_saved_well(good):
+def test_verification_in_a_new_process_passes_a_correct_export(good):
     assert verify_export(good.folder, good.expected) <= 1e-6
 
 
 @pytest.mark.parametrize("fault", ["swapped layers", "cut off"])
-def test_a_fresh_process_catches_faults(good, folder, fault):
-    spoil, says = FAULTS[fault]
+def test_verification_in_a_new_process_finds_a_fault(good, folder, fault):
+    spoil, message = FAULTS[fault]
     spoil(folder)
-    with pytest.raises(ModelError, match=f"it is not kept: .*({says})"):
+    with pytest.raises(ModelError, match=f"it is not kept: .*({message})"):
         verify_export(folder, good.expected)
 
 
-def test_a_process_that_dies_is_one_line(good, monkeypatch):
+def test_verification_in_a_process_that_dies_is_an_error(good, monkeypatch):
     monkeypatch.setattr("sys.executable", shutil.which("false"))
-    with pytest.raises(ModelError, match="ended with code 1: it said nothing"):
+    with pytest.raises(ModelError, match="ended with code 1: it printed nothing"):
         reload_in_new_process(str(good.folder), ["एक"], None, [])
 
 
 def unrestored(good):
     """Leave the whole token table as it was before training."""
     name = "bert.embeddings.word_embeddings.weight"
-    whole = merged_model(good.place.bench, LAYOUT, good.attempt)
-    before = good.place.bench.load(5).get_input_embeddings().weight
+    whole = merged_model(good.tiny.evaluator, LAYOUT, good.run)
+    before = good.tiny.evaluator.load(5).get_input_embeddings().weight
     whole.load_state_dict({**whole.state_dict(), name: before})
     return whole
 
 
 def shifted(good):
     """Put the trained rows one place too far."""
-    bench = good.place.bench
-    rows = replace(bench.rows, kept=np.minimum(bench.rows.kept + 1, 35))
-    wrong = replace(bench, rows=rows, validation=replace(bench.validation, kept=rows.kept))
-    return merged_model(wrong, LAYOUT, good.attempt)
+    evaluator = good.tiny.evaluator
+    rows = replace(evaluator.rows, kept=np.minimum(evaluator.rows.kept + 1, 35))
+    validation = replace(evaluator.validation, kept=rows.kept)
+    wrong = replace(evaluator, rows=rows, validation=validation)
+    return merged_model(wrong, LAYOUT, good.run)
 
 
 def untrained(good):
     """Draw the head anew."""
-    whole = merged_model(good.place.bench, LAYOUT, good.attempt)
+    whole = merged_model(good.tiny.evaluator, LAYOUT, good.run)
     torch.manual_seed(3)
     whole.classifier.reset_parameters()
     return whole
 
 
 def deeper(good):
-    """Add a layer that was taken out."""
-    whole = merged_model(good.place.bench, LAYOUT, good.attempt)
-    whole.bert.encoder.layer.append(good.place.bench.load(5).bert.encoder.layer[1])
+    """Add a layer that was removed."""
+    whole = merged_model(good.tiny.evaluator, LAYOUT, good.run)
+    whole.bert.encoder.layer.append(good.tiny.evaluator.load(5).bert.encoder.layer[1])
     whole.config.num_hidden_layers += 1
     return whole
 
 
 @pytest.mark.parametrize("make", [unrestored, shifted, untrained, deeper])
-def test_a_fault_before_saving_is_caught(good, tmp_path, make):
-    model, place = make(good), good.place
-    save_model(model, place.tokenizer, tmp_path / "model")
-    names, tokenizer = place.splits.names, place.tokenizer
-    expected = expected_export(place.sample, good.attempt.answers, names, model, tokenizer)
+def test_verification_finds_a_fault_before_saving(good, tmp_path, make):
+    model, tiny = make(good), good.tiny
+    save_model(model, tiny.tokenizer, tmp_path / "model")
+    names, tokenizer = tiny.splits.names, tiny.tokenizer
+    expected = expected_export(tiny.sample, good.run.logits, names, model, tokenizer)
     with pytest.raises(ModelError, match="a logit of row"):
         verify_export(tmp_path / "model", expected, reload.reload_logits)
