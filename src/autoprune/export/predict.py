@@ -115,8 +115,9 @@ def open_predictor(folder: Path, device: torch.device) -> Predictor:
     classes = config.architectures or ()
     if not any(name.endswith("ForSequenceClassification") for name in classes):
         raise ModelError(
-            f"{folder} holds no trained classifier (architectures in its config.json: "
-            f"{', '.join(classes) or 'none'}): name the folder of an exported model"
+            f"{folder} holds no trained classifier "
+            f"({', '.join(classes) or 'no architecture in config.json'}): name the folder of "
+            "an exported model"
         )
     labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
     tokenize = make_tokenizer(folder)

@@ -1,4 +1,4 @@
-"""Model card of a pre-trained encoder, and the folder it is written to with weights and tokenizer."""
+"""Model card of a pre-trained encoder, and its folder with weights, tokenizer and card."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -96,7 +96,7 @@ class PretrainingProgress:
     @contextmanager
     def training(self) -> Iterator[Callable[[StepResult], None]]:
         """Return the function that is called with each step, for as long as steps are trained."""
-        yield lambda step: None
+        yield lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
