@@ -6,7 +6,7 @@ import torch
 from autoprune.choices import DEVICE_NAMES
 from autoprune.errors import OptionError, UnknownNameError
 from autoprune.training import devices
-from autoprune.training.devices import fast_in_bfloat16, select_device, use_threads
+from autoprune.training.devices import fast_in_bfloat16, limited_threads, select_device
 
 
 def test_device_with_an_unknown_name_suggests_the_nearest():
@@ -25,7 +25,7 @@ def test_device_that_this_machine_lacks_is_refused(monkeypatch):
 
 def test_threads_are_set_inside_the_block_and_restored_after_it():
     before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), use_threads(before + 1):
+    with pytest.raises(ZeroDivisionError), limited_threads(before + 1):
         assert torch.get_num_threads() == before + 1
         1 / 0  # noqa: B018
     assert torch.get_num_threads() == before

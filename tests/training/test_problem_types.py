@@ -42,6 +42,12 @@ def test_single_label_score_has_known_figures(metric):
     assert (score.split, score.seed, score.seconds) == ("validation", 4, 1.5)
 
 
+def test_single_label_probabilities_are_those_of_the_logits():
+    probabilities = SINGLE_LABEL.probabilities(LOGITS - 50)
+    assert probabilities == pytest.approx(np.exp(LOGITS.astype(float)), rel=1e-6)
+    assert (probabilities.argmax(-1) == SINGLE_LABEL.predict(LOGITS)).all()
+
+
 def test_single_label_loss_is_the_sum_of_the_losses_that_a_score_reports():
     loss = SINGLE_LABEL.loss(torch.from_numpy(LOGITS), torch.from_numpy(LABELS)).item()
     assert loss == pytest.approx(SINGLE_LABEL.row_losses(LOGITS, LABELS).sum(), rel=1e-6)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
+
 RowKey = tuple[str, str | None]  # text and second text: equal in duplicates
 
 
@@ -23,7 +25,8 @@ class Task:
     `source` is `official:SHC` (the files of MahaNews), `package:demo`, `files:PATH` or
     `hub:ORG/NAME`; `labels` are the known labels in index order, or None where the train split
     defines them; `metric` is a name in `METRICS`; `tokens` is the largest useful input length;
-    `full_epochs` is the number of passes over the train split in a full run.
+    `full_epochs` is the number of passes over the train split in a full run; `problem_type` is a
+    name in `PROBLEM_TYPES`.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Task:
     metric: str = "accuracy"
     tokens: int = 128
     full_epochs: int = 10
+    problem_type: str = PROBLEM_TYPE_NAMES[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def select_device(name: str) -> torch.device:
 
 
 @contextmanager
-def use_threads(threads: int) -> Iterator[None]:
+def limited_threads(threads: int) -> Iterator[None]:
     """Let torch use so many threads of the processor inside the block, then as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

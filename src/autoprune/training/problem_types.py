@@ -21,14 +21,16 @@ class ProblemType:
 
     `name` is transformers' `problem_type`. `loss(logits, labels)` is the training loss of logits in
     fp32, (rows, classes), summed over the rows. `row_losses(logits, labels)` is what a score
-    reports, in nats, (rows,). `predict(logits)` returns what is predicted for each row. `metrics`
-    are names in `METRICS`, the default first.
+    reports, in nats, (rows,). `predict(logits)` returns what is predicted for each row, and
+    `probabilities(logits)` how probable each class is, (rows, classes). `metrics` are names in
+    `METRICS`, the default first.
     """
 
     name: str
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     row_losses: Callable[[NDArray[np.float32], Labels], NDArray[np.float64]]
     predict: Callable[[NDArray[np.float32]], Labels]
+    probabilities: Callable[[NDArray[np.float32]], NDArray[np.float64]]
     metrics: tuple[str, ...]
 
     @property
@@ -85,11 +87,19 @@ def _most_probable_class(logits: NDArray[np.float32]) -> Labels:
     return classes
 
 
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    scaled = logits.astype(np.float64)
+    exponentials = np.exp(scaled - scaled.max(-1, keepdims=True))
+    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(-1, keepdims=True)
+    return probabilities
+
+
 SINGLE_LABEL = ProblemType(
     name="single_label_classification",
     loss=_cross_entropy,
     row_losses=_row_cross_entropies,
     predict=_most_probable_class,
+    probabilities=_softmax,
     metrics=("accuracy", "macro-f1", "weighted-f1", "mcc"),
 )
 

@@ -15,7 +15,7 @@ import torch
 
 from autoprune.errors import OptionError, TrialError
 from autoprune.interrupts import stop_requested
-from autoprune.training.devices import use_threads
+from autoprune.training.devices import limited_threads
 from autoprune.training.workers import MAX_ATTEMPTS, Executor, WorkerPool, available_cores
 
 _POLL_INTERVAL = 0.5  # seconds between two looks for a requested stop
@@ -144,7 +144,7 @@ def _run_job(folder: str, threads: int, call: Callable[[], Any]) -> Any:
     """Run a job on a node, in the working folder of the command if the node has it."""
     if Path(folder).is_dir():
         os.chdir(folder)
-    with use_threads(threads):
+    with limited_threads(threads):
         return call()
 
 
