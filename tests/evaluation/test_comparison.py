@@ -38,13 +38,13 @@ def test_comparison_on_one_seed_gives_mcnemars_p(entrants, split, conditions, tm
 def test_comparison_runs_seeds_in_the_outer_loop_and_reports_each_run(
     entrant, split, conditions, tmp_path
 ):
-    calls, told = [], []
+    calls, progress = [], []
     entrants = [
         entrant(o, la, (0,), 0.5, calls) for o, la in (("top", "4:0-1"), ("bottom", "4:2-3"))
     ]
-    compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl", told.append)
+    compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl", progress.append)
     assert calls == [("top", 7), ("bottom", 7), ("top", 8), ("bottom", 8)]
-    assert [(p.origin, p.seed, p.done, p.total, p.reused) for p in told] == [
+    assert [(p.origin, p.seed, p.done, p.total, p.reused) for p in progress] == [
         (origin, seed, done, 4, False) for done, (origin, seed) in enumerate(calls, start=1)
     ]
 
@@ -76,9 +76,9 @@ def test_comparison_resumes_after_an_interruption(entrant, split, conditions, tm
     with pytest.raises(KeyboardInterrupt):
         compare_entrants(entrants, (7, 8), split, conditions, path, stop)
     assert len(read_records(path)) == 3
-    told = []
-    again = compare_entrants(entrants, (7, 8), split, conditions, path, told.append)
-    assert [p.reused for p in told] == [True, True, True, False]
+    progress = []
+    again = compare_entrants(entrants, (7, 8), split, conditions, path, progress.append)
+    assert [p.reused for p in progress] == [True, True, True, False]
     assert len(calls) == len(read_records(path)) == 4
     assert again.rows == compare_entrants(entrants, (7, 8), split, conditions, path).rows
     assert len(calls) == 4
@@ -146,8 +146,8 @@ def test_run_with_logits_that_are_not_finite_fails(entrant, split, conditions, t
     top = entrant("top", "4:0-1", (0,), 0.5)
     broken = entrant("bottom", "4:2-3", (0,), 0.5)
 
-    def begin(seed, place):
-        good = broken.begin(seed, place)()
+    def begin(seed, checkpoint):
+        good = broken.begin(seed, checkpoint)()
         return lambda: dataclasses.replace(good, logits=good.logits * np.float32("nan"))
 
     entrants = [top, dataclasses.replace(broken, begin=begin)]
@@ -156,31 +156,31 @@ def test_run_with_logits_that_are_not_finite_fails(entrant, split, conditions, t
 
 
 def test_checkpoint_is_kept_until_the_record_is_written(entrant, split, conditions, tmp_path):
-    path, places = tmp_path / "r.jsonl", []
+    path, checkpoints = tmp_path / "r.jsonl", []
     top, full = entrant("top", "4:0-1", (0,), 0.5), entrant("full", "4:0-3", (), 0.5)
 
-    def kept(one):
-        def begin(seed, place):
+    def recorded(original):
+        def begin(seed, checkpoint):
             def wait():
-                if (one, seed) == (full, 8) and not stopped:
+                if (original, seed) == (full, 8) and not stopped:
                     stopped.append(len(read_records(path)))
                     raise KeyboardInterrupt
-                return one.begin(seed, place)()
+                return original.begin(seed, checkpoint)()
 
-            place.path.parent.mkdir(exist_ok=True)
-            place.path.write_text("half-way")
-            places.append(place.path)
+            checkpoint.path.parent.mkdir(exist_ok=True)
+            checkpoint.path.write_text("half-way")
+            checkpoints.append(checkpoint.path)
             return wait
 
-        return dataclasses.replace(one, begin=begin)
+        return dataclasses.replace(original, begin=begin)
 
-    entrants, stopped = [kept(top), kept(full)], []
+    entrants, stopped = [recorded(top), recorded(full)], []
     with pytest.raises(KeyboardInterrupt):
         compare_entrants(entrants, (7, 8), split, conditions, path, lambda _: None)
-    assert len(set(places)) == 4 and stopped == [3]
-    assert [place.exists() for place in places] == [False, False, False, True]
+    assert len(set(checkpoints)) == 4 and stopped == [3]
+    assert [checkpoint.exists() for checkpoint in checkpoints] == [False, False, False, True]
     compare_entrants(entrants, (7, 8), split, conditions, path, lambda _: None)
-    assert places[4] == places[3] and not places[3].exists()
+    assert checkpoints[4] == checkpoints[3] and not checkpoints[3].exists()
 
 
 def test_comparison_without_a_strategy_left_is_refused(entrant, split, conditions, tmp_path):

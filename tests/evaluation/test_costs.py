@@ -22,7 +22,7 @@ def test_read_costs_without_a_file_is_none(comparison, tmp_path):
 
 def test_read_costs_of_another_recommended_layout_is_none(costs, comparison, tmp_path):
     assert comparison.recommended == "found"
-    models = [dataclasses.replace(one, layout=Layout.parse("4:0,3")) for one in costs.models]
+    models = [dataclasses.replace(cost, layout=Layout.parse("4:0,3")) for cost in costs.models]
     write_costs(tmp_path, dataclasses.replace(costs, models=tuple(models)))
     assert read_costs(tmp_path, comparison) is None
 

@@ -14,39 +14,39 @@ RATES = (1e-4, 5e-4, 1e-3)
 
 @pytest.fixture
 def variants(entrant):
-    """Make variants of one entrant, a validation quality (None: fails) for each of RATES."""
+    """Make variants of an entrant, a validation quality (None: fails) for each of RATES."""
 
     def make(origin, layout, qualities, calls, **changes):
         each = []
         for rate, quality in zip(RATES, qualities, strict=True):
             fails = (0,) if quality is None else ()
-            one = entrant(origin, layout, (0,), quality or 0.0, calls, fails, **changes)
-            budget = dataclasses.replace(one.budget, learning_rate=rate)
-            each.append(dataclasses.replace(one, budget=budget, begin=forbidden))
+            variant = entrant(origin, layout, (0,), quality or 0.0, calls, fails, **changes)
+            budget = dataclasses.replace(variant.budget, learning_rate=rate)
+            each.append(dataclasses.replace(variant, budget=budget, begin=forbidden))
         return each
 
     return make
 
 
-def forbidden(seed, place):
+def forbidden(seed, checkpoint):
     raise AssertionError("tuning never sees the test rows")
 
 
 def rates(entrants):
-    return [one.budget.learning_rate for one in entrants]
+    return [entrant.budget.learning_rate for entrant in entrants]
 
 
 def test_learning_rate_is_the_best_on_validation_for_each_entrant(variants, conditions, tmp_path):
-    calls, told, path = [], [], tmp_path / "r.jsonl"
+    calls, progress, path = [], [], tmp_path / "r.jsonl"
     each = [
         variants("top", "4:0-1", (0.5, 0.7, 0.6), calls),
         variants("full", "4:0-3", (0.5, 0.6, 0.9), calls),
         variants("middle", "4:0,3", (0.8, 0.8, 0.8), calls),  # equal: the smallest
     ]
-    chosen = choose_learning_rates(each, 0, conditions, path, told.append)
-    assert [one.origin for one in chosen] == ["top", "full", "middle"]
+    chosen = choose_learning_rates(each, 0, conditions, path, progress.append)
+    assert [entrant.origin for entrant in chosen] == ["top", "full", "middle"]
     assert rates(chosen) == [5e-4, 1e-3, 1e-4]
-    assert [(one.done, one.total) for one in told] == [(n, 9) for n in range(1, 10)]
+    assert [(p.done, p.total) for p in progress] == [(n, 9) for n in range(1, 10)]
     records = read_records(path)
     assert {record.phase for record in records} == {"tuning"}
     assert not any(record.predictions for record in records)

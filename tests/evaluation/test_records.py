@@ -88,17 +88,17 @@ def test_record_json_is_exact_and_one_line(record):
 def test_append_record_cut_off_anywhere_loses_only_its_line(kept, tmp_path, trial):
     path = tmp_path / "records.jsonl"
     path.unlink(missing_ok=True)
-    one, two, three = (trial("4:0-1", 0.5, seed=seed) for seed in (1, 2, 3))
-    append_record(path, one)
+    first, second, third = (trial("4:0-1", 0.5, seed=seed) for seed in (1, 2, 3))
+    append_record(path, first)
     whole = len(path.read_bytes())
-    append_record(path, two)
+    append_record(path, second)
     length = len(path.read_bytes())
     cut = kept.draw(st.integers(whole, length - 1))
     path.write_bytes(path.read_bytes()[:cut])
-    survived = [one, two][: 1 + (cut == length - 1)]  # only the line's end was lost
+    survived = [first, second][: 1 + (cut == length - 1)]  # only the line's end was lost
     assert read_records(path) == survived
-    append_record(path, three)
-    assert read_records(path) == [*survived, three]
+    append_record(path, third)
+    assert read_records(path) == [*survived, third]
     assert path.read_bytes().endswith(b"\n")
 
 
@@ -182,19 +182,19 @@ def test_read_records_refuses_a_folder(tmp_path):
     ],
 )
 def test_record_key_differs_with_each_condition(changes, trial):
-    one = trial("4:0-1", 0.5)
-    other = dataclasses.replace(one, **changes)
-    assert record_key(one) != record_key(other)
-    assert count_repeated([one, other]) == 0
+    record = trial("4:0-1", 0.5)
+    other = dataclasses.replace(record, **changes)
+    assert record_key(record) != record_key(other)
+    assert count_repeated([record, other]) == 0
 
 
 def test_count_repeated_counts_second_measurements_of_one_phase(trial):
-    one = trial("4:0-1", 0.5)
-    again = dataclasses.replace(one, origin="random", finished="2026-01-01T00:00:00+00:00")
-    compared = dataclasses.replace(one, phase="comparison")
-    failed = dataclasses.replace(one, state="failed", scores=())
-    assert count_repeated([one, compared, failed]) == 0
-    assert count_repeated([one, again, again, compared]) == 2
+    record = trial("4:0-1", 0.5)
+    again = dataclasses.replace(record, origin="random", finished="2026-01-01T00:00:00+00:00")
+    compared = dataclasses.replace(record, phase="comparison")
+    failed = dataclasses.replace(record, state="failed", scores=())
+    assert count_repeated([record, compared, failed]) == 0
+    assert count_repeated([record, again, again, compared]) == 2
 
 
 def test_utc_now_is_in_utc():

@@ -35,8 +35,8 @@ def test_mean_interval_of_seeds_that_alone_differ_is_students_over_seeds():
 
 def test_mean_interval_is_no_narrower_when_a_run_is_repeated():
     values = np.random.default_rng(2).normal(0, 1, (1, 40))
-    one, three = mean_interval(values), mean_interval(np.repeat(values, 3, axis=0))
-    assert (three.low, three.high) == pytest.approx((one.low, one.high))
+    single, repeated = mean_interval(values), mean_interval(np.repeat(values, 3, axis=0))
+    assert (repeated.low, repeated.high) == pytest.approx((single.low, single.high))
 
 
 @pytest.mark.parametrize(("seeds", "effect"), [(2, 2.0), (3, 0.0), (3, 1.0), (3, 4.0), (5, 1.0)])

@@ -60,8 +60,8 @@ def test_verdict_without_a_difference_keeps_the_sign(comparison):
 
 
 def test_verdict_on_one_seed_says_so(entrants, split, conditions, tmp_path):
-    one = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
-    assert "only one seed" in comparison_verdict(one)
+    comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    assert "only one seed" in comparison_verdict(comparison)
 
 
 def test_verdict_says_that_the_strategy_itself_was_found(entrant, split, conditions, tmp_path):

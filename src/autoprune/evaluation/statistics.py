@@ -57,15 +57,16 @@ def mean_interval(values: NDArray[np.float64]) -> Interval:
     assert rows > 1, "an interval needs two rows"
     mean = float(values.mean())
     by_row, by_seed = values.mean(0) - mean, values.mean(1) - mean
-    row = seeds * float(by_row @ by_row) / (rows - 1)
-    width = _quantile(rows - 1) ** 2 * row
+    ms_row = seeds * float(by_row @ by_row) / (rows - 1)
+    variance = _quantile(rows - 1) ** 2 * ms_row
     if seeds > 1:
         rest = values - mean - by_row - by_seed[:, None]
-        noise = float((rest**2).sum()) / ((seeds - 1) * (rows - 1))
-        seed = rows * float(by_seed @ by_seed) / (seeds - 1)
-        parts = _quantile(seeds - 1) ** 2 * seed + _quantile(rows - 1) ** 2 * max(row - noise, 0.0)
-        width = max(width, parts)  # never below that of the rows alone
-    half = math.sqrt(width / values.size)
+        ms_rest = float((rest**2).sum()) / ((seeds - 1) * (rows - 1))
+        ms_seed = rows * float(by_seed @ by_seed) / (seeds - 1)
+        of_seeds = _quantile(seeds - 1) ** 2 * ms_seed
+        of_rows = _quantile(rows - 1) ** 2 * max(ms_row - ms_rest, 0.0)
+        variance = max(variance, of_seeds + of_rows)  # never below that of the rows alone
+    half = math.sqrt(variance / values.size)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -76,6 +77,7 @@ def paired_interval(a: NDArray[np.float64], b: NDArray[np.float64]) -> Interval:
 
 
 def _quantile(freedom: int) -> float:
+    """Return the half-width of a 95 % interval in standard errors (Student's t)."""
     return float(stats.t.ppf(0.975, freedom))
 
 
@@ -97,8 +99,8 @@ def holm_correction(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def seed_std(values: list[float]) -> float | None:
-    """Return the sample standard deviation, None for one value."""
+def seed_std(values: Sequence[float]) -> float | None:
+    """Return the sample standard deviation of one value a seed, None for a single seed."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 

@@ -171,14 +171,14 @@ def read_study(folder: Path) -> FinishedStudy:
         ) from error
 
 
-def with_test_texts(studied: FinishedStudy, test: TestSplit) -> FinishedStudy:
+def with_test_texts(study: FinishedStudy, test: TestSplit) -> FinishedStudy:
     """Return the study with the texts of `test`; raises `StudyError` if it is another split."""
-    if test.fingerprint != studied.test.fingerprint or test.kept != studied.test.kept:
+    if test.fingerprint != study.test.fingerprint or test.kept != study.test.kept:
         raise StudyError(
-            f"the test rows of study {studied.name} differ from those it was run on: "
+            f"the test rows of study {study.name} differ from those it was run on: "
             "give the data it was run on with --data-dir"
         )
-    return dataclasses.replace(studied, test=test, texts=True)
+    return dataclasses.replace(study, test=test, texts=True)
 
 
 def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
@@ -285,13 +285,13 @@ def _refuse_to_run(seed: int, _: CheckpointFile) -> Callable[[], Any]:
     raise AssertionError(f"the study is finished, seed {seed} is not run again")
 
 
-def entrant_runs(studied: FinishedStudy, origin: str) -> dict[int, Record]:
+def entrant_runs(study: FinishedStudy, origin: str) -> dict[int, Record]:
     """Return the complete records of one entrant by seed, in the order of the seeds.
 
     Entrants of one layout share their records, so the records are found by what they measured, not
     by their origin. Raises KeyError where `origin` was left out or did not enter.
     """
-    comparison, setting = studied.comparison, studied.setting
+    comparison, setting = study.comparison, study.setting
     layout = comparison.row(origin).layout
     is_rival = origin not in {"found", "full", "scratch", *STRATEGIES}
     model = f"{setting.model}@{setting.commit}"
