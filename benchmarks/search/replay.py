@@ -82,4 +82,4 @@ def search_history(replay: Replay, world: World) -> SearchHistory:
     begun = frozenset(observation.run for observation in replay.observed)
     tried = frozenset(run.layout for run in begun)
     observed = tuple(replay.observed)
-    return SearchHistory(world.depth, world.keep, observed, (), len(observed), tried, begun=begun)
+    return SearchHistory(world.depth, world.keep, observed, (), len(observed), tried, started=begun)

@@ -53,8 +53,8 @@ def replay_race(replay: Replay, world: World, rng: np.random.Generator) -> None:
         quick_until = replay.spent + (1 - _FULL_SHARE) * (cost - replay.spent)
         while replay.spent + QUICK <= quick_until:
             history = search_history(replay, world)
-            quick = tuple(run for run in history.observed if run.run.fidelity == QUICK)
-            history = replace(history, observed=quick)
+            quick = tuple(run for run in history.observations if run.run.fidelity == QUICK)
+            history = replace(history, observations=quick)
             replay.measure_layout(next(starts, None) or _propose_layout(history, rng))
         while replay.spent + FULL <= cost + 1e-9:
             tried = np.unique(layout_to_flags([run.run.layout for run in replay.observed]), axis=0)

@@ -16,7 +16,7 @@ from autoprune.search.gp_sampler import propose_by_gp
 from autoprune.search.history import MAX_PAUSED
 from autoprune.search.sampler import ProposeLayout
 from autoprune.search.search_space import flags_to_layout, swap_neighbours
-from autoprune.search.trial import TrialRun, distributions, flag_names, flags
+from autoprune.search.trial import TrialRun, distributions, flag_names, flag_params
 from replay import (
     Measure,
     Observed,
@@ -53,9 +53,9 @@ class SamplerReplay:
         """Measure what the sampler proposes, until the last cost is spent."""
         starts = iter(fixed_layouts(world) if self.fixed_first else ())
         while not replay.is_over:
-            history = replace(search_history(replay, world), hints=self.proxy_scores)
+            history = replace(search_history(replay, world), proxy_scores=self.proxy_scores)
             if self.every is not None:
-                history = replace(history, promotes=True, every=self.every)
+                history = replace(history, promote=True, max_paused=self.every)
             proposal = next(starts, None) or self.propose(history, rng)
             if isinstance(proposal, TrialRun):
                 replay.measure_run(proposal, FULL - QUICK)
@@ -146,7 +146,9 @@ def replay_tpe(replay: Replay, world: World, rng: np.random.Generator) -> None:
         tried.add(layout)
         value = replay.measure_layout(layout)
         study.add_trial(
-            optuna.trial.create_trial(params=flags(layout), distributions=dict(space), value=value)
+            optuna.trial.create_trial(
+                params=flag_params(layout), distributions=dict(space), value=value
+            )
         )
 
 

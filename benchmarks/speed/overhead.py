@@ -28,8 +28,9 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 
 from autoprune.evaluation.records import installed_versions
-from autoprune.search.loop import ShouldStop
+from autoprune.search.loop import ReportValue
 from autoprune.search.result import TrialResult
+from autoprune.search.settings import SearchSettings
 from autoprune.search.study import finished_trials, open_study, optimize_study
 from autoprune.search.trial import TrialRun
 from autoprune.storage.storage import open_storage
@@ -44,7 +45,7 @@ def work(url: str | None, folder: Path, trials: int, spans: "Queue[list[Span]]")
     """Make trials until there are enough, and hand over when each was measured."""
     own_spans: list[Span] = []
 
-    def measure(run: TrialRun, check: ShouldStop) -> Score:  # noqa: ARG001
+    def measure(run: TrialRun, check: ReportValue) -> Score:  # noqa: ARG001
         began = time.monotonic()
         time.sleep(MILLISECONDS / 1000)
         quality = sum(run.layout.keep) / (DEPTH * DEPTH)
@@ -54,14 +55,11 @@ def work(url: str | None, folder: Path, trials: int, spans: "Queue[list[Span]]")
 
     optimize_study(
         measure,
-        DEPTH,
-        KEEP,
-        trials=trials,
-        storage=open_storage(url, folder),
-        name=NAME,
-        identity={},
-        sampler="random",
-        watch=_heard,
+        SearchSettings(depth=DEPTH, keep=KEEP, trials=trials, sampler="random"),
+        open_storage(url, folder),
+        NAME,
+        {},
+        callback=_heard,
     )
     spans.put(own_spans)
 

@@ -17,11 +17,15 @@ def call_with_retry(
     is_transient: Callable[[Exception], bool],
     subject: str,
     waits: Sequence[float] = RETRY_WAITS,
+    *,
+    sleep: Callable[[float], None] | None = None,
+    log_level: int = logging.WARNING,
 ) -> _T:
     """Return `call()`, called again after each transient failure.
 
-    `subject` names in the log what is retried. There are at most `len(waits) + 1` attempts. Raises
-    the failure of the last one, and at once any failure that is not transient.
+    `subject` names in the log what is retried; `sleep` waits, by default `time.sleep`. There are at
+    most `len(waits) + 1` attempts. Raises the failure of the last one, and at once any failure that
+    is not transient.
     """
     for wait in waits:
         try:
@@ -29,8 +33,7 @@ def call_with_retry(
         except Exception as error:
             if not is_transient(error):
                 raise
-            logging.getLogger(__name__).warning(
-                "%s: %s; retry in %g s", subject, first_line(error), wait
-            )
-            time.sleep(wait)
+            log = logging.getLogger(__name__)
+            log.log(log_level, "%s: %s; retry in %g s", subject, first_line(error), wait)
+            (sleep or time.sleep)(wait)
     return call()

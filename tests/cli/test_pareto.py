@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.layouts.layout import format_keeps, parse_keeps
-from autoprune.storage.storage import lock_study_folder
+from autoprune.storage.locks import lock_study_folder
 
 REPORT = "reports/tiny-own-keep1,3.md"
 PAGE = "reports/tiny-own-keep1,3.html"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autoprune.storage.storage import lock_study_folder
+from autoprune.storage.locks import lock_study_folder
 from tiny_models import save_model
 
 CELLS = ["tiny-own-keep3", "tiny-own-keep2"]

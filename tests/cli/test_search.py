@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from autoprune.storage.storage import lock_study_folder
+from autoprune.storage.locks import lock_study_folder
 from tiny_models import save_model
 
 STRATEGIES = ["top", "middle", "bottom", "alternate"]

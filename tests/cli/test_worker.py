@@ -93,7 +93,10 @@ def test_other_data_are_refused_before_the_first_trial(run, begun, task, tmp_pat
     other = shutil.copytree(task, tmp_path / "other" / "own")
     write(other / "validation.csv", [("एक दोन तीन", "खेळ"), ("दोन", "देश"), ("तीन", "राज्य")])
     line = refused(run("worker", STUDY, "--task", other, "--workers", 1))
-    assert "a worker must have what study tiny-own-keep2 was begun with: data " in line
+    assert (
+        "worker needs the model and data of study tiny-own-keep2, which was begun with data "
+        in line
+    )
 
 
 def test_another_model_is_refused_before_the_first_trial(run, begun, model, tmp_path):
@@ -101,7 +104,7 @@ def test_another_model_is_refused_before_the_first_trial(run, begun, model, tmp_
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"hidden_dropout_prob": 0.3}))
     line = refused(run("worker", STUDY, "--model", other, "--workers", 1))
-    assert "was begun with: model tiny@" in line
+    assert "was begun with model tiny@" in line
 
 
 def test_a_study_that_is_not_there_is_refused(run, begun):
@@ -113,4 +116,4 @@ def test_a_study_that_is_not_there_is_refused(run, begun):
 def test_a_study_of_another_name_in_the_storage_is_refused(run, begun):
     shutil.move(begun / "studies" / STUDY, begun / "studies" / "renamed")
     line = refused(run("worker", "renamed"))
-    assert f"no study 'renamed' is kept there, but {STUDY}: begin it with autoprune search" in line
+    assert f"there is no study 'renamed' in this storage, but {STUDY}: begin it" in line

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 from autoprune.layouts.strategies import strategy_layouts
+from autoprune.search.settings import SearchSettings
 from autoprune.search.study import optimize_study
-from autoprune.storage.storage import lock_study_folder, open_storage
+from autoprune.storage.locks import lock_study_folder
+from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
 checks = deadly = 0
@@ -32,15 +34,17 @@ if __name__ == "__main__":
     with lock_study_folder(folder):
         outcome = optimize_study(
             measure,
-            8,
-            4,
-            trials=trials,
-            storage=open_storage(None, folder),
-            name="fake",
-            identity={"model": "fake"},
-            sampler=sampler,
-            first=strategy_layouts(["top", "bottom"], 8, 4),
+            SearchSettings(
+                depth=8,
+                keep=4,
+                trials=trials,
+                sampler=sampler,
+                initial_layouts=strategy_layouts(["top", "bottom"], 8, 4),
+            ),
+            open_storage(None, folder),
+            "fake",
+            {"model": "fake"},
         )
-    for finding in outcome.findings:
+    for finding in outcome.trial_results:
         sys.stdout.write(f"{finding}\n")
     sys.stdout.write(f"{outcome.found} {outcome.repeated}\n")

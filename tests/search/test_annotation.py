@@ -27,8 +27,8 @@ class Drawn:
 
 @pytest.fixture(params=["journal", "sqlite"])
 def storage(request, tmp_path):
-    place = None if request.param == "journal" else f"sqlite:///{tmp_path}/study.db"
-    return open_storage(place, tmp_path / "study")
+    location = None if request.param == "journal" else f"sqlite:///{tmp_path}/study.db"
+    return open_storage(location, tmp_path / "study")
 
 
 def load(storage):

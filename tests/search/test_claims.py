@@ -21,7 +21,6 @@ from autoprune.search.trial import (
     is_finished_trial,
     run_of_trial,
 )
-from autoprune.storage.storage import open_storage
 
 PROGRAM = Path(fake_worker.__file__)
 RUNS = 30
@@ -46,8 +45,8 @@ def workers():
         process.communicate()
 
 
-def study_of(place):
-    storage = open_storage(*fake_worker.place_of(place))
+def study_of(location):
+    storage = fake_worker.open_location(location)
     return optuna.load_study(study_name="fake", storage=storage)
 
 
@@ -56,15 +55,15 @@ def runs(study):
 
 
 def undisturbed(tmp_path, sampler, trials):
-    return fake_worker.run(str(tmp_path / "undisturbed"), sampler, trials, 0)
+    return fake_worker.run_search(str(tmp_path / "undisturbed"), sampler, trials, 0)
 
 
-def test_four_processes_make_each_run_once(place, workers, tmp_path):
-    begun = [workers(place, "random", RUNS, 5) for _ in range(4)]
+def test_four_processes_make_each_run_once(location, workers, tmp_path):
+    begun = [workers(location, "random", RUNS, 5) for _ in range(4)]
     told = [process.communicate(timeout=120) for process in begun]
     assert [err for _, err in told] == [""] * 4
     assert len({out for out, _ in told}) == 1  # all waited for the others' last ones
-    study = study_of(place)
+    study = study_of(location)
     made = runs(study)
     assert (len(made), made.total()) == (RUNS, RUNS)
     at_work = [
@@ -75,15 +74,17 @@ def test_four_processes_make_each_run_once(place, workers, tmp_path):
     assert len(set(at_work)) > 1
     assert set(at_work) <= {process.pid for process in begun}
     alone = undisturbed(tmp_path, "random", RUNS)
-    assert set(made) == {TrialRun(one.layout, one.seed, one.fidelity) for one in alone.findings}
+    assert set(made) == {
+        TrialRun(one.layout, one.seed, one.fidelity) for one in alone.trial_results
+    }
 
 
-@pytest.mark.parametrize("moment", ["claim", "tell"])
-def test_a_killed_workers_run_is_made_again(place, moment, workers, tmp_path):
-    killed = workers(place, "random", 12, 1, moment)
+@pytest.mark.parametrize("moment", ["claim", "close"])
+def test_a_killed_workers_run_is_made_again(location, moment, workers, tmp_path):
+    killed = workers(location, "random", 12, 1, moment)
     assert killed.stdout.readline() == "hangs\n"
-    other = workers(place, "random", 12, 1)
-    study = study_of(place)
+    other = workers(location, "random", 12, 1)
+    study = study_of(location)
     until = time.monotonic() + 60
     while runs(study).total() < 11 and time.monotonic() < until:
         time.sleep(0.1)
@@ -94,7 +95,7 @@ def test_a_killed_workers_run_is_made_again(place, moment, workers, tmp_path):
     killed.wait()
     out, err = other.communicate(timeout=30)
     assert err == ""
-    study = study_of(place)
+    study = study_of(location)
     dead = [trial for trial in study.trials if DIED in trial.user_attrs]
     assert [trial.number for trial in dead] == [0]
     assert f"process {killed.pid} on " in dead[0].user_attrs[INTERRUPTED]
@@ -102,54 +103,54 @@ def test_a_killed_workers_run_is_made_again(place, moment, workers, tmp_path):
     assert (len(made), made.total()) == (12, 12)
     alone = undisturbed(tmp_path, "random", 12)
     assert sorted(out.splitlines()) == sorted(
-        f"{one.layout} {one.seed} {one.score.quality}" for one in alone.findings
+        f"{one.layout} {one.seed} {one.score.quality}" for one in alone.trial_results
     )
 
 
 def test_a_run_that_kills_three_workers_has_failed(tmp_path, workers):
-    place = str(tmp_path / "study")
+    location = str(tmp_path / "study")
     for _ in range(3):
-        killed = workers(place, "gp", 4, 1, "claim")
+        killed = workers(location, "gp", 4, 1, "claim")
         assert killed.stdout.readline() == "hangs\n"
         killed.kill()
         killed.wait()
-    outcome = fake_worker.run(place, "gp", 4, 1)
-    assert [finding.state for finding in outcome.findings] == ["failed", *["complete"] * 3]
-    assert "died each of the 3 times it was run" in outcome.findings[0].reason
-    failed = [trial for trial in study_of(place).trials if FAILED in trial.user_attrs]
+    outcome = fake_worker.run_search(location, "gp", 4, 1)
+    assert [finding.state for finding in outcome.trial_results] == ["failed", *["complete"] * 3]
+    assert "died each of the 3 times it was run" in outcome.trial_results[0].reason
+    failed = [trial for trial in study_of(location).trials if FAILED in trial.user_attrs]
     assert len(failed) == 1
-    assert fake_worker.run(place, "gp", 5, 1).findings[0] == outcome.findings[0]
+    assert fake_worker.run_search(location, "gp", 5, 1).trial_results[0] == outcome.trial_results[0]
 
 
-def test_a_finished_run_is_never_made_again(place, workers):
-    first = fake_worker.run(place, "gp", 6, 0)
-    killed = workers(place, "gp", 9, 1, "claim")
+def test_a_finished_run_is_never_made_again(location, workers):
+    first = fake_worker.run_search(location, "gp", 6, 0)
+    killed = workers(location, "gp", 9, 1, "claim")
     assert killed.stdout.readline() == "hangs\n"
     killed.kill()
     killed.wait()
-    assert fake_worker.run(place, "gp", 6, 0) == first
-    assert fake_worker.run(place, "gp", 9, 0).findings[:6] == first.findings
-    assert runs(study_of(place)).total() == 9
+    assert fake_worker.run_search(location, "gp", 6, 0) == first
+    assert fake_worker.run_search(location, "gp", 9, 0).trial_results[:6] == first.trial_results
+    assert runs(study_of(location)).total() == 9
 
 
 def test_a_proposal_that_comes_second_gives_way(tmp_path):
-    place = str(tmp_path / "study")
-    fake_worker.run(place, "gp", 3, 0)
-    storage = open_storage(*fake_worker.place_of(place))
-    desks = [fake_worker.desk(storage) for _ in range(2)]
-    with desks[0].leases.kept(), desks[1].leases.kept():
-        run = desks[0].sampler.next(desks[0].trials())
-        other = desks[0].sampler.run(
-            fake_worker.FIRST["top"], read_history(desks[0].trials(), 10, 5)
+    location = str(tmp_path / "study")
+    fake_worker.run_search(location, "gp", 3, 0)
+    storage = fake_worker.open_location(location)
+    desks = [fake_worker.trial_queue(storage) for _ in range(2)]
+    with desks[0].heartbeat.running(), desks[1].heartbeat.running():
+        run = desks[0].sampler.propose_run(read_history(desks[0].trials(), 10, 5))
+        other = desks[0].sampler.make_run(
+            fake_worker.SETTINGS["initial_layouts"]["top"], read_history(desks[0].trials(), 10, 5)
         )
         assert other.seed == run.seed
         assert desks[0].claim(run, "search").run == run
         assert desks[1].claim(run, "search") is None
         assert desks[1].claim(other, "search") is None  # a seed of its own for each run
-        again = desks[1].sampler.next(desks[1].trials())
+        again = desks[1].sampler.propose_run(read_history(desks[1].trials(), 10, 5))
         assert desks[1].claim(again, "search").run == again
         assert again.seed == run.seed + 1
-    refused = [trial.user_attrs.get("refused") for trial in study_of(place).trials[3:]]
+    refused = [trial.user_attrs.get("refused") for trial in study_of(location).trials[3:]]
     assert refused == [
         None,
         f"layout {run.layout} has been tried with seed {run.seed}",
@@ -158,13 +159,13 @@ def test_a_proposal_that_comes_second_gives_way(tmp_path):
     ]
 
 
-def test_a_trial_that_waits_is_taken_by_one(place):
-    study = study_of(place)
+def test_a_trial_that_waits_is_taken_by_one(location):
+    study = study_of(location)
     study.enqueue_trial(dict.fromkeys([f"layer_{i:02d}" for i in range(5)], 0) | dict.fromkeys(
         [f"layer_{i:02d}" for i in range(5, 10)], 1
     ))  # fmt: skip
-    desks = [fake_worker.desk(open_storage(*fake_worker.place_of(place))) for _ in range(2)]
+    desks = [fake_worker.trial_queue(fake_worker.open_location(location)) for _ in range(2)]
     waiting = desks[0].trials()[0]
-    taken = [desk.take(waiting) for desk in desks]
+    taken = [desk.claim_waiting(waiting) for desk in desks]
     assert (str(taken[0].run.layout), taken[0].run.seed, taken[1]) == ("10:5-9", 1000, None)
     assert study.trials[0].params["seed"] == 1000

@@ -7,6 +7,7 @@ import pytest
 from autoprune.layouts.layout import all_layouts
 from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search.search_space import layout_rank
+from autoprune.search.settings import SearchSettings
 from autoprune.search.study import optimize_study
 from autoprune.training.metrics import Score
 
@@ -21,15 +22,17 @@ def regret(table, hints, seed, trials=14):
 
     outcome = optimize_study(
         measure,
-        12,
-        6,
-        trials=trials,
-        storage=optuna.storages.InMemoryStorage(),
-        name="hinted",
-        identity={},
-        seed=seed,
-        first=FIRST,
-        hints=hints,
+        SearchSettings(
+            depth=12,
+            keep=6,
+            trials=trials,
+            seed=seed,
+            initial_layouts=FIRST,
+            proxy_scores=hints,
+        ),
+        optuna.storages.InMemoryStorage(),
+        "hinted",
+        {},
     )
     lost = (table.max() - table[layout_rank(outcome.found)]) / (table.max() - table.mean())
     return float(lost), outcome.trust

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import optuna
 import pytest
 
 from autoprune.errors import StudyError
 from autoprune.layouts.strategies import strategy_layouts
+from autoprune.search.settings import SearchSettings
 from autoprune.search.study import create_or_load, optimize_study
 
 IDENTITY = {
@@ -58,13 +61,16 @@ def test_same_identity_goes_on_and_another_name_begins_another(storage):
 
 @pytest.mark.parametrize(("changes", "words"), [({"seed": 1}, "seed 0, got 1")])
 def test_search_itself_guards_what_it_is_told(changes, words, storage, planted):
-    settings = {"trials": 1, "storage": storage, "name": "s", "identity": {}}
-    first = strategy_layouts(["top"], 8, 4)
-    optimize_study(planted(0, 8, 4), 8, 4, first=first, **settings)
+    settings = SearchSettings(
+        depth=8, keep=4, trials=1, initial_layouts=strategy_layouts(["top"], 8, 4)
+    )
+    optimize_study(planted(0, 8, 4), settings, storage, "s", {})
     with pytest.raises(StudyError, match=words):
-        optimize_study(planted(0, 8, 4), 8, 4, first=first, **settings, **changes)
+        optimize_study(planted(0, 8, 4), replace(settings, **changes), storage, "s", {})
     with pytest.raises(StudyError, match="depth 8, got 12; keep 4, got 6"):
-        optimize_study(planted(0, 12, 6), 12, 6, **settings)
+        optimize_study(
+            planted(0, 12, 6), SearchSettings(depth=12, keep=6, trials=1), storage, "s", {}
+        )
 
 
 def test_a_study_of_another_kind_is_refused(storage):

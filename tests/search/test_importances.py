@@ -5,6 +5,7 @@ import pytest
 
 from autoprune.layouts.layout import all_layouts
 from autoprune.search.dashboard import layer_importances
+from autoprune.search.settings import SearchSettings
 from autoprune.search.study import optimize_study
 from autoprune.search.trial import FIDELITY, distributions
 from autoprune.training.metrics import Score
@@ -12,9 +13,8 @@ from autoprune.training.metrics import Score
 
 def run(measure, trials, name="s"):
     storage = optuna.storages.InMemoryStorage()
-    optimize_study(
-        measure, 6, 3, trials=trials, storage=storage, name=name, identity={}, sampler="random"
-    )
+    settings = SearchSettings(depth=6, keep=3, trials=trials, sampler="random")
+    optimize_study(measure, settings, storage, name, {})
     return storage
 
 

@@ -25,19 +25,19 @@ with single_search_lock(open_storage(sys.argv[1], None), "fake"):
 
 
 @pytest.fixture
-def place(tmp_path):
-    place = f"sqlite:///{tmp_path / 'study.db'}"
-    fake_worker.begin(place)
-    return place
+def location(tmp_path):
+    location = f"sqlite:///{tmp_path / 'study.db'}"
+    fake_worker.create_study(location)
+    return location
 
 
 @pytest.fixture
-def storage(place):
-    return open_storage(place, None)
+def storage(location):
+    return open_storage(location, None)
 
 
-def test_a_second_search_is_refused_until_the_first_is_gone(place, storage):
-    command = [sys.executable, "-c", PROGRAM, place]
+def test_a_second_search_is_refused_until_the_first_is_gone(location, storage):
+    command = [sys.executable, "-c", PROGRAM, location]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "leads\n"
         with pytest.raises(StudyError, match=f"another search .* fake .process {first.pid} on "):
@@ -53,12 +53,12 @@ def test_a_second_search_is_refused_until_the_first_is_gone(place, storage):
 
 
 def test_one_of_another_host_is_waited_for_and_refused_when_it_beats(storage, monkeypatch):
-    monkeypatch.setattr(locks, "_LOOK", 0.02)
+    monkeypatch.setattr(locks, "_POLL_INTERVAL", 0.02)
     study = storage.get_study_id_from_name("fake")
-    far = {"holder": replace(WorkerId.here(), host="far/1/2").as_value(), "beat": 1}
+    far = {"holder": replace(WorkerId.of_this_process(), host="far/1/2").to_dict(), "beat": 1}
     storage.set_study_user_attr(study, "searching", far)
     began = time.monotonic()
-    with single_search_lock(storage, "fake", every=0.05, patience=0.3):
+    with single_search_lock(storage, "fake", interval=0.05, grace_period=0.3):
         assert time.monotonic() - began > 0.3
     storage.set_study_user_attr(study, "searching", far)
     beats = iter(range(2, 99))
@@ -73,7 +73,7 @@ def test_one_of_another_host_is_waited_for_and_refused_when_it_beats(storage, mo
 
 def test_of_two_that_come_at_once_the_later_one_leads(storage, monkeypatch):
     study = storage.get_study_id_from_name("fake")
-    other = {"holder": WorkerId.here().as_value(), "beat": 0}
+    other = {"holder": WorkerId.of_this_process().to_dict(), "beat": 0}
     monkeypatch.setattr(
         locks.time, "sleep", lambda _: storage.set_study_user_attr(study, "searching", other)
     )
@@ -83,7 +83,7 @@ def test_of_two_that_come_at_once_the_later_one_leads(storage, monkeypatch):
 
 def test_the_lease_is_renewed(storage):
     study = storage.get_study_id_from_name("fake")
-    with single_search_lock(storage, "fake", every=0.02):
+    with single_search_lock(storage, "fake", interval=0.02):
         time.sleep(0.5)
         assert storage.get_study_user_attrs(study)["searching"]["beat"] > 2
     assert storage.get_study_user_attrs(study)["searching"] is None

@@ -23,11 +23,11 @@ QUICK = 0.25
 @pytest.fixture
 def promoted(go, tmp_path):
     """Search with runs that may go on."""
-    return lambda trials=20, **changes: go(trials=trials, fidelity=QUICK, promotes=True, **changes)
+    return lambda trials=20, **changes: go(trials=trials, fidelity=QUICK, promote=True, **changes)
 
 
 def made(outcome):
-    return [TrialRun(one.layout, one.seed, one.fidelity) for one in outcome.findings]
+    return [TrialRun(one.layout, one.seed, one.fidelity) for one in outcome.trial_results]
 
 
 def test_what_went_on_does_not_go_on_again():
@@ -37,9 +37,9 @@ def test_what_went_on_does_not_go_on_again():
     ends = [Observation(TrialRun(one.run.layout, one.run.seed, 1.0), 0.7) for one in seen[2:4]]
     history = past(seen + ends, [TrialRun(seen[5].run.layout, 5, 1.0)])
     assert history.paused == [0, 1, 4]
-    assert dataclasses.replace(history, promotes=False).paused == []
-    assert [past(seen[:n]).owes for n in (3, 4, 5)] == [False, True, True]
-    assert not history.owes
+    assert dataclasses.replace(history, promote=False).paused == []
+    assert [past(seen[:n]).promotion_due for n in (3, 4, 5)] == [False, True, True]
+    assert not history.promotion_due
 
 
 def test_one_of_four_goes_on_with_its_own_seed_after_its_pause(promoted, tmp_path):
@@ -67,7 +67,9 @@ def test_a_search_gone_on_with_promotes_the_same(promoted, told):
 
 def test_two_side_by_side_promote_too(promoted, planted):
     measure = planted(0, 8, 4)
-    outcome = promoted(side_by_side=2, begin=lambda run, check: lambda: measure(run, check))
+    outcome = promoted(
+        parallel_trials=2, start_trial=lambda run, check: lambda: measure(run, check)
+    )
     assert Counter(run.fidelity for run in made(outcome))[1.0] >= 3
     assert outcome.repeated == 0
 
@@ -93,7 +95,7 @@ def past(seen, running=()):
     begun = frozenset([*(one.run for one in seen), *running])
     layouts = frozenset(run.layout for run in begun)
     return SearchHistory(
-        8, 4, tuple(seen), tuple(running), len(begun), layouts, begun=begun, promotes=True
+        8, 4, tuple(seen), tuple(running), len(begun), layouts, started=begun, promote=True
     )
 
 
@@ -101,11 +103,11 @@ def test_what_is_surely_behind_does_not_go_on():
     """All leaders had their full runs but one, and the others are far behind: it is the one."""
     layouts = all_layouts(8, 4)[:24]
     seen = [Observation(TrialRun(one, i, QUICK), 0.1 + 0.001 * i) for i, one in enumerate(layouts)]
-    for place in (3, 9, 15):
-        seen[place] = Observation(TrialRun(layouts[place], place, QUICK), 0.8 + 0.001 * place)
+    for index in (3, 9, 15):
+        seen[index] = Observation(TrialRun(layouts[index], index, QUICK), 0.8 + 0.001 * index)
     seen += [Observation(TrialRun(layouts[i], i, 1.0), 0.9) for i in (3, 9)]
     history = past(seen)
-    assert history.owes
+    assert history.promotion_due
     proposed = propose_by_gp(history, np.random.default_rng(0))
     assert proposed == TrialRun(layouts[15], 15, 1.0)
     under_way = past(seen, [proposed])
@@ -122,7 +124,7 @@ def test_a_run_that_failed_on_its_way_on_is_not_sent_again(promoted, landscape):
         return Score(quality, quality, quality, 1 - quality, "validation", run.seed, 0.5)
 
     outcome = promoted(measure=measure)
-    failed = [one for one in outcome.findings if one.state == "failed"]
+    failed = [one for one in outcome.trial_results if one.state == "failed"]
     assert len(failed) >= 3 and outcome.repeated == 0
     assert {one.fidelity for one in failed} == {1.0}
     assert outcome.found is not None
@@ -145,5 +147,5 @@ def test_a_trial_enqueued_by_hand_has_one_of_the_two_budgets(promoted, tmp_path)
     "changes", [{"sampler": "tpe"}, {"pruner": "median"}, {"fidelity": 1.0}], ids=str
 )
 def test_what_cannot_promote_is_refused(go, changes):
-    with pytest.raises(OptionError, match="promotes takes"):
-        go(**{"fidelity": QUICK, "promotes": True, **changes})
+    with pytest.raises(OptionError, match="promote needs"):
+        go(**{"fidelity": QUICK, "promote": True, **changes})

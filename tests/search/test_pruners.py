@@ -15,21 +15,21 @@ def test_names_are_those_of_the_pruners():
 @pytest.mark.parametrize("pruner", ["median", "halving"])
 def test_weak_runs_stop_early_but_never_a_strategy(pruner, go):
     outcome = go(sampler="random", pruner=pruner, trials=40)
-    states = [finding.state for finding in outcome.findings]
+    states = [finding.state for finding in outcome.trial_results]
     assert states[:3] == ["complete"] * 3
     assert 8 <= states.count("pruned") <= 32
     assert (outcome.trials, outcome.repeated) == (40, 0)
-    pruned = [finding for finding in outcome.findings if finding.state == "pruned"]
+    pruned = [finding for finding in outcome.trial_results if finding.state == "pruned"]
     assert {finding.score for finding in pruned} == {None}
     assert {finding.reason for finding in pruned} <= {"weak at step 10", "weak at step 20"}
     full = go(sampler="random", storage=optuna.storages.InMemoryStorage(), trials=40)
-    qualities = {finding.layout: finding.score.quality for finding in full.findings}
+    qualities = {finding.layout: finding.score.quality for finding in full.trial_results}
     mean = sum(qualities.values()) / 40
     assert sum(qualities[finding.layout] for finding in pruned) / len(pruned) < mean
 
 
 def test_none_lets_every_run_end(go):
-    assert {finding.state for finding in go(trials=20).findings} == {"complete"}
+    assert {finding.state for finding in go(trials=20).trial_results} == {"complete"}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,6 @@ def test_a_pruned_run_is_expected_where_complete_ones_ended(go, tmp_path):
     pruned = next(trial for trial in trials if trial.state == states.PRUNED)
     step = pruned.last_step
     gain = sum(end.value - end.intermediate_values[step] for end in complete) / len(complete)
-    observed = read_history(trials, 8, 4).observed
+    observed = read_history(trials, 8, 4).observations
     assert len(observed) == 25
     assert observed[pruned.number].quality == pytest.approx(pruned.value + gain)

@@ -21,7 +21,7 @@ def interrupt():
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_an_interrupt_inside_any_measurement_changes_nothing(sampler, go, planted, told):
     undisturbed = go(sampler=sampler, storage=optuna.storages.InMemoryStorage())
-    for number, finding in enumerate(undisturbed.findings):
+    for number, finding in enumerate(undisturbed.trial_results):
         measure = planted(0, 8, 4, {(finding.layout, 10 * (number % 3)): interrupt})
         outcome = go(measure, sampler=sampler)
         assert outcome.interrupted
@@ -34,17 +34,17 @@ def test_an_interrupt_inside_any_measurement_changes_nothing(sampler, go, plante
 
 def test_an_interrupted_layout_runs_first_even_under_another_sampler(go, planted):
     undisturbed = go(sampler="random", storage=optuna.storages.InMemoryStorage(), trials=6)
-    cut = undisturbed.findings[4].layout
+    cut = undisturbed.trial_results[4].layout
     go(planted(0, 8, 4, {(cut, 20): interrupt}), sampler="random")
     outcome = go(sampler="brute-force", trials=6)
-    assert outcome.findings[:5] == undisturbed.findings[:5]
-    assert outcome.findings[5].layout != undisturbed.findings[5].layout
+    assert outcome.trial_results[:5] == undisturbed.trial_results[:5]
+    assert outcome.trial_results[5].layout != undisturbed.trial_results[5].layout
 
 
 def test_an_interrupt_between_any_trials_changes_nothing(go, told):
     undisturbed = go(storage=optuna.storages.InMemoryStorage())
     for number in range(1, 9):
-        outcome = go(watch=lambda finding: interrupt())
+        outcome = go(callback=lambda finding: interrupt())
         assert outcome.interrupted
         assert told(outcome) == told(undisturbed)[:number]
     assert told(go()) == told(undisturbed)
@@ -52,14 +52,21 @@ def test_an_interrupt_between_any_trials_changes_nothing(go, told):
 
 def test_an_interrupt_before_any_score_has_found_nothing(go, planted):
     outcome = go(planted(0, 8, 4, {(FIRST["top"], 20): interrupt}))
-    assert (outcome.found, outcome.mean, outcome.std, outcome.findings) == (None, None, None, ())
+    assert (outcome.found, outcome.mean, outcome.std, outcome.trial_results) == (
+        None,
+        None,
+        None,
+        (),
+    )
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])
 def test_interrupted_runs_do_not_count_for_pruning(pruner, go, planted, told):
     settings = {"pruner": pruner, "sampler": "random", "trials": 20}
     undisturbed = go(storage=optuna.storages.InMemoryStorage(), **settings)
-    layouts = [finding.layout for finding in undisturbed.findings if finding.state == "complete"]
+    layouts = [
+        finding.layout for finding in undisturbed.trial_results if finding.state == "complete"
+    ]
     for layout in layouts:
         go(planted(0, 8, 4, {(layout, 20): interrupt}), **settings)
     assert told(go(**settings)) == told(undisturbed)
@@ -68,7 +75,7 @@ def test_interrupted_runs_do_not_count_for_pruning(pruner, go, planted, told):
 @pytest.mark.parametrize(("torn", "every"), [(0, 1), (9, 6)])
 def test_a_kill_at_any_write_changes_nothing(torn, every, go, told, tmp_path):
     """The journal cut after each of its lines, and within the next one, is gone on with."""
-    settings = {"sampler": "random", "trials": 5, "first": {"top": FIRST["top"]}}
+    settings = {"sampler": "random", "trials": 5, "initial_layouts": {"top": FIRST["top"]}}
     undisturbed = told(go(**settings))
     journal = tmp_path / "study" / JOURNAL
     content = journal.read_bytes()

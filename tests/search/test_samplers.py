@@ -10,25 +10,26 @@ from autoprune.errors import StudyError
 from autoprune.layouts.layout import Layout, all_layouts, count_layouts
 from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search import baseline_samplers, gp_sampler
-from autoprune.search.baseline_samplers import propose_by_tree
+from autoprune.search.baseline_samplers import propose_by_tpe
 from autoprune.search.history import SearchHistory, read_history
 from autoprune.search.sampler import SAMPLERS
 from autoprune.search.search_space import all_flags, flags_to_layout, layout_rank
-from autoprune.search.trial import Observation, TrialRun, distributions, flag_names, flags
+from autoprune.search.settings import SearchSettings
+from autoprune.search.trial import Observation, TrialRun, distributions, flag_names, flag_params
 
 PROPOSE = (
     gp_sampler.propose_by_gp,
     baseline_samplers.propose_randomly,
     baseline_samplers.propose_in_order,
-    propose_by_tree,
+    propose_by_tpe,
 )
 
 
 def begin(sampler, depth, keep, seed, first=()):
-    rule = SAMPLERS[sampler](depth, keep, seed, 1.0)
+    rule = SAMPLERS[sampler](SearchSettings(depth=depth, keep=keep, trials=999, seed=seed))
     study = optuna.create_study(direction="maximize", sampler=rule)
     for layout in first:
-        study.enqueue_trial(flags(layout))
+        study.enqueue_trial(flag_params(layout))
     return study
 
 
@@ -115,13 +116,13 @@ def test_no_trial_of_any_state_is_proposed_again(sampler):
         seen.append(layout)
     _, running = ask(study, 4)
     waiting = next(layout for layout in all_layouts(4, 2) if layout not in {*seen, running})
-    study.enqueue_trial(flags(waiting))
+    study.enqueue_trial(flag_params(waiting))
     past = read_history(study.get_trials(), 4, 2)
-    assert past.tried == {*seen, running, waiting}
+    assert past.tried_layouts == {*seen, running, waiting}
     assert [run.layout for run in past.running] == [running]
-    assert past.made == 5
+    assert past.n_started == 5
     proposed = {propose(past, np.random.default_rng(0)) for propose in PROPOSE}
-    assert proposed == set(all_layouts(4, 2)) - past.tried
+    assert proposed == set(all_layouts(4, 2)) - past.tried_layouts
 
 
 def test_brute_force_goes_in_lexical_order(landscape):

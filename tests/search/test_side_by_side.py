@@ -6,6 +6,7 @@ import pytest
 from autoprune.layouts.layout import Layout, all_layouts, count_layouts
 from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search.sampler import LayoutSampler
+from autoprune.search.settings import SearchSettings
 from autoprune.search.study import optimize_study
 from autoprune.training.metrics import Score
 
@@ -38,18 +39,10 @@ class Begun:
 
 
 def run(storage, begin, trials=11, side_by_side=2):
-    return optimize_study(
-        measure,
-        8,
-        4,
-        trials=trials,
-        storage=storage,
-        name="fake",
-        identity={"model": "fake"},
-        first=FIRST,
-        side_by_side=side_by_side,
-        begin=begin,
+    settings = SearchSettings(
+        depth=8, keep=4, trials=trials, initial_layouts=FIRST, parallel_trials=side_by_side
     )
+    return optimize_study(measure, settings, storage, "fake", {"model": "fake"}, start_trial=begin)
 
 
 @pytest.fixture
@@ -58,7 +51,7 @@ def storage():
 
 
 def course(outcome):
-    return [(finding.layout, finding.score.quality) for finding in outcome.findings]
+    return [(finding.layout, finding.score.quality) for finding in outcome.trial_results]
 
 
 @pytest.mark.parametrize("side_by_side", [1, 2, 3])
@@ -67,16 +60,13 @@ def test_so_many_are_under_way_and_none_twice(storage, side_by_side):
     outcome = run(storage, begun, side_by_side=side_by_side)
     assert begun.most == side_by_side
     assert (outcome.trials, outcome.repeated) == (11, 0)
-    assert [f.layout for f in outcome.findings[:3]] == list(FIRST.values())
+    assert [f.layout for f in outcome.trial_results[:3]] == list(FIRST.values())
     again = run(optuna.storages.InMemoryStorage(), Begun(), side_by_side=side_by_side)
     assert course(again) == course(outcome)
 
 
 def test_one_at_a_time_is_the_plain_search(storage):
-    plain = optimize_study(
-        measure, 8, 4, trials=11, storage=optuna.storages.InMemoryStorage(), name="fake",
-        identity={"model": "fake"}, first=FIRST,
-    )  # fmt: skip
+    plain = run(optuna.storages.InMemoryStorage(), None, side_by_side=1)
     assert course(run(storage, Begun(), side_by_side=1)) == course(plain)
 
 
@@ -95,40 +85,38 @@ def test_a_stop_within_a_group_changes_nothing(storage, deadly):
 @pytest.mark.parametrize(("depth", "keep", "side_by_side"), [(3, 2, 4), (2, 1, 3), (12, 11, 16)])
 def test_more_processes_than_layouts(depth, keep, side_by_side, sampler, storage):
     """Nothing is known yet, and nothing is left to try: some are tried again on new seeds."""
-    outcome = optimize_study(
-        measure, depth, keep, trials=20, storage=storage, name="fake", identity={},
-        side_by_side=side_by_side, begin=Begun(), sampler=sampler,
-    )  # fmt: skip
+    settings = SearchSettings(
+        depth=depth, keep=keep, trials=20, sampler=sampler, parallel_trials=side_by_side
+    )
+    outcome = optimize_study(measure, settings, storage, "fake", {}, start_trial=Begun())
     layouts = count_layouts(depth, keep)
     assert outcome.trials == (20 if sampler == "gp" else layouts)
-    assert {one.layout for one in outcome.findings} == set(all_layouts(depth, keep))
-    assert all(one.score is not None for one in outcome.findings)
+    assert {one.layout for one in outcome.trial_results} == set(all_layouts(depth, keep))
+    assert all(one.score is not None for one in outcome.trial_results)
 
 
 def test_claims_whose_group_never_began_are_no_deaths(storage, monkeypatch):
     """A run that a fault elsewhere kept from beginning is offered again however often that is."""
-    after = LayoutSampler.after
+    propose_run = LayoutSampler.propose_run
 
     def faulty(sampler, past):
         if past.running:
             raise RuntimeError("a fault of the proposal's")
-        return after(sampler, past)
+        return propose_run(sampler, past)
 
-    monkeypatch.setattr(LayoutSampler, "after", faulty)
+    monkeypatch.setattr(LayoutSampler, "propose_run", faulty)
     for _ in range(4):
         with pytest.raises(RuntimeError, match="a fault of the proposal's"):
             run(storage, Begun())
     monkeypatch.undo()
     outcome = run(storage, Begun())
-    assert all(finding.score is not None for finding in outcome.findings)
+    assert all(finding.score is not None for finding in outcome.trial_results)
     assert not any("died" in trial.user_attrs for trial in storage.get_all_trials(0))
 
 
 def test_a_small_space_ends_the_search(storage):
-    outcome = optimize_study(
-        measure, 4, 2, trials=50, storage=storage, name="fake", identity={}, side_by_side=4,
-        begin=Begun(), sampler="random",
-    )  # fmt: skip
+    settings = SearchSettings(depth=4, keep=2, trials=50, sampler="random", parallel_trials=4)
+    outcome = optimize_study(measure, settings, storage, "fake", {}, start_trial=Begun())
     assert outcome.trials == 6
-    assert len({finding.layout for finding in outcome.findings}) == 6
+    assert len({finding.layout for finding in outcome.trial_results}) == 6
     assert outcome.found == Layout(4, (1, 2))

@@ -14,8 +14,9 @@ from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search.history import read_history
 from autoprune.search.result import TrialResult, search_result
 from autoprune.search.search_space import draw_flags, flags_to_layout
+from autoprune.search.settings import SearchSettings
 from autoprune.search.study import finished_trials, optimize_study
-from autoprune.search.trial import TrialRun, flags, trial_params
+from autoprune.search.trial import TrialRun, flag_params, trial_params
 from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
@@ -33,45 +34,54 @@ def fail(error):
 def test_every_storage_gives_the_same_study_also_when_gone_on_with(
     kind, postgresql, go, told, tmp_path
 ):
-    place = {
+    location = {
         "journal": None,
         "sqlite": f"sqlite:///{tmp_path / 'study.db'}",
         "postgresql": postgresql,
     }[kind]
     undisturbed = go(storage=optuna.storages.InMemoryStorage())
-    go(storage=open_storage(place, tmp_path), trials=6)
-    outcome = go(storage=open_storage(place, tmp_path))
+    go(storage=open_storage(location, tmp_path), trials=6)
+    outcome = go(storage=open_storage(location, tmp_path))
     assert told(outcome) == told(undisturbed)
     assert (outcome.found, outcome.mean) == (undisturbed.found, undisturbed.mean)
-    again = open_storage(place, tmp_path)
-    assert finished_trials(again, "shc", 8) == outcome.findings
+    again = open_storage(location, tmp_path)
+    assert finished_trials(again, "shc", 8) == outcome.trial_results
     assert finished_trials(again, "another", 8) == ()
 
 
 def test_strategies_come_first_once_each_and_trials_is_the_total(go):
     seen = []
     same = {"top": FIRST["top"], "also top": FIRST["top"], "bottom": FIRST["bottom"]}
-    assert [finding.origin for finding in go(trials=1, first=same).findings] == ["top"]
-    outcome = go(trials=5, first=same, watch=seen.append)
-    origins = [finding.origin for finding in outcome.findings]
+    assert [finding.origin for finding in go(trials=1, initial_layouts=same).trial_results] == [
+        "top"
+    ]
+    outcome = go(trials=5, initial_layouts=same, callback=seen.append)
+    origins = [finding.origin for finding in outcome.trial_results]
     assert origins == ["top", "bottom", "search", "search", "search"]
-    assert tuple(seen) == outcome.findings[1:]
-    assert [finding.number for finding in outcome.findings] == [1, 2, 3, 4, 5]
+    assert tuple(seen) == outcome.trial_results[1:]
+    assert [finding.number for finding in outcome.trial_results] == [1, 2, 3, 4, 5]
     assert (outcome.trials, outcome.distinct_layouts, outcome.repeated) == (5, 5, 0)
-    assert go(trials=3, first=same, watch=seen.append).findings == outcome.findings
+    assert (
+        go(trials=3, initial_layouts=same, callback=seen.append).trial_results
+        == outcome.trial_results
+    )
     assert len(seen) == 4
 
 
 def test_repeated_is_counted_not_assumed(go):
     outcome = go(trials=3)
-    twice = dataclasses.replace(outcome, findings=outcome.findings + outcome.findings[:2])
+    twice = dataclasses.replace(
+        outcome, trial_results=outcome.trial_results + outcome.trial_results[:2]
+    )
     assert (twice.trials, twice.distinct_layouts, twice.repeated) == (5, 3, 2)
 
 
 def test_best_is_the_highest_quality_so_far(go):
     outcome = go()
-    qualities = [finding.score.quality for finding in outcome.findings]
-    assert [finding.best for finding in outcome.findings] == list(np.maximum.accumulate(qualities))
+    qualities = [finding.score.quality for finding in outcome.trial_results]
+    assert [finding.best for finding in outcome.trial_results] == list(
+        np.maximum.accumulate(qualities)
+    )
     assert len(set(qualities)) == 9
 
 
@@ -91,17 +101,14 @@ def test_trials_show_layout_and_score_in_optunas_own_tools(go, tmp_path):
 def test_search_ends_when_no_layout_is_left(planted):
     outcome = optimize_study(
         planted(0, 4, 2),
-        4,
-        2,
-        trials=50,
-        storage=optuna.storages.InMemoryStorage(),
-        name="small",
-        identity={},
-        sampler="random",
+        SearchSettings(depth=4, keep=2, trials=50, sampler="random"),
+        optuna.storages.InMemoryStorage(),
+        "small",
+        {},
     )
-    assert {finding.layout for finding in outcome.findings} == set(all_layouts(4, 2))
+    assert {finding.layout for finding in outcome.trial_results} == set(all_layouts(4, 2))
     assert (outcome.trials, outcome.repeated) == (count_layouts(4, 2), 0)
-    best = max(outcome.findings, key=lambda finding: finding.score.quality)
+    best = max(outcome.trial_results, key=lambda finding: finding.score.quality)
     assert outcome.found == best.layout
 
 
@@ -158,13 +165,13 @@ def test_what_is_proposed_next_hears_the_loss(go, tmp_path):
     outcome = go(trials=6, sampler="random")
     storage = open_storage(None, tmp_path / "study")
     study = optuna.load_study(study_name="shc", storage=storage)
-    seen = read_history(study.trials, 8, 4).observed
-    assert [one.loss for one in seen] == [finding.score.loss for finding in outcome.findings]
+    seen = read_history(study.trials, 8, 4).observations
+    assert [one.loss for one in seen] == [finding.score.loss for finding in outcome.trial_results]
 
 
 def test_found_comes_with_its_expected_quality(go):
     outcome = go(trials=40, sampler="random")
-    qualities = {finding.layout: finding.score.quality for finding in outcome.findings}
+    qualities = {finding.layout: finding.score.quality for finding in outcome.trial_results}
     assert outcome.mean == pytest.approx(qualities[outcome.found], abs=4 * outcome.std)
     assert 0 < outcome.std < 0.1
 
@@ -173,9 +180,9 @@ def test_a_candidate_without_a_score_counts_and_is_not_tried_again(go, planted):
     error = TrialError("the loss became NaN at step 12")
     whole = planted(0, 8, 4, {(FIRST["middle"], 10): fail(error)})
     outcome = go(whole, trials=20)
-    failed = outcome.findings[1]
+    failed = outcome.trial_results[1]
     assert (failed.state, failed.reason, failed.score) == ("failed", str(error), None)
-    assert (failed.layout, failed.best) == (FIRST["middle"], outcome.findings[0].best)
+    assert (failed.layout, failed.best) == (FIRST["middle"], outcome.trial_results[0].best)
     assert (outcome.trials, outcome.repeated) == (20, 0)
     assert outcome.found != FIRST["middle"]
 
@@ -197,16 +204,15 @@ def test_what_else_goes_wrong_in_a_measurement_goes_through(go, planted, told):
     ("changes", "error", "words"),
     [
         ({"trials": 0}, OptionError, "trials must be at least 1, got 0"),
-        ({"seconds": 0}, OptionError, "the time for a search must be above 0"),
+        ({"timeout": 0}, OptionError, "timeout must be above 0 seconds, got 0"),
         ({"keep": 8}, LayoutError, "keep must be 1 to 7"),
         ({"sampler": "tpa"}, UnknownNameError, "unknown sampler 'tpa', did you mean 'tpe'?"),
         ({"pruner": "medium"}, UnknownNameError, "unknown pruner 'medium', did you mean 'median'?"),
     ],
 )
-def test_settings_that_make_no_search_are_refused(changes, error, words, planted):
-    settings = {"depth": 8, "keep": 4, "trials": 3, "name": "x", "identity": {}, **changes}
+def test_settings_that_make_no_search_are_refused(changes, error, words):
     with pytest.raises(error, match=re.escape(words)):
-        optimize_study(planted(0, 8, 4), storage=optuna.storages.InMemoryStorage(), **settings)
+        SearchSettings(**{"depth": 8, "keep": 4, "trials": 3, **changes})
 
 
 def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
@@ -214,28 +220,28 @@ def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
     storage = open_storage(None, tmp_path / "study")
     study = optuna.load_study(study_name="shc", storage=storage)
     wanted = Layout.parse("8:1,3,5,7")
-    study.enqueue_trial({**flags(wanted), "layer_00": 1})  # one too many
-    study.enqueue_trial({**flags(wanted), "layer_00": 5})
+    study.enqueue_trial({**flag_params(wanted), "layer_00": 1})  # one too many
+    study.enqueue_trial({**flag_params(wanted), "layer_00": 5})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna warns of a list
-        study.enqueue_trial({**flags(wanted), "layer_00": [0]})
+        study.enqueue_trial({**flag_params(wanted), "layer_00": [0]})
     for wrong in ({"seed": "x"}, {"seed": -1}, {"seed": 2**40}, {"fidelity": "much"}):
-        study.enqueue_trial(flags(wanted) | {"seed": 5, "fidelity": 1.0} | wrong)
-    study.enqueue_trial(flags(wanted) | {"seed": None, "fidelity": float("nan")})
+        study.enqueue_trial(flag_params(wanted) | {"seed": 5, "fidelity": 1.0} | wrong)
+    study.enqueue_trial(flag_params(wanted) | {"seed": None, "fidelity": float("nan")})
     study.enqueue_trial(trial_params(TrialRun(FIRST["top"], 1000)))  # measured before
     study.enqueue_trial(trial_params(TrialRun(wanted, 7, 0.5)))  # nothing here runs half as long
-    study.enqueue_trial(flags(wanted))
+    study.enqueue_trial(flag_params(wanted))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outcome = go(trials=7)
     assert (outcome.trials, outcome.repeated) == (7, 0)
-    assert outcome.findings[4].layout == wanted
-    assert {finding.fidelity for finding in outcome.findings} == {1.0}
+    assert outcome.trial_results[4].layout == wanted
+    assert {finding.fidelity for finding in outcome.trial_results} == {1.0}
     refused = [trial.user_attrs.get("refused", "") for trial in study.get_trials()]
     assert [why for why in refused if why.endswith("has fidelity 1.0, not 0.5")] != []
     assert len([why for why in refused if why.startswith("a seed is a whole number from")]) == 4
     assert len([why for why in refused if why.startswith("a fidelity is a share of")]) == 1
-    assert {len(finding.layout.keep) for finding in outcome.findings} == {4}
+    assert {len(finding.layout.keep) for finding in outcome.trial_results} == {4}
 
 
 def test_nothing_of_a_measurement_is_kept(go, planted):
@@ -255,7 +261,7 @@ def test_nothing_of_a_measurement_is_kept(go, planted):
         gc.collect()
         left.append(sum(model() is not None for model in models))
 
-    go(measure, pruner="halving", watch=watch)
+    go(measure, pruner="halving", callback=watch)
     assert left == [0] * 9
 
 

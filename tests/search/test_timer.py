@@ -10,9 +10,9 @@ from autoprune.search import loop
 from autoprune.search.loop import Deadline
 from autoprune.search.trial import (
     TrialRun,
+    close_trial,
     distributions,
     score_to_attributes,
-    tell_end,
     trial_attributes,
     trial_params,
 )
@@ -33,7 +33,7 @@ def rounds(clock, seconds, lasts):
     """Return how many rounds are made when they last so long."""
     watch, made = Deadline(seconds), 0
     for last in lasts:
-        if watch.over():
+        if watch.is_reached():
             break
         clock[0] += last
         made += 1
@@ -62,11 +62,11 @@ def test_a_search_out_of_time_chooses_among_what_it_has(clock, go, planted):
         clock[0] += 10
         return measure(run, check)
 
-    outcome = go(slow, trials=9, seconds=45)
+    outcome = go(slow, trials=9, timeout=45)
     assert (outcome.trials, outcome.interrupted) == (4, False)
-    assert outcome.found in {finding.layout for finding in outcome.findings}
-    assert go(slow, trials=9, seconds=15).trials == 5  # the same again goes on
-    assert go(slow, trials=9).findings[:5] == go(trials=9).findings[:5]
+    assert outcome.found in {finding.layout for finding in outcome.trial_results}
+    assert go(slow, trials=9, timeout=15).trials == 5  # the same again goes on
+    assert go(slow, trials=9).trial_results[:5] == go(trials=9).trial_results[:5]
 
 
 def test_a_search_out_of_time_waits_for_what_others_have_under_way(clock, go, planted, tmp_path):
@@ -77,8 +77,8 @@ def test_a_search_out_of_time_waits_for_what_others_have_under_way(clock, go, pl
     def slow(ours, check):
         clock[0] += 10
         if not ends:
-            elsewhere = replace(WorkerId.here(), host="elsewhere")
-            named = {HOLDER: elsewhere.as_value(), CLAIM: "theirs", BEAT: 0}
+            elsewhere = replace(WorkerId.of_this_process(), host="elsewhere")
+            named = {HOLDER: elsewhere.to_dict(), CLAIM: "theirs", BEAT: 0}
             trial = others.create_new_trial(
                 optuna.load_study(study_name="shc", storage=others)._study_id,
                 create_trial(
@@ -90,11 +90,11 @@ def test_a_search_out_of_time_waits_for_what_others_have_under_way(clock, go, pl
             )
             score = Score(0.5, 0.5, 0.5, 1.0, "validation", run.seed, 1.0)
             told = (others, trial, score_to_attributes(score), TrialState.COMPLETE, 0.5)
-            ends.append(threading.Timer(1.0, tell_end, told))
+            ends.append(threading.Timer(1.0, close_trial, told))
             ends[0].start()
         return measure(ours, check)
 
-    outcome = go(slow, trials=9, seconds=25)
+    outcome = go(slow, trials=9, timeout=25)
     ends[0].join()
-    assert run.layout in {finding.layout for finding in outcome.findings}
+    assert run.layout in {finding.layout for finding in outcome.trial_results}
     assert outcome.trials == 3

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 import fake_worker
 from autoprune.search.trial import DIED, MAX_RETRIES, is_finished_trial, run_of_trial
 from autoprune.storage.heartbeat import HOLDER
-from autoprune.storage.storage import JOURNAL, open_storage
+from autoprune.storage.storage import JOURNAL
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
@@ -24,7 +24,7 @@ TRIALS = 240
 # A process that may write no more dies of the signal in the middle of its write.
 PROGRAM = (
     "import fake_worker, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_DFL); "
-    "print('begun', flush=True); fake_worker.run(*sys.argv[1:])"
+    "print('begun', flush=True); fake_worker.run_search(*sys.argv[1:])"
 )
 
 
@@ -34,7 +34,7 @@ def start(place, sampler, milliseconds):
 
 
 def trials(place):
-    storage = open_storage(*fake_worker.place_of(place))
+    storage = fake_worker.open_location(place)
     return optuna.load_study(study_name="fake", storage=storage).trials
 
 
@@ -74,7 +74,7 @@ def test_fifty_kills_change_nothing(
     file = tmp_path / "study" / JOURNAL if kind == "journal" else tmp_path / "study.db"
     place = str(file.parent) if kind == "journal" else f"sqlite:///{file}"
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
-    fake_worker.begin(place)
+    fake_worker.create_study(place)
     draw, before, torn = random.Random(7), {}, 0
     crew = [start(place, sampler, milliseconds) for _ in range(processes)]
     for kill in range(KILLS):
@@ -98,12 +98,12 @@ def test_fifty_kills_change_nothing(
         crew[crew.index(victim)] = start(place, sampler, milliseconds)
     told = [process.communicate(timeout=900) for process in crew]
     assert [err for _, err in told] == [""] * processes
-    alone = fake_worker.run(str(tmp_path / "undisturbed"), sampler, TRIALS, 0)
+    alone = fake_worker.run_search(str(tmp_path / "undisturbed"), sampler, TRIALS, 0)
     known = trials(place)
     made = [run for run, _ in finished(known).values()]
     assert len(made) == len(set(made)) == TRIALS
     assert {(run.layout, run.seed) for run in made} == {
-        (finding.layout, finding.seed) for finding in alone.findings
+        (finding.layout, finding.seed) for finding in alone.trial_results
     }
     died = sum(DIED in trial.user_attrs for trial in known)
     assert died > KILLS / 5  # the others fell between two trials, or in a start

@@ -59,7 +59,7 @@ def baseline(
     from autoprune.experiment.result import check_study_paths, finish_study, print_object
     from autoprune.experiment.search_step import comparison_seeds, report_data, report_expected_time
     from autoprune.experiment.setup import build_experiment
-    from autoprune.storage.storage import lock_study_folder
+    from autoprune.storage.locks import lock_study_folder
     from autoprune.training.workers import WorkerPool
 
     asked: dict[str, Any] = {

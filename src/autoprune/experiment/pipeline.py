@@ -37,8 +37,8 @@ from autoprune.reporting.dashboard_note import (
 )
 from autoprune.search.dashboard import save_first_note, save_note_and_plots
 from autoprune.search.study import delete_new_study, store_config, study_exists
-from autoprune.storage.locks import single_search_lock
-from autoprune.storage.storage import Storage, lock_study_folder, open_storage
+from autoprune.storage.locks import lock_study_folder, single_search_lock
+from autoprune.storage.storage import Storage, open_storage
 from autoprune.training.checkpoint import remove_old_checkpoints
 from autoprune.training.ray_workers import make_executor
 from autoprune.training.workers import Executor

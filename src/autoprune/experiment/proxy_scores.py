@@ -108,10 +108,10 @@ def proxy_summary(folder: Path, outcome: SearchResult) -> str:
     if known is None:
         return ""
     proxy, hints = known
-    least = min((finding.fidelity for finding in outcome.findings), default=1.0)
+    least = min((finding.fidelity for finding in outcome.trial_results), default=1.0)
     results = [
         (finding.layout, finding.score.quality)
-        for finding in outcome.findings
+        for finding in outcome.trial_results
         if finding.score is not None and finding.fidelity == least  # others are no even match
     ]
     found = layout_rank_correlation(hints, results)

@@ -70,7 +70,7 @@ def finish_study(
         rates=ground.rates,
         hint=proxy_summary(folder, outcome) if outcome else "",
     )
-    tried = {finding.layout for finding in outcome.findings} if outcome else set()
+    tried = {finding.layout for finding in outcome.trial_results} if outcome else set()
     trials = [
         record
         for record in read_records(folder / RECORDS_FILE)

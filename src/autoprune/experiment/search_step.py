@@ -25,6 +25,7 @@ from autoprune.experiment.setup import Experiment
 from autoprune.experiment.tracking import TrialEvents, emit, emit_search_finished
 from autoprune.layouts.layout import Layout, count_layouts
 from autoprune.search.result import SearchResult, TrialResult
+from autoprune.search.settings import SearchSettings
 from autoprune.search.study import finished_trials, open_study, optimize_study
 from autoprune.search.trial import TrialRun
 from autoprune.storage.storage import Storage
@@ -202,27 +203,29 @@ def search_layouts(
                 show.recalls(finding.origin, finding.layout, finding.score.quality)
         outcome = optimize_study(
             partial(_measure, bench),
-            depth,
-            ground.keep,
-            trials=trials,
-            storage=storage,
-            name=folder.name,
-            identity=study_identity(ground, proxy),
-            sampler=sampler,
-            pruner=pruner,
-            seed=seed,
-            fidelity=ground.fidelity,
-            hints=hints,
-            promotes=ground.promotes,
-            first=ground.strategies,
-            seconds=None if minutes is None else 60 * minutes,
-            watch=watch,
-            side_by_side=crew.workers,
-            begin=trial_starter(ground, show, pauses, crew, told),
+            SearchSettings(
+                depth=depth,
+                keep=ground.keep,
+                trials=trials,
+                sampler=sampler,
+                pruner=pruner,
+                seed=seed,
+                fidelity=ground.fidelity,
+                proxy_scores=hints,
+                promote=ground.promotes,
+                initial_layouts=ground.strategies,
+                timeout=None if minutes is None else 60 * minutes,
+                parallel_trials=crew.workers,
+            ),
+            storage,
+            folder.name,
+            study_identity(ground, proxy),
+            callback=watch,
+            start_trial=trial_starter(ground, show, pauses, crew, told),
         )
     append_new_records(
         folder / RECORDS_FILE,
-        [record(finding) for finding in outcome.findings],
+        [record(finding) for finding in outcome.trial_results],
     )
     emit_search_finished(folder.name, outcome)
     if outcome.trials < trials and minutes is not None and not outcome.interrupted:

@@ -17,9 +17,9 @@ from autoprune.evaluation.study_files import (
     read_study,
 )
 from autoprune.experiment.setup import Experiment, build_experiment
+from autoprune.files import is_folder_locked
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.sections import verdict_in_brief
-from autoprune.storage.locks import is_at_work
 from autoprune.storage.storage import JOURNAL
 from autoprune.tasks.task import Columns
 
@@ -176,7 +176,7 @@ def list_studies(root: Path, say: Callable[[str], None]) -> list[StudyOverview]:
     overviews = []
     for folder in all_studies(root):
         try:
-            overviews.append(study_overview(folder, is_at_work(folder)))
+            overviews.append(study_overview(folder, is_folder_locked(folder)))
         except AutopruneError as error:
             say(f"{folder.name}: {' '.join(str(error).split())}")
     return overviews

@@ -14,6 +14,7 @@ from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.experiment.study_store import STUDIES, find_study
 from autoprune.experiment.tracking import TrialEvents, emit
 from autoprune.search.result import TrialResult
+from autoprune.search.settings import SearchSettings
 from autoprune.search.study import finished_trials, join_study, run_worker_trials
 from autoprune.storage.retry import LONG_RETRY_DELAYS
 from autoprune.storage.storage import JOURNAL, Storage, open_existing, open_storage
@@ -109,17 +110,19 @@ def run_study_trials(
             study,
             storage,
             trial_starter(ground, show, pauses, crew, told),
-            depth,
-            ground.keep,
-            trials=trials,
-            sampler=settings["sampler"],
-            pruner=settings["pruner"],
-            seed=settings["seed"],
-            fidelity=ground.fidelity,
-            hints=hints,
-            promotes=ground.promotes,
-            first=ground.strategies,
-            watch=watch,
-            side_by_side=crew.workers,
-            most=most,
+            SearchSettings(
+                depth=depth,
+                keep=ground.keep,
+                trials=trials,
+                sampler=settings["sampler"],
+                pruner=settings["pruner"],
+                seed=settings["seed"],
+                fidelity=ground.fidelity,
+                proxy_scores=hints,
+                promote=ground.promotes,
+                initial_layouts=ground.strategies,
+                parallel_trials=crew.workers,
+            ),
+            callback=watch,
+            max_new_trials=most,
         )

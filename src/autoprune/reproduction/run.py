@@ -8,7 +8,7 @@ from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
 from autoprune.experiment.pipeline import run_studies
 from autoprune.experiment.progress import ProgressDisplay, format_duration
 from autoprune.experiment.result import check_study_paths
-from autoprune.files import write_atomic
+from autoprune.files import is_folder_locked, write_atomic
 from autoprune.reproduction.claims import judge_claims
 from autoprune.reproduction.grid import Grid, GridCell, experiment_options, finished_study
 from autoprune.reproduction.page import claims_page
@@ -16,7 +16,6 @@ from autoprune.reproduction.paired_tests import cell_result
 from autoprune.reproduction.plan import Plan
 from autoprune.reproduction.report import ReproductionReport, reproduction_markdown
 from autoprune.reproduction.time_estimate import CellEstimate, estimate_grid
-from autoprune.storage.locks import is_at_work
 
 
 def reproduce_grid(grid: Grid, progress: ProgressDisplay, command: str) -> ReproductionReport:
@@ -70,7 +69,7 @@ def _run_free_cells(
     spent = expected = 0.0
     for index, estimate in enumerate(estimates):
         cell = estimate.cell
-        if is_at_work(cell.folder):
+        if is_folder_locked(cell.folder):
             elsewhere.append(estimate)
             continue
         if finished_study(cell, grid.plan) is not None:  # by another process, meanwhile
@@ -83,7 +82,7 @@ def _run_free_cells(
         try:
             _run_cell(grid, cell, progress)
         except StudyError:
-            if not is_at_work(cell.folder):
+            if not is_folder_locked(cell.folder):
                 raise
             elsewhere.append(estimate)
         else:

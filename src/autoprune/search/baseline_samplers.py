@@ -18,42 +18,43 @@ from autoprune.search.search_space import (
     flags_to_layout,
     layout_rank,
 )
-from autoprune.search.trial import distributions, flag_names, flags
+from autoprune.search.trial import distributions, flag_names, flag_params
 
 
-def propose_randomly(past: SearchHistory, rng: np.random.Generator) -> Layout:
+def propose_randomly(history: SearchHistory, rng: np.random.Generator) -> Layout:
     """Draw uniformly among the layouts not tried yet."""
-    if comb(past.depth, past.keep) <= MAX_LISTED:
-        rows = np.flatnonzero(_untried(past))
-        return flags_to_layout(all_flags(past.depth, past.keep)[rng.choice(rows)])
+    if comb(history.depth, history.keep) <= MAX_LISTED:
+        rows = np.flatnonzero(_untried(history))
+        return flags_to_layout(all_flags(history.depth, history.keep)[rng.choice(rows)])
     while True:
-        layout = flags_to_layout(draw_flags(past.depth, past.keep, 1, rng)[0])
-        if layout not in past.tried:
+        layout = flags_to_layout(draw_flags(history.depth, history.keep, 1, rng)[0])
+        if layout not in history.tried_layouts:
             return layout
 
 
-def propose_in_order(past: SearchHistory, rng: np.random.Generator) -> Layout:  # noqa: ARG001
+def propose_in_order(history: SearchHistory, rng: np.random.Generator) -> Layout:  # noqa: ARG001
     """Take the first layout in lexical order that was not tried yet."""
-    for kept in combinations(range(past.depth), past.keep):
-        layout = Layout(past.depth, kept)
-        if layout not in past.tried:
+    for kept in combinations(range(history.depth), history.keep):
+        layout = Layout(history.depth, kept)
+        if layout not in history.tried_layouts:
             return layout
-    raise _exhausted(past)
+    raise _exhausted(history)
 
 
-def _untried(past: SearchHistory) -> NDArray[np.bool_]:
+def _untried(history: SearchHistory) -> NDArray[np.bool_]:
     """Return which rows of the grid were not tried yet; raises `StudyError` if there are none."""
-    free = np.ones(comb(past.depth, past.keep), dtype=bool)
-    free[[layout_rank(layout) for layout in past.tried]] = False
+    free = np.ones(comb(history.depth, history.keep), dtype=bool)
+    free[[layout_rank(layout) for layout in history.tried_layouts]] = False
     if not free.any():
-        raise _exhausted(past)
+        raise _exhausted(history)
     return free
 
 
-def _exhausted(past: SearchHistory) -> StudyError:
+def _exhausted(history: SearchHistory) -> StudyError:
+    depth, keep = history.depth, history.keep
     return StudyError(
-        f"all {comb(past.depth, past.keep)} layouts that keep {past.keep} of {past.depth} layers "
-        "have been tried: no other is left"
+        f"all {comb(depth, keep)} layouts that keep {keep} of {depth} layers have been tried: no "
+        "other is left"
     )
 
 
@@ -62,32 +63,32 @@ _STARTS = 10  # as Optuna has it
 _DRAWS = 25
 
 
-def propose_by_tree(past: SearchHistory, rng: np.random.Generator) -> Layout:
+def propose_by_tpe(history: SearchHistory, rng: np.random.Generator) -> Layout:
     """Take what Optuna's TPE draws, with its own settings, mended at random to exactly `keep`.
 
     A draw that was tried before is drawn again, at last uniformly. TPE sees the mended layouts,
     which are those that were measured, in a study of its own in memory.
     """
-    if len(past.observed) < _STARTS:
-        return propose_randomly(past, rng)
+    if len(history.observations) < _STARTS:
+        return propose_randomly(history, rng)
     sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    names = flag_names(past.depth)
-    space = {name: distributions(past.depth)[name] for name in names}
-    for one in past.observed:
+    names = flag_names(history.depth)
+    space = {name: distributions(history.depth)[name] for name in names}
+    for one in history.observations:
         study.add_trial(
             optuna.trial.create_trial(
-                params=flags(one.run.layout), distributions=dict(space), value=one.quality
+                params=flag_params(one.run.layout), distributions=dict(space), value=one.quality
             )
         )
     for _ in range(_DRAWS):
         drawn = study.ask(space)
         study.tell(drawn, state=optuna.trial.TrialState.FAIL)
         row = np.array([drawn.params[name] for name in names], dtype=np.int8)
-        layout = flags_to_layout(repair_flags(row, past.keep, rng))
-        if layout not in past.tried:
+        layout = flags_to_layout(repair_flags(row, history.keep, rng))
+        if layout not in history.tried_layouts:
             return layout
-    return propose_randomly(past, rng)
+    return propose_randomly(history, rng)
 
 
 def repair_flags(row: LayerFlags, keep: int, rng: np.random.Generator) -> LayerFlags:

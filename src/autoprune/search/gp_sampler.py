@@ -71,48 +71,52 @@ _LEARNT = 80  # runs, evenly spread, from which the kernel is fitted; all are co
 _LEADERS = 20  # of the best means, which these runs may overtake
 
 
-def propose_by_gp(past: SearchHistory, rng: np.random.Generator) -> Layout | TrialRun:
+def propose_by_gp(history: SearchHistory, rng: np.random.Generator) -> Layout | TrialRun:
     """Take the layout of which one more run is expected to better the final choice the most.
 
-    That may be a layout that was run before, on a new seed. Where the past promotes, the choice
+    That may be a layout that was run before, on a new seed. Where the history promotes, the choice
     is that at the full budget, and what betters it most for its time may be a run that goes on
     from its pause: so the leaders race, and one that is surely behind is trained no further. Runs
     under way count as if they had ended as expected, so that workers do not crowd together.
     """
-    layouts = comb(past.depth, past.keep)
-    if len(past.tried) < min(MAX_STARTS, layouts):
-        return propose_randomly(past, rng)
-    if not past.observed:  # of small spaces all may be under way: then one of them again
-        if len(past.tried) < layouts or not past.running:
-            return propose_randomly(past, rng)
-        return past.running[rng.integers(len(past.running))].layout
-    seen = layout_to_flags([one.run.layout for one in past.observed])
-    surrogate = fit_surrogate(past.observed, past.hints, (1.0,) if past.promotes else ())
-    if past.running:
-        flags = layout_to_flags([run.layout for run in past.running])
-        shares = np.array([run.fidelity for run in past.running])
-        surrogate = surrogate.believe(flags, shares, proxy_column(flags, past.hints))
-    incumbent = float(surrogate.expect(seen, -1, proxy_column(seen, past.hints)).max())
+    layouts = comb(history.depth, history.keep)
+    if len(history.tried_layouts) < min(MAX_STARTS, layouts):
+        return propose_randomly(history, rng)
+    if not history.observations:  # of small spaces all may be under way: then one of them again
+        if len(history.tried_layouts) < layouts or not history.running:
+            return propose_randomly(history, rng)
+        return history.running[rng.integers(len(history.running))].layout
+    seen = layout_to_flags([one.run.layout for one in history.observations])
+    surrogate = fit_surrogate(
+        history.observations, history.proxy_scores, (1.0,) if history.promote else ()
+    )
+    if history.running:
+        flags = layout_to_flags([run.layout for run in history.running])
+        shares = np.array([run.fidelity for run in history.running])
+        surrogate = surrogate.believe(flags, shares, proxy_column(flags, history.proxy_scores))
+    incumbent = float(surrogate.expect(seen, -1, proxy_column(seen, history.proxy_scores)).max())
     if layouts <= MAX_LISTED:
-        space = all_flags(past.depth, past.keep)
+        space = all_flags(history.depth, history.keep)
         pool = space[rng.permutation(len(space))]  # equals: by chance
     else:
-        assert past.hints is None, "a space too large to list has no table of cheap scores"
+        assert history.proxy_scores is None, (
+            "a space too large to list has no table of cheap scores"
+        )
         best = np.argsort(-surrogate.expect(seen, -1), kind="stable")[:_SEEDS]
         near = [swap_neighbours(row) for row in np.unique(seen[best], axis=0)]
-        near += [draw_flags(past.depth, past.keep, _SAMPLES, rng), seen]
+        near += [draw_flags(history.depth, history.keep, _SAMPLES, rng), seen]
         pool = _climb(np.concatenate(near), surrogate, incumbent)
-    pool = _possible(pool, past)
-    mean, std = surrogate.predict(pool, proxy_column(pool, past.hints))
+    pool = _possible(pool, history)
+    mean, std = surrogate.predict(pool, proxy_column(pool, history.proxy_scores))
     chances = top_candidates(mean, std, incumbent)
-    rows, hints = pool[chances], proxy_column(pool[chances], past.hints)
-    quick = min(one.run.fidelity for one in past.observed)
+    rows, hints = pool[chances], proxy_column(pool[chances], history.proxy_scores)
+    quick = min(one.run.fidelity for one in history.observations)
     gains = knowledge_gradient(mean[chances], surrogate.teaches(rows, hints, quick))
-    if paused := past.paused:
+    if paused := history.paused:
         further = surrogate.teaches(rows, hints, 1.0, np.array(paused))
         more = knowledge_gradient(mean[chances], further) / (1.0 - quick)
-        if past.owes or more.max() > gains.max() / quick:
-            return replace(past.observed[paused[int(np.argmax(more))]].run, fidelity=1.0)
+        if history.promotion_due or more.max() > gains.max() / quick:
+            return replace(history.observations[paused[int(np.argmax(more))]].run, fidelity=1.0)
     return flags_to_layout(rows[int(np.argmax(gains))])
 
 
@@ -175,9 +179,11 @@ def _climb(pool: LayerFlags, surrogate: Surrogate, incumbent: float) -> LayerFla
     return np.unique(np.concatenate([pool, np.array(ends)]), axis=0)
 
 
-def _possible(flags: LayerFlags, past: SearchHistory) -> LayerFlags:
+def _possible(flags: LayerFlags, history: SearchHistory) -> LayerFlags:
     """Return the rows that are not known to fail: those tried without a score are."""
-    known = {one.run.layout for one in past.observed} | {run.layout for run in past.running}
-    failed = {layout.flags for layout in past.tried - known}
+    known = {one.run.layout for one in history.observations} | {
+        run.layout for run in history.running
+    }
+    failed = {layout.flags for layout in history.tried_layouts - known}
     fits = [tuple(row) not in failed for row in flags.tolist()]
     return np.asarray(flags[fits])

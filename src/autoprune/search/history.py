@@ -1,4 +1,4 @@
-"""What a study knows when it has to propose the next layout."""
+"""Search history: what a sampler knows of a study when it proposes the next run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,105 +18,115 @@ from autoprune.search.trial import (
 )
 
 MAX_PAUSED = 4
-"""Of so many runs that paused one goes on: it bears the others out, or does not."""
+"""At least one of so many paused runs continues, to check the others against the full budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchHistory:
     """All that a proposal may depend on, apart from the seed.
 
-    `observed`: runs with what came of them, in the order they were made; `running`: those under way
-    elsewhere; `made`: how many runs were begun or wait in the queue, failed ones included; `tried`:
-    their layouts; `hints`: a cheap score of each layout, higher is better, or None; `begun`: the
-    runs themselves, as far as their seeds are settled; `promotes`: whether a run may go on to the
-    full budget, as at least one of `every` that paused does.
+    observations: runs with their results, in the order they were started.
+    running: runs under way in other processes.
+    n_started: how many trials were started or wait in the queue, failed ones included.
+    tried_layouts: their layouts.
+    proxy_scores: cheap score of each layout, higher is better, or None.
+    started: the runs themselves, as far as their seeds are known.
+    promote: whether a run may continue to the full budget; at least one of `max_paused` does.
     """
 
     depth: int
     keep: int
-    observed: tuple[Observation, ...]
+    observations: tuple[Observation, ...]
     running: tuple[TrialRun, ...]
-    made: int
-    tried: frozenset[Layout]
-    hints: Mapping[Layout, float] | None = None
-    begun: frozenset[TrialRun] = frozenset()
-    promotes: bool = False
-    every: int = MAX_PAUSED
+    n_started: int
+    tried_layouts: frozenset[Layout]
+    proxy_scores: Mapping[Layout, float] | None = None
+    started: frozenset[TrialRun] = frozenset()
+    promote: bool = False
+    max_paused: int = MAX_PAUSED
 
     @property
-    def owes(self) -> bool:
-        """Whether it is time for one more run to go on, whatever that is expected to gain."""
-        whole = sum(run.fidelity == 1.0 for run in self.begun)
-        return (whole + 1) * self.every <= len(self.begun) - whole
+    def promotion_due(self) -> bool:
+        """Whether one more run has to continue, whatever that is expected to gain."""
+        full = sum(run.fidelity == 1.0 for run in self.started)
+        return (full + 1) * self.max_paused <= len(self.started) - full
 
     @property
     def paused(self) -> list[int]:
-        """Which of the observed runs may go on to the full budget, and have not."""
-        if not self.promotes:
+        """Indices of the observations whose run can still continue to the full budget."""
+        if not self.promote:
             return []
-        whole = {(run.layout, run.seed) for run in self.begun if run.fidelity == 1.0}
+        full = {(run.layout, run.seed) for run in self.started if run.fidelity == 1.0}
         return [
-            number
-            for number, run in enumerate(one.run for one in self.observed)
-            if (run.layout, run.seed) not in whole
+            index
+            for index, observation in enumerate(self.observations)
+            if (observation.run.layout, observation.run.seed) not in full
         ]
 
 
 def read_history(trials: Sequence[FrozenTrial], depth: int, keep: int) -> SearchHistory:
-    """Read the past from a study's trials.
+    """Read the history from a study's trials.
 
-    A pruned trial is observed at its last check plus what complete trials gained on average from
-    that check to their end: left out, the model would propose the neighbours of weak layouts
-    again. Of an interrupted run only that it is to be made is known: what is proposed while it
-    waits to be taken up is what would have been proposed beside it.
+    A pruned trial counts with its last intermediate value, plus what complete trials gained on
+    average from that step to their end. If it were left out, the model would propose the
+    neighbours of weak layouts again. An interrupted run counts as started without a result: it is
+    repeated, and proposals are the same as if it were running.
     """
-    observed: list[Observation] = []
+    observations: list[Observation] = []
     running: list[TrialRun] = []
-    tried: set[Layout] = set()
-    counted: set[TrialRun] = set()
-    made = 0
+    tried_layouts: set[Layout] = set()
+    started: set[TrialRun] = set()
+    n_started = 0
     runs = [run_of_trial(trial, depth) for trial in trials]
-    lost = [is_abandoned(trial) for trial in trials]
-    live = {run for run, gone in zip(runs, lost, strict=True) if run is not None and not gone}
+    abandoned = [is_abandoned(trial) for trial in trials]
+    claimed = {run for run, lost in zip(runs, abandoned, strict=True) if run and not lost}
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    for trial, run, gone in zip(trials, runs, lost, strict=True):
+    for trial, run, lost in zip(trials, runs, abandoned, strict=True):
         layout = layout_of_trial(trial, depth) if run is None else run.layout
         if layout is None or len(layout.keep) != keep:
             continue
-        if gone and (run in live or INTERRUPTED not in trial.user_attrs):
+        if lost and (run in claimed or INTERRUPTED not in trial.user_attrs):
             continue
-        if run in counted:  # claimed by two at once: the later one gives way in a moment
+        if run in started:  # claimed by two processes at once: the later one is about to give way
             continue
-        tried.add(layout)
-        made += 1
-        if run is None:  # enqueued by another hand: the rest is settled when it begins
+        tried_layouts.add(layout)
+        n_started += 1
+        if run is None:  # enqueued by a person: the other parameters are set when it starts
             continue
-        counted.add(run)
+        started.add(run)
         if trial.state == TrialState.RUNNING:
             running.append(run)
-        quality = trial.value if trial.state == TrialState.COMPLETE else _expected(trial, complete)
+        if trial.state == TrialState.COMPLETE:
+            quality = trial.value
+        else:
+            quality = _expected_quality(trial, complete)
         if quality is not None:
-            observed.append(Observation(run, quality, trial.user_attrs.get("loss", nan)))
-    begun = frozenset(counted)
+            observations.append(Observation(run, quality, trial.user_attrs.get("loss", nan)))
     return SearchHistory(
-        depth, keep, tuple(observed), tuple(running), made, frozenset(tried), begun=begun
+        depth,
+        keep,
+        tuple(observations),
+        tuple(running),
+        n_started,
+        frozenset(tried_layouts),
+        started=frozenset(started),
     )
 
 
-def observations_of(trials: Iterable[FrozenTrial], depth: int) -> set[TrialRun]:
-    """Return the runs of all trials but those that ended without finishing."""
-    found = {run_of_trial(trial, depth) for trial in trials if not is_abandoned(trial)}
-    return {run for run in found if run is not None}
+def claimed_runs(trials: Iterable[FrozenTrial], depth: int) -> set[TrialRun]:
+    """Return the runs of all trials that were not abandoned."""
+    runs = {run_of_trial(trial, depth) for trial in trials if not is_abandoned(trial)}
+    return {run for run in runs if run is not None}
 
 
-def _expected(trial: FrozenTrial, complete: Sequence[FrozenTrial]) -> float | None:
-    """Return the quality a pruned trial would have ended with, None where nothing tells."""
+def _expected_quality(trial: FrozenTrial, complete: Sequence[FrozenTrial]) -> float | None:
+    """Return the quality a pruned trial would have ended with, None where it is unknown."""
     if trial.state != TrialState.PRUNED or trial.last_step is None:
         return None
     step = trial.last_step
     gains = [
-        end.value - end.intermediate_values[step]
-        for end in complete
-        if end.value is not None and step in end.intermediate_values
+        other.value - other.intermediate_values[step]
+        for other in complete
+        if other.value is not None and step in other.intermediate_values
     ]
     return trial.intermediate_values[step] + float(np.mean(gains)) if gains else None

@@ -1,7 +1,7 @@
-"""The course of a study in one process: claim runs, measure and close them, until all are done."""
+"""Optimize loop: claim trials, start them, close them, until the study has enough."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import optuna
@@ -11,7 +11,6 @@ from optuna.study import Study
 
 from autoprune.errors import StorageError
 from autoprune.interrupts import stop_requested
-from autoprune.layouts.layout import Layout
 from autoprune.search.pruners import reaches_end
 from autoprune.search.result import TrialResult, trial_results
 from autoprune.search.trial import (
@@ -22,177 +21,181 @@ from autoprune.search.trial import (
     is_finished_trial,
     requeue_trial,
 )
-from autoprune.search.trial_queue import (
-    ClaimedTrial,
-    TrialQueue,
-    all_trials_done,
-    claim_next_trial,
-    reap_stale_trials,
-    running_trials,
-)
+from autoprune.search.trial_queue import ClaimedTrial, TrialQueue, count_running
 from autoprune.storage.errors import storage_failures
 from autoprune.training.metrics import Score
 
-
-class Deadline:
-    """Counts from its making; `seconds` None: there is always time."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-        self._slowest = 0.0
-        self._begun = time.monotonic()
-        self._last: float | None = None
-
-    def over(self) -> bool:
-        """Tell, before each round, whether it would end too late if it were as the slowest so far.
-
-        The first round is always made: without it there is nothing to choose from.
-        """
-        last, self._last = self._last, time.monotonic()
-        if self._seconds is None or last is None:
-            return False
-        self._slowest = max(self._slowest, self._last - last)
-        return self._last + self._slowest - self._begun > self._seconds
-
-
-ShouldStop = Callable[[float, int], None]
+ReportValue = Callable[[float, int], None]
 """Takes validation quality in [0, 1] and optimizer step; may raise `optuna.TrialPruned`."""
 
-StartRun = Callable[[TrialRun, ShouldStop], Callable[[], Score]]
-"""Begins a measurement elsewhere; what it returns waits for the end as `Measure` would."""
+StartTrial = Callable[[TrialRun, ReportValue], Callable[[], Score]]
+"""Starts a run, perhaps in another process, and returns a function that waits for its score."""
 
-_PAUSE = 0.5  # seconds between two looks at what others have under way
+TrialCallback = Callable[[TrialResult], None]
 
-
-class ProgressReporter:
-    """Hands each finding on once, whoever measured it."""
-
-    def __init__(
-        self, known: Sequence[TrialResult], watch: Callable[[TrialResult], None] | None
-    ) -> None:
-        self._watch = watch
-        self._known = {(one.layout, one.seed, one.fidelity) for one in known}
-
-    def look(self, desk: TrialQueue) -> None:
-        """Hand on what was finished since the last look."""
-        if self._watch is None:
-            return
-        with storage_failures():
-            findings = trial_results(desk.trials(), desk.depth)
-        for one in findings:
-            run = (one.layout, one.seed, one.fidelity)
-            if run not in self._known:
-                self._known.add(run)
-                self._watch(one)
+_POLL_INTERVAL = 0.5  # seconds between two looks at the running trials of other processes
 
 
 def optimize(
     study: Study,
-    desk: TrialQueue,
-    begin: StartRun,
-    told: ProgressReporter,
-    *,
-    trials: int,
-    first: Mapping[str, Layout],
-    timer: Deadline,
-    side_by_side: int,
-    most: int | None,
+    queue: TrialQueue,
+    start_trial: StartTrial,
+    notifier: "TrialNotifier",
+    max_new_trials: int | None = None,
 ) -> bool:
-    """Make trials until `trials` are finished in all, or `most` here; tell if it was interrupted.
+    """Run trials until the study has enough; return whether this was interrupted.
 
-    What others have under way is waited for, unless `most` is made here: it may come to nothing.
-    Where this process is asked to leave, its own trials are closed as interrupted.
+    With `max_new_trials`, at most so many are run here. Without it, this also waits for the running
+    trials of other processes, since they may die. When interrupted (Ctrl-C or a stop request),
+    the own running trials are closed, to be run again.
     """
-    begun: set[int] = set()
-    with desk.leases.kept():
+    started: set[int] = set()
+    with queue.heartbeat.running():
         try:
-            left = most
-            while left is None or left > 0:
-                group: list[ClaimedTrial] | None = []
-                if not timer.over():
-                    places = side_by_side if left is None else min(side_by_side, left)
-                    group = _group(desk, trials, first, places)
-                elif left is not None or not _others(desk):
-                    break
-                if group is None:
-                    break
-                left = None if left is None else left - len(group)
-                waits = []
-                for claim in group:
-                    begun.add(claim.trial)
-                    waits.append(begin(claim.run, _checks(study, desk, claim)))
-                for claim, wait in zip(group, waits, strict=True):
-                    finish_trial(desk.storage, claim.trial, wait)
-                    desk.leases.drop(claim.trial)
-                    told.look(desk)
-                if not group:
-                    time.sleep(_PAUSE)
-                    told.look(desk)
-                if stop_requested():
-                    raise KeyboardInterrupt
+            _run_batches(study, queue, start_trial, notifier, max_new_trials, started)
         except KeyboardInterrupt:
             with storage_failures():
-                for trial in desk.leases.held:
-                    requeue_trial(desk.storage, trial)
+                for trial_id in queue.heartbeat.held:
+                    requeue_trial(queue.storage, trial_id)
             return True
         except StorageError:
             raise
-        except BaseException:  # not the trial's affair: out of memory, say
+        except BaseException:  # an error of the process, not of the trial: out of memory, say
             with suppress(StorageError, OptunaError, OSError):
-                for trial in desk.leases.held:
-                    if trial in begun:
-                        fail_stale_trial(
-                            desk.storage, desk.storage.get_trial(trial), desk.trials(), desk.depth
-                        )
-                    else:
-                        requeue_trial(desk.storage, trial)
+                _close_after_error(queue, started)
             raise
     return False
 
 
-def _others(desk: TrialQueue) -> bool:
-    """Tell whether other processes have trials under way; this one has none."""
-    with storage_failures():
-        return running_trials(reap_stale_trials(desk)) > 0
+def _run_batches(
+    study: Study,
+    queue: TrialQueue,
+    start_trial: StartTrial,
+    notifier: "TrialNotifier",
+    remaining: int | None,
+    started: set[int],
+) -> None:
+    """Run batches of trials; adds the id of each trial to `started` before it starts."""
+    deadline = Deadline(queue.settings.timeout)
+    while remaining is None or remaining > 0:
+        batch: list[ClaimedTrial] | None = []
+        if not deadline.is_reached():
+            batch = _claim_batch(queue, remaining)
+        elif remaining is not None or not _others_running(queue):
+            return
+        if batch is None:
+            return
+        if remaining is not None:
+            remaining -= len(batch)
+        pending = []
+        for claim in batch:
+            started.add(claim.trial_id)
+            pending.append(start_trial(claim.run, _value_reporter(study, queue, claim)))
+        for claim, get_score in zip(batch, pending, strict=True):
+            finish_trial(queue.storage, claim.trial_id, get_score)
+            queue.heartbeat.release(claim.trial_id)
+            notifier.notify(queue)
+        if not batch:
+            time.sleep(_POLL_INTERVAL)
+            notifier.notify(queue)
+        if stop_requested():
+            raise KeyboardInterrupt
 
 
-def _group(
-    desk: TrialQueue, trials: int, first: Mapping[str, Layout], side_by_side: int
-) -> list[ClaimedTrial] | None:
-    """Claim the runs that are made together.
+def _claim_batch(queue: TrialQueue, remaining: int | None) -> list[ClaimedTrial] | None:
+    """Claim the trials that run together.
 
-    None when the study is done, an empty list while only others' runs are under way. A group that
-    a kill cut short is first made whole, so that the next one is proposed from as many results as
-    it would have been undisturbed.
+    Returns None when the study is done, an empty list while only other processes have running
+    trials. A batch that a kill cut short is completed first, so that the next one is proposed from
+    as many results as without the kill.
     """
-    places = 1
-    if side_by_side > 1:
+    parallel = queue.settings.parallel_trials
+    if remaining is not None:
+        parallel = min(parallel, remaining)
+    size = 1
+    if parallel > 1:
         with storage_failures():
-            done = sum(map(is_finished_trial, reap_stale_trials(desk)))
-        places = min(side_by_side - done % side_by_side, trials - done)
-    group: list[ClaimedTrial] = []
-    for _ in range(places):
-        claim = claim_next_trial(desk, trials, first)
+            done = sum(map(is_finished_trial, queue.reap_stale_trials()))
+        size = min(parallel - done % parallel, queue.settings.trials - done)
+    batch: list[ClaimedTrial] = []
+    for _ in range(size):
+        claim = queue.claim_next()
         if claim is None:
             break
-        group.append(claim)
-    return None if not group and all_trials_done(desk, trials, first) else group
+        batch.append(claim)
+    return None if not batch and queue.is_done() else batch
 
 
-def _checks(study: Study, desk: TrialQueue, claim: ClaimedTrial) -> ShouldStop:
-    """Return what reports a trial's checks and stops a weak one."""
-    may_stop = claim.origin == SEARCH_ORIGIN and not isinstance(study.pruner, NopPruner)
+def _others_running(queue: TrialQueue) -> bool:
+    """Return whether trials are running; called when this process has none."""
+    with storage_failures():
+        return count_running(queue.reap_stale_trials()) > 0
 
-    def check(quality: float, step: int) -> None:
-        storage = desk.storage
+
+def _close_after_error(queue: TrialQueue, started: set[int]) -> None:
+    """Close the trials of this process: those that were started may be the cause of the error."""
+    for trial_id in queue.heartbeat.held:
+        if trial_id in started:
+            trial = queue.storage.get_trial(trial_id)
+            fail_stale_trial(queue.storage, trial, queue.trials(), queue.depth)
+        else:
+            requeue_trial(queue.storage, trial_id)
+
+
+def _value_reporter(study: Study, queue: TrialQueue, claim: ClaimedTrial) -> ReportValue:
+    """Return what stores the intermediate values of a trial, and prunes it."""
+    may_prune = claim.origin == SEARCH_ORIGIN and not isinstance(study.pruner, NopPruner)
+
+    def report(quality: float, step: int) -> None:
         with storage_failures():
-            storage.set_trial_intermediate_value(claim.trial, step, quality)
-            stop = (
-                may_stop
+            queue.storage.set_trial_intermediate_value(claim.trial_id, step, quality)
+            should_prune = (
+                may_prune
                 and not reaches_end(study, step)
-                and study.pruner.prune(study, storage.get_trial(claim.trial))
+                and study.pruner.prune(study, queue.storage.get_trial(claim.trial_id))
             )
-        if stop:
+        if should_prune:
             raise optuna.TrialPruned
 
-    return check
+    return report
+
+
+class Deadline:
+    """A time limit in seconds from now; None: no limit."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._start = time.monotonic()
+        self._previous: float | None = None
+        self._slowest = 0.0
+
+    def is_reached(self) -> bool:
+        """Return whether the next batch would end too late if it took as long as the slowest.
+
+        To be called before each batch. The first one is always run: there must be something to
+        choose from.
+        """
+        previous, self._previous = self._previous, time.monotonic()
+        if self._seconds is None or previous is None:
+            return False
+        self._slowest = max(self._slowest, self._previous - previous)
+        return self._previous + self._slowest - self._start > self._seconds
+
+
+class TrialNotifier:
+    """Passes each newly finished trial to `callback` once, whichever process ran it."""
+
+    def __init__(self, known: Sequence[TrialResult], callback: TrialCallback | None) -> None:
+        self._callback = callback
+        self._known = {result.run for result in known}
+
+    def notify(self, queue: TrialQueue) -> None:
+        """Pass on the trials that finished since the last call."""
+        if self._callback is None:
+            return
+        with storage_failures():
+            results = trial_results(queue.trials(), queue.depth)
+        for result in results:
+            if result.run not in self._known:
+                self._known.add(result.run)
+                self._callback(result)

@@ -1,4 +1,4 @@
-"""What a search found out: its finished trials and the layout they speak for."""
+"""Search result: the finished trials and the best layout by the surrogate's mean."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +31,12 @@ _STATES = {
 class TrialResult:
     """One finished trial.
 
-    `number`: its place among the finished trials, from 1; `origin`: the strategy's name, or
-    `search`; `state`: `complete`, `pruned` or `failed`; `score`: of complete trials only;
-    `reason`: why it failed or was pruned, else empty; `best`: highest quality of a complete trial
-    up to this one, None before the first; `seed` and `fidelity` as in `TrialRun`.
+    number: its rank among the finished trials in the order they started, from 1.
+    origin: the name of the initial layout (a strategy), or `search`.
+    state: `complete`, `pruned` or `failed`.
+    score: None unless complete.
+    reason: why it failed or was pruned, else empty.
+    best: the highest quality of a complete trial up to this one, None before the first.
     """
 
     number: int
@@ -47,18 +49,23 @@ class TrialResult:
     seed: int
     fidelity: float
 
+    @property
+    def run(self) -> TrialRun:
+        """The layout with its seed and fidelity."""
+        return TrialRun(self.layout, self.seed, self.fidelity)
+
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search came to.
+    """The result of a search.
 
-    `found` is the measured layout of the best posterior mean over all complete runs, never the
-    luckiest run: runs are noisy, and the best of many single scores is mostly luck. `mean` and
-    `std` are the surrogate's quality of it and how sure that is. All three are None only if the
-    search was interrupted before a trial completed. `trust` is `Surrogate.trust`.
+    `found` is the layout with the highest posterior mean among those with a complete trial. It is
+    not the layout of the best trial: scores are noisy, and the best of many is mostly luck.
+    `mean` and `std` are the surrogate's estimate of its quality. All three are None only if the
+    search was interrupted before a trial was complete. `trust` is `Surrogate.trust`.
     """
 
-    findings: tuple[TrialResult, ...]
+    trial_results: tuple[TrialResult, ...]
     found: Layout | None
     mean: float | None
     std: float | None
@@ -67,34 +74,33 @@ class SearchResult:
 
     @property
     def trials(self) -> int:
-        """How many trials are finished."""
-        return len(self.findings)
+        """Number of finished trials."""
+        return len(self.trial_results)
 
     @property
     def distinct_layouts(self) -> int:
-        """How many different layouts they ran."""
-        return len({finding.layout for finding in self.findings})
+        """Number of different layouts."""
+        return len({result.layout for result in self.trial_results})
 
     @property
     def repeated(self) -> int:
-        """How many finished trials made a run again: same layout, same seed, same budget."""
-        runs = {(finding.layout, finding.seed, finding.fidelity) for finding in self.findings}
-        return self.trials - len(runs)
+        """Number of trials with the same layout, seed and fidelity as an earlier one."""
+        return self.trials - len({result.run for result in self.trial_results})
 
 
 def trial_results(trials: Sequence[FrozenTrial], depth: int) -> tuple[TrialResult, ...]:
     """Return the finished trials in order."""
-    findings: list[TrialResult] = []
+    results: list[TrialResult] = []
     best: float | None = None
     for trial in filter(is_finished_trial, trials):
         run = run_of_trial(trial, depth)
-        assert run is not None, f"trial {trial.number} is finished, so it ran a layout"
+        assert run is not None, f"trial {trial.number} is finished, so it has a layout"
         score = score_from_attributes(trial)
         if score is not None and (best is None or score.quality > best):
             best = score.quality
-        findings.append(
+        results.append(
             TrialResult(
-                number=len(findings) + 1,
+                number=len(results) + 1,
                 layout=run.layout,
                 origin=trial.user_attrs.get("origin", SEARCH_ORIGIN),
                 state=_STATES[trial.state],
@@ -105,7 +111,7 @@ def trial_results(trials: Sequence[FrozenTrial], depth: int) -> tuple[TrialResul
                 fidelity=run.fidelity,
             )
         )
-    return tuple(findings)
+    return tuple(results)
 
 
 def _reason(trial: FrozenTrial) -> str:
@@ -115,26 +121,27 @@ def _reason(trial: FrozenTrial) -> str:
 
 
 def search_result(
-    findings: tuple[TrialResult, ...],
+    results: tuple[TrialResult, ...],
     interrupted: bool,
-    hints: Mapping[Layout, float] | None = None,
+    proxy_scores: Mapping[Layout, float] | None = None,
 ) -> SearchResult:
-    """Choose the layout that the complete trials speak for, at the largest of their budgets."""
-    scored = [
-        Observation(
-            TrialRun(finding.layout, finding.seed, finding.fidelity),
-            finding.score.quality,
-            finding.score.loss,
-        )
-        for finding in findings
-        if finding.score is not None
+    """Choose the best layout: the highest posterior mean at the largest fidelity of the trials."""
+    observations = [
+        Observation(result.run, result.score.quality, result.score.loss)
+        for result in results
+        if result.score is not None
     ]
-    if not scored:
-        return SearchResult(findings, None, None, None, interrupted)
-    flags = layout_to_flags([one.run.layout for one in scored])
-    surrogate = fit_surrogate(scored, hints)
-    mean, std = surrogate.predict(flags, proxy_column(flags, hints))
+    if not observations:
+        return SearchResult(results, None, None, None, interrupted)
+    flags = layout_to_flags([observation.run.layout for observation in observations])
+    surrogate = fit_surrogate(observations, proxy_scores)
+    mean, std = surrogate.predict(flags, proxy_column(flags, proxy_scores))
     best = int(np.argmax(mean))
-    found = scored[best].run.layout
-    sure = float(mean[best]), float(std[best])
-    return SearchResult(findings, found, *sure, interrupted, surrogate.trust)
+    return SearchResult(
+        results,
+        found=observations[best].run.layout,
+        mean=float(mean[best]),
+        std=float(std[best]),
+        interrupted=interrupted,
+        trust=surrogate.trust,
+    )

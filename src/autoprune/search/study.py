@@ -1,4 +1,4 @@
-"""The search: begin a study or go on with it, make its trials, and say what they came to."""
+"""Study: create or load a study, run its trials, and return the result."""
 
 import json
 import warnings
@@ -11,44 +11,169 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 
-from autoprune.errors import OptionError, StudyError, UnknownNameError
-from autoprune.layouts.layout import Layout, check_keep
-from autoprune.search.loop import Deadline, ProgressReporter, ShouldStop, StartRun, optimize
+from autoprune.errors import StudyError
+from autoprune.search.loop import (
+    ReportValue,
+    StartTrial,
+    TrialCallback,
+    TrialNotifier,
+    optimize,
+)
 from autoprune.search.pruners import PRUNERS
 from autoprune.search.result import SearchResult, TrialResult, search_result, trial_results
 from autoprune.search.sampler import SAMPLERS
+from autoprune.search.settings import SearchSettings
 from autoprune.search.trial import TrialRun
 from autoprune.search.trial_queue import TrialQueue
 from autoprune.storage.errors import storage_failures
 from autoprune.storage.heartbeat import Heartbeat
+from autoprune.storage.optuna_internals import study_id_of
 from autoprune.training.metrics import Score
 
 IdentityValue = str | int | float | None
 
+Objective = Callable[[TrialRun, ReportValue], Score]
+"""Objective function: trains a run, reports intermediate values, and returns its score.
+
+Raises `TrialError` for a layout that cannot be scored.
+"""
+
 _MARK = "autoprune"
 
-_SCHEMA = 2  # 1 had one seed for all trials and no fidelity
+_SCHEMA = 2  # schema 1 had one seed for all trials and no fidelity
+
+_CONFIG = "settings"
+
+
+def optimize_study(
+    objective: Objective,
+    settings: SearchSettings,
+    storage: BaseStorage,
+    name: str,
+    identity: Mapping[str, IdentityValue],
+    *,
+    callback: TrialCallback | None = None,
+    start_trial: StartTrial | None = None,
+) -> SearchResult:
+    """Search layouts in study `name` until it has `settings.trials` finished trials.
+
+    Creates the study or continues it; `identity`, depth, keep and seed must be the same as when it
+    was created. No run is made twice. Only the sampler `gp` runs a layout again, with new seeds;
+    the others end early when no layout is left. Trials whose worker died are repeated at most
+    twice. The running trials of other processes count too, and are waited for. `callback` gets
+    each trial that finishes during this call. `start_trial` runs trials elsewhere, by default
+    `objective` runs here. Ctrl-C (KeyboardInterrupt) and `request_stop` end the search early, with
+    what was measured so far.
+
+    Raises `StudyError` (another identity, a study of another program, or no layout could be
+    scored), `StorageError`, and what `objective` raises.
+    """
+    storage = optuna.storages.get_storage(storage)
+    study = open_study(storage, name, settings.depth, settings.keep, settings.seed, identity)
+    start_trial = start_trial or (lambda run, report: partial(objective, run, report))
+    interrupted = run_worker_trials(study, storage, start_trial, settings, callback)
+    results = _finished_trials(study, settings.depth)
+    result = search_result(results, interrupted, settings.proxy_scores)
+    if result.found is None and not interrupted:
+        raise StudyError(
+            f"none of the {result.trials} candidates of study {name} could be scored, the last "
+            f"because: {results[-1].reason}"
+        )
+    return result
+
+
+def run_worker_trials(
+    study: Study,
+    storage: BaseStorage,
+    start_trial: StartTrial,
+    settings: SearchSettings,
+    callback: TrialCallback | None = None,
+    max_new_trials: int | None = None,
+) -> bool:
+    """Run trials of an open study as `optimize_study` does, at most `max_new_trials`.
+
+    Returns whether this was interrupted. Raises `StudyError`, `StorageError`.
+    """
+    storage = optuna.storages.get_storage(storage)
+    sampler = SAMPLERS[settings.sampler](settings)
+    study.sampler, study.pruner = sampler, PRUNERS[settings.pruner]()
+    study_id = study_id_of(study)
+    queue = TrialQueue(storage, study_id, sampler, Heartbeat(storage, study_id))
+    notifier = TrialNotifier(_finished_trials(study, settings.depth), callback)
+    return optimize(study, queue, start_trial, notifier, max_new_trials)
+
+
+def open_study(
+    storage: BaseStorage,
+    name: str,
+    depth: int,
+    keep: int,
+    seed: int,
+    identity: Mapping[str, IdentityValue],
+) -> Study:
+    """Create study `name` or load it; raises `StudyError` if its identity is another."""
+    _silence_optuna()
+    with storage_failures():
+        return create_or_load(
+            storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity}
+        )
+
+
+def join_study(
+    storage: BaseStorage,
+    name: str,
+    depth: int,
+    keep: int,
+    seed: int,
+    identity: Mapping[str, IdentityValue],
+) -> Study:
+    """Load study `name`, which a search has created; raises `StudyError` as `open_study` does."""
+    _silence_optuna()
+    with storage_failures():
+        return load_same_study(
+            storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity}
+        )
+
+
+def _silence_optuna() -> None:
+    """Hide Optuna's warnings: `RetryStorage` handles what they are about."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def create_or_load(storage: BaseStorage, name: str, identity: Mapping[str, IdentityValue]) -> Study:
-    """Create study `name`, or load it if it is about the same.
+    """Create study `name`, or load it if it has the same `identity`.
 
-    `identity` goes into the study's user attributes. Raises `StudyError` naming what differs, or
-    if the study was not made by autoprune.
+    The identity is stored in the study's user attributes. Raises `StudyError` that names what
+    differs, or if the study was not created by autoprune.
     """
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
-    if _MARK in study.user_attrs:
-        _compare(study, identity)
-    else:
-        _describe(study, identity)
+    if _MARK not in study.user_attrs:
+        _write_identity(study, identity)
+    elif differences := _differences(study, identity):
+        raise StudyError(
+            f"study {name} was begun with {differences}: use the same, or another --study name"
+        )
     return study
 
 
-def _describe(study: Study, identity: Mapping[str, IdentityValue]) -> None:
-    """Write the identity, its mark last: a study without the mark was never begun."""
+def load_same_study(
+    storage: BaseStorage, name: str, identity: Mapping[str, IdentityValue]
+) -> Study:
+    """Load study `name`, which must have this identity; raises `StudyError` naming differences."""
+    study = optuna.load_study(study_name=name, storage=storage)
+    if differences := _differences(study, identity):
+        raise StudyError(
+            f"a worker needs the model and data of study {name}, which was begun with "
+            f"{differences}: use the same model and data files here"
+        )
+    return study
+
+
+def _write_identity(study: Study, identity: Mapping[str, IdentityValue]) -> None:
+    """Write the identity, and the mark last: a study without it was created only in part."""
     unknown = set(study.user_attrs) - set(identity)
     if unknown or study.get_trials(deepcopy=False) or study.directions != [StudyDirection.MAXIMIZE]:
         raise StudyError(
@@ -62,269 +187,78 @@ def _describe(study: Study, identity: Mapping[str, IdentityValue]) -> None:
     study.set_user_attr(_MARK, {"schema": _SCHEMA, "identity": list(identity)})
 
 
-def load_same_study(
-    storage: BaseStorage, name: str, identity: Mapping[str, IdentityValue]
-) -> Study:
-    """Load study `name`, which must be about the same; raises `StudyError` naming what differs."""
-    study = optuna.load_study(study_name=name, storage=storage)
-    if differ := _differences(study, identity):
-        raise StudyError(
-            f"a worker must have what study {name} was begun with: {differ}; bring model and data "
-            "to what they were there"
-        )
-    return study
-
-
-def _compare(study: Study, identity: Mapping[str, IdentityValue]) -> None:
-    if differ := _differences(study, identity):
-        raise StudyError(
-            f"study {study.study_name} was begun with {differ}: "
-            "use the same, or another --study name"
-        )
-
-
 def _differences(study: Study, identity: Mapping[str, IdentityValue]) -> str:
-    """Say what a study was begun with and what came, where they differ; else empty."""
+    """Return which values of the identity differ, empty if none; raises `StudyError`."""
     attrs = study.user_attrs
     if attrs[_MARK]["schema"] != _SCHEMA:
         raise StudyError(
             f"study {study.study_name} has schema {attrs[_MARK]['schema']}, this autoprune "
             f"writes schema {_SCHEMA}: use another --study name, or the version that began it"
         )
-    known = {key: attrs[key] for key in attrs[_MARK]["identity"]}
+    stored = {key: attrs[key] for key in attrs[_MARK]["identity"]}
     return "; ".join(
-        f"{key} {known.get(key, '(not stated)')}, got {identity.get(key, '(not stated)')}"
-        for key in dict.fromkeys([*known, *identity])
-        if key not in known or key not in identity or known[key] != identity[key]
+        f"{key} {stored.get(key, '(not stated)')}, got {identity.get(key, '(not stated)')}"
+        for key in dict.fromkeys([*stored, *identity])
+        if key not in stored or key not in identity or stored[key] != identity[key]
     )
 
 
-_SETTINGS = "settings"
-
-
-def store_config(storage: BaseStorage, name: str, settings: Mapping[str, Any]) -> None:
-    """Write what can be written as JSON to study `name`, in place of what an earlier search kept.
+def store_config(storage: BaseStorage, name: str, config: Mapping[str, Any]) -> None:
+    """Store what a worker has to know in study `name`, as JSON values; replaces an earlier one.
 
     Raises `StorageError`.
     """
-    plain = json.loads(json.dumps(settings))
+    stored = json.loads(json.dumps(config))
     with storage_failures():
-        study = storage.get_study_id_from_name(name)
-        if storage.get_study_user_attrs(study).get(_SETTINGS) != plain:
-            storage.set_study_user_attr(study, _SETTINGS, plain)
+        study_id = storage.get_study_id_from_name(name)
+        if storage.get_study_user_attrs(study_id).get(_CONFIG) != stored:
+            storage.set_study_user_attr(study_id, _CONFIG, stored)
 
 
 def stored_config(storage: BaseStorage, name: str) -> dict[str, Any]:
-    """Return the settings of study `name`; raises `StudyError` where there are none."""
+    """Return what `store_config` stored in study `name`; raises `StudyError` if there is none."""
     with storage_failures():
         names = optuna.get_all_study_names(storage)
-        found: Any = None
-        if name in names:
-            found = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
-    if found is None:
+        if name not in names:
+            raise StudyError(
+                f"there is no study {name!r} in this storage, but "
+                f"{', '.join(sorted(names)) or 'none at all'}: begin it with autoprune search"
+            )
+        attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+    if _CONFIG not in attributes:
         raise StudyError(
-            f"no study {name!r} is kept there, but {', '.join(sorted(names)) or 'none at all'}: "
-            "begin it with autoprune search"
+            f"study {name} has no settings for workers: continue it with autoprune search first"
         )
-    if _SETTINGS not in found:
-        raise StudyError(
-            f"study {name} tells no worker how to join it: go on with it by autoprune search first"
-        )
-    return dict(found[_SETTINGS])
-
-
-Objective = Callable[[TrialRun, ShouldStop], Score]
-"""Takes run and check; raises `TrialError` for a candidate that cannot be scored."""
-
-
-def optimize_study(
-    measure: Objective,
-    depth: int,
-    keep: int,
-    *,
-    trials: int,
-    storage: BaseStorage,
-    name: str,
-    identity: Mapping[str, IdentityValue],
-    sampler: str = "gp",
-    pruner: str = "none",
-    seed: int = 0,
-    fidelity: float = 1.0,
-    hints: Mapping[Layout, float] | None = None,
-    promotes: bool = False,
-    first: Mapping[str, Layout] | None = None,
-    seconds: float | None = None,
-    watch: Callable[[TrialResult], None] | None = None,
-    side_by_side: int = 1,
-    begin: StartRun | None = None,
-) -> SearchResult:
-    """Search the layouts that keep `keep` of `depth` layers until `trials` are finished in all.
-
-    The study `name` is begun or gone on with; `identity`, depth, keep and seed must be those it
-    was begun with. The layouts `first` are run before others under their names as origin. No
-    run is made twice, and only `gp` makes others of the same layout, on new seeds: with the other
-    samplers a search ends early when no layout is left. `fidelity` is the share of the full budget
-    that a run has; `hints` are cheap scores of all layouts, which `gp` weighs by how far the
-    study's own runs bear them out. With `promotes`, which takes a `fidelity` below 1 and `gp`, a
-    run may go on to the full budget, as another trial of the same seed. Trials whose worker died
-    are run again, at most twice. Others may be at work on the study too: what they have under way
-    counts as part of `trials`, and is waited for. Each trial finished during this call is handed
-    to `watch`. With `seconds`, no trial is begun that would end later, going by the slowest of this
-    call; the first ones are made in any case. KeyboardInterrupt closes the running trials and
-    returns what was measured so far, and so does `leaving.ask`, once a trial has ended.
-
-    With `create_or_load`, `side_by_side` layouts are proposed and begun together, each believed to come out
-    as expected while the others are proposed, and the next ones when all have ended: what is
-    proposed depends on that number, never on which process was faster.
-
-    Raises `StudyError` (another identity, a study of another kind, or no candidate could be
-    scored), `StorageError`, `LayoutError`, `OptionError`, `UnknownNameError`; what else `measure`
-    raises goes through.
-    """
-    check_keep(depth, keep)
-    if trials < 1:
-        raise OptionError(f"trials must be at least 1, got {trials}")
-    if promotes and (sampler != "gp" or pruner != "none" or fidelity == 1.0):
-        raise OptionError("promotes takes sampler gp, pruner none and a fidelity below 1")
-    if seconds is not None and seconds <= 0:
-        raise OptionError(f"the time for a search must be above 0, got {seconds} seconds")
-    if sampler not in SAMPLERS:
-        raise UnknownNameError("sampler", sampler, SAMPLERS)
-    if pruner not in PRUNERS:
-        raise UnknownNameError("pruner", pruner, PRUNERS)
-    storage = optuna.storages.get_storage(storage)
-    study = open_study(storage, name, depth, keep, seed, identity)
-    interrupted = run_worker_trials(
-        study,
-        storage,
-        begin or _later(measure),
-        depth,
-        keep,
-        trials=trials,
-        sampler=sampler,
-        pruner=pruner,
-        seed=seed,
-        fidelity=fidelity,
-        hints=hints,
-        promotes=promotes,
-        first=first or {},
-        seconds=seconds,
-        watch=watch,
-        side_by_side=side_by_side,
-    )
-    outcome = search_result(_findings(study, depth), interrupted, hints)
-    if outcome.found is None and not interrupted:
-        raise StudyError(
-            f"none of the {outcome.trials} candidates of study {name} could be scored, the last "
-            f"because: {outcome.findings[-1].reason}"
-        )
-    return outcome
-
-
-def run_worker_trials(
-    study: Study,
-    storage: BaseStorage,
-    begin: StartRun,
-    depth: int,
-    keep: int,
-    *,
-    trials: int,
-    sampler: str,
-    pruner: str,
-    seed: int,
-    fidelity: float,
-    hints: Mapping[Layout, float] | None,
-    promotes: bool,
-    first: Mapping[str, Layout],
-    watch: Callable[[TrialResult], None] | None,
-    side_by_side: int,
-    seconds: float | None = None,
-    most: int | None = None,
-) -> bool:
-    """Make trials of a study until it has `trials`, or `most` were made; tell if interrupted.
-
-    What stands at `optimize_study` holds here too. Raises `StudyError`, `StorageError`.
-    """
-    storage = optuna.storages.get_storage(storage)
-    chosen = SAMPLERS[sampler](depth, keep, seed, fidelity, hints, promotes)
-    study.sampler, study.pruner = chosen, PRUNERS[pruner]()
-    desk = TrialQueue(storage, study._study_id, chosen, keep, Heartbeat(storage, study._study_id))
-    return optimize(
-        study,
-        desk,
-        begin,
-        ProgressReporter(_findings(study, depth), watch),
-        trials=trials,
-        first=first,
-        timer=Deadline(seconds),
-        side_by_side=side_by_side,
-        most=most,
-    )
-
-
-def open_study(
-    storage: BaseStorage,
-    name: str,
-    depth: int,
-    keep: int,
-    seed: int,
-    identity: Mapping[str, IdentityValue],
-) -> Study:
-    """Begin study `name`, or go on with it; raises `StudyError` where it is about another thing."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, `Patient` mends
-    with storage_failures():
-        whole = {"depth": depth, "keep": keep, "seed": seed, **identity}
-        return create_or_load(storage, name, whole)
-
-
-def join_study(
-    storage: BaseStorage,
-    name: str,
-    depth: int,
-    keep: int,
-    seed: int,
-    identity: Mapping[str, IdentityValue],
-) -> Study:
-    """Load study `name` that a search has begun; `StudyError` where it is about another thing."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, `Patient` mends
-    with storage_failures():
-        return load_same_study(
-            storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity}
-        )
+    return dict(attributes[_CONFIG])
 
 
 def finished_trials(storage: BaseStorage, name: str, depth: int) -> tuple[TrialResult, ...]:
-    """Return the finished trials of study `name` so far, none if it was not begun for `depth`."""
+    """Return the finished trials of study `name`; none if it is missing or of another depth."""
     with storage_failures():
         storage = optuna.storages.get_storage(storage)
         if name not in optuna.get_all_study_names(storage):
             return ()
         study = optuna.load_study(study_name=name, storage=storage)
-        return _findings(study, depth) if study.user_attrs.get("depth") == depth else ()
+        return _finished_trials(study, depth) if study.user_attrs.get("depth") == depth else ()
 
 
-def _findings(study: Study, depth: int) -> tuple[TrialResult, ...]:
+def _finished_trials(study: Study, depth: int) -> tuple[TrialResult, ...]:
     with storage_failures():
         return trial_results(study.get_trials(deepcopy=False), depth)
 
 
-def _later(measure: Objective) -> StartRun:
-    """Measure in this process, when the result is asked for."""
-    return lambda run, check: partial(measure, run, check)
-
-
 def study_exists(storage: BaseStorage, name: str) -> bool:
-    """Tell whether study `name` is in `storage`; raises `StorageError`."""
+    """Return whether study `name` is in `storage`; raises `StorageError`."""
     with storage_failures():
         return name in optuna.get_all_study_names(storage)
 
 
 def delete_new_study(storage: BaseStorage, name: str) -> None:
-    """Delete study `name`, unless somebody has made trials of it; raises `StorageError`.
+    """Delete study `name` unless it has trials; raises `StorageError`.
 
-    The caller leads it, so that no other search has begun to work on it.
+    The caller holds the `single_search_lock`, so no other search has begun to use it.
     """
     with storage_failures():
-        study = storage.get_study_id_from_name(name)
-        if not storage.get_all_trials(study, deepcopy=False):
-            storage.delete_study(study)
+        study_id = storage.get_study_id_from_name(name)
+        if not storage.get_all_trials(study_id, deepcopy=False):
+            storage.delete_study(study_id)

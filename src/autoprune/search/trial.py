@@ -1,4 +1,4 @@
-"""How a run and what became of it are written into an Optuna trial."""
+"""Trial: how a run and its result are stored in an Optuna trial."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,15 +17,17 @@ from autoprune.errors import LayoutError, TrialError
 from autoprune.layouts.layout import Layout
 from autoprune.storage.errors import storage_failures
 from autoprune.storage.heartbeat import HOLDER, WorkerId
+from autoprune.storage.optuna_internals import trial_id_of
 from autoprune.storage.retry import RetryStorage
 from autoprune.training.metrics import Score
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRun:
-    """A layout trained from the seed's head, in the seed's order, with a share of the full budget.
+    """One training of a layout.
 
-    `fidelity` lies in (0, 1]; 1 is the budget that the answer is about.
+    `seed` sets the initial head and the order of the data; `fidelity`, in (0, 1], is the share of
+    the full budget.
     """
 
     layout: Layout
@@ -35,7 +37,7 @@ class TrialRun:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What came of a run on the validation split; `loss` is NaN where it is not known."""
+    """The result of a run on the validation split; `loss` is NaN where it is unknown."""
 
     run: TrialRun
     quality: float
@@ -43,30 +45,30 @@ class Observation:
 
 
 FAILED = "failed"
-"""User attribute: why this candidate could not be scored; such a trial counts as finished."""
+"""User attribute: why the layout could not be scored; such a trial counts as finished."""
 
 INTERRUPTED = "interrupted"
-"""User attribute: why the trial came to no end; it does not count and is run again."""
+"""User attribute: why the trial was interrupted; it does not count, and its run is repeated."""
 
 DIED = "died"
-"""User attribute: the trial's worker died, or ended by an error that is not the trial's."""
+"""User attribute: the trial's worker died, or ended by an error outside the trial."""
 
 STOPPED = "stopped"
-"""User attribute: why a trial ended, in words; nothing but people reads it."""
+"""User attribute: why a trial ended, in words for people; no code reads it."""
 
 REFUSED = "refused"
-"""User attribute: why an enqueued or a claimed trial was not run; it does not count."""
+"""User attribute: why an enqueued or claimed trial was rejected; it does not count."""
 
 SEED, FIDELITY = "seed", "fidelity"
 """Parameters of a trial beside its layers' flags."""
 
-FIXED_ORIGINS = "fixed_params"
-"""System attribute of a trial that Optuna enqueued: its parameters, which it may not have yet."""
+FIXED_PARAMS = "fixed_params"
+"""System attribute that `study.enqueue_trial` writes: parameters that the trial will have."""
 
 _LARGEST_SEED = 2**32
 
 SEARCH_ORIGIN = "search"
-"""Origin of a layout that a sampler proposed; others carry the name they were enqueued with."""
+"""Origin of a layout that a sampler proposed; that of an initial layout is its name."""
 
 
 @cache
@@ -81,7 +83,7 @@ def flag_names(depth: int) -> tuple[str, ...]:
 
 
 def distributions(depth: int) -> dict[str, BaseDistribution]:
-    """Return the parameters of a study: a flag for each layer of the full model, seed, fidelity."""
+    """Return the search space: a flag for each layer of the full model, the seed, the fidelity."""
     return {
         **{name: IntDistribution(0, 1) for name in flag_names(depth)},
         SEED: IntDistribution(0, _LARGEST_SEED),
@@ -89,45 +91,45 @@ def distributions(depth: int) -> dict[str, BaseDistribution]:
     }
 
 
-def flags(layout: Layout) -> dict[str, int]:
+def flag_params(layout: Layout) -> dict[str, int]:
     """Return the flags of `layout` by parameter name."""
     return dict(zip(flag_names(layout.depth), layout.flags, strict=True))
 
 
 def trial_params(run: TrialRun) -> dict[str, int | float]:
-    """Return the parameters of the trial that makes `run`."""
-    return {**flags(run.layout), SEED: run.seed, FIDELITY: run.fidelity}
+    """Return the parameters of the trial for `run`."""
+    return {**flag_params(run.layout), SEED: run.seed, FIDELITY: run.fidelity}
 
 
 def trial_attributes(layout: Layout, origin: str) -> dict[str, str]:
-    """Return the user attributes that say which layout a trial runs."""
+    """Return the user attributes that show which layout a trial has."""
     return {"layout": str(layout), "picture": layout.picture, "origin": origin}
 
 
 def layout_of_trial(trial: FrozenTrial, depth: int) -> Layout | None:
-    """Return the layout a trial runs, or is to run; None where its flags name none."""
-    return _layout_of(_given(trial), depth)
+    """Return the layout of a trial, None if its flags are missing or invalid."""
+    return _layout_of(_all_params(trial), depth)
 
 
 def run_of_trial(trial: FrozenTrial, depth: int) -> TrialRun | None:
-    """Return what a trial runs, or is to run; None where its parameters do not say all of it."""
-    given = _given(trial)
-    layout = _layout_of(given, depth)
-    if layout is None or SEED not in given or FIDELITY not in given or _misgiven(given):
+    """Return the run of a trial, None if parameters are missing or invalid."""
+    params = _all_params(trial)
+    layout = _layout_of(params, depth)
+    if layout is None or SEED not in params or FIDELITY not in params or _invalid_value(params):
         return None
-    return TrialRun(layout, int(given[SEED]), float(given[FIDELITY]))
+    return TrialRun(layout, int(params[SEED]), float(params[FIDELITY]))
 
 
 def invalid_request(trial: FrozenTrial) -> str:
-    """Say which seed or fidelity a trial was enqueued with that is none; empty where both are.
+    """Return what is wrong with the seed or fidelity of an enqueued trial, empty if nothing is.
 
-    Optuna takes anything from who enqueues.
+    Optuna does not check the values that are enqueued.
     """
-    return _misgiven(_given(trial))
+    return _invalid_value(_all_params(trial))
 
 
-def _misgiven(given: dict[str, Any]) -> str:
-    seed, fidelity = given.get(SEED, 0), given.get(FIDELITY, 1.0)
+def _invalid_value(params: dict[str, Any]) -> str:
+    seed, fidelity = params.get(SEED, 0), params.get(FIDELITY, 1.0)
     if not (isinstance(seed, int | float) and 0 <= seed <= _LARGEST_SEED and seed == int(seed)):
         return f"a seed is a whole number from 0 to {_LARGEST_SEED}, not {seed!r}"
     if not (isinstance(fidelity, int | float) and 0 < fidelity <= 1):
@@ -135,19 +137,19 @@ def _misgiven(given: dict[str, Any]) -> str:
     return ""
 
 
-def _given(trial: FrozenTrial) -> dict[str, Any]:
-    fixed = trial.system_attrs.get(FIXED_ORIGINS)
+def _all_params(trial: FrozenTrial) -> dict[str, Any]:
+    fixed = trial.system_attrs.get(FIXED_PARAMS)
     return {**fixed, **trial.params} if fixed else trial.params
 
 
-def _layout_of(given: dict[str, Any], depth: int) -> Layout | None:
+def _layout_of(params: dict[str, Any], depth: int) -> Layout | None:
     try:
-        return _layout(depth, tuple(map(given.get, flag_names(depth))))
-    except TypeError:  # enqueued by another hand with a list for a flag: not hashable
+        return _layout(depth, tuple(map(params.get, flag_names(depth))))
+    except TypeError:  # enqueued with a list as a flag: not hashable
         return None
 
 
-@lru_cache(maxsize=100_000)  # a study's trials are read anew for each claim
+@lru_cache(maxsize=100_000)  # a study's trials are read again for each claim
 def _layout(depth: int, bits: tuple[Any, ...]) -> Layout | None:
     if any(bit not in (0, 1) for bit in bits):
         return None
@@ -158,32 +160,32 @@ def _layout(depth: int, bits: tuple[Any, ...]) -> Layout | None:
 
 
 def is_finished_trial(trial: FrozenTrial) -> bool:
-    """Say whether a trial is finished: complete, pruned, or could not be scored."""
+    """Return whether a trial is finished: complete, pruned, or could not be scored."""
     failed = trial.state == TrialState.FAIL and FAILED in trial.user_attrs
     return failed or trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def is_abandoned(trial: FrozenTrial) -> bool:
-    """Say whether a trial ended without finishing: interrupted or refused."""
+    """Return whether a trial ended without a result: interrupted or rejected."""
     return trial.state.is_finished() and not is_finished_trial(trial)
 
 
 def score_to_attributes(score: Score) -> dict[str, str | int | float]:
-    """Return the user attributes that hold a score, all but its quality: the trial's value.
+    """Return the user attributes that hold a score; its quality is the trial's value.
 
     What people look for comes first and is short: loss to 1e-6, seconds to 0.01.
     """
-    told: dict[str, str | int | float] = {
+    attributes: dict[str, str | int | float] = {
         "validation": f"{100 * score.quality:.1f} %",
         "loss": round(score.loss, 6),
         "seconds": round(score.seconds, 2),
         **{name: getattr(score, name) for name in ("accuracy", "macro_f1", "split", "seed")},
     }
-    return told | ({"note": score.note} if score.note else {})
+    return attributes | ({"note": score.note} if score.note else {})
 
 
 def score_from_attributes(trial: FrozenTrial) -> Score | None:
-    """Return the score of a complete trial, None of any other."""
+    """Return the score of a complete trial, None for any other."""
     if trial.state != TrialState.COMPLETE or trial.value is None:
         return None
     attrs = trial.user_attrs
@@ -199,89 +201,88 @@ def score_from_attributes(trial: FrozenTrial) -> Score | None:
     )
 
 
-def tell_result(storage: BaseStorage, trial: int, told: Mapping[str, Any]) -> None:
+def set_trial_attributes(
+    storage: BaseStorage, trial_id: int, attributes: Mapping[str, Any]
+) -> None:
     """Set user attributes of a trial; raises `UpdateFinishedTrialError`."""
     if isinstance(storage, RetryStorage) and storage.database is not None:
-        storage.call(storage.database.set_trial_user_attrs, trial, told)
+        storage.call(storage.database.set_trial_user_attrs, trial_id, attributes)
         return
-    for key, value in told.items():
-        storage.set_trial_user_attr(trial, key, value)
+    for key, value in attributes.items():
+        storage.set_trial_user_attr(trial_id, key, value)
 
 
-def tell_end(
+def close_trial(
     storage: BaseStorage,
-    trial: int,
-    told: Mapping[str, Any],
+    trial_id: int,
+    attributes: Mapping[str, Any],
     state: TrialState,
     value: float | None = None,
 ) -> None:
-    """Set user attributes of a trial, its state last; nothing where somebody else has ended it."""
+    """Set user attributes of a trial, then its state; nothing if it is closed already."""
     with suppress(UpdateFinishedTrialError):
         if isinstance(storage, RetryStorage) and storage.database is not None:
-            storage.call(storage.database.end, trial, told, state, value)
+            storage.call(storage.database.close_trial, trial_id, attributes, state, value)
             return
-        tell_result(storage, trial, told)
-        storage.set_trial_state_values(trial, state, None if value is None else [value])
+        set_trial_attributes(storage, trial_id, attributes)
+        storage.set_trial_state_values(trial_id, state, None if value is None else [value])
 
 
 MAX_RETRIES = 2
-"""How often a run is offered again after the death of its worker."""
+"""How often a run is repeated after the death of its worker."""
 
 
-def finish_trial(storage: BaseStorage, trial: int, wait: Callable[[], Score]) -> None:
-    """Wait for a measurement and close its trial.
+def finish_trial(storage: BaseStorage, trial_id: int, get_score: Callable[[], Score]) -> None:
+    """Wait for the score of a trial and close it.
 
-    Where others thought this process dead and closed it, the score is left out: they make the run
-    again.
+    If another process took this one for dead and closed the trial, the score is dropped: the run
+    is repeated there.
     """
     try:
-        score = wait()
+        score = get_score()
     except optuna.TrialPruned:
         with storage_failures():
-            whole = storage.get_trial(trial)
-            last = None if whole.last_step is None else whole.intermediate_values[whole.last_step]
-            told = {STOPPED: "weak beside other trials at the same step"}
-            tell_end(storage, trial, told, TrialState.PRUNED, last)
+            trial = storage.get_trial(trial_id)
+            step = trial.last_step
+            value = None if step is None else trial.intermediate_values[step]
+            attributes = {STOPPED: "weak beside other trials at the same step"}
+            close_trial(storage, trial_id, attributes, TrialState.PRUNED, value)
     except TrialError as error:
-        told = {STOPPED: "could not be scored", FAILED: str(error)}
+        attributes = {STOPPED: "could not be scored", FAILED: str(error)}
         with storage_failures():
-            tell_end(storage, trial, told, TrialState.FAIL)
+            close_trial(storage, trial_id, attributes, TrialState.FAIL)
     else:
-        told = {STOPPED: "at the end of its budget"}
+        result = {STOPPED: "at the end of its budget"} | score_to_attributes(score)
         with storage_failures():
-            tell_end(
-                storage,
-                trial,
-                told | score_to_attributes(score),
-                TrialState.COMPLETE,
-                score.quality,
-            )
+            close_trial(storage, trial_id, result, TrialState.COMPLETE, score.quality)
 
 
-def requeue_trial(storage: BaseStorage, trial: int) -> None:
-    """Close a trial of this process that was stopped; it is run again."""
-    told = {STOPPED: "interrupted", INTERRUPTED: "stopped before its end"}
-    tell_end(storage, trial, told, TrialState.FAIL)
+def requeue_trial(storage: BaseStorage, trial_id: int) -> None:
+    """Close an interrupted trial of this process; its run is repeated."""
+    attributes = {STOPPED: "interrupted", INTERRUPTED: "stopped before its end"}
+    close_trial(storage, trial_id, attributes, TrialState.FAIL)
 
 
 def fail_stale_trial(
-    storage: BaseStorage, trial: FrozenTrial, known: Sequence[FrozenTrial], depth: int
+    storage: BaseStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial], depth: int
 ) -> None:
-    """Close a trial whose worker died: it is offered again, at most twice, else it has failed.
+    """Close a stale trial, one whose worker died: it is repeated at most twice, then has failed.
 
-    A run that kills its worker, for lack of memory say, would else kill one after the other.
+    A run that kills its worker, for lack of memory say, would otherwise kill one after the other.
     """
     run = run_of_trial(trial, depth)
     deaths = 1 + sum(
         DIED in other.user_attrs and is_abandoned(other) and run_of_trial(other, depth) == run
-        for other in known
+        for other in trials
         if other.number != trial.number
     )
-    holder = WorkerId.read(trial.user_attrs.get(HOLDER))
-    who = "its worker" if holder is None else holder.named
-    told: dict[str, Any] = {STOPPED: "its worker died", DIED: True}
+    worker = WorkerId.from_dict(trial.user_attrs.get(HOLDER))
+    name = "its worker" if worker is None else worker.description
+    attributes: dict[str, Any] = {STOPPED: "its worker died", DIED: True}
     if deaths > MAX_RETRIES:
-        told[FAILED] = f"its worker died each of the {deaths} times it was run, at last {who}"
+        attributes[FAILED] = (
+            f"its worker died each of the {deaths} times it was run, at last {name}"
+        )
     else:
-        told[INTERRUPTED] = f"{who} died before its end"
-    tell_end(storage, trial._trial_id, told, TrialState.FAIL)
+        attributes[INTERRUPTED] = f"{name} died before its end"
+    close_trial(storage, trial_id_of(trial), attributes, TrialState.FAIL)

@@ -1,7 +1,7 @@
-"""Claims: a run is one process's before it is measured, by one write that all others can see."""
+"""Trial queue: claims the next trial of a study, so that no two processes run the same one."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -9,9 +9,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from autoprune.layouts.layout import Layout, count_layouts
-from autoprune.search.history import SearchHistory, observations_of, read_history
+from autoprune.layouts.layout import count_layouts
+from autoprune.search.history import SearchHistory, claimed_runs, read_history
 from autoprune.search.sampler import LayoutSampler
+from autoprune.search.settings import SearchSettings
 from autoprune.search.trial import (
     INTERRUPTED,
     REFUSED,
@@ -24,232 +25,260 @@ from autoprune.search.trial import (
     is_finished_trial,
     layout_of_trial,
     run_of_trial,
-    tell_result,
+    set_trial_attributes,
     trial_attributes,
     trial_params,
 )
 from autoprune.storage.errors import storage_failures
 from autoprune.storage.heartbeat import BEAT, CLAIM, HOLDER, Heartbeat
+from autoprune.storage.optuna_internals import trial_id_of
 from autoprune.storage.retry import RetryStorage
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTrial:
-    """A trial that this process, and no other, measures."""
+    """A running trial that belongs to this process."""
 
-    trial: int
+    trial_id: int
     run: TrialRun
     origin: str
 
 
 @dataclass(frozen=True, slots=True)
 class TrialQueue:
-    """Where this process claims the runs of a study, and for whom."""
+    """The trials of a study, as seen by one process that claims and runs some of them.
+
+    Nothing is queued in memory: what comes next is read from the study each time. So a kill at any
+    moment loses nothing.
+    """
 
     storage: BaseStorage
-    study: int
+    study_id: int
     sampler: LayoutSampler
-    keep: int
-    leases: Heartbeat
+    heartbeat: Heartbeat
+
+    @property
+    def settings(self) -> SearchSettings:
+        """The settings of the search."""
+        return self.sampler.settings
 
     @property
     def depth(self) -> int:
         """How many layers the full model has."""
-        return self.sampler.depth
+        return self.settings.depth
 
     def trials(self) -> list[FrozenTrial]:
-        """Return all trials by number; they are not to be changed."""
-        return self.storage.get_all_trials(self.study, deepcopy=False)
+        """Return all trials by number; they must not be changed."""
+        return self.storage.get_all_trials(self.study_id, deepcopy=False)
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Wait until no other process proposes a run of this study, and let none until the end."""
-        return (
-            self.storage.turn(self.study)
-            if isinstance(self.storage, RetryStorage)
-            else nullcontext()
-        )
+    def proposal_lock(self) -> AbstractContextManager[None]:
+        """Return the lock under which one process at a time proposes a trial of this study."""
+        if isinstance(self.storage, RetryStorage):
+            return self.storage.proposal_lock(self.study_id)
+        return nullcontext()
+
+    def claim_next(self) -> ClaimedTrial | None:
+        """Claim the next trial; None if enough are finished or running, or no layout is left.
+
+        Waiting trials come first, then interrupted ones, then the initial layouts, then what the
+        sampler proposes.
+        """
+        with storage_failures():
+            while True:
+                with self.proposal_lock():
+                    trials = self.reap_stale_trials()
+                    if _count_finished(trials) + count_running(trials) >= self.settings.trials:
+                        return None
+                    history = self._history(trials)
+                    waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+                    if waiting:
+                        claim = self.claim_waiting(waiting[0])
+                    elif (queued := self._next_queued(trials, history)) is not None:
+                        claim = self.claim(*queued)
+                    elif not self._is_exhausted(trials, history):
+                        claim = self.claim(self.sampler.propose_run(history), SEARCH_ORIGIN)
+                    else:
+                        return None
+                    if claim is not None:
+                        return claim
+
+    def is_done(self) -> bool:
+        """Return whether no trial is running and none is left to run."""
+        with storage_failures():
+            trials = self.reap_stale_trials()
+            if count_running(trials):
+                return False
+            if _count_finished(trials) >= self.settings.trials:
+                return True
+            history = self._history(trials)
+            queued = self._next_queued(trials, history)
+            return queued is None and self._is_exhausted(trials, history)
+
+    def reap_stale_trials(self) -> list[FrozenTrial]:
+        """Close the trials whose worker died; return all trials."""
+        trials = self.trials()
+        stale = self.heartbeat.stale_trials(trials)
+        for trial in stale:
+            fail_stale_trial(self.storage, trial, trials, self.depth)
+        return self.trials() if stale else trials
 
     def claim(self, run: TrialRun, origin: str) -> ClaimedTrial | None:
-        """Begin a trial that makes `run`; None where another one, begun earlier, makes it.
+        """Create a running trial for `run`; None where an earlier trial is the same run.
 
-        Whoever writes first has the lower number, and both can see it: exactly one goes on.
+        The process that writes first gets the lower number, and all can see it: exactly one of
+        them keeps the run.
         """
-        mark = uuid.uuid4().hex
-        given = {**trial_attributes(run.layout, origin), CLAIM: mark, **self._signature()}
+        claim_id = uuid.uuid4().hex
+        attributes = {
+            **trial_attributes(run.layout, origin),
+            CLAIM: claim_id,
+            **self._worker_attributes(),
+        }
         self.storage.create_new_trial(
-            self.study,
+            self.study_id,
             create_trial(
                 state=TrialState.RUNNING,
                 params=trial_params(run),
                 distributions=distributions(self.depth),
-                user_attrs=given,
+                user_attrs=attributes,
             ),
         )
-        known = self.trials()
-        # A write that came through though its answer was lost may have been made again.
-        mine, *again = [trial for trial in known if trial.user_attrs.get(CLAIM) == mark]
-        for trial in again:
-            reject_trial(self.storage, trial, "the same claim, written twice")
-        if why := self._clash(run, known[: mine.number]):
-            reject_trial(self.storage, mine, why)
+        trials = self.trials()
+        # A write may succeed although its answer is lost, and is then repeated.
+        created, *duplicates = [
+            trial for trial in trials if trial.user_attrs.get(CLAIM) == claim_id
+        ]
+        for duplicate in duplicates:
+            reject_trial(self.storage, duplicate, "the same claim, written twice")
+        if reason := self._conflict(run, trials[: created.number]):
+            reject_trial(self.storage, created, reason)
             return None
-        self.leases.hold(mine._trial_id)
-        return ClaimedTrial(mine._trial_id, run, origin)
+        trial_id = trial_id_of(created)
+        self.heartbeat.hold(trial_id)
+        return ClaimedTrial(trial_id, run, origin)
 
-    def _clash(self, run: TrialRun, earlier: Sequence[FrozenTrial]) -> str:
-        """Say why `run` cannot be made beside trials begun earlier; empty where it can.
+    def _conflict(self, run: TrialRun, earlier: Sequence[FrozenTrial]) -> str:
+        """Return why `run` cannot run beside earlier trials, empty if it can.
 
-        Two workers that knew different things may have given one seed to two layouts. A run that
-        is offered again keeps its seed, and so does one that goes on from a pause.
+        Two workers that knew different trials may have given one seed to two layouts. A run that is
+        repeated after an interruption keeps its seed, and so does one that continues after a pause.
         """
-        others = observations_of(earlier, self.depth)
+        others = claimed_runs(earlier, self.depth)
         if run in others:
-            return f"layout {run.layout} has been tried with seed {run.seed}"
-        offered = any(run_of_trial(one, self.depth) == run for one in earlier if is_abandoned(one))
-        taken = {other.seed for other in others if other.layout != run.layout}
-        if self.sampler.fresh and not offered and run.seed in taken:
+            return _already_tried(run)
+        is_repeated = any(
+            run_of_trial(trial, self.depth) == run for trial in earlier if is_abandoned(trial)
+        )
+        used_seeds = {other.seed for other in others if other.layout != run.layout}
+        if self.sampler.new_seeds and not is_repeated and run.seed in used_seeds:
             return f"seed {run.seed} is that of another run"
         return ""
 
-    def take(self, trial: FrozenTrial) -> ClaimedTrial | None:
-        """Begin a trial that waits; None where it does not fit or another process takes it."""
+    def claim_waiting(self, trial: FrozenTrial) -> ClaimedTrial | None:
+        """Claim a waiting trial; None if it does not fit the study or another process claims it."""
+        trial_id = trial_id_of(trial)
         try:
-            if not self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+            if not self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 return None
         except UpdateFinishedTrialError:
             return None
-        self.leases.hold(trial._trial_id)
-        tell_result(self.storage, trial._trial_id, self._signature())
-        claim = self._settle(trial)
-        if claim is None:
-            self.leases.drop(trial._trial_id)
-        return claim
-
-    def _settle(self, trial: FrozenTrial) -> ClaimedTrial | None:
-        """Give a trial enqueued by people what they left open, or refuse it."""
-        layout, run = layout_of_trial(trial, self.depth), run_of_trial(trial, self.depth)
-        others = [other for other in self.trials() if other.number != trial.number]
-        if layout is None or len(layout.keep) != self.keep:
-            keeps = f"a layout of this study keeps {self.keep} of {self.depth} layers"
-            reject_trial(self.storage, trial, keeps)
+        self.heartbeat.hold(trial_id)
+        set_trial_attributes(self.storage, trial_id, self._worker_attributes())
+        run = self._complete_request(trial)
+        if run is None:
+            self.heartbeat.release(trial_id)
             return None
-        if why := invalid_request(trial):
-            reject_trial(self.storage, trial, why)
+        if "layout" not in trial.user_attrs:
+            attributes = trial_attributes(run.layout, SEARCH_ORIGIN)
+            set_trial_attributes(self.storage, trial_id, attributes)
+        return ClaimedTrial(trial_id, run, _origin_of(trial))
+
+    def _complete_request(self, trial: FrozenTrial) -> TrialRun | None:
+        """Give an enqueued trial the parameters that it lacks; reject it if it does not fit."""
+        others = [other for other in self.trials() if other.number != trial.number]
+        layout, run = layout_of_trial(trial, self.depth), run_of_trial(trial, self.depth)
+        if layout is None or len(layout.keep) != self.settings.keep:
+            reason = f"a layout of this study keeps {self.settings.keep} of {self.depth} layers"
+            reject_trial(self.storage, trial, reason)
+            return None
+        if reason := invalid_request(trial):
+            reject_trial(self.storage, trial, reason)
             return None
         if run and run.fidelity not in self.sampler.fidelities:
-            known = " or ".join(map(str, self.sampler.fidelities))
-            why = f"a run of this study has fidelity {known}, not {run.fidelity}"
-            reject_trial(self.storage, trial, why)
+            allowed = " or ".join(map(str, self.sampler.fidelities))
+            reason = f"a run of this study has fidelity {allowed}, not {run.fidelity}"
+            reject_trial(self.storage, trial, reason)
             return None
-        if run is None:  # its seed is settled now, so nobody could yield to it before
-            run = self.sampler.run(layout, read_history(others, self.depth, self.keep))
+        if run is None:  # its seed is chosen only now, so no other trial can be the same run
+            run = self.sampler.make_run(layout, self._history(others))
         else:
             others = [
                 other for other in others if other.number < trial.number or is_finished_trial(other)
             ]
-        self._write(trial, run)
-        if run in observations_of(others, self.depth):
-            reject_trial(
-                self.storage, trial, f"layout {layout} has been tried with seed {run.seed}"
-            )
+        self._write_params(trial, run)
+        if run in claimed_runs(others, self.depth):
+            reject_trial(self.storage, trial, _already_tried(run))
             return None
-        if "layout" not in trial.user_attrs:
-            tell_result(self.storage, trial._trial_id, trial_attributes(layout, SEARCH_ORIGIN))
-        return ClaimedTrial(trial._trial_id, run, trial.user_attrs.get("origin", SEARCH_ORIGIN))
+        return run
 
-    def _write(self, trial: FrozenTrial, run: TrialRun) -> None:
-        spaces = distributions(self.depth)
+    def _write_params(self, trial: FrozenTrial, run: TrialRun) -> None:
+        space = distributions(self.depth)
         for name, value in trial_params(run).items():
             if name not in trial.params:
-                space = spaces[name]
-                self.storage.set_trial_param(
-                    trial._trial_id, name, space.to_internal_repr(value), space
-                )
+                internal = space[name].to_internal_repr(value)
+                self.storage.set_trial_param(trial_id_of(trial), name, internal, space[name])
 
-    def _signature(self) -> dict[str, object]:
-        return {HOLDER: self.leases.holder.as_value(), BEAT: 0}
+    def _worker_attributes(self) -> dict[str, object]:
+        return {HOLDER: self.heartbeat.worker.to_dict(), BEAT: 0}
+
+    def _history(self, trials: Sequence[FrozenTrial]) -> SearchHistory:
+        return read_history(trials, self.depth, self.settings.keep)
+
+    def _next_queued(
+        self, trials: Sequence[FrozenTrial], history: SearchHistory
+    ) -> tuple[TrialRun, str] | None:
+        """Return run and origin of what comes before the sampler's proposals, None if nothing.
+
+        Finished trials come in the same order as in a search that was never interrupted.
+        """
+        abandoned = list(filter(is_abandoned, trials))
+        claimed = claimed_runs(trials, self.depth) if abandoned else set()
+        for trial in abandoned:
+            run = run_of_trial(trial, self.depth)
+            if INTERRUPTED in trial.user_attrs and run is not None and run not in claimed:
+                return run, _origin_of(trial)
+        for origin, layout in self.settings.initial_layouts.items():
+            if layout not in history.tried_layouts:
+                return self.sampler.make_run(layout, history), origin
+        return None
+
+    def _is_exhausted(self, trials: Sequence[FrozenTrial], history: SearchHistory) -> bool:
+        """Return whether all layouts were tried, and none can be tried again with a new seed."""
+        if len(history.tried_layouts) < count_layouts(self.depth, self.settings.keep):
+            return False
+        if any(trial.state == TrialState.WAITING for trial in trials):
+            return False
+        return not (self.sampler.new_seeds and (history.observations or history.running))
 
 
-def reject_trial(storage: BaseStorage, trial: FrozenTrial, why: str) -> None:
+def reject_trial(storage: BaseStorage, trial: FrozenTrial, reason: str) -> None:
     """Close a trial that is not to be run."""
-    storage.set_trial_user_attr(trial._trial_id, REFUSED, why)
-    storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    storage.set_trial_user_attr(trial_id_of(trial), REFUSED, reason)
+    storage.set_trial_state_values(trial_id_of(trial), TrialState.FAIL)
 
 
-def running_trials(trials: Sequence[FrozenTrial]) -> int:
-    """Return how many trials are under way."""
+def count_running(trials: Sequence[FrozenTrial]) -> int:
+    """Return how many trials are running."""
     return sum(trial.state == TrialState.RUNNING for trial in trials)
 
 
-def claim_next_trial(
-    desk: TrialQueue, trials: int, first: Mapping[str, Layout]
-) -> ClaimedTrial | None:
-    """Claim the next run; None when `trials` are finished or under way, or no run is left."""
-    with storage_failures():
-        while True:
-            with desk.turn():
-                known = reap_stale_trials(desk)
-                if sum(map(is_finished_trial, known)) + running_trials(known) >= trials:
-                    return None
-                waiting = [trial for trial in known if trial.state == TrialState.WAITING]
-                past = read_history(known, desk.depth, desk.keep)
-                if waiting:
-                    claim = desk.take(waiting[0])
-                elif (queued := _queued(desk, known, past, first)) is not None:
-                    claim = desk.claim(*queued)
-                elif not _exhausted(desk, known, past):
-                    claim = desk.claim(desk.sampler.after(past), SEARCH_ORIGIN)
-                else:
-                    return None
-                if claim is not None:
-                    return claim
+def _count_finished(trials: Sequence[FrozenTrial]) -> int:
+    return sum(map(is_finished_trial, trials))
 
 
-def all_trials_done(desk: TrialQueue, trials: int, first: Mapping[str, Layout]) -> bool:
-    """Say whether nothing is under way, and nothing is left to be done."""
-    with storage_failures():
-        known = reap_stale_trials(desk)
-        if running_trials(known):
-            return False
-        if sum(map(is_finished_trial, known)) >= trials:
-            return True
-        past = read_history(known, desk.depth, desk.keep)
-        return _queued(desk, known, past, first) is None and _exhausted(desk, known, past)
+def _already_tried(run: TrialRun) -> str:
+    return f"layout {run.layout} has been tried with seed {run.seed}"
 
 
-def _exhausted(desk: TrialQueue, known: Sequence[FrozenTrial], past: SearchHistory) -> bool:
-    """Say whether all layouts were tried, and none can be tried again on another seed."""
-    if len(past.tried) < count_layouts(desk.depth, desk.keep):
-        return False
-    if any(trial.state == TrialState.WAITING for trial in known):
-        return False
-    return not (desk.sampler.fresh and (past.observed or past.running))
-
-
-def reap_stale_trials(desk: TrialQueue) -> list[FrozenTrial]:
-    """Return all trials, those of dead workers closed."""
-    known = desk.trials()
-    dead = desk.leases.dead(known)
-    for trial in dead:
-        fail_stale_trial(desk.storage, trial, known, desk.depth)
-    return desk.trials() if dead else known
-
-
-def _queued(
-    desk: TrialQueue, known: Sequence[FrozenTrial], past: SearchHistory, first: Mapping[str, Layout]
-) -> tuple[TrialRun, str] | None:
-    """Return what must run before the sampler is asked: interrupted trials, then `first`.
-
-    Read from the study each time rather than kept in a queue, so a kill at any moment loses
-    nothing, and finished trials come in the order of an undisturbed search.
-    """
-    lost = list(filter(is_abandoned, known))
-    made = observations_of(known, desk.depth) if lost else set()
-    for trial in lost:
-        run = run_of_trial(trial, desk.depth)
-        if INTERRUPTED in trial.user_attrs and run is not None and run not in made:
-            return run, trial.user_attrs.get("origin", SEARCH_ORIGIN)
-    for origin, layout in first.items():
-        if layout not in past.tried:
-            return desk.sampler.run(layout, past), origin
-    return None
+def _origin_of(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get("origin", SEARCH_ORIGIN))

@@ -1,4 +1,4 @@
-"""What can go wrong with a storage, said in one line without a password."""
+"""Storage errors: which are transient, and their text in one line without a password."""
 
 import errno
 import re
@@ -13,65 +13,76 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from autoprune.errors import StorageError, is_disk_full
 
-_ERRNOS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
+_TRANSIENT_ERRNOS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
 
-_NOT_YET = (
-    *("starting up", "shutting down", "recovery mode", "terminating connection"),
-    *("accepting connections", "Consistent recovery state"),
+_TRANSIENT_MESSAGES = (  # of PostgreSQL while it restarts, and of SQLite
+    "starting up",
+    "shutting down",
+    "recovery mode",
+    "terminating connection",
+    "accepting connections",
+    "Consistent recovery state",
+    "database is locked",
 )
 
 
 @contextmanager
 def storage_failures() -> Iterator[None]:
-    """Turn failures of the storage inside the block into a `StorageError` of one line."""
+    """Raise storage errors inside the block as a `StorageError` with one line of text."""
     try:
         yield
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
         remedy = "" if is_disk_full(error) else ", mend it and run the same command again"
         raise StorageError(
-            f"the study's storage failed: {failure_reason(error)}; what was measured before is kept{remedy}"
+            f"the study's storage failed: {failure_reason(error)}; what was measured before is "
+            f"kept{remedy}"
         ) from None
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether a later try may succeed: a server that answers FATAL has mostly made up its mind.
+    """Return whether a retry may succeed.
 
-    SQLite answers at once, whatever the wait it was told, where two transactions want to write.
+    Most FATAL answers of a server are final. SQLite reports a locked database at once, whatever its
+    timeout, where two transactions want to write.
     """
-    while isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        error = error.__cause__
+    error = _root_cause(error)
     text = str(error)
     if isinstance(error, OSError):
-        return error.errno in _ERRNOS
+        return error.errno in _TRANSIENT_ERRNOS
     if isinstance(error, PoolTimeoutError | PendingRollbackError):
-        return True  # the latter: Optuna asked again on the connection that had just broken
+        return True  # the latter: Optuna used the connection again that had just broken
     if not isinstance(error, DBAPIError):
         return False
-    if "database is locked" in text or any(words in text for words in _NOT_YET):
+    if any(message in text for message in _TRANSIENT_MESSAGES):
         return True
     return ("connection" in text or error.connection_invalidated) and "FATAL" not in text
 
 
 def failure_reason(error: BaseException, url: str = "") -> str:
-    """Return what `error` says, in one line; the passwords of `url` do not appear in it."""
-    while isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        error = error.__cause__
+    """Return the message of `error` in one line, without the passwords of `url`."""
+    error = _root_cause(error)
     if isinstance(error, DBAPIError) and error.orig is not None:
         error = error.orig
-    text = "".join(mark if mark.isprintable() else " " for mark in str(error))
+    text = "".join(char if char.isprintable() else " " for char in str(error))
     for secret in _secrets(url):
         text = text.replace(secret, "***")
     return " ".join(text.split())[:240] or type(error).__name__
 
 
+def _root_cause(error: BaseException) -> BaseException:
+    while isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def mask_password(url: str) -> str:
-    """Return `url` without its passwords, to be printed; as it is where it has none.
+    """Return `url` without its passwords, for messages.
 
-    Of what is no URL, but may hold a password, only what stands before its first colon is shown.
+    Of a text that is no URL but may hold a password, only the part before the first colon is kept.
 
-    >>> mask("postgresql+psycopg://ann:secret@db/studies?sslpassword=secret")
+    >>> mask_password("postgresql+psycopg://ann:secret@db/studies?sslpassword=secret")
     'postgresql+psycopg://ann:***@db/studies?sslpassword=***'
-    >>> mask("postgresql:/ann:secret@db/studies")
+    >>> mask_password("postgresql:/ann:secret@db/studies")
     'postgresql:***'
     """
     try:
@@ -84,9 +95,9 @@ def mask_password(url: str) -> str:
     hidden = {key: "***" for key in parts.query if "pass" in key.lower()}
     if not hidden and not parts.password:
         return url
-    shown = parts.update_query_dict(hidden).render_as_string(hide_password=True)
-    # A password with an @ in it is cut there by SQLAlchemy, the rest taken for the host's begin.
-    return re.sub(r"(://[^/:@]*):.*@", r"\1:***@", shown.replace(quote("***"), "***"))
+    masked = parts.update_query_dict(hidden).render_as_string(hide_password=True)
+    # SQLAlchemy ends a password at its first @ and takes the rest for the host.
+    return re.sub(r"(://[^/:@]*):.*@", r"\1:***@", masked.replace(quote("***"), "***"))
 
 
 def _secrets(url: str) -> list[str]:
@@ -95,8 +106,8 @@ def _secrets(url: str) -> list[str]:
         parts = make_url(url)
     except (ArgumentError, ValueError):
         return [url] if url else []
-    found = [str(value) for key, value in parts.query.items() if "pass" in key.lower()]
+    secrets = [str(value) for key, value in parts.query.items() if "pass" in key.lower()]
     if parts.password:
         raw = re.search(r"//[^:]*:(.*)@", url)
-        found += [str(parts.password), *([raw[1]] if raw else [])]
-    return sorted(found, key=len, reverse=True)
+        secrets += [str(parts.password), *([raw[1]] if raw else [])]
+    return sorted(secrets, key=len, reverse=True)

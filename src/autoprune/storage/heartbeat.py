@@ -1,4 +1,4 @@
-"""Leases: a running trial's worker shows that it lives; one that is silent for long is dead."""
+"""Heartbeat: a worker shows that it lives by a counter; one whose counter stops is stale."""
 
 import os
 import platform
@@ -12,25 +12,39 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.errors import StorageError
+from autoprune.storage.optuna_internals import trial_id_of
 
-_PROC = Path("/proc")
+HOLDER, CLAIM, BEAT = "worker", "claim", "beat"
+"""User attributes of a claimed trial: its worker, the claim's random id, and the heartbeat, a
+number that grows while the worker lives."""
 
-_AT_WORK: set[str] = set()  # ids of this process that have not ended
+HEARTBEAT_INTERVAL = 10.0
+"""Seconds between two heartbeats. One takes about 140 bytes in a journal: 1.2 MB a day for each
+running trial."""
+
+GRACE_PERIOD = 60.0
+"""Seconds without a heartbeat after which a worker counts as dead."""
+
+_START_TOLERANCE = 150  # in 1/100 s: systems know the time of their boot to a second
+
+_ACTIVE_IDS: set[str] = set()  # ids of this process whose work has not ended
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerId:
-    """A process at work on a study.
+    """A process that works on a study.
 
-    `id` is random. `host`: where process numbers mean the same: host name, boot and namespace.
-    `started`: the process's start in the host's ticks, 0 where the system does not tell it: a
-    number that is used again is known by it.
+    id: random.
+    host: names the processes that `pid` is unique among: host name, boot and process namespace.
+    started: when the process started, in 1/100 s since boot, 0 if unknown. It tells a process from
+        an earlier one with the same `pid`.
     """
 
     id: str
@@ -39,192 +53,187 @@ class WorkerId:
     started: int
 
     @classmethod
-    def here(cls) -> Self:
-        """Return this process under a new id."""
-        return cls(uuid.uuid4().hex, _host(), os.getpid(), _start_of(os.getpid()) or 0)
+    def of_this_process(cls) -> Self:
+        """Return a new id for this process."""
+        return cls(uuid.uuid4().hex, _host(), os.getpid(), _start_time(os.getpid()) or 0)
 
     @classmethod
-    def read(cls, value: Any) -> Self | None:
-        """Return the holder that `as_value` wrote, None where there is none."""
+    def from_dict(cls, value: Any) -> Self | None:
+        """Return the worker that `to_dict` wrote, None if there is none."""
         try:
             return cls(str(value["id"]), str(value["host"]), int(value["pid"]), value["started"])
         except (TypeError, KeyError, ValueError):
             return None
 
-    def as_value(self) -> dict[str, str | int]:
-        """Return what can be written as JSON."""
+    def to_dict(self) -> dict[str, str | int]:
+        """Return the fields as JSON values."""
         return asdict(self)
 
     @property
-    def named(self) -> str:
-        """Host and number, for people."""
+    def description(self) -> str:
+        """Process number and host, for messages."""
         return f"process {self.pid} on {self.host.partition('/')[0]}"
 
-    def is_gone(self) -> bool:
-        """Say whether it is known to be gone; of another host nothing is known from here."""
+    def is_dead(self) -> bool:
+        """Return whether it is known to be dead; of another host nothing is known here."""
         if self.host != _host() or not self.started:
             return False
-        if _start_of(self.pid) != self.started:
+        started = _start_time(self.pid)
+        if started is None or abs(started - self.started) > _START_TOLERANCE:
             return True
-        return self.pid == os.getpid() and self.id not in _AT_WORK
+        return self.pid == os.getpid() and self.id not in _ACTIVE_IDS
 
-    def is_here(self) -> bool:
-        """Say whether it is a process of this host that is known to be there."""
-        return self.host == _host() and bool(self.started) and not self.is_gone()
+    def is_alive(self) -> bool:
+        """Return whether it is known to be alive, as a process of this host."""
+        return self.host == _host() and bool(self.started) and not self.is_dead()
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Be at work inside the block; after it the id counts as gone, though its process lives."""
-        _AT_WORK.add(self.id)
+    def active(self) -> Iterator[None]:
+        """Count as alive inside the block; after it as dead, though the process lives on."""
+        _ACTIVE_IDS.add(self.id)
         try:
             yield
         finally:
-            _AT_WORK.discard(self.id)
+            _ACTIVE_IDS.discard(self.id)
 
 
 @lru_cache(maxsize=1)
 def _host() -> str:
-    """Return what tells this host's processes from others of the same number.
+    """Return what distinguishes this host's processes from others with the same number.
 
-    Two containers can share the name of a host, or its boot, but not the namespace of processes.
+    Two containers can share the name of a host, or its boot, but not the process namespace.
     """
     name = platform.node() or "localhost"
     try:
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()[:8]
-        return f"{name}/{boot}/{(_PROC / 'self/ns/pid').readlink().name}"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        return f"{name}/{boot}/{Path('/proc/self/ns/pid').readlink().name}"
     except OSError:  # not Linux
         return name
 
 
-def _start_of(pid: int) -> int | None:
-    """Return when a process started, in ticks since boot; None where none runs or none is told."""
+def _start_time(pid: int) -> int | None:
+    """Return when a process started, in 1/100 s since boot; None if it does not run."""
     try:
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        seconds = float(process.create_time() - psutil.boot_time())
+        return round(100 * seconds)
+    except psutil.Error:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])  # a zombie does no work
-
-
-HOLDER, CLAIM, BEAT = "worker", "claim", "beat"
-"""User attributes of a claimed trial: who measures it, the claim's random id, and a number that
-grows as long as the worker lives."""
-
-HEARTBEAT_INTERVAL = 10.0
-"""Seconds between two beats. One is about 140 bytes in a journal: 1.2 MB a day for each trial that
-is under way."""
-
-GRACE_PERIOD = 60.0
-"""Seconds of silence after which a worker is thought dead."""
-
-
-class StalenessMonitor:
-    """Notes when counters were last seen to change, by this process's own clock.
-
-    No time is ever compared with another machine's, and none is counted in which nobody looked:
-    while a storage was out of reach no beat could come.
-    """
-
-    def __init__(
-        self, patience: float, every: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._patience, self._most, self._clock = patience, 2 * every, clock
-        self._last: float | None = None
-        self._beats: dict[int, int] = {}
-        self._silence: dict[int, float] = {}
-
-    def look(self, beats: Mapping[int, int]) -> None:
-        """Take the counters that can be read now, by trial id; the others are forgotten."""
-        now = self._clock()
-        passed = 0.0 if self._last is None else min(now - self._last, self._most)
-        self._silence = {
-            one: self._silence.get(one, 0.0) + passed if self._beats.get(one) == beat else 0.0
-            for one, beat in beats.items()
-        }
-        self._beats, self._last = dict(beats), now
-
-    def is_silent(self, one: int) -> bool:
-        """Say whether a counter has not changed for longer than patience goes."""
-        return self._silence.get(one, 0.0) > self._patience
 
 
 class Heartbeat:
-    """The trials that this process holds, and its view of those that others hold."""
+    """Sends the heartbeats of this process's trials, and finds the stale trials of others."""
 
     def __init__(
         self,
         storage: BaseStorage,
-        study: int,
-        every: float = HEARTBEAT_INTERVAL,
-        patience: float = GRACE_PERIOD,
+        study_id: int,
+        interval: float = HEARTBEAT_INTERVAL,
+        grace_period: float = GRACE_PERIOD,
     ) -> None:
-        self.holder = WorkerId.here()
-        self._storage, self._study, self._every = storage, study, every
-        self._observer = StalenessMonitor(patience, every)
-        self._held: dict[int, int] = {}
+        self.worker = WorkerId.of_this_process()
+        self._storage, self._study_id, self._interval = storage, study_id, interval
+        self._monitor = StalenessMonitor(grace_period, interval)
+        self._beats: dict[int, int] = {}
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        self._stop = threading.Event()
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Renew all that is held, from a thread of its own, until the block ends."""
-        thread = threading.Thread(target=self._renew, name="leases", daemon=True)
-        with self.holder.at_work():
+    def running(self) -> Iterator[None]:
+        """Send heartbeats from a thread until the block ends."""
+        thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        with self.worker.active():
             thread.start()
             try:
                 yield
             finally:
-                self._over.set()
-                thread.join(timeout=self._every)
+                self._stop.set()
+                thread.join(timeout=self._interval)
 
     @property
     def held(self) -> list[int]:
-        """The ids of the trials that this process holds."""
-        return list(self._held)
+        """The ids of the running trials of this process."""
+        return list(self._beats)
 
-    def hold(self, trial: int) -> None:
-        """Renew the lease of a trial from now on."""
-        self._held[trial] = 0
+    def hold(self, trial_id: int) -> None:
+        """Send heartbeats for a trial from now on."""
+        self._beats[trial_id] = 0
 
-    def drop(self, trial: int) -> None:
-        """Renew it no more: it has ended."""
-        self._held.pop(trial, None)
+    def release(self, trial_id: int) -> None:
+        """Send no more heartbeats for a trial: it has ended."""
+        self._beats.pop(trial_id, None)
 
-    def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Return the running trials whose worker is gone or was silent for too long."""
-        others = [
-            trial
+    def beat(self) -> None:
+        """Send one heartbeat for each trial held."""
+        for trial_id in self.held:
+            beats = self._beats.get(trial_id)
+            if beats is not None:
+                self._beats[trial_id] = beats + 1
+                with suppress(RuntimeError):  # the trial has just ended
+                    self._storage.set_trial_user_attr(trial_id, BEAT, beats + 1)
+
+    def stale_trials(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return the running trials whose worker is dead or was silent for too long."""
+        others = {
+            trial_id_of(trial): trial
             for trial in trials
-            if trial.state == TrialState.RUNNING and trial._trial_id not in self._held
-        ]
+            if trial.state == TrialState.RUNNING and trial_id_of(trial) not in self._beats
+        }
         with self._lock:
-            self._observer.look(
-                {trial._trial_id: int(trial.user_attrs.get(BEAT, 0)) for trial in others}
+            self._monitor.update(
+                {key: int(trial.user_attrs.get(BEAT, 0)) for key, trial in others.items()}
             )
             return [
                 trial
-                for trial in others
-                if is_stale(trial) or self._observer.is_silent(trial._trial_id)
+                for key, trial in others.items()
+                if _worker_is_dead(trial) or self._monitor.is_stale(key)
             ]
 
-    def _renew(self) -> None:
-        while not self._over.wait(self._every):
-            # What fails here fails in the process's own calls too, which say so; one whose trial
-            # has ended since is refused.
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            # An error here also happens in the calls of the main thread, which report it.
             with suppress(StorageError, OptunaError, SQLAlchemyError, OSError, RuntimeError):
                 self.beat()
-                self.dead(self._storage.get_all_trials(self._study, deepcopy=False))
-
-    def beat(self) -> None:
-        """Renew the lease of each trial held."""
-        for trial in self.held:
-            beats = self._held.get(trial)
-            if beats is not None:
-                self._held[trial] = beats + 1
-                with suppress(RuntimeError):  # it has ended since
-                    self._storage.set_trial_user_attr(trial, BEAT, beats + 1)
+                self.stale_trials(self._storage.get_all_trials(self._study_id, deepcopy=False))
 
 
-def is_stale(trial: FrozenTrial) -> bool:
-    """Say whether the process that holds a trial is known to be gone."""
-    holder = WorkerId.read(trial.user_attrs.get(HOLDER))
-    return holder is not None and holder.is_gone()
+def _worker_is_dead(trial: FrozenTrial) -> bool:
+    worker = WorkerId.from_dict(trial.user_attrs.get(HOLDER))
+    return worker is not None and worker.is_dead()
+
+
+class StalenessMonitor:
+    """Measures how long counters have not changed, by this process's own clock.
+
+    No time is compared with another machine's. Time in which nobody looked is not counted: while
+    a storage could not be reached, no heartbeat could arrive.
+    """
+
+    def __init__(
+        self,
+        grace_period: float,
+        interval: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._grace_period, self._longest_step, self._clock = grace_period, 2 * interval, clock
+        self._last_update: float | None = None
+        self._beats: dict[int, int] = {}
+        self._silence: dict[int, float] = {}
+
+    def update(self, beats: Mapping[int, int]) -> None:
+        """Take the current counters, by trial id; others are forgotten."""
+        now = self._clock()
+        elapsed = 0.0
+        if self._last_update is not None:
+            elapsed = min(now - self._last_update, self._longest_step)
+        self._silence = {
+            key: self._silence.get(key, 0.0) + elapsed if self._beats.get(key) == beat else 0.0
+            for key, beat in beats.items()
+        }
+        self._beats, self._last_update = dict(beats), now
+
+    def is_stale(self, key: int) -> bool:
+        """Return whether a counter has not changed for longer than the grace period."""
+        return self._silence.get(key, 0.0) > self._grace_period

@@ -1,4 +1,4 @@
-"""The journal file: a study's log on disk, checked and mended before it is opened."""
+"""Journal: a study's log file, checked and repaired before it is opened."""
 
 import json
 import os
@@ -10,27 +10,26 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from autoprune.errors import StorageError
+from autoprune.storage.optuna_internals import JOURNAL_OPERATIONS
 
-_HEAD = b'{"op_code":'
+_ENTRY_START = b'{"op_code":'
 
-_OPERATIONS = range(10)  # those that Optuna 5 writes
+_BLOCK = 4096  # bytes
 
-_BLOCK = 4096
-
-_POLL = 0.002  # seconds; an entry is written in less, so that waiting longer is waiting idly
+_POLL_INTERVAL = 0.002  # seconds; writing an entry takes less
 
 
 class _OsLock(JournalFileOpenLock):
-    """A lock that the system lets go of when its holder is killed.
+    """A lock that the operating system releases when its process is killed.
 
-    Optuna's own is a file that stays behind: the next process would wait 30 s for it.
+    Optuna's own is a file that stays: the next process would wait 30 s for it.
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path, poll_interval=_POLL)
+        self._lock = FileLock(path, poll_interval=_POLL_INTERVAL)
 
     def acquire(self) -> bool:
-        """Wait until nobody else writes."""
+        """Wait until no other process writes."""
         self._lock.acquire()
         return True
 
@@ -39,29 +38,29 @@ class _OsLock(JournalFileOpenLock):
         self._lock.release()
 
 
-class _Mended(JournalFileBackend):
-    """A file whose torn last line is cut off before the next one is written.
+class _RepairedJournal(JournalFileBackend):
+    """A journal whose incomplete last line is cut off before the next one is written.
 
-    A worker that is killed, or finds the disk full, leaves one to those that go on.
+    A worker that is killed, or finds the disk full, leaves such a line to the others.
     """
 
     def __init__(self, path: Path, lock: _OsLock) -> None:
         super().__init__(str(path), lock_obj=lock)
-        self._path, self._guard = path, lock
+        self._path, self._os_lock = path, lock
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write entries at the end of what is whole."""
-        self._guard.acquire()
+        """Append entries after the last complete line."""
+        self._os_lock.acquire()
         try:
             with self._path.open("r+b") as file:
-                _cut_tail(file)
+                _cut_incomplete_line(file)
             super().append_logs(logs)
         finally:
-            self._guard.release()
+            self._os_lock.release()
 
 
-def _cut_tail(file: BinaryIO) -> None:
-    """Cut what follows the last line's end, `_BLOCK` bytes at a look."""
+def _cut_incomplete_line(file: BinaryIO) -> None:
+    """Cut what follows the last line end; reads back from the end in blocks."""
     end = file.seek(0, os.SEEK_END)
     start = end
     while start > 0:
@@ -76,10 +75,10 @@ def _cut_tail(file: BinaryIO) -> None:
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Open the journal at `path`, begun if it is missing; raises `StorageError`, `OSError`.
+    """Open the journal at `path`, created if it is missing; raises `StorageError`, `OSError`.
 
-    A last line torn by a kill or a crash is cut off: Optuna reads past it, but would append the
-    next entry to it, and then read nothing any more.
+    An incomplete last line, left by a kill or a crash, is cut off. Optuna ignores it, but would
+    append the next entry to it, and could then read nothing after it.
     """
     if path.is_dir():
         raise StorageError(f"cannot write {path}: it is a folder, move it away")
@@ -88,29 +87,31 @@ def open_journal(path: Path) -> JournalStorage:
     try:
         with path.open("a+b") as file:
             file.seek(0)
-            whole = _check(file.read(), path)
-            if whole < file.seek(0, os.SEEK_END):
-                file.truncate(whole)
+            valid = _valid_length(file.read(), path)
+            if valid < file.seek(0, os.SEEK_END):
+                file.truncate(valid)
                 os.fsync(file.fileno())
     finally:
         lock.release()
     try:
-        return JournalStorage(_Mended(path, lock))
+        return JournalStorage(_RepairedJournal(path, lock))
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise StorageError(
-            f"journal {path} tells of no study that Optuna understands ({type(error).__name__}): "
+            f"journal {path} holds no study that Optuna can read ({type(error).__name__}): "
             "move it away to begin anew, or bring back a copy"
         ) from None
 
 
-def _check(content: bytes, path: Path) -> int:
-    """Return how many bytes of `content` are whole lines; raises `StorageError` on garbage."""
+def _valid_length(content: bytes, path: Path) -> int:
+    """Return how many bytes of `content` are complete lines; raises `StorageError` on others."""
     *lines, tail = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         if not _is_entry(line):
             raise _broken(path, number)
-    torn = tail.startswith(_HEAD) or _HEAD.startswith(tail) or not tail.strip(b"\0")
-    if not torn:
+    is_incomplete = (
+        tail.startswith(_ENTRY_START) or _ENTRY_START.startswith(tail) or not tail.strip(b"\0")
+    )
+    if not is_incomplete:
         raise _broken(path, len(lines) + 1)
     return len(content) - len(tail)
 
@@ -120,7 +121,7 @@ def _is_entry(line: bytes) -> bool:
         entry = json.loads(line)
     except ValueError:  # UnicodeDecodeError and JSONDecodeError are
         return False
-    return isinstance(entry, dict) and entry.get("op_code") in _OPERATIONS
+    return isinstance(entry, dict) and entry.get("op_code") in JOURNAL_OPERATIONS
 
 
 def _broken(path: Path, number: int) -> StorageError:

@@ -1,9 +1,4 @@
-"""Turns: who proposes and claims next, among all processes at work on a study.
-
-Workers that know the same propose the same run: without turns all but one of them lose what they
-claimed, write that down, and begin again. A turn is a courtesy, not what keeps runs apart (see
-`claims`): where it cannot be had, or is held for too long, the work goes on without.
-"""
+"""Process locks: one search at a time in a study, and one proposal at a time among all workers."""
 
 import threading
 import time
@@ -12,169 +7,187 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.errors import StorageError, StudyError
-from autoprune.storage.errors import storage_failures
-from autoprune.storage.heartbeat import GRACE_PERIOD, HEARTBEAT_INTERVAL, StalenessMonitor, WorkerId
+from autoprune.files import lock_file, lock_folder
+from autoprune.storage.errors import failure_reason, storage_failures
+from autoprune.storage.heartbeat import (
+    GRACE_PERIOD,
+    HEARTBEAT_INTERVAL,
+    StalenessMonitor,
+    WorkerId,
+)
 
-_LEADER = "searching"
+_FOLDER_TIMEOUT = 1.0  # seconds; `is_folder_locked` takes the lock for a moment
 
-_SETTLES = 0.5  # seconds after which of two that came at once both see the later one
+_SEARCH_ATTRIBUTE = "searching"
 
-_LOOK = 1.0  # seconds between two looks at a leader of another host
+_SETTLE_TIME = 0.5  # seconds after which of two that come at once both see the later one
 
-# What may go wrong with a beat: a storage out of reach, or a study that was deleted (KeyError).
-_MISHAPS = (StorageError, OptunaError, SQLAlchemyError, OSError, KeyError)
+_POLL_INTERVAL = 1.0  # seconds between two looks at a search of another host
+
+# Errors of a heartbeat: the storage cannot be reached, or the study was deleted (KeyError).
+_HEARTBEAT_ERRORS = (StorageError, OptunaError, SQLAlchemyError, OSError, KeyError)
+
+
+@contextmanager
+def lock_study_folder(folder: Path) -> Iterator[None]:
+    """Hold the study in `folder`: a second search there raises `StudyError`.
+
+    The operating system releases the lock when the process ends, however it ends. Raises
+    `StorageError` where the folder cannot be written.
+    """
+    try:
+        lock = lock_folder(folder, _FOLDER_TIMEOUT)
+    except TimeoutError:
+        raise StudyError(
+            f"another search is at work in {folder}: wait for its end, or use another --study name"
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"cannot keep a study in {folder}: {error.strerror or failure_reason(error)}"
+        ) from None
+    with lock:
+        yield
 
 
 @contextmanager
 def single_search_lock(
     storage: BaseStorage,
     name: str,
-    every: float = HEARTBEAT_INTERVAL,
-    patience: float = GRACE_PERIOD,
+    interval: float = HEARTBEAT_INTERVAL,
+    grace_period: float = GRACE_PERIOD,
 ) -> Iterator[None]:
-    """Hold study `name` until the block ends: a second search raises `StudyError`.
+    """Hold study `name` in its storage: a second search, on any host, raises `StudyError`.
 
-    Where the last one died on another host, this waits until it was silent for `patience` seconds.
+    The lock is a study attribute with a heartbeat. Where the last search died on another host,
+    this waits until it was silent for `grace_period` seconds.
     """
-    holder = WorkerId.here()
-    study = storage.get_study_id_from_name(name)
-    over = threading.Event()
+    worker = WorkerId.of_this_process()
+    study_id = storage.get_study_id_from_name(name)
+    stop = threading.Event()
 
-    def leader() -> Any:
-        return storage.get_study_user_attrs(study).get(_LEADER)
+    def current() -> Any:
+        return storage.get_study_user_attrs(study_id).get(_SEARCH_ATTRIBUTE)
 
-    def is_mine() -> bool:
-        return (leader() or {}).get("holder") == holder.as_value()
+    def is_held() -> bool:
+        return (current() or {}).get("holder") == worker.to_dict()
 
     def write(beat: int) -> None:
-        storage.set_study_user_attr(study, _LEADER, {"holder": holder.as_value(), "beat": beat})
+        value = {"holder": worker.to_dict(), "beat": beat}
+        storage.set_study_user_attr(study_id, _SEARCH_ATTRIBUTE, value)
 
-    def renew() -> None:
+    def send_heartbeats() -> None:
         beat = 0
-        while not over.wait(every):
-            # What fails here fails in the search's own calls too, which say so.
-            with suppress(*_MISHAPS):
+        while not stop.wait(interval):
+            # An error here also happens in the calls of the search, which report it.
+            with suppress(*_HEARTBEAT_ERRORS):
                 beat += 1
-                if is_mine():
+                if is_held():
                     write(beat)
 
-    with holder.at_work():
+    with worker.active():
         with storage_failures():
-            _await_end(leader, name, every, patience)
+            _wait_until_free(current, name, interval, grace_period)
             write(0)
-            time.sleep(_SETTLES)
-            if not is_mine():
-                raise _taken(name, leader())
-        thread = threading.Thread(target=renew, name="leading", daemon=True)
+            time.sleep(_SETTLE_TIME)
+            if not is_held():
+                raise _study_is_held(name, current())
+        thread = threading.Thread(target=send_heartbeats, name="search heartbeat", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            over.set()
-            thread.join(timeout=every)
-            with suppress(*_MISHAPS):
-                if is_mine():
-                    storage.set_study_user_attr(study, _LEADER, None)
+            stop.set()
+            thread.join(timeout=interval)
+            with suppress(*_HEARTBEAT_ERRORS):
+                if is_held():
+                    storage.set_study_user_attr(study_id, _SEARCH_ATTRIBUTE, None)
 
 
-def _await_end(leader: Any, name: str, every: float, patience: float) -> None:
-    """Return when nobody leads; raises `StudyError` where somebody is seen to."""
-    observer, first = StalenessMonitor(patience, every), leader()
-    while (now := leader()) is not None:
-        holder = WorkerId.read(now["holder"])
-        if holder is None or holder.is_gone():
+def _wait_until_free(
+    current: Callable[[], Any], name: str, interval: float, grace_period: float
+) -> None:
+    """Return when no search holds the study; raises `StudyError` where one is alive."""
+    monitor, first = StalenessMonitor(grace_period, interval), current()
+    while (value := current()) is not None:
+        worker = WorkerId.from_dict(value["holder"])
+        if worker is None or worker.is_dead():
             return
-        if holder.is_here() or now != first:
-            raise _taken(name, now)
-        observer.look({0: now["beat"]})
-        if observer.is_silent(0):
+        if worker.is_alive() or value != first:
+            raise _study_is_held(name, value)
+        monitor.update({0: value["beat"]})
+        if monitor.is_stale(0):
             return
-        time.sleep(_LOOK)
+        time.sleep(_POLL_INTERVAL)
 
 
-def _taken(name: str, now: Any) -> StudyError:
-    holder = WorkerId.read((now or {}).get("holder"))
-    who = "" if holder is None else f" ({holder.named})"
+def _study_is_held(name: str, value: Any) -> StudyError:
+    worker = WorkerId.from_dict((value or {}).get("holder"))
+    description = "" if worker is None else f" ({worker.description})"
     return StudyError(
-        f"another search is at work on study {name}{who}: wait for its end, use another --study "
-        "name, or help it with autoprune worker"
+        f"another search is at work on study {name}{description}: wait for its end, use another "
+        "--study name, or help it with autoprune worker"
     )
 
 
 ProposalLock = Callable[[int], AbstractContextManager[None]]
-"""Takes a study's id; nobody else has the turn until the block ends."""
+"""Takes a study's id and returns a lock under which one process at a time proposes a trial.
 
-_LONGEST = 60  # seconds; a proposal takes one or two
+Workers that know the same propose the same: without this lock all but one of them lose the trial
+they claimed and begin again. The lock only saves work; `TrialQueue.claim` is what keeps runs
+apart. So where the lock cannot be had, or is held for too long, the work goes on without it.
+"""
 
-_POLL = 0.005  # seconds between two looks at a file's lock
+_PROPOSAL_TIMEOUT = 60  # seconds; a proposal takes one or two
 
-_SPACE = 0x6C617965  # "laye": apart from the advisory locks of other programs
+_PROPOSAL_POLL_INTERVAL = 0.005  # seconds
+
+_ADVISORY_KEY = 0x6C617965  # "laye": differs from the advisory locks of other programs
 
 
 @contextmanager
-def no_lock(study: int) -> Iterator[None]:  # noqa: ARG001
-    """Give the turn at once: only one process knows the storage."""
+def no_lock(study_id: int) -> Iterator[None]:  # noqa: ARG001
+    """Lock nothing: only one process uses the storage."""
     yield
 
 
 def file_lock(path: Path) -> ProposalLock:
-    """Return turns by the lock of the file `path`, for all studies there."""
-    lock = FileLock(path, timeout=_LONGEST, poll_interval=_POLL)
+    """Return a proposal lock that locks the file `path`, for all studies there."""
 
     @contextmanager
-    def turn(study: int) -> Iterator[None]:  # noqa: ARG001
-        with suppress(Timeout, OSError):
-            lock.acquire()
-        try:
+    def hold(study_id: int) -> Iterator[None]:  # noqa: ARG001
+        with ExitStack() as stack:
+            with suppress(OSError):  # TimeoutError is one
+                lock = lock_file(path, _PROPOSAL_TIMEOUT, _PROPOSAL_POLL_INTERVAL)
+                stack.enter_context(lock)
             yield
-        finally:
-            if lock.is_locked:
-                lock.release()
 
-    return turn
+    return hold
 
 
 def advisory_lock(connect: Callable[[], Connection]) -> ProposalLock:
-    """Return turns by an advisory lock of PostgreSQL, which goes with its holder's connection."""
+    """Return a proposal lock by PostgreSQL's advisory locks, which end with the connection."""
 
     @contextmanager
-    def turn(study: int) -> Iterator[None]:
+    def hold(study_id: int) -> Iterator[None]:
         with ExitStack() as stack:
             with suppress(SQLAlchemyError):
                 connection = connect()
-                stack.callback(_let_go, connection)
-                connection.execute(text(f"set local lock_timeout = '{_LONGEST}s'"))
-                whose = {"space": _SPACE, "study": study}
-                connection.execute(text("select pg_advisory_xact_lock(:space, :study)"), whose)
+                stack.callback(_close, connection)
+                connection.execute(text(f"set local lock_timeout = '{_PROPOSAL_TIMEOUT}s'"))
+                keys = {"key": _ADVISORY_KEY, "study": study_id}
+                connection.execute(text("select pg_advisory_xact_lock(:key, :study)"), keys)
             yield
 
-    return turn
+    return hold
 
 
-def _let_go(connection: Connection) -> None:
+def _close(connection: Connection) -> None:
     """End the transaction, and the lock with it."""
     with suppress(SQLAlchemyError):
         connection.close()
-
-
-def is_at_work(folder: Path) -> bool:
-    """Tell whether another process holds the study in `folder`; nothing is left behind there."""
-    place = folder / ".lock"
-    if not place.is_file():
-        return False
-    held = FileLock(place, timeout=0)
-    try:
-        held.acquire()
-    except Timeout:
-        return True
-    except OSError:  # not ours to lock: nobody can be told from here
-        return False
-    held.release()
-    return False

@@ -1,7 +1,7 @@
-"""Optuna's database, with what a search asks for at every trial read and written by rows.
+"""Database: Optuna's `RDBStorage`, with the slow operations of a search written as SQL statements.
 
-Optuna's own way is by objects: a table at a time, a query before each row that is written, a
-transaction for each attribute. A trial of 14 layers is 16 parameters and 8 attributes, and each
+Optuna works with objects: it reads one table at a time, sends a query before each row it writes,
+and commits each attribute alone. A trial of 14 layers has 16 parameters and 8 attributes, and each
 worker reads the trials of all others. The tables are Optuna's; opening a storage checks their
 version.
 """
@@ -16,214 +16,212 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Table, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-_STUDIES: Any = models.StudyModel.__table__
+from autoprune.storage.optuna_internals import (
+    INTERMEDIATE_VALUES,
+    PARAMS,
+    STUDIES,
+    STUDY_NOT_FOUND,
+    SYSTEM_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+    RDBStorageHooks,
+    intermediate_value_from_stored,
+    value_from_stored,
+    value_to_stored,
+    with_trial_id,
+)
 
-_TRIALS: Any = models.TrialModel.__table__
-
-_PARAMS: Any = models.TrialParamModel.__table__
-
-_VALUES: Any = models.TrialValueModel.__table__
-
-_NOTES: Any = models.TrialUserAttributeModel.__table__
-
-_SYSTEM: Any = models.TrialSystemAttributeModel.__table__
-
-_CHECKS: Any = models.TrialIntermediateValueModel.__table__
-
-_TOGETHER = 500  # ids in one query; SQLite takes 999 at the least
+_BATCH = 500  # ids in one query; SQLite allows at least 999
 
 
-class BatchedRDBStorage(RDBStorage):
-    """An `RDBStorage` that reads trials, begins and ends them in a few statements each."""
+class BatchedRDBStorage(RDBStorageHooks):
+    """An `RDBStorage` that reads, creates and closes trials in a few statements each."""
 
-    def _get_trials(
+    def read_trials(
         self,
         study_id: int,
         states: Container[TrialState] | None,
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        """Return a study's trials above an id, and those `included`, by id.
+        """Return a study's trials above an id, and those included, sorted by id.
 
         Raises KeyError if there is no such study.
         """
         with self.engine.connect() as connection:
-            _study(connection, study_id)
-            chosen = [_TRIALS.c.trial_id > trial_id_greater_than]
-            below = sorted(one for one in included_trial_ids if one <= trial_id_greater_than)
-            chosen += [_TRIALS.c.trial_id.in_(some) for some in _portions(below)]
-            wanted = select(_TRIALS).where(_TRIALS.c.study_id == study_id, or_(*chosen))
-            rows = connection.execute(wanted.order_by(_TRIALS.c.trial_id)).all()
+            _find_study(connection, study_id)
+            above = trial_id_greater_than
+            conditions = [TRIALS.c.trial_id > above]
+            below = sorted(trial_id for trial_id in included_trial_ids if trial_id <= above)
+            conditions += [TRIALS.c.trial_id.in_(batch) for batch in _batches(below)]
+            query = select(TRIALS).where(TRIALS.c.study_id == study_id, or_(*conditions))
+            rows = connection.execute(query.order_by(TRIALS.c.trial_id)).all()
             rows = [row for row in rows if states is None or row.state in states]
-            rest = _Rest(connection, [row.trial_id for row in rows])
-        return [rest.trial(row) for row in rows]
+            return _read_trials(connection, rows)
 
-    def _create_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None = None
-    ) -> FrozenTrial:
-        """Begin a trial, whole in one transaction; raises KeyError if there is no such study."""
-        given = template_trial
-        if given is None or given.values or given.intermediate_values:
-            return super()._create_new_trial(study_id, given)
+    def insert_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
+        """Create a trial in one transaction; raises KeyError if there is no such study."""
+        if template is None or template.values or template.intermediate_values:
+            return super().insert_trial(study_id, template)
         with self.engine.begin() as connection:
-            _study(connection, study_id, for_update=True)  # so that numbers are in the order of ids
-            number = select(func.count()).where(_TRIALS.c.study_id == study_id).scalar_subquery()
-            begun = insert(_TRIALS).values(
+            _find_study(connection, study_id, lock=True)  # so that numbers rise with ids
+            number = select(func.count()).where(TRIALS.c.study_id == study_id).scalar_subquery()
+            statement = insert(TRIALS).values(
                 study_id=study_id,
                 number=number,
-                state=given.state,
-                datetime_start=_in_utc(given.datetime_start),
-                datetime_complete=_in_utc(given.datetime_complete),
+                state=template.state,
+                datetime_start=_to_utc(template.datetime_start),
+                datetime_complete=_to_utc(template.datetime_complete),
             )
-            made = connection.execute(begun.returning(_TRIALS.c.trial_id, _TRIALS.c.number)).one()
-            _add(connection, _PARAMS, made.trial_id, _param_rows(given))
-            _add(connection, _NOTES, made.trial_id, _attribute_rows(given.user_attrs))
-            _add(connection, _SYSTEM, made.trial_id, _attribute_rows(given.system_attrs))
-        trial = copy.deepcopy(given)
-        trial._trial_id, trial.number = made.trial_id, made.number
+            created = connection.execute(
+                statement.returning(TRIALS.c.trial_id, TRIALS.c.number)
+            ).one()
+            for table, rows in (
+                (PARAMS, _param_rows(template)),
+                (USER_ATTRIBUTES, _attribute_rows(template.user_attrs)),
+                (SYSTEM_ATTRIBUTES, _attribute_rows(template.system_attrs)),
+            ):
+                _insert(connection, table, created.trial_id, rows)
+        trial = with_trial_id(copy.deepcopy(template), created.trial_id)
+        trial.number = created.number
         return trial
 
-    def set_trial_user_attrs(self, trial_id: int, told: Mapping[str, Any]) -> None:
+    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
         """Set user attributes, all or none; raises `UpdateFinishedTrialError`."""
-        rows = _attribute_rows(told)
         with self.engine.begin() as connection:
-            _hold(connection, trial_id)
-            self._tell(connection, trial_id, rows)
+            self._write_attributes(connection, trial_id, attributes)
 
-    def end(
-        self, trial_id: int, told: Mapping[str, Any], state: TrialState, value: float | None
+    def close_trial(
+        self, trial_id: int, attributes: Mapping[str, Any], state: TrialState, value: float | None
     ) -> None:
-        """Close a running trial with user attributes; raises `UpdateFinishedTrialError`."""
-        rows = _attribute_rows(told)
+        """Set user attributes, value and final state; raises `UpdateFinishedTrialError`."""
         with self.engine.begin() as connection:
-            _hold(connection, trial_id)
-            self._tell(connection, trial_id, rows)
+            self._write_attributes(connection, trial_id, attributes)
             if value is not None:
-                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-                _add(
-                    connection,
-                    _VALUES,
-                    trial_id,
-                    [{"objective": 0, "value": stored, "value_type": kind}],
-                )
-            ended = update(_TRIALS).where(_TRIALS.c.trial_id == trial_id)
-            connection.execute(ended.values(state=state, datetime_complete=_in_utc(datetime.now())))
+                stored, kind = value_to_stored(value)
+                row = {"objective": 0, "value": stored, "value_type": kind}
+                _insert(connection, VALUES, trial_id, [row])
+            statement = update(TRIALS).where(TRIALS.c.trial_id == trial_id)
+            connection.execute(
+                statement.values(state=state, datetime_complete=_to_utc(datetime.now()))
+            )
 
-    def _tell(self, connection: Connection, trial: int, rows: Sequence[dict[str, Any]]) -> None:
-        # The two dialects spell it alike, and mypy knows one type for one name.
-        told: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self.engine.name]
-        told = told(_NOTES)
-        told = told.on_conflict_do_update(
-            index_elements=["trial_id", "key"], set_={"value_json": told.excluded.value_json}
+    def _write_attributes(
+        self, connection: Connection, trial_id: int, attributes: Mapping[str, Any]
+    ) -> None:
+        rows = [{"trial_id": trial_id, **row} for row in _attribute_rows(attributes)]
+        # A write that changes nothing locks the trial until the commit, in SQLite too.
+        lock = update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(state=TRIALS.c.state)
+        state = connection.execute(lock.returning(TRIALS.c.state)).scalar_one()
+        if state.is_finished():
+            raise UpdateFinishedTrialError(f"trial {trial_id} has ended")
+        # Both dialects have the same methods, but mypy knows no type for both.
+        dialects: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+        statement = dialects[self.engine.name](USER_ATTRIBUTES)
+        statement = statement.on_conflict_do_update(
+            index_elements=["trial_id", "key"],
+            set_={"value_json": statement.excluded.value_json},
         )
-        connection.execute(told, [{"trial_id": trial, **row} for row in rows])
+        connection.execute(statement, rows)
 
 
-class _Rest:
-    """What some trials have in other tables than their own."""
-
-    def __init__(self, connection: Connection, trials: Sequence[int]) -> None:
-        self._params = _rows_of(connection, _PARAMS, trials, _PARAMS.c.param_id)
-        self._values = _rows_of(connection, _VALUES, trials, _VALUES.c.objective)
-        self._notes = _rows_of(connection, _NOTES, trials)
-        self._system = _rows_of(connection, _SYSTEM, trials)
-        self._checks = _rows_of(connection, _CHECKS, trials)
-
-    def trial(self, row: Any) -> FrozenTrial:
-        """Return the trial of a row of the table of trials."""
-        one = row.trial_id
-        spaces = {each.param_name: _space(each.distribution_json) for each in self._params[one]}
-        value_of = models.TrialValueModel.stored_repr_to_value
-        check_of = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
-        return FrozenTrial(
+def _read_trials(connection: Connection, rows: Sequence[Any]) -> list[FrozenTrial]:
+    """Return the trials of some rows of the trial table, with what other tables hold of them."""
+    ids = [row.trial_id for row in rows]
+    params = _rows_by_trial(connection, PARAMS, ids, PARAMS.c.param_id)
+    values = _rows_by_trial(connection, VALUES, ids, VALUES.c.objective)
+    user_attrs = _rows_by_trial(connection, USER_ATTRIBUTES, ids)
+    system_attrs = _rows_by_trial(connection, SYSTEM_ATTRIBUTES, ids)
+    intermediate = _rows_by_trial(connection, INTERMEDIATE_VALUES, ids)
+    trials = []
+    for row in rows:
+        key = row.trial_id
+        space = {param.param_name: _distribution(param.distribution_json) for param in params[key]}
+        trial = FrozenTrial(
             number=row.number,
             state=row.state,
             value=None,
-            values=[value_of(each.value, each.value_type) for each in self._values[one]] or None,
-            datetime_start=_in_local(row.datetime_start),
-            datetime_complete=_in_local(row.datetime_complete),
+            values=[value_from_stored(value.value, value.value_type) for value in values[key]]
+            or None,
+            datetime_start=_to_local(row.datetime_start),
+            datetime_complete=_to_local(row.datetime_complete),
             params={
-                each.param_name: spaces[each.param_name].to_external_repr(each.param_value)
-                for each in self._params[one]
+                param.param_name: space[param.param_name].to_external_repr(param.param_value)
+                for param in params[key]
             },
-            distributions=spaces,
-            user_attrs={each.key: json.loads(each.value_json) for each in self._notes[one]},
-            system_attrs={each.key: json.loads(each.value_json) for each in self._system[one]},
+            distributions=space,
+            user_attrs={attr.key: json.loads(attr.value_json) for attr in user_attrs[key]},
+            system_attrs={attr.key: json.loads(attr.value_json) for attr in system_attrs[key]},
             intermediate_values={
-                each.step: check_of(each.intermediate_value, each.intermediate_value_type)
-                for each in self._checks[one]
+                value.step: intermediate_value_from_stored(
+                    value.intermediate_value, value.intermediate_value_type
+                )
+                for value in intermediate[key]
             },
-            trial_id=one,
+            trial_id=key,
         )
+        trials.append(trial)
+    return trials
 
 
-def _rows_of(
-    connection: Connection, table: Table, trials: Sequence[int], *order: Any
+def _rows_by_trial(
+    connection: Connection, table: Table, trial_ids: Sequence[int], *order: Any
 ) -> Mapping[int, list[Any]]:
-    """Return the rows of a table by trial."""
     found: dict[int, list[Any]] = defaultdict(list)
-    for some in _portions(trials):
-        chosen = select(table).where(table.c.trial_id.in_(some)).order_by(*order)
-        for row in connection.execute(chosen):
+    for batch in _batches(trial_ids):
+        query = select(table).where(table.c.trial_id.in_(batch)).order_by(*order)
+        for row in connection.execute(query):
             found[row.trial_id].append(row)
     return found
 
 
-def _portions(trials: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (trials[first : first + _TOGETHER] for first in range(0, len(trials), _TOGETHER))
+def _batches(trial_ids: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (trial_ids[start : start + _BATCH] for start in range(0, len(trial_ids), _BATCH))
 
 
-def _study(connection: Connection, study: int, for_update: bool = False) -> None:
-    """Look for a study, and hold it until the commit where that is asked."""
-    known = select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study)
-    if connection.execute(known.with_for_update() if for_update else known).first() is None:
-        raise KeyError(models.NOT_FOUND_MSG)
+def _find_study(connection: Connection, study_id: int, lock: bool = False) -> None:
+    """Raise KeyError if a study is missing; with `lock`, lock its row until the commit."""
+    query = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
+    if connection.execute(query.with_for_update() if lock else query).first() is None:
+        raise KeyError(STUDY_NOT_FOUND)
 
 
-def _hold(connection: Connection, trial: int) -> None:
-    """Let nobody end the trial before the commit: a write that changes nothing, as SQLite needs."""
-    held = update(_TRIALS).where(_TRIALS.c.trial_id == trial).values(state=_TRIALS.c.state)
-    state = connection.execute(held.returning(_TRIALS.c.state)).scalar_one()
-    if state.is_finished():
-        raise UpdateFinishedTrialError(f"trial {trial} has ended")
-
-
-def _add(connection: Connection, table: Table, trial: int, rows: Sequence[dict[str, Any]]) -> None:
+def _insert(
+    connection: Connection, table: Table, trial_id: int, rows: Sequence[dict[str, Any]]
+) -> None:
     if rows:
-        connection.execute(insert(table), [{"trial_id": trial, **row} for row in rows])
+        connection.execute(insert(table), [{"trial_id": trial_id, **row} for row in rows])
 
 
-def _attribute_rows(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value_json": json.dumps(value)} for key, value in told.items()]
+def _attribute_rows(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
 
 
-def _param_rows(given: FrozenTrial) -> list[dict[str, Any]]:
-    """Return the rows of parameters, whose distributions are those of all trials there."""
+def _param_rows(template: FrozenTrial) -> list[dict[str, Any]]:
     return [
         {
             "param_name": name,
-            "param_value": given.distributions[name].to_internal_repr(value),
-            "distribution_json": distribution_to_json(given.distributions[name]),
+            "param_value": template.distributions[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(template.distributions[name]),
         }
-        for name, value in given.params.items()
+        for name, value in template.params.items()
     ]
 
 
 @lru_cache(maxsize=1_000)
-def _space(told: str) -> BaseDistribution:
-    return json_to_distribution(told)
+def _distribution(json_text: str) -> BaseDistribution:
+    return json_to_distribution(json_text)
 
 
-def _in_utc(time: datetime | None) -> datetime | None:
-    """Return local time as the tables hold it: in UTC, without its zone."""
+def _to_utc(time: datetime | None) -> datetime | None:
+    """Return local time as the tables store it: in UTC, without a time zone."""
     return None if time is None else time.astimezone(UTC).replace(tzinfo=None)
 
 
-def _in_local(time: datetime | None) -> datetime | None:
+def _to_local(time: datetime | None) -> datetime | None:
     return None if time is None else time.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)

@@ -1,22 +1,25 @@
-"""A patient storage: calls that fail for want of a connection are made again, for a while."""
+"""Database retry: a storage that repeats calls which failed because it could not be reached."""
 
+import logging
 import time
 from collections.abc import Callable, Container, Sequence
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.errors import StorageError
 from autoprune.interrupts import stop_requested
+from autoprune.retry import call_with_retry
 from autoprune.storage.errors import failure_reason, is_transient
 from autoprune.storage.heartbeat import CLAIM
 from autoprune.storage.locks import ProposalLock, no_lock
+from autoprune.storage.optuna_internals import FrozenStudy, trial_id_of
 from autoprune.storage.rdb import BatchedRDBStorage
 
 _P = ParamSpec("_P")
@@ -24,64 +27,69 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0)
-"""Seconds between the tries of a search: about a minute in all."""
+"""Seconds between the attempts of a search: about a minute in all."""
 
 LONG_RETRY_DELAYS = RETRY_DELAYS + (10.0,) * 54
-"""Those of a worker: ten minutes. Nobody may be near to start it again."""
+"""Seconds between the attempts of a worker: ten minutes in all, since nobody may restart it."""
 
 
 class RetryStorage(BaseStorage):
-    """Hands every call to `inner`; those that may succeed later are made again after each pause.
+    """Passes each call to the storage `inner`, and retries it after each of `delays` seconds.
 
-    A write whose answer was lost may have been made: one that is made again changes nothing, or
-    finds what it wrote (`create_new_trial` by its claim). Raises `StorageError` when no try is
-    left, at once where a later one cannot help, and KeyboardInterrupt when asked to leave.
-    `turn` is how processes at work on a study there take turns; `database` is what `inner` reads
-    and writes, where that is one, `url` where that is, its passwords in it.
+    A write may have succeeded although its answer was lost. So a repeated write changes nothing,
+    or finds what it wrote before (`create_new_trial` by its claim). Raises `StorageError` when no
+    attempt is left, any other failure at once, and KeyboardInterrupt when a stop is requested.
+
+    `name` is the storage's name in messages. `proposal_lock` is shared by all processes that use
+    the storage. `database` is what `inner` caches if it is a database, and `url` its URL with
+    passwords.
     """
 
     def __init__(
         self,
         inner: BaseStorage,
-        pauses: Sequence[float],
-        shown: str,
-        turn: ProposalLock = no_lock,
+        delays: Sequence[float],
+        name: str,
+        proposal_lock: ProposalLock = no_lock,
         database: BatchedRDBStorage | None = None,
         url: str = "",
     ) -> None:
-        self._inner, self._pauses, self._shown, self._url = inner, pauses, shown, url
-        self.turn, self.database = turn, database
+        self._inner, self._delays, self._name, self._url = inner, delays, name, url
+        self.proposal_lock, self.database = proposal_lock, database
 
-    def call(self, call: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
-        """Make a call of the storage, again and again where it may succeed later."""
-        began = time.monotonic()
-        for pause in (*self._pauses, None):
-            try:
-                return call(*args, **named)
-            except (StorageInternalError, SQLAlchemyError, OSError) as error:
-                if not is_transient(error):
-                    raise
-                if pause is None:
-                    raise StorageError(
-                        f"storage {self._shown} could not be reached for "
-                        f"{time.monotonic() - began:.0f} seconds: {failure_reason(error, self._url)}; "
-                        "what was measured before is kept, run the same command again"
-                    ) from None
-            _sleep(pause)
-        raise AssertionError("the last try returns or raises")
+    def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call a function of the storage with retries."""
+        start = time.monotonic()
+        try:
+            return call_with_retry(
+                partial(function, *args, **kwargs),
+                is_transient,
+                self._name,
+                self._delays,
+                sleep=_sleep,
+                log_level=logging.DEBUG,
+            )
+        except (StorageInternalError, SQLAlchemyError, OSError) as error:
+            if not is_transient(error):
+                raise
+            raise StorageError(
+                f"storage {self._name} could not be reached for {time.monotonic() - start:.0f} "
+                f"seconds: {failure_reason(error, self._url)}; what was measured before is kept, "
+                "run the same command again"
+            ) from None
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial, once for each claim."""
-        mark = None if template_trial is None else template_trial.user_attrs.get(CLAIM)
-        tried = False
+        """Create a trial, only once for each claim."""
+        claim = None if template_trial is None else template_trial.user_attrs.get(CLAIM)
+        is_retry = False
 
         def create() -> int:
-            nonlocal tried
-            if tried and mark is not None:
+            nonlocal is_retry
+            if is_retry and claim is not None:
                 for trial in self._inner.get_all_trials(study_id, deepcopy=False):
-                    if trial.user_attrs.get(CLAIM) == mark:
-                        return trial._trial_id
-            tried = True
+                    if trial.user_attrs.get(CLAIM) == claim:
+                        return trial_id_of(trial)
+            is_retry = True
             return self._inner.create_new_trial(study_id, template_trial)
 
         return self.call(create)
@@ -89,16 +97,16 @@ class RetryStorage(BaseStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Set state and values; when made again, the end that an earlier try wrote is no error."""
-        tried = False
+        """Set state and values; on a retry, that they are set already is no error."""
+        attempts = 0
 
         def write() -> bool:
-            nonlocal tried
-            again, tried = tried, True
+            nonlocal attempts
+            attempts += 1
             try:
                 return self._inner.set_trial_state_values(trial_id, state, values)
             except UpdateFinishedTrialError:
-                if again and self._inner.get_trial(trial_id).state == state:
+                if attempts > 1 and self._inner.get_trial(trial_id).state == state:
                     return True
                 raise
 
@@ -107,16 +115,16 @@ class RetryStorage(BaseStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        """Create a study; when made again, the one that an earlier try wrote is taken."""
-        tried = False
+        """Create a study; on a retry, take the one that exists already."""
+        attempts = 0
 
         def create() -> int:
-            nonlocal tried
-            again, tried = tried, True
+            nonlocal attempts
+            attempts += 1
             try:
                 return self._inner.create_new_study(directions, study_name)
             except DuplicatedStudyError:
-                if again and study_name is not None:
+                if attempts > 1 and study_name is not None:
                     return self._inner.get_study_id_from_name(study_name)
                 raise
 
@@ -172,13 +180,13 @@ class RetryStorage(BaseStorage):
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """Return the id of a study's trial."""
-        call = self._inner.get_trial_id_from_study_id_trial_number
-        return self.call(call, study_id, trial_number)
+        function = self._inner.get_trial_id_from_study_id_trial_number
+        return self.call(function, study_id, trial_number)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        """Set what a trial reported at a step."""
+        """Set an intermediate value of a trial."""
         self.call(self._inner.set_trial_intermediate_value, trial_id, step, intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
@@ -199,18 +207,18 @@ class RetryStorage(BaseStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Return a study's trials by number."""
+        """Return a study's trials, sorted by number."""
         return self.call(self._inner.get_all_trials, study_id, deepcopy, states)
 
     def remove_session(self) -> None:
-        """Let go of connections."""
+        """Release the connections of this thread."""
         self._inner.remove_session()
 
 
 def _sleep(seconds: float) -> None:
-    """Sleep, unless this process is asked to leave."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+    """Sleep; raises KeyboardInterrupt when a stop is requested."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
         if stop_requested():
             raise KeyboardInterrupt
         time.sleep(min(left, 0.2))

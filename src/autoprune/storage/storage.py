@@ -1,19 +1,18 @@
-"""Where a study is kept: a journal file in its folder, or a database by URL."""
+"""Storage: opens a study's journal file or database, with retries and locks."""
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from autoprune.errors import StorageError, StudyError
+from autoprune.errors import StorageError
+from autoprune.retry import call_with_retry
 from autoprune.storage.errors import failure_reason, is_transient, mask_password
 from autoprune.storage.journal import open_journal
 from autoprune.storage.locks import ProposalLock, advisory_lock, file_lock
@@ -21,147 +20,122 @@ from autoprune.storage.rdb import BatchedRDBStorage
 from autoprune.storage.retry import RETRY_DELAYS, RetryStorage
 
 Storage = BaseStorage
-"""An open storage, for rooms that do not know Optuna."""
+"""An open storage, for rooms that do not import Optuna."""
 
 JOURNAL = "journal.log"
+"""Name of the journal file in a study's folder."""
 
 PROPOSAL_LOCK = "turn.guard"
+"""Name of the proposal lock's file beside a journal; beside SQLite, after the database's name."""
 
-_PAUSES = (0.3, 0.6, 1.2, 2.4)  # seconds between tries to reach a server that may be restarting
+_CONNECT_DELAYS = (0.3, 0.6, 1.2, 2.4)  # seconds between attempts: a server may be restarting
 
-_CONNECT_SECONDS = 5
-
-_LOOK_SECONDS = 1.0
+_CONNECT_TIMEOUT = 5  # seconds
 
 
 def open_storage(
-    place: str | None, folder: Path, pauses: Sequence[float] = RETRY_DELAYS
+    url: str | None, folder: Path, delays: Sequence[float] = RETRY_DELAYS
 ) -> BaseStorage:
-    """Open the database at URL `place`, or the journal in `folder` if `place` is None.
+    """Open the database at `url`, or if that is None the journal in `folder`.
 
-    Takes `sqlite:///file` (one machine) and `postgresql+psycopg://user@host/database`. A server
-    that cannot be reached is tried for some five seconds; one that cannot be reached later, after
-    each of `pauses` in seconds. Raises `StorageError`, which never shows a password.
+    A URL is `sqlite:///file` (one machine) or `postgresql+psycopg://user@host/database`. If a
+    server cannot be reached now, this tries again for some five seconds; later calls are repeated
+    after each of `delays`, in seconds. Raises `StorageError`, which never contains a password.
     """
-    if place is not None:
-        server = _open_database(place)
-        inner, turn = get_storage(server), _turn(place, server)  # finished trials are remembered
-        return RetryStorage(inner, pauses, mask_password(place), turn, server, place)
+    if url is not None:
+        database = _open_database(url)
+        cached = get_storage(database)  # keeps finished trials in memory
+        name, lock = mask_password(url), _database_lock(url, database)
+        return RetryStorage(cached, delays, name, lock, database, url)
+    journal = folder / JOURNAL
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        journal = folder / JOURNAL
-        return RetryStorage(
-            open_journal(journal), pauses, str(journal), file_lock(folder / PROPOSAL_LOCK)
-        )
+        storage = open_journal(journal)
     except OSError as error:
         raise StorageError(
             f"cannot keep a study in {folder}: {error.strerror or failure_reason(error)}"
         ) from None
+    return RetryStorage(storage, delays, str(journal), file_lock(folder / PROPOSAL_LOCK))
 
 
-def open_existing(place: str, pauses: Sequence[float] = RETRY_DELAYS) -> BaseStorage:
-    """Open the database at URL `place`, which must be there already if it is a file.
-
-    Raises `StorageError`.
-    """
-    url = _parse(place)
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
-        raise StorageError(f"no storage {mask_password(place)}: there is no file {url.database}")
-    return open_storage(place, Path(), pauses)
+def open_existing(url: str, delays: Sequence[float] = RETRY_DELAYS) -> BaseStorage:
+    """Open the database at `url` as `open_storage` does; the file of an SQLite one must exist."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
+        raise StorageError(f"no storage {mask_password(url)}: there is no file {parsed.database}")
+    return open_storage(url, Path(), delays)
 
 
-@contextmanager
-def lock_study_folder(folder: Path) -> Iterator[None]:
-    """Hold the study in `folder`: a second search there raises `StudyError`.
-
-    The system lets go of it when the process ends, however it ends. A second's patience is for
-    those that look whether it is held (`working`), which takes it for a moment.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / ".lock", timeout=_LOOK_SECONDS)
-        held.acquire()
-    except Timeout:
-        raise StudyError(
-            f"another search is at work in {folder}: wait for its end, or use another --study name"
-        ) from None
-    except OSError as error:
-        raise StorageError(
-            f"cannot keep a study in {folder}: {error.strerror or failure_reason(error)}"
-        ) from None
-    try:
-        yield
-    finally:
-        held.release()
-
-
-def _turn(place: str, server: BatchedRDBStorage) -> ProposalLock:
-    url = _parse(place)
-    if url.get_backend_name() == "postgresql":
-        return advisory_lock(lambda: server.engine.connect())
-    file = Path(str(url.database))
+def _database_lock(url: str, database: BatchedRDBStorage) -> ProposalLock:
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "postgresql":
+        return advisory_lock(lambda: database.engine.connect())
+    file = Path(str(parsed.database))
     return file_lock(file.with_name(f"{file.name}.{PROPOSAL_LOCK}"))
 
 
-def _open_database(place: str) -> BatchedRDBStorage:
-    url = _parse(place)
-    logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, `RetryStorage` mends
-    shown, began = mask_password(place), time.monotonic()
-    for pause in (*_PAUSES, None):
-        try:
-            return BatchedRDBStorage(url.render_as_string(hide_password=False), _options(url))
-        except (ImportError, NoSuchModuleError):
-            raise StorageError(
-                f"storage {shown} needs a driver that is not installed: "
-                'pip install "autoprune[postgresql]" and begin the URL with postgresql+psycopg://'
-            ) from None
-        except RuntimeError:
-            raise StorageError(
-                f"storage {shown} was written by another version of Optuna: upgrade it with "
-                "`optuna storage upgrade`, or use another database"
-            ) from None
-        except (StorageInternalError, SQLAlchemyError, OSError) as error:
-            if not (_unreachable(error) or is_transient(error)):
-                raise StorageError(
-                    f"cannot open storage {shown}: {failure_reason(error, place)}"
-                ) from None
-            if pause is None:
-                raise StorageError(
-                    f"cannot open storage {shown}, tried for {time.monotonic() - began:.0f} "
-                    f"seconds: {failure_reason(error, place)}"
-                ) from None
-        time.sleep(pause)
-    raise AssertionError("the last try returns or raises")
+def _open_database(url: str) -> BatchedRDBStorage:
+    parsed, name, start = _parse(url), mask_password(url), time.monotonic()
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # `RetryStorage` handles its warnings
 
+    def connect() -> BatchedRDBStorage:
+        return BatchedRDBStorage(
+            parsed.render_as_string(hide_password=False), _engine_options(parsed)
+        )
 
-def _parse(place: str) -> URL:
-    """Read a URL; raises `StorageError` unless it names a database we test with."""
     try:
-        url = make_url(place)
+        return call_with_retry(
+            connect, _may_answer_later, name, _CONNECT_DELAYS, log_level=logging.DEBUG
+        )
+    except (ImportError, NoSuchModuleError):
+        raise StorageError(
+            f"storage {name} needs a driver that is not installed: "
+            'pip install "autoprune[postgresql]" and begin the URL with postgresql+psycopg://'
+        ) from None
+    except RuntimeError:
+        raise StorageError(
+            f"storage {name} was written by another version of Optuna: upgrade it with "
+            "`optuna storage upgrade`, or use another database"
+        ) from None
+    except (StorageInternalError, SQLAlchemyError, OSError) as error:
+        tried = f", tried for {time.monotonic() - start:.0f} seconds"
+        raise StorageError(
+            f"cannot open storage {name}{tried if _may_answer_later(error) else ''}: "
+            f"{failure_reason(error, url)}"
+        ) from None
+
+
+def _parse(url: str) -> URL:
+    """Parse a URL; raises `StorageError` unless it is one of a supported database."""
+    try:
+        parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise StorageError(
             "a storage is a URL like sqlite:///study.db or "
-            f"postgresql+psycopg://user@host/database, got {mask_password(place)[:80]!r}"
+            f"postgresql+psycopg://user@host/database, got {mask_password(url)[:80]!r}"
         ) from None
-    if url.drivername in ("postgres", "postgresql"):
-        url = url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise StorageError(
-            f"a storage is an sqlite or a postgresql+psycopg URL, got {mask_password(place)[:80]!r}"
+            f"a storage is an sqlite or a postgresql+psycopg URL, got {mask_password(url)[:80]!r}"
         )
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise StorageError("a storage keeps the study in a file, sqlite:///study.db, got memory")
-    return url
+    return parsed
 
 
-def _options(url: URL) -> dict[str, Any]:
-    """Return engine options: a bounded wait, and for servers a look whether they still answer."""
+def _engine_options(url: URL) -> dict[str, Any]:
+    """Return engine options: timeouts, and for servers a check that a connection still works."""
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": 20}}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_SECONDS}}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_TIMEOUT}}
 
 
-def _unreachable(error: Exception) -> bool:
-    """Say whether a later try may succeed: a server that answers FATAL has made up its mind."""
+def _may_answer_later(error: BaseException) -> bool:
+    """Return whether a later attempt to connect may succeed; most FATAL answers are final."""
+    if not isinstance(error, StorageInternalError | SQLAlchemyError | OSError):
+        return False
     text = str(error)
-    return "connection" in text and ("FATAL" not in text or "starting up" in text)
+    refused = "connection" in text and ("FATAL" not in text or "starting up" in text)
+    return refused or is_transient(error)

@@ -125,7 +125,7 @@ def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql
     storage = open_storage(postgresql, None)
     if "fake" in optuna.get_all_study_names(storage):
         optuna.delete_study(study_name="fake", storage=storage)
-    fake_worker.begin(postgresql)
+    fake_worker.create_study(postgresql)
     command = [sys.executable, fake_worker.__file__, postgresql, "random", str(RUNS), "100"]
     pipe = subprocess.PIPE
     begun = [subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
@@ -142,6 +142,8 @@ def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql
     assert [(process.returncode, err) for process, (_, err) in zip(begun, told, strict=True)] == [
         (0, "")
     ] * 4
-    made = Counter(run_of_trial(t, fake_worker.DEPTH) for t in study.trials if is_finished_trial(t))
+    made = Counter(
+        run_of_trial(t, fake_worker.SETTINGS["depth"]) for t in study.trials if is_finished_trial(t)
+    )
     assert restarts == 3
     assert (len(made), made.total()) == (RUNS, RUNS)

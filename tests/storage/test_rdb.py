@@ -18,15 +18,14 @@ import fake_worker
 from autoprune.layouts.layout import Layout
 from autoprune.search.trial import (
     TrialRun,
+    close_trial,
     distributions,
     requeue_trial,
     run_of_trial,
-    tell_end,
-    tell_result,
+    set_trial_attributes,
     trial_params,
 )
 from autoprune.storage import rdb as module
-from autoprune.storage.storage import open_storage
 
 RUN = TrialRun(Layout.parse("10:0-4"), 4294967295, 0.3)
 TOLD = {
@@ -43,8 +42,8 @@ FIELDS = (
 
 
 @pytest.fixture
-def storage(place):
-    return open_storage(*fake_worker.place_of(place))
+def storage(location):
+    return fake_worker.open_location(location)
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def optunas(storage):
     return RDBStorage(storage.database.url)
 
 
-with_tables = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+with_tables = pytest.mark.parametrize("location", ["sqlite", "postgresql"], indirect=True)
 
 
 def template(**fields):
@@ -108,7 +107,7 @@ def fill(storage, study):
         for step, quality in enumerate((0.25, nan, inf, -inf)):
             storage.set_trial_intermediate_value(ids[-1], step, quality)
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
-        tell_end(storage, ids[-1], TOLD, state, value)
+        close_trial(storage, ids[-1], TOLD, state, value)
     ids.append(storage._inner.create_new_trial(study))
     ids.append(storage.create_new_trial(study, template(system_attrs={"fixed_params": {"a": 1}})))
     ids.append(storage.create_new_trial(study, template(state=TrialState.COMPLETE, value=0.25)))
@@ -119,7 +118,7 @@ def fill(storage, study):
 @with_tables
 @pytest.mark.parametrize("together", [3, 500])
 def test_trials_are_read_as_optuna_reads_them(storage, study, optunas, together, monkeypatch):
-    monkeypatch.setattr(module, "_TOGETHER", together)
+    monkeypatch.setattr(module, "_BATCH", together)
     ids, ours = fill(storage, study), storage.database
     assert both(ours.get_all_trials(study)) == both(optunas.get_all_trials(study))
     assert both(storage.get_all_trials(study)) == both(optunas.get_all_trials(study))
@@ -152,7 +151,7 @@ def test_a_study_that_is_not_there_is_told_as_by_optuna(storage, optunas, call):
 
 def test_a_trial_is_written_as_optuna_writes_it(storage, study):
     ours = storage.create_new_trial(study, template())
-    tell_result(storage, ours, TOLD)
+    set_trial_attributes(storage, ours, TOLD)
     theirs = storage._inner.create_new_trial(study, template())
     for key, value in TOLD.items():
         storage._inner.set_trial_user_attr(theirs, key, value)
@@ -187,18 +186,18 @@ def test_a_trial_begun_by_rows_is_the_one_that_is_remembered(storage, study, opt
 
 def test_attributes_replace_earlier_ones(storage, study):
     trial = storage.create_new_trial(study, template())
-    tell_result(storage, trial, {"origin": "search", "loss": 2.0})
-    tell_result(storage, trial, {"loss": 1.0})
+    set_trial_attributes(storage, trial, {"origin": "search", "loss": 2.0})
+    set_trial_attributes(storage, trial, {"loss": 1.0})
     assert storage.get_trial(trial).user_attrs == {"claim": "c", "origin": "search", "loss": 1.0}
 
 
 def test_a_trial_that_has_ended_hears_nothing(storage, study):
     trial = storage.create_new_trial(study, template())
-    tell_end(storage, trial, {"loss": 2.0}, TrialState.COMPLETE, 0.5)
+    close_trial(storage, trial, {"loss": 2.0}, TrialState.COMPLETE, 0.5)
     with pytest.raises(UpdateFinishedTrialError):
-        tell_result(storage, trial, TOLD)
-    tell_end(storage, trial, TOLD, TrialState.FAIL)  # as a worker that was thought dead
-    tell_end(storage, trial, TOLD, TrialState.COMPLETE, 1.0)
+        set_trial_attributes(storage, trial, TOLD)
+    close_trial(storage, trial, TOLD, TrialState.FAIL)  # as a worker that was thought dead
+    close_trial(storage, trial, TOLD, TrialState.COMPLETE, 1.0)
     done = storage.get_trial(trial)
     assert done.user_attrs == {"claim": "c", "origin": "top", "loss": 2.0}
     assert (done.state, done.value) == (TrialState.COMPLETE, 0.5)
@@ -206,12 +205,12 @@ def test_a_trial_that_has_ended_hears_nothing(storage, study):
 
 
 @with_tables
-def test_nobody_ends_a_trial_while_it_is_written_to(storage, place, study):
+def test_nobody_ends_a_trial_while_it_is_written_to(storage, location, study):
     trial = storage.create_new_trial(study, template())
     ended = []
 
     def stop():
-        requeue_trial(open_storage(*fake_worker.place_of(place)), trial)
+        requeue_trial(fake_worker.open_location(location), trial)
         ended.append(trial)
 
     def between():
@@ -221,7 +220,7 @@ def test_nobody_ends_a_trial_while_it_is_written_to(storage, place, study):
 
     thread = threading.Thread(target=stop)
     with before_insert(storage, "trial_user_attributes", between):
-        tell_result(storage, trial, {"loss": 1.0})
+        set_trial_attributes(storage, trial, {"loss": 1.0})
     thread.join(30)
     assert ended
     done = storage.get_trial(trial)
@@ -231,18 +230,18 @@ def test_nobody_ends_a_trial_while_it_is_written_to(storage, place, study):
 @with_tables
 def test_an_end_has_the_local_time(storage, study, optunas, zone):
     trial = storage.create_new_trial(study, template())
-    tell_end(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
+    close_trial(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
     done = optunas.get_trial(trial)
     assert abs(done.datetime_complete - datetime.now()) < timedelta(minutes=1)
     assert shown(storage.get_all_trials(study)[0]) == shown(done)
 
 
 @with_tables
-def test_trials_begun_at_once_have_numbers_of_their_own(storage, place, study):
+def test_trials_begun_at_once_have_numbers_of_their_own(storage, location, study):
     others = []
 
     def begin():
-        other = open_storage(*fake_worker.place_of(place))
+        other = fake_worker.open_location(location)
         others.append(other.create_new_trial(study, template()))
 
     def between():
@@ -260,7 +259,7 @@ def test_trials_begun_at_once_have_numbers_of_their_own(storage, place, study):
 
 @with_tables
 @pytest.mark.parametrize(
-    "write", [tell_result, lambda *told: tell_end(*told, TrialState.COMPLETE, 0.5)]
+    "write", [set_trial_attributes, lambda *told: close_trial(*told, TrialState.COMPLETE, 0.5)]
 )
 def test_all_is_written_or_nothing(storage, study, write):
     trial = storage.create_new_trial(study, template())
@@ -278,17 +277,17 @@ def die():
 @pytest.mark.parametrize("table", ["trials", "trial_params", "trial_user_attributes"])
 def test_a_claim_that_was_cut_off_has_left_nothing(storage, study, table):
     with before_insert(storage, table, die), pytest.raises(SystemExit):
-        fake_worker.desk(storage).claim(RUN, "top")
+        fake_worker.trial_queue(storage).claim(RUN, "top")
     assert storage.get_all_trials(study) == []
-    assert fake_worker.desk(storage).claim(RUN, "top").run == RUN
+    assert fake_worker.trial_queue(storage).claim(RUN, "top").run == RUN
 
 
 @with_tables
 def test_the_database_itself_says_that_a_trial_has_ended(storage, study):
     trial = storage.create_new_trial(study, template())
-    storage.database.end(trial, TOLD, TrialState.FAIL, None)
+    storage.database.close_trial(trial, TOLD, TrialState.FAIL, None)
     with pytest.raises(UpdateFinishedTrialError):
-        storage.database.end(trial, TOLD, TrialState.COMPLETE, 0.5)
+        storage.database.close_trial(trial, TOLD, TrialState.COMPLETE, 0.5)
 
 
 @with_tables
@@ -297,13 +296,13 @@ def test_an_end_that_was_cut_off_has_left_the_trial_as_it_was(storage, study, op
     trial = storage.create_new_trial(study, template())
     before = shown(optunas.get_trial(trial))
     with before_insert(storage, table, die), pytest.raises(SystemExit):
-        tell_end(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
+        close_trial(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
     assert shown(optunas.get_trial(trial)) == before
 
 
 @with_tables
 def test_a_claim_whose_answer_was_lost_is_not_made_again(storage, study, monkeypatch):
-    write, lost = storage.database._create_new_trial, []
+    write, lost = storage.database.insert_trial, []
 
     def forgetful(*given):
         made = write(*given)
@@ -312,7 +311,7 @@ def test_a_claim_whose_answer_was_lost_is_not_made_again(storage, study, monkeyp
             raise OperationalError("", {}, Exception("server closed the connection"))
         return made
 
-    monkeypatch.setattr(storage.database, "_create_new_trial", forgetful)
-    claim = fake_worker.desk(storage).claim(RUN, "top")
-    assert [one._trial_id for one in lost] == [claim.trial]
+    monkeypatch.setattr(storage.database, "insert_trial", forgetful)
+    claim = fake_worker.trial_queue(storage).claim(RUN, "top")
+    assert [one._trial_id for one in lost] == [claim.trial_id]
     assert len(storage.get_all_trials(study)) == 1

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import threading
 import traceback
-from types import SimpleNamespace
 
 import optuna
 import psycopg
@@ -13,24 +12,20 @@ import sqlalchemy
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 
+import fake_worker
 from autoprune.errors import StorageError, StudyError
+from autoprune.files import is_folder_locked
 from autoprune.storage import storage as storage_module
 from autoprune.storage.errors import failure_reason, mask_password, storage_failures
-from autoprune.storage.locks import is_at_work
+from autoprune.storage.locks import lock_study_folder
 from autoprune.storage.rdb import BatchedRDBStorage
-from autoprune.storage.storage import JOURNAL, lock_study_folder, open_storage
+from autoprune.storage.storage import JOURNAL, open_storage
+from autoprune.training.metrics import Score
 
 
-@pytest.fixture
-def journal(go, tmp_path):
-    """Return the journal of a finished study."""
-    go(trials=4)
-    return tmp_path / "study" / JOURNAL
-
-
-def refused(place, folder):
+def refused(location, folder):
     with pytest.raises(StorageError) as error:
-        open_storage(place, folder)
+        open_storage(location, folder)
     assert "secret" not in "".join(traceback.format_exception(error.value))
     message = str(error.value)
     assert "\n" not in message
@@ -40,19 +35,19 @@ def refused(place, folder):
 @pytest.mark.parametrize(
     "tail", [b"{", b'{"op_code":5,"worker', b"\0\0\0\0", b'{"op_code":5,"p":"\xe0\xa4']
 )
-def test_a_torn_last_line_is_cut_off(tail, journal, go):
+def test_a_torn_last_line_is_cut_off(tail, journal, search):
     before = journal.read_bytes()
     journal.write_bytes(before + tail)
     open_storage(None, journal.parent)
     assert journal.read_bytes() == before
-    assert go(trials=5).trials == 5
-    assert go(trials=6).trials == 6
+    assert search(5).trials == 5
+    assert search(6).trials == 6
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])
-def test_a_journal_of_one_torn_line_begins_anew(cut, journal, go):
+def test_a_journal_of_one_torn_line_begins_anew(cut, journal, search):
     journal.write_bytes(journal.read_bytes()[:cut])
-    assert go(trials=4).trials == 4
+    assert search(4).trials == 4
 
 
 @pytest.mark.parametrize(
@@ -61,23 +56,23 @@ def test_a_journal_of_one_torn_line_begins_anew(cut, journal, go):
 @pytest.mark.parametrize("line", [1, 4, None])
 def test_a_broken_journal_is_refused_by_line_and_left_alone(garbage, line, journal):
     lines = journal.read_bytes().splitlines(keepends=True)
-    place = len(lines) if line is None else line - 1
-    content = b"".join([*lines[:place], garbage, *lines[place:]])
+    index = len(lines) if line is None else line - 1
+    content = b"".join([*lines[:index], garbage, *lines[index:]])
     journal.write_bytes(content)
     message = refused(None, journal.parent)
-    assert f"is broken at line {place + 1}: move it away" in message
+    assert f"is broken at line {index + 1}: move it away" in message
     assert journal.read_bytes() == content
 
 
 def test_a_journal_that_tells_no_story_is_refused(journal):
     journal.write_text('{"op_code":5,"worker_id":"w"}\n')
-    assert "tells of no study that Optuna understands" in refused(None, journal.parent)
+    assert "holds no study that Optuna can read" in refused(None, journal.parent)
 
 
-def test_a_lock_left_by_a_killed_process_is_no_obstacle(journal, go):
+def test_a_lock_left_by_a_killed_process_is_no_obstacle(journal, search):
     journal.with_name(JOURNAL + ".lock").symlink_to(journal)  # Optuna's own way
     assert journal.with_name(JOURNAL + ".guard").exists()
-    assert go(trials=5).trials == 5
+    assert search(5).trials == 5
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
@@ -100,10 +95,10 @@ def test_a_read_only_journal_is_refused(journal, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "place", ["study.db", "ldap://ann:secret@host/x", "mysql://ann:secret@h/x", "://"]
+    "location", ["study.db", "ldap://ann:secret@host/x", "mysql://ann:secret@h/x", "://"]
 )
-def test_only_urls_of_known_databases_are_taken(place, tmp_path):
-    assert refused(place, tmp_path).startswith("a storage is a")
+def test_only_urls_of_known_databases_are_taken(location, tmp_path):
+    assert refused(location, tmp_path).startswith("a storage is a")
 
 
 def test_a_missing_driver_is_named(tmp_path):
@@ -121,18 +116,18 @@ def test_a_database_in_a_missing_folder_is_refused(tmp_path):
 
 
 def test_a_database_of_another_optuna_is_refused(tmp_path):
-    place = f"sqlite:///{tmp_path}/study.db"
-    open_storage(place, tmp_path)
+    location = f"sqlite:///{tmp_path}/study.db"
+    open_storage(location, tmp_path)
     with sqlite3.connect(tmp_path / "study.db") as database:
         database.execute("update version_info set schema_version = 1")
         database.execute("update alembic_version set version_num = 'v0.0.1'")
-    assert "another version of Optuna" in refused(place, tmp_path)
+    assert "another version of Optuna" in refused(location, tmp_path)
 
 
 def test_a_server_that_cannot_be_reached_is_tried_after_growing_waits(tmp_path, monkeypatch):
     pauses = []
-    clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append)
-    monkeypatch.setattr(storage_module, "time", clock)
+    monkeypatch.setattr("time.monotonic", lambda: sum(pauses))
+    monkeypatch.setattr("time.sleep", pauses.append)
     message = refused("postgresql+psycopg://ann:secret@127.0.0.1:1/x", tmp_path)
     assert pauses == [0.3, 0.6, 1.2, 2.4]
     assert "tried for 4 seconds" in message or "tried for 5 seconds" in message
@@ -161,14 +156,14 @@ def test_a_server_that_is_restarting_is_waited_for(why, by_optuna, tmp_path, mon
 
     there = BatchedRDBStorage(f"sqlite:///{tmp_path / 'there.db'}")
     monkeypatch.setattr(storage_module, "BatchedRDBStorage", refuse)
-    monkeypatch.setattr(storage_module, "time", SimpleNamespace(monotonic=lambda: 0, sleep=print))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     open_storage("postgresql+psycopg://ann@127.0.0.1/x", tmp_path)
     assert len(tries) == 3
 
 
 def test_a_wrong_password_is_refused_at_once_and_not_shown(postgresql, tmp_path, monkeypatch):
     pauses = []
-    monkeypatch.setattr(storage_module.time, "sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pauses.append)
     wrong = postgresql.replace("//postgres:@", "//ann:secret%21@")
     message = refused(wrong, tmp_path)
     assert 'password authentication failed for user "ann"' in message
@@ -203,16 +198,15 @@ def test_reason_hides_both_spellings_of_a_password():
     assert failure_reason(error, "postgresql://ann:se%40cret@h/d") == "no *** for ***, sorry"
 
 
-def test_a_storage_that_fails_under_way_is_one_line(go, journal, planted):
-    table = planted(0, 8, 4)
-
-    def measure(run, check):
+def test_a_storage_that_fails_under_way_is_one_line(search, journal, monkeypatch):
+    def objective(run, report):
         journal.unlink()
         journal.mkdir()
-        return table(run, check)
+        return Score(0.5, 0.5, 0.5, 0.5, "validation", run.seed, 0.1)
 
+    monkeypatch.setattr(fake_worker, "_objective", lambda seconds, moment: objective)
     with pytest.raises(StorageError, match=r"the study's storage failed: .*Is a directory"):
-        go(measure, trials=5)
+        search(5)
 
 
 def test_other_errors_pass_the_guard():
@@ -223,7 +217,7 @@ def test_other_errors_pass_the_guard():
 def test_one_search_at_a_time(tmp_path):
     program = (
         "import pathlib, sys, time\n"
-        "from autoprune.storage.storage import lock_study_folder\n"
+        "from autoprune.storage.locks import lock_study_folder\n"
         f"with lock_study_folder(pathlib.Path({str(tmp_path)!r})):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"
@@ -247,11 +241,11 @@ def test_a_look_whether_it_is_held_keeps_nobody_from_beginning(tmp_path):
     look.acquire()
     threading.Timer(0.3, look.release).start()
     with lock_study_folder(tmp_path):
-        assert is_at_work(tmp_path)
-    assert not is_at_work(tmp_path)
+        assert is_folder_locked(tmp_path)
+    assert not is_folder_locked(tmp_path)
 
 
 def test_journal_stays_readable_by_plain_optuna(journal):
     plain = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    assert len(optuna.load_study(study_name="shc", storage=plain).trials) == 4
+    assert len(optuna.load_study(study_name="fake", storage=plain).trials) == 4
     assert all(json.loads(line) for line in journal.read_text().splitlines())
