@@ -188,15 +188,15 @@ def test_median_interval_needs_enough_values():
         median_interval([1.0] * (MIN_ROUNDS - 1))
 
 
-def layer_times(layers, layer=1.0, outside=0.0, tokenizing=0.0, call=0.0, batch=32):
+def layer_times(layers, layer=1.0, outside=0.0, tokenising=0.0, call=0.0, batch=32):
     """Return the times of a model by what a layer, the rest and a call cost per text."""
     work = layers * layer + outside
     return LayerTimes(
         layers=layers,
         forward=work + call / batch,
         outside=outside,
-        tokenizing=tokenizing,
-        single_text=work + call,
+        tokenising=tokenising,
+        alone=work + call,
     )
 
 
@@ -204,7 +204,7 @@ def layer_times(layers, layer=1.0, outside=0.0, tokenizing=0.0, call=0.0, batch=
     ("full", "small"),
     [
         (layer_times(12), layer_times(6)),
-        (layer_times(12, outside=0.5, tokenizing=0.5), layer_times(6, outside=0.5, tokenizing=0.5)),
+        (layer_times(12, outside=0.5, tokenising=0.5), layer_times(6, outside=0.5, tokenising=0.5)),
         (layer_times(12), layer_times(6, layer=2 / (2 * EXPECTED_GAIN) - 0.01)),
         (layer_times(6), layer_times(6, layer=1.2)),
     ],
@@ -229,13 +229,13 @@ def test_speed_warnings_begin_below_the_expected_gain():
 
 
 def test_speed_warnings_name_a_slow_tokenizer():
-    [warning] = speed_warnings(layer_times(12, tokenizing=20), layer_times(6, tokenizing=20), 32)
+    [warning] = speed_warnings(layer_times(12, tokenising=20), layer_times(6, tokenising=20), 32)
     assert "from text to label: 1.23 times" in warning
     assert "the tokenizer, which takes 77% of" in warning
 
 
 def test_speed_warnings_name_model_and_tokenizer_together():
-    both = {"outside": 10, "tokenizing": 80}
+    both = {"outside": 10, "tokenising": 80}
     first, second = speed_warnings(layer_times(12, **both), layer_times(6, **both), 32)
     assert "the embeddings and the head" in first
     assert "the tokenizer" in second
@@ -250,8 +250,8 @@ def test_speed_warnings_name_batches_of_one_text():
 
 def test_speed_warnings_name_a_batch_too_small_for_the_device():
     # A call costs the same for 1 text and 32: a GPU that waits.
-    full = LayerTimes(layers=12, forward=1.4 / 32, outside=0, tokenizing=0, single_text=1.3)
-    small = LayerTimes(layers=6, forward=1.2 / 32, outside=0, tokenizing=0, single_text=1.1)
+    full = LayerTimes(layers=12, forward=1.4 / 32, outside=0, tokenising=0, alone=1.3)
+    small = LayerTimes(layers=6, forward=1.2 / 32, outside=0, tokenising=0, alone=1.1)
     [warning] = speed_warnings(full, small, 32)
     assert "too small a batch for this device" in warning
     assert "takes only 1.1 times as long as one with a single text" in warning

@@ -208,17 +208,17 @@ def median_interval(values: Sequence[float]) -> MedianInterval:
 
 @dataclass(frozen=True, slots=True)
 class LayerTimes:
-    """Where a model's time goes, in seconds per text, in batches.
+    """Where a model's time goes, in seconds per text, in batches; the fields are keys of cost.json.
 
     `outside` is the part of `forward` that is spent outside the layers (embeddings, pooler, head);
-    `tokenizing` is not part of it; `single_text` is `forward` for a batch of one text.
+    `tokenising` is not part of it; `alone` is `forward` for a batch of one text.
     """
 
     layers: int
     forward: float
     outside: float
-    tokenizing: float
-    single_text: float
+    tokenising: float
+    alone: float
 
 
 def speed_warnings(full: LayerTimes, small: LayerTimes, batch: int) -> tuple[str, ...]:
@@ -229,7 +229,7 @@ def speed_warnings(full: LayerTimes, small: LayerTimes, batch: int) -> tuple[str
     """
     promised = full.layers / small.layers
     gain = full.forward / small.forward
-    whole = (full.forward + full.tokenizing) / (small.forward + small.tokenizing)
+    whole = (full.forward + full.tokenising) / (small.forward + small.tokenising)
     warnings = []
     if gain < EXPECTED_GAIN * promised:
         warnings.append(
@@ -239,7 +239,7 @@ def speed_warnings(full: LayerTimes, small: LayerTimes, batch: int) -> tuple[str
         )
     # A shortfall of the model alone is reported once.
     if whole < EXPECTED_GAIN * min(promised, gain):
-        share = small.tokenizing / (small.forward + small.tokenizing)
+        share = small.tokenising / (small.forward + small.tokenising)
         warnings.append(
             f"Little gain from text to label: {whole:.2f} times, where {full.layers} to "
             f"{small.layers} layers promise {promised:.2f}. Likely reason: the tokenizer, which "
@@ -263,7 +263,7 @@ def _likely_reason(full: LayerTimes, small: LayerTimes, batch: int) -> str:
             "Likely reason: one text at a time, where the fixed cost of a call outweighs the "
             "arithmetic: try a larger --batch."
         )
-    calls = batch * small.forward / small.single_text
+    calls = batch * small.forward / small.alone
     if calls < _MIN_BATCH_RATIO:
         return (
             f"Likely reason: too small a batch for this device, for a call with {batch} texts "

@@ -187,8 +187,8 @@ def _summarize(
             layers=subject.checkpoint.depth,
             forward=per_text,
             outside=per_text * time_outside_layers(forward, model.batches),
-            tokenizing=median_interval(seconds[subject.name, "tokenize"]).median / rows,
-            single_text=latency.median,
+            tokenising=median_interval(seconds[subject.name, "tokenize"]).median / rows,
+            alone=latency.median,
         )
     return CostMeasurement(
         name=subject.name,
