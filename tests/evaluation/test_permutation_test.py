@@ -17,7 +17,7 @@ from autoprune.evaluation.permutation_test import (
     sign_flip_test,
 )
 from autoprune.evaluation.predictions import Predictions
-from autoprune.training.metrics import METRICS
+from autoprune.training.metrics import METRICS, Metric, row_mean
 
 differences = st.lists(st.integers(-3, 3), min_size=1, max_size=9)
 
@@ -189,3 +189,37 @@ def test_sign_flip_of_many_rows_is_fast_and_near_the_normal_law():
 def test_sign_flip_of_hopeless_odds_is_tiny_but_not_0():
     assert 0 < sign_flip_test(np.ones(50_000, dtype=np.int64)) < 1e-80
     assert sign_flip_test(np.ones(20, dtype=np.int64)) == pytest.approx(2**-19)
+
+
+def squared_errors(labels, predicted):
+    return np.stack([(predicted - labels) ** 2.0, np.ones(predicted.shape)], axis=-1)
+
+
+def moments(labels, predicted):
+    x, y = np.broadcast_arrays(1.0 * labels, predicted)
+    return np.stack([x, y, x * y, x**2, y**2, np.ones(x.shape)], axis=-1)
+
+
+def pearson(sums):
+    x, y, xy, xx, yy, rows = np.moveaxis(sums, -1, 0)
+    return (rows * xy - x * y) / np.sqrt((rows * xx - x**2) * (rows * yy - y**2))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        Metric(squared_errors, row_mean, "", greater_is_better=False, bounds=(-np.inf, 0.0)),
+        Metric(moments, pearson, "points of correlation", bounds=(-1.0, 1.0)),
+    ],
+)
+def test_metric_added_as_one_entry_gets_interval_and_test(metric, monkeypatch):
+    monkeypatch.setitem(METRICS, "added", metric)
+    rng = np.random.default_rng(4)
+    labels = rng.integers(10, size=9)
+    near, far = (labels + rng.integers(-n, n + 1, size=(2, 9)) for n in (1, 6))
+    pair = Predictions(labels, near, "added"), Predictions(labels, far, "added")
+    difference = paired_difference(*pair)
+    qualities = [np.mean([metric.quality(labels, row) for row in each]) for each in (near, far)]
+    assert difference.mean == pytest.approx(qualities[0] - qualities[1])
+    assert difference.mean > 0 and difference.low < difference.mean < difference.high
+    assert difference.p_value == pytest.approx(all_exchanges([pair], 9), abs=0.02)

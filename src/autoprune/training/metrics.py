@@ -17,7 +17,7 @@ Sums = NDArray[Any]  # float64, or complex128 where a derivative is computed
 class Score:
     """How good one trained candidate is on one split.
 
-    `quality` is the task's metric, in [-1, 1], greater is better; `accuracy` and `macro_f1` are in
+    `quality` is the task's metric, finite, greater is better; `accuracy` and `macro_f1` are in
     [0, 1]; `loss` is the mean cross-entropy in nats, finite and not negative; `seconds` is the
     training's wall time; `note` says what happened on the way (a batch halved for memory, say),
     mostly empty.
@@ -33,11 +33,12 @@ class Score:
     note: str = ""
 
     def __post_init__(self) -> None:
-        assert -1.0 <= self.quality <= 1.0, f"quality is in [-1, 1], got {self.quality}"
         for name in ("accuracy", "macro_f1"):
             value = getattr(self, name)
             assert 0.0 <= value <= 1.0, f"{name} is in [0, 1], got {value}"
-        assert math.isfinite(self.loss), f"loss is finite, got {self.loss}"
+        for name in ("quality", "loss"):
+            value = getattr(self, name)
+            assert math.isfinite(value), f"{name} is finite, got {value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Metric:
     defined. It must take complex sums too, and must not change where every sum is doubled: the
     confidence interval needs its derivative, see `evaluation.statistics.row_contributions`.
 
-    `unit` names a difference of 0.01 in reports; `bounds` are the least and greatest value.
+    `unit` names a difference of 0.01 in reports; `bounds` are the least and greatest `quality`.
     """
 
     statistics: Callable[[Labels, Labels], NDArray[Any]]
@@ -71,7 +72,7 @@ class Metric:
 
     @property
     def span(self) -> float:
-        """The greatest difference between two values."""
+        """The greatest difference between two qualities."""
         return self.bounds[1] - self.bounds[0]
 
     def quality(self, labels: Labels, predictions: Labels) -> float:
