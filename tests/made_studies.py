@@ -1,4 +1,4 @@
-"""Fixtures of made-up records, entrants and studies: no model, no training, known figures.
+"""Fixtures of made-up records, entrants and studies: no model, no training, known numbers.
 
 The conftest.py of a room that needs them imports them.
 """
@@ -89,9 +89,9 @@ def entrant(split):
                 raise TrialError("loss is not a number")
             labels = np.array(split.rows.labels)
             rows = wrong[seed] if isinstance(wrong, dict) else wrong
-            said = labels.copy()
-            said[list(rows)] = (said[list(rows)] + 1) % 3
-            return EntrantRun(scored(validation, seed=seed), np.eye(3, dtype=np.float32)[said])
+            predicted = labels.copy()
+            predicted[list(rows)] = (predicted[list(rows)] + 1) % 3
+            return EntrantRun(scored(validation, seed=seed), np.eye(3, dtype=np.float32)[predicted])
 
         def score(seed):
             return run(seed).validation
@@ -151,7 +151,7 @@ def setting():
 
 
 @pytest.fixture
-def studied(setting, comparison, split, trial):
+def finished_study(setting, comparison, split, trial):
     """A study of two seeds for each layout of 4 layers, one of them stopped and one failed."""
     qualities = {"4:0-1": 0.61, "4:0,2": 0.81, "4:0,3": 0.7, "4:1-2": 0.5, "4:1,3": 0.55}
     trials = [
@@ -178,9 +178,9 @@ def studied(setting, comparison, split, trial):
 
 @pytest.fixture
 def costs():
-    """What the models of `studied` cost, with a rival, and an alarm."""
+    """What the models of `finished_study` cost, with a rival, and an alarm."""
 
-    def one(name, layout, milliseconds, peak):
+    def model(name, layout, milliseconds, peak):
         return MeasuredCost(
             name=name,
             layout=Layout.parse(layout),
@@ -204,9 +204,9 @@ def costs():
         rounds=15,
         tokens=64,
         models=(
-            one("full", "4:0-3", 8.0, 30_400_000),
-            one("found", "4:0,2", 4.0, 20_400_000),
-            one("small <b>|", "2:0-1", 3.0, None),
+            model("full", "4:0-3", 8.0, 30_400_000),
+            model("found", "4:0,2", 4.0, 20_400_000),
+            model("small <b>|", "2:0-1", 3.0, None),
         ),
         alarms=("Little gain: 1.20 times.",),
         notes=("found is ●○●○ 4:0,2.",),

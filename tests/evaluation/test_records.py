@@ -11,6 +11,7 @@ from autoprune.evaluation.records import (
     Record,
     append_record,
     count_repeated,
+    installed_versions,
     read_records,
     record_from_json,
     record_key,
@@ -216,3 +217,7 @@ def test_reuse_shared_runs_copies_the_full_model_and_rivals_once(tmp_path, trial
     assert [record.origin for record in read_records(target)] == ["full", "small"]
     assert reuse_shared_runs([source, source], target) == 0
     assert reuse_shared_runs([tmp_path / "none.jsonl"], target) == 0
+
+
+def test_installed_versions_are_of_all_that_changes_numbers():
+    assert {"autoprune", "torch", "transformers", "optuna", "python"} == set(installed_versions())

@@ -11,14 +11,14 @@ from autoprune.evaluation.study_comparison import compare_winners, winners_verdi
 
 
 @pytest.fixture
-def study(studied, entrant, split, conditions, tmp_path):
+def study(finished_study, entrant, split, conditions, tmp_path):
     """Make a study whose only entrant, top, has the named rows wrong."""
 
     def make(name, layout, wrong, seeds=(7, 8), **changes):
         only = [entrant("top", layout, wrong, 0.5)]
         comparison = compare_entrants(only, seeds, split, conditions, tmp_path / f"{name}.jsonl")
         return dataclasses.replace(
-            studied, name=name, folder=Path(name), comparison=comparison, **changes
+            finished_study, name=name, folder=Path(name), comparison=comparison, **changes
         )
 
     return make
@@ -53,8 +53,8 @@ def test_winners_are_compared_on_the_seeds_in_common(study):
     assert pair.notes == ("Compared on the seeds that both have, 7; 8, 9 left out.",)
 
 
-def test_winner_is_the_recommended_layout(studied, study):
-    pair = compare_winners(studied, study("b", "4:0-2", ()))
+def test_winner_is_the_recommended_layout(finished_study, study):
+    pair = compare_winners(finished_study, study("b", "4:0-2", ()))
     assert (pair.first.row.origin, pair.first.quality) == ("found", pytest.approx(0.9))
 
 

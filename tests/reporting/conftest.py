@@ -6,9 +6,9 @@ from made_studies import (  # noqa: F401 (pytest finds them here)
     costs,
     entrant,
     entrants,
+    finished_study,
     score,
     setting,
     split,
-    studied,
     trial,
 )

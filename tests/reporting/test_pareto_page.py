@@ -28,8 +28,8 @@ def hostile():
     return front(LIMITS, [*CURVE, WORSE], **names, studies=(NASTY, "calm"))
 
 
-def drawn(figure):
-    """Return what a figure draws, by name."""
+def traces(figure):
+    """Return the traces of a figure by name."""
     return {trace.name.partition(",")[0]: trace for trace in figure.data}
 
 
@@ -37,28 +37,28 @@ def drawn(figure):
 def test_plot_has_every_point_with_its_interval_and_number(hostile, axis):
     cost = axis.value
     figure = quality_cost_plot(hostile, axis)
-    found = drawn(figure)
-    everyone = [*CURVE, WORSE, FULL]
+    found = traces(figure)
+    points = [*CURVE, WORSE, FULL]
     marks = [*zip(found["validation"].x, found["validation"].y, strict=True)]
     marks += [*zip(found["full model"].x, found["full model"].y, strict=True)]
-    assert marks == [(cost(one), 100 * one.validation) for one in everyone]
+    assert marks == [(cost(each), 100 * each.validation) for each in points]
     test = found["test"]
-    assert [*zip(test.x, test.y, strict=True)] == [(cost(one), 100 * one.test) for one in everyone]
+    assert [*zip(test.x, test.y, strict=True)] == [(cost(each), 100 * each.test) for each in points]
     assert list(test.error_y.array) == pytest.approx([1.0] * 6)
     assert list(test.error_y.arrayminus) == pytest.approx([2.0] * 6)
-    numbers = [(one.x, one.y, one.text) for one in figure.layout.annotations]
-    assert numbers == [(cost(one), 100 * one.validation, str(one.keep)) for one in everyone]
+    numbers = [(note.x, note.y, note.text) for note in figure.layout.annotations]
+    assert numbers == [(cost(each), 100 * each.validation, str(each.keep)) for each in points]
 
 
 def test_plot_and_table_have_the_intervals_of_latencies(hostile):
-    found = drawn(quality_cost_plot(hostile, LATENCY))
+    found = traces(quality_cost_plot(hostile, LATENCY))
     across = found["validation"].error_x
     assert list(across.array) == pytest.approx([0.5, 0.75, 1.0, 1.5, 1.25])
     assert list(across.arrayminus) == pytest.approx([0.2, 0.3, 0.4, 0.6, 0.5])
     assert list(found["full model"].error_x.array) == pytest.approx([3.0])
     table = quality_cost_table(hostile, LATENCY)
     assert [row[2] for row in table.rows][-1] == "12.0 (10.8 to 15.0)"
-    sizes = drawn(quality_cost_plot(hostile, SIZE))
+    sizes = traces(quality_cost_plot(hostile, SIZE))
     assert sizes["validation"].error_x.array is None
     assert [row[2] for row in quality_cost_table(hostile, SIZE).rows][-1] == "12.0"
 
@@ -70,7 +70,7 @@ def test_page_and_markdown_have_the_intervals_of_latencies():
 
 
 def test_plot_has_the_front_as_a_line_and_dominated_points_hollow(hostile):
-    found = drawn(quality_cost_plot(hostile, LATENCY))
+    found = traces(quality_cost_plot(hostile, LATENCY))
     assert list(found["Pareto front"].x) == [2, 3, 4, 6, 12]
     assert found["Pareto front"].line.shape == "hv"
     assert list(found["validation"].marker.symbol) == ["circle"] * 4 + ["circle-open"]
@@ -93,21 +93,21 @@ def test_best_for_cost_takes_the_better_of_equally_cheap_points():
 )
 def test_plot_and_table_mark_the_knee_and_the_chosen_point(limits, marks):
     made = front(limits)
-    found = drawn(quality_cost_plot(made, LATENCY))
-    drawn_first = ("Pareto front", "test", "validation", "full model")
-    picked = {name: trace.x[0] for name, trace in found.items() if name not in drawn_first}
+    found = traces(quality_cost_plot(made, LATENCY))
+    always = ("Pareto front", "test", "validation", "full model")
+    picked = {name: trace.x[0] for name, trace in found.items() if name not in always}
     assert picked == marks
     table = quality_cost_table(made, LATENCY)
-    told = {row[1]: row[-1] for row in table.rows}
-    expected = {str(one.keep): "" for one in CURVE} | {"12": "full model"}
+    marked = {row[1]: row[-1] for row in table.rows}
+    expected = {str(each.keep): "" for each in CURVE} | {"12": "full model"}
     for name, keep in marks.items():
         expected[str(keep)] = f"{expected[str(keep)]}, {name}".removeprefix(", ")
-    assert told == expected
+    assert marked == expected
 
 
 def test_page_without_a_knee_marks_the_best_on_validation():
     made = front(points=[point(2, 0.5), point(3, 0.52), point(4, 0.6)])
-    assert drawn(quality_cost_plot(made, LATENCY))["best on validation"].x[0] == 4
+    assert traces(quality_cost_plot(made, LATENCY))["best on validation"].x[0] == 4
     html = pareto_page(made)
     assert "(the best on validation)" in html and ">knee<" not in html
 
@@ -116,11 +116,13 @@ def test_page_without_a_knee_marks_the_best_on_validation():
 @pytest.mark.parametrize("width", [400, 1400])
 def test_page_is_accessible(browse, hostile, width, theme):
     tab = browse(pareto_page(hostile), width, theme)
-    tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    tab.evaluate(
+        "document.querySelectorAll('details').forEach((details) => { details.open = true })"
+    )
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(tab).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
-    assert tab.locator(".box table").count() == 3  # one behind each plot, and the whole
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
+    assert tab.locator(".box table").count() == 3  # one below each plot, and the whole
     assert tab.locator(".box tbody tr").count() == 3 * 6
 
 
@@ -149,13 +151,13 @@ def test_hover_text_of_a_point_has_layers_and_numbers(browse):
     tab.locator("#quality-latency").scroll_into_view_if_needed()
     box = tab.locator("#quality-latency .trace.scatter path.point").nth(3).bounding_box()
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    told = tab.locator("#quality-latency .hovertext")
-    told.wait_for()
-    assert told.text_content().startswith("3 layers, 12:0-2 (<i>top</i>)validation 65.0 %")
+    hover = tab.locator("#quality-latency .hovertext")
+    hover.wait_for()
+    assert hover.text_content().startswith("3 layers, 12:0-2 (<i>top</i>)validation 65.0 %")
 
 
 def test_page_has_the_advice():
     html = pareto_page(front(LIMITS))
     assert "The smallest model within the limits, a drop of at most 2.5 points, is 6 layers" in html
     assert "the knee of quality against latency is at 4 layers" in html.lower()
-    assert html.count("</script>") == 5  # two figures, the dark colours, plotly, and our own
+    assert html.count("</script>") == 5  # two plots, the dark colors, plotly, and page.js

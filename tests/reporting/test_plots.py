@@ -27,15 +27,15 @@ from autoprune.reporting.tables import trials_table
 from autoprune.training.budget import Budget
 
 
-def contrast(one, other):
-    """Return the contrast of two colours by WCAG 2.2."""
+def contrast(color, other):
+    """Return the contrast of two colors by WCAG 2.2."""
 
-    def luminance(colour):
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    def luminance(color):
+        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
         linear = [((p + 0.055) / 1.055) ** 2.4 if p > 0.04045 else p / 12.92 for p in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    low, high = sorted((luminance(one), luminance(other)))
+    low, high = sorted((luminance(color), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -151,7 +151,7 @@ def test_layer_pairs_with_too_few_trials_are_left_out(grid):
 
 
 def test_quality_plot_has_the_intervals(comparison):
-    dots = {one.meta: one for one in quality_plot(comparison).figure.data}
+    dots = {dot.meta: dot for dot in quality_plot(comparison).figure.data}
     assert list(dots) == ["found", "top", "bottom", "full", "scratch"]
     row, dot = comparison.row("top"), dots["top"]
     assert dot.x[0] == pytest.approx(70)
@@ -168,13 +168,13 @@ def test_differences_plot_leaves_out_the_reference_and_names_findings(
         entrant("bottom", "4:2-3", (1,), 0.6),
     ]
     comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
-    dots = {one.meta: one for one in differences_plot(comparison).figure.data}
-    assert {name: one.text[0] for name, one in dots.items()} == {
+    dots = {dot.meta: dot for dot in differences_plot(comparison).figure.data}
+    assert {name: dot.text[0] for name, dot in dots.items()} == {
         "found": "−100.0 worse",
         "bottom": "−10.0",
     }
     assert dots["found"].marker.color != dots["bottom"].marker.color
-    assert {one.textposition for one in dots.values()} == {"top left"}  # off the line at 0
+    assert {dot.textposition for dot in dots.values()} == {"top left"}  # off the line at 0
 
 
 def test_importances_plot_is_in_per_cent():

@@ -15,39 +15,43 @@ TEXT = "<script>window.pwned=3</script> नागपूर : आरोग्य 
 
 
 @pytest.fixture
-def hostile(studied, entrant, split, conditions, tmp_path):
+def hostile(finished_study, entrant, split, conditions, tmp_path):
     """A study whose name, labels, rival and texts are out to run as code."""
-    mine = f"{NASTY}@abc"
+    model = f"{NASTY}@abc"
     entrants = [
-        entrant("found", "4:0,2", (0,), 0.81, model=mine),
-        entrant("top", "4:0-1", (1, 2, 3), 0.61, model=mine),
-        entrant("full", "4:0-3", (), 0.91, model=mine),
+        entrant("found", "4:0,2", (0,), 0.81, model=model),
+        entrant("top", "4:0-1", (1, 2, 3), 0.61, model=model),
+        entrant("full", "4:0-3", (), 0.91, model=model),
         entrant(NASTY, "2:0-1", (5,), 0.5, model="rival@1"),
     ]
     test = dataclasses.replace(split, rows=LabelledRows((TEXT,) * 12, split.rows.labels))
     comparison = compare_entrants(entrants, (7, 8), test, conditions, tmp_path / "records.jsonl")
     labels = (NASTY, "क्रीडा", "आरोग्य")
-    setting = dataclasses.replace(studied.setting, model=NASTY, labels=labels)
+    setting = dataclasses.replace(finished_study.setting, model=NASTY, labels=labels)
     return dataclasses.replace(
-        studied, name=NASTY, setting=setting, test=test, comparison=comparison
+        finished_study, name=NASTY, setting=setting, test=test, comparison=comparison
     )
 
 
 @pytest.fixture
-def show(browse, studied, hostile, costs):
+def show(browse, finished_study, hostile, costs):
     """Open the page of a hostile and a calm study, the calm one with its costs."""
-    shares = {studied.name: {"layer 0": 1.0}}
-    return partial(browse, study_page([hostile, studied], shares, {studied.name: costs}))
+    shares = {finished_study.name: {"layer 0": 1.0}}
+    return partial(
+        browse, study_page([hostile, finished_study], shares, {finished_study.name: costs})
+    )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_page_is_accessible(show, width, theme):
     tab = show(width, theme)
-    tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    tab.evaluate(
+        "document.querySelectorAll('details').forEach((details) => { details.open = true })"
+    )
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(tab).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
 
 
 def test_page_loads_nothing_and_runs_no_hostile_text(show, tmp_path):
@@ -66,9 +70,9 @@ def test_page_loads_nothing_and_runs_no_hostile_text(show, tmp_path):
 def test_every_plot_is_drawn_and_has_its_table(show):
     tab = show()
     drawn = tab.evaluate(
-        "[...document.querySelectorAll('figure')].map((one) => "
-        "[one.querySelectorAll('.plot svg.main-svg').length > 0, "
-        "one.querySelectorAll('details tbody tr').length > 0])"
+        "[...document.querySelectorAll('figure')].map((figure) => "
+        "[figure.querySelectorAll('.plot svg.main-svg').length > 0, "
+        "figure.querySelectorAll('details tbody tr').length > 0])"
     )
     assert len(drawn) == 15
     assert drawn == [[True, True]] * 15
@@ -77,13 +81,13 @@ def test_every_plot_is_drawn_and_has_its_table(show):
 
 def test_plots_take_the_colors_of_the_theme(show):
     tab = show()
-    ground = "getComputedStyle(document.querySelector('.plot .main-svg')).backgroundColor"
+    plot = "getComputedStyle(document.querySelector('.plot .main-svg')).backgroundColor"
     card = "getComputedStyle(document.querySelector('section')).backgroundColor"
-    light = tab.evaluate(ground)
+    light = tab.evaluate(plot)
     assert light == tab.evaluate(card)
     tab.emulate_media(color_scheme="dark")
     tab.wait_for_selector("html[data-drawn=dark]", state="attached")
-    assert tab.evaluate(ground) == tab.evaluate(card) != light
+    assert tab.evaluate(plot) == tab.evaluate(card) != light
 
 
 def test_page_works_with_a_keyboard(show):
@@ -110,6 +114,6 @@ def test_wide_table_scrolls_in_its_own_box(show):
     box = tab.locator(".box[aria-label='Table: Comparison on the test split']").first
     box.focus()
     tab.keyboard.press("ArrowRight")
-    box.evaluate("(one) => new Promise((done) => setTimeout(done, 300))")
-    assert box.evaluate("(one) => one.scrollLeft") > 0
+    box.evaluate("(box) => new Promise((done) => setTimeout(done, 300))")
+    assert box.evaluate("(box) => box.scrollLeft") > 0
     assert tab.evaluate("scrollX") == 0

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from autoprune.evaluation.comparison import Comparison, ComparisonRow
+from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.study_files import StudyMetadata
-from autoprune.evaluation.verdict import comparison_verdict, format_points, recommendation
+from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.reporting.markdown import code_block, escape_markdown, table_to_markdown
 from autoprune.reporting.search_plots import layer_effects_plot, layout_map_plot, rank_layouts
-from autoprune.reporting.tables import Table, TableCell
+from autoprune.reporting.tables import Table, entrants_table
 from autoprune.training.budget import Budget
 
 MAX_LABELS = 12  # label names in the note; the report has them all
@@ -93,8 +93,8 @@ def _describe(study: StudyDescription) -> list[str]:
     names = f"{', '.join(labels[:MAX_LABELS])}{more}"
     resumed = "" if quick.pause_at is None else f"; the best are trained on to {quick.steps}"
     what = (
-        f"Which {keep} of the {study.depth} layers of {study.model} should the task {study.task} "
-        "keep?"
+        f"Which {keep} of the {study.depth} layers of {study.model} should be kept for the task "
+        f"{study.task}?"
     )
     task = f"The task has {len(labels)} labels ({names}), its metric is {study.metric}."
     how = (
@@ -107,20 +107,15 @@ def _describe(study: StudyDescription) -> list[str]:
 
 
 def _short_table(comparison: Comparison) -> Table:
-    header = ("origin", "layers", "test, %", "validation, %", f"against {comparison.reference}")
-    rows = tuple(_short_cells(row, comparison.reference) for row in comparison.rows)
-    return Table("Comparison on the test split", header, rows)
-
-
-def _short_cells(row: ComparisonRow, reference: str) -> tuple[TableCell, ...]:
-    gap = "reference" if row.origin == reference else format_points(row.difference.mean)
-    return (
-        row.origin,
-        row.layout,
-        f"{row.test_mean * 100:.1f}",
-        f"{row.validation_mean * 100:.1f}",
-        gap,
-    )
+    """Return the columns of the comparison that a note has room for."""
+    table = entrants_table(comparison)
+    against = f"against {comparison.reference}"
+    columns = [
+        table.header.index(name)
+        for name in ("origin", "layers", "test, cleaned", "validation", against)
+    ]
+    header, *rows = (tuple(cells[i] for i in columns) for cells in (table.header, *table.rows))
+    return Table(table.caption, tuple(map(str, header)), tuple(rows))
 
 
 def _join(blocks: Sequence[str]) -> str:
