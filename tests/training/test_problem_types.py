@@ -8,7 +8,8 @@ import torch
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from autoprune.choices import METRIC_NAMES, PROBLEM_TYPE_NAMES
-from autoprune.training.problem_types import PROBLEM_TYPES, SINGLE_LABEL
+from autoprune.errors import UnknownNameError
+from autoprune.training.problem_types import PROBLEM_TYPES, SINGLE_LABEL, find_problem_type
 
 LOGITS = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2]], dtype=np.float32))
 LABELS = np.array([0, 1, 1])
@@ -25,6 +26,12 @@ def test_problem_type_travels_between_processes_and_has_known_metrics(name):
     assert pickle.loads(pickle.dumps(problem_type)) == problem_type
     assert problem_type.default_metric in problem_type.metrics
     assert set(problem_type.metrics) <= set(METRIC_NAMES)
+
+
+def test_problem_type_of_a_config_is_found_or_refused():
+    assert find_problem_type(None) is find_problem_type(SINGLE_LABEL.name) is SINGLE_LABEL
+    with pytest.raises(UnknownNameError, match="unknown problem type 'multi_label"):
+        find_problem_type("multi_label_classification")
 
 
 @pytest.mark.parametrize("metric", SINGLE_LABEL.metrics)

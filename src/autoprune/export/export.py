@@ -34,6 +34,7 @@ from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.devices import describe_device
 from autoprune.training.evaluator import LayoutEvaluator
 from autoprune.training.metrics import METRICS
+from autoprune.training.problem_types import ProblemType
 from autoprune.training.workers import WorkerPool
 
 _MAX_ONNX_PARAMETERS = 2**31 // 4  # of 4 bytes: a protobuf file holds 2 GB
@@ -122,7 +123,7 @@ def export_layout(
         tokenizer.model_max_length, tokenizer.padding_side = tokens, "right"
         save_model(model, tokenizer, folder)
         if request.onnx:
-            notes += _add_onnx(folder, sample.rows, test, request.int8)
+            notes += _add_onnx(folder, sample.rows, test, evaluator.problem_type, request.int8)
         provenance = Provenance(
             name=request.name,
             base=local_base_model(source.checkpoint, source.study.asked["model"]),
@@ -207,7 +208,9 @@ def _fine_tune(
     return _Trained(best, time.perf_counter() - started, meter.joules)
 
 
-def _add_onnx(folder: Path, rows: LabelledRows, test: TestSplit, int8: bool) -> tuple[str, ...]:
+def _add_onnx(
+    folder: Path, rows: LabelledRows, test: TestSplit, problem_type: ProblemType, int8: bool
+) -> tuple[str, ...]:
     """Add the model in `folder` as ONNX, with `int8` also in 8 bits; return a note on each.
 
     Raises `ModelError` where its logits on `rows` differ from torch's.
@@ -218,7 +221,7 @@ def _add_onnx(folder: Path, rows: LabelledRows, test: TestSplit, int8: bool) -> 
     cleaned, labels = np.array(test.kept), np.array(test.rows.labels)
     notes = []
     for file in filter(None, (export.file, export.int8)):
-        predictions = onnx_logits(file, folder, test.rows.texts).argmax(-1)
+        predictions = problem_type.predict(onnx_logits(file, folder, test.rows.texts))
         share = METRICS["accuracy"].quality(labels[cleaned], predictions[cleaned])
         size = file.stat().st_size / 1e6
         notes.append(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from transformers import AutoTokenizer
 
 from autoprune.encoders.files import (
@@ -22,6 +21,7 @@ from autoprune.encoders.loading import check_vocabulary, max_input_length
 from autoprune.encoders.profiling import Classifier, open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError, first_line
+from autoprune.training.problem_types import ProblemType, find_problem_type
 
 _DEFAULT_LENGTH = 512  # tokens, where neither tokenizer nor model has a limit
 
@@ -79,6 +79,7 @@ class Predictor:
     labels: tuple[str, ...]
     classifier: Classifier
     tokenize: TextTokenizer
+    problem_type: ProblemType
 
     def __call__(
         self, rows: Iterable[tuple[str, str | None]], batch: int
@@ -102,14 +103,14 @@ class Predictor:
         """Return the probabilities of one batch, (rows, labels)."""
         pairs = [pair for _, pair in rows if pair is not None]
         tokens = self.tokenize([text for text, _ in rows], pairs or None)
-        probabilities: NDArray[np.float64] = softmax(
-            self.classifier(tokens).astype(np.float64), axis=-1
-        )
-        return probabilities
+        return self.problem_type.probabilities(self.classifier(tokens))
 
 
 def open_predictor(folder: Path, device: torch.device) -> Predictor:
-    """Load the classifier in `folder`; raises `ModelError` where there is none."""
+    """Load the classifier in `folder`.
+
+    Raises `ModelError` where there is none, `UnknownNameError` for another problem type.
+    """
     checkpoint = read_checkpoint(Encoder(folder.name, str(folder)), folder)
     config = read_config(folder, trust_remote_code=False)
     classes = config.architectures or ()
@@ -119,7 +120,8 @@ def open_predictor(folder: Path, device: torch.device) -> Predictor:
             f"({', '.join(classes) or 'no architecture in config.json'}): name the folder of "
             "an exported model"
         )
+    problem_type = find_problem_type(config.problem_type)
     labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
     tokenize = make_tokenizer(folder)
     check_vocabulary(checkpoint, max(tokenize.tokenizer.get_vocab().values()))
-    return Predictor(labels, open_trained(checkpoint, device), tokenize)
+    return Predictor(labels, open_trained(checkpoint, device), tokenize, problem_type)

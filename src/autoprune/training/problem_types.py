@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from torch.nn import functional
 from transformers import PreTrainedModel
 
 from autoprune.encoders.loading import load_classifier, random_classifier
 from autoprune.encoders.registry import EncoderFiles
+from autoprune.errors import UnknownNameError
 from autoprune.training.metrics import METRICS, Labels, Score
 
 
@@ -87,10 +88,8 @@ def _most_probable_class(logits: NDArray[np.float32]) -> Labels:
     return classes
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    scaled = logits.astype(np.float64)
-    exponentials = np.exp(scaled - scaled.max(-1, keepdims=True))
-    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(-1, keepdims=True)
+def _class_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    probabilities: NDArray[np.float64] = softmax(logits.astype(np.float64), axis=-1)
     return probabilities
 
 
@@ -99,8 +98,20 @@ SINGLE_LABEL = ProblemType(
     loss=_cross_entropy,
     row_losses=_row_cross_entropies,
     predict=_most_probable_class,
-    probabilities=_softmax,
+    probabilities=_class_probabilities,
     metrics=("accuracy", "macro-f1", "weighted-f1", "mcc"),
 )
 
 PROBLEM_TYPES: dict[str, ProblemType] = {SINGLE_LABEL.name: SINGLE_LABEL}
+
+
+def find_problem_type(name: str | None) -> ProblemType:
+    """Return the problem type that a model's config names; raises `UnknownNameError`.
+
+    Configs without a name are taken for single-label classification.
+    """
+    if name is None:
+        return SINGLE_LABEL
+    if name not in PROBLEM_TYPES:
+        raise UnknownNameError("problem type", name, PROBLEM_TYPES)
+    return PROBLEM_TYPES[name]
