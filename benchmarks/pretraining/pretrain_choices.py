@@ -18,13 +18,17 @@ from pathlib import Path
 
 import torch
 
+from autoprune.pretraining.config import (
+    EncoderShape,
+    PretrainingSchedule,
+    default_pretraining_rate,
+    encoder_shape,
+)
 from autoprune.pretraining.data import scan_corpus
-from autoprune.pretraining.model import EncoderShape, build_encoder, encoder_shape, warm_start_
+from autoprune.pretraining.model import build_encoder, warm_start_
 from autoprune.pretraining.training import (
     STACKED_AT,
-    PretrainingSchedule,
     PretrainingState,
-    default_pretraining_rate,
     perplexity,
     pretraining_optimizer,
     shallow_encoder,

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from autoprune.pretraining.config import PretrainingSchedule, encoder_shape
 from autoprune.pretraining.data import scan_corpus
-from autoprune.pretraining.model import build_encoder, encoder_shape
+from autoprune.pretraining.model import build_encoder
 from autoprune.pretraining.training import (
-    PretrainingSchedule,
     PretrainingState,
     pretraining_optimizer,
 )

@@ -6,12 +6,12 @@ import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
 from autoprune.errors import OptionError
+from autoprune.pretraining.config import encoder_shape
 from autoprune.pretraining.data import TokenStream
 from autoprune.pretraining.model import (
     build_encoder,
     cooccurrence_counts,
     embedding_factors,
-    encoder_shape,
     masked_loss_sum,
     set_dropout_,
     warm_start_,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from autoprune.errors import OptionError, TrialError
+from autoprune.pretraining.config import PretrainingSchedule
 from autoprune.pretraining.training import (
-    PretrainingSchedule,
     PretrainingState,
     perplexity,
     pretraining_optimizer,

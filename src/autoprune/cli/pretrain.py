@@ -84,13 +84,15 @@ def pretrain(
     from autoprune.experiment.progress import format_duration
     from autoprune.experiment.result import command_line
     from autoprune.files import check_new_folder
-    from autoprune.pretraining.model import encoder_shape
-    from autoprune.pretraining.run import PretrainingConfig, pretrain_model
-    from autoprune.pretraining.training import PretrainingSchedule, default_pretraining_rate
+    from autoprune.pretraining.config import (
+        PretrainingConfig,
+        PretrainingSchedule,
+        default_pretraining_rate,
+        encoder_shape,
+    )
+    from autoprune.pretraining.run import pretrain_model
     from autoprune.training.workers import available_cores
 
-    if (minutes is None) == (budget_tokens is None):
-        raise OptionError("a training ends by --minutes or by --budget-tokens: give one of them")
     if tokenizer is not None and vocabulary is not None:
         raise OptionError("--vocabulary is for a tokenizer trained here: leave out --tokenizer")
     schedule = PretrainingSchedule(
@@ -116,9 +118,8 @@ def pretrain(
     set_num_threads(available_cores())  # a resumed run with as many threads gives the same bits
     display = PretrainingDisplay()
     result = pretrain_model(config, display)
-    details = result.details
     display.message(
-        f"{out}: {result.layers} layers, {result.parameters:,} parameters, "
-        f"{details.tokens_seen:,} tokens seen in {format_duration(details.seconds)}; perplexity "
-        f"{details.perplexity:.1f} of {details.held_out_tokens:,} masked tokens in held-out texts"
+        f"{out}: {layers} layers, {result.parameters:,} parameters, {result.tokens_seen:,} tokens "
+        f"seen in {format_duration(result.seconds)}; perplexity {result.perplexity:.1f} of "
+        f"{result.held_out_tokens:,} masked tokens in held-out texts"
     )

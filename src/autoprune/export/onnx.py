@@ -89,26 +89,16 @@ def onnx_logits(
 
 @dataclass(frozen=True, slots=True)
 class OnnxExport:
-    """What was written: `file` in fp32 and `int8` or None, with their sizes in bytes.
+    """What was written: `file` in fp32, and `int8` or None.
 
     `difference` is the largest between logits of `file` and of torch. `shortened` is true if the
     graph skips padding (see `onnx_graph`), which some model families do not allow.
     """
 
     file: Path
-    bytes: int
+    int8: Path | None
     difference: float
     shortened: bool
-    int8: Path | None
-    int8_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Batch:
-    """A batch of tokens, and torch's logits on it."""
-
-    tokens: TokenTensors
-    logits: NDArray[np.float32]
 
 
 def export_onnx(folder: Path, texts: Sequence[str], int8: bool) -> OnnxExport:
@@ -131,14 +121,7 @@ def export_onnx(folder: Path, texts: Sequence[str], int8: bool) -> OnnxExport:
         file.unlink(missing_ok=True)
         small.unlink(missing_ok=True)
         raise
-    return OnnxExport(
-        file=file,
-        bytes=file.stat().st_size,
-        difference=difference,
-        shortened=shortened,
-        int8=small if int8 else None,
-        int8_bytes=small.stat().st_size if int8 else None,
-    )
+    return OnnxExport(file, small if int8 else None, difference, shortened)
 
 
 def _export(folder: Path, file: Path, texts: Sequence[str]) -> tuple[float, bool]:
@@ -153,7 +136,7 @@ def _export(folder: Path, file: Path, texts: Sequence[str]) -> tuple[float, bool
     for rows in _split(texts):
         tokens = tokenize(rows)
         with torch.inference_mode():
-            batches.append(_Batch(tokens, model(**_tensors(tokens)).logits.numpy()))
+            batches.append((tokens, model(**_tensors(tokens)).logits.numpy()))
     traced = _trace(model, tokenize)
     try:
         shortened = type(traced).FromString(traced.SerializeToString())
@@ -238,8 +221,13 @@ def _trace(model: PreTrainedModel, tokenize: TextTokenizer) -> Any:
     return program.model_proto
 
 
-def _write(model: Any, file: Path, batches: Sequence[_Batch]) -> float:
-    """Write `model` and return its largest difference from torch's logits; inf if it fails."""
+def _write(
+    model: Any, file: Path, batches: Sequence[tuple[TokenTensors, NDArray[np.float32]]]
+) -> float:
+    """Write `model` and return its largest difference from torch's logits; inf if it fails.
+
+    `batches` are tokens with torch's logits on them.
+    """
     import onnx
 
     try:
@@ -250,7 +238,7 @@ def _write(model: Any, file: Path, batches: Sequence[_Batch]) -> float:
         raise _too_large(error) from error
     try:
         forward = open_model(file)
-        gaps = [np.abs(forward(batch.tokens) - batch.logits).max() for batch in batches]
+        gaps = [np.abs(forward(tokens) - logits).max() for tokens, logits in batches]
     except Exception:  # onnxruntime's errors have no other common class
         return float("inf")
     return float(np.max(gaps))

@@ -1,6 +1,5 @@
 """Model card of a pre-trained encoder, and its folder with weights, tokenizer and card."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autoprune.export.base_model import CARD_FILE, OWN_METADATA
 from autoprune.export.export import save_model
+from autoprune.pretraining.config import PretrainingConfig
+from autoprune.pretraining.data import MASKED_SHARE
+from autoprune.pretraining.training import STACKED_AT
 from autoprune.reporting.markdown import (
     code_block,
     escape_markdown,
@@ -18,53 +20,47 @@ from autoprune.reporting.markdown import (
 
 
 @dataclass(frozen=True, slots=True)
-class PretrainingDetails:
-    """How a pre-trained encoder was made.
+class PretrainingResult:
+    """What a pre-training made, and of what.
 
-    `files` are the corpus, `texts` its size, of which `corpus_tokens` tokens are for training.
-    `tokens_seen` counts a token each time it was seen, in blocks of `tokens`. `perplexity` is of
-    `held_out_tokens` masked tokens in held-out texts. `warm_embeddings` is true if the embeddings
-    began from counts; `stacked_at` is the share of the training after which the layers were
-    stacked, None if they were not.
+    The corpus has `texts` texts, of which `corpus_tokens` tokens are for training. `vocabulary` is
+    the size of the tokenizer, `parameters` that of the model. `perplexity` is of `held_out_tokens`
+    masked tokens in held-out texts.
     """
 
-    name: str
-    files: Sequence[str]
+    config: PretrainingConfig
     texts: int
     corpus_tokens: int
-    tokens_seen: int
-    tokens: int
+    vocabulary: int
+    parameters: int
     steps: int
-    batch: int
-    learning_rate: float
-    masked: float
-    seed: int
-    warm_embeddings: bool
-    stacked_at: float | None
-    tokenizer: str
     seconds: float
     device: str
     perplexity: float
     held_out_tokens: int
-    command: str
+
+    @property
+    def tokens_seen(self) -> int:
+        """The number of tokens in all steps; a token counts each time it is seen."""
+        return self.steps * self.config.schedule.batch * self.config.shape.tokens
 
 
 def write_pretrained(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    details: PretrainingDetails,
+    result: PretrainingResult,
     folder: Path,
 ) -> None:
     """Write model, tokenizer and card to `folder`; plain transformers loads them."""
     save_model(model, tokenizer, folder)
-    (folder / CARD_FILE).write_text(pretrained_card(model, details), encoding="utf-8")
+    (folder / CARD_FILE).write_text(pretrained_card(model, result), encoding="utf-8")
 
 
-def pretrained_card(model: PreTrainedModel, details: PretrainingDetails) -> str:
+def pretrained_card(model: PreTrainedModel, result: PretrainingResult) -> str:
     """Return the card, Markdown below its YAML front matter. Text from outside is escaped."""
-    name = single_line(details.name)
+    name = _name(result)
     parts = [
-        f"---\n{_front_matter(details)}\n---",
+        f"---\n{_front_matter(result)}\n---",
         f"# {escape_markdown(name)}",
         escape_markdown(
             f"A BERT encoder of {model.config.num_hidden_layers} layers, trained from scratch by "
@@ -78,22 +74,22 @@ def pretrained_card(model: PreTrainedModel, details: PretrainingDetails) -> str:
             "AutoModelForMaskedLM and AutoModelForSequenceClassification."
         ),
         "## Training",
-        escape_markdown(_training_text(details)),
+        escape_markdown(_training_text(result)),
         "## Quality",
         escape_markdown(
-            f"Perplexity {details.perplexity:.1f} of {details.held_out_tokens:,} masked tokens in "
+            f"Perplexity {result.perplexity:.1f} of {result.held_out_tokens:,} masked tokens in "
             "held-out lines of the corpus: neither they nor lines equal to them were used to train "
             "the model or the tokenizer. Compare it only with that of models that have the same "
             "tokenizer and corpus."
         ),
         "## To repeat it",
-        code_block(details.command),
+        code_block(result.config.command),
         "## Limits",
         escape_markdown(
             f"Inputs may have {model.config.max_position_embeddings} tokens, but it was trained "
-            f"on {details.tokens} at a time: the positions after these hold random numbers until "
-            "it is fine-tuned on longer texts. It repeats what its texts say, with their errors "
-            "and prejudices."
+            f"on {result.config.shape.tokens} at a time: the positions after these hold random "
+            "numbers until it is fine-tuned on longer texts. It repeats what its texts say, with "
+            "their errors and prejudices."
         ),
         "## License",
         escape_markdown(
@@ -102,6 +98,10 @@ def pretrained_card(model: PreTrainedModel, details: PretrainingDetails) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _name(result: PretrainingResult) -> str:
+    return single_line(result.config.out.resolve().name)
 
 
 def _size_table(model: PreTrainedModel) -> str:
@@ -118,49 +118,51 @@ def _size_table(model: PreTrainedModel) -> str:
     return markdown_table(header, [row])
 
 
-def _training_text(details: PretrainingDetails) -> str:
-    passes = details.tokens_seen / max(1, details.corpus_tokens)
+def _training_text(result: PretrainingResult) -> str:
+    config, schedule = result.config, result.config.schedule
+    passes = result.tokens_seen / max(1, result.corpus_tokens)
     start = (
         "Its embeddings began from counts of which tokens stand near each other, all other weights "
         "from random numbers."
-        if details.warm_embeddings
+        if config.warm_embeddings
         else "All its weights began from random numbers."
     )
     stacking = (
-        f" The first {details.stacked_at:.0%} of the training was done with half the layers, which "
+        f" The first {STACKED_AT:.0%} of the training was done with half the layers, which "
         "were then stacked on themselves."
-        if details.stacked_at is not None
+        if config.stack and config.shape.layers > 1
         else ""
     )
-    files = ", ".join(map(single_line, details.files))
+    files = ", ".join(single_line(path.name) for path in config.corpus)
+    trained = f"WordPiece, {result.vocabulary:,} tokens, trained here"
     return (
-        f"Corpus: {files}, {details.texts:,} texts, of which {details.corpus_tokens:,} tokens were "
-        f"for training. Tokenizer: {single_line(details.tokenizer)}. "
-        f"{details.tokens_seen:,} tokens seen ({passes:.2f} passes) in {details.steps:,} steps of "
-        f"{details.batch} blocks of {details.tokens} tokens, without padding; a block may hold "
-        "parts of several texts, which attend to each other. "
-        f"{details.masked:.0%} of the words masked, each as a whole. AdamW, peak learning rate "
-        f"{details.learning_rate:g}, linear warm-up over a tenth, linear decay to 0; no dropout. "
-        f"Seed {details.seed}. {start}{stacking} {details.seconds:.0f} s of training on "
-        f"{details.device}."
+        f"Corpus: {files}, {result.texts:,} texts, of which {result.corpus_tokens:,} tokens were "
+        f"for training. Tokenizer: {single_line(config.tokenizer or trained)}. "
+        f"{result.tokens_seen:,} tokens seen ({passes:.2f} passes) in {result.steps:,} steps of "
+        f"{schedule.batch} blocks of {config.shape.tokens} tokens, without padding; a block may "
+        "hold parts of several texts, which attend to each other. "
+        f"{MASKED_SHARE:.0%} of the words masked, each as a whole. AdamW, peak learning rate "
+        f"{schedule.learning_rate:g}, linear warm-up over a tenth, linear decay to 0; no dropout. "
+        f"Seed {schedule.seed}. {start}{stacking} {result.seconds:.0f} s of training on "
+        f"{result.device}."
     )
 
 
-def _front_matter(details: PretrainingDetails) -> str:
-    result = EvalResult(
+def _front_matter(result: PretrainingResult) -> str:
+    perplexity = EvalResult(
         task_type="fill-mask",
         task_name="Masked-language modelling",
         dataset_type="corpus",
         dataset_name="Held-out lines of the corpus",
         metric_type="perplexity",
         metric_name="Perplexity of masked tokens",
-        metric_value=round(details.perplexity, 2),
+        metric_value=round(result.perplexity, 2),
     )
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="fill-mask",
         tags=[OWN_METADATA, "pre-trained-from-scratch"],
-        model_name=single_line(details.name),
-        eval_results=[result],
+        model_name=_name(result),
+        eval_results=[perplexity],
     )
     return data.to_yaml().strip()

@@ -1,7 +1,5 @@
 """Model for pre-training: BERT with its masked-language-modelling head, and its first weights."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,7 +8,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from autoprune.errors import OptionError
+from autoprune.pretraining.config import EncoderShape
 from autoprune.pretraining.data import TokenStream
 from autoprune.pretraining.tokenizer import LONGEST_INPUT
 
@@ -18,38 +16,9 @@ DROPOUT = 0.1  # for fine-tuning
 
 COOCCURRENCE_WINDOW = 4  # tokens to either side
 
-_HEAD_WIDTH = 64  # hidden units of a head, as in BERT
-
 _COUNTED_TOGETHER = 1 << 20  # tokens
 
 _CONTEXT_POWER = 0.75  # smooths the counts of the context tokens, as in word2vec
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderShape:
-    """The size of an encoder; `inner` is the width of the feed-forward part.
-
-    `tokens` is the length of a block in training.
-    """
-
-    layers: int
-    hidden: int
-    heads: int
-    inner: int
-    tokens: int
-
-
-def encoder_shape(
-    layers: int, hidden: int, heads: int | None, inner: int | None, tokens: int
-) -> EncoderShape:
-    """Return a shape. By default it has one head per 64 hidden units and `inner = 4 * hidden`.
-
-    Raises `OptionError` if `hidden` is not a multiple of `heads`.
-    """
-    heads = max(1, hidden // _HEAD_WIDTH) if heads is None else heads
-    if hidden % heads:
-        raise OptionError(f"--hidden must be a multiple of --heads, got {hidden} and {heads}")
-    return EncoderShape(layers, hidden, heads, 4 * hidden if inner is None else inner, tokens)
 
 
 def build_encoder(

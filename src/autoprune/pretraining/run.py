@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,13 +14,13 @@ from autoprune.encoders.registry import ENCODERS, find_encoder
 from autoprune.errors import AutopruneError
 from autoprune.files import atomic_folder
 from autoprune.interrupts import stop_requested
-from autoprune.pretraining.card import PretrainingDetails, write_pretrained
-from autoprune.pretraining.data import MASKED_SHARE, Corpus, scan_corpus
-from autoprune.pretraining.model import EncoderShape, build_encoder, set_dropout_, warm_start_
+from autoprune.pretraining.card import PretrainingResult, write_pretrained
+from autoprune.pretraining.config import PretrainingConfig
+from autoprune.pretraining.data import Corpus, scan_corpus
+from autoprune.pretraining.model import build_encoder, set_dropout_, warm_start_
 from autoprune.pretraining.tokenizer import check_tokenizer, read_tokenizer
 from autoprune.pretraining.training import (
     STACKED_AT,
-    PretrainingSchedule,
     PretrainingState,
     StepResult,
     perplexity,
@@ -31,7 +31,6 @@ from autoprune.pretraining.training import (
 )
 from autoprune.pretraining.workspace import (
     PreparedCorpus,
-    Settings,
     check_settings,
     lock_workspace,
     prepare_corpus,
@@ -46,47 +45,6 @@ from autoprune.training.devices import describe_device, fast_in_bfloat16, select
 _EVALUATION_TOKENS = 200_000  # tokens of held-out texts, at most
 
 
-@dataclass(frozen=True, slots=True)
-class PretrainingConfig:
-    """What to train: a model of `shape` on the text files `corpus`, written to the folder `out`.
-
-    `tokenizer` names a model whose tokenizer is taken; None trains one of `vocabulary` tokens.
-    `command` is written in the card, to repeat the run.
-    """
-
-    corpus: tuple[Path, ...]
-    out: Path
-    shape: EncoderShape
-    schedule: PretrainingSchedule
-    tokenizer: str | None = None
-    vocabulary: int = 16_000
-    warm_embeddings: bool = True
-    stack: bool = True
-    device: str = "auto"
-    command: str = ""
-
-    def settings(self, fingerprint: str) -> Settings:
-        """Return what must stay the same when the run is resumed, by the names users know."""
-        shape, schedule = self.shape, self.schedule
-        return {
-            "the corpus": fingerprint,
-            "--tokenizer": self.tokenizer,
-            "--vocabulary": None if self.tokenizer else self.vocabulary,
-            "--layers": shape.layers,
-            "--hidden": shape.hidden,
-            "--heads": shape.heads,
-            "--inner": shape.inner,
-            "--tokens": shape.tokens,
-            "--batch": schedule.batch,
-            "--minutes": None if schedule.seconds is None else schedule.seconds / 60,
-            "--budget-tokens": schedule.budget_tokens,
-            "--learning-rate": schedule.learning_rate,
-            "--warm-embeddings": self.warm_embeddings,
-            "--stack": self.stack,
-            "--seed": schedule.seed,
-        }
-
-
 class PretrainingProgress:
     """Progress of a run; this one shows nothing. Subclass it to show messages and steps."""
 
@@ -99,62 +57,38 @@ class PretrainingProgress:
         yield lambda _: None
 
 
-@dataclass(frozen=True, slots=True)
-class PretrainingResult:
-    """What a run made: the size of the model and how it was made."""
-
-    out: Path
-    layers: int
-    parameters: int
-    details: PretrainingDetails
-
-
 def pretrain_model(config: PretrainingConfig, progress: PretrainingProgress) -> PretrainingResult:
     """Train a model and write it to `config.out`. Raises `AutopruneError`.
 
     A resumed run gives the same bits only with as many torch threads as before.
     """
-    shape, schedule = config.shape, config.schedule
     device, work = select_device(config.device), work_folder(config.out)
     corpus = scan_corpus(config.corpus)
     tokenizer = None if config.tokenizer is None else _load_tokenizer(config.tokenizer)
     with lock_workspace(work):
         prepared = _prepare(config, corpus, tokenizer, work, progress)
         state = _train(config, prepared, device, work, progress)
+        bfloat16, batch = fast_in_bfloat16(device), config.schedule.batch
         quality, masked = perplexity(
-            state.model,
-            prepared.held_out,
-            schedule.batch,
-            _EVALUATION_TOKENS,
-            fast_in_bfloat16(device),
+            state.model, prepared.held_out, batch, _EVALUATION_TOKENS, bfloat16
         )
-        details = PretrainingDetails(
-            name=config.out.resolve().name,
-            files=[path.name for path in config.corpus],
+        result = PretrainingResult(
+            config=config,
             texts=corpus.texts,
             corpus_tokens=len(prepared.train.stream.tokens),
-            tokens_seen=state.step * schedule.batch * shape.tokens,
-            tokens=shape.tokens,
+            vocabulary=len(prepared.tokenizer),
+            parameters=state.model.num_parameters(),
             steps=state.step,
-            batch=schedule.batch,
-            learning_rate=schedule.learning_rate,
-            masked=MASKED_SHARE,
-            seed=schedule.seed,
-            warm_embeddings=config.warm_embeddings,
-            stacked_at=STACKED_AT if config.stack and shape.layers > 1 else None,
-            tokenizer=config.tokenizer
-            or f"WordPiece, {len(prepared.tokenizer):,} tokens, trained here",
             seconds=state.seconds,
             device=describe_device(device),
             perplexity=quality,
             held_out_tokens=masked,
-            command=config.command,
         )
         set_dropout_(state.model)
         with atomic_folder(config.out) as folder:
-            write_pretrained(state.model.cpu(), prepared.tokenizer, details, folder)
+            write_pretrained(state.model.cpu(), prepared.tokenizer, result, folder)
         remove_workspace(work)
-    return PretrainingResult(config.out, shape.layers, state.model.num_parameters(), details)
+    return result
 
 
 def _load_tokenizer(name: str) -> PreTrainedTokenizerFast:

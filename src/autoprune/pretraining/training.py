@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
 from autoprune.errors import TrialError
+from autoprune.pretraining.config import EncoderShape, PretrainingSchedule
 from autoprune.pretraining.data import TokenBlocks, batch_for_step, mask_tokens
-from autoprune.pretraining.model import EncoderShape, build_encoder, masked_loss_sum
+from autoprune.pretraining.model import build_encoder, masked_loss_sum
 from autoprune.training.loop import MAX_GRADIENT_NORM, WARMUP_SHARE, make_optimizer
 
 STACKED_AT = 0.5  # share of the training after which layers are stacked
@@ -23,24 +24,6 @@ STACKED_AT = 0.5  # share of the training after which layers are stacked
 _EVALUATION_SEED = 0  # the same masks for every model
 
 _LAYERS = "bert.encoder.layer."
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainingSchedule:
-    """How to train: `batch` blocks per step, for `seconds` or for `budget_tokens` tokens."""
-
-    batch: int
-    learning_rate: float
-    seed: int
-    seconds: float | None
-    budget_tokens: int | None
-
-    def done(self, seconds: float, tokens: int) -> float:
-        """Return the share of the training that is done, from 0; it ends at 1 or above."""
-        if self.seconds is not None:
-            return seconds / self.seconds
-        assert self.budget_tokens is not None
-        return tokens / self.budget_tokens
 
 
 @dataclass(slots=True)
@@ -61,15 +44,6 @@ class StepResult:
     tokens: int
     seconds: float
     done: float
-
-
-def default_pretraining_rate(hidden: int) -> float:
-    """Return the peak learning rate for an encoder `hidden` units wide.
-
-    >>> default_pretraining_rate(128), default_pretraining_rate(768)
-    (0.001, 0.0004)
-    """
-    return 1e-3 if hidden < 512 else 4e-4
 
 
 def one_cycle_rate(done: float) -> float:

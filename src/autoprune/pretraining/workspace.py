@@ -7,7 +7,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from autoprune.errors import DataError, OptionError
 from autoprune.files import atomic_file, atomic_folder, lock_folder, write_atomic
+from autoprune.pretraining.config import Settings
 from autoprune.pretraining.data import (
     Corpus,
     TokenBlocks,
@@ -44,8 +45,6 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # the state of AdamW for each weig
 _SETTINGS_FILE = "settings.json"
 
 _TRAIN, _HELD_OUT = "learned", "apart"  # file names of the streams
-
-Settings = Mapping[str, str | int | float | bool | None]
 
 
 def work_folder(out: Path) -> Path:
