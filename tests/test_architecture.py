@@ -67,6 +67,7 @@ THIRD_PARTY = {
     "optuna": {"storage", "search"},
     "optuna_dashboard": {"search"},
     "sqlalchemy": {"storage"},
+    "psutil": {"encoders", "storage"},
     "filelock": {"files", "storage"},
     "jinja2": {"reporting", "reproduction"},
     "plotly": {"reporting", "reproduction"},

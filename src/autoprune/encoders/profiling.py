@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -303,30 +304,22 @@ def measure_peak_memory(
 
 def _peak_memory(job: Callable[[], object], device: str, threads: int) -> int:
     torch.set_num_threads(threads)
-    before = _resident_peak()
     job()
     if device == "cuda":
         return int(torch.cuda.max_memory_allocated())
     gc.collect()
-    if not _PROC_STATUS.exists():  # macOS: what is held now is not known
-        return _resident_peak() - before
     if hasattr(ctypes.CDLL(None), "malloc_trim"):  # glibc does not return freed memory by itself
         ctypes.CDLL(None).malloc_trim(0)
-    return max(0, _resident_peak() - _status_bytes("VmRSS"))
+    return max(0, _peak_resident_size() - int(psutil.Process().memory_info().rss))
 
 
-def _resident_peak() -> int:
-    """Return the largest resident size of this process so far, in bytes."""
+def _peak_resident_size() -> int:
+    """Return the largest resident size of this process so far, in bytes; psutil has none."""
     if _PROC_STATUS.exists():
-        return _status_bytes("VmHWM")
+        match = re.search(r"^VmHWM:\s+(\d+) kB$", _PROC_STATUS.read_text(), re.MULTILINE)
+        assert match is not None, "the kernel reports it"
+        return 1024 * int(match[1])
     # Bytes on macOS. On Linux it would be KiB, and that of the parent process if that was higher.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024
     )
-
-
-def _status_bytes(name: str) -> int:
-    """Return a field of this process's status in bytes (Linux); psutil has no peak for it."""
-    match = re.search(rf"^{name}:\s+(\d+) kB$", _PROC_STATUS.read_text(), re.MULTILINE)
-    assert match is not None, "the kernel reports it"
-    return 1024 * int(match[1])
