@@ -49,7 +49,7 @@ class ConfusionMatrices:
 
 @dataclass(frozen=True, slots=True)
 class ErrorExample:
-    """A text with its label, its most frequent wrong prediction, and in how many seeds it is wrong."""
+    """A text with its label, its usual wrong prediction, and in how many seeds it is wrong."""
 
     text: str
     label: str
@@ -75,12 +75,14 @@ class Errors:
     groups: tuple[EntrantErrors, ...]
 
 
-def with_plots(section: Section, plots: Sequence[Plot], notes: Sequence[Text] = ()) -> Section:
+def with_plots(
+    section: Section | None, plots: Sequence[Plot], notes: Sequence[Text] = ()
+) -> Section | None:
     """Return `section` with `plots` after its first sentences, and `notes` at its end.
 
-    A table that a plot has already is left out.
+    A table that a plot has already is left out. None stays None.
     """
-    if not plots:
+    if section is None or not plots:
         return section
     shown = [plot.table for plot in plots]
     parts = [

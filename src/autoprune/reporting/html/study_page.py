@@ -64,23 +64,19 @@ def _sections(
 ) -> list[Section]:
     """Return the sections of one study in the order of the page."""
     setting, comparison, trials = study.setting, study.comparison, study.trials
-    comparison_part = comparison_section(comparison, BARS_EXPLANATION)
-    cost_part = costs_section(costs, study.name)
-    sections = [with_plots(comparison_part, comparison_plots(comparison))]
-    if (search := search_section(trials, setting.hint)) is not None:
-        sections.append(with_plots(search, search_plots(trials)))
-    if (layers := layers_section(trials)) is not None:
-        sections.append(with_plots(layers, *layer_plots(trials, importances)))
-    return [
-        *sections,
+    sections = [
+        with_plots(comparison_section(comparison, BARS_EXPLANATION), comparison_plots(comparison)),
+        with_plots(search_section(trials, setting.hint), search_plots(trials)),
+        with_plots(layers_section(trials), *layer_plots(trials, importances)),
         classes_section(study),
         errors_section(study),
         data_section(setting),
         budgets_section(setting, comparison, trials),
-        with_plots(cost_part, cost_plots(costs) if costs else []),
+        with_plots(costs_section(costs, study.name), cost_plots(costs) if costs else []),
         repeat_section(setting, comparison),
         limits_section(comparison),
     ]
+    return [section for section in sections if section is not None]
 
 
 def _chapter(
