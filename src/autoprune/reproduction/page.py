@@ -5,18 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from autoprune.evaluation.permutation_test import PairedDifference, paired_difference
+from autoprune.evaluation.permutation_test import paired_difference
 from autoprune.evaluation.verdict import format_points
 from autoprune.reporting.html.components import Plot
 from autoprune.reporting.html.render import render_template
 from autoprune.reporting.plot_style import (
     GRID,
-    MUTED,
     OCHRE,
     SLATE,
     TEAL,
     VIOLET,
+    ZERO_LINE,
+    Dot,
     apply_style,
+    dot_plot,
+    interval_bars,
+    label_rows,
     short_label,
 )
 from autoprune.reporting.sections import Code, Items, Section, TableWithBars, Text
@@ -78,20 +82,13 @@ def grid_plot(cells: Sequence[CellResult]) -> go.Figure:
             hovertemplate="%{customdata}: %{x:+.1f} points<extra></extra>",
         )
     figure = apply_style(figure, 110 + 64 * len(cells), "points against the full model", "")
-    figure.update_xaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1.5)
-    figure.update_yaxes(
-        tickmode="array",
-        tickvals=list(range(len(cells))),
-        ticktext=[
-            f"{short_label(cell.model)}<br>{short_label(cell.task)}, keep {cell.keep}<br>"
-            f"full {100 * cell.rows['full'].test_mean:.1f} %"
-            for cell in cells
-        ],
-        range=[len(cells) - 0.5, -0.5],
-        showgrid=False,
-    )
-    figure.update_layout(showlegend=True)
-    return figure
+    labels = [
+        f"{short_label(cell.model)}<br>{short_label(cell.task)}, keep {cell.keep}<br>"
+        f"full {100 * cell.rows['full'].test_mean:.1f} %"
+        for cell in cells
+    ]
+    label_rows(figure, labels)
+    return figure.update_xaxes(ZERO_LINE).update_layout(showlegend=True)
 
 
 def grid_table(cells: Sequence[CellResult]) -> Table:
@@ -123,48 +120,27 @@ def _intervals(cells: Sequence[CellResult]) -> dict[str, object]:
         paired_difference(cell.predictions[cell.recommended], cell.predictions["full"])
         for cell in cells
     ]
-    return _error_bars(differences, TEAL)
-
-
-def _error_bars(differences: Sequence[PairedDifference], colour: str) -> dict[str, object]:
-    return {
-        "array": [100 * (difference.high - difference.mean) for difference in differences],
-        "arrayminus": [100 * (difference.mean - difference.low) for difference in differences],
-        "color": colour,
-        "thickness": 2,
-        "width": 0,
-    }
+    means = [100 * difference.mean for difference in differences]
+    ends = [(100 * difference.low, 100 * difference.high) for difference in differences]
+    return interval_bars(means, ends, TEAL)
 
 
 def effects_plot(claims: Sequence[Claim]) -> go.Figure:
     """Plot the mean difference of each tested claim in points, with its 95 % interval."""
-    effects = [(claim, claim.effect) for claim in claims if claim.effect is not None]
-    figure = go.Figure()
-    for row, (claim, effect) in enumerate(effects):
-        colour, symbol = _VERDICT_STYLES.get(claim.verdict, (SLATE, "square"))
-        figure.add_scatter(
-            x=[100 * effect.mean],
-            y=[row],
-            error_x=_error_bars([effect], colour),
-            mode="markers+text",
-            marker={"color": colour, "symbol": symbol, "size": 11},
-            text=[f"{format_points(effect.mean)} {claim.verdict}"],
-            textposition="top center",
-            textfont={"size": 12},
-            hoverinfo="skip",
-            showlegend=False,
+    dots = [
+        Dot(
+            f"({claim.letter}) {claim.effect_of}",
+            100 * claim.effect.mean,
+            100 * claim.effect.low,
+            100 * claim.effect.high,
+            f"{format_points(claim.effect.mean)} {claim.verdict}",
+            *_VERDICT_STYLES.get(claim.verdict, (SLATE, "square")),
         )
-    title = "points, mean over the cells, with 95 % interval"
-    figure = apply_style(figure, 90 + 52 * len(effects), title, "")
-    figure.update_xaxes(zeroline=True, zerolinecolor=MUTED, zerolinewidth=1.5)
-    figure.update_yaxes(
-        tickmode="array",
-        tickvals=list(range(len(effects))),
-        ticktext=[f"({claim.letter}) {short_label(claim.effect_of)}" for claim, _ in effects],
-        range=[len(effects) - 0.5, -0.8],
-        showgrid=False,
-    )
-    return figure
+        for claim in claims
+        if claim.effect is not None
+    ]
+    figure = dot_plot(dots, "points, mean over the cells, with 95 % interval")
+    return figure.update_xaxes(ZERO_LINE)
 
 
 GRID_EXPLANATION = (

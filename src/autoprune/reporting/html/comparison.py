@@ -1,70 +1,16 @@
 """Plots of the comparison: quality and cost of the entrants as dots with intervals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import plotly.graph_objects as go
 
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.verdict import format_points
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.reporting.html.components import Plot
-from autoprune.reporting.plot_style import (
-    OCHRE,
-    SLATE,
-    TEAL,
-    VIOLET,
-    ZERO_LINE,
-    apply_style,
-    interval_bars,
-    label_rows,
-    short_label,
-)
+from autoprune.reporting.plot_style import OCHRE, SLATE, TEAL, VIOLET, ZERO_LINE, Dot, dot_plot
 from autoprune.reporting.tables import LATENCY_COLUMN, THROUGHPUT_COLUMN, Table
 
 _FINDING_COLORS = {"better": TEAL, "worse": OCHRE, "no difference found": SLATE}
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """One row of a dot plot: a value with its interval, its label, and the look of its mark."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    label: str
-    color: str
-    symbol: str = "circle"
-
-
-def dot_plot(dots: Sequence[Dot], axis: str) -> go.Figure:
-    """Draw each dot in a row of its own with its interval, the first on top.
-
-    `axis` is the title of the axis of values. The traces have the dots' names in `meta`.
-    """
-    names = [short_label(dot.name) for dot in dots]
-    traces = [
-        go.Scatter(
-            x=[dot.value],
-            y=[row],
-            error_x=interval_bars([dot.value], [(dot.low, dot.high)], dot.color),
-            mode="markers+text",
-            marker={"color": dot.color, "symbol": dot.symbol, "size": 11},
-            text=[dot.label],
-            textposition="top center",
-            textfont={"size": 12},
-            customdata=[[name, f"{dot.low:.1f} to {dot.high:.1f}"]],
-            hovertemplate="%{customdata[0]}: %{text}<br>%{customdata[1]}<extra></extra>",
-            meta=name,
-            showlegend=False,
-        )
-        for row, (name, dot) in enumerate(zip(names, dots, strict=True))
-    ]
-    figure = apply_style(go.Figure(traces), 70 + 40 * len(dots), axis, "")
-    label_rows(figure, names, top=-0.8)
-    return figure.update_yaxes(tickfont={"size": 13})
 
 
 def _dot_table(caption: str, dots: Sequence[Dot], column: str, digits: int = 1) -> Table:
