@@ -40,7 +40,7 @@ from autoprune.encoders.pruning import keep_layers
 from autoprune.encoders.registry import Encoder
 from autoprune.evaluation.records import installed_versions
 from autoprune.experiment.setup import Experiment
-from autoprune.export.onnx import export_onnx, open_model
+from autoprune.export.onnx import export_onnx, open_onnx_model
 from autoprune.export.predict import TokenTensors, make_tokenizer
 from experiments import build_default_experiment
 
@@ -76,8 +76,8 @@ def open_models(experiment: Experiment, folder: Path) -> dict[str, Run]:
     return {
         FULL: Classifier(full, CPU),
         SIX: open_classifier(six, CPU),
-        ONNX: open_model(folder / "model.onnx"),
-        INT8: open_model(folder / "model-int8.onnx"),
+        ONNX: open_onnx_model(folder / "model.onnx"),
+        INT8: open_onnx_model(folder / "model-int8.onnx"),
     }
 
 

@@ -290,8 +290,8 @@ def test_export_pushes_to_the_hub(run, copy, here_too, monkeypatch):
         seen.append((str(folder), name, private, Path(folder, "config.json").exists()))
         return f"https://hub/{name}"
 
-    monkeypatch.setattr("autoprune.export.push_to_hub.push", push)
-    monkeypatch.setattr("autoprune.export.push_to_hub.check_target", lambda *_: None)
+    monkeypatch.setattr("autoprune.export.push_to_hub.push_model", push)
+    monkeypatch.setattr("autoprune.export.push_to_hub.check_push_target", lambda *_: None)
     options = ("--seeds", 1, "--push", "org/my-model")
     assert "Pushed to https://hub/org/my-model" in run("export", NAME, "--out", "a", *options).out
     run("export", NAME, "--out", "b", *options, "--public")

@@ -1,4 +1,4 @@
-"""A small encoder from a corpus, as a user trains one: stopped, gone on with, and searched."""
+"""The pretrain command: a small encoder from a corpus, stopped, resumed, and searched."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ def command(corpus):
     return command
 
 
-def test_a_model_from_a_corpus(run, command, here, corpus):
+def test_pretrain_makes_a_model_from_a_corpus(run, command, here, corpus):
     answer = run(*command(30, "--vocabulary", 120))
     assert (answer.code, answer.out) == (0, ""), answer.err
     assert re.search(
@@ -72,7 +72,7 @@ def test_a_model_from_a_corpus(run, command, here, corpus):
     assert str(corpus.parent) not in card.split("## To repeat it")[0]
 
 
-def test_it_serves_as_model_and_as_rival(run, command, task, here):
+def test_pretrained_model_serves_as_model_and_as_rival(run, command, task, here):
     assert run(*command(3, "--vocabulary", 120)).code == 0
     answer = run(
         *("baseline", "--model", "made/small", "--task", task, "--keep", 1, "--strategy", "top"),
@@ -83,19 +83,19 @@ def test_it_serves_as_model_and_as_rival(run, command, task, here):
 
 
 def digest(path):
-    """Return what tells two files apart; pytest takes minutes to explain how long bytes differ."""
+    """Return the digest of a file; pytest takes minutes to show how long bytes differ."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def alone(start, arguments, folder):
-    """Run the command in a process of its own, so that other tests leave it nothing; its lines."""
+def run_alone(start, arguments, folder):
+    """Run the command in a new process, without traces of other tests; return its lines."""
     with start(*arguments, folder=folder) as process:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return err.splitlines()
 
 
-def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(run, start, command, tokenizer, here):
+def test_pretrain_that_is_resumed_gives_the_same_bytes(run, start, command, tokenizer, here):
     arguments = command(400, "--tokenizer", tokenizer)
     with start(*arguments, folder=here) as process:
         for line in process.stderr:
@@ -110,7 +110,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(run, start, command
     other = run(*command(400, "--tokenizer", tokenizer, "--seed", 1))
     assert (other.code, len(other.lines)) == (2, 1)
     assert "--seed was 0 and is 1: give the same again" in other.lines[0]
-    whole = partial(alone, start, arguments, here)
+    whole = partial(run_alone, start, arguments, here)
     lines = whole()
     assert lines[0].startswith("resuming after step ")
     assert [path.name for path in (here / "made").iterdir()] == ["small"]
@@ -134,7 +134,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_a_mistake_is_one_line_and_writes_nothing(run, corpus, here, kind):
+def test_pretrain_with_wrong_options_is_one_line_and_writes_nothing(run, corpus, here, kind):
     options, said = WRONG[kind]
     answer = run("pretrain", "--corpus", corpus, "--out", "made/small", *options)
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
@@ -142,8 +142,8 @@ def test_a_mistake_is_one_line_and_writes_nothing(run, corpus, here, kind):
     assert not list(here.iterdir())
 
 
-def test_a_tokenizer_with_code_of_its_own_runs_none(tokenizer, corpus, here):
-    """Whatever is answered: nobody is asked."""
+def test_pretrain_runs_no_code_of_a_tokenizer(tokenizer, corpus, here):
+    """The user is not asked, whatever the input holds."""
     strange = shutil.copytree(tokenizer, here / "strange")
     config = json.loads((strange / "tokenizer_config.json").read_text())
     config |= {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": [None, "mine.Mine"]}}
@@ -164,7 +164,7 @@ def test_a_tokenizer_with_code_of_its_own_runs_none(tokenizer, corpus, here):
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
 
 
-def test_a_tokenizer_that_does_not_know_the_corpus_is_refused(run, tokenizer, here):
+def test_pretrain_with_a_tokenizer_that_does_not_know_the_corpus_is_refused(run, tokenizer, here):
     (here / "other.txt").write_text("only words\nof another script\n")
     answer = run(
         *("pretrain", "--corpus", "other.txt", "--out", "small", "--minutes", 1),
@@ -175,7 +175,7 @@ def test_a_tokenizer_that_does_not_know_the_corpus_is_refused(run, tokenizer, he
     assert [path.name for path in here.iterdir()] == ["other.txt"]
 
 
-def test_a_folder_that_holds_something_is_refused(run, corpus, here):
+def test_pretrain_into_a_folder_that_is_not_empty_is_refused(run, corpus, here):
     (here / "full").mkdir()
     (here / "full/file").touch()
     answer = run("pretrain", "--corpus", corpus, "--out", "full", "--minutes", 1)

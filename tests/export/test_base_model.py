@@ -7,7 +7,7 @@ import pytest
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder
 from autoprune.errors import AutopruneError
-from autoprune.export.base_model import BaseModel, hub_base_model, local_base_model
+from autoprune.export.base_model import BaseModel, fetch_base_model, read_base_model
 from tiny_models import save_model
 
 BARE = BaseModel("t", "", "", "", (), "./t", "c")
@@ -35,14 +35,14 @@ def base(tmp_path):
 def test_base_model_in_a_folder_is_found_by_its_path(export, base):
     commit = fetch(find_encoder(str(base))).commit
     folder = export(autoprune={"base": "./tiny", "commit": commit})
-    found = hub_base_model(folder)
+    found = fetch_base_model(folder)
     assert (found.folder, found.encoder.name) == (base, "tiny")
 
 
 def test_base_model_that_changed_is_refused(export, base):
     folder = export(autoprune={"base": str(base), "commit": "sha256:0"})
     with pytest.raises(AutopruneError, match=r"tiny is now sha256:\w+, it was made from sha256:0"):
-        hub_base_model(folder)
+        fetch_base_model(folder)
 
 
 def test_base_model_on_the_hub_is_fetched_at_its_commit(export, base, hub):
@@ -50,15 +50,15 @@ def test_base_model_on_the_hub_is_fetched_at_its_commit(export, base, hub):
     base.joinpath("tokenizer_config.json").write_text("{}")
     assert hub.add("org/tiny", base) != old
     folder = export(base_model="org/tiny", autoprune={"base": "org/tiny@main", "commit": old})
-    assert hub_base_model(folder).commit == old
+    assert fetch_base_model(folder).commit == old
 
 
 def test_base_model_of_an_older_card_is_found_and_of_other_tools_not(export, base, hub):
     now = hub.add("org/tiny", base)
-    assert hub_base_model(export(base_model="org/tiny", tags=["autoprune"])).commit == now
+    assert fetch_base_model(export(base_model="org/tiny", tags=["autoprune"])).commit == now
     hub.log.clear()
     with pytest.raises(AutopruneError, match="no card in"):
-        hub_base_model(export(base_model="org/tiny", tags=["bert"]))
+        fetch_base_model(export(base_model="org/tiny", tags=["bert"]))
     assert hub.log == []
 
 
@@ -76,18 +76,18 @@ def test_base_model_of_an_older_card_is_found_and_of_other_tools_not(export, bas
 )
 def test_base_model_that_is_missing_is_an_error(export, fields, message):
     with pytest.raises(AutopruneError, match=message):
-        hub_base_model(export(**fields))
+        fetch_base_model(export(**fields))
 
 
 def test_base_model_without_a_card_is_an_error(tmp_path):
     with pytest.raises(AutopruneError, match="no card in"):
-        hub_base_model(tmp_path)
+        fetch_base_model(tmp_path)
 
 
 def test_base_model_card_is_read(tmp_path):
     demo = fetch(find_encoder("demo"))
     wanted = BaseModel("demo", "", "cc-by-nc-sa-4.0", "", ("mr",), "demo", demo.commit)
-    assert local_base_model(demo, "demo") == wanted
+    assert read_base_model(demo, "demo") == wanted
 
 
 def checkpoint(folder, hub=""):
@@ -106,13 +106,13 @@ def checkpoint(folder, hub=""):
 )
 def test_base_model_card_without_fields_is_accepted(tmp_path, text):
     tmp_path.joinpath("README.md").write_text(text)
-    assert local_base_model(checkpoint(tmp_path), "./t") == BARE
+    assert read_base_model(checkpoint(tmp_path), "./t") == BARE
 
 
 def test_base_model_without_a_card_is_accepted(tmp_path):
-    assert local_base_model(checkpoint(tmp_path), "./t").license == ""
+    assert read_base_model(checkpoint(tmp_path), "./t").license == ""
     tmp_path.joinpath("README.md").write_bytes(b"---\nlicense: \xff\n---\n")
-    assert local_base_model(checkpoint(tmp_path), "./t").license == ""
+    assert read_base_model(checkpoint(tmp_path), "./t").license == ""
 
 
 def test_base_model_card_on_the_hub_is_read_at_its_commit(hub, tmp_path):
@@ -122,7 +122,7 @@ def test_base_model_card_on_the_hub_is_read_at_its_commit(hub, tmp_path):
     fetched = fetch(find_encoder("org/tiny"))
     assert not fetched.folder.joinpath("README.md").exists()
     wanted = BaseModel("org/tiny", "org/tiny", "mit", "", ("mr", "en"), "org/tiny", fetched.commit)
-    assert local_base_model(fetched, "org/tiny") == wanted
+    assert read_base_model(fetched, "org/tiny") == wanted
 
 
 def test_base_model_without_a_card_on_the_hub_is_accepted(hub, tmp_path):
@@ -130,4 +130,4 @@ def test_base_model_without_a_card_on_the_hub_is_accepted(hub, tmp_path):
     hub.add("org/tiny", folder)
     fetched = fetch(find_encoder("org/tiny"))
     wanted = BaseModel("org/tiny", "org/tiny", "", "", (), "org/tiny", fetched.commit)
-    assert local_base_model(fetched, "org/tiny") == wanted
+    assert read_base_model(fetched, "org/tiny") == wanted

@@ -19,7 +19,7 @@ from autoprune.export.final_training import (
     train_final_model,
 )
 from autoprune.export.trim_vocabulary import cut_vocabulary
-from autoprune.export.verify import expected_export, verify_export
+from autoprune.export.verify import expect_export, verify_export
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import LabelledRows
 from autoprune.training.evaluator import LayoutEvaluator
@@ -46,9 +46,7 @@ def reload_gap(folder, made, run, model, tokenizer, numbers=None):
     """Save a model and return the largest difference of a logit after reloading."""
     tokenizer.model_max_length, tokenizer.padding_side = 12, "right"
     save_model(model, tokenizer, folder)
-    expected = expected_export(
-        made.sample, run.logits, made.splits.names, model, tokenizer, numbers
-    )
+    expected = expect_export(made.sample, run.logits, made.splits.names, model, tokenizer, numbers)
     return verify_export(folder, expected, reload.reload_logits)
 
 

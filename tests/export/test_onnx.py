@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from autoprune.errors import ModelError, OptionError
 from autoprune.export import onnx as onnx_module
-from autoprune.export.onnx import INT8, MODEL, export_onnx, onnx_logits, open_model
+from autoprune.export.onnx import INT8_FILE, ONNX_FILE, export_onnx, onnx_logits, open_onnx_model
 from autoprune.export.onnx_graph import first_token_graph, first_token_only, without_padding
 from autoprune.export.predict import make_tokenizer
 from tiny_models import FAMILIES, NUMBERS, jitter_, save_model
@@ -90,13 +90,15 @@ def names(folder):
 def test_onnx_export_prints_nothing_and_adds_two_files(exported, saved):
     folder, printed = exported
     assert printed == ""
-    assert names(folder) - names(saved) == {MODEL, INT8}
+    assert names(folder) - names(saved) == {ONNX_FILE, INT8_FILE}
 
 
 @pytest.mark.parametrize(("rows", "longest"), [(1, 1), (1, 30), (3, 7), (40, 12)])
 def test_onnx_logits_equal_torchs_for_any_batch(folder, rows, longest):
     tokens = make_tokenizer(folder)(texts_of(rows, seed=rows, longest=longest))
-    assert np.abs(open_model(folder / MODEL)(tokens) - in_torch(folder, tokens)).max() < 1e-5
+    assert (
+        np.abs(open_onnx_model(folder / ONNX_FILE)(tokens) - in_torch(folder, tokens)).max() < 1e-5
+    )
 
 
 # With padding on the left, a head that takes the first position looks at padding.
@@ -113,8 +115,8 @@ def test_graph_changes_keep_the_logits(folder, traced, tmp_path, change, side):
     draw = np.random.default_rng(0)
     change(traced.graph)
     onnx.checker.check_model(traced, full_check=True)
-    onnx.save(traced, tmp_path / MODEL)
-    run = open_model(tmp_path / MODEL)
+    onnx.save(traced, tmp_path / ONNX_FILE)
+    run = open_onnx_model(tmp_path / ONNX_FILE)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side=side)
     for _ in range(8):
         texts = texts_of(int(draw.integers(1, 9)), seed=int(draw.integers(1000)), longest=20)
@@ -159,9 +161,11 @@ def test_graph_without_a_mask_is_not_changed(traced):
 
 def test_int8_logits_are_near_and_weights_are_small(folder):
     texts = texts_of(64, seed=5)
-    gap = onnx_logits(folder / INT8, folder, texts) - onnx_logits(folder / MODEL, folder, texts)
+    gap = onnx_logits(folder / INT8_FILE, folder, texts) - onnx_logits(
+        folder / ONNX_FILE, folder, texts
+    )
     assert 0 < np.abs(gap).max() < 0.02
-    weights = [one for one in onnx.load(folder / INT8).graph.initializer if one.dims[1:]]
+    weights = [one for one in onnx.load(folder / INT8_FILE).graph.initializer if one.dims[1:]]
     kinds = {one.data_type for one in weights}
     assert onnx.TensorProto.FLOAT not in kinds and onnx.TensorProto.INT8 in kinds
     summed = [
@@ -177,19 +181,19 @@ def test_onnx_logits_are_in_the_order_of_the_texts(folder, batch):
     texts = texts_of(23, seed=3)
     tokens = [make_tokenizer(folder)([text]) for text in texts]
     wanted = np.concatenate([in_torch(folder, each) for each in tokens])
-    assert np.abs(onnx_logits(folder / MODEL, folder, texts, batch) - wanted).max() < 1e-5
+    assert np.abs(onnx_logits(folder / ONNX_FILE, folder, texts, batch) - wanted).max() < 1e-5
 
 
 def test_onnx_logits_of_two_texts_per_row(folder):
     texts, pairs = texts_of(7, seed=1), texts_of(7, seed=2)
     wanted = in_torch(folder, make_tokenizer(folder)(texts, pairs))
-    found = onnx_logits(folder / MODEL, folder, texts, pairs=pairs)
+    found = onnx_logits(folder / ONNX_FILE, folder, texts, pairs=pairs)
     assert np.abs(found - wanted).max() < 1e-5
-    assert np.abs(found - onnx_logits(folder / MODEL, folder, texts)).max() > 1e-3
+    assert np.abs(found - onnx_logits(folder / ONNX_FILE, folder, texts)).max() > 1e-3
 
 
 def test_onnx_logits_of_texts_that_are_too_long(folder):
-    found = onnx_logits(folder / MODEL, folder, [" ".join(NUMBERS * 9)])
+    found = onnx_logits(folder / ONNX_FILE, folder, [" ".join(NUMBERS * 9)])
     assert found.shape == (1, 3) and np.isfinite(found).all()
 
 
@@ -210,7 +214,7 @@ def test_onnx_export_falls_back_to_the_traced_graph(saved, monkeypatch, harm):
     monkeypatch.setattr("autoprune.export.onnx_graph.first_token_graph", harm)
     export = export_onnx(saved, texts_of(20), int8=False)
     assert not export.shortened and export.difference < 1e-5
-    assert (export.file, export.int8) == (saved / MODEL, None)
+    assert (export.file, export.int8) == (saved / ONNX_FILE, None)
     assert np.isfinite(onnx_logits(export.file, saved, texts_of(3))).all()
 
 
@@ -257,15 +261,15 @@ def test_onnx_without_the_extra_names_what_to_install(folder, monkeypatch):
     with pytest.raises(OptionError, match=r"no_such_package.*pip install 'autoprune\[onnx\]'"):
         export_onnx(folder, texts_of(2), int8=False)
     with pytest.raises(OptionError, match="pip install"):
-        open_model(folder / MODEL)
-    assert MODEL in names(folder)
+        open_onnx_model(folder / ONNX_FILE)
+    assert ONNX_FILE in names(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model"])
 def test_onnx_file_that_is_no_model_is_refused(tmp_path, content):
-    (tmp_path / MODEL).write_bytes(content)
+    (tmp_path / ONNX_FILE).write_bytes(content)
     with pytest.raises(ModelError, match=r"cannot open the model .*model\.onnx"):
-        open_model(tmp_path / MODEL)
+        open_onnx_model(tmp_path / ONNX_FILE)
 
 
 @pytest.mark.soak  # 10 to 20 seconds a family
@@ -277,4 +281,4 @@ def test_onnx_export_of_every_family(family, tmp_path):
     model.save_pretrained(folder)
     export = export_onnx(folder, texts_of(30), int8=True)
     assert export.difference < 1e-4
-    assert names(folder) >= {MODEL, INT8}
+    assert names(folder) >= {ONNX_FILE, INT8_FILE}

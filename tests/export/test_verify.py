@@ -15,7 +15,7 @@ from autoprune.errors import ModelError
 from autoprune.export import reload
 from autoprune.export.export import save_model
 from autoprune.export.final_training import merged_model
-from autoprune.export.verify import expected_export, reload_in_new_process, verify_export
+from autoprune.export.verify import expect_export, reload_in_new_process, verify_export
 from autoprune.layouts.layout import Layout
 
 LAYOUT = Layout.parse("5:0,2,4")
@@ -39,7 +39,7 @@ def good(tiny, tmp_path_factory):
     bert.tokenizer.model_max_length, bert.tokenizer.padding_side = 12, "right"
     folder = tmp_path_factory.mktemp("good") / "model"
     save_model(model, bert.tokenizer, folder)
-    expected = expected_export(bert.sample, run.logits, bert.splits.names, model, bert.tokenizer)
+    expected = expect_export(bert.sample, run.logits, bert.splits.names, model, bert.tokenizer)
     return Good(bert, run, folder, expected)
 
 
@@ -291,6 +291,6 @@ def test_verification_finds_a_fault_before_saving(good, tmp_path, make):
     model, tiny = make(good), good.tiny
     save_model(model, tiny.tokenizer, tmp_path / "model")
     names, tokenizer = tiny.splits.names, tiny.tokenizer
-    expected = expected_export(tiny.sample, good.run.logits, names, model, tokenizer)
+    expected = expect_export(tiny.sample, good.run.logits, names, model, tokenizer)
     with pytest.raises(ModelError, match="a logit of row"):
         verify_export(tmp_path / "model", expected, reload.reload_logits)

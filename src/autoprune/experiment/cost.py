@@ -24,9 +24,9 @@ from autoprune.evaluation.records import installed_versions, utc_now
 from autoprune.evaluation.study_files import read_study
 from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import find_study, reload_experiment
-from autoprune.export.base_model import hub_base_model
+from autoprune.export.base_model import fetch_base_model
 from autoprune.export.cost import CostConditions, CostMeasurement, CostSubject, measure_costs
-from autoprune.export.onnx import INT8, MODEL
+from autoprune.export.onnx import INT8_FILE, ONNX_FILE
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.loading import read_splits
 from autoprune.tasks.registry import find_task as find_task
@@ -233,7 +233,7 @@ def _folder_subjects(folder: Path, request: CostRequest) -> _Subjects:
     trust = request.trust_remote_code
     encoder = Encoder(folder.resolve().name or "model", str(folder.resolve()))
     model = CostSubject(encoder.name, read_checkpoint(encoder, folder, trust_remote_code=trust))
-    formats = {MODEL: "ONNX", INT8: "ONNX int8"}
+    formats = {ONNX_FILE: "ONNX", INT8_FILE: "ONNX int8"}
     subjects = [model] + [
         CostSubject(f"{model.name}, {name}", model.checkpoint, folder / file)
         for file, name in formats.items()
@@ -266,7 +266,7 @@ def _reference_model(
     if request.against is not None:
         return fetch(find_encoder(request.against), request.trust_remote_code), []
     try:
-        base = hub_base_model(folder, request.trust_remote_code)
+        base = fetch_base_model(folder, request.trust_remote_code)
     except AutopruneError as error:
         why = " ".join(str(error).split())
         return None, [f"The base model is not shown: {why}; --against names one to compare with."]

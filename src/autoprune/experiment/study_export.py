@@ -67,17 +67,17 @@ class ExportOptions:
                 f"--push takes a hub id such as my-org/my-model, got {self.push[:80]!r}"
             )
         if self.onnx:
-            from autoprune.export.onnx import check_extra
+            from autoprune.export.onnx import check_onnx_installed
 
-            check_extra()
+            check_onnx_installed()
         if self.corpus:
             from autoprune.export.trim_vocabulary import check_corpus
 
             check_corpus(self.corpus)
         if self.push:
-            from autoprune.export.push_to_hub import check_target
+            from autoprune.export.push_to_hub import check_push_target
 
-            check_target(self.push, not self.public)
+            check_push_target(self.push, not self.public)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,11 +134,11 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
 
 def push_export(out: Path, options: ExportOptions) -> str:
     """Upload the exported model in `out` to the hub and return its address; raises `HubError`."""
-    from autoprune.export.push_to_hub import push
+    from autoprune.export.push_to_hub import push_model
 
     assert options.push is not None, "there is a hub id to push to"
     try:
-        return push(out, options.push, not options.public)
+        return push_model(out, options.push, not options.public)
     except HubError as error:
         raise HubError(f"{error}; the model itself is whole, in {out}") from error
 

@@ -19,7 +19,7 @@ from autoprune.errors import ModelError
 CARD_FILE = "README.md"
 
 OWN_METADATA = "autoprune"
-"""The field of an export's card that holds `base` and `commit`, see `hub_base_model`."""
+"""The field of an export's card that holds `base` and `commit`, see `fetch_base_model`."""
 
 _MAX_TEXT = 200  # characters of a short field in a card
 
@@ -41,7 +41,7 @@ class BaseModel:
     commit: str
 
 
-def local_base_model(checkpoint: EncoderFiles, given_name: str) -> BaseModel:
+def read_base_model(checkpoint: EncoderFiles, given_name: str) -> BaseModel:
     """Read the card of the base model, in its folder or on the hub at its commit, if there is one.
 
     `given_name` is how the user named the model.
@@ -61,7 +61,7 @@ def local_base_model(checkpoint: EncoderFiles, given_name: str) -> BaseModel:
     )
 
 
-def hub_base_model(folder: Path, trust_remote_code: bool = False) -> EncoderFiles:
+def fetch_base_model(folder: Path, trust_remote_code: bool = False) -> EncoderFiles:
     """Fetch the base model that the card of the exported model in `folder` names.
 
     Base models in the cards of other tools are not downloaded: no user asked for that. Raises

@@ -24,7 +24,7 @@ from autoprune.encoders.profiling import (
     time_outside_layers,
 )
 from autoprune.encoders.registry import EncoderFiles
-from autoprune.export.onnx import open_model
+from autoprune.export.onnx import open_onnx_model
 from autoprune.export.predict import TextTokenizer, TokenTensors, make_tokenizer
 from autoprune.tasks.task import LabelledRows
 from autoprune.training.devices import describe_device
@@ -153,7 +153,7 @@ def _tokenize(tokenizer: TextTokenizer, rows: LabelledRows, batch: int) -> list[
 
 def _open(subject: CostSubject, device: torch.device) -> ForwardPass:
     if subject.onnx is not None:
-        return open_model(subject.onnx)
+        return open_onnx_model(subject.onnx)
     return open_classifier(subject.checkpoint, device)
 
 

@@ -13,7 +13,7 @@ from autoprune.encoders.profiling import count_parameters
 from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import OptionError
 from autoprune.evaluation.study_files import FinishedStudy
-from autoprune.export.base_model import CARD_FILE, local_base_model
+from autoprune.export.base_model import CARD_FILE, read_base_model
 from autoprune.export.energy import EnergyMeter
 from autoprune.export.final_training import (
     FinalRun,
@@ -26,7 +26,7 @@ from autoprune.export.final_training import (
 )
 from autoprune.export.model_card import Provenance, model_card
 from autoprune.export.trim_vocabulary import check_trimmable, cut_vocabulary
-from autoprune.export.verify import expected_export, verify_export
+from autoprune.export.verify import expect_export, verify_export
 from autoprune.files import atomic_folder
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import LabelledRows, Splits, Task, TestSplit
@@ -126,7 +126,7 @@ def export_layout(
             notes += _add_onnx(folder, sample.rows, test, evaluator.problem_type, request.int8)
         provenance = Provenance(
             name=request.name,
-            base=local_base_model(source.checkpoint, source.study.asked["model"]),
+            base=read_base_model(source.checkpoint, source.study.asked["model"]),
             task=source.task,
             layout=request.layout,
             origin=request.origin,
@@ -143,7 +143,7 @@ def export_layout(
             notes=notes,
         )
         (folder / CARD_FILE).write_text(model_card(source.study, provenance), encoding="utf-8")
-        expected = expected_export(
+        expected = expect_export(
             sample, trained.best.logits, splits.names, model, tokenizer, numbers
         )
         gap = verify_export(folder, expected)

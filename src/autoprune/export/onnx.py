@@ -17,14 +17,14 @@ from autoprune.export.predict import TextTokenizer, TokenTensors, make_tokenizer
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
-MODEL, INT8 = "model.onnx", "model-int8.onnx"
+ONNX_FILE, INT8_FILE = "model.onnx", "model-int8.onnx"
 
 ONNX_TOLERANCE = 1e-4  # the largest difference between torch's logits and onnxruntime's in fp32
 
 _BATCHES = (1, 2, 7, 32)  # batch sizes in which logits are compared, in turn
 
 
-def check_extra() -> None:
+def check_onnx_installed() -> None:
     """Raise `OptionError` where the packages of the extra `onnx` are not installed."""
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -47,12 +47,12 @@ class OnnxModel:
         return np.asarray(logits, dtype=np.float32)
 
 
-def open_model(file: Path) -> OnnxModel:
+def open_onnx_model(file: Path) -> OnnxModel:
     """Open the model `file` on the CPU, with as many threads as torch has in this process.
 
     Raises `OptionError` without the extra `onnx`, `ModelError` for a file that is no model.
     """
-    check_extra()
+    check_onnx_installed()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -75,9 +75,9 @@ def onnx_logits(
     """Return the logits of the ONNX model `file` on texts, (texts, classes), in their order.
 
     The tokenizer is the one in `folder`. Texts are sorted by length into batches, for less
-    padding. Raises the same errors as `open_model`.
+    padding. Raises the same errors as `open_onnx_model`.
     """
-    model, tokenize = open_model(file), make_tokenizer(folder)
+    model, tokenize = open_onnx_model(file), make_tokenizer(folder)
     order = np.argsort([len(text) for text in texts], kind="stable")
     logits = []
     for start in range(0, len(texts), batch):
@@ -110,8 +110,8 @@ def export_onnx(folder: Path, texts: Sequence[str], int8: bool) -> OnnxExport:
     `ONNX_TOLERANCE`.
     """
     assert texts, "logits are compared on texts"
-    check_extra()
-    file, small = folder / MODEL, folder / INT8
+    check_onnx_installed()
+    file, small = folder / ONNX_FILE, folder / INT8_FILE
     try:
         with silence_libraries():
             difference, shortened = _export(folder, file, texts)
@@ -237,7 +237,7 @@ def _write(
     except Exception as error:
         raise _too_large(error) from error
     try:
-        forward = open_model(file)
+        forward = open_onnx_model(file)
         gaps = [np.abs(forward(tokens) - logits).max() for tokens, logits in batches]
     except Exception:  # onnxruntime's errors have no other common class
         return float("inf")

@@ -14,7 +14,7 @@ from autoprune.export.verify import ALLOWED_FILES
 _T = TypeVar("_T")
 
 
-def check_target(name: str, private: bool) -> None:
+def check_push_target(name: str, private: bool) -> None:
     """Check, before hours of work, that `name` can be pushed to. Raises `HubError`.
 
     A private model is not pushed to a public repository, nor a public one to a private repository.
@@ -36,12 +36,12 @@ def check_target(name: str, private: bool) -> None:
         )
 
 
-def push(folder: Path, name: str, private: bool = True) -> str:
+def push_model(folder: Path, name: str, private: bool = True) -> str:
     """Upload the model in `folder` as `name` and return its address; raises `HubError`.
 
     Files of the same kinds that are there already are replaced, and no others.
     """
-    check_target(name, private)
+    check_push_target(name, private)
     api = HfApi()
     address = _call_hub(name, lambda: api.create_repo(name, private=private, exist_ok=True))
     _call_hub(

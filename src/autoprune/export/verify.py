@@ -66,7 +66,7 @@ class ExpectedExport:
     tokenizer: dict[str, Any]
 
 
-def expected_export(
+def expect_export(
     sample: VerificationSample,
     logits: SampleLogits,
     labels: Sequence[str],
