@@ -69,6 +69,7 @@ THIRD_PARTY = {
     "sqlalchemy": {"storage"},
     "psutil": {"encoders", "storage"},
     "filelock": {"files", "storage"},
+    "psutil": {"storage"},
     "jinja2": {"reporting", "reproduction"},
     "plotly": {"reporting", "reproduction"},
     "mlflow": {"experiment"},

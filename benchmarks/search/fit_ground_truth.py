@@ -35,7 +35,7 @@ def write_ground_truth(folder: Path) -> None:
     layout = runs[0].run.layout
     space = all_flags(layout.depth, len(layout.keep))
     std = model.predict(space)[1]
-    expected = [model.expect(space, level) for level in range(len(LEVELS))]
+    expected = [model.predict_output(space, level) for level in range(len(LEVELS))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["layout", "truth", "std", *LEVELS[:-1]])
@@ -47,7 +47,7 @@ def write_ground_truth(folder: Path) -> None:
         name: value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in asdict(model.kernel).items()
     }
-    scales = [*model.unit.scales]
+    scales = [*model.scaler.scales]
     content = {"runs": len(runs), "levels": LEVELS, "kernel": kernel, "scales": scales}
     write_atomic(folder / "model.json", json.dumps(content, indent=1) + "\n")
 

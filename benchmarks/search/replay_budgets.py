@@ -37,7 +37,9 @@ def replay_either_budget(replay: Replay, world: World, rng: np.random.Generator)
         mean, std = surrogate.predict(space)
         rows = top_candidates(mean, std, float(mean.max()))
         gains = {
-            budget: knowledge_gradient(mean[rows], surrogate.teaches(space[rows], None, budget))
+            budget: knowledge_gradient(
+                mean[rows], surrogate.posterior_mean_shift(space[rows], None, budget)
+            )
             / budget
             for budget in (QUICK, FULL)
         }
@@ -62,7 +64,7 @@ def replay_race(replay: Replay, world: World, rng: np.random.Generator) -> None:
             means, _ = surrogate.predict(tried)
             leaders = np.argsort(-means)[:_FINALISTS]
             gains = knowledge_gradient(
-                means[leaders], surrogate.teaches(tried[leaders], None, FULL)
+                means[leaders], surrogate.posterior_mean_shift(tried[leaders], None, FULL)
             )
             best = leaders[int(np.argmax(gains))]
             replay.measure_layout(flags_to_layout(tried[best]), FULL)

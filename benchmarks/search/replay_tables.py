@@ -67,11 +67,26 @@ def _observations(runs: list[Observation]) -> Observations:
     )
 
 
+KERNEL_FIELDS = {
+    "additive": "linear_variance",
+    "joint": "rbf_variance",
+    "reach": "length_scale",
+    "weight": "proxy_variance",
+    "coupling": "coregionalization",
+    "own": "specific_variance",
+    "noise": "noise_variance",
+    "drift": "seed_layer_variance",
+    "shift": "seed_offset_variance",
+    "tie": "noise_correlation",
+}
+"""Fields of `Kernel` by their key in a model's file."""
+
+
 def read_model(path: Path) -> tuple[Kernel, Values]:
     """Return the kernel and the scales of the levels that a fit wrote."""
     content = json.loads(path.read_text())
     kernel: dict[str, Any] = {
-        name: np.array(value) if isinstance(value, list) else value
+        KERNEL_FIELDS[name]: np.array(value) if isinstance(value, list) else value
         for name, value in content["kernel"].items()
     }
     return Kernel(**kernel), np.array(content["scales"])
@@ -110,8 +125,8 @@ class World:
         """A root of the covariance of the layers' effects, to draw those of a seed."""
         codes = encode_flags(all_flags(self.depth, self.keep))
         kernel, _ = self._model
-        similarity = np.exp(-(1.0 - codes @ codes.T) / kernel.reach**2)
-        covariance = kernel.additive * (codes @ codes.T) + kernel.joint * similarity
+        similarity = np.exp(-(1.0 - codes @ codes.T) / kernel.length_scale**2)
+        covariance = kernel.linear_variance * (codes @ codes.T) + kernel.rbf_variance * similarity
         root = np.linalg.cholesky(covariance + 1e-8 * np.eye(len(codes)))
         return np.asarray(root, dtype=np.float64)
 
@@ -137,13 +152,14 @@ class World:
     def variance_parts(self, level: int) -> str:
         """Say what a run's figure at `level` consists of, in standard deviations of its unit."""
         kernel, scales = self._model
-        layers, squared = kernel.additive + kernel.joint, kernel.coupling[level] ** 2
+        layers = kernel.linear_variance + kernel.rbf_variance
+        squared = kernel.coregionalization[level] ** 2
         variances = {
             "truth": squared * layers,
-            "this budget's own": kernel.own[level] * layers,
-            "the seed's, by layout": squared * kernel.drift * layers,
-            "the seed's, for all": squared * kernel.shift,
-            "noise": kernel.noise[level],
+            "this budget's own": kernel.specific_variance[level] * layers,
+            "the seed's, by layout": squared * kernel.seed_layer_variance * layers,
+            "the seed's, for all": squared * kernel.seed_offset_variance,
+            "noise": kernel.noise_variance[level],
         }
         size = abs(scales[level])
         parts = ", ".join(f"{name} {size * var**0.5:.3g}" for name, var in variances.items())
@@ -156,12 +172,14 @@ class World:
         rng = np.random.default_rng((replay, run.seed, full))
         effects, shift = rng.normal(size=(2, len(self._root))), rng.normal(size=2)
         noise = np.random.default_rng((replay, run.seed, full, rank)).normal(size=2)
-        by_seed = np.sqrt(kernel.drift) * (effects @ self._root[rank])
-        by_seed += np.sqrt(kernel.shift) * shift
+        by_seed = np.sqrt(kernel.seed_layer_variance) * (effects @ self._root[rank])
+        by_seed += np.sqrt(kernel.seed_offset_variance) * shift
         values = []
         for index, level in enumerate((full, 2 + full)):
-            seed_effect, own = (_correlated(pair, kernel.tie, index) for pair in (by_seed, noise))
-            offset = kernel.coupling[level] * seed_effect + np.sqrt(kernel.noise[level]) * own
+            correlation = kernel.noise_correlation
+            seed_effect, own = (_correlated(pair, correlation, index) for pair in (by_seed, noise))
+            offset = kernel.coregionalization[level] * seed_effect
+            offset += np.sqrt(kernel.noise_variance[level]) * own
             values.append(float(self._table[LEVELS[level]][rank] + offset * scales[level]))
         loss, quality = values
         return Observation(run, quality, loss)

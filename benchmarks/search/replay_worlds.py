@@ -17,7 +17,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -34,6 +34,7 @@ from autoprune.search.trial import Observation, TrialRun
 from replay_tables import (
     CHOSEN_FILE,
     FULL,
+    KERNEL_FIELDS,
     QUICK,
     Values,
     World,
@@ -80,11 +81,11 @@ def write_world(folder: Path, name: str, runs: Sequence[Observation]) -> None:
         for one in read_runs(folder)
     ]
     model = fit_model([*table, *runs])
-    of_runs, of_full = (model.unit.levels(share) for share in (runs[0].run.fidelity, FULL))
+    of_runs, of_full = (model.scaler.outputs_at(share) for share in (runs[0].run.fidelity, FULL))
     levels = [level for pair in zip(of_runs, of_full, strict=True) for level in pair]
     layout = table[0].run.layout
     space = all_flags(layout.depth, len(layout.keep))
-    expected = [model.expect(space, level) for level in levels[::2]]
+    expected = [model.predict_output(space, level) for level in levels[::2]]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["layout", *LEVELS[::2]])
@@ -92,10 +93,11 @@ def write_world(folder: Path, name: str, runs: Sequence[Observation]) -> None:
         writer.writerow([str(flags_to_layout(row)), *(round(float(value), 4) for value in values)])
     write_atomic(folder / f"{name}.csv", out.getvalue())
     kernel = {
-        part: value[levels].tolist() if isinstance(value, np.ndarray) else value
-        for part, value in asdict(model.kernel).items()
+        key: value[levels].tolist() if isinstance(value, np.ndarray) else value
+        for key, field in KERNEL_FIELDS.items()
+        for value in [getattr(model.kernel, field)]
     }
-    scales = [float(model.unit.scales[level]) for level in levels]
+    scales = [float(model.scaler.scales[level]) for level in levels]
     content = {"levels": LEVELS, "kernel": kernel, "scales": scales}
     write_atomic(folder / f"{name}.json", json.dumps(content, indent=1) + "\n")
 
@@ -145,16 +147,18 @@ class PausingWorld(World):
         (kernel, scales), rank, values = self._model, layout_rank(run.layout), list[float]()
         full = int(run.fidelity == FULL)
         for level in (full, 2 + full):
-            weights = np.sqrt([kernel.tie, 1 - kernel.tie])  # of the whole run, of this level
+            tie = kernel.noise_correlation
+            weights = np.sqrt([tie, 1 - tie])  # of the whole run, of this level
             draws = [np.random.default_rng((replay, self._seed(run), one)) for one in (9, level)]
             effects = weights @ [rng.normal(size=len(self._root)) for rng in draws]
             shift = weights @ [rng.normal() for rng in draws]
             noise = weights @ [
                 np.random.default_rng((replay, run.seed, one, rank)).normal() for one in (9, level)
             ]
-            offset = np.sqrt(kernel.drift) * (effects @ self._root[rank])
-            offset = kernel.coupling[level] * (offset + np.sqrt(kernel.shift) * shift)
-            offset += np.sqrt(kernel.noise[level]) * noise
+            offset = np.sqrt(kernel.seed_layer_variance) * (effects @ self._root[rank])
+            offset = offset + np.sqrt(kernel.seed_offset_variance) * shift
+            offset = kernel.coregionalization[level] * offset
+            offset += np.sqrt(kernel.noise_variance[level]) * noise
             expected = self._expected[LEVELS[level]][self._expected_rank(run, replay)]
             values.append(float(expected + offset * scales[level]))
         loss, quality = values

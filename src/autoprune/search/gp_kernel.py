@@ -1,4 +1,4 @@
-"""The kernel of the surrogate, and its most probable parameters with exact gradients."""
+"""Kernel of the Gaussian process: covariances, and parameters fitted by maximum a posteriori."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,237 +9,278 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_solve, cholesky
 from scipy.optimize import minimize
 
-Matrix_ = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
+
+IntArray = NDArray[np.int64]
 
 JITTER = 1e-8
 
-_OFFSET = 1.0  # variance of the mean of each budget: it is known from few runs only
+_MEAN_VARIANCE = 1.0  # variance of the mean of each output: it is known from few runs only
 
-# Median and spread (of the logarithm) of each parameter's log-normal prior, for qualities of
-# variance 1 and codes at most 2 apart: additive and joint effects matter alike. Of the variance
-# of short runs 43 to 47 % is the seed's and noise (`studies/exhaustive-*`, two tasks).
-_ADDITIVE = (1.0, 0.5)
+# Median and standard deviation (of the logarithm) of each parameter's log-normal prior, for
+# qualities of variance 1 and features at most 2 apart: additive and joint effects matter alike. Of
+# the variance of short runs 43 to 47 % is the seed's and noise (`studies/exhaustive-*`, two tasks).
+_LINEAR_VARIANCE = (1.0, 0.5)
+_RBF_VARIANCE = (1.0, 0.5)
+_LENGTH_SCALE = (1.0, 0.25)
+_PROXY_VARIANCE = (0.1, 1.5)  # mostly little, much where the pairs agree with the proxy
+_SEED_LAYER_VARIANCE = (0.1, 1.5)
+_SEED_OFFSET_VARIANCE = (0.1, 1.5)
+_CORRELATION_ODDS = (1.0, 1.5)
+_COREGIONALIZATION = (1.0, 0.5)
+_SPECIFIC_VARIANCE = (0.3, 1.0)
+_NOISE_VARIANCE = (0.3, 1.0)
 
-_JOINT = (1.0, 0.5)
-
-_REACH = (1.0, 0.25)
-
-_NOISE = (0.3, 1.0)
-
-_WEIGHT = (0.1, 1.5)  # of the cheap score: mostly little, much where the pairs say so
-
-_COUPLING = (1.0, 0.5)
-
-_OWN = (0.3, 1.0)
-
-_DRIFT = (0.1, 1.5)
-
-_SHIFT = (0.1, 1.5)
-
-_TIE = (1.0, 1.5)
-
-_BOUND = 3.0  # spreads that a parameter may lie from its median
+_BOUND = 3.0  # standard deviations that a parameter may lie from its median
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelRows:
-    """Points of the process: `codes` (rows, depth), `levels` (rows,) from 0, and `hints` (rows,),
-    cheap scores of variance 1, or None.
+    """Inputs of the process.
 
-    A level is a budget and what was looked at, loss or quality; the last is the quality under the
-    largest budget. Of points that were run, `seeds` (rows,) are equal where one seed trained both,
-    `runs` (rows,) where both were seen of one run, paused or at its end; None: the seed-free
-    quality is asked for.
+    features: flags as `encode_flags` returns them, (rows, depth).
+    outputs: (rows,) from 0. An output is what was measured (loss or quality) at one budget; the
+        last one is the quality at the largest budget.
+    proxy_scores: (rows,) with variance 1, or None.
+    seeds, run_ids: (rows,), equal where one seed trained both rows, or where both were measured in
+        one run, paused or at its end. None: the seed-free quality is wanted.
     """
 
-    codes: Matrix_
-    levels: NDArray[np.int64]
-    hints: Matrix_ | None
-    seeds: NDArray[np.int64] | None = None
-    runs: NDArray[np.int64] | None = None
+    features: FloatArray
+    outputs: IntArray
+    proxy_scores: FloatArray | None
+    seeds: IntArray | None = None
+    run_ids: IntArray | None = None
 
     @property
-    def share_seeds(self) -> bool:
-        """Whether any two runs have a seed in common: else its effect is one with the noise."""
-        if self.seeds is None or self.runs is None:
+    def shares_seeds(self) -> bool:
+        """Whether two runs have the same seed: otherwise its effect cannot be told from noise."""
+        if self.seeds is None or self.run_ids is None:
             return False
-        return len(np.unique(self.seeds)) < len(np.unique(self.runs))
+        return len(np.unique(self.seeds)) < len(np.unique(self.run_ids))
 
     @property
-    def tied(self) -> bool:
-        """Whether more than one thing was seen of any run."""
-        return self.runs is not None and len(np.unique(self.runs)) < len(self.runs)
+    def has_several_outputs(self) -> bool:
+        """Whether any run has more than one output."""
+        return self.run_ids is not None and len(np.unique(self.run_ids)) < len(self.run_ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kernel:
-    """Covariance between points.
+    """Covariance between rows.
 
-    The quality under the largest budget is `additive` over layers, plus `joint` effects that reach
-    over `reach`, plus `weight` times the cheap score. Another level shows it times `coupling`,
-    and `own` times as much variance of its own; `noise` is the variance of one run. All three are
-    (levels,). A seed adds effects of its own: `drift` times the variance of those of the layers,
-    alike for layouts that are alike, and `shift`, the same for all. What is the seed's or the
-    noise's is correlated by `tie` between loss and quality of the same run, and between its pause
+    The quality at the largest budget is a sum of effects of single layers (`linear_variance`),
+    joint effects (an RBF kernel, `rbf_variance` and `length_scale`) and the proxy score
+    (`proxy_variance`). Each other output is `coregionalization` times that, plus
+    `specific_variance` times as much layer variance of its own; `noise_variance` is that of one
+    run. These three are (outputs,).
+
+    A seed adds its own effects: `seed_layer_variance` times the layer variance, similar for similar
+    layouts, and `seed_offset_variance`, the same for all layouts. Effects of seed and noise have
+    the correlation `noise_correlation` between loss and quality of one run, and between its pause
     and its end.
     """
 
-    additive: float
-    joint: float
-    reach: float
-    weight: float
-    coupling: Matrix_
-    own: Matrix_
-    noise: Matrix_
-    drift: float = 0.0
-    shift: float = 0.0
-    tie: float = 0.0
+    linear_variance: float
+    rbf_variance: float
+    length_scale: float
+    proxy_variance: float
+    coregionalization: FloatArray
+    specific_variance: FloatArray
+    noise_variance: FloatArray
+    seed_layer_variance: float = 0.0
+    seed_offset_variance: float = 0.0
+    noise_correlation: float = 0.0
 
-    def between(self, left: KernelRows, right: KernelRows) -> Matrix_:
-        """Return the covariance of two sets of points, without noise: (left, right)."""
-        shared, alike = self._levels(left, right)
-        layers = self.additive * (left.codes @ right.codes.T) + self.joint * self._near(
-            _squares(left, right)
+    def covariance(self, left: KernelRows, right: KernelRows) -> FloatArray:
+        """Return the covariance of two sets of rows without noise: (left, right)."""
+        shared, same_output = self._output_factors(left, right)
+        layers = self.linear_variance * (
+            left.features @ right.features.T
+        ) + self.rbf_variance * self._rbf(_squared_distances(left, right))
+        seed = self._seed_correlation(left, right) * (
+            self.seed_layer_variance * layers + self.seed_offset_variance
         )
-        alone = self._same(left, right) * (self.drift * layers + self.shift)
         return np.asarray(
-            shared * (layers + self.weight * _hints(left, right) + alone)
-            + alike * (self.own[left.levels][:, None] * layers + _OFFSET)
+            shared * (layers + self.proxy_variance * _proxy_products(left, right) + seed)
+            + same_output
+            * (self.specific_variance[left.outputs][:, None] * layers + _MEAN_VARIANCE)
         )
 
-    def variance(self, rows: KernelRows) -> Matrix_:
-        """Return the variance of each point's quality under no seed: (rows,)."""
-        coupling, layers = self.coupling[rows.levels] ** 2, self._alone(rows)
-        hints = 0.0 if rows.hints is None else self.weight * rows.hints**2
-        return np.asarray(coupling * (layers + hints) + self.own[rows.levels] * layers + _OFFSET)
+    def variance(self, rows: KernelRows) -> FloatArray:
+        """Return the variance of each row's seed-free value: (rows,)."""
+        factors, layers = self.coregionalization[rows.outputs] ** 2, self._layer_variance(rows)
+        proxy = 0.0 if rows.proxy_scores is None else self.proxy_variance * rows.proxy_scores**2
+        return np.asarray(
+            factors * (layers + proxy)
+            + self.specific_variance[rows.outputs] * layers
+            + _MEAN_VARIANCE
+        )
 
-    def disturbance(self, left: KernelRows, right: KernelRows) -> Matrix_:
-        """Return the covariance of the noise of what was seen of runs: (left, right)."""
-        assert left.runs is not None and right.runs is not None, "what no run showed has no noise"
-        noise = np.outer(self.noise[left.levels], self.noise[right.levels])
-        return np.asarray(np.sqrt(noise) * self._twins(left, right, left.runs, right.runs))
+    def noise_covariance(self, left: KernelRows, right: KernelRows) -> FloatArray:
+        """Return the covariance of the noise of measured rows: (left, right)."""
+        assert left.run_ids is not None and right.run_ids is not None, "only runs have noise"
+        noise = np.outer(self.noise_variance[left.outputs], self.noise_variance[right.outputs])
+        return np.asarray(
+            np.sqrt(noise) * self._correlation(left, right, left.run_ids, right.run_ids)
+        )
 
-    def spread(self, rows: KernelRows, one: int, other: int) -> Matrix_:
-        """Return how what is seen of a run on a seed of its own varies: (rows,).
+    def run_covariance(self, rows: KernelRows, output: int, other: int) -> FloatArray:
+        """Return the covariance of two outputs of one run with a new seed, noise included: (rows,).
 
-        It is the covariance of what two levels show of the same run, its noise included.
+        With `output == other` that is the variance of what a run shows.
         """
-        coupling, layers = self.coupling[one] * self.coupling[other], self._alone(rows)
-        hints = 0.0 if rows.hints is None else self.weight * rows.hints**2
-        tie = 1.0 if one == other else self.tie
-        spread = coupling * (layers + hints + tie * (self.drift * layers + self.shift))
-        spread += tie * np.sqrt(self.noise[one] * self.noise[other])
-        return np.asarray(spread + (one == other) * (self.own[one] * layers + _OFFSET))
+        factors = self.coregionalization[output] * self.coregionalization[other]
+        layers = self._layer_variance(rows)
+        proxy = 0.0 if rows.proxy_scores is None else self.proxy_variance * rows.proxy_scores**2
+        correlation = 1.0 if output == other else self.noise_correlation
+        total = factors * (
+            layers
+            + proxy
+            + correlation * (self.seed_layer_variance * layers + self.seed_offset_variance)
+        )
+        total += correlation * np.sqrt(self.noise_variance[output] * self.noise_variance[other])
+        return np.asarray(
+            total + (output == other) * (self.specific_variance[output] * layers + _MEAN_VARIANCE)
+        )
 
-    def _same(self, left: KernelRows, right: KernelRows) -> Matrix_ | float:
-        """Return how far two rows share what their seed does."""
-        if left.seeds is None or right.seeds is None:
-            return 0.0
-        return self._twins(left, right, left.seeds, right.seeds)
-
-    def _twins(
-        self,
-        left: KernelRows,
-        right: KernelRows,
-        mine: NDArray[np.int64],
-        theirs: NDArray[np.int64],
-    ) -> Matrix_:
-        """Return 1 where two rows have an origin and a level in common, `tie` where the former."""
-        alike = np.equal.outer(left.levels, right.levels)
-        return np.where(np.equal.outer(mine, theirs), np.where(alike, 1.0, self.tie), 0.0)
-
-    def _alone(self, rows: KernelRows) -> Matrix_:
-        return np.asarray(self.additive * (rows.codes**2).sum(axis=1) + self.joint)
-
-    def _near(self, squares: Matrix_) -> Matrix_:
-        return np.asarray(np.exp(-squares / (2 * self.reach**2)))
-
-    def _levels(self, left: KernelRows, right: KernelRows) -> tuple[Matrix_, Matrix_]:
-        shared = np.outer(self.coupling[left.levels], self.coupling[right.levels])
-        return shared, np.equal.outer(left.levels, right.levels).astype(np.float64)
-
-    def slopes(self, rows: KernelRows) -> Iterator[Matrix_]:
-        """Yield the derivative of the whole covariance by the logarithm of each parameter."""
-        shared, alike = self._levels(rows, rows)
-        squares = _squares(rows, rows)
-        additive = self.additive * (rows.codes @ rows.codes.T)
-        joint = self.joint * self._near(squares)
-        same = self._same(rows, rows)
-        both = shared * (1 + self.drift * same) + alike * self.own[rows.levels][:, None]
-        yield both * additive
-        yield both * joint
-        yield both * joint * squares / self.reach**2
-        if rows.hints is not None:
-            yield shared * self.weight * _hints(rows, rows)
-        layers = additive + joint
-        alone = shared * same * self.drift * layers, shared * same * self.shift
-        if rows.share_seeds:
-            yield from alone
-        disturbance = self.disturbance(rows, rows)
-        if rows.tied:
-            yield (1 - self.tie) * (1 - alike) * (sum(alone) + disturbance)
-        whole = shared * (layers + self.weight * _hints(rows, rows)) + sum(alone)
-        for level in range(len(self.noise) - 1):
-            mine = (rows.levels == level).astype(np.float64)
-            yield whole * np.add.outer(mine, mine)
-            yield np.outer(mine, mine) * self.own[level] * layers
-        for level in range(len(self.noise)):
-            mine = 0.5 * (rows.levels == level)
-            yield disturbance * np.add.outer(mine, mine)
+    def gradients(self, rows: KernelRows) -> Iterator[FloatArray]:
+        """Yield the derivative of the covariance with noise by the logarithm of each parameter."""
+        shared, same_output = self._output_factors(rows, rows)
+        squares = _squared_distances(rows, rows)
+        linear = self.linear_variance * (rows.features @ rows.features.T)
+        rbf = self.rbf_variance * self._rbf(squares)
+        seed = self._seed_correlation(rows, rows)
+        factors = (
+            shared * (1 + self.seed_layer_variance * seed)
+            + same_output * self.specific_variance[rows.outputs][:, None]
+        )
+        yield factors * linear
+        yield factors * rbf
+        yield factors * rbf * squares / self.length_scale**2
+        if rows.proxy_scores is not None:
+            yield shared * self.proxy_variance * _proxy_products(rows, rows)
+        layers = linear + rbf
+        seed_parts = (
+            shared * seed * self.seed_layer_variance * layers,
+            shared * seed * self.seed_offset_variance,
+        )
+        if rows.shares_seeds:
+            yield from seed_parts
+        noise = self.noise_covariance(rows, rows)
+        if rows.has_several_outputs:
+            yield (1 - self.noise_correlation) * (1 - same_output) * (sum(seed_parts) + noise)
+        common = shared * (layers + self.proxy_variance * _proxy_products(rows, rows)) + sum(
+            seed_parts
+        )
+        for output in range(len(self.noise_variance) - 1):
+            is_output = (rows.outputs == output).astype(np.float64)
+            yield common * np.add.outer(is_output, is_output)
+            yield np.outer(is_output, is_output) * self.specific_variance[output] * layers
+        for output in range(len(self.noise_variance)):
+            is_output = 0.5 * (rows.outputs == output)
+            yield noise * np.add.outer(is_output, is_output)
 
     @classmethod
-    def _at(cls, logs: Matrix_, rows: KernelRows, levels: int) -> Self:
-        """Return the kernel of these parameters, in the order of `slopes`."""
+    def from_log_params(cls, logs: FloatArray, rows: KernelRows, n_outputs: int) -> Self:
+        """Return the kernel with these parameters, in the order of `gradients`."""
         values = iter(np.exp(logs).tolist())
-        additive, joint, reach = (next(values) for _ in range(3))
-        weight = next(values) if rows.hints is not None else 0.0
-        drift, shift = (next(values) if rows.share_seeds else 0.0 for _ in range(2))
-        tie = 1 / (1 + 1 / next(values)) if rows.tied else 0.0
-        pairs = np.array([next(values) for _ in range(2 * levels - 2)])
-        coupling, own = np.append(pairs[0::2], 1.0), np.append(pairs[1::2], 0.0)
-        noise = np.array(list(values))
-        return cls(additive, joint, reach, weight, coupling, own, noise, drift, shift, tie)
+        linear_variance, rbf_variance, length_scale = (next(values) for _ in range(3))
+        proxy_variance = next(values) if rows.proxy_scores is not None else 0.0
+        seed_layer, seed_offset = (next(values) if rows.shares_seeds else 0.0 for _ in range(2))
+        correlation = 1 / (1 + 1 / next(values)) if rows.has_several_outputs else 0.0
+        pairs = np.array([next(values) for _ in range(2 * n_outputs - 2)])
+        return cls(
+            linear_variance,
+            rbf_variance,
+            length_scale,
+            proxy_variance,
+            coregionalization=np.append(pairs[0::2], 1.0),
+            specific_variance=np.append(pairs[1::2], 0.0),
+            noise_variance=np.array(list(values)),
+            seed_layer_variance=seed_layer,
+            seed_offset_variance=seed_offset,
+            noise_correlation=correlation,
+        )
+
+    def _seed_correlation(self, left: KernelRows, right: KernelRows) -> FloatArray | float:
+        """Return the correlation of the seeds' effects on two sets of rows."""
+        if left.seeds is None or right.seeds is None:
+            return 0.0
+        return self._correlation(left, right, left.seeds, right.seeds)
+
+    def _correlation(
+        self, left: KernelRows, right: KernelRows, left_ids: IntArray, right_ids: IntArray
+    ) -> FloatArray:
+        """Return 1 for equal ids and outputs, `noise_correlation` for equal ids, 0 else."""
+        same_output = np.equal.outer(left.outputs, right.outputs)
+        return np.where(
+            np.equal.outer(left_ids, right_ids),
+            np.where(same_output, 1.0, self.noise_correlation),
+            0.0,
+        )
+
+    def _layer_variance(self, rows: KernelRows) -> FloatArray:
+        return np.asarray(self.linear_variance * (rows.features**2).sum(axis=1) + self.rbf_variance)
+
+    def _rbf(self, squared_distances: FloatArray) -> FloatArray:
+        return np.asarray(np.exp(-squared_distances / (2 * self.length_scale**2)))
+
+    def _output_factors(self, left: KernelRows, right: KernelRows) -> tuple[FloatArray, FloatArray]:
+        """Return the coregionalization of each pair of rows, and 1 where both have one output."""
+        shared = np.outer(
+            self.coregionalization[left.outputs], self.coregionalization[right.outputs]
+        )
+        return shared, np.equal.outer(left.outputs, right.outputs).astype(np.float64)
 
 
-def fit_map(rows: KernelRows, values: Matrix_, levels: int) -> Kernel:
-    """Return the most probable kernel for `values` (rows,), centred, at `rows`."""
+def fit_map(rows: KernelRows, values: FloatArray, n_outputs: int) -> Kernel:
+    """Return the maximum a posteriori kernel for centred `values` (rows,) at `rows`."""
     prior = np.array(
-        [_ADDITIVE, _JOINT, _REACH]
-        + [_WEIGHT] * (rows.hints is not None)
-        + [_DRIFT, _SHIFT] * rows.share_seeds
-        + [_TIE] * rows.tied
-        + [_COUPLING, _OWN] * (levels - 1)
-        + [_NOISE] * levels
+        [_LINEAR_VARIANCE, _RBF_VARIANCE, _LENGTH_SCALE]
+        + [_PROXY_VARIANCE] * (rows.proxy_scores is not None)
+        + [_SEED_LAYER_VARIANCE, _SEED_OFFSET_VARIANCE] * rows.shares_seeds
+        + [_CORRELATION_ODDS] * rows.has_several_outputs
+        + [_COREGIONALIZATION, _SPECIFIC_VARIANCE] * (n_outputs - 1)
+        + [_NOISE_VARIANCE] * n_outputs
     )
-    start, spreads = np.log(prior[:, 0]), prior[:, 1]
+    medians, deviations = np.log(prior[:, 0]), prior[:, 1]
 
-    def loss(logs: Matrix_) -> tuple[float, Matrix_]:
-        kernel = Kernel._at(logs, rows, levels)
-        off = (logs - start) / spreads
-        whole = kernel.between(rows, rows) + kernel.disturbance(rows, rows)
-        whole[np.diag_indices_from(whole)] += JITTER
+    def negative_log_posterior(logs: FloatArray) -> tuple[float, FloatArray]:
+        kernel = Kernel.from_log_params(logs, rows, n_outputs)
+        offsets = (logs - medians) / deviations
+        total = kernel.covariance(rows, rows) + kernel.noise_covariance(rows, rows)
+        total[np.diag_indices_from(total)] += JITTER
         try:
-            factor = cholesky(whole, lower=True)
+            factor = cholesky(total, lower=True)
         except LinAlgError:  # rounding, with hardly any noise
             return 1e9, np.zeros_like(logs)
         inverse = cho_solve((factor, True), np.eye(len(values)))
-        solved = inverse @ values
-        fit = 0.5 * float(values @ solved) + float(np.log(np.diag(factor)).sum())
-        pull = inverse - np.outer(solved, solved)
-        slope = np.array([0.5 * np.vdot(pull, change) for change in kernel.slopes(rows)])
-        return fit + 0.5 * float(off @ off), slope + off / spreads
+        alpha = inverse @ values
+        fit = 0.5 * float(values @ alpha) + float(np.log(np.diag(factor)).sum())
+        difference = inverse - np.outer(alpha, alpha)
+        gradient = np.array(
+            [0.5 * np.vdot(difference, change) for change in kernel.gradients(rows)]
+        )
+        return fit + 0.5 * float(offsets @ offsets), gradient + offsets / deviations
 
-    bounds = list(zip(start - _BOUND * spreads, start + _BOUND * spreads, strict=True))
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return Kernel._at(best.x, rows, levels)
+    lower, upper = medians - _BOUND * deviations, medians + _BOUND * deviations
+    best = minimize(
+        negative_log_posterior,
+        medians,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(lower, upper, strict=True)),
+    )
+    return Kernel.from_log_params(best.x, rows, n_outputs)
 
 
-def _squares(left: KernelRows, right: KernelRows) -> Matrix_:
-    """Return squared distances; all codes have the length 1."""
-    return np.asarray(np.maximum(2.0 - 2.0 * (left.codes @ right.codes.T), 0.0))
+def _squared_distances(left: KernelRows, right: KernelRows) -> FloatArray:
+    """Return squared distances; all features have length 1."""
+    return np.asarray(np.maximum(2.0 - 2.0 * (left.features @ right.features.T), 0.0))
 
 
-def _hints(left: KernelRows, right: KernelRows) -> Matrix_ | float:
-    if left.hints is None or right.hints is None:
+def _proxy_products(left: KernelRows, right: KernelRows) -> FloatArray | float:
+    if left.proxy_scores is None or right.proxy_scores is None:
         return 0.0
-    return np.outer(left.hints, right.hints)
+    return np.outer(left.proxy_scores, right.proxy_scores)

@@ -1,11 +1,11 @@
-"""A surrogate of all layouts: what quality to expect of each, how surely, and what a run teaches.
+"""Gaussian process model (surrogate): the expected quality of each layout and its uncertainty.
 
-A Gaussian process over layouts, budgets and a cheap score. Of each run it hears quality and loss:
-both show the same worth, the loss often with less noise, as far as the runs bear that out. Runs of
-several budgets and seeds meet in one model: the quality under the largest budget, what else is seen
-as its echo with what is its own, and a noise of each, fitted from runs that disagree. Sources:
-Swersky et al. 2013 (https://papers.nips.cc/paper/5086) for several fidelities in one process,
-Letham et al. 2019 (https://arxiv.org/abs/1706.07094) for choosing under noise.
+A Gaussian process over layouts, budgets and a proxy score. Of each run it uses quality and loss:
+both measure the same thing, the loss often with less noise, as far as the runs show. Runs with
+several budgets and seeds are in one model. Its main output is the quality at the largest budget;
+the others are correlated with it, and each has its own noise, fitted from runs that disagree.
+Sources: Swersky et al. 2013 (https://papers.nips.cc/paper/5086) for several fidelities in one
+process, Letham et al. 2019 (https://arxiv.org/abs/1706.07094) for optimization under noise.
 """
 
 from collections.abc import Sequence
@@ -13,56 +13,66 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
 
-from autoprune.search.gp_kernel import JITTER, Kernel, KernelRows, Matrix_, fit_map
+from autoprune.search.gp_kernel import (
+    JITTER,
+    FloatArray,
+    IntArray,
+    Kernel,
+    KernelRows,
+    fit_map,
+)
 from autoprune.search.search_space import LayerFlags
 
-_ENOUGH = 10  # runs of a budget that tell its spread
+_MIN_RUNS = 10  # runs of a budget from which its standard deviation is estimated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observations:
-    """What was measured: `flags` (runs, depth), `qualities` (runs,), and the share of the full
-    budget that each run had, in (0, 1], `fidelities` (runs,). A layout may come several times.
+    """Measured runs; a layout may occur several times.
 
-    `hints` are the cheap scores of the same layouts (runs,), any unit, higher is better; None: no
-    cheap score. `seeds` are those of the training (runs,); None: all different. A layout that has
-    one seed twice, with two budgets, was paused and went on. `losses` (runs,) may be NaN where none
-    is known; None: of no run.
+    flags: (runs, depth).
+    qualities: (runs,).
+    fidelities: share of the full budget of each run, in (0, 1], (runs,).
+    proxy_scores: those of the layouts (runs,), any unit, higher is better; None: no proxy.
+    seeds: of the training (runs,); None: all different. A layout with the same seed twice, at two
+        budgets, was paused and continued.
+    losses: (runs,), NaN where unknown; None: unknown for all.
     """
 
     flags: LayerFlags
-    qualities: Matrix_
-    fidelities: Matrix_
-    hints: Matrix_ | None = None
-    seeds: NDArray[np.int64] | None = None
-    losses: Matrix_ | None = None
+    qualities: FloatArray
+    fidelities: FloatArray
+    proxy_scores: FloatArray | None = None
+    seeds: IntArray | None = None
+    losses: FloatArray | None = None
 
     @classmethod
-    def of(cls, flags: LayerFlags, qualities: Matrix_, hints: Matrix_ | None = None) -> Self:
-        """Take all runs as having had the full budget."""
-        return cls(flags, qualities, np.ones(len(flags)), hints)
+    def with_full_budget(
+        cls, flags: LayerFlags, qualities: FloatArray, proxy_scores: FloatArray | None = None
+    ) -> Self:
+        """Return observations of runs that all had the full budget."""
+        return cls(flags, qualities, np.ones(len(flags)), proxy_scores)
 
-    def every(self, step: int) -> Self:
-        """Return one of `step` runs, the first among them."""
-        whole = [getattr(self, one.name) for one in fields(self)]
-        parts: list[Any] = [None if one is None else one[::step] for one in whole]
+    def subsample(self, step: int) -> Self:
+        """Return every `step`-th run, beginning with the first."""
+        columns = [getattr(self, field.name) for field in fields(self)]
+        parts: list[Any] = [None if column is None else column[::step] for column in columns]
         return type(self)(*parts)
 
-    def origins(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the seed of each run, and a number that it shares with what it went on from."""
+    def seeds_and_run_ids(self) -> tuple[IntArray, IntArray]:
+        """Return each run's seed, and an id that a continued run shares with its pause."""
         if self.seeds is None:
             return np.arange(len(self.flags)), np.arange(len(self.flags))
-        both = np.column_stack([self.seeds, self.flags])
-        return self.seeds, np.unique(both, axis=0, return_inverse=True)[1].ravel()
+        keys = np.column_stack([self.seeds, self.flags])
+        return self.seeds, np.unique(keys, axis=0, return_inverse=True)[1].ravel()
 
-    def with_more(self, more: "Observations") -> "Observations":
-        """Return these runs and `more`, which have seeds of their own."""
-        hints, losses, seeds = None, None, self.seeds
-        if self.hints is not None and more.hints is not None:
-            hints = np.concatenate([self.hints, more.hints])
+    def concat(self, more: "Observations") -> "Observations":
+        """Return these runs and `more`, which get new seeds."""
+        proxy_scores, losses, seeds = None, None, self.seeds
+        if self.proxy_scores is not None and more.proxy_scores is not None:
+            proxy_scores = np.concatenate([self.proxy_scores, more.proxy_scores])
         if self.losses is not None and more.losses is not None:
             losses = np.concatenate([self.losses, more.losses])
         if seeds is not None:
@@ -71,7 +81,7 @@ class Observations:
             np.concatenate([self.flags, more.flags]),
             np.concatenate([self.qualities, more.qualities]),
             np.concatenate([self.fidelities, more.fidelities]),
-            hints,
+            proxy_scores,
             seeds,
             losses,
         )
@@ -79,77 +89,87 @@ class Observations:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutputScaler:
-    """How what was seen becomes the process's values, and back.
+    """Standardizes measured values, and reverses that.
 
-    `budgets`: the shares of the full budget, rising. A level is one of them for the loss, if that
-    is known, and then one for the quality: `centres` and `scales` (levels,), the latter negative
-    for losses, so that more is better. `hint`: mean and spread of the cheap scores.
+    An output is the loss at one of the budgets, if losses are known, or the quality at one of them;
+    losses come first, budgets rise.
+
+    budgets: shares of the full budget, rising.
+    means, scales: (outputs,), scales negative for losses, so that higher is better.
+    proxy_mean, proxy_std: of the proxy scores.
     """
 
-    budgets: Matrix_
-    centres: Matrix_
-    scales: Matrix_
-    hint: tuple[float, float]
+    budgets: FloatArray
+    means: FloatArray
+    scales: FloatArray
+    proxy_mean: float = 0.0
+    proxy_std: float = 1.0
 
     @classmethod
-    def of(cls, runs: Observations, more: Sequence[float] = ()) -> Self:
-        """Take the spread of each budget as its unit, or with few runs that of the one run most.
+    def fit(cls, runs: Observations, more_budgets: Sequence[float] = ()) -> Self:
+        """Scale each budget by its standard deviation, or if it has few runs by the largest's.
 
-        Of the budgets `more` no run is needed: the mean over the others stands in for theirs.
+        `more_budgets` need no runs: the mean over all others is taken for theirs.
         """
-        budgets = np.unique([*runs.fidelities, *more])
-        place = np.searchsorted(budgets, runs.fidelities)
-        number = np.bincount(place, minlength=len(budgets))
-        centres, scales = list[float](), list[float]()
+        budgets = np.unique([*runs.fidelities, *more_budgets])
+        budget_index = np.searchsorted(budgets, runs.fidelities)
+        counts = np.bincount(budget_index, minlength=len(budgets))
+        means, scales = list[float](), list[float]()
         for values, sign in ((runs.losses, -1), (runs.qualities, 1)):
             if values is None:
                 continue
-            known = [values[(place == one) & np.isfinite(values)] for one in range(len(budgets))]
-            most = known[int(number.argmax())]
-            spread = float(most.std()) if len(most) else 0.0
-            spreads = [float(one.std()) if len(one) >= _ENOUGH else spread for one in known]
-            scales += [sign * (one or 1.0) for one in spreads]
-            anywhere = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
-            centres += [float(one.mean()) if len(one) else anywhere for one in known]
-        hint = (0.0, 1.0)
-        if runs.hints is not None:
-            hint = float(runs.hints.mean()), float(runs.hints.std()) or 1.0
-        return cls(budgets, np.array(centres), np.array(scales), hint)
+            is_known = np.isfinite(values)
+            known = [values[(budget_index == index) & is_known] for index in range(len(budgets))]
+            largest = known[int(counts.argmax())]
+            default = float(largest.std()) if len(largest) else 0.0
+            stds = [float(part.std()) if len(part) >= _MIN_RUNS else default for part in known]
+            scales += [sign * (std or 1.0) for std in stds]
+            overall = float(np.nanmean(values)) if is_known.any() else 0.0
+            means += [float(part.mean()) if len(part) else overall for part in known]
+        proxy_mean, proxy_std = 0.0, 1.0
+        if runs.proxy_scores is not None:
+            proxy_mean = float(runs.proxy_scores.mean())
+            proxy_std = float(runs.proxy_scores.std()) or 1.0
+        return cls(budgets, np.array(means), np.array(scales), proxy_mean, proxy_std)
 
-    def levels(self, fidelity: float) -> list[int]:
-        """Return the levels that a run with `fidelity`, one of `budgets`, is seen at."""
+    def outputs_at(self, fidelity: float) -> list[int]:
+        """Return the outputs of a run with `fidelity`, one of `budgets`."""
         first = int(np.searchsorted(self.budgets, fidelity))
-        return list(range(first, len(self.centres), len(self.budgets)))
+        return list(range(first, len(self.means), len(self.budgets)))
 
-    def rows(self, runs: Observations) -> tuple[KernelRows, Matrix_]:
-        """Return what was seen, as points and values of the process."""
-        budgets = np.searchsorted(self.budgets, runs.fidelities)
-        seeds, courses = runs.origins()
-        seen = (
+    def transform(self, runs: Observations) -> tuple[KernelRows, FloatArray]:
+        """Return the kernel's rows and the standardized values of `runs`."""
+        budget_index = np.searchsorted(self.budgets, runs.fidelities)
+        seeds, run_ids = runs.seeds_and_run_ids()
+        measured = (
             runs.qualities[None] if runs.losses is None else np.stack([runs.losses, runs.qualities])
         )
-        look, run = np.nonzero(np.isfinite(seen))
-        levels = budgets[run] + len(self.budgets) * look
-        hints = self.hints(runs.hints)
+        metric, run = np.nonzero(np.isfinite(measured))
+        outputs = budget_index[run] + len(self.budgets) * metric
+        proxy_scores = self.scale_proxy(runs.proxy_scores)
         rows = KernelRows(
             encode_flags(runs.flags[run]),
-            levels,
-            None if hints is None else hints[run],
+            outputs,
+            None if proxy_scores is None else proxy_scores[run],
             seeds[run],
-            courses[run],
+            run_ids[run],
         )
-        return rows, (seen[look, run] - self.centres[levels]) / self.scales[levels]
+        return rows, (measured[metric, run] - self.means[outputs]) / self.scales[outputs]
 
-    def hints(self, hints: Matrix_ | None) -> Matrix_ | None:
-        """Return cheap scores in the process's unit."""
-        return None if hints is None else (hints - self.hint[0]) / self.hint[1]
+    def inverse_transform(self, values: FloatArray, output: int | IntArray) -> FloatArray:
+        """Return standardized values of one output, or of one for each row, in their unit."""
+        return np.asarray(values * self.scales[output] + self.means[output])
+
+    def scale_proxy(self, proxy_scores: FloatArray | None) -> FloatArray | None:
+        """Return standardized proxy scores."""
+        return None if proxy_scores is None else (proxy_scores - self.proxy_mean) / self.proxy_std
 
 
-def encode_flags(flags: LayerFlags) -> Matrix_:
-    """Code flags as +-1 / sqrt(depth): dot products and distances do not grow with depth.
+def encode_flags(flags: LayerFlags) -> FloatArray:
+    """Encode flags as +-1 / sqrt(depth), so that dot products do not grow with depth.
 
-    A dot product is then the part of the quality that adds up over layers, and an RBF kernel
-    decays with the Hamming distance, for what layers do together.
+    A dot product of these features models what adds up over layers; an RBF kernel decays with the
+    Hamming distance and models joint effects of layers.
     """
     return np.asarray((2.0 * flags - 1.0) / np.sqrt(flags.shape[1]), dtype=np.float64)
 
@@ -159,14 +179,14 @@ _CHUNK = 20_000  # rows predicted at once: bounds the memory for large spaces
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surrogate:
-    """A Gaussian process that knows `runs`; its quality is that under the largest budget."""
+    """A Gaussian process given `runs`; "quality" means that at the largest budget."""
 
     runs: Observations
-    unit: OutputScaler
+    scaler: OutputScaler
     kernel: Kernel
     rows: KernelRows
-    factor: Matrix_
-    weights: Matrix_
+    cholesky_factor: FloatArray
+    alpha: FloatArray
 
     @classmethod
     def fit(
@@ -174,136 +194,154 @@ class Surrogate:
     ) -> Self:
         """Fit to at least one run.
 
-        The kernel's parameters are the most probable ones under their prior: the likelihood
-        alone, with few runs, takes noise for structure or structure for noise. They are learnt
-        from all runs, or where that would take long from `part` of them. `budgets` are known of
-        beside those of the runs: the quality is that under the largest of all.
+        The kernel's parameters are fitted by maximum a posteriori, from all runs, or to save time
+        from `part` of them: with few runs, maximum likelihood takes noise for structure or
+        structure for noise. `budgets` may have no runs; the largest of all is the one of the
+        quality.
         """
-        unit = OutputScaler.of(runs, budgets)
-        rows, values = unit.rows(runs if part is None else part)
-        return cls._known(runs, unit, fit_map(rows, values, len(unit.centres)))
+        scaler = OutputScaler.fit(runs, budgets)
+        rows, values = scaler.transform(runs if part is None else part)
+        return cls.condition(runs, scaler, fit_map(rows, values, len(scaler.means)))
 
     @classmethod
-    def _known(cls, runs: Observations, unit: OutputScaler, kernel: Kernel) -> Self:
-        rows, values = unit.rows(runs)
-        whole = kernel.between(rows, rows) + kernel.disturbance(rows, rows)
-        whole[np.diag_indices_from(whole)] += JITTER
-        factor = cholesky(whole, lower=True)
-        return cls(runs, unit, kernel, rows, factor, cho_solve((factor, True), values))
+    def condition(cls, runs: Observations, scaler: OutputScaler, kernel: Kernel) -> Self:
+        """Return the process with this kernel, given `runs`."""
+        rows, values = scaler.transform(runs)
+        total = kernel.covariance(rows, rows) + kernel.noise_covariance(rows, rows)
+        total[np.diag_indices_from(total)] += JITTER
+        factor = cholesky(total, lower=True)
+        return cls(runs, scaler, kernel, rows, factor, cho_solve((factor, True), values))
 
     @property
     def noise(self) -> float:
-        """The variance of one run with the largest budget, its seed's effects apart."""
-        return float(self.kernel.noise[-1] * self.unit.scales[-1] ** 2)
+        """The noise variance of one run at the largest budget, without its seed's effects."""
+        return float(self.kernel.noise_variance[-1] * self.scaler.scales[-1] ** 2)
 
     @property
     def trust(self) -> float:
-        """The slope from the cheap score to quality, both in units of their spread; 0: worthless.
+        """Posterior mean of the slope from proxy score to quality, both standardized.
 
-        It is the posterior mean: a score that the study's own pairs do not bear out gets none.
+        0 for a proxy score that the study's own runs do not support.
         """
-        if self.rows.hints is None:
+        if self.rows.proxy_scores is None:
             return 0.0
-        echo = self.kernel.coupling[self.rows.levels] * self.rows.hints
-        return float(self.kernel.weight * echo @ self.weights)
+        effect = self.kernel.coregionalization[self.rows.outputs] * self.rows.proxy_scores
+        return float(self.kernel.proxy_variance * effect @ self.alpha)
 
-    def predict(self, flags: LayerFlags, hints: Matrix_ | None = None) -> tuple[Matrix_, Matrix_]:
+    def predict(
+        self, flags: LayerFlags, proxy_scores: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation of the noise-free quality: (rows,) each."""
         means, stds = [], []
         for start in range(0, len(flags), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            rows = self._asked(flags[part], None if hints is None else hints[part])
-            cross = self.kernel.between(rows, self.rows)  # (part, seen)
-            spread = self.kernel.variance(rows) - np.einsum(
-                "pr,rp->p", cross, cho_solve((self.factor, True), cross.T)
+            chunk = slice(start, start + _CHUNK)
+            rows = self._rows(flags[chunk], None if proxy_scores is None else proxy_scores[chunk])
+            cross = self.kernel.covariance(rows, self.rows)  # (chunk, measured)
+            variance = self.kernel.variance(rows) - np.einsum(
+                "pr,rp->p", cross, cho_solve((self.cholesky_factor, True), cross.T)
             )
-            means.append(self._restored(cross @ self.weights, -1))
-            stds.append(np.sqrt(np.maximum(spread, 0.0)) * self.unit.scales[-1])
+            means.append(self.scaler.inverse_transform(cross @ self.alpha, -1))
+            stds.append(np.sqrt(np.maximum(variance, 0.0)) * self.scaler.scales[-1])
         return np.concatenate(means), np.concatenate(stds)
 
-    def expect(
-        self, flags: LayerFlags, level: int | NDArray[np.int64], hints: Matrix_ | None = None
-    ) -> Matrix_:
-        """Return what a level, or one for each row, is expected to show under no seed: (rows,)."""
-        rows = self._asked(flags, hints, level)
-        return self._restored(self.kernel.between(rows, self.rows) @ self.weights, level)
-
-    def teaches(
+    def predict_output(
         self,
         flags: LayerFlags,
-        hints: Matrix_ | None,
+        output: int | IntArray,
+        proxy_scores: FloatArray | None = None,
+    ) -> FloatArray:
+        """Return the seed-free mean of one output, or of one for each row: (rows,)."""
+        rows = self._rows(flags, proxy_scores, output)
+        mean = self.kernel.covariance(rows, self.rows) @ self.alpha
+        return self.scaler.inverse_transform(mean, output)
+
+    def posterior_mean_shift(
+        self,
+        flags: LayerFlags,
+        proxy_scores: FloatArray | None,
         fidelity: float,
-        paused: NDArray[np.int64] | None = None,
-    ) -> Matrix_:
-        """Return by how much a run's surprises move each expected quality: (looks, rows, runs).
+        paused: IntArray | None = None,
+    ) -> FloatArray:
+        """Return how far one more run shifts each posterior mean: (metrics, rows, runs).
 
         Entry [k, i, j]: the change of the mean of row `i`, when row `j` is run with `fidelity`
-        (one of the runs') on a seed of its own, and what is seen of it, the loss and then what the
-        quality adds to it, comes out one standard deviation above what is expected. With `paused`,
-        numbers of known runs, run `j` is that one gone on with.
+        (one of the runs') on a new seed, and metric `k`, the loss and then what the quality adds
+        to it, is one standard deviation above its mean. With `paused`, indices of measured runs,
+        run `j` is that one continued.
         """
-        asked, moves = self._asked(flags, hints), list[Matrix_]()
-        levels = self.unit.levels(fidelity)
+        rows, shifts = self._rows(flags, proxy_scores), list[FloatArray]()
+        outputs = self.scaler.outputs_at(fidelity)
         if paused is None:
-            runs = [self._asked(flags, hints, level) for level in levels]
-            outs = [self.kernel.between(run, self.rows) for run in runs]
+            runs = [self._rows(flags, proxy_scores, output) for output in outputs]
+            crosses = [self.kernel.covariance(run, self.rows) for run in runs]
         else:
-            seeds, courses = (one[paused] for one in self.runs.origins())
-            theirs = None if self.runs.hints is None else self.runs.hints[paused]
+            seeds, run_ids = (ids[paused] for ids in self.runs.seeds_and_run_ids())
+            known = self.runs.proxy_scores
             runs = [
                 replace(
-                    self._asked(self.runs.flags[paused], theirs, level), seeds=seeds, runs=courses
+                    self._rows(
+                        self.runs.flags[paused], None if known is None else known[paused], output
+                    ),
+                    seeds=seeds,
+                    run_ids=run_ids,
                 )
-                for level in levels
+                for output in outputs
             ]
-            outs = [
-                self.kernel.between(run, self.rows) + self.kernel.disturbance(run, self.rows)
+            crosses = [
+                self.kernel.covariance(run, self.rows)
+                + self.kernel.noise_covariance(run, self.rows)
                 for run in runs
             ]
-        into = self.kernel.between(asked, self.rows)
-        solved = [cho_solve((self.factor, True), out.T) for out in outs]  # (seen, rows) each
-        together = [
-            self.kernel.between(asked, run) - into @ one
-            for run, one in zip(runs, solved, strict=True)
+        to_measured = self.kernel.covariance(rows, self.rows)
+        solved = [cho_solve((self.cholesky_factor, True), cross.T) for cross in crosses]
+        to_runs = [  # posterior covariance of rows and runs, (rows, runs) each
+            self.kernel.covariance(rows, run) - to_measured @ part
+            for run, part in zip(runs, solved, strict=True)
         ]
 
-        def spread(one: int, other: int) -> Matrix_:
-            known = np.einsum("pr,rp->p", outs[one], solved[other])
-            return np.asarray(self.kernel.spread(runs[0], levels[one], levels[other]) - known)
+        def run_covariance(first: int, second: int) -> FloatArray:
+            explained = np.einsum("pr,rp->p", crosses[first], solved[second])
+            prior = self.kernel.run_covariance(runs[0], outputs[first], outputs[second])
+            return np.asarray(prior - explained)
 
-        rest, left = together[-1], spread(-1, -1)
-        if len(levels) > 1:  # the loss is heard first; of the quality only what it adds counts
-            first = np.maximum(spread(0, 0), JITTER)
-            moves.append(together[0] / np.sqrt(first))
-            rest = rest - together[0] * (spread(0, 1) / first)
-            left = left - spread(0, 1) ** 2 / first
-        moves.append(rest / np.sqrt(np.maximum(left, JITTER)))
-        return np.asarray(np.stack(moves) * self.unit.scales[-1])
+        rest, variance = to_runs[-1], run_covariance(-1, -1)
+        if len(outputs) > 1:  # after the loss, only what the quality adds counts
+            loss_variance = np.maximum(run_covariance(0, 0), JITTER)
+            shifts.append(to_runs[0] / np.sqrt(loss_variance))
+            rest = rest - to_runs[0] * (run_covariance(0, 1) / loss_variance)
+            variance = variance - run_covariance(0, 1) ** 2 / loss_variance
+        shifts.append(rest / np.sqrt(np.maximum(variance, JITTER)))
+        return np.asarray(np.stack(shifts) * self.scaler.scales[-1])
 
-    def believe(self, flags: LayerFlags, fidelities: Matrix_, hints: Matrix_ | None = None) -> Self:
-        """Take the expected qualities of `flags` as measured, as for runs still under way.
+    def fantasize(
+        self, flags: LayerFlags, fidelities: FloatArray, proxy_scores: FloatArray | None = None
+    ) -> Self:
+        """Return the process given that runs under way end with their expected values.
 
-        The kernel is not fitted anew: a believed value teaches nothing about it. Budgets that no
-        run has had yet are left out.
+        The kernel stays the same, since fantasies teach nothing about it. Budgets that no run has
+        had yet are left out.
         """
-        known = np.isin(fidelities, self.unit.budgets)
-        flags, fidelities = flags[known], fidelities[known]
-        hints = None if hints is None else hints[known]
+        is_known = np.isin(fidelities, self.scaler.budgets)
+        flags, fidelities = flags[is_known], fidelities[is_known]
+        proxy_scores = None if proxy_scores is None else proxy_scores[is_known]
         if not len(flags):
             return self
-        budgets, levels = self.unit.budgets, len(self.unit.centres)
-        place = np.searchsorted(budgets, fidelities)
-        looks = [self.expect(flags, place + up, hints) for up in range(0, levels, len(budgets))]
-        losses = None if self.runs.losses is None else looks[0]
-        believed = Observations(flags, looks[-1], fidelities, hints, losses=losses)
-        return self._known(self.runs.with_more(believed), self.unit, self.kernel)
+        n_budgets, n_outputs = len(self.scaler.budgets), len(self.scaler.means)
+        budget_index = np.searchsorted(self.scaler.budgets, fidelities)
+        values = [
+            self.predict_output(flags, budget_index + first, proxy_scores)
+            for first in range(0, n_outputs, n_budgets)
+        ]
+        losses = None if self.runs.losses is None else values[0]
+        fantasies = Observations(flags, values[-1], fidelities, proxy_scores, losses=losses)
+        return self.condition(self.runs.concat(fantasies), self.scaler, self.kernel)
 
-    def _asked(
-        self, flags: LayerFlags, hints: Matrix_ | None, level: int | NDArray[np.int64] = -1
+    def _rows(
+        self,
+        flags: LayerFlags,
+        proxy_scores: FloatArray | None,
+        output: int | IntArray = -1,
     ) -> KernelRows:
-        assert (hints is None) == (self.rows.hints is None), "either all rows have a cheap score"
-        levels = np.broadcast_to(np.asarray(level) % len(self.unit.centres), len(flags))
-        return KernelRows(encode_flags(flags), levels, self.unit.hints(hints))
-
-    def _restored(self, values: Matrix_, level: int | NDArray[np.int64]) -> Matrix_:
-        return np.asarray(values * self.unit.scales[level] + self.unit.centres[level])
+        assert (proxy_scores is None) == (self.rows.proxy_scores is None), "proxy scores: all or no"
+        outputs = np.broadcast_to(np.asarray(output) % len(self.scaler.means), len(flags))
+        return KernelRows(encode_flags(flags), outputs, self.scaler.scale_proxy(proxy_scores))
