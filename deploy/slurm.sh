@@ -8,10 +8,10 @@
 #SBATCH --mem=16G
 #SBATCH --gpus-per-task=1
 #SBATCH --time=24:00:00
-# Two minutes before the time is up: the step at hand ends, its state is kept. To the step, not to
-# this shell.
+# Two minutes before the time limit: the current step ends, its state is stored. The signal is sent
+# to the step, not to this shell.
 #SBATCH --signal=TERM@120
-# After a preemption or a node's failure the worker comes back and goes on from its checkpoint.
+# After a preemption or a node's failure the worker is restarted and resumes from its checkpoint.
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=autoprune-%A-%a.log
@@ -22,7 +22,7 @@ if (($# == 0)); then
     exit 2
 fi
 
-# The URL of the database holds a password: it comes from a file of your own and goes on through the
+# The URL of the database contains a password: it is read from a private file and passed in the
 # environment. On a command line everybody on the node could read it.
 if [[ -z "${AUTOPRUNE_STORAGE:-}" ]]; then
     secret="${AUTOPRUNE_STORAGE_FILE:-$HOME/.config/autoprune/storage}"

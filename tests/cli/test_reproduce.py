@@ -1,4 +1,4 @@
-"""A plan run as a user would: every cell a study, one table of claims, on again after a stop."""
+"""The reproduce command on a small plan: studies, claims, resuming, dry run, mistakes."""
 
 import json
 import shutil
@@ -71,7 +71,7 @@ def records(folder, cell):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_each_cell_is_a_study_with_its_report(reproduced):
+def test_reproduce_writes_a_study_and_a_report_for_each_cell(reproduced):
     for cell in CELLS:
         study = json.loads((reproduced.folder / "studies/little" / cell / "study.json").read_text())
         assert study["asked"]["keep"] == int(cell[-1])
@@ -79,27 +79,32 @@ def test_each_cell_is_a_study_with_its_report(reproduced):
     assert not (reproduced.folder / "studies/little/little").exists()
 
 
-def test_it_shows_what_is_done_and_to_do(reproduced):
+def test_reproduce_shows_progress_by_cell(reproduced):
     err = reproduced.answer.err
     assert "plan little: 2 cells, 0 done, 2 to do, at most" in err
     assert err.index("cell 1/2: tiny on") < err.index("cell 2/2: tiny on")
 
 
-def test_the_full_model_is_trained_once_for_both_cells(reproduced):
+def test_reproduce_trains_the_full_model_once_for_both_cells(reproduced):
     three, two = (
-        [one for one in records(reproduced.folder, cell) if one["origin"] == "full"]
+        [record for record in records(reproduced.folder, cell) if record["origin"] == "full"]
         for cell in CELLS
     )
-    assert [one["phase"] for one in three] == ["tuning"] * 2 + ["comparison"] * 2
+    assert [record["phase"] for record in three] == ["tuning"] * 2 + ["comparison"] * 2
     assert three == two
 
 
-def test_the_rival_of_two_layers_enters_only_there(reproduced):
-    assert {one["origin"] for one in records(reproduced.folder, CELLS[0])} & {"small"} == set()
-    assert {one["origin"] for one in records(reproduced.folder, CELLS[1])} >= {"small", "scratch"}
+def test_reproduce_compares_a_rival_only_with_its_number_of_layers(reproduced):
+    assert {record["origin"] for record in records(reproduced.folder, CELLS[0])} & {
+        "small"
+    } == set()
+    assert {record["origin"] for record in records(reproduced.folder, CELLS[1])} >= {
+        "small",
+        "scratch",
+    }
 
 
-def test_the_table_has_a_verdict_in_each_cell_and_the_last_line_counts_them(reproduced):
+def test_reproduce_prints_a_verdict_for_each_cell_and_a_summary(reproduced):
     lines = reproduced.answer.out.splitlines()
     assert lines[-1].startswith("2 of 2 cells finished. Claims: ")
     assert lines[-1].endswith("Report: reports/little.md   page: reports/little.html")
@@ -119,7 +124,7 @@ def test_the_table_has_a_verdict_in_each_cell_and_the_last_line_counts_them(repr
     assert "others' figures, not ours" in text
 
 
-def test_the_same_command_again_runs_nothing_and_says_the_same(run, command, copied):
+def test_reproduce_again_runs_nothing_and_prints_the_same(run, command, copied):
     before = {path: path.read_bytes() for path in copied.rglob("*.jsonl")}
     again = run(*command)
     assert again.err.splitlines() == ["plan little: 2 cells, 2 done, 0 to do"]
@@ -129,18 +134,18 @@ def test_the_same_command_again_runs_nothing_and_says_the_same(run, command, cop
     assert (copied / "reports/little.md").read_text() == first
 
 
-def test_json_is_one_object(run, command, reproduced, copied):
-    found = run(*command, "--json").result
-    assert [one["letter"] for one in found["claims"]] == ["a", "b1", "b2", "c", "d", "e", "f"]
-    assert {one["letter"]: one["verdict"] for one in found["claims"]}["e"] == "untested"
-    assert [one["cell"] for one in found["cells"]] == ["tiny, own, keep 3", "tiny, own, keep 2"]
-    [b1] = [one for one in found["claims"] if one["letter"] == "b1"]
+def test_reproduce_json_is_one_object(run, command, reproduced, copied):
+    result = run(*command, "--json").result
+    claims = {claim["letter"]: claim for claim in result["claims"]}
+    assert list(claims) == ["a", "b1", "b2", "c", "d", "e", "f"]
+    assert claims["e"]["verdict"] == "untested"
+    assert [cell["cell"] for cell in result["cells"]] == ["tiny, own, keep 3", "tiny, own, keep 2"]
     study = json.loads((copied / "studies/little" / CELLS[1] / "study.json").read_text())
     tests = [row for row in study["entrants"] if row["origin"] == "small"]
-    assert tests and [one["second"] for one in b1["findings"]] == ["small"]
+    assert tests and [test["second"] for test in claims["b1"]["findings"]] == ["small"]
 
 
-def test_killed_in_the_second_cell_it_goes_on_and_comes_to_the_same(
+def test_reproduce_killed_in_the_second_cell_resumes_with_the_same_result(
     run, start, command, here, reproduced
 ):
     with start(*command, folder=here) as process:
@@ -159,7 +164,7 @@ def test_killed_in_the_second_cell_it_goes_on_and_comes_to_the_same(
     assert records(here, CELLS[1])[: len(kept)] == kept
 
 
-def test_dry_run_tells_the_time_and_writes_nothing(run, command, here):
+def test_reproduce_dry_run_estimates_the_time_and_writes_nothing(run, command, here):
     answer = run(*command, "--dry-run")
     assert (answer.code, list(here.iterdir())) == (0, [])
     assert "Plan little: 0 cells done, 2 to do, at most" in answer.out
@@ -171,7 +176,7 @@ def test_dry_run_tells_the_time_and_writes_nothing(run, command, here):
     assert list(here.iterdir()) == []
 
 
-def test_only_some_cells_and_what_is_missing(run, command, here, task):
+def test_reproduce_only_runs_the_selected_cells_and_lists_the_others(run, command, here, task):
     answer = run(*command, "--only", f"tiny/{task}/2")
     assert [path.name for path in (here / "studies/little").iterdir()] == [CELLS[1]]
     assert answer.out.splitlines()[-1].startswith("1 of 2 cells finished.")
@@ -179,7 +184,7 @@ def test_only_some_cells_and_what_is_missing(run, command, here, task):
     assert "--only takes MODEL/TASK/KEEP" in run(*command, "--only", "tiny/own/9").lines[-1]
 
 
-def test_a_cell_that_another_process_works_on_is_left_to_it(run, command, here, task):
+def test_reproduce_skips_a_cell_that_another_process_works_on(run, command, here, task):
     with lock_study_folder(here / "studies/little" / CELLS[0]):
         answer = run(*command)
     assert answer.code == 0
@@ -196,14 +201,14 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(run, command, here, 
         (["mini"], "unknown model 'mr-12'"),
     ],
 )
-def test_a_mistake_is_one_line(run, here, arguments, answer):
+def test_reproduce_with_a_mistake_prints_one_line(run, here, arguments, answer):
     found = run("reproduce", *arguments)
     assert (found.code, found.out, len(found.lines)) == (2, "", 1)
     assert answer in found.lines[0]
     assert list(here.iterdir()) == []
 
 
-def test_each_entrant_has_the_rate_that_is_best_on_validation(reproduced, run, models):
+def test_reproduce_chooses_each_learning_rate_by_validation(reproduced, run, models):
     for cell in CELLS:
         folder = reproduced.folder / "studies" / "little" / cell
         study = json.loads((folder / "study.json").read_text())
@@ -223,7 +228,7 @@ def test_each_entrant_has_the_rate_that_is_best_on_validation(reproduced, run, m
     assert "was chosen by validation" in report and "0.005, 0.02" in report
 
 
-def test_what_was_made_at_rates_not_yet_chosen_counts_as_still_to_do(
+def test_reproduce_dry_run_counts_runs_at_rates_not_yet_chosen(
     reproduced, run, plan, models, tmp_path
 ):
     shutil.copytree(reproduced.folder / "studies", tmp_path / "studies")

@@ -1,4 +1,4 @@
-"""The templates for clusters: each is what its system takes, and starts a worker that parses."""
+"""Templates for clusters: each is valid for its system, and its command is a valid worker."""
 
 import copy
 import os
@@ -30,7 +30,7 @@ def container(manifest):
 
 @pytest.fixture
 def submit(tmp_path):
-    """Return a function that runs the script with a `srun` that tells what it was given."""
+    """Return a function that runs the script with an `srun` that prints its arguments."""
     srun = tmp_path / "bin" / "srun"
     srun.parent.mkdir()
     srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\necho "storage=$AUTOPRUNE_STORAGE"\n')
@@ -59,17 +59,17 @@ def secret(tmp_path):
 
 
 def options_of(command):
-    """Return what autoprune reads from the words of a command."""
+    """Return the parameters that autoprune reads from a command."""
     name, *arguments = command
     return typer.main.get_command(app).commands[name].make_context(name, arguments).params
 
 
-def test_the_script_is_bash():
+def test_slurm_script_is_valid_bash():
     assert subprocess.run(["bash", "-n", SLURM], capture_output=True, text=True).stderr == ""
     assert os.access(SLURM, os.X_OK)
 
 
-def test_the_script_starts_a_worker_with_the_storage_in_its_environment_only(submit, secret):
+def test_slurm_script_passes_the_storage_in_the_environment_only(submit, secret):
     done = submit("muril-ldc-keep6", "--data-dir", "my data", SLURM_CPUS_PER_TASK="3")
     assert (done.returncode, done.stderr) == (0, "")
     threads, program, *command, storage = done.stdout.splitlines()
@@ -79,24 +79,24 @@ def test_the_script_starts_a_worker_with_the_storage_in_its_environment_only(sub
     assert (read["study"], read["data_dir"]) == ("muril-ldc-keep6", Path("my data"))
 
 
-def test_the_script_leaves_a_storage_that_is_given(submit):
-    assert "storage=sqlite:///a.db" in submit("one", AUTOPRUNE_STORAGE="sqlite:///a.db").stdout
+def test_slurm_script_keeps_a_given_storage(submit):
+    assert "storage=sqlite:///a.db" in submit("study", AUTOPRUNE_STORAGE="sqlite:///a.db").stdout
 
 
-def test_the_script_refuses_a_secret_that_others_can_read(submit, secret):
+def test_slurm_script_with_a_secret_that_others_can_read_stops(submit, secret):
     secret.chmod(0o640)
-    done = submit("one")
+    done = submit("study")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"{secret} can be read by others: chmod 600 {secret}\n"
 
 
-def test_the_script_says_what_is_missing(submit):
-    assert submit("one").returncode == 2
-    assert ".config/autoprune/storage must hold the URL" in submit("one").stderr
+def test_slurm_script_without_secret_or_study_says_so(submit):
+    assert submit("study").returncode == 2
+    assert ".config/autoprune/storage must hold the URL" in submit("study").stderr
     assert (submit().returncode, submit().stderr[:14]) == (2, "usage: sbatch ")
 
 
-def test_the_manifest_is_a_job_by_the_strict_schema(manifest):
+def test_manifest_is_a_job_by_the_strict_schema(manifest):
     assert kubernetes_validate.validate(manifest, "1.33", strict=True) == "1.33"
     assert (manifest["kind"], manifest["spec"]["completionMode"]) == ("Job", "Indexed")
 
@@ -104,22 +104,24 @@ def test_the_manifest_is_a_job_by_the_strict_schema(manifest):
 @pytest.mark.parametrize(
     ("key", "value"), [("parallelism", "eight"), ("backoffLimitPerIndices", 6)]
 )
-def test_the_schema_refuses_what_is_no_job(manifest, key, value):
+def test_schema_refuses_a_wrong_manifest(manifest, key, value):
     wrong = copy.deepcopy(manifest)
     wrong["spec"][key] = value
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, "1.33", strict=True)
 
 
-def test_the_manifest_starts_a_worker_that_parses(container):
+def test_manifest_starts_a_valid_worker(container):
     program, *command = [*container["command"], *container["args"]]
     assert program == "autoprune"
     assert options_of(command)["study"] == "muril-ldc-keep6"
     assert options_of(command)["storage"] is None  # nothing of it on the command line
 
 
-def test_the_manifest_takes_the_storage_from_a_secret_and_leaves_time_to_stop(manifest, container):
-    [storage] = [one for one in container["env"] if one["name"] == "AUTOPRUNE_STORAGE"]
+def test_manifest_reads_the_storage_from_a_secret_and_has_time_to_stop(manifest, container):
+    [storage] = [
+        variable for variable in container["env"] if variable["name"] == "AUTOPRUNE_STORAGE"
+    ]
     assert storage == {
         "name": "AUTOPRUNE_STORAGE",
         "valueFrom": {"secretKeyRef": {"name": "autoprune-storage", "key": "url"}},
