@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.setup import Experiment, build_experiment
-from autoprune.tasks.task import Columns
 
 
 def build_default_experiment(
@@ -17,25 +17,13 @@ def build_default_experiment(
     tokens: int | None = None,
 ) -> Experiment:
     """Load a study with the defaults of `autoprune search`."""
-    return build_experiment(
+    config = StudyConfig.from_options(
         model=model,
         task=task,
         keep=keep,
-        strategies=["top"],
-        rivals=[],
-        columns=Columns(),
-        metric=None,
+        strategies=("top",),
         data_dir=data_dir,
-        keep_duplicates=False,
-        seed=0,
-        device=device,
-        method="full",
         epochs=epochs,
-        full_epochs=None,
-        batch=32,
-        parts=1,
         tokens=tokens,
-        learning_rate=None,
-        workers=workers,
-        trust_remote_code=False,
     )
+    return build_experiment(config, RunOptions(workers=workers, device=device))

@@ -1,8 +1,10 @@
 """The rooms: who may import whom, who may import what, and what stays out of sight."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -76,6 +78,7 @@ THIRD_PARTY = {
     "ray": {"training"},
     "pydantic": {"experiment", "reproduction"},
     "tomli_w": {"experiment"},
+    "pandas": {"experiment"},
     "typer": {"cli", "experiment"},
     "rich": {"cli", "experiment"},
 }
@@ -125,7 +128,7 @@ def test_third_parties_stay_in_their_rooms(module):
 
 
 @pytest.mark.parametrize("room", ["encoders", "storage", "training", "search"])
-def test_only_evidence_and_cli_can_reach_the_test_split(room):
+def test_test_split_is_out_of_reach_of_the_search(room):
     for module, path in MODULES.items():
         text = path.read_text() if room_of(module) == room else ""
         assert "read_test" not in text and "test_split" not in text, module
@@ -135,3 +138,116 @@ def test_the_command_line_answers_without_heavy_imports():
     code = f"import sys, autoprune.cli; print({HEAVY} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+PUBLIC = [
+    (node.name, module)
+    for module, path in MODULES.items()
+    for node in ast.parse(path.read_text()).body
+    if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+]
+# Commands have the name of what they do, and export/reload.py is a program of its own.
+COMMANDS = {module for module in MODULES if room_of(module) == "cli"} | {"export.reload"}
+
+
+def test_public_name_is_defined_once():
+    counts = Counter(name for name, module in PUBLIC if module not in COMMANDS)
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+def functions(module):
+    """Return the functions and methods of a module."""
+    nodes = ast.walk(ast.parse(MODULES[module].read_text()))
+    return [node for node in nodes if isinstance(node, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) != "cli"])
+def test_function_takes_at_most_seven_parameters(module):
+    for function in functions(module):
+        arguments = function.args
+        names = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
+        count = len(names) + len(arguments.kwonlyargs) - (names[:1] in (["self"], ["cls"]))
+        assert count <= 7, f"{function.name} takes {count}: make a dataclass"
+
+
+# What takes settings by name makes them a StudyConfig at once.
+BY_NAME = {("api", "run_search"), ("api", "run_baseline"), ("experiment.config", "from_options")}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_options_travel_as_a_dict(module):
+    for function in functions(module):
+        keywords = function.args.kwarg
+        if keywords is None or (module, function.name) in BY_NAME or module == "cli.arguments":
+            continue
+        hint = ast.unparse(keywords.annotation) if keywords.annotation else ""
+        assert hint.endswith(".kwargs"), f"{function.name} takes **{keywords.arg}: {hint}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in COMMANDS])
+def test_library_room_does_not_print_exit_or_read_arguments(module):
+    if module == "__main__":
+        return
+    tree = ast.parse(MODULES[module].read_text())
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    forbidden = {"print", "input", "sys.argv", "sys.exit", "os._exit", "typer.echo", "typer.Exit"}
+    if module not in THREADS:
+        forbidden.add("torch.set_num_threads")
+    if module not in DISPLAYS:
+        forbidden.add("Console")
+    assert used & forbidden == set()
+
+
+# Threads are set in a block that sets them back, and in processes that only train.
+THREADS = {"training.devices", "training.workers", "training.ray_workers"}
+DISPLAYS = {"experiment.progress"}  # an object that the caller hands in
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in COMMANDS])
+def test_library_room_names_no_folder_of_studies(module):
+    named = [
+        node.args[0].value
+        for node in ast.walk(ast.parse(MODULES[module].read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "Path"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    ]
+    assert not {"studies", "reports"} & set(named)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if "." in name])
+def test_module_docstring_begins_with_its_term(module):
+    first = ast.get_docstring(ast.parse(MODULES[module].read_text())).splitlines()[0]
+    assert re.match(r"[A-Z][\w ,.-]*: \w", first) or MODULES[module].name == "__init__.py", first
+
+
+def test_modules_are_neither_fragments_nor_heaps():
+    sizes = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert {name: size for name, size in sizes.items() if size > 450} == {}
+    importers = Counter(name for path in MODULES.values() for name in own_imports(path))
+    fragments = [
+        name
+        for name, size in sizes.items()
+        if size < 40 and importers[name] == 1 and MODULES[name].name != "__init__.py"
+    ]
+    assert [name for name in fragments if room_of(name) != "cli"] == []
+
+
+@pytest.mark.parametrize(
+    ("word", "module"),
+    [
+        ("heartbeat", "storage.heartbeat"),
+        ("retry", "retry"),
+        ("acquisition", "search.gp_sampler"),
+        ("early stopping", "training.evaluator"),
+        ("resume", "training.checkpoint"),
+        ("objective", "search.study"),
+        ("scheduler", "training.loop"),
+        ("gradient accumulation", "training.loop"),
+        ("process pool", "training.workers"),
+    ],
+)
+def test_word_of_the_field_leads_to_its_file(word, module):
+    assert word in MODULES[module].read_text().lower()

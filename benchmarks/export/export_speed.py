@@ -56,7 +56,7 @@ Run = Callable[[TokenTensors], NDArray[np.float32]]
 def export(experiment: Experiment, folder: Path) -> None:
     """Fine-tune the six lowest layers and save them, with their ONNX files, in `folder`."""
     layout = experiment.strategies["top"]
-    trained = experiment.bench(experiment.full).train(layout, SEED).model
+    trained = experiment.evaluator(experiment.full).train(layout, SEED).model
     model = load_classifier(experiment.checkpoint, experiment.splits.names, SEED)
     keep_layers(model, layout)
     weights = {name: weight.numpy() for name, weight in trained.state_dict().items()}

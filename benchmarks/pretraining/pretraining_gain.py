@@ -19,7 +19,6 @@ sys.path.append(str(Path(__file__).parents[1]))
 from autoprune.evaluation.entrants import measure_entrants
 from autoprune.evaluation.records import installed_versions
 from autoprune.evaluation.study_files import RECORDS_FILE
-from autoprune.experiment.search_step import measurement_conditions
 from autoprune.experiment.setup import Experiment
 from autoprune.training.workers import WorkerPool
 from experiments import build_default_experiment
@@ -27,12 +26,17 @@ from experiments import build_default_experiment
 
 def qualities(experiment: Experiment, seeds: list[int]) -> dict[str, list[float]]:
     """Return the test quality in points, a figure a seed, of `full` and of `scratch`."""
-    whole = replace(experiment, keep=experiment.checkpoint.depth, strategies={})
+    config = experiment.config.with_keep(experiment.depth)
+    whole = replace(experiment, config=config, strategies={})
     with WorkerPool(experiment.workers) as pool, TemporaryDirectory() as folder:
         entrants = [entrant for (entrant,) in whole.entrants(None, pool)]
-        under = measurement_conditions(whole)
         measured = measure_entrants(
-            entrants, seeds, whole.test, under, Path(folder) / RECORDS_FILE, lambda _: None
+            entrants,
+            seeds,
+            whole.test,
+            whole.conditions,
+            Path(folder) / RECORDS_FILE,
+            lambda _: None,
         )
     return {
         entrant.origin: [

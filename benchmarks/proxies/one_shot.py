@@ -32,7 +32,7 @@ from experiments import build_default_experiment
 
 def compare_speed(experiment: Experiment, batches: int) -> dict[str, float | bool]:
     """Score all layouts on some batches in both ways, in turn; return times and equality."""
-    evaluator, depth = experiment.bench(experiment.quick), experiment.checkpoint.depth
+    evaluator, depth = experiment.evaluator(experiment.quick), experiment.checkpoint.depth
     layouts = all_layouts(depth, experiment.keep)
     model, root = evaluator.untrained(Layout.full(depth), 0).eval(), build_trie(layouts)
     index = length_sorted_batches(evaluator.validation.lengths, experiment.quick.batch)

@@ -39,7 +39,7 @@ def main() -> None:
     )
     torch.set_num_threads(1)
     evaluator, layouts = (
-        experiment.bench(experiment.quick),
+        experiment.evaluator(experiment.quick),
         all_layouts(experiment.checkpoint.depth, arguments.keep),
     )
     table, costs = arguments.out / "proxies.csv", arguments.out / "proxies.json"

@@ -182,7 +182,7 @@ def main() -> None:
     )
     torch.set_num_threads(1)
     evaluator, layouts = (
-        experiment.bench(experiment.quick),
+        experiment.evaluator(experiment.quick),
         all_layouts(experiment.checkpoint.depth, arguments.keep),
     )
     full_runs = read_trained_scores(arguments.study / "full.csv", "validation_accuracy")

@@ -71,7 +71,7 @@ def measure_layout(study: Study, layout: str, seed: int, full: bool) -> list[Row
     batcher, clock, rows = MicroBatcher(budget.batch), TrainingClock(), list[Row]()
     state = TrainingState(model, make_optimizer(model, experiment.device), batcher, clock)
     seconds, started = 0.0, time.process_time()
-    loss = experiment.bench(budget).loss
+    loss = experiment.evaluator(budget).loss
     for step in train(state, experiment.inputs.train, loss, budget, seed, experiment.device):
         if step not in evaluation_steps(budget):
             continue

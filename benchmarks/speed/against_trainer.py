@@ -168,7 +168,7 @@ def _run_autoprune(study: Any, workers: int | None, trials: int) -> tuple[float,
 
     model, task, data_dir, keep, epochs = study
     experiment = build_default_experiment(model, task, Path(data_dir), keep, epochs, workers)
-    evaluator = experiment.bench(experiment.quick)
+    evaluator = experiment.evaluator(experiment.quick)
     layouts = random.Random(0).sample(list(all_layouts(experiment.checkpoint.depth, keep)), 64)
     with WorkerPool(experiment.workers) as pool:
         brief = replace(evaluator, budget=replace(evaluator.budget, steps=4, checks=1))

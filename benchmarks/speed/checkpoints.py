@@ -35,7 +35,7 @@ def main() -> None:
     experiment = build_default_experiment(arguments.model, arguments.task, arguments.data_dir)
     layout = experiment.strategies["top"]
     evaluator = replace(
-        experiment.bench(experiment.quick),
+        experiment.evaluator(experiment.quick),
         budget=replace(experiment.quick, steps=STEPS, checks=1, patience=1),
     )
     print(

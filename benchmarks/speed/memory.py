@@ -54,7 +54,7 @@ def main() -> None:
     looks = [int(look) for look in arguments.looks.split(",")]
     around = [min(AROUND, look - 1) for look in looks]  # none takes the first trial in
     experiment = build_default_experiment(arguments.model, arguments.task, arguments.data_dir)
-    evaluator = experiment.bench(replace(experiment.quick, steps=arguments.steps))
+    evaluator = experiment.evaluator(replace(experiment.quick, steps=arguments.steps))
     layouts = all_layouts(experiment.checkpoint.depth, experiment.keep)
     random.Random(0).shuffle(layouts)
     print(

@@ -28,7 +28,7 @@ def main() -> None:
     experiment = build_default_experiment(
         model, task, Path(sys.argv[3]) if len(sys.argv) > 3 else None
     )
-    evaluator, layout = experiment.bench(experiment.quick), experiment.strategies["top"]
+    evaluator, layout = experiment.evaluator(experiment.quick), experiment.strategies["top"]
     evaluator.train(layout, 0)
     shares, seconds = [], []
     for seed in range(TRIALS):

@@ -51,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     experiment = build_default_experiment(arguments.model, arguments.task, arguments.data_dir)
     evaluator, layouts = (
-        experiment.bench(experiment.quick),
+        experiment.evaluator(experiment.quick),
         all_layouts(experiment.checkpoint.depth, experiment.keep),
     )
     seeds, single, double = itertools.count(1), list[float](), list[float]()

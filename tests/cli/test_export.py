@@ -218,7 +218,7 @@ def test_export_refuses_the_impossible_before_training(
 
 def test_export_refuses_changed_data(run, copy):
     entry = json.loads((STUDY / "study.json").read_text())
-    entry["asked"]["keep_duplicates"] = True
+    entry["config"]["data"]["keep_duplicates"] = True
     (STUDY / "study.json").write_text(json.dumps(entry))
     answer = run("export", NAME, "--out", "new")
     assert answer.code == 2

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from autoprune.experiment.tracking import close_handlers, emit, open_log
+from autoprune.cli.trackers import close_trackers, emit, open_trackers
+from autoprune.experiment.events import TrialFinished
 
 STUDY = "tiny-own-keep2"
 
@@ -25,6 +26,11 @@ def read(path):
     text = path.read_text(encoding="utf-8")
     assert text.endswith("\n")
     return [json.loads(line) for line in text.splitlines()]
+
+
+def ended(reason=""):
+    figures = (0.5, 1.0, 2.0)
+    return TrialFinished("s", "top", "4:0-1", 3, 1.0, "complete", *figures, reason, False)
 
 
 def runs(lines, event):
@@ -116,9 +122,9 @@ def test_a_refusal_is_told_without_the_password(run, here, monkeypatch):
 def test_a_torn_line_is_left_alone_and_what_follows_is_whole(here):
     path = here / "log.jsonl"
     path.write_text('{"time": "2026-')
-    open_log(path, "search")
-    emit("trial ended", reason="two\nlines, खेळ")
-    close_handlers(0)
+    open_trackers("search", path)
+    emit(ended("two\nlines, खेळ"))
+    close_trackers(0)
     torn, *lines = path.read_text(encoding="utf-8").splitlines()
     assert torn == '{"time": "2026-'
     assert [json.loads(line)["event"] for line in lines] == [
@@ -126,22 +132,22 @@ def test_a_torn_line_is_left_alone_and_what_follows_is_whole(here):
         "trial ended",
         "command ended",
     ]
-    emit("nobody hears")
+    emit(ended("nobody takes it"))
     assert len(path.read_text().splitlines()) == 4
 
 
 def test_a_full_disk_is_said_once_and_the_command_goes_on(here, capsys, monkeypatch):
     path = here / "log.jsonl"
-    open_log(path, "search")
+    open_trackers("search", path)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr("autoprune.experiment.tracking.os.write", full)
-        emit("trial ended")
-        emit("trial ended")
-    close_handlers(0)
+        emit(ended())
+        emit(ended())
+    close_trackers(0)
     [line] = capsys.readouterr().err.splitlines()
     assert "log.jsonl cannot be written (No space left on device): going on without it" in line
     assert [one["event"] for one in read(path)] == ["command begun"]

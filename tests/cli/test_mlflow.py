@@ -6,8 +6,9 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
+from autoprune.cli.trackers import close_trackers, emit, open_trackers
 from autoprune.errors import OptionError
-from autoprune.experiment.tracking import close_handlers, emit, open_mlflow
+from autoprune.experiment.events import EntrantRunFinished, TrialFinished
 
 STUDY = "tiny-own-keep2"
 
@@ -73,17 +74,17 @@ def test_each_run_of_a_study_stands_in_mlflow_once(run, short, here, tracked):
     assert experiment.tags["found"] == answer.result["found"]
 
 
-def event(name, **fields):
-    told = {"study": "s", "origin": "top", "layout": "4:0-1", "seed": 3, "quality": 0.5}
-    emit(name, **(told | {"loss": 1.0, "seconds": 2.0, "reason": "", **fields}))
+def trial(state="complete", figures=(0.5, 1.0, 2.0), reason="", elsewhere=False):
+    return TrialFinished("s", "top", "4:0-1", 3, 1.0, state, *figures, reason, elsewhere)
 
 
 def test_a_failed_run_says_why(tracked):
-    open_mlflow(True)
-    event("trial failed", quality=None, loss=None, seconds=None, reason="the loss is nan")
-    event("trial ended elsewhere")  # the process that made it tells it
-    event("comparison run ended", on_file=True)
-    close_handlers(0)
+    open_trackers("search", mlflow=True)
+    emit(trial("failed", (None, None, None), "the loss is nan"))
+    emit(trial(elsewhere=True))  # the process that ran it writes it
+    figures = (0.5, 1.0, 2.0, 1e-4, "")
+    emit(EntrantRunFinished("s", "comparison", "top", "4:0-1", 3, 1.0, *figures, True, False))
+    close_trackers(0)
     [one] = runs_of(tracked, "s")
     assert (one.info.status, one.data.tags["reason"]) == ("FAILED", "the loss is nan")
     assert one.data.metrics == {}
@@ -93,11 +94,11 @@ def test_mlflow_that_goes_away_is_told_once_and_left(tracked, monkeypatch, capsy
     def away(*_, **__):
         raise ConnectionError("http://ann:secret@host")
 
-    open_mlflow(True)
+    open_trackers("search", mlflow=True)
     monkeypatch.setattr(MlflowClient, "create_run", away)
-    event("trial ended")
-    event("trial ended")
-    close_handlers(0)
+    emit(trial())
+    emit(trial())
+    close_trackers(0)
     said = capsys.readouterr().err
     assert said == "MLflow takes no more runs (ConnectionError): going on without it\n"
 
@@ -118,4 +119,4 @@ def test_a_server_that_is_not_there_is_refused_before_anything_is_trained(
 def test_without_the_extra_it_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(OptionError, match=r'pip install "autoprune\[mlflow\]"'):
-        open_mlflow(True)
+        open_trackers("search", mlflow=True)

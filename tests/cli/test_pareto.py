@@ -47,7 +47,7 @@ def test_pareto_search_makes_a_study_for_each_keep(searched):
     assert [one["study"] for one in searched.found["studies"]] == FOLDERS
     for name in FOLDERS:
         study = json.loads((searched.folder / "studies" / name / "study.json").read_text())
-        assert study["asked"]["keep"] == int(name[-1])
+        assert study["config"]["keep"] == int(name[-1])
         assert (searched.folder / "reports" / f"{name}.md").is_file()
 
 

@@ -59,8 +59,8 @@ def test_report_on_several_studies_is_one_page(run, copy):
 
 def test_report_without_the_data_has_no_texts(run, copy):
     entry = json.loads((STUDY / "study.json").read_text())
-    entry["asked"]["data_dir"] = None
-    entry["asked"]["task"] = "gone/folder/of.csv"
+    entry["config"]["data"]["data_dir"] = None
+    entry["config"]["task"] = "gone/folder/of.csv"
     (STUDY / "study.json").write_text(json.dumps(entry))
     answer = run("report", NAME)
     assert answer.code == 0
@@ -71,7 +71,7 @@ def test_report_without_the_data_has_no_texts(run, copy):
 
 def test_report_with_other_rows_has_no_texts(run, copy):
     entry = json.loads((STUDY / "study.json").read_text())
-    entry["asked"]["keep_duplicates"] = True
+    entry["config"]["data"]["keep_duplicates"] = True
     (STUDY / "study.json").write_text(json.dumps(entry))
     answer = run("report", NAME)
     assert answer.code == 0

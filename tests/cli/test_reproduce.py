@@ -74,7 +74,7 @@ def records(folder, cell):
 def test_reproduce_writes_a_study_and_a_report_for_each_cell(reproduced):
     for cell in CELLS:
         study = json.loads((reproduced.folder / "studies/little" / cell / "study.json").read_text())
-        assert study["asked"]["keep"] == int(cell[-1])
+        assert study["config"]["keep"] == int(cell[-1])
         assert (reproduced.folder / "reports/little" / f"{cell}.md").is_file()
     assert not (reproduced.folder / "studies/little/little").exists()
 

@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import sys, time
-from autoprune.experiment.progress import graceful_shutdown
+from autoprune.cli.shutdown import graceful_shutdown
 from autoprune import interrupts as leaving
 import typer
 try:

@@ -7,12 +7,13 @@ import pytest
 
 from autoprune.errors import StudyError
 from autoprune.evaluation.study_files import read_study, with_test_texts
+from autoprune.experiment.config import RunOptions
 from autoprune.experiment.study_store import (
     all_studies,
-    asked_of,
     find_study,
     finished_studies,
     reload_experiment,
+    study_config,
 )
 from autoprune.reporting.tables import comparison_as_json
 
@@ -43,19 +44,21 @@ def test_study_file_has_no_text_of_the_task(copy, task):
 
 
 def test_reload_experiment_gives_the_same_data_and_budgets(copy):
-    ground = reload_experiment(STUDY)
+    ground = reload_experiment(read_study(STUDY), RunOptions(workers=1))
     studied = with_test_texts(read_study(STUDY), ground.test)
     assert studied.texts
     assert studied.test.rows.texts == ground.test.rows.texts
     assert (ground.full, ground.quick) == (studied.setting.full, studied.setting.quick)
-    assert "trust_remote_code" not in asked_of(STUDY)
+    assert ground.config == study_config(studied)
 
 
 def test_reload_experiment_refuses_other_rows(copy, task, tmp_path, write):
-    ground = reload_experiment(STUDY)
-    rewrite(STUDY / "study.json", asked={**read_study(STUDY).asked, "keep_duplicates": True})
+    ground = reload_experiment(read_study(STUDY), RunOptions(workers=1))
+    config = dict(read_study(STUDY).config)
+    config["data"] = {**config["data"], "keep_duplicates": True}
+    rewrite(STUDY / "study.json", config=config)
     with pytest.raises(StudyError, match="are not those that study tiny-own-keep2 was run on"):
-        reload_experiment(STUDY)
+        reload_experiment(read_study(STUDY), RunOptions(workers=1))
     other = read_study(STUDY)
     object.__setattr__(other.test, "fingerprint", "0")
     with pytest.raises(StudyError, match="differ from those it was run on"):
@@ -66,7 +69,7 @@ def test_reload_experiment_refuses_another_model(copy):
     studied = json.loads((STUDY / "study.json").read_text())
     rewrite(STUDY / "study.json", setting={**studied["setting"], "commit": "sha256:0"})
     with pytest.raises(StudyError, match="bring the model back"):
-        reload_experiment(STUDY)
+        reload_experiment(read_study(STUDY), RunOptions(workers=1))
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from autoprune.cli import tables as table_module
+from autoprune.cli.tables import print_comparison
 from autoprune.evaluation.comparison import Comparison, ComparisonRow
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.experiment import progress as show_module
-from autoprune.experiment import tables as table_module
 from autoprune.experiment.progress import ProgressDisplay, TimeEstimate, format_duration
-from autoprune.experiment.tables import print_comparison
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 
@@ -82,11 +82,11 @@ def test_seconds_in_words(seconds, text):
 
 def test_the_live_view(show, clock):
     with show.phase("trial", 3, 16):
-        show.recalls("top", TOP, 0.5)
-        show.begins(MIDDLE)
+        show.recall("top", TOP, 0.5)
+        show.started(MIDDLE)
         clock.now += 30
-        show.ends("middle", MIDDLE, 0.625, "")
-        show.begins(Layout(12, (0, 1, 2, 3, 8, 11)))
+        show.finished("middle", MIDDLE, 0.625, "")
+        show.started(Layout(12, (0, 1, 2, 3, 8, 11)))
         clock.now += 12
         assert seen(show) == [
             "               trial 5 of 16",
@@ -100,32 +100,34 @@ def test_the_live_view(show, clock):
 def test_how_far_a_cheap_score_ranks_as_the_results_do(show):
     layouts = [Layout(12, (0, 1, 2, 3, 4, last)) for last in range(5, 11)]
     with show.phase("trial", 1, 6):
-        show.compares("alignment", {layout: place for place, layout in enumerate(layouts)})
-        show.recalls("top", layouts[0], 0.1)
+        show.compare_with_proxy(
+            "alignment", {layout: place for place, layout in enumerate(layouts)}
+        )
+        show.recall("top", layouts[0], 0.1)
         for place, layout in enumerate(layouts[1:], 2):
             assert ("alignment" in "".join(seen(show))) == (place > 5)  # four pairs tell nothing
-            show.ends("search", layout, place / 10, "")
+            show.finished("search", layout, place / 10, "")
         assert "alignment      rank correlation +1.00 (+1.00 to +1.00)" in seen(show)
     with show.phase("run", 0, 1):
-        show.ends("found", layouts[0], 0.5, "")
+        show.finished("found", layouts[0], 0.5, "")
         assert "alignment" not in "".join(seen(show))
 
 
 def test_the_next_phase_begins_anew(show, clock):
     with show.phase("trial", 0, 1):
-        show.ends("search", TOP, 0.9, "")
+        show.finished("search", TOP, 0.9, "")
         assert "on validation" not in "".join(seen(show))
     with show.phase("run", 0, 2, 2):
         assert seen(show) == ["           run 1 of 2", "time left  known after the first"]
-        show.ends("found", TOP, 0.4, "seed 1")
-        show.ends("found", TOP, 0.6, "seed 2")
+        show.finished("found", TOP, 0.4, "seed 1")
+        show.finished("found", TOP, 0.6, "seed 2")
         assert "best so far    ●●●●●●○○○○○○  50.0 %  found" in seen(show)
 
 
 def test_lines_stand_in_columns(show):
     with show.phase("run", 0, 12):
-        show.ends("full", Layout.full(12), 0.5, "seed 1")
-        show.ends("scratch", Layout.full(6), None, "the loss is nan")
+        show.finished("full", Layout.full(12), 0.5, "seed 1")
+        show.finished("scratch", Layout.full(6), None, "the loss is nan")
     lines = show.console.file.getvalue().splitlines()
     assert [line.index("12:0-11") for line in lines[:1]] == [
         line.index("6:0-5") for line in lines[1:]
@@ -215,7 +217,7 @@ def test_the_table_fits_and_nothing_is_cut_off(printed, depth, width, more):
 
 def test_a_run_that_had_more_is_printed_and_not_held_against_the_rest(show):
     with show.phase("trial", 0, 3):
-        show.ends("top", TOP, 0.5, "")
-        show.ends("search", MIDDLE, 0.9, "went on to the full budget", compared=False)
+        show.finished("top", TOP, 0.5, "")
+        show.finished("search", MIDDLE, 0.9, "went on to the full budget", compared=False)
         assert any("best so far" in line and "50.0 %" in line for line in seen(show))
     assert "90.0 %" in show.console.file.getvalue()

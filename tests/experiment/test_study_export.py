@@ -28,7 +28,9 @@ def rate_for():
     study = SimpleNamespace(comparison=SimpleNamespace(rows=rows))
     unused = dict.fromkeys(("checkpoint", "task", "splits", "test"))
     inputs = SimpleNamespace(test=None)
-    experiment = SimpleNamespace(full=FULL, inputs=inputs, bench=lambda budget: budget, **unused)
+    experiment = SimpleNamespace(
+        full=FULL, inputs=inputs, evaluator=lambda budget: budget, **unused
+    )
 
     def rate_for(text):
         budget = export_source(study, experiment, Layout.parse(text)).bench

@@ -19,9 +19,10 @@ from autoprune.cli.reproduce import reproduce
 from autoprune.cli.score import score
 from autoprune.cli.search import search
 from autoprune.cli.studies import studies
+from autoprune.cli.trackers import close_trackers, emit
 from autoprune.cli.worker import worker
 from autoprune.errors import AutopruneError, is_disk_full, is_out_of_memory
-from autoprune.experiment.tracking import close_handlers, emit
+from autoprune.experiment.events import CommandRefused
 
 app = typer.Typer(
     name="autoprune",
@@ -91,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         if message:
             _print_error(message)
     finally:
-        close_handlers(code)
+        close_trackers(code)
     sys.exit(code)
 
 
@@ -112,4 +113,4 @@ def _user_message(error: Exception) -> str | None:
 def _print_error(message: str) -> None:
     line = " ".join(message.split())
     typer.echo(f"autoprune: {line}", err=True)
-    emit("refused", line=line)
+    emit(CommandRefused(line))

@@ -23,12 +23,9 @@ def compare(
     """
     from json import dumps
 
-    from autoprune.evaluation.study_comparison import compare_winners
-    from autoprune.evaluation.study_files import read_study
-    from autoprune.experiment.study_store import find_study
+    from autoprune.api import compare_studies
 
-    folders = [find_study(name, options.STUDIES_FOLDER) for name in (first, second)]
-    pair = compare_winners(*map(read_study, folders))
+    pair = compare_studies(first, second)
     if json:
         typer.echo(dumps(_as_json(pair)))
     else:

@@ -63,7 +63,8 @@ def cost(
     """
     from json import dumps
 
-    from autoprune.experiment.cost import CostRequest, measure_requested_costs, store_costs
+    from autoprune.api import measure_cost
+    from autoprune.experiment.cost import CostRequest, store_costs
 
     request = CostRequest(
         target=target,
@@ -76,7 +77,7 @@ def cost(
         data_dir=data_dir,
         trust_remote_code=trust_remote_code,
     )
-    result = measure_requested_costs(request, options.STUDIES_FOLDER)
+    result = measure_cost(target, request=request)
     if json:
         typer.echo(dumps(result.to_dict()))
     else:

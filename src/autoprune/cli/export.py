@@ -68,11 +68,10 @@ def export(
 
     Example: `autoprune export mahabert-v2-ldc-keep6 --out my-model --trim-vocabulary`
     """
+    from autoprune.api import export_model
+    from autoprune.cli.results import command_line
     from autoprune.cli.tables import print_line
-    from autoprune.experiment.progress import ProgressDisplay
-    from autoprune.experiment.result import command_line
-    from autoprune.experiment.study_export import ExportOptions, export_study, push_export
-    from autoprune.experiment.study_store import find_study
+    from autoprune.experiment.study_export import ExportOptions, push_export
 
     chosen = ExportOptions(
         layout=layout,
@@ -88,8 +87,7 @@ def export(
         device=device,
         command=command_line(sys.argv[1:]),
     )
-    folder = find_study(study, options.STUDIES_FOLDER)
-    _print(export_study(folder, out, chosen, ProgressDisplay().say), out)
+    _print(export_model(study, out, chosen, progress=True), out)
     if push:
         address = push_export(out, chosen)
         print_line(f"Pushed to {address}, {'for everyone to see' if public else 'private'}.")

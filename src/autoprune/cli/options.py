@@ -55,15 +55,6 @@ def known(
     return check
 
 
-def promotes(promote: bool, sampler: str, pruner: str) -> None:
-    """Check that runs which are to go on are chosen by what can weigh that, and not stopped."""
-    if promote and (sampler != "gp" or pruner != "none"):
-        raise OptionError(
-            f"--promote takes --sampler gp and --pruner none, got {sampler} and {pruner}: leave it "
-            "or them out"
-        )
-
-
 def rate(value: float | None) -> float | None:
     """Check that a learning rate lies between 0 and 1."""
     if value is not None and not 0 < value < 1:
@@ -97,9 +88,10 @@ def rates(text: str | None) -> str | None:
     return text
 
 
-def numbers(text: str) -> str:
+def numbers(text: str | None) -> str | None:
     """Check that `parse_keeps` can read `text`."""
-    parse_keeps(text)
+    if text is not None:
+        parse_keeps(text)
     return text
 
 
@@ -126,31 +118,34 @@ def _named(help: str, kind: str, names: Sequence[str]) -> Any:
     )
 
 
-Model = Annotated[
-    str,
-    typer.Option(
-        help="A name from `autoprune models`, a hub id `org/name[@revision]`, or a folder.",
-        autocompletion=completes(ENCODERS),
-    ),
-]
+_MODEL: Any = typer.Option(
+    help="A name from `autoprune models`, a hub id `org/name[@revision]`, or a folder.",
+    autocompletion=completes(ENCODERS),
+    show_default=False,
+)
 
-TaskName = Annotated[
-    str,
-    typer.Option(
-        "--task",
-        help="A name from `autoprune tasks`, a file or folder of yours, or a hub data set.",
-        autocompletion=completes(TASKS),
-    ),
-]
+_TASK: Any = typer.Option(
+    "--task",
+    help="A name from `autoprune tasks`, a file or folder of yours, or a hub data set.",
+    autocompletion=completes(TASKS),
+    show_default=False,
+)
 
-Keep = Annotated[int, typer.Option(min=1, help="How many layers stay.")]
+Model = Annotated[str, _MODEL]
+
+OptionalModel = Annotated[str | None, _MODEL]
+
+TaskName = Annotated[str, _TASK]
+
+OptionalTask = Annotated[str | None, _TASK]
 
 Keeps = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--keep",
         help="How many layers stay; `2-8` or `2,4,6`: a study for each, and what each costs.",
         callback=numbers,
+        show_default=False,
     ),
 ]
 

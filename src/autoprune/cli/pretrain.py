@@ -81,8 +81,8 @@ def pretrain(
     from torch import set_num_threads
 
     from autoprune.cli.pretrain_progress import PretrainingDisplay
+    from autoprune.cli.results import command_line
     from autoprune.experiment.progress import format_duration
-    from autoprune.experiment.result import command_line
     from autoprune.files import check_new_folder
     from autoprune.pretraining.config import (
         PretrainingConfig,

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from autoprune.experiment.progress import format_duration, graceful_shutdown
+from autoprune.cli.shutdown import graceful_shutdown
+from autoprune.experiment.progress import format_duration
 from autoprune.pretraining.run import PretrainingProgress
 from autoprune.pretraining.training import StepResult
 

@@ -1,6 +1,5 @@
 """The reproduce command: run the studies of a plan, and test the claims on them."""
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.experiment.tracking import open_log
+from autoprune.cli.trackers import open_trackers
 
 if TYPE_CHECKING:
     from autoprune.reporting.tables import Table
@@ -53,18 +52,16 @@ def reproduce(
     Example: `autoprune reproduce paper --data-dir data --dry-run`
     """
     started = time.perf_counter()
-    open_log(log_file, "reproduce")
+    emit = open_trackers("reproduce", log_file)
+    from autoprune.cli.results import command_context, print_json
     from autoprune.experiment.config import RunOptions
-    from autoprune.experiment.progress import ProgressDisplay
-    from autoprune.experiment.result import command_line, print_object
     from autoprune.reproduction.grid import GridOptions, build_grid
     from autoprune.reproduction.plan import find_plan, read_plan
     from autoprune.reproduction.run import reproduce_grid
     from autoprune.reproduction.time_estimate import estimate_grid
 
     run = RunOptions(device=device, workers=workers, trust_remote_code=trust_remote_code)
-    folders = (options.STUDIES_FOLDER, options.REPORTS_FOLDER)
-    chosen = GridOptions(models_dir, data_dir, tuple(only or ()), *folders, run)
+    chosen = GridOptions(models_dir, data_dir, tuple(only or ()), run)
     grid = build_grid(read_plan(find_plan(plan)), chosen)
     if dry_run:
         estimate = estimate_grid(grid)
@@ -72,19 +69,19 @@ def reproduce(
         if not json:
             _print_estimate(estimate)
     else:
-        report = reproduce_grid(grid, ProgressDisplay(), command_line(sys.argv[1:]))
+        report = reproduce_grid(grid, command_context(emit, quiet=True))
         values = report.to_dict()
         if report.cells:
             values |= {"report": str(grid.report), "page": str(grid.page)}
         if not json:
             _print_report(report, grid)
     if json:
-        print_object(values, time.perf_counter() - started)
+        print_json(values, time.perf_counter() - started)
 
 
 def _print_estimate(estimate: "GridEstimate") -> None:
+    from autoprune.cli.tables import print_line
     from autoprune.experiment.progress import format_duration
-    from autoprune.experiment.tables import print_line
     from autoprune.reporting.tables import Table
 
     rows = [
@@ -106,7 +103,7 @@ def _print_estimate(estimate: "GridEstimate") -> None:
 
 
 def _print_report(report: "ReproductionReport", grid: "Grid") -> None:
-    from autoprune.experiment.tables import print_line
+    from autoprune.cli.tables import print_line
     from autoprune.reproduction.report import (
         claim_text,
         claims_table,
@@ -133,7 +130,7 @@ def _print_table(table: "Table") -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from autoprune.experiment.tables import PIPE_WIDTH
+    from autoprune.cli.tables import PIPE_WIDTH
 
     console = Console(highlight=False)
     if not console.is_terminal:

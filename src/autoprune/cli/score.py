@@ -9,7 +9,6 @@ from autoprune.choices import PROXY_NAMES
 from autoprune.cli import options
 from autoprune.cli.options import completes, known, numbers
 from autoprune.layouts.layout import parse_keeps
-from autoprune.tasks.task import Columns
 
 if TYPE_CHECKING:
     from autoprune.experiment.layout_scores import LayoutScores
@@ -75,32 +74,32 @@ def score(
     started = time.perf_counter()
     from json import dumps
 
+    from autoprune.experiment.config import RunOptions, StudyConfig
     from autoprune.experiment.layout_scores import ScoreRequest, score_layouts
     from autoprune.experiment.setup import build_experiments
 
     keeps = parse_keeps(keep)
-    experiment = build_experiments(
+    config = StudyConfig.from_options(
         model=model,
         task=task,
-        keeps=keeps,
-        strategies=["top"],
-        rivals=[],
-        columns=Columns(text, text_pair, label),
-        metric=None,
-        data_dir=data_dir,
-        keep_duplicates=keep_duplicates,
+        keep=keeps[0],
         seed=seed,
-        device=device,
-        method=method,
+        strategies=("top",),
+        data_dir=data_dir,
+        text=text,
+        text_pair=text_pair,
+        label=label,
+        keep_duplicates=keep_duplicates,
         epochs=epochs,
-        full_epochs=None,
         batch=batch,
         parts=parts,
         tokens=tokens,
         learning_rate=learning_rate,
-        workers=1,
-        trust_remote_code=trust_remote_code,
-    )[0]
+        method=method,
+    )
+    run_options = RunOptions(device=device, workers=1, trust_remote_code=trust_remote_code)
+    configs = [config.with_keep(number) for number in keeps]
+    experiment = build_experiments(configs, run_options)[0]
     scores = score_layouts(experiment, ScoreRequest(keeps, seed, rows, rungs, proxy))
     if json:
         typer.echo(dumps({**scores.to_dict(), "seconds": time.perf_counter() - started}))

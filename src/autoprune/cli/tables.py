@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoprune.experiment.tables import print_comparison as print_comparison
-from autoprune.experiment.tables import print_line as print_line
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from autoprune.evaluation.comparison import Comparison, ComparisonRow
     from autoprune.experiment.pareto import ParetoResult
 
 PIPE_WIDTH = 140  # cells; a pipe has no width of its own
@@ -56,6 +56,62 @@ def table_width(columns: Columns, padding: int = 1) -> int:
     """Return how many cells a table takes: its cells, and the space between and around them."""
     cells = [max(map(cell_len, (heading, *texts))) for heading, texts in columns.items()]
     return sum(cells) + 2 * padding * len(cells) + len(cells) + 1
+
+
+# Columns of a comparison that are left out first, in this order, and the least width they need.
+_OPTIONAL = {"parameters": 120, "validation": 120, "layout": 120, "layers": 0}
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Print the comparison on standard output, with a line above that says how to read it."""
+    seeds = len(comparison.seeds)
+    print_line(
+        f"Means over {seeds} fresh seed{'s' * (seeds > 1)} by {comparison.metric}. test: the "
+        f"cleaned test rows ({comparison.test_rows} of {comparison.raw_rows}), raw: all of them; "
+        f"difference, interval and p: against {comparison.reference}, on the cleaned rows."
+    )
+    print_columns(comparison_columns(comparison), {"origin", "layers", "layout"}, _OPTIONAL)
+
+
+def print_line(line: str) -> None:
+    """Print one line on standard output; a console breaks it between words."""
+    console = Console(highlight=False)
+    console.print(Text(line), soft_wrap=not console.is_terminal)
+
+
+def comparison_columns(comparison: "Comparison") -> dict[str, list[str]]:
+    """Return the cells of each column by its heading."""
+    from autoprune.experiment.progress import format_percent
+
+    rows = comparison.rows
+    return {
+        "origin": [row.origin for row in rows],
+        "layers": [row.layout.picture for row in rows],
+        "layout": [str(row.layout) for row in rows],
+        "test": [format_percent(row.test_mean) for row in rows],
+        "raw": [format_percent(row.raw_mean) for row in rows],
+        "validation": [format_percent(row.validation_mean) for row in rows],
+        "parameters": [_millions(row.parameters) for row in rows],
+        **_differences(rows, comparison.reference),
+    }
+
+
+def _differences(rows: "Sequence[ComparisonRow]", reference: str) -> dict[str, list[str]]:
+    from autoprune.evaluation.verdict import format_p, format_points
+
+    gaps = [None if row.origin == reference else row.difference for row in rows]
+    return {
+        "difference": [format_points(gap.mean) if gap else "reference" for gap in gaps],
+        "95 % interval": [
+            f"{format_points(gap.low)} to {format_points(gap.high)}" if gap else "" for gap in gaps
+        ],
+        "p": [format_p(gap.p_value) if gap else "" for gap in gaps],
+    }
+
+
+def _millions(count: int) -> str:
+    """Write a count of parameters, in millions with three digits."""
+    return f"{count / 1e6:.3g} M"
 
 
 # Columns of a Pareto front that are in the report only: a console has no room for them.

@@ -19,7 +19,7 @@ from autoprune.evaluation.records import Record, read_records, record_key
 from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.tasks.task import CleaningReport, Columns, LabelledRows, TestSplit
+from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 from autoprune.training.budget import Budget
 from autoprune.training.checkpoint import CheckpointFile
 
@@ -80,7 +80,7 @@ class FinishedStudy:
     `trials` are the search's records in order, none for a baseline; `comparison` is rebuilt from
     the records. `test` has the labels and which rows are kept; its texts are empty unless `texts`,
     because a study's files hold no text of its task. `found`, `mean` and `std` are the search's
-    choice, None for a baseline. `asked` is what the study was started with, as plain values.
+    choice, None for a baseline. `config` is what the study is, as JSON values.
     """
 
     name: str
@@ -93,12 +93,12 @@ class FinishedStudy:
     found: Layout | None
     mean: float | None
     std: float | None
-    asked: Mapping[str, Any]
+    config: Mapping[str, Any]
 
 
 def write_study(
     folder: Path,
-    asked: Mapping[str, Any],
+    config: Mapping[str, Any],
     setting: StudyMetadata,
     entrants: Sequence[Entrant],
     comparison: Comparison,
@@ -112,7 +112,7 @@ def write_study(
     """
     content = {
         "schema": STUDY_SCHEMA,
-        "asked": dict(asked),
+        "config": dict(config),
         "setting": dataclasses.asdict(setting)
         | {"quick": setting.quick and setting.quick.to_dict(), "full": setting.full.to_dict()},
         "seeds": comparison.seeds,
@@ -135,12 +135,8 @@ def write_study(
             "fingerprint": test.fingerprint,
         },
     }
-    text = json.dumps(content, ensure_ascii=False, indent=1, default=_plain)
+    text = json.dumps(content, ensure_ascii=False, indent=1)
     write_atomic(folder / (STUDY_FILE if choice else BASELINE_FILE), text + "\n")
-
-
-def _plain(value: object) -> Any:
-    return dataclasses.asdict(value) if isinstance(value, Columns) else str(value)
 
 
 def is_finished_study(folder: Path) -> bool:
@@ -148,9 +144,12 @@ def is_finished_study(folder: Path) -> bool:
     return (folder / STUDY_FILE).is_file() or (folder / BASELINE_FILE).is_file()
 
 
-def read_study(folder: Path) -> FinishedStudy:
-    """Read a study back, the search where there is one, else the baseline; raises `StudyError`."""
-    path = folder / (STUDY_FILE if (folder / STUDY_FILE).is_file() else BASELINE_FILE)
+def read_study(folder: Path, file: str | None = None) -> FinishedStudy:
+    """Read a study back: from `file`, else the search where there is one, else the baseline.
+
+    Raises `StudyError`.
+    """
+    path = folder / (file or (STUDY_FILE if (folder / STUDY_FILE).is_file() else BASELINE_FILE))
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
         if entry["schema"] != STUDY_SCHEMA:
@@ -213,7 +212,7 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
         found=Layout.parse(choice["layout"]) if choice else None,
         mean=float(choice["mean"]) if choice else None,
         std=float(choice["std"]) if choice else None,
-        asked=entry["asked"],
+        config=entry["config"] if "config" in entry else entry["asked"],  # in version 0.1.0
     )
 
 

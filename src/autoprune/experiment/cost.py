@@ -22,6 +22,7 @@ from autoprune.errors import AutopruneError, OptionError
 from autoprune.evaluation.costs import Costs, MeasuredCost, write_costs
 from autoprune.evaluation.records import installed_versions, utc_now
 from autoprune.evaluation.study_files import read_study
+from autoprune.experiment.config import RunOptions
 from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import find_study, reload_experiment
 from autoprune.export.base_model import fetch_base_model
@@ -31,7 +32,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.tasks.loading import read_splits
 from autoprune.tasks.registry import find_task as find_task
 from autoprune.tasks.task import Columns, LabelledRows
-from autoprune.training.devices import select_device
+from autoprune.training.devices import limited_threads, select_device
 from autoprune.training.workers import available_cores
 
 DEFAULT_TASK = "demo"  # its texts are measured where no task is named
@@ -146,17 +147,6 @@ def store_costs(result: CostResult) -> None:
 
 
 @contextmanager
-def torch_threads(number: int) -> Iterator[None]:
-    """Let torch use `number` threads in the block, and as many as before after it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
 def save_layouts(
     experiment: Experiment, layouts: Mapping[str, Layout], rivals: tuple[EncoderFiles, ...] = ()
 ) -> Iterator[list[CostSubject]]:
@@ -207,7 +197,7 @@ def _save(name: str, model: PreTrainedModel, source: EncoderFiles, parent: Path)
 def _measure(request: CostRequest, device: torch.device, models: _Subjects) -> CostResult:
     threads = request.threads or available_cores()
     conditions = CostConditions(request.batch, request.rounds, device, models.tokens)
-    with torch_threads(threads):
+    with limited_threads(threads):
         costs = measure_costs(models.subjects, models.rows, conditions)
         machine = conditions.machine  # it says how many threads there are
     full = costs[0].pace
@@ -276,13 +266,10 @@ def _reference_model(
 @contextmanager
 def _study_subjects(folder: Path, request: CostRequest) -> Iterator[_Subjects]:
     """Save the full model, the recommended layout and the rivals of a finished study."""
-    comparison = read_study(folder).comparison
-    experiment = reload_experiment(
-        folder,
-        request.data_dir,
-        device=request.device,
-        trust_remote_code=request.trust_remote_code,
-    )
+    study = read_study(folder)
+    comparison = study.comparison
+    options = RunOptions(device=request.device, trust_remote_code=request.trust_remote_code)
+    experiment = reload_experiment(study, options, request.data_dir)
     best = comparison.row(comparison.recommended)
     layouts = {"full": Layout.full(best.layout.depth), best.origin: best.layout}
     rivals = {rival.encoder.name: Layout.full(rival.depth) for rival in experiment.rivals}

@@ -95,7 +95,12 @@ class LayoutScores:
 
 def score_layouts(experiment: Experiment, request: ScoreRequest) -> LayoutScores:
     """Fine-tune the full model and score layouts with its weights; raises `AutopruneError`."""
-    evaluator, depth = experiment.bench(experiment.quick), experiment.checkpoint.depth
+    with experiment.threads():
+        return _score_layouts(experiment, request)
+
+
+def _score_layouts(experiment: Experiment, request: ScoreRequest) -> LayoutScores:
+    evaluator, depth = experiment.evaluator(experiment.quick), experiment.checkpoint.depth
     model = evaluator.train(Layout.full(depth), request.seed).model.eval()
     rows = sample_rows(evaluator.validation, request.rows, request.seed)
     batch, device = evaluator.budget.batch, evaluator.device

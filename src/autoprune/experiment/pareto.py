@@ -14,15 +14,18 @@ from autoprune.evaluation.pareto import (
     is_dominated,
     pareto_point,
 )
-from autoprune.experiment.cost import save_layouts, torch_threads
-from autoprune.experiment.pipeline import StudyOutcome, study_folder
+from autoprune.experiment.config import RunOptions, StudyConfig
+from autoprune.experiment.context import RunContext
+from autoprune.experiment.cost import save_layouts
+from autoprune.experiment.pipeline import StudyOutcome, run_studies, study_folders
 from autoprune.experiment.result import check_writable
-from autoprune.experiment.setup import Experiment
+from autoprune.experiment.setup import Experiment, build_experiments
 from autoprune.export.cost import CostConditions, CostMeasurement, measure_costs
 from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout, format_keeps
 from autoprune.reporting.html.pareto_page import pareto_page
 from autoprune.reporting.pareto_report import pareto_markdown
+from autoprune.training.devices import limited_threads
 from autoprune.training.workers import available_cores
 
 THROUGHPUT_BATCH = 32  # texts in a batch where throughput is measured
@@ -43,7 +46,7 @@ class ParetoResult:
         """Return the result as JSON values."""
         points, chosen = self.front.everyone, self.front.chosen
         return {
-            "studies": [study.result for study in self.studies],
+            "studies": [study.result.to_dict() for study in self.studies],
             "front": [_point_to_dict(point, points) for point in points],
             "knee": str(self.front.knee.layout),
             "recommended": str(chosen.layout) if chosen else None,
@@ -68,12 +71,21 @@ def check_limits(
     return limits
 
 
-def check_pareto_paths(experiments: Sequence[Experiment], name: str | None, reports: Path) -> None:
+def search_several(
+    configs: Sequence[StudyConfig], limits: Limits, options: RunOptions, context: RunContext
+) -> ParetoResult:
+    """Run one study for each number of layers, and compare what their recommended layouts cost."""
+    experiments = build_experiments(configs, options)
+    check_pareto_paths(experiments, options)
+    outcomes = run_studies(experiments, options, context)
+    return report_pareto(outcomes, limits, options.reports, context.progress.say)
+
+
+def check_pareto_paths(experiments: Sequence[Experiment], options: RunOptions) -> None:
     """Raise `StudyError` now where the report could not be written after hours of work."""
     if len(experiments) > 1:
         keeps = [experiment.keep for experiment in experiments]
-        folders = [study_folder(experiment, name, True) for experiment in experiments]
-        for path in _report_paths(folders, keeps, reports):
+        for path in _report_paths(study_folders(experiments, options), keeps, options.reports):
             check_writable(path)
 
 
@@ -83,7 +95,7 @@ def report_pareto(
     """Measure the cost of each recommended layout and write the report to the folder `reports`."""
     front = _measure_front(studies, limits, say)
     report, page = _report_paths(
-        [study.folder for study in studies], [study.ground.keep for study in studies], reports
+        [study.folder for study in studies], [study.experiment.keep for study in studies], reports
     )
     write_atomic(page, pareto_page(front))
     write_atomic(report, pareto_markdown(front))
@@ -96,16 +108,16 @@ def measure_model_costs(studies: Sequence[StudyOutcome]) -> tuple[list[ModelCost
     Returns the costs and the name of the machine. Raises `OptionError` where the disk has no room
     for the models.
     """
-    experiment = studies[0].ground
+    experiment = studies[0].experiment
     layouts = {
-        f"keep {study.ground.keep}": study.comparison.row(study.comparison.recommended).layout
+        f"keep {study.experiment.keep}": study.comparison.row(study.comparison.recommended).layout
         for study in studies
     }
     layouts["full"] = Layout.full(experiment.checkpoint.depth)
     conditions = CostConditions(
         THROUGHPUT_BATCH, COST_ROUNDS, experiment.device, experiment.tokens, memory=False
     )
-    with torch_threads(available_cores()), save_layouts(experiment, layouts) as subjects:
+    with limited_threads(available_cores()), save_layouts(experiment, layouts) as subjects:
         costs = measure_costs(subjects, experiment.splits.train, conditions)
         return [_model_cost(cost) for cost in costs], conditions.machine
 
@@ -126,7 +138,7 @@ def _measure_front(
 ) -> ParetoFront:
     say(f"measuring what {len(studies) + 1} models cost, in turns")
     costs, machine = measure_model_costs(studies)
-    experiment = studies[0].ground
+    experiment = studies[0].experiment
     return ParetoFront(
         model=experiment.checkpoint.encoder.name,
         task=experiment.task.name,

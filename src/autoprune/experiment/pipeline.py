@@ -1,34 +1,26 @@
-"""Studying: for each number of layers the search, then the comparison, and the study's end."""
+"""Pipeline: search, comparison on the test split, and end of one study or several."""
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from autoprune.errors import AutopruneError, StorageError
 from autoprune.evaluation.comparison import Comparison, compare_entrants
 from autoprune.evaluation.entrants import Entrant, EntrantProgress, choose_learning_rates
 from autoprune.evaluation.records import reuse_shared_runs
 from autoprune.evaluation.study_files import RECORDS_FILE, read_study
-from autoprune.experiment.progress import ProgressDisplay, graceful_shutdown
-from autoprune.experiment.proxy_scores import share_proxy_scores
-from autoprune.experiment.result import check_study_paths, finish_study
-from autoprune.experiment.search_step import (
-    begin_study,
-    comparison_seeds,
-    measurement_conditions,
-    report_data,
-    report_expected_time,
-    report_interrupted,
-    search_layouts,
-)
+from autoprune.experiment.config import RunOptions
+from autoprune.experiment.context import RunContext
+from autoprune.experiment.events import entrant_run_finished
+from autoprune.experiment.expected_time import report_data, report_expected_time
+from autoprune.experiment.proxy_scores import check_proxy, share_proxy_scores
+from autoprune.experiment.result import StudyResult, check_study_paths, write_result
+from autoprune.experiment.search_step import describe_interruption, search_layouts
 from autoprune.experiment.setup import Experiment
-from autoprune.experiment.study_store import STUDIES
-from autoprune.experiment.tracking import emit_entrant_run
-from autoprune.experiment.worker import plain_settings
+from autoprune.layouts.layout import Layout
 from autoprune.reporting.dashboard_note import (
     StudyDescription,
     dashboard_plots,
@@ -36,271 +28,286 @@ from autoprune.reporting.dashboard_note import (
     result_note,
 )
 from autoprune.search.dashboard import save_first_note, save_note_and_plots
-from autoprune.search.study import delete_new_study, store_config, study_exists
+from autoprune.search.study import delete_new_study, open_study, store_config, study_exists
 from autoprune.storage.locks import lock_study_folder, single_search_lock
 from autoprune.storage.storage import Storage, open_storage
 from autoprune.training.checkpoint import remove_old_checkpoints
 from autoprune.training.ray_workers import make_executor
-from autoprune.training.workers import Executor
+from autoprune.training.workers import Executor, WorkerPool
 
 
-def write_first_note(ground: Experiment, storage: Storage, name: str) -> None:
-    """Give a study without a note one that says what it is about; raises `StorageError`."""
-    study = StudyDescription(
-        model=ground.model,
-        task=ground.task.name,
-        labels=ground.splits.names,
-        metric=ground.task.metric,
-        depth=ground.checkpoint.depth,
-        keep=ground.keep,
-        quick=ground.quick,
-        full=ground.full,
-    )
-    save_first_note(storage, name, first_note(study))
+@dataclass(frozen=True, slots=True)
+class StudyOutcome:
+    """A finished study with the experiment that it was run on."""
+
+    experiment: Experiment
+    result: StudyResult
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.result.folder
+
+    @property
+    def comparison(self) -> Comparison:
+        """The comparison on the test split."""
+        return self.result.study.comparison
 
 
-def write_result_note(folder: Path, storage: Storage) -> None:
-    """Give the finished study in `folder` its result as a note, and its plots.
+def study_folders(experiments: Sequence[Experiment], options: RunOptions) -> list[Path]:
+    """Return the folder of each study; a name that several share gets the number of layers."""
+    name = options.study
+    if name is None:
+        return [options.studies / experiment.default_name for experiment in experiments]
+    if len(experiments) == 1:
+        return [options.studies / name]
+    return [options.studies / f"{name}-keep{experiment.keep}" for experiment in experiments]
 
-    Raises `StudyError`, `StorageError`.
+
+def run_studies(
+    experiments: Sequence[Experiment],
+    options: RunOptions,
+    context: RunContext,
+    shared_from: Sequence[Path] = (),
+    folders: Sequence[Path] = (),
+) -> list[StudyOutcome]:
+    """Search and compare in each study in turn, and return how they ended.
+
+    Runs are made here, or with `options.ray` by tasks of that cluster. `shared_from` are folders of
+    other studies, whose runs of the full model and of rivals are used too. `folders` are those of the
+    studies where they are not named as usual. All are locked, and every study begun or refused,
+    before the first is worked on.
+
+    Raises:
+        AutopruneError: a study cannot be begun, continued or stored.
+        KeyboardInterrupt: the user stops it.
     """
-    studied = read_study(folder)
-    said = result_note(studied.setting, studied.comparison, len(studied.trials))
-    save_note_and_plots(storage, folder.name, said, dashboard_plots(studied.trials))
+    first = experiments[0]
+    check_proxy(experiments)
+    folders = folders or study_folders(experiments, options)
+    for folder in folders:
+        check_study_paths(folder, options)
+    outcomes: list[StudyOutcome] = []
+    with ExitStack() as stack:
+        stack.enter_context(first.threads())
+        executor = stack.enter_context(
+            make_executor(first.workers, options.ray, options.gpus_per_worker, first.device)
+        )
+        storages = begin_studies(experiments, folders, options, stack)
+        stack.enter_context(context.shutdown())
+        report_data(first, context.progress)
+        share_proxy_scores(experiments, folders, context.progress)
+        for experiment, folder, storage in zip(experiments, folders, storages, strict=True):
+            if len(experiments) > 1:
+                context.progress.say(f"{experiment.keep} of {experiment.depth} layers: {folder}")
+            earlier = (*shared_from, *(outcome.folder for outcome in outcomes))
+            reuse_shared_runs(
+                [other / RECORDS_FILE for other in earlier],
+                folder / RECORDS_FILE,
+                experiment.models,
+            )
+            result = _run_study(experiment, folder, storage, executor, options, context)
+            outcomes.append(StudyOutcome(experiment, result))
+    return outcomes
+
+
+def _run_study(
+    experiment: Experiment,
+    folder: Path,
+    storage: Storage,
+    executor: Executor,
+    options: RunOptions,
+    context: RunContext,
+) -> StudyResult:
+    started = time.perf_counter()
+    report_expected_time(experiment, context.progress, experiment.config.search.trials)
+    found = search_layouts(experiment, folder, storage, executor, context)
+    if found.interrupted or found.found is None:
+        context.progress.say(describe_interruption(found))
+        raise KeyboardInterrupt
+    variants = experiment.entrants(found.found, executor)
+    entrants = tune_entrants(experiment, variants, folder, executor, context)
+    comparison = run_comparison(experiment, entrants, folder, executor, context)
+    result = write_result(experiment, folder, entrants, comparison, found, options, context)
+    study = read_study(folder)
+    note = result_note(study.setting, study.comparison, len(study.trials))
+    save_note_and_plots(storage, folder.name, note, dashboard_plots(study.trials))
+    context.on_result(result, time.perf_counter() - started)
+    return result
+
+
+def run_baseline_study(
+    experiment: Experiment, options: RunOptions, context: RunContext
+) -> StudyResult:
+    """Compare the fixed strategies, the full model and models trained from scratch; no search.
+
+    Raises as `run_studies` does.
+    """
+    started = time.perf_counter()
+    [folder] = study_folders([experiment], options)
+    check_study_paths(folder, options)
+    with (
+        experiment.threads(),
+        lock_study_folder(folder),
+        WorkerPool(experiment.workers) as executor,
+    ):
+        report_data(experiment, context.progress)
+        report_expected_time(experiment, context.progress, trials=0)
+        variants = experiment.entrants(None, executor)
+        entrants = tune_entrants(experiment, variants, folder, executor, context)
+        comparison = run_comparison(experiment, entrants, folder, executor, context)
+        result = write_result(experiment, folder, entrants, comparison, None, options, context)
+    context.on_result(result, time.perf_counter() - started)
+    return result
 
 
 def begin_studies(
-    grounds: Sequence[Experiment],
+    experiments: Sequence[Experiment],
     folders: Sequence[Path],
-    storage: str | None,
-    seed: int,
-    settings: Mapping[str, Any],
+    options: RunOptions,
     stack: ExitStack,
 ) -> list[Storage]:
-    """Lock each folder until `stack` ends, and begin its study or go on with it.
+    """Lock each folder until `stack` ends, and begin its study or continue it.
 
-    `settings` are what workers must know to join, but for the number of layers. Where one is
-    refused, the folders and the studies in a database that were not there before are taken away
-    again.
+    Where one is refused, the folders and the studies in a database that were not there before are
+    removed again.
     """
-    made: list[Path] = []
-    begun: list[tuple[Storage, str]] = []
-    places: list[Storage] = []
+    new_folders: list[Path] = []
+    new_studies: list[tuple[Storage, str]] = []
+    storages: list[Storage] = []
     try:
         for folder in folders:
-            new = not folder.exists()
-            places.append(open_storage(storage, folder))
+            is_new = not folder.exists()
+            storages.append(open_storage(options.storage, folder))
             stack.enter_context(lock_study_folder(folder))
-            if new:  # and locked: nobody else is at work in it
-                made.append(folder)
-        for ground, folder, place in zip(grounds, folders, places, strict=True):
-            new = storage is not None and not study_exists(place, folder.name)
-            begin_study(ground, place, folder.name, seed, settings["proxy"])
-            if storage is not None:  # the folder's lock is not seen from other machines
-                stack.enter_context(single_search_lock(place, folder.name))
-            if new:  # and led: nobody else searches in it
-                begun.append((place, folder.name))
-            store_config(place, folder.name, {**settings, "keep": ground.keep})
-        for ground, folder, place in zip(grounds, folders, places, strict=True):
-            write_first_note(ground, place, folder.name)
+            if is_new:  # and locked: no other process works in it
+                new_folders.append(folder)
+        for experiment, folder, storage in zip(experiments, folders, storages, strict=True):
+            is_new = options.storage is not None and not study_exists(storage, folder.name)
+            open_study(
+                storage,
+                folder.name,
+                experiment.depth,
+                experiment.keep,
+                experiment.seed,
+                experiment.identity,
+            )
+            if options.storage is not None:  # other machines do not see the folder's lock
+                stack.enter_context(single_search_lock(storage, folder.name))
+            if is_new:  # and locked: no other process searches in it
+                new_studies.append((storage, folder.name))
+            config = experiment.config.with_absolute_paths()
+            store_config(storage, folder.name, config.to_dict())
+        for experiment, folder, storage in zip(experiments, folders, storages, strict=True):
+            save_first_note(storage, folder.name, _first_note(experiment))
     except AutopruneError:
-        _undo(begun)
-        _take_away(made)
+        for storage, name in new_studies:
+            with suppress(StorageError):  # the first mistake is the one to report
+                delete_new_study(storage, name)
+        _remove(new_folders, options.studies)
         raise
-    return places
+    return storages
 
 
-def _undo(begun: Sequence[tuple[Storage, str]]) -> None:
-    for place, name in begun:
-        with suppress(StorageError):  # the mistake that led here is the one to tell
-            delete_new_study(place, name)
+def _first_note(experiment: Experiment) -> str:
+    return first_note(
+        StudyDescription(
+            model=experiment.model,
+            task=experiment.task.name,
+            labels=experiment.splits.names,
+            metric=experiment.task.metric,
+            depth=experiment.depth,
+            keep=experiment.keep,
+            quick=experiment.quick,
+            full=experiment.full,
+        )
+    )
 
 
-def _take_away(folders: Sequence[Path]) -> None:
+def _remove(folders: Sequence[Path], studies: Path) -> None:
+    """Remove new folders, and the folders above them that are empty then."""
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    for place in [*{folder.parent for folder in folders} - {STUDIES}, STUDIES]:  # plans' first
-        if folders and not any(place.iterdir()):
-            place.rmdir()
+    for parent in [*{folder.parent for folder in folders} - {studies}, studies]:  # a plan's first
+        if folders and not any(parent.iterdir()):
+            parent.rmdir()
 
 
 def tune_entrants(
-    ground: Experiment,
-    show: ProgressDisplay,
-    folder: Path,
-    crew: Executor,
+    experiment: Experiment,
     variants: Sequence[Sequence[Entrant]],
-    seed: int,
+    folder: Path,
+    executor: Executor,
+    context: RunContext,
 ) -> list[Entrant]:
     """Return each entrant with the learning rate that is best on validation with the search's seed.
 
     Where there is none to choose, nothing is run.
     """
-    if not ground.rates:
+    if not experiment.learning_rates:
         return [entrant for (entrant,) in variants]
     layouts = {entrant.origin: entrant.layout for entrant, *_ in variants}
 
-    def watch(progress: EntrantProgress) -> None:
+    def remark(progress: EntrantProgress) -> str:
         record = progress.record
-        quality = record.score("validation").quality if record.scores else None
-        remark = record.reason or f"peak rate {record.budget.learning_rate:g}"
-        remark += ", on file" if progress.reused else ""
-        show.ends(progress.origin, layouts[progress.origin], quality, remark, not progress.reused)
-        emit_entrant_run(folder.name, progress)
+        rate = record.reason or f"peak rate {record.budget.learning_rate:g}"
+        return f"{rate}{', on file' if progress.reused else ''}"
 
-    total = len(variants) * len(ground.full_budgets)
-    with show.phase("rate", 0, total, crew.workers):
+    total = len(variants) * len(experiment.full_budgets())
+    with context.progress.phase("rate", 0, total, executor.workers):
         return choose_learning_rates(
-            variants, seed, measurement_conditions(ground), folder / RECORDS_FILE, watch
+            variants,
+            experiment.seed,
+            experiment.conditions,
+            folder / RECORDS_FILE,
+            _show_runs(layouts, remark, folder.name, context),
         )
 
 
 def run_comparison(
-    ground: Experiment,
-    show: ProgressDisplay,
-    folder: Path,
-    crew: Executor,
+    experiment: Experiment,
     entrants: Sequence[Entrant],
-    seeds: list[int],
+    folder: Path,
+    executor: Executor,
+    context: RunContext,
 ) -> Comparison:
     """Train all entrants on fresh seeds with the full budget and compare them on the test split."""
     layouts = {entrant.origin: entrant.layout for entrant in entrants}
+    seeds = experiment.comparison_seeds
 
-    def watch(progress: EntrantProgress) -> None:
-        record = progress.record
-        quality = record.score("validation").quality if record.scores else None
-        remark = "on file" if progress.reused else record.reason or f"seed {progress.seed}"
-        layout = layouts[progress.origin]
-        show.ends(progress.origin, layout, quality, remark, not progress.reused)
-        emit_entrant_run(folder.name, progress)
+    def remark(progress: EntrantProgress) -> str:
+        return "on file" if progress.reused else progress.record.reason or f"seed {progress.seed}"
 
-    under = measurement_conditions(ground)
-    with show.phase("run", 0, len(entrants) * len(seeds), crew.workers):
+    with context.progress.phase("run", 0, len(entrants) * len(seeds), executor.workers):
         comparison = compare_entrants(
-            entrants, seeds, ground.test, under, folder / RECORDS_FILE, watch
+            entrants,
+            seeds,
+            experiment.test,
+            experiment.conditions,
+            folder / RECORDS_FILE,
+            _show_runs(layouts, remark, folder.name, context),
         )
     remove_old_checkpoints(folder)
     return comparison
 
 
-@dataclass(frozen=True, slots=True)
-class StudyOutcome:
-    """A study that came to its end; `result` is what `--json` tells of it."""
+def _show_runs(
+    layouts: dict[str, Layout],
+    remark: Callable[[EntrantProgress], str],
+    study: str,
+    context: RunContext,
+) -> Callable[[EntrantProgress], None]:
+    """Return what shows and emits each finished run of an entrant."""
 
-    ground: Experiment
-    folder: Path
-    comparison: Comparison
-    result: dict[str, Any]
+    def show(progress: EntrantProgress) -> None:
+        record = progress.record
+        context.progress.finished(
+            progress.origin,
+            layouts[progress.origin],
+            record.score("validation").quality if record.scores else None,
+            remark(progress),
+            measured=not progress.reused,
+        )
+        context.emit(entrant_run_finished(study, progress))
 
-
-def study_folder(ground: Experiment, name: str | None, several: bool) -> Path:
-    """Return the study's folder; a name that several studies share is told apart by the layers."""
-    mine = f"{name}-keep{ground.keep}" if name and several else name
-    return STUDIES / (mine or ground.study)
-
-
-def run_studies(
-    grounds: Sequence[Experiment],
-    name: str | None,
-    asked: Mapping[str, Any],
-    show: ProgressDisplay,
-    *,
-    trials: int,
-    minutes: float | None,
-    sampler: str,
-    pruner: str,
-    proxy: str,
-    seed: int,
-    seeds: int,
-    storage: str | None,
-    quiet: bool,
-    lenders: Sequence[Path] = (),
-    ray: str | None = None,
-    gpus: float | None = None,
-) -> list[StudyOutcome]:
-    """Search and compare on each ground in turn; `quiet` leaves standard output alone.
-
-    Runs are made here, or with `ray` by tasks of the cluster there, each with so many `gpus`.
-    `lenders` are folders of other studies, whose runs of the full model and of rivals serve too.
-    All folders are locked, and every study begun or refused, before the first is worked on.
-    Raises `typer.Exit` where the user stops it.
-    """
-    folders = [study_folder(ground, name, len(grounds) > 1) for ground in grounds]
-    for folder in folders:
-        check_study_paths(folder)
-    done: list[StudyOutcome] = []
-    settings = plain_settings(asked, trials=trials, sampler=sampler, pruner=pruner, proxy=proxy)
-    with ExitStack() as stack:
-        crew = stack.enter_context(make_executor(grounds[0].workers, ray, gpus, grounds[0].device))
-        places = begin_studies(grounds, folders, storage, seed, settings, stack)
-        stack.enter_context(graceful_shutdown(show.say))
-        report_data(grounds[0], show)
-        share_proxy_scores(grounds, folders, proxy, seed, show)
-        for ground, folder, place in zip(grounds, folders, places, strict=True):
-            if len(grounds) > 1:
-                show.say(f"{ground.keep} of {ground.checkpoint.depth} layers: {folder}")
-            earlier = [one / RECORDS_FILE for one in (*lenders, *(one.folder for one in done))]
-            reuse_shared_runs(earlier, folder / RECORDS_FILE, ground.whole_models)
-            done.append(
-                _study(
-                    ground,
-                    folder,
-                    place,
-                    {**asked, "keep": ground.keep},
-                    show,
-                    crew,
-                    trials=trials,
-                    minutes=minutes,
-                    sampler=sampler,
-                    pruner=pruner,
-                    proxy=proxy,
-                    seed=seed,
-                    seeds=seeds,
-                    quiet=quiet,
-                )
-            )
-    return done
-
-
-def _study(
-    ground: Experiment,
-    folder: Path,
-    place: Storage,
-    asked: Mapping[str, Any],
-    show: ProgressDisplay,
-    crew: Executor,
-    *,
-    trials: int,
-    minutes: float | None,
-    sampler: str,
-    pruner: str,
-    proxy: str,
-    seed: int,
-    seeds: int,
-    quiet: bool,
-) -> StudyOutcome:
-    started = time.perf_counter()
-    report_expected_time(ground, show, trials, seeds)
-    outcome = search_layouts(
-        ground,
-        show,
-        folder,
-        crew,
-        storage=place,
-        trials=trials,
-        minutes=minutes,
-        sampler=sampler,
-        pruner=pruner,
-        proxy=proxy,
-        seed=seed,
-    )
-    if outcome.interrupted or outcome.found is None:
-        report_interrupted(show, outcome)
-        raise KeyboardInterrupt
-    variants = ground.entrants(outcome.found, crew)
-    entrants = tune_entrants(ground, show, folder, crew, variants, seed)
-    comparison = run_comparison(ground, show, folder, crew, entrants, comparison_seeds(seed, seeds))
-    seconds = time.perf_counter() - started
-    result = finish_study(ground, asked, folder, entrants, comparison, outcome, seconds, quiet)
-    write_result_note(folder, place)
-    return StudyOutcome(ground, folder, comparison, result)
+    return show

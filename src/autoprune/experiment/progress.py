@@ -1,27 +1,20 @@
 """What is seen while a study runs: a line for each result, and below them a live view."""
 
 import math
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from statistics import fmean
-from types import FrameType
 
-import typer
 from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from autoprune import interrupts
 from autoprune.evaluation.statistics import RankCorrelation, layout_rank_correlation
 from autoprune.layouts.layout import Layout
 from autoprune.search.trial import SEARCH_ORIGIN
-from autoprune.tasks.task import CleaningReport
 
 
 def format_percent(share: float) -> str:
@@ -45,12 +38,12 @@ def format_duration(seconds: float) -> str:
 class TimeEstimate:
     """How long a phase still takes, from the results that had to be waited for.
 
-    `abreast` measurements run at a time: they end together, roughly, so time is counted in rounds
+    `parallel` measurements run at a time: they end together, roughly, so time is counted in rounds
     of them. What was on file already took no time and tells nothing of the rest.
     """
 
-    def __init__(self, remaining: int, abreast: int) -> None:
-        self.remaining, self.abreast = remaining, abreast
+    def __init__(self, remaining: int, parallel: int) -> None:
+        self.remaining, self.parallel = remaining, parallel
         self._measured = 0
         self._began = self._last = time.monotonic()
 
@@ -65,8 +58,8 @@ class TimeEstimate:
         """Return the seconds left, None before the first measured result."""
         if not self._measured:
             return None
-        a_round = (self._last - self._began) / math.ceil(self._measured / self.abreast)
-        whole = a_round * math.ceil(self.remaining / self.abreast)
+        one_round = (self._last - self._began) / math.ceil(self._measured / self.parallel)
+        whole = one_round * math.ceil(self.remaining / self.parallel)
         return max(0.0, whole - (time.monotonic() - self._last))
 
 
@@ -78,34 +71,25 @@ class ProgressDisplay:
         self._label = ""
         self._done = self._total = self._depth = 0
         self._scores: dict[tuple[str, Layout], list[float]] = {}
-        self._now: Layout | None = None
+        self._current: Layout | None = None
         self._since = time.monotonic()
-        self._pace = TimeEstimate(0, 1)
-        self.compares()
+        self._estimate = TimeEstimate(0, 1)
+        self.compare_with_proxy()
 
     def say(self, line: str) -> None:
         """Print one plain line."""
         self.console.print(Text(line), soft_wrap=not self.console.is_terminal)
 
-    def cleaning(self, splits: Sequence[CleaningReport]) -> None:
-        """Print what each cleaning step removed."""
-        for split in splits:
-            self.say(
-                f"{split.split}: {split.read} rows read, {split.left} left (removed: "
-                f"{split.headers} stray headers, {split.empty} empty, {split.duplicates} "
-                f"duplicates, {split.leaked} that stand in an earlier split)"
-            )
-
     @contextmanager
-    def phase(self, label: str, done: int, total: int, abreast: int = 1) -> Iterator[None]:
-        """Show a phase of `total` measurements, `done` of them there already, `abreast` at a time.
+    def phase(self, label: str, done: int, total: int, parallel: int = 1) -> Iterator[None]:
+        """Show a phase of `total` measurements, `done` of them there already, `parallel` at a time.
 
         Ctrl-C goes through, after a line that says what is kept.
         """
         self._label, self._done, self._total = label, done, total
-        self._scores, self._now = {}, None
-        self.compares()
-        self._pace = TimeEstimate(total - done, abreast)
+        self._scores, self._current = {}, None
+        self.compare_with_proxy()
+        self._estimate = TimeEstimate(total - done, parallel)
         try:
             if self.console.is_terminal:
                 with self._live():
@@ -119,24 +103,26 @@ class ProgressDisplay:
             )
             raise
 
-    def compares(self, proxy: str = "", hints: Mapping[Layout, float] | None = None) -> None:
+    def compare_with_proxy(
+        self, proxy: str = "", scores: Mapping[Layout, float] | None = None
+    ) -> None:
         """Show how far the results of this phase rank layouts as a cheap score does, if any."""
-        self._proxy, self._hints = proxy, hints or {}
+        self._proxy, self._proxy_scores = proxy, scores or {}
         self._results: list[tuple[Layout, float]] = []
         self._agreement: RankCorrelation | None = None
 
-    def recalls(self, origin: str, layout: Layout, quality: float) -> None:
+    def recall(self, origin: str, layout: Layout, quality: float) -> None:
         """Take a result of an earlier command into the view."""
         self._scores.setdefault((origin, layout), []).append(quality)
-        if layout in self._hints:
+        if layout in self._proxy_scores:
             self._results.append((layout, quality))
-            self._agreement = layout_rank_correlation(self._hints, self._results)
+            self._agreement = layout_rank_correlation(self._proxy_scores, self._results)
 
-    def begins(self, layout: Layout) -> None:
+    def started(self, layout: Layout) -> None:
         """Show which layout is being measured now."""
-        self._now, self._since = layout, time.monotonic()
+        self._current, self._since = layout, time.monotonic()
 
-    def ends(
+    def finished(
         self,
         origin: str,
         layout: Layout,
@@ -150,12 +136,12 @@ class ProgressDisplay:
         `measured` is False for a result that was on file, `compared` for one that had another
         budget than the rest, and stays out of the view's figures.
         """
-        self._pace.ends(measured)
-        self._done, self._now = self._done + 1, None
+        self._estimate.ends(measured)
+        self._done, self._current = self._done + 1, None
         self._depth = max(self._depth, layout.depth)
         score = "–" if quality is None else format_percent(quality)
         if quality is not None and compared:
-            self.recalls(origin, layout, quality)
+            self.recall(origin, layout, quality)
         self.say(
             f"{self._label} {self._done:>3}/{self._total}  {layout.picture:{self._depth}}  "
             f"{score:>7}  {origin:10} {layout!s:18} {remark}".rstrip()
@@ -169,9 +155,9 @@ class ProgressDisplay:
     def _view(self) -> Group:
         table = Table.grid(padding=(0, 2))
         table.add_row("", f"{self._label} {min(self._done + 1, self._total)} of {self._total}")
-        if self._now is not None:
+        if self._current is not None:
             spent = format_duration(time.monotonic() - self._since)
-            table.add_row("now", Text(f"{self._now.picture}  {spent}"))
+            table.add_row("now", Text(f"{self._current.picture}  {spent}"))
         means = {key: fmean(values) for key, values in self._scores.items()}
         if means:
             (origin, layout), best = max(means.items(), key=lambda item: item[1])
@@ -187,38 +173,8 @@ class ProgressDisplay:
             table.add_row("on validation", Columns(named, padding=(0, 2)))
         if self._agreement is not None:
             table.add_row(self._proxy, f"rank correlation {self._agreement}")
-        left = self._pace.left()
+        left = self._estimate.left()
         table.add_row(
             "time left", "known after the first" if left is None else format_duration(left)
         )
         return Group(Text(""), table)
-
-
-@contextmanager
-def graceful_shutdown(say: Callable[[str], None]) -> Iterator[None]:
-    """Take SIGINT and SIGTERM as the wish to leave, until the block ends.
-
-    The first asks the run under way to keep its state and stop, the second ends the process at
-    once. A block that stopped for it leaves with code 130 or 143.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's affair
-        return
-    heard: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if heard:
-            os._exit(128 + number)
-        heard.append(number)
-        interrupts.request_stop()
-        say("stopping behind the step at hand, whose state is kept; once more stops at once")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise typer.Exit(128 + (heard or [signal.SIGINT])[0]) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        interrupts.clear_stop()

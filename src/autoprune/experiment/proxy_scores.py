@@ -1,122 +1,128 @@
-"""Hinting: cheap scores of all layouts, made once a study and kept beside its records."""
+"""Proxy scores: cheap scores of all layouts, computed once a study and stored in its folder."""
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoprune.errors import LayoutError, OptionError
 from autoprune.evaluation.statistics import layout_rank_correlation
-from autoprune.experiment.progress import ProgressDisplay, format_duration
+from autoprune.experiment.config import NO_PROXY
+from autoprune.experiment.context import Progress
+from autoprune.experiment.progress import format_duration
 from autoprune.experiment.setup import Experiment
 from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout, all_layouts, count_layouts
 from autoprune.search.result import SearchResult
 from autoprune.training.proxies import PROXIES
 
-NO_PROXY = "none"
-
 PROXY_FILE = "proxy.json"
 
-MAX_PROXY_LAYOUTS = 20_000  # layouts; each costs its passes
+MAX_PROXY_LAYOUTS = 20_000
+"""The most layouts that are scored: each costs its forward passes."""
 
-TRAINED_PROXIES = ("leave-one-out",)  # they fine-tune the full model first
+TRAINED_PROXIES = ("leave-one-out",)
+"""Proxies that fine-tune the full model first."""
 
 
-def check_proxy(proxy: str, sampler: str, grounds: Sequence[Experiment]) -> None:
-    """Raise `OptionError` where a cheap score cannot inform the search."""
-    if proxy == NO_PROXY:
-        return
-    if sampler != "gp":
-        raise OptionError(f"--proxy informs --sampler gp, got {sampler}: leave one of them out")
-    for ground in grounds:
-        layouts = count_layouts(ground.checkpoint.depth, ground.keep)
-        if layouts > MAX_PROXY_LAYOUTS:
+def check_proxy(experiments: Sequence[Experiment]) -> None:
+    """Raise `OptionError` where a study has too many layouts for a cheap score of each."""
+    for experiment in experiments:
+        layouts = count_layouts(experiment.depth, experiment.keep)
+        if experiment.config.search.proxy != NO_PROXY and layouts > MAX_PROXY_LAYOUTS:
             raise OptionError(
-                f"--proxy scores up to {MAX_PROXY_LAYOUTS:,} layouts, {ground.study} has {layouts:,}: "
-                "leave it out"
+                f"--proxy scores up to {MAX_PROXY_LAYOUTS:,} layouts, {experiment.default_name} "
+                f"has {layouts:,}: leave it out"
             )
 
 
 def proxy_scores(
-    ground: Experiment, folder: Path, proxy: str, seed: int, show: ProgressDisplay
+    experiment: Experiment, folder: Path, progress: Progress
 ) -> dict[Layout, float] | None:
-    """Return the cheap score of each layout, None without one; made once, then read back."""
+    """Return the cheap score of each layout, None without one; computed once, then read back."""
+    proxy = experiment.config.search.proxy
     if proxy == NO_PROXY:
         return None
-    place = folder / PROXY_FILE
-    known = _kept(place)
-    if known is not None and known[0] == proxy:
-        return known[1]
-    layouts = all_layouts(ground.checkpoint.depth, ground.keep)
-    show.say(f"{proxy}: scoring all {len(layouts):,} layouts")
-    started = time.perf_counter()
-    values = PROXIES[proxy](ground.bench(ground.quick), layouts, seed)
-    hints = dict(zip(layouts, values, strict=True))
-    _keep(place, proxy, hints)
-    show.say(f"{proxy}: {format_duration(time.perf_counter() - started)}")
-    return hints
+    path = folder / PROXY_FILE
+    stored = _read(path)
+    if stored is not None and stored[0] == proxy:
+        return stored[1]
+    layouts = all_layouts(experiment.depth, experiment.keep)
+    scores = _compute(experiment, layouts, f"all {len(layouts):,} layouts", progress)
+    _write(path, proxy, scores)
+    return scores
 
 
 def share_proxy_scores(
-    grounds: Sequence[Experiment],
-    folders: Sequence[Path],
-    proxy: str,
-    seed: int,
-    show: ProgressDisplay,
+    experiments: Sequence[Experiment], folders: Sequence[Path], progress: Progress
 ) -> None:
-    """Make the cheap scores of several studies at once, where they take a fine-tuned full model.
+    """Compute the cheap scores of several studies at once, where they need a fine-tuned full model.
 
-    That model is the same for every number of layers. Each study finds its own scores on file.
+    That model is the same for every number of layers. Each study finds its own scores stored.
     """
+    proxy = experiments[0].config.search.proxy
     if proxy not in TRAINED_PROXIES:
         return
-    lacking = {
-        folder / PROXY_FILE: all_layouts(ground.checkpoint.depth, ground.keep)
-        for ground, folder in zip(grounds, folders, strict=True)
-        if (known := _kept(folder / PROXY_FILE)) is None or known[0] != proxy
+    missing = {
+        folder / PROXY_FILE: all_layouts(experiment.depth, experiment.keep)
+        for experiment, folder in zip(experiments, folders, strict=True)
+        if (stored := _read(folder / PROXY_FILE)) is None or stored[0] != proxy
     }
-    if len(lacking) < 2:
+    if len(missing) < 2:
         return
-    everyone = [layout for layouts in lacking.values() for layout in layouts]
-    show.say(f"{proxy}: scoring all {len(everyone):,} layouts of {len(lacking)} studies")
+    layouts = [layout for each in missing.values() for layout in each]
+    what = f"all {len(layouts):,} layouts of {len(missing)} studies"
+    scores = _compute(experiments[0], layouts, what, progress)
+    for path, own in missing.items():
+        _write(path, proxy, {layout: scores[layout] for layout in own})
+
+
+def _compute(
+    experiment: Experiment, layouts: Sequence[Layout], what: str, progress: Progress
+) -> dict[Layout, float]:
+    proxy = experiment.config.search.proxy
+    progress.say(f"{proxy}: scoring {what}")
     started = time.perf_counter()
-    values = PROXIES[proxy](grounds[0].bench(grounds[0].quick), everyone, seed)
-    hints = dict(zip(everyone, values, strict=True))
-    for place, layouts in lacking.items():
-        _keep(place, proxy, {layout: hints[layout] for layout in layouts})
-    show.say(f"{proxy}: {format_duration(time.perf_counter() - started)}")
+    values = PROXIES[proxy](experiment.evaluator(experiment.quick), layouts, experiment.seed)
+    progress.say(f"{proxy}: {format_duration(time.perf_counter() - started)}")
+    return dict(zip(layouts, values, strict=True))
 
 
-def _keep(place: Path, proxy: str, hints: dict[Layout, float]) -> None:
-    texts = {str(layout): value for layout, value in hints.items()}
-    write_atomic(place, json.dumps({"proxy": proxy, "values": texts}))
+def _write(path: Path, proxy: str, scores: Mapping[Layout, float]) -> None:
+    values = {str(layout): value for layout, value in scores.items()}
+    write_atomic(path, json.dumps({"proxy": proxy, "values": values}))
 
 
-def _kept(place: Path) -> tuple[str, dict[Layout, float]] | None:
+def _read(path: Path) -> tuple[str, dict[Layout, float]] | None:
+    """Return the proxy's name and scores; None where there are none, or not as written."""
     try:
-        kept = json.loads(place.read_text(encoding="utf-8"))
-        values = {Layout.parse(text): float(value) for text, value in kept["values"].items()}
-        return str(kept["proxy"]), values
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        values = {Layout.parse(text): float(value) for text, value in stored["values"].items()}
+        return str(stored["proxy"]), values
     except (OSError, ValueError, KeyError, TypeError, AttributeError, LayoutError):
-        return None  # none, or not as it was written: scored anew
+        return None
 
 
-def proxy_summary(folder: Path, outcome: SearchResult) -> str:
-    """Say how far the study's own runs bear its cheap score out; empty where it has none."""
-    known = _kept(folder / PROXY_FILE)
-    if known is None:
+def proxy_summary(folder: Path, result: SearchResult) -> str:
+    """Say how well the study's own trials agree with its cheap score; empty where it has none."""
+    stored = _read(folder / PROXY_FILE)
+    if stored is None:
         return ""
-    proxy, hints = known
-    least = min((finding.fidelity for finding in outcome.trial_results), default=1.0)
-    results = [
-        (finding.layout, finding.score.quality)
-        for finding in outcome.trial_results
-        if finding.score is not None and finding.fidelity == least  # others are no even match
+    proxy, scores = stored
+    trials = result.trial_results
+    least = min((trial.fidelity for trial in trials), default=1.0)
+    qualities = [
+        (trial.layout, trial.score.quality)
+        for trial in trials
+        if trial.score is not None and trial.fidelity == least  # the same budget
     ]
-    found = layout_rank_correlation(hints, results)
-    told = "too few layouts to compare it with" if found is None else f"rank correlation {found}"
+    correlation = layout_rank_correlation(scores, qualities)
+    agreement = (
+        "too few layouts to compare it with"
+        if correlation is None
+        else f"rank correlation {correlation}"
+    )
     return (
-        f"{proxy}: {told}; {len(results)} trials, weight {outcome.trust:+.2f} in the surrogate "
-        "(1: a spread of the score is a spread of quality)"
+        f"{proxy}: {agreement}; {len(qualities)} trials, weight {result.trust:+.2f} in the "
+        "surrogate (1: a spread of the score is a spread of quality)"
     )

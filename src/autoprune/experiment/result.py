@@ -1,15 +1,11 @@
-"""The result: a report in a file, and a table or one JSON object on standard output."""
+"""Study result: what a finished study found, as Python values, JSON and HTML; written at its end."""
 
-import json
 import os
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from autoprune.errors import StudyError
 from autoprune.evaluation.comparison import Comparison
@@ -19,101 +15,221 @@ from autoprune.evaluation.study_files import (
     BASELINE_FILE,
     RECORDS_FILE,
     STUDY_FILE,
+    FinishedStudy,
     FoundLayout,
     StudyMetadata,
+    read_study,
     write_study,
 )
 from autoprune.evaluation.verdict import comparison_verdict, recommendation
+from autoprune.experiment.config import RunOptions, StudyConfig
+from autoprune.experiment.context import RunContext
+from autoprune.experiment.progress import format_percent
 from autoprune.experiment.proxy_scores import proxy_summary
-from autoprune.experiment.search_step import measurement_conditions
 from autoprune.experiment.setup import Experiment
-from autoprune.experiment.study_store import STUDIES, study_costs
-from autoprune.experiment.tables import print_comparison, print_line
+from autoprune.experiment.study_store import study_costs
 from autoprune.files import write_atomic
+from autoprune.layouts.layout import Layout
 from autoprune.reporting.markdown_report import markdown_report
 from autoprune.reporting.tables import comparison_as_json
 from autoprune.search.result import SearchResult
-from autoprune.storage.errors import mask_password
+
+if TYPE_CHECKING:
+    import pandas
 
 
-def finish_study(
-    ground: Experiment,
-    asked: Mapping[str, Any],
+class ComparisonTable(Sequence[dict[str, Any]]):
+    """The comparison on the test split: one dict a row, qualities in [0, 1].
+
+    In a notebook it shows as a table.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._rows = comparison_as_json(comparison)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows[index]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._rows)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return the rows as a DataFrame; raises ImportError where pandas is not installed."""
+        import pandas
+
+        return pandas.DataFrame(self._rows)
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            f"{row['origin']:12} {row['layout']:20} {format_percent(row['test_mean']):>7}"
+            for row in self._rows
+        )
+
+    def _repr_html_(self) -> str:
+        cells = (
+            (
+                row["origin"],
+                row["layout"],
+                format_percent(row["test_mean"]),
+                format_percent(row["validation_mean"]),
+                f"{row['parameters'] / 1e6:.3g} M",
+            )
+            for row in self._rows
+        )
+        header = ("origin", "layout", "test", "validation", "parameters")
+        lines = [_html_row("th", header), *(_html_row("td", row) for row in cells)]
+        return f"<table>{''.join(lines)}</table>"
+
+
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class StudyResult:
+    """A finished study; `report` is its Markdown report, which may have been moved."""
+
+    study: FinishedStudy
+    report: Path
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.study.name
+
+    @property
+    def folder(self) -> Path:
+        """The folder with the study's records."""
+        return self.study.folder
+
+    @property
+    def config(self) -> StudyConfig:
+        """What the study is."""
+        return StudyConfig.from_dict(self.study.config)
+
+    @property
+    def found(self) -> Layout | None:
+        """The layout that the search found; None for a baseline."""
+        return self.study.found
+
+    @property
+    def recommended(self) -> Layout:
+        """The layout to use; a fixed strategy's, where the found one is not better."""
+        comparison = self.study.comparison
+        return comparison.row(comparison.recommended).layout
+
+    @property
+    def comparison(self) -> ComparisonTable:
+        """The comparison of all entrants on the test split."""
+        return ComparisonTable(self.study.comparison)
+
+    @property
+    def verdict(self) -> str:
+        """In one sentence, how the found layout compares with the best fixed strategy."""
+        return comparison_verdict(self.study.comparison)
+
+    @property
+    def recommendation(self) -> str:
+        """In one sentence, which layout to use and why."""
+        return recommendation(self.study.comparison)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values: what `autoprune search --json` prints."""
+        trials = self.study.trials
+        searched: dict[str, Any] = {}
+        if self.found is not None:
+            searched = {
+                "found": str(self.found),
+                "trials": len(trials),
+                "distinct_layouts": len({trial.layout for trial in trials}),
+            }
+        return {
+            "study": self.name,
+            **searched,
+            "recommended": str(self.recommended),
+            "recommended_origin": self.study.comparison.recommended,
+            "repeated": count_repeated(read_records(self.folder / RECORDS_FILE)),
+            "verdict": self.verdict,
+            "report": str(self.report),
+            "comparison": list(self.comparison),
+        }
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.recommendation}\n{self.comparison!r}"
+
+    def _repr_html_(self) -> str:
+        sentences = "".join(
+            f"<p>{escape(text)}</p>" for text in (self.verdict, self.recommendation)
+        )
+        return f"<h4>{escape(self.name)}</h4>{self.comparison._repr_html_()}{sentences}"
+
+
+def write_result(
+    experiment: Experiment,
     folder: Path,
     entrants: Sequence[Entrant],
     comparison: Comparison,
-    outcome: SearchResult | None,
-    seconds: float,
-    quiet: bool,
-) -> dict[str, Any]:
-    """Write the study's end and the report, print the result unless `quiet`; return it as values.
-
-    `asked` are the arguments of `lay`; `outcome` is None where nothing was searched.
-    """
-    under = measurement_conditions(ground)
+    search: SearchResult | None,
+    options: RunOptions,
+    context: RunContext,
+) -> StudyResult:
+    """Write the study's end and its report; `search` is None where nothing was searched."""
+    conditions = experiment.conditions
     setting = StudyMetadata(
-        model=ground.checkpoint.encoder.name,
-        commit=ground.checkpoint.commit,
-        task=ground.task.name,
-        labels=ground.splits.names,
-        metric=ground.task.metric,
-        depth=ground.checkpoint.depth,
-        keep=ground.keep,
-        quick=ground.quick if outcome else None,
-        full=ground.full,
-        cleaned=(*ground.splits.cleaned, ground.test.cleaned),
-        fingerprints=under.fingerprints | {"test": ground.test.fingerprint},
-        versions=under.versions,
-        device=under.device,
-        command=command_line(sys.argv[1:]),
+        model=experiment.checkpoint.encoder.name,
+        commit=experiment.checkpoint.commit,
+        task=experiment.task.name,
+        labels=experiment.splits.names,
+        metric=experiment.task.metric,
+        depth=experiment.depth,
+        keep=experiment.keep,
+        quick=experiment.quick if search else None,
+        full=experiment.full,
+        cleaned=(*experiment.splits.cleaned, experiment.test.cleaned),
+        fingerprints=conditions.fingerprints | {"test": experiment.test.fingerprint},
+        versions=conditions.versions,
+        device=conditions.device,
+        command=context.command,
         finished=utc_now(),
-        rates=ground.rates,
-        hint=proxy_summary(folder, outcome) if outcome else "",
+        rates=experiment.learning_rates,
+        hint=proxy_summary(folder, search) if search else "",
     )
-    tried = {finding.layout for finding in outcome.trial_results} if outcome else set()
-    trials = [
-        record
-        for record in read_records(folder / RECORDS_FILE)
-        if record.phase == "search"
-        and record.budget.whole() == ground.quick.whole()
-        and record.layout in tried
-    ]
-    write_study(folder, asked, setting, entrants, comparison, ground.test, _choice(outcome))
-    report = _report(folder, outcome is not None)
+    found = _found_layout(search)
+    config = experiment.config.to_dict()
+    write_study(folder, config, setting, entrants, comparison, experiment.test, found)
+    study = read_study(folder, STUDY_FILE if found else BASELINE_FILE)
+    report = report_path(folder, options, searched=found is not None)
+    costs = study_costs(folder, study.comparison, context.progress.say)
     write_atomic(
-        report,
-        markdown_report(
-            setting,
-            comparison,
-            trials,
-            study_costs(folder, comparison, partial(typer.echo, err=True)),
-            folder.name,
-        ),
+        report, markdown_report(study.setting, study.comparison, study.trials, costs, folder.name)
     )
-    if not quiet:
-        print_comparison(comparison)
-        print_line(comparison_verdict(comparison))
-        print_line(recommendation(comparison))
-        print_line(f"Report: {report}   records: {folder / RECORDS_FILE}   {seconds:.0f} s")
-    return _object(folder, comparison, outcome, report)
+    return StudyResult(study, report)
 
 
-def print_object(result: Mapping[str, Any], seconds: float) -> None:
-    """Print a result as one JSON object on standard output, with the seconds that it took."""
-    typer.echo(json.dumps({**result, "seconds": round(seconds, 1)}))
-
-
-def _choice(outcome: SearchResult | None) -> FoundLayout | None:
-    if outcome is None or outcome.found is None:
+def _found_layout(search: SearchResult | None) -> FoundLayout | None:
+    if search is None or search.found is None:
         return None
-    assert outcome.mean is not None and outcome.std is not None, "what was found has a mean"
-    return FoundLayout(outcome.found, outcome.mean, outcome.std)
+    assert search.mean is not None and search.std is not None, "a found layout has a mean"
+    return FoundLayout(search.found, search.mean, search.std)
 
 
-def check_study_paths(folder: Path) -> None:
+def report_path(folder: Path, options: RunOptions, searched: bool) -> Path:
+    """Return where a study's report is; that of a baseline leaves the search's as it is.
+
+    A study of a plan is one folder deeper, and so is its report.
+    """
+    studies = options.studies
+    deeper = folder.parent.relative_to(studies) if folder.is_relative_to(studies) else Path()
+    return options.reports / deeper / f"{folder.name}{'' if searched else '-baseline'}.md"
+
+
+def check_study_paths(folder: Path, options: RunOptions) -> None:
     """Raise `StudyError` now for files that could not be read or written after hours of work."""
-    own = (folder / name for name in (RECORDS_FILE, STUDY_FILE, BASELINE_FILE))
-    for path in (*own, _report(folder, True), _report(folder, False)):
+    reports = [report_path(folder, options, searched) for searched in (True, False)]
+    for path in (*(folder / name for name in (RECORDS_FILE, STUDY_FILE, BASELINE_FILE)), *reports):
         check_writable(path)
     read_records(folder / RECORDS_FILE)
 
@@ -122,53 +238,8 @@ def check_writable(path: Path) -> None:
     """Raise `StudyError` where a file cannot be written at `path`."""
     if path.is_dir():
         raise StudyError(f"cannot write {path}: it is a folder, move it away")
-    there = next(parent for parent in path.parents if parent.exists())
-    if not there.is_dir():
-        raise StudyError(f"cannot write {path}: {there} is no folder, move it away")
-    if not os.access(path if path.exists() else there, os.W_OK):
+    parent = next(parent for parent in path.parents if parent.exists())
+    if not parent.is_dir():
+        raise StudyError(f"cannot write {path}: {parent} is no folder, move it away")
+    if not os.access(path if path.exists() else parent, os.W_OK):
         raise StudyError(f"cannot write {path}: no permission, see to it or work elsewhere")
-
-
-def _report(folder: Path, searched: bool) -> Path:
-    """Name the report; that of `baseline` leaves the search's as it is.
-
-    A study of a plan lies one folder deeper, and so does its report.
-    """
-    deeper = folder.parent.relative_to(STUDIES) if folder.is_relative_to(STUDIES) else Path()
-    return Path("reports") / deeper / f"{folder.name}{'' if searched else '-baseline'}.md"
-
-
-def command_line(arguments: Sequence[str]) -> str:
-    """Return what was typed, but for the passwords of a storage URL.
-
-    >>> command_line(["search", "--storage=postgresql+psycopg://me:se@cret@db/x", "--text", "a b"])
-    "autoprune search '--storage=postgresql+psycopg://me:***@db/x' --text 'a b'"
-    """
-    typed = ["autoprune"]
-    for argument in arguments:
-        start = argument.find("=") + 1 if argument.startswith("--") else 0
-        value = argument[start:]
-        typed.append(argument[:start] + (mask_password(value) if "://" in value else value))
-    return shlex.join(typed)
-
-
-def _object(
-    folder: Path, comparison: Comparison, outcome: SearchResult | None, report: Path
-) -> dict[str, Any]:
-    searched: dict[str, Any] = {}
-    if outcome is not None:
-        searched = {
-            "found": str(outcome.found),
-            "trials": outcome.trials,
-            "distinct_layouts": outcome.distinct_layouts,
-        }
-    return {
-        "study": folder.name,
-        **searched,
-        "recommended": str(comparison.row(comparison.recommended).layout),
-        "recommended_origin": comparison.recommended,
-        "repeated": count_repeated(read_records(folder / RECORDS_FILE)),
-        "verdict": comparison_verdict(comparison),
-        "report": str(report),
-        "comparison": comparison_as_json(comparison),
-    }

@@ -15,9 +15,10 @@ from autoprune.errors import (
 )
 from autoprune.evaluation.records import read_records
 from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy, read_study
+from autoprune.experiment.config import RunOptions
 from autoprune.experiment.progress import format_duration, format_percent
 from autoprune.experiment.setup import Experiment
-from autoprune.experiment.study_store import reload_experiment
+from autoprune.experiment.study_store import reload_experiment, study_config
 from autoprune.export.export import ExportRequest, ExportResult, ExportSource, export_layout
 from autoprune.export.final_training import FinalRun, export_seeds
 from autoprune.files import check_new_folder
@@ -110,8 +111,9 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
         onnx=options.onnx,
         int8=options.int8,
     )
+    run = RunOptions(workers=options.workers, device=options.device)
     try:
-        experiment = reload_experiment(folder, options.data_dir, options.workers, options.device)
+        experiment = reload_experiment(study, run, options.data_dir)
     except RemoteCodeError:
         raise OptionError(
             f"{study.setting.model} runs code of its own, and what is exported must load without "
@@ -124,7 +126,7 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
         say(f"seed {seed}: {_describe_run(run)}")
 
     try:
-        with WorkerPool(experiment.workers) as pool:
+        with experiment.threads(), WorkerPool(experiment.workers) as pool:
             result = export_layout(source, request, out, pool, report_run)
     except KeyboardInterrupt:
         say(f"stopped: nothing was written to {out}; the same command begins again")
@@ -189,14 +191,14 @@ def export_source(study: FinishedStudy, experiment: Experiment, layout: Layout) 
         splits=experiment.splits,
         test=experiment.test,
         encoded=experiment.inputs.test,
-        evaluator=experiment.bench(replace(experiment.full, learning_rate=rate)),
+        evaluator=experiment.evaluator(replace(experiment.full, learning_rate=rate)),
     )
 
 
 def _fresh_seeds(study: FinishedStudy, number: int) -> tuple[int, ...]:
     """Return seeds that neither the search nor a comparison of the study has used."""
     used = [record.seed for record in read_records(study.folder / RECORDS_FILE)]
-    return tuple(export_seeds([*used, int(study.asked["seed"])], number))
+    return tuple(export_seeds([*used, study_config(study).seed], number))
 
 
 def _announce(source: ExportSource, request: ExportRequest, workers: int, say: _Say) -> None:

@@ -7,9 +7,9 @@ from autoprune.errors import AutopruneError, OptionError, StudyError
 from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.study_files import FinishedStudy, read_study, with_test_texts
 from autoprune.experiment.study_store import (
-    asked_of,
     find_study,
     finished_studies,
+    study_config,
     study_costs,
 )
 from autoprune.files import write_atomic
@@ -18,7 +18,7 @@ from autoprune.reporting.markdown_report import markdown_report
 from autoprune.search.dashboard import layer_importances
 from autoprune.storage.storage import JOURNAL, open_storage
 from autoprune.tasks.loading import read_test
-from autoprune.tasks.registry import find_task as find_task
+from autoprune.tasks.registry import find_task
 
 _Say = Callable[[str], None]
 
@@ -84,13 +84,14 @@ def _file_name(study: FinishedStudy) -> str:
 
 def _read_with_texts(folder: Path, data_dir: Path | None, say: _Say) -> FinishedStudy:
     """Read a study, with its test texts if its data can be read again."""
-    study, asked = read_study(folder), asked_of(folder)
+    study = read_study(folder)
     try:
+        config = study_config(study)
         test = read_test(
-            find_task(asked["task"], asked["columns"]),
-            data_dir or asked["data_dir"],
-            asked["keep_duplicates"],
-            asked["seed"],
+            find_task(config.task, config.data.columns),
+            data_dir or config.data.data_dir,
+            config.data.keep_duplicates,
+            config.seed,
         )
         return with_test_texts(study, test)
     except AutopruneError as error:

@@ -1,10 +1,10 @@
 """Study store: the studies in a folder, found by name, listed, and loaded again."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from autoprune.errors import AutopruneError, StudyError
 from autoprune.evaluation.comparison import Comparison
@@ -16,14 +16,12 @@ from autoprune.evaluation.study_files import (
     is_finished_study,
     read_study,
 )
+from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.files import is_folder_locked
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.sections import verdict_in_brief
 from autoprune.storage.storage import JOURNAL
-from autoprune.tasks.task import Columns
-
-STUDIES = Path("studies")
 
 # A folder with one of these files is a study. One with its trials in a database has only records
 # until it is finished.
@@ -75,19 +73,15 @@ def searched_studies(name: str | None, root: Path) -> list[Path]:
     return [folder]
 
 
-def asked_of(folder: Path) -> dict[str, Any]:
-    """Return the arguments of `build_experiment` that a finished study was run with.
+def study_config(study: FinishedStudy) -> StudyConfig:
+    """Return what a finished study is; raises `StudyError` where its file does not hold that.
 
-    Whether to run a model author's code is not among them: the user decides anew each time.
-    Raises `StudyError`.
+    Whether to run a model author's code is not part of it: the user decides anew each time.
     """
-    asked: Mapping[str, Any] = read_study(folder).asked
-    data_dir = asked["data_dir"]
-    return {
-        **asked,
-        "columns": Columns(**asked["columns"]),
-        "data_dir": None if data_dir is None else Path(data_dir),
-    }
+    try:
+        return StudyConfig.from_dict(study.config)
+    except AutopruneError as error:
+        raise StudyError(f"the configuration in {study.folder} cannot be read: {error}") from error
 
 
 def study_costs(folder: Path, comparison: Comparison, say: Callable[[str], None]) -> Costs | None:
@@ -103,23 +97,21 @@ def study_costs(folder: Path, comparison: Comparison, say: Callable[[str], None]
 
 
 def reload_experiment(
-    folder: Path,
-    data_dir: Path | None = None,
-    workers: int | None = None,
-    device: str = "auto",
-    trust_remote_code: bool = False,
+    study: FinishedStudy, options: RunOptions, data_dir: Path | None = None
 ) -> Experiment:
-    """Load the model and the data of a finished study again.
+    """Load the model and the data of a finished study again; `data_dir`: where they are now.
 
     Raises `StudyError` where they are not those of the study, and what `build_experiment` raises.
     """
-    studied, asked = read_study(folder), asked_of(folder)
-    here = {"workers": workers, "device": device, "data_dir": data_dir or asked["data_dir"]}
-    experiment = build_experiment(**{**asked, **here}, trust_remote_code=trust_remote_code)
-    then, now = studied.setting, experiment.checkpoint.commit
+    config = study_config(study)
+    if data_dir is not None:
+        data = config.data.model_copy(update={"data_dir": data_dir})
+        config = config.model_copy(update={"data": data})
+    experiment = build_experiment(config, options)
+    then, now = study.setting, experiment.checkpoint.commit
     if then.commit != now:
         raise StudyError(
-            f"study {studied.name} was run on {then.model}@{then.commit}, which is now {now}: "
+            f"study {study.name} was run on {then.model}@{then.commit}, which is now {now}: "
             "bring the model back to what it was"
         )
     fingerprints = {
@@ -128,7 +120,7 @@ def reload_experiment(
     }
     if fingerprints != then.fingerprints:
         raise StudyError(
-            f"the rows of task {then.task} are not those that study {studied.name} was run on: "
+            f"the rows of task {then.task} are not those that study {study.name} was run on: "
             "name its data with --data-dir"
         )
     return experiment

@@ -126,7 +126,7 @@ def export_layout(
             notes += _add_onnx(folder, sample.rows, test, evaluator.problem_type, request.int8)
         provenance = Provenance(
             name=request.name,
-            base=read_base_model(source.checkpoint, source.study.asked["model"]),
+            base=read_base_model(source.checkpoint, source.study.config["model"]),
             task=source.task,
             layout=request.layout,
             origin=request.origin,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from autoprune.encoders.registry import ENCODERS, find_encoder
 from autoprune.errors import OptionError, PlanError, UnknownNameError
@@ -37,14 +36,12 @@ class GridOptions:
 
     Models are searched in `models_dir`, or in the folder that AUTOPRUNE_MODELS_DIR names. `only`
     selects cells as `MODEL/TASK/KEEP`, with `*` for anything; the end may be left out, and without
-    any all cells are selected. `studies` and `reports` are the folders to write to.
+    any all cells are selected.
     """
 
     models_dir: Path | None
     data_dir: Path | None
     only: tuple[str, ...]
-    studies: Path
-    reports: Path
     run: RunOptions
 
 
@@ -60,7 +57,6 @@ class GridCell:
     keep: int
     folder: Path
     experiment: Experiment
-    config: StudyConfig
 
     @property
     def name(self) -> str:
@@ -95,8 +91,8 @@ def build_grid(plan: Plan, options: GridOptions) -> Grid:
 
     A report that could not be written is refused now, not after hours of work.
     """
-    report = options.reports / f"{plan.name}.md"
-    page = options.reports / f"{plan.name}.html"
+    report = options.run.reports / f"{plan.name}.md"
+    page = options.run.reports / f"{plan.name}.html"
     for path in (report, page):
         check_writable(path)
     models_dir = _models_folder(options.models_dir)
@@ -110,19 +106,13 @@ def build_grid(plan: Plan, options: GridOptions) -> Grid:
     cells: list[GridCell] = []
     for model in plan.models:
         for task in plan.tasks:
-            config = _study_config(plan, sources[model], task, options.data_dir)
-            experiments = build_experiments(
-                keeps=plan.keeps,
-                **experiment_options(config, options.run),
-                trust_remote_code=options.run.trust_remote_code,
-                rivals_at=rivals,
-            )
-            for experiment in experiments:
-                keep = experiment.keep
-                comparison = config.comparison.model_copy(update={"rivals": rivals.get(keep, ())})
-                own = config.with_keep(keep).model_copy(update={"comparison": comparison})
-                folder = options.studies / plan.name / experiment.study
-                cells.append(GridCell(model, task, keep, folder, experiment, own))
+            configs = [
+                _study_config(plan, keep, (sources[model], task), rivals.get(keep, ()), options)
+                for keep in plan.keeps
+            ]
+            for experiment in build_experiments(configs, options.run):
+                folder = options.run.studies / plan.name / experiment.default_name
+                cells.append(GridCell(model, task, experiment.keep, folder, experiment))
     _check_folders(cells)
     return Grid(plan, tuple(cells), _select(plan, cells, options.only), report, page, options.run)
 
@@ -141,7 +131,7 @@ def finished_study(cell: GridCell, plan: Plan) -> FinishedStudy | None:
     origins |= {line.partition(" failed")[0] for line in comparison.left_out}
     is_same = (
         (metadata.quick, metadata.full) == (experiment.quick, experiment.full)
-        and metadata.rates == experiment.rates
+        and metadata.rates == experiment.learning_rates
         and (metadata.commit, metadata.keep) == (experiment.checkpoint.commit, cell.keep)
         and metadata.fingerprints == fingerprints
         and len(comparison.seeds) == plan.seeds
@@ -151,34 +141,23 @@ def finished_study(cell: GridCell, plan: Plan) -> FinishedStudy | None:
     return study if is_same else None
 
 
-def experiment_options(config: StudyConfig, run: RunOptions) -> dict[str, Any]:
-    """Return a study as the flat options of `build_experiments`, but for the numbers of layers."""
-    return {
-        "model": config.model,
-        "task": config.task,
-        "strategies": config.comparison.strategies and list(config.comparison.strategies),
-        "rivals": list(config.comparison.rivals),
-        "columns": config.data.columns,
-        "metric": config.metric,
-        "data_dir": config.data.data_dir,
-        "keep_duplicates": config.data.keep_duplicates,
-        "seed": config.seed,
-        "device": run.device,
-        "workers": run.workers,
-        **dict(config.budget),
-    }
-
-
-def _study_config(plan: Plan, model: str, task: str, data_dir: Path | None) -> StudyConfig:
-    """Return the study of the plan's first number of layers, without rivals."""
+def _study_config(
+    plan: Plan,
+    keep: int,
+    model_and_task: tuple[str, str],
+    rivals: tuple[str, ...],
+    options: GridOptions,
+) -> StudyConfig:
+    """Return the study of one cell."""
+    model, task = model_and_task
     return StudyConfig(
         model=model,
         task=task,
-        keep=plan.keeps[0],
+        keep=keep,
         seed=plan.seed,
-        data=DataConfig(data_dir=data_dir),
+        data=DataConfig(data_dir=options.data_dir),
         budget=plan.budgets[task],
-        comparison=ComparisonConfig(seeds=plan.seeds, strategies=plan.strategies),
+        comparison=ComparisonConfig(seeds=plan.seeds, strategies=plan.strategies, rivals=rivals),
         search=SearchOptions(trials=plan.trials),
     )
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from autoprune.errors import StudyError
 from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
+from autoprune.experiment.context import RunContext
 from autoprune.experiment.pipeline import run_studies
-from autoprune.experiment.progress import ProgressDisplay, format_duration
+from autoprune.experiment.progress import format_duration
 from autoprune.experiment.result import check_study_paths
 from autoprune.files import is_folder_locked, write_atomic
 from autoprune.reproduction.claims import judge_claims
-from autoprune.reproduction.grid import Grid, GridCell, experiment_options, finished_study
+from autoprune.reproduction.grid import Grid, GridCell, finished_study
 from autoprune.reproduction.page import claims_page
 from autoprune.reproduction.paired_tests import cell_result
 from autoprune.reproduction.plan import Plan
@@ -18,12 +19,12 @@ from autoprune.reproduction.report import ReproductionReport, reproduction_markd
 from autoprune.reproduction.time_estimate import CellEstimate, estimate_grid
 
 
-def reproduce_grid(grid: Grid, progress: ProgressDisplay, command: str) -> ReproductionReport:
+def reproduce_grid(grid: Grid, context: RunContext) -> ReproductionReport:
     """Finish the selected cells, test the claims on all finished ones, and write the report.
 
-    `command` is the command line that repeats it. No report is written without a finished cell.
+    No report is written without a finished cell.
     """
-    run_grid(grid, progress)
+    run_grid(grid, context)
     plan = grid.plan
     studies = {cell.name: finished_study(cell, plan) for cell in grid.cells}
     finished = [study for study in studies.values() if study is not None]
@@ -34,7 +35,7 @@ def reproduce_grid(grid: Grid, progress: ProgressDisplay, command: str) -> Repro
         claims=tuple(judge_claims(cells, plan.multilingual, plan.margin / 100)) if cells else (),
         missing=tuple(name for name, study in studies.items() if study is None),
         terms=tuple(_terms(plan, finished)) if cells else (),
-        command=command,
+        command=context.command,
     )
     if cells:
         write_atomic(grid.page, claims_page(report))
@@ -42,27 +43,28 @@ def reproduce_grid(grid: Grid, progress: ProgressDisplay, command: str) -> Repro
     return report
 
 
-def run_grid(grid: Grid, progress: ProgressDisplay) -> None:
+def run_grid(grid: Grid, context: RunContext) -> None:
     """Finish the study of each selected cell; cells that another process works on are left out.
 
     What is on file is not measured again.
     """
+    progress = context.progress
     for cell in grid.cells:
-        check_study_paths(cell.folder)
+        check_study_paths(cell.folder, grid.run)
     estimate = estimate_grid(grid)
     duration = f", at most {format_duration(estimate.seconds)}" if estimate.to_do else ""
     progress.say(
         f"plan {estimate.plan}: {len(grid.selected)} cells, {len(estimate.done)} done, "
         f"{len(estimate.to_do)} to do{duration}"
     )
-    elsewhere = _run_free_cells(grid, estimate.to_do, progress)
+    elsewhere = _run_free_cells(grid, estimate.to_do, context)
     # The other process may have stopped meanwhile.
-    for skipped in _run_free_cells(grid, elsewhere, progress):
+    for skipped in _run_free_cells(grid, elsewhere, context):
         progress.say(f"{skipped.cell.name}: another process is at work on it")
 
 
 def _run_free_cells(
-    grid: Grid, estimates: Sequence[CellEstimate], progress: ProgressDisplay
+    grid: Grid, estimates: Sequence[CellEstimate], context: RunContext
 ) -> list[CellEstimate]:
     """Work on the cells that no other process works on; return the others."""
     elsewhere: list[CellEstimate] = []
@@ -77,10 +79,10 @@ def _run_free_cells(
         pace = spent / expected if expected else 1.0
         left = format_duration(pace * sum(other.seconds for other in estimates[index:]))
         number = grid.cells.index(cell) + 1
-        progress.say(f"cell {number}/{len(grid.cells)}: {cell.name}; about {left} left")
+        context.progress.say(f"cell {number}/{len(grid.cells)}: {cell.name}; about {left} left")
         started = time.monotonic()
         try:
-            _run_cell(grid, cell, progress)
+            _run_cell(grid, cell, context)
         except StudyError:
             if not is_folder_locked(cell.folder):
                 raise
@@ -91,24 +93,10 @@ def _run_free_cells(
     return elsewhere
 
 
-def _run_cell(grid: Grid, cell: GridCell, progress: ProgressDisplay) -> None:
-    config = cell.config
-    run_studies(
-        [cell.experiment],
-        f"{grid.plan.name}/{cell.folder.name}",
-        {**experiment_options(config, grid.run), "keep": cell.keep},
-        progress,
-        trials=config.search.trials,
-        minutes=config.search.minutes,
-        sampler=config.search.sampler,
-        pruner=config.search.pruner,
-        proxy=config.search.proxy,
-        seed=config.seed,
-        seeds=config.comparison.seeds,
-        storage=None,
-        quiet=True,
-        lenders=[other.folder for other in grid.cells if other.task == cell.task and other != cell],
-    )
+def _run_cell(grid: Grid, cell: GridCell, context: RunContext) -> None:
+    """Run the study of a cell; runs of other cells with the same task are used too."""
+    shared = [other.folder for other in grid.cells if other.task == cell.task and other != cell]
+    run_studies([cell.experiment], grid.run, context, shared, [cell.folder])
 
 
 def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:

@@ -71,7 +71,7 @@ def estimate_grid(grid: Grid) -> GridEstimate:
 def _estimate_cell(cell: GridCell, trials: int, seeds: int, with_full: bool) -> CellEstimate:
     experiment, records = cell.experiment, cell.records
     layout = next(iter(experiment.strategies.values()))
-    step = experiment.bench(experiment.quick).seconds_per_step(layout)
+    step = experiment.evaluator(experiment.quick).seconds_per_step(layout)
     left = max(0, trials - sum(record.phase == "search" for record in records))
     measured = [record for record in records if record.state == "complete"]
     budgets = _chosen_budgets(experiment, measured)
@@ -81,10 +81,10 @@ def _estimate_cell(cell: GridCell, trials: int, seeds: int, with_full: bool) -> 
         if record.phase == "comparison" and record.budget == budgets.get(record.origin)
     }
     tuned = {(record.origin, record.budget) for record in measured if record.phase == "tuning"}
-    rates = experiment.full_budgets if experiment.rates else ()
+    rates = experiment.full_budgets() if experiment.learning_rates else ()
     runs = passes = 0
     for origin, depth in _entrants(cell, with_full):
-        first = cell.config.seed + 1
+        first = cell.experiment.config.seed + 1
         count = sum((origin, seed) not in compared for seed in range(first, first + seeds))
         count += sum((origin, budget) not in tuned for budget in rates)
         runs += count
@@ -95,17 +95,17 @@ def _estimate_cell(cell: GridCell, trials: int, seeds: int, with_full: bool) -> 
 
 def _chosen_budgets(experiment: Experiment, measured: Sequence[Record]) -> Mapping[str, Budget]:
     """Return the full budget of each origin; without those whose rate is not yet chosen."""
-    if not experiment.rates:
+    if not experiment.learning_rates:
         return {record.origin: experiment.full for record in measured}
     qualities: dict[str, dict[Budget, float]] = {}
     for record in measured:
-        if record.phase == "tuning" and record.budget in experiment.full_budgets:
+        if record.phase == "tuning" and record.budget in experiment.full_budgets():
             quality = record.score("validation").quality
             qualities.setdefault(record.origin, {})[record.budget] = quality
     return {
-        origin: max(experiment.full_budgets, key=by_budget.__getitem__)
+        origin: max(experiment.full_budgets(), key=by_budget.__getitem__)
         for origin, by_budget in qualities.items()
-        if len(by_budget) == len(experiment.rates)
+        if len(by_budget) == len(experiment.learning_rates)
     }
 
 

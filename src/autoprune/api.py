@@ -1,0 +1,254 @@
+"""Python API: run, load, compare and export studies; the command line calls the same functions.
+
+Nothing is printed unless `progress=True`, and nothing is written outside `root`. A mistake raises an
+`AutopruneError` whose text is one line. Training may start processes, so a script calls these
+functions below `if __name__ == "__main__":`; a notebook needs no such line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from autoprune.evaluation.study_comparison import StudyPair, compare_winners
+from autoprune.evaluation.study_files import read_study
+from autoprune.experiment.config import RunOptions, StudyConfig, merge_options
+from autoprune.experiment.context import NoProgress, Progress, RunContext
+from autoprune.experiment.cost import CostRequest, CostResult, measure_requested_costs
+from autoprune.experiment.events import Tracker, emit_to
+from autoprune.experiment.pipeline import run_baseline_study, run_studies
+from autoprune.experiment.progress import ProgressDisplay
+from autoprune.experiment.result import StudyResult, report_path
+from autoprune.experiment.setup import build_experiment
+from autoprune.experiment.study_export import ExportOptions, StudyExport, export_study
+from autoprune.experiment.study_store import find_study
+from autoprune.tasks.in_memory import Rows, save_rows
+
+Study = StudyResult | Path | str
+"""A result, a study's folder, or its name below `root/studies`."""
+
+
+class StudyOptions(TypedDict, total=False):
+    """The settings of a study by their names; see `StudyConfig` and `RunOptions` for defaults."""
+
+    model: str
+    task: str
+    keep: int
+    metric: str
+    seed: int
+    text: str
+    text_pair: str
+    label: str
+    data_dir: Path | str
+    keep_duplicates: bool
+    epochs: int
+    full_epochs: int
+    batch: int
+    parts: int
+    tokens: int
+    learning_rate: float
+    learning_rates: Sequence[float]
+    method: str
+    seeds: int
+    strategies: Sequence[str]
+    rivals: Sequence[str]
+    trials: int
+    minutes: float
+    sampler: str
+    pruner: str
+    proxy: str
+    promote: bool
+    study: str
+    storage: str
+    device: str
+    workers: int
+    ray: str
+    gpus_per_worker: float
+    trust_remote_code: bool
+
+
+def run_search(
+    config: StudyConfig | None = None,
+    *,
+    train: Rows | Path | str | None = None,
+    root: Path | str = ".",
+    run: RunOptions | None = None,
+    progress: bool | Progress = False,
+    trackers: Sequence[Tracker] = (),
+    context: RunContext | None = None,
+    **options: Unpack[StudyOptions],
+) -> StudyResult:
+    """Search which layers to keep, and compare the found layout on the test split.
+
+    A study is what `config` says, or the options by name. The same call again resumes it.
+
+    Args:
+        config: the study; options of the same name win over it.
+        train: the rows in place of `task`: a DataFrame, a `datasets.Dataset`, or several by split
+            (`train`, `validation`, `test`) in a dict or `DatasetDict`; they are stored in
+            `root/data`. Or a path, or a task's name. For a split that is missing, a fifth of the
+            train rows is held out.
+        root: folder that holds `studies/` and `reports/`.
+        run: where and how the study runs; options of the same name win over it.
+        progress: whether to show progress, or an object that shows it.
+        trackers: objects that take the study's events, such as
+            `autoprune.experiment.tracking.MlflowTracker`.
+        context: all that the caller hands in, in place of `progress` and `trackers`.
+        options: settings of `StudyConfig` and `RunOptions` by name, such as `trials=16`.
+
+    Raises:
+        AutopruneError: a setting, the model, the data or the storage cannot be used.
+
+    Example:
+        >>> import autoprune
+        >>> result = autoprune.run_search(  # doctest: +SKIP
+        ...     model="l3cube-pune/marathi-bert-v2", train=rows, keep=6, trials=16
+        ... )
+        >>> result.found, result.recommended  # doctest: +SKIP
+    """
+    config, run_options = _resolve(config, train, run or RunOptions(root=Path(root)), options)
+    context = context or _context("run_search", config, progress, trackers)
+    experiment = build_experiment(config, run_options)
+    [outcome] = run_studies([experiment], run_options, context)
+    return outcome.result
+
+
+def run_baseline(
+    config: StudyConfig | None = None,
+    *,
+    train: Rows | Path | str | None = None,
+    root: Path | str = ".",
+    run: RunOptions | None = None,
+    progress: bool | Progress = False,
+    trackers: Sequence[Tracker] = (),
+    context: RunContext | None = None,
+    **options: Unpack[StudyOptions],
+) -> StudyResult:
+    """Compare the fixed strategies, the full model and models trained from scratch; no search.
+
+    Takes what `run_search` takes, and raises as it does.
+
+    Example:
+        >>> import autoprune
+        >>> autoprune.run_baseline(model="muril", task="shc", keep=6)  # doctest: +SKIP
+    """
+    config, run_options = _resolve(config, train, run or RunOptions(root=Path(root)), options)
+    context = context or _context("run_baseline", config, progress, trackers)
+    return run_baseline_study(build_experiment(config, run_options), run_options, context)
+
+
+def load_study(study: Path | str, root: Path | str = ".") -> StudyResult:
+    """Load a finished study, by its folder or by its name below `root/studies`.
+
+    Raises:
+        StudyError: there is no such study, it is not finished, or its files cannot be read.
+
+    Example:
+        >>> import autoprune
+        >>> autoprune.load_study("studies/muril-shc-keep6").recommended  # doctest: +SKIP
+    """
+    options = RunOptions(root=Path(root))
+    folder = find_study(str(study), options.studies)
+    finished = read_study(folder)
+    return StudyResult(finished, report_path(folder, options, searched=finished.found is not None))
+
+
+def compare_studies(first: Study, second: Study, root: Path | str = ".") -> StudyPair:
+    """Test the recommended layouts of two studies on the seeds and test rows that both have.
+
+    Raises:
+        StudyError: they have no test rows, metric or seed in common.
+
+    Example:
+        >>> import autoprune
+        >>> autoprune.compare_studies("muril-shc-keep6", "muril-shc-keep4")  # doctest: +SKIP
+    """
+    return compare_winners(_load(first, root).study, _load(second, root).study)
+
+
+def export_model(
+    study: Study,
+    out: Path | str,
+    options: ExportOptions | None = None,
+    root: Path | str = ".",
+    progress: bool | Progress = False,
+) -> StudyExport:
+    """Fine-tune a study's layout on fresh seeds and write the best run as a model folder.
+
+    Plain transformers loads it. `out` is written completely or not at all.
+
+    Raises:
+        AutopruneError: the study, its model or its data are missing, or `out` cannot be written.
+
+    Example:
+        >>> import autoprune
+        >>> autoprune.export_model(result, "my-model")  # doctest: +SKIP
+    """
+    folder = _folder(study, root)
+    chosen = options or ExportOptions(command=f"autoprune.export_model({str(study)!r})")
+    return export_study(folder, Path(out), chosen, _progress(progress).say)
+
+
+def measure_cost(
+    target: Study, root: Path | str = ".", request: CostRequest | None = None
+) -> CostResult:
+    """Measure size, memory, latency and throughput of a study's models, or of a model folder.
+
+    `request` says how; its `target` is replaced.
+
+    Raises:
+        AutopruneError: the study or the model cannot be loaded.
+
+    Example:
+        >>> import autoprune
+        >>> autoprune.measure_cost("my-model").to_dict()  # doctest: +SKIP
+    """
+    name = str(target.folder) if isinstance(target, StudyResult) else str(target)
+    wanted = replace(request, target=name) if request else CostRequest(name)
+    return measure_requested_costs(wanted, RunOptions(root=Path(root)).studies)
+
+
+def _resolve(
+    config: StudyConfig | None,
+    train: Rows | Path | str | None,
+    run: RunOptions,
+    options: StudyOptions,
+) -> tuple[StudyConfig, RunOptions]:
+    """Return the study, and where and how it runs; raises `AutopruneError`."""
+    given: dict[str, Any] = dict(options)
+    changed = {name: given.pop(name) for name in RunOptions.model_fields if name in given}
+    if isinstance(train, str | Path):
+        given["task"] = str(train)
+    elif train is not None:
+        given["task"] = str(save_rows(run.root / "data", str(given.get("task", "data")), train))
+    base = config.to_dict() if config else {}
+    return (
+        StudyConfig.from_dict(merge_options(base, given)),
+        RunOptions.model_validate({**run.model_dump(), **changed}),
+    )
+
+
+def _context(
+    function: str,
+    config: StudyConfig,
+    progress: bool | Progress,
+    trackers: Sequence[Tracker],
+) -> RunContext:
+    command = f"autoprune.{function}(StudyConfig.from_dict({config.to_dict()!r}))"
+    return RunContext(command, _progress(progress), emit_to(trackers))
+
+
+def _progress(progress: bool | Progress) -> Progress:
+    if isinstance(progress, bool):
+        return ProgressDisplay() if progress else NoProgress()
+    return progress
+
+
+def _folder(study: Study, root: Path | str) -> Path:
+    if isinstance(study, StudyResult):
+        return study.folder
+    return find_study(str(study), RunOptions(root=Path(root)).studies)
+
+
+def _load(study: Study, root: Path | str) -> StudyResult:
+    return study if isinstance(study, StudyResult) else load_study(study, root)

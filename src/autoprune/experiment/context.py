@@ -1,0 +1,97 @@
+"""Run context: what a study is handed from outside: progress, events, the way it is stopped."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from autoprune.experiment.events import Emit, emit_to
+from autoprune.layouts.layout import Layout
+
+
+class Progress(Protocol):
+    """Shows what a study does; `ProgressDisplay` does so on a terminal or in a notebook."""
+
+    def say(self, line: str) -> None:
+        """Show one line."""
+
+    def phase(
+        self, label: str, done: int, total: int, parallel: int = 1
+    ) -> AbstractContextManager[None]:
+        """Show a phase of `total` runs, `done` of them there already, `parallel` at a time."""
+
+    def compare_with_proxy(self, proxy: str, scores: Mapping[Layout, float] | None) -> None:
+        """Show how far the results of this phase rank layouts as a cheap score does, if any."""
+
+    def recall(self, origin: str, layout: Layout, quality: float) -> None:
+        """Take a result of an earlier command into the view."""
+
+    def started(self, layout: Layout) -> None:
+        """Show which layout is being trained now."""
+
+    def finished(
+        self,
+        origin: str,
+        layout: Layout,
+        quality: float | None,
+        remark: str,
+        measured: bool = True,
+        compared: bool = True,
+    ) -> None:
+        """Show one result; `quality` is on validation, None where there is none.
+
+        `measured` is False for a result that was on file, `compared` for one that had another
+        budget than the rest.
+        """
+
+
+class NoProgress:
+    """Shows nothing."""
+
+    def say(self, line: str) -> None:
+        """Show nothing."""
+
+    @contextmanager
+    def phase(self, label: str, done: int, total: int, parallel: int = 1) -> Iterator[None]:  # noqa: ARG002
+        """Show nothing."""
+        yield
+
+    def compare_with_proxy(self, proxy: str, scores: Mapping[Layout, float] | None) -> None:
+        """Show nothing."""
+
+    def recall(self, origin: str, layout: Layout, quality: float) -> None:
+        """Show nothing."""
+
+    def started(self, layout: Layout) -> None:
+        """Show nothing."""
+
+    def finished(
+        self,
+        origin: str,
+        layout: Layout,
+        quality: float | None,
+        remark: str,
+        measured: bool = True,
+        compared: bool = True,
+    ) -> None:
+        """Show nothing."""
+
+
+def _ignore(result: Any, seconds: float) -> None:
+    """Take a result and do nothing with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What a study is handed by its caller.
+
+    `command` is stored in the study as the way to repeat it. `shutdown` is entered once the study
+    began: inside it, the command line lets Ctrl-C wait for the end of a training step. `on_result`
+    is called after each study with its `StudyResult` and how many seconds it took.
+    """
+
+    command: str
+    progress: Progress = field(default_factory=NoProgress)
+    emit: Emit = field(default_factory=lambda: emit_to(()))
+    shutdown: Callable[[], AbstractContextManager[None]] = nullcontext
+    on_result: Callable[[Any, float], None] = _ignore

@@ -1,0 +1,67 @@
+"""In-memory data: DataFrames and data sets of the datasets library, stored as Parquet files."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoprune.errors import DataError
+from autoprune.files import atomic_folder
+
+Table = Any
+"""A pandas DataFrame or a `datasets.Dataset`."""
+
+Rows = Table | Mapping[str, Table]
+"""The train rows, or several splits by name: a dict of tables, or a `datasets.DatasetDict`."""
+
+_SPLITS = ("train", "validation", "test")
+
+
+def save_rows(folder: Path, name: str, rows: Rows) -> Path:
+    """Store rows as Parquet files below `folder`; return the task's own folder.
+
+    The folder's name is `name` and a hash of the rows, so the same rows are stored once. Label
+    numbers of a `datasets.ClassLabel` are stored as their names. Raises `DataError`.
+    """
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    splits = _splits_of(rows) if isinstance(rows, Mapping) else {"train": rows}
+    stored = {split: _arrow_table(table) for split, table in splits.items()}
+    digest = hashlib.sha256()
+    for split, table in stored.items():
+        digest.update(f"{split} {table.schema.to_string()} {table.to_pylist()!r}".encode())
+    task = folder / f"{name}-{digest.hexdigest()[:8]}"
+    if not task.is_dir():
+        with atomic_folder(task) as draft:
+            for split, table in stored.items():
+                pyarrow.parquet.write_table(table, draft / f"{split}.parquet")
+    return task
+
+
+def _splits_of(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return the splits of a DatasetDict by our names."""
+    names = {"valid": "validation", "dev": "validation"}
+    splits = {names.get(name, name): table for name, table in tables.items()}
+    if "train" not in splits:
+        raise DataError(f"a data set needs a split train, got {', '.join(map(str, tables))}")
+    return {name: splits[name] for name in _SPLITS if name in splits}
+
+
+def _arrow_table(table: Table) -> Any:
+    """Return the rows as a pyarrow Table."""
+    import pyarrow
+
+    if hasattr(table, "with_format"):  # a datasets.Dataset
+        arrow = table.with_format("arrow")[:]
+        for index, (name, feature) in enumerate(table.features.items()):
+            if hasattr(feature, "int2str"):  # a ClassLabel; -1 stands for no label
+                labels = [
+                    None if number is None or number < 0 else feature.int2str(number)
+                    for number in arrow.column(name).to_pylist()
+                ]
+                arrow = arrow.set_column(index, name, pyarrow.array(labels, pyarrow.string()))
+        return arrow.replace_schema_metadata(None)
+    if hasattr(table, "iloc"):  # a pandas DataFrame
+        arrow = pyarrow.Table.from_pandas(table, preserve_index=False)
+        return arrow.replace_schema_metadata(None)
+    raise DataError(f"rows must be a DataFrame or a datasets.Dataset, got {type(table).__name__}")

@@ -1,0 +1,249 @@
+"""Python API: studies from Python alone; nothing is printed, nothing is written elsewhere."""
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+
+import autoprune
+from autoprune import api
+from autoprune.errors import OptionError
+from autoprune.experiment.config import RunOptions, StudyConfig
+from autoprune.experiment.events import SearchFinished, TrialFinished
+from tiny_models import NUMBERS, save_model
+
+OPTIONS = {
+    "keep": 2,
+    "trials": 2,
+    "epochs": 1,
+    "full_epochs": 1,
+    "seeds": 1,
+    "batch": 16,
+    "workers": 1,
+    "strategies": ("top", "middle"),
+}
+NOTEBOOK = Path(__file__).parents[1] / "examples" / "search.ipynb"
+
+
+def rows(count, first=0):
+    """Return rows in which the label's word is repeated."""
+    words = len(NUMBERS)
+    texts = [
+        " ".join(
+            [NUMBERS[i % 3]] * 3 + [NUMBERS[i * step % words] for step in (1, 3, 7)] + [f"r{i}"]
+        )
+        for i in range(first, first + count)
+    ]
+    return pandas.DataFrame({"text": texts, "label": [f"l{i % 3}" for i in range(count)]})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model("bert", tmp_path_factory.mktemp("models") / "tiny")
+
+
+class Recorder:
+    """A tracker that keeps the events."""
+
+    def __init__(self):
+        self.events = []
+
+    def track(self, event):
+        self.events.append(event)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def searched(model, tmp_path_factory):
+    root = tmp_path_factory.mktemp("root")
+    recorder = Recorder()
+    train = {"train": rows(60), "validation": rows(24, 100), "test": rows(24, 200)}
+    result = autoprune.run_search(
+        model=str(model), train=train, root=root, trackers=[recorder], **OPTIONS
+    )
+    return result, root, recorder.events
+
+
+def test_result_holds_what_json_prints(searched):
+    result, root, _ = searched
+    values = result.to_dict()
+    assert values["found"] == str(result.found)
+    assert values["recommended"] == str(result.recommended)
+    assert values["trials"] == 2
+    assert values["comparison"] == list(result.comparison)
+    assert [row["origin"] for row in result.comparison] == [
+        *("found", "top", "middle", "full", "scratch")
+    ]
+    assert list(result.comparison.to_pandas()["origin"]) == [
+        row["origin"] for row in result.comparison
+    ]
+    assert Path(values["report"]).is_relative_to(root)
+
+
+def test_result_shows_as_a_table_and_is_escaped(searched):
+    result, *_ = searched
+    html = result._repr_html_()
+    assert html.count("<tr>") == 6
+    assert "<table" in html and "<script" not in html
+    assert str(result.found) in repr(result)
+
+
+def test_files_are_below_root_only(searched, tmp_path):
+    _, root, _ = searched
+    assert sorted(path.name for path in root.iterdir()) == ["data", "reports", "studies"]
+    assert list(tmp_path.iterdir()) == []  # the working folder
+
+
+def test_nothing_is_printed(model, tmp_path, capfd):
+    autoprune.run_baseline(model=str(model), train=rows(60), root=tmp_path / "quiet", **OPTIONS)
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+def test_progress_is_shown_when_asked_for(model, tmp_path, capsys):
+    autoprune.run_baseline(
+        model=str(model), train=rows(60), root=tmp_path / "shown", progress=True, **OPTIONS
+    )
+    out, err = capsys.readouterr()
+    assert out == "" and "run   1/4" in err
+
+
+def test_trackers_take_typed_events(searched):
+    result, _, events = searched
+    trials = [event for event in events if isinstance(event, TrialFinished)]
+    assert [trial.study for trial in trials] == [result.name] * 2
+    [end] = [event for event in events if isinstance(event, SearchFinished)]
+    assert end.found == str(result.found)
+
+
+def test_study_is_loaded_by_folder_result_and_name(searched):
+    result, root, _ = searched
+    for again in (autoprune.load_study(result.folder), autoprune.load_study(result.name, root)):
+        assert again.to_dict() | {"report": ""} == result.to_dict() | {"report": ""}
+    assert autoprune.load_study(result.name, root).report == result.report
+
+
+def test_same_call_resumes_and_stores_the_rows_once(searched, model):
+    result, root, _ = searched
+    train = {"train": rows(60), "validation": rows(24, 100), "test": rows(24, 200)}
+    again = autoprune.run_search(model=str(model), train=train, root=root, **OPTIONS)
+    assert again.to_dict() == result.to_dict()
+    assert len(list((root / "data").iterdir())) == 1
+
+
+def test_datasets_give_the_study_of_the_same_rows(model, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    names = ["l0", "l1", "l2"]
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+    )
+    frame = rows(60)
+    frame["label"] = frame["label"].map(names.index)
+    train = datasets.DatasetDict(
+        train=datasets.Dataset.from_pandas(frame, features=features, preserve_index=False)
+    )
+    found = [
+        autoprune.run_baseline(model=str(model), train=each, root=tmp_path / name, **OPTIONS)
+        for name, each in (("frame", rows(60)), ("dataset", train))
+    ]
+    first, second = (list(each.comparison) for each in found)
+    assert [row["test_mean"] for row in first] == [row["test_mean"] for row in second]
+    assert found[1].study.setting.labels == ("l0", "l1", "l2")
+
+
+def test_two_studies_are_compared(searched, model):
+    result, root, _ = searched
+    with pytest.raises(autoprune.AutopruneError, match="two different studies"):
+        autoprune.compare_studies(result, result)
+    other = autoprune.run_search(
+        StudyConfig.from_dict(result.study.config), run=RunOptions(root=root, study="other")
+    )
+    pair = autoprune.compare_studies(result, other)
+    assert pair.difference.mean == 0
+
+
+def test_model_is_exported_and_its_cost_measured(searched, tmp_path):
+    from transformers import AutoModelForSequenceClassification
+
+    result, *_ = searched
+    exported = autoprune.export_model(result, tmp_path / "model", api.ExportOptions(seeds=1))
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
+    assert loaded.config.num_hidden_layers == len(exported.request.layout.keep) == 2
+    request = api.CostRequest("", rounds=6, threads=1)
+    cost = autoprune.measure_cost(result, request=request)
+    assert cost.costs[0].name == "full"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epoch": 3}, "unknown setting 'epoch', did you mean 'epochs'"),
+        ({"workers": 0}, "workers must be"),
+        ({"train": 3}, "rows must be a DataFrame or a datasets.Dataset, got int"),
+        ({"train": {"test": None}}, "a data set needs a split train"),
+    ],
+)
+def test_wrong_option_is_one_line(model, tmp_path, wrong, message):
+    options = {**OPTIONS, "model": str(model), "train": rows(60), "root": tmp_path, **wrong}
+    with pytest.raises(autoprune.AutopruneError) as refused:
+        autoprune.run_search(**options)
+    assert message in str(refused.value) and "\n" not in str(refused.value)
+    assert not (tmp_path / "studies").exists()
+
+
+def test_options_are_all_settings_there_are():
+    from autoprune.experiment.config import SECTIONS
+
+    settings = {*StudyConfig.model_fields, *RunOptions.model_fields}
+    settings |= {name for section in SECTIONS.values() for name in section.model_fields}
+    assert set(api.StudyOptions.__annotations__) == settings - set(SECTIONS) - {"root"}
+
+
+@pytest.mark.parametrize("name", autoprune.__all__)
+def test_public_names_are_documented_with_an_example(name):
+    value = getattr(autoprune, name)
+    assert inspect.getdoc(value)
+    if inspect.isfunction(value):
+        assert "Example:" in value.__doc__
+
+
+def test_import_is_lazy():
+    code = "import sys, autoprune; print({'torch', 'optuna', 'pydantic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = autoprune.nonsense
+    assert "run_search" in dir(autoprune)
+
+
+def test_threads_are_as_before(model, tmp_path):
+    import torch
+
+    before = torch.get_num_threads()
+    with pytest.raises(OptionError):
+        autoprune.run_search(model=str(model), train=rows(60), root=tmp_path, keep=2, batch=0)
+    autoprune.run_baseline(model=str(model), train=rows(60), root=tmp_path, **OPTIONS)
+    assert torch.get_num_threads() == before
+
+
+def test_notebook_runs(tmp_path, monkeypatch):
+    nbformat = pytest.importorskip("nbformat")
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": tmp_path}}).execute()
+    shown = [
+        output["data"].get("text/html", "")
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "execute_result"
+    ]
+    assert any("<table>" in html for html in shown)
