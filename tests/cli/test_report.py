@@ -24,7 +24,7 @@ def test_report_takes_all_finished_studies_by_default(run, copy, task):
     text = page.read_text(encoding="utf-8")
     assert "tiny on own: 2 of 5 layers" in text
     assert "Importance of each layer" in text
-    assert "Test texts that one entrant has wrong" in text
+    assert "Test texts that one model has wrong" in text
 
 
 def test_report_prints_only_its_files(start, copy):
@@ -76,7 +76,7 @@ def test_report_with_other_rows_has_no_texts(run, copy):
     answer = run("report", NAME)
     assert answer.code == 0
     [line] = answer.lines
-    assert "shows no texts: the test rows of study tiny-own-keep2 must be those" in line
+    assert "shows no texts: the test rows of study tiny-own-keep2 differ from those" in line
 
 
 def test_report_with_a_broken_journal_has_no_importances(run, copy):
