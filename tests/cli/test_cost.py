@@ -42,9 +42,9 @@ def test_cost_of_a_study_has_full_pruned_and_rivals(measured, searched):
     assert (measured.code, measured.err) == (0, "")
     found = json.loads(measured.out)
     recommended = json.loads(searched.answer.out)["recommended_origin"]
-    names = [one["name"] for one in found["models"]]
+    names = [model_cost["name"] for model_cost in found["models"]]
     assert names == ["full", recommended, "small"]
-    assert [one["layers"] for one in found["models"]] == [5, 2, 5]
+    assert [model_cost["layers"] for model_cost in found["models"]] == [5, 2, 5]
     assert (found["batch"], found["rounds"], found["threads"]) == (4, 6, 1)
     assert found["device"].endswith("1 thread, fp32)")
     assert "scratch with 2 layers has its shape" in found["notes"][0]
@@ -59,17 +59,19 @@ def test_cost_of_a_study_has_every_figure(measured):
     assert full["bytes"] - pruned["bytes"] > 4 * 3 * layer
     assert 2 < full["flops"] / pruned["flops"] < 2.6  # the layers alone: 2.5
     assert full["gain"] == {"median": 1.0, "low": 1.0, "high": 1.0}
-    for one in (full, pruned, rival):
+    for model_cost in (full, pruned, rival):
         for key in ("latency", "throughput", "gain"):
-            assert 0 < one[key]["low"] <= one[key]["median"] <= one[key]["high"]
-        assert 0 <= one["peak_bytes"] < 50e6  # of a tiny model nothing may be seen
-        assert 0 <= one["pace"]["outside"] < one["pace"]["forward"]
-        assert one["pace"]["tokenising"] > 0
+            assert (
+                0 < model_cost[key]["low"] <= model_cost[key]["median"] <= model_cost[key]["high"]
+            )
+        assert 0 <= model_cost["peak_bytes"] < 50e6  # of a tiny model nothing may be seen
+        assert 0 <= model_cost["pace"]["outside"] < model_cost["pace"]["forward"]
+        assert model_cost["pace"]["tokenising"] > 0
 
 
 def test_cost_alarms_follow_from_the_figures(measured):
     found = json.loads(measured.out)
-    full, pruned, _ = (LayerTimes(**one["pace"]) for one in found["models"])
+    full, pruned, _ = (LayerTimes(**model_cost["pace"]) for model_cost in found["models"])
     assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4)
 
 
@@ -89,11 +91,11 @@ def test_cost_is_shown_in_the_report(copy, run, quick):
     assert run("report", NAME).code == 0
     text = Path("reports", f"{NAME}.md").read_text(encoding="utf-8")
     table = text[text.index("texts a second") :]
-    for one in measured:
-        latency = 1000 * one["latency"]["median"]
-        [row] = [line for line in table.splitlines() if line.startswith(f"| {one['name']} |")]
+    for model_cost in measured:
+        latency = 1000 * model_cost["latency"]["median"]
+        [row] = [line for line in table.splitlines() if line.startswith(f"| {model_cost['name']} |")]
         assert f" {latency:.2f} (" in row
-        assert f"{one['throughput']['median']:,.0f} (" in row
+        assert f"{model_cost['throughput']['median']:,.0f} (" in row
     assert "scratch with 2 layers has its shape" in text
     page = Path("reports", f"{NAME}.html").read_text(encoding="utf-8")
     assert f"{1000 * measured[1]['latency']['median']:.2f} (" in page
@@ -122,9 +124,9 @@ def test_cost_table_names_all_models_and_the_units(copy, run, quick):
 def test_cost_of_a_folder_uses_the_demo_texts_by_default(exported, run, quick):
     answer = run("cost", exported, *FEW, "--json")
     found = json.loads(answer.out)
-    [one] = found["models"]
-    assert (one["name"], one["layers"], found["alarms"]) == ("mine", 5, [])
-    assert one["bytes"] >= (exported / "model.safetensors").stat().st_size
+    [model_cost] = found["models"]
+    assert (model_cost["name"], model_cost["layers"], found["alarms"]) == ("mine", 5, [])
+    assert model_cost["bytes"] >= (exported / "model.safetensors").stat().st_size
     assert found["notes"] == [
         f"The base model is not shown: no card in {exported} names it; --against names one to "
         "compare with.",
@@ -140,9 +142,12 @@ def test_cost_of_an_export_is_compared_with_its_base_model(
     answer = run("cost", "out", "--task", task, *FEW, "--json")
     assert (answer.code, answer.err) == (0, "")
     found = json.loads(answer.out)
-    assert [(one["name"], one["layers"]) for one in found["models"]] == [("tiny", 5), ("out", 2)]
+    assert [(model_cost["name"], model_cost["layers"]) for model_cost in found["models"]] == [
+        ("tiny", 5),
+        ("out", 2),
+    ]
     assert found["notes"] == ["tiny is the base model of out, as its card says."]
-    full, pruned = (LayerTimes(**one["pace"]) for one in found["models"])
+    full, pruned = (LayerTimes(**model_cost["pace"]) for model_cost in found["models"])
     assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4)
 
 
@@ -161,21 +166,21 @@ def test_cost_base_model_may_have_the_name_of_the_export(exported, here, run, qu
     shutil.copytree(exported, here / "other/mine")
     exported.joinpath("README.md").write_text("---\nautoprune: {base: ./other/mine}\n---\n")
     answer = run("cost", exported, *FEW, "--json")
-    names = [one["name"] for one in json.loads(answer.out)["models"]]
+    names = [model_cost["name"] for model_cost in json.loads(answer.out)["models"]]
     assert names == ["mine (base)", "mine"]
 
 
 def test_cost_of_a_folder_takes_a_model_and_a_task(exported, model, task, run, quick):
     answer = run("cost", exported, "--against", model, "--task", task, *FEW, "--json")
     found = json.loads(answer.out)
-    assert [one["name"] for one in found["models"]] == ["tiny", "mine"]
+    assert [model_cost["name"] for model_cost in found["models"]] == ["tiny", "mine"]
     assert found["notes"] == []
 
 
 def test_cost_two_models_of_one_name_are_labelled(exported, here, run, quick):
     other = shutil.copytree(exported, here / "other/mine")
     answer = run("cost", exported, "--against", other, *FEW, "--json")
-    names = [one["name"] for one in json.loads(answer.out)["models"]]
+    names = [model_cost["name"] for model_cost in json.loads(answer.out)["models"]]
     assert names == ["mine (against)", "mine"]
 
 
@@ -188,7 +193,7 @@ def test_cost_of_a_broken_onnx_file_is_refused(exported, run, quick):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["tiny-own-kep2"], "did you mean 'tiny-own-keep2'?"),
         (["nowhere/at/all"], "no study 'nowhere/at/all'"),
@@ -202,26 +207,26 @@ def test_cost_of_a_broken_onnx_file_is_refused(exported, run, quick):
         ([NAME, "--data-dir", "gone"], "--data-dir must be a folder"),
     ],
 )
-def test_cost_reports_wrong_input_in_one_line(copy, run, arguments, says):
+def test_cost_reports_wrong_input_in_one_line(copy, run, arguments, message):
     answer = run("cost", *arguments)
     [line] = answer.lines
     assert (answer.code, answer.out) == (2, "")
-    assert says in line
+    assert message in line
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--against", "demoo"], "did you mean 'demo'?"),
         (["--against", "gone/at/all"], "found none at"),
         (["--task", "demoo"], "did you mean 'demo'?"),
     ],
 )
-def test_cost_reports_a_wrong_reference_or_task_in_one_line(exported, run, arguments, says):
+def test_cost_reports_a_wrong_reference_or_task_in_one_line(exported, run, arguments, message):
     answer = run("cost", exported, *arguments)
     [line] = answer.lines
     assert (answer.code, answer.out) == (2, "")
-    assert says in line
+    assert message in line
 
 
 def test_cost_of_a_folder_without_weights_is_refused(exported, run):

@@ -126,9 +126,9 @@ def test_dashboard_draws_both_plots(show, numbers):
 def test_dashboard_trial_has_its_result(show, numbers):
     tab = show(f"studies/{numbers[STUDY]}/trials?numbers=0")
     tab.get_by_text("at the end of its budget").wait_for()
-    said = tab.locator("body").inner_text()
+    message = tab.locator("body").inner_text()
     for words in ("picture ●●○○○", "origin top", "validation ", "loss ", "seconds "):
-        assert words in said
+        assert words in message
 
 
 def test_dashboard_read_only_refuses_changes(show, numbers, folder):

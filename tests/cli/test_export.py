@@ -25,14 +25,14 @@ LABELS = ["खेळ", "देश", "राज्य"]
 
 
 @pytest.fixture
-def here_too(monkeypatch):
+def reload_here(monkeypatch):
     """Reload in this process: a fresh one takes seconds, and has tests of its own."""
     monkeypatch.setattr(
         "autoprune.export.export.verify_export", partial(verify_export, reload=reload.reload_logits)
     )
 
 
-def lies(folder="."):
+def files_below(folder="."):
     return {path for path in Path(folder).rglob("*") if path.suffix not in (".lock", ".guard")}
 
 
@@ -56,12 +56,14 @@ def test_export_writes_a_model_that_transformers_loads(run, copy):
     assert classify("एक एक दोन एक")[0]["label"] in LABELS
     assert AutoTokenizer.from_pretrained("my/model").is_fast
 
-    [first, gate, place, following] = answer.out.splitlines()
+    [first, verification, target, following] = answer.out.splitlines()
     found = read_study(STUDY).found
     assert first.startswith(f"{found.picture} {found} (found), seed ")
     assert " on validation, " in first and " on the cleaned test rows, " in first
-    assert gate.startswith("Reloaded in a fresh process: 64 rows, largest difference of a logit ")
-    assert place == "my/model: 0.0 MB, weights 0.0 MB."
+    assert verification.startswith(
+        "Reloaded in a fresh process: 64 rows, largest difference of a logit "
+    )
+    assert target == "my/model: 0.0 MB, weights 0.0 MB."
     assert "autoprune predict my/model FILE" in following
     starting = [line for line in answer.lines if line.startswith("fine-tuning")]
     assert len(starting) == 1
@@ -77,7 +79,7 @@ def test_export_writes_a_model_that_transformers_loads(run, copy):
 
 
 @pytest.mark.parametrize(
-    ("layout", "said", "layers"),
+    ("layout", "message", "layers"),
     [
         ("top", "●●○○○ 5:0-1 (top)", 2),
         ("alternate", "●○●○○ 5:0,2 (alternate)", 2),
@@ -85,12 +87,12 @@ def test_export_writes_a_model_that_transformers_loads(run, copy):
         ("5:1,3-4", "○●○●● 5:1,3-4 (given)", 3),
     ],
 )
-def test_export_takes_other_layouts(run, copy, here_too, layout, said, layers):
+def test_export_takes_other_layouts(run, copy, reload_here, layout, message, layers):
     answer = run("export", NAME, "--out", "model", "--layout", layout, "--seeds", 1)
     assert answer.code == 0, answer.err
-    assert answer.out.startswith(said)
+    assert answer.out.startswith(message)
     assert json.loads(Path("model/config.json").read_text())["num_hidden_layers"] == layers
-    assert said.split()[0] in Path("model/README.md").read_text(encoding="utf-8")
+    assert message.split()[0] in Path("model/README.md").read_text(encoding="utf-8")
 
 
 def recommend(origin):
@@ -103,7 +105,7 @@ def recommend(origin):
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def test_export_names_the_recommended_layout_and_takes_it_on_demand(run, copy, here_too):
+def test_export_names_the_recommended_layout_and_takes_it_on_demand(run, copy, reload_here):
     other = "middle" if str(read_study(STUDY).found) != "5:0,4" else "top"
     recommend(other)
     layout = read_study(STUDY).comparison.row(other).layout
@@ -118,7 +120,7 @@ def test_export_names_the_recommended_layout_and_takes_it_on_demand(run, copy, h
     assert f"{layout} ({other})" in answer.out
 
 
-def test_export_twice_gives_the_same_weights(run, copy, here_too):
+def test_export_twice_gives_the_same_weights(run, copy, reload_here):
     for out in ("one", "two"):
         assert run("export", STUDY, "--out", out, "--seeds", 2).code == 0
     first, second = (load_file(f"{out}/model.safetensors") for out in ("one", "two"))
@@ -126,7 +128,7 @@ def test_export_twice_gives_the_same_weights(run, copy, here_too):
     assert first.keys() == second.keys()
 
 
-def test_export_of_a_baseline_takes_the_recommended_layout(run, copy, here_too):
+def test_export_of_a_baseline_takes_the_recommended_layout(run, copy, reload_here):
     entry = json.loads((STUDY / "study.json").read_text())
     STUDY.joinpath("study.json").unlink()
     entrants = [one for one in entry["entrants"] if one["origin"] != "found"]
@@ -170,11 +172,11 @@ def test_export_reports_wrong_input_in_one_line_and_writes_nothing(run, copy, ar
     Path("file").touch()
     Path("studies/begun").mkdir()
     shutil.copy(STUDY / "journal.log", "studies/begun")
-    before = lies()
+    before = files_below()
     answer = run("export", *arguments)
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
     assert [word for word in words if word not in answer.lines[0]] == []
-    assert lies() == before
+    assert files_below() == before
 
 
 def test_export_finds_a_missing_permission_before_training(run, copy, monkeypatch):
@@ -185,7 +187,7 @@ def test_export_finds_a_missing_permission_before_training(run, copy, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("options", "place", "error", "said"),
+    ("options", "target", "error", "message"),
     [
         (
             ["--trim-vocabulary"],
@@ -203,16 +205,16 @@ def test_export_finds_a_missing_permission_before_training(run, copy, monkeypatc
     ],
 )
 def test_export_refuses_the_impossible_before_training(
-    run, copy, monkeypatch, options, place, error, said
+    run, copy, monkeypatch, options, target, error, message
 ):
     def refuse(*_):
         raise error
 
-    monkeypatch.setattr(f"autoprune.{place}", refuse if error else 10)
+    monkeypatch.setattr(f"autoprune.{target}", refuse if error else 10)
     monkeypatch.setattr("autoprune.export.export._fine_tune", lambda *_: pytest.fail("trained"))
     answer = run("export", NAME, "--out", "made", *options)
     assert (answer.code, answer.out) == (2, "")
-    assert said in answer.err
+    assert message in answer.err
     assert not Path("made").exists()
 
 
@@ -226,22 +228,22 @@ def test_export_refuses_changed_data(run, copy):
     assert not Path("new").exists()
 
 
-def test_export_that_fails_verification_leaves_nothing(run, copy, here_too, monkeypatch):
+def test_export_that_fails_verification_leaves_nothing(run, copy, reload_here, monkeypatch):
     def spoiled(model, tokenizer, folder):
         model.classifier.bias.data[0] += 0.5
         save_model(model, tokenizer, folder)
 
     monkeypatch.setattr("autoprune.export.export.save_model", spoiled)
-    before = lies()
+    before = files_below()
     answer = run("export", NAME, "--out", "new/model", "--seeds", 1)
     assert (answer.code, answer.out) == (2, "")
     assert "so it is not kept: a logit of row " in answer.lines[-1]
     assert "differs by 0.5" in answer.lines[-1]
-    assert lies() == before
+    assert files_below() == before
 
 
 def test_export_interrupted_leaves_nothing(start, copy):
-    before = lies()
+    before = files_below()
     with start("export", NAME, "--out", "new/model", "--seeds", 40, folder=".") as process:
         for line in process.stderr:
             if line.startswith("seed 1007"):
@@ -252,10 +254,10 @@ def test_export_interrupted_leaves_nothing(start, copy):
     assert err.strip().endswith(
         "stopped: nothing was written to new/model; the same command begins again"
     )
-    assert lies() == before
+    assert files_below() == before
 
 
-def test_export_trims_the_vocabulary(run, copy, here_too, tmp_path):
+def test_export_trims_the_vocabulary(run, copy, reload_here, tmp_path):
     Path("corpus.txt").write_text("एक दोन दहा\n" * 30, encoding="utf-8")
     run("export", NAME, "--out", "whole", "--seeds", 1)
     options = ("--seeds", 1, "--trim-vocabulary", "--corpus", "corpus.txt")
@@ -272,8 +274,10 @@ def test_export_with_onnx_and_int8_gives_the_same_predictions(run, copy):
     options = ("--seeds", 1, "--trim-vocabulary", "--onnx", "--int8")
     answer = run("export", NAME, "--out", "model", *options)
     assert answer.code == 0, answer.err
-    said = [line for line in answer.out.splitlines() if "accuracy on the cleaned test rows" in line]
-    assert [line.split(":")[0] for line in said] == ["model.onnx", "model-int8.onnx"]
+    accuracies = [
+        line for line in answer.out.splitlines() if "accuracy on the cleaned test rows" in line
+    ]
+    assert [line.split(":")[0] for line in accuracies] == ["model.onnx", "model-int8.onnx"]
     Path("texts.txt").write_text("\n".join(texts), encoding="utf-8")
     rows = run("predict", "model", "texts.txt", "--format", "jsonl").out.splitlines()
     shares = np.array([list(json.loads(row)["probabilities"].values()) for row in rows])
@@ -283,7 +287,7 @@ def test_export_with_onnx_and_int8_gives_the_same_predictions(run, copy):
     assert shares.std() > 0.01
 
 
-def test_export_pushes_to_the_hub(run, copy, here_too, monkeypatch):
+def test_export_pushes_to_the_hub(run, copy, reload_here, monkeypatch):
     seen = []
 
     def push(folder, name, private):

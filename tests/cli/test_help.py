@@ -74,18 +74,18 @@ def test_layouts_shows_each_strategy(run):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["--help"], 0, "Usage: autoprune "),
         (["layouts", "--depth", "3", "--keep", "3"], 2, "autoprune: keep must be 1 to 2, "),
     ],
 )
-def test_python_m_runs_the_same_command(arguments, code, said):
+def test_python_m_runs_the_same_command(arguments, code, message):
     done = subprocess.run(
         [sys.executable, "-m", "autoprune", *arguments], capture_output=True, text=True
     )
     assert done.returncode == code
-    assert (done.stdout + done.stderr).strip().startswith(said)
+    assert (done.stdout + done.stderr).strip().startswith(message)
 
 
 @pytest.mark.parametrize(

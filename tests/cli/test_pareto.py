@@ -44,7 +44,7 @@ def searched(run, command, tmp_path_factory):
 
 
 def test_pareto_search_makes_a_study_for_each_keep(searched):
-    assert [one["study"] for one in searched.found["studies"]] == FOLDERS
+    assert [entry["study"] for entry in searched.found["studies"]] == FOLDERS
     for name in FOLDERS:
         study = json.loads((searched.folder / "studies" / name / "study.json").read_text())
         assert study["config"]["keep"] == int(name[-1])
@@ -53,16 +53,16 @@ def test_pareto_search_makes_a_study_for_each_keep(searched):
 
 def test_pareto_front_has_the_recommended_layouts_and_the_full_model(searched):
     front = searched.found["front"]
-    assert [(one["keep"], one["origin"] == "full") for one in front] == [
+    assert [(entry["keep"], entry["origin"] == "full") for entry in front] == [
         (1, False),
         (3, False),
         (5, True),
     ]
-    recommended = [one["recommended"] for one in searched.found["studies"]]
-    assert [one["layout"] for one in front] == [*recommended, "5:0-4"]
-    megabytes = [one["price"]["megabytes"] for one in front]
+    recommended = [entry["recommended"] for entry in searched.found["studies"]]
+    assert [entry["layout"] for entry in front] == [*recommended, "5:0-4"]
+    megabytes = [entry["price"]["megabytes"] for entry in front]
     assert megabytes == sorted(set(megabytes))
-    parameters = [one["price"]["parameters"] for one in front]
+    parameters = [entry["price"]["parameters"] for entry in front]
     assert parameters[1] - parameters[0] == parameters[2] - parameters[1] > 0
     assert front[0]["price"]["latency_ms"] < front[2]["price"]["latency_ms"]
     assert front[0]["on_the_front"]  # the fastest and smallest
@@ -71,7 +71,7 @@ def test_pareto_front_has_the_recommended_layouts_and_the_full_model(searched):
 def test_pareto_recommends_the_fewest_layers_within_the_limits(searched):
     found = searched.found
     assert found["recommended"] == found["front"][0]["layout"]
-    assert found["knee"] in [one["layout"] for one in found["front"][:2]]
+    assert found["knee"] in [entry["layout"] for entry in found["front"][:2]]
 
 
 def test_pareto_search_trains_the_full_model_once(searched):
@@ -101,7 +101,7 @@ def test_pareto_search_names_studies_and_report_by_the_given_name(command, run, 
     answer = run(*command, "--study", "mine", "--json")
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
-    assert [one["study"] for one in found["studies"]] == ["mine-keep1", "mine-keep3"]
+    assert [entry["study"] for entry in found["studies"]] == ["mine-keep1", "mine-keep3"]
     assert found["report"] == "reports/mine-keep1,3.md"
     assert found["page"] == "reports/mine-keep1,3.html"
     assert found["recommended"] == found["knee"]
@@ -142,17 +142,17 @@ def test_pareto_search_refused_for_one_study_leaves_no_study_in_the_database(com
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--storage", "mysql://u@h/d"], "a storage is an sqlite or a postgresql+psycopg URL"),
         (["--sampler", "tpe", "--proxy", "alignment"], "--proxy informs --sampler gp"),
         (["--rival", "gone/at/all"], "found none at"),
     ],
 )
-def test_pareto_search_refused_early_leaves_nothing(command, run, here, arguments, says):
+def test_pareto_search_refused_early_leaves_nothing(command, run, here, arguments, message):
     answer = run(*command, *arguments)
     [line] = answer.lines
-    assert answer.code == 2 and says in line
+    assert answer.code == 2 and message in line
     assert list(here.glob("*")) == []
 
 
@@ -166,7 +166,7 @@ def test_pareto_report_that_cannot_be_written_is_refused_before_work(command, ru
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--keep", "3-1"], "--keep counts layers from 1 on, rising, got '3-1'"),
         (["--keep", "1,,3"], "--keep takes integers such as 6, 2-8 or 2,4,6"),
@@ -178,11 +178,11 @@ def test_pareto_report_that_cannot_be_written_is_refused_before_work(command, ru
         (["--max-megabytes", "inf"], "--max-megabytes must be a number above 0, got inf"),
     ],
 )
-def test_pareto_search_reports_wrong_input_in_one_line(command, run, here, arguments, says):
+def test_pareto_search_reports_wrong_input_in_one_line(command, run, here, arguments, message):
     answer = run(*command, *arguments)
     [line] = answer.lines
     assert (answer.code, answer.out) == (2, "")
-    assert says in line
+    assert message in line
     assert list(here.glob("*")) == []
 
 

@@ -27,20 +27,20 @@ TEXTS = [" ".join(NUMBERS[: 1 + at % 7] * (1 + at % 5)) for at in range(70)]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Return the folder of a tiny classifier with three labels."""
-    made = tmp_path_factory.mktemp("exported") / "model"
-    save_model("bert", made)
+    model_folder = tmp_path_factory.mktemp("exported") / "model"
+    save_model("bert", model_folder)
     torch.manual_seed(1)
     names = dict(enumerate(LABELS))
-    model = AutoModelForSequenceClassification.from_pretrained(made, id2label=names)
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder, id2label=names)
     jitter_(model, 0.5)
-    model.save_pretrained(made)
+    model.save_pretrained(model_folder)
     tokenizer = tiny_tokenizer()
     tokenizer.model_max_length = 20
-    tokenizer.save_pretrained(made)
-    return made
+    tokenizer.save_pretrained(model_folder)
+    return model_folder
 
 
-def shares(folder, texts, pairs=None):
+def probabilities_of(folder, texts, pairs=None):
     """Return what plain transformers makes of each row alone."""
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -87,9 +87,11 @@ def test_predict_reads_each_format_and_gives_the_models_probabilities(run, folde
     [header, *rows] = csv.reader(answer.out.splitlines())
     assert header == ["label", "probability", *(f"p({label})" for label in LABELS)]
     assert len(rows) == len(TEXTS)
-    for row, wanted in zip(rows, shares(folder, TEXTS), strict=True):
-        assert row[0] == LABELS[wanted.index(max(wanted))]
-        assert [float(one) for one in row[1:]] == pytest.approx([max(wanted), *wanted], abs=2e-6)
+    for row, expected in zip(rows, probabilities_of(folder, TEXTS), strict=True):
+        assert row[0] == LABELS[expected.index(max(expected))]
+        assert [float(row_value) for row_value in row[1:]] == pytest.approx(
+            [max(expected), *expected], abs=2e-6
+        )
     assert len({row[1] for row in rows}) > 20
 
 
@@ -100,11 +102,13 @@ def test_predict_reads_pairs_and_writes_json_lines(run, folder):
     answer = run("predict", folder, "rows.jsonl", *options)
     assert (answer.code, answer.out) == (0, "Wrote the labels of 70 texts to labels.jsonl\n")
     found = [json.loads(line) for line in Path("labels.jsonl").read_text("utf-8").splitlines()]
-    for one, wanted in zip(found, shares(folder, TEXTS, ["दहा नऊ"] * 70), strict=True):
-        assert one["label"] == LABELS[wanted.index(max(wanted))]
-        assert one["probability"] == max(one["probabilities"].values())
-        assert list(one["probabilities"]) == list(LABELS)
-        assert list(one["probabilities"].values()) == pytest.approx(wanted, abs=2e-6)
+    for row_value, expected in zip(
+        found, probabilities_of(folder, TEXTS, ["दहा नऊ"] * 70), strict=True
+    ):
+        assert row_value["label"] == LABELS[expected.index(max(expected))]
+        assert row_value["probability"] == max(row_value["probabilities"].values())
+        assert list(row_value["probabilities"]) == list(LABELS)
+        assert list(row_value["probabilities"].values()) == pytest.approx(expected, abs=2e-6)
 
 
 def test_predict_format_option_wins_over_the_file_name(run, folder):
@@ -118,9 +122,9 @@ def test_predict_format_option_wins_over_the_file_name(run, folder):
 def test_predict_keeps_empty_lines(run, folder):
     write(Path("rows.txt"), "एक\n\nदोन\n")
     rows = list(csv.reader(run("predict", folder, "rows.txt").out.splitlines()))[1:]
-    first, empty, last = shares(folder, ["एक", "", "दोन"])
-    found = [[float(one) for one in row[2:]] for row in rows]
-    assert found == [pytest.approx(one, abs=2e-6) for one in (first, empty, last)]
+    first, empty, last = probabilities_of(folder, ["एक", "", "दोन"])
+    found = [[float(row_value) for row_value in row[2:]] for row in rows]
+    assert found == [pytest.approx(row_value, abs=2e-6) for row_value in (first, empty, last)]
 
 
 def test_predictor_reads_only_a_few_batches_ahead(folder):
@@ -169,16 +173,16 @@ def files():
     Path("latin.txt").write_bytes(b"caf\xe9\n")
 
 
-@pytest.mark.parametrize(("arguments", "says"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
 def test_predict_reports_wrong_input_in_one_line_and_writes_nothing(
-    run, folder, files, arguments, says
+    run, folder, files, arguments, message
 ):
     os.mkfifo("pipe")
     before = {path: path.is_file() and path.read_bytes() for path in Path().iterdir()}
     out = [] if "--out" in arguments else ["--out", "new.csv"]
     answer = run("predict", folder, *arguments, *out)
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
-    assert says in answer.err
+    assert message in answer.err
     assert {path: path.is_file() and path.read_bytes() for path in Path().iterdir()} == before
 
 
@@ -205,51 +209,51 @@ def test_predict_refuses_a_model_without_a_trained_head(run, model, files):
     assert "holds no trained classifier (BertForMaskedLM)" in answer.err
 
 
-def without_a_label(made):
-    config = json.loads((made / "config.json").read_text())
+def without_a_label(model_folder):
+    config = json.loads((model_folder / "config.json").read_text())
     del config["id2label"]["2"]
-    (made / "config.json").write_text(json.dumps(config))
+    (model_folder / "config.json").write_text(json.dumps(config))
 
 
-def without_a_head(made):
-    kept = load_file(made / "model.safetensors")
+def without_a_head(model_folder):
+    kept = load_file(model_folder / "model.safetensors")
     del kept["classifier.weight"]
-    save_file(kept, made / "model.safetensors", metadata={"format": "pt"})
+    save_file(kept, model_folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def with_another_tokenizer(made):
-    content = json.loads((made / "tokenizer.json").read_text())
+def with_another_tokenizer(model_folder):
+    content = json.loads((model_folder / "tokenizer.json").read_text())
     content["model"]["vocab"][NUMBERS[0]] = 60_000
-    (made / "tokenizer.json").write_text(json.dumps(content))
+    (model_folder / "tokenizer.json").write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("spoil", "message"),
     [
         (without_a_label, "is not a complete classifier, 2 of its weights"),
         (without_a_head, "is not a complete classifier, 1 of its weights"),
         (with_another_tokenizer, "has a token number 60000"),
     ],
 )
-def test_predict_refuses_an_incomplete_model(run, folder, files, spoil, says, tmp_path):
-    made = shutil.copytree(folder, tmp_path / "spoilt")
-    spoil(made)
-    answer = run("predict", made, "rows.txt")
+def test_predict_refuses_an_incomplete_model(run, folder, files, spoil, message, tmp_path):
+    model_folder = shutil.copytree(folder, tmp_path / "spoilt")
+    spoil(model_folder)
+    answer = run("predict", model_folder, "rows.txt")
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1)
-    assert says in answer.err
+    assert message in answer.err
 
 
 def test_tokenizer_truncates_at_the_models_limit(folder, tmp_path):
-    made = shutil.copytree(folder, tmp_path / "long")
+    model_folder = shutil.copytree(folder, tmp_path / "long")
     for name, key in [("", "max_position_embeddings"), ("tokenizer_", "model_max_length")]:
-        file = made / f"{name}config.json"
+        file = model_folder / f"{name}config.json"
         content = json.loads(file.read_text()) | {key: 700}
         file.write_text(json.dumps(content))
-    assert make_tokenizer(made).longest == 700
-    assert make_tokenizer(made, 600).longest == 600
+    assert make_tokenizer(model_folder).longest == 700
+    assert make_tokenizer(model_folder, 600).longest == 600
     del content["model_max_length"]
     file.write_text(json.dumps(content))
-    assert make_tokenizer(made).longest == 700
+    assert make_tokenizer(model_folder).longest == 700
 
 
 def test_predict_ends_silently_when_the_pipe_is_closed(folder):

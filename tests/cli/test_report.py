@@ -97,7 +97,7 @@ def test_report_with_broken_costs_has_no_costs(run, copy):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["tiny-own-keep3"], "did you mean 'tiny-own-keep2'?"),
         (["begun"], "no finished study in"),
@@ -107,7 +107,7 @@ def test_report_with_broken_costs_has_no_costs(run, copy):
         ([NAME, f"elsewhere/{NAME}"], "need different names"),
     ],
 )
-def test_report_reports_wrong_input_in_one_line(run, copy, arguments, said):
+def test_report_reports_wrong_input_in_one_line(run, copy, arguments, message):
     Path("studies/begun").mkdir()
     shutil.copy(STUDY / "journal.log", "studies/begun")
     Path("reports/folder.html").mkdir()
@@ -115,7 +115,7 @@ def test_report_reports_wrong_input_in_one_line(run, copy, arguments, said):
     answer = run("report", *arguments)
     assert (answer.code, answer.out) == (2, "")
     [line] = answer.lines
-    assert said in line
+    assert message in line
 
 
 def test_report_without_studies_is_refused(run, here):

@@ -94,17 +94,17 @@ def test_score_leaves_out_layouts_that_the_family_does_not_allow(score, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--proxy", "alinment"), "unknown proxy 'alinment', did you mean 'alignment'?"),
         (("--rungs", 0), "Invalid value for '--rungs'"),
         (("--rows", 0), "Invalid value for '--rows'"),
     ],
 )
-def test_score_reports_a_wrong_option_in_one_line(score, options, said):
+def test_score_reports_a_wrong_option_in_one_line(score, options, message):
     answer = score(*options)
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1)
-    assert said in answer.err
+    assert message in answer.err
 
 
 def test_score_refuses_to_keep_every_layer(score):

@@ -40,15 +40,15 @@ def test_studies_lists_state_and_best_layout(run, begun):
 
 
 def test_studies_json_has_the_same_figures(run, begun):
-    one, other = json.loads(run("studies", "--json").out)["studies"]
+    first, second = json.loads(run("studies", "--json").out)["studies"]
     trials = [json.loads(line) for line in (begun / "records.jsonl").read_text().splitlines()]
     best = max(trials, key=lambda trial: trial["scores"][0]["quality"])
-    assert (one["study"], one["state"], one["trials"]) == ("begun", "unfinished", 2)
-    assert one["best"]["layout"] == best["layout"]
-    assert one["best"]["quality"] == best["scores"][0]["quality"]
-    assert (one["keep"], one["depth"], one["finding"]) == (2, 5, "")
-    assert (other["state"], other["best"]["split"]) == ("finished", "test")
-    assert other["finding"] in ("better", "worse", "no difference found", "same layout")
+    assert (first["study"], first["state"], first["trials"]) == ("begun", "unfinished", 2)
+    assert first["best"]["layout"] == best["layout"]
+    assert first["best"]["quality"] == best["scores"][0]["quality"]
+    assert (first["keep"], first["depth"], first["finding"]) == (2, 5, "")
+    assert (second["state"], second["best"]["split"]) == ("finished", "test")
+    assert second["finding"] in ("better", "worse", "no difference found", "same layout")
 
 
 def test_studies_shows_a_locked_study_as_running(run, begun):

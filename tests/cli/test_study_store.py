@@ -1,4 +1,4 @@
-"""Finished studies read back: the same comparison, the same ground, or a refusal that says why."""
+"""Finished studies read back: the same comparison, the same experiment, or a refusal that says why."""
 
 import json
 from pathlib import Path
@@ -44,16 +44,16 @@ def test_study_file_has_no_text_of_the_task(copy, task):
 
 
 def test_reload_experiment_gives_the_same_data_and_budgets(copy):
-    ground = reload_experiment(read_study(STUDY), RunOptions(workers=1))
-    studied = with_test_texts(read_study(STUDY), ground.test)
+    experiment = reload_experiment(read_study(STUDY), RunOptions(workers=1))
+    studied = with_test_texts(read_study(STUDY), experiment.test)
     assert studied.texts
-    assert studied.test.rows.texts == ground.test.rows.texts
-    assert (ground.full, ground.quick) == (studied.setting.full, studied.setting.quick)
-    assert ground.config == study_config(studied)
+    assert studied.test.rows.texts == experiment.test.rows.texts
+    assert (experiment.full, experiment.quick) == (studied.setting.full, studied.setting.quick)
+    assert experiment.config == study_config(studied)
 
 
 def test_reload_experiment_refuses_other_rows(copy, task, tmp_path, write):
-    ground = reload_experiment(read_study(STUDY), RunOptions(workers=1))
+    experiment = reload_experiment(read_study(STUDY), RunOptions(workers=1))
     config = dict(read_study(STUDY).config)
     config["data"] = {**config["data"], "keep_duplicates": True}
     rewrite(STUDY / "study.json", config=config)
@@ -62,7 +62,7 @@ def test_reload_experiment_refuses_other_rows(copy, task, tmp_path, write):
     other = read_study(STUDY)
     object.__setattr__(other.test, "fingerprint", "0")
     with pytest.raises(StudyError, match="differ from those it was run on"):
-        with_test_texts(other, ground.test)
+        with_test_texts(other, experiment.test)
 
 
 def test_reload_experiment_refuses_another_model(copy):
@@ -73,7 +73,7 @@ def test_reload_experiment_refuses_another_model(copy):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("damage", "message"),
     [
         (lambda: (STUDY / "study.json").unlink(), "no finished study"),
         (lambda: (STUDY / "study.json").write_text("{"), "as a study of this version"),
@@ -82,9 +82,9 @@ def test_reload_experiment_refuses_another_model(copy):
         (lambda: (STUDY / "records.jsonl").write_text(""), "lacks found with seed 1"),
     ],
 )
-def test_read_study_of_a_broken_study_is_one_line(copy, spoil, says):
-    spoil()
-    with pytest.raises(StudyError, match=says) as refusal:
+def test_read_study_of_a_broken_study_is_one_line(copy, damage, message):
+    damage()
+    with pytest.raises(StudyError, match=message) as refusal:
         read_study(STUDY)
     assert "\n" not in str(refusal.value)
 
