@@ -93,7 +93,9 @@ def test_cost_is_shown_in_the_report(copy, run, quick):
     table = text[text.index("texts a second") :]
     for model_cost in measured:
         latency = 1000 * model_cost["latency"]["median"]
-        [row] = [line for line in table.splitlines() if line.startswith(f"| {model_cost['name']} |")]
+        [row] = [
+            line for line in table.splitlines() if line.startswith(f"| {model_cost['name']} |")
+        ]
         assert f" {latency:.2f} (" in row
         assert f"{model_cost['throughput']['median']:,.0f} (" in row
     assert "scratch with 2 layers has its shape" in text

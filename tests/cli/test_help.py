@@ -1,5 +1,6 @@
 """Help with examples that parse, the lists, and shell completion by its own protocol."""
 
+import dataclasses
 import os
 import re
 import shlex
@@ -12,6 +13,8 @@ import typer
 
 from autoprune.choices import METRIC_NAMES
 from autoprune.cli.app import app
+from autoprune.cli.arguments import SearchArguments, StudyArguments
+from autoprune.experiment.config import SECTIONS, StudyConfig
 
 COMMANDS = typer.main.get_command(app).commands
 AUTOPRUNE = Path(sys.executable).with_name("autoprune")
@@ -33,6 +36,22 @@ def test_help_of_each_command_has_an_example_that_parses(run, name):
 def test_help_has_no_html(name):
     texts = [COMMANDS[name].help, *(getattr(one, "help", "") for one in COMMANDS[name].params)]
     assert [text for text in texts if text and "<" in text] == []
+
+
+@pytest.mark.parametrize("group", [StudyArguments, SearchArguments])
+def test_help_shows_the_defaults_of_the_configuration(group):
+    settings = {
+        name: setting.default
+        for section in (StudyConfig, *SECTIONS.values())
+        for name, setting in section.model_fields.items()
+        if not setting.is_required()
+    }
+    shown = {field.name: field.default for field in dataclasses.fields(group)}
+    common = settings.keys() & shown.keys()
+    assert len(common) > 5
+    assert {name: shown[name] or None for name in common} == {
+        name: settings[name] or None for name in common
+    }
 
 
 def test_help_names_all_commands(run):
