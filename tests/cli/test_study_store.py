@@ -1,4 +1,4 @@
-"""Finished studies read back: the same comparison, the same experiment, or a refusal that says why."""
+"""Finished studies read back: the same comparison and experiment, or an error with the reason."""
 
 import json
 from pathlib import Path
