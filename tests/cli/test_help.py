@@ -28,8 +28,7 @@ def test_help_of_each_command_has_an_example_that_parses(run, name):
     [example] = re.findall(r"Example: `autoprune (.*)`", COMMANDS[name].help)
     first, *arguments = shlex.split(example)
     assert first == name
-    context = COMMANDS[name].make_context(name, arguments)
-    assert context.params.get("model", "demo")
+    COMMANDS[name].make_context(name, arguments)  # raises where an option is unknown or missing
 
 
 @pytest.mark.parametrize("name", COMMANDS)
