@@ -147,11 +147,11 @@ def test_checkpoint_of_another_run_is_ignored(evaluator, file, kill, steps):
         (replace(evaluator, rows=rows), HALF, 3),
         (replace(evaluator, load=other), HALF, 3),
     ]
-    for mine, layout, seed in others:
-        whole = mine.train(layout, seed)
+    for other_evaluator, layout, seed in others:
+        whole = other_evaluator.train(layout, seed)
         kill(6, evaluator.train, HALF, 3, None, file)
         del steps[:]
-        assert equal(mine.train(layout, seed, None, file), whole, evaluator.validation)
+        assert equal(other_evaluator.train(layout, seed, None, file), whole, evaluator.validation)
         assert steps == list(range(1, STEPS + 1))
         file.remove()
 
