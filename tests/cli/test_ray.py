@@ -19,7 +19,7 @@ OPTIONS = ("search", "--model", "demo", "--task", "demo", "--keep", 6)
     [
         (("--gpus-per-worker", 1), "add --ray auto"),
         (("--ray", "auto"), "--ray needs --workers"),
-        (("--ray", "auto", "--workers", 2, "--pruner", "median"), "leave out --ray or the pruner"),
+        (("--ray", "auto", "--workers", 2, "--pruner", "median"), "leave out --ray or --pruner"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(run, here, options, words):

@@ -16,14 +16,12 @@ from autoprune.encoders.loading import (
     check_forward,
     check_vocabulary,
     hidden_size,
-    load_classifier,
     load_tokenizer,
     max_input_length,
-    random_classifier,
 )
 from autoprune.encoders.pruning import check_layout
 from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder, find_rivals
-from autoprune.errors import LayoutError, OptionError
+from autoprune.errors import LayoutError, OptionError, check_names
 from autoprune.evaluation.entrants import Entrant, MeasurementConditions, entrant_variants
 from autoprune.evaluation.records import InitialWeights, installed_versions
 from autoprune.experiment.config import RunOptions, StudyConfig
@@ -36,6 +34,7 @@ from autoprune.tasks.tokenization import EncodedSplit, encode, remap_tokens
 from autoprune.training.budget import Budget, default_learning_rate
 from autoprune.training.devices import describe_device, limited_threads, select_device
 from autoprune.training.evaluator import LayoutEvaluator
+from autoprune.training.problem_types import PROBLEM_TYPES, ProblemType
 from autoprune.training.ray_workers import check_ray
 from autoprune.training.workers import Executor, available_cores, default_workers
 
@@ -107,6 +106,11 @@ class Experiment:
         return self.config.budget.tokens or self.task.tokens
 
     @property
+    def problem_type(self) -> ProblemType:
+        """What the task's labels are: it gives head, loss, predictions and metrics."""
+        return PROBLEM_TYPES[self.task.problem_type]
+
+    @property
     def model(self) -> str:
         """The model with the commit that it resolved to."""
         return _with_commit(self.checkpoint)
@@ -135,6 +139,7 @@ class Experiment:
             fingerprints={"train and validation": self.splits.fingerprint},
             versions=installed_versions(),
             device=f"{describe_device(self.device)}, {self.workers} at a time",
+            problem_type=self.problem_type,
         )
 
     @property
@@ -190,7 +195,7 @@ class Experiment:
 
     def evaluator(self, budget: Budget) -> LayoutEvaluator:
         """Return what trains and scores layouts of the model."""
-        load = partial(load_classifier, self.checkpoint, self.splits.names)
+        load = partial(self.problem_type.load_classifier, self.checkpoint, self.splits.names)
         return self._evaluator(load, self.inputs, budget)
 
     def entrants(self, found: Layout | None, executor: Executor) -> list[list[Entrant]]:
@@ -213,24 +218,30 @@ class Experiment:
         names = self.splits.names
         layouts = {"found": found} if found else {}
         layouts |= self.strategies | {"full": Layout.full(self.depth)}
-        load = partial(load_classifier, self.checkpoint, names)
+        load = partial(self.problem_type.load_classifier, self.checkpoint, names)
         entrants = [
             variants(origin, layout, load, self.inputs, self.model, "pretrained")
             for origin, layout in layouts.items()
         ]
-        scratch = partial(random_classifier, self.checkpoint, names, self.keep)
+        scratch = partial(self.problem_type.random_classifier, self.checkpoint, names, self.keep)
         shape = Layout.full(self.keep)
         entrants.append(variants("scratch", shape, scratch, self.inputs, self.model, "random"))
         for rival in self.rivals:
             inputs = encode_splits(rival, self.splits, self.test, self.tokens)
-            load = partial(load_classifier, rival, names)
+            load = partial(self.problem_type.load_classifier, rival, names)
             name, shape = rival.encoder.name, Layout.full(rival.depth)
             entrants.append(variants(name, shape, load, inputs, _with_commit(rival), "pretrained"))
         return entrants
 
     def _evaluator(self, load: LoadModel, inputs: EncodedSplits, budget: Budget) -> LayoutEvaluator:
         return LayoutEvaluator(
-            load, inputs.train, inputs.validation, budget, self.device, self.task.metric
+            load,
+            inputs.train,
+            inputs.validation,
+            budget,
+            self.device,
+            self.task.metric,
+            self.problem_type,
         )
 
 
@@ -271,6 +282,8 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
     encoder, task = find_encoder(config.model), find_task(config.task, config.data.columns)
     if config.metric is not None:
         task = replace(task, metric=config.metric)
+    problem_type = PROBLEM_TYPES[task.problem_type]
+    check_names("metric", [task.metric], problem_type.metrics)
     device = select_device(options.device)
     rivals = [
         _distinct_rivals(
@@ -285,8 +298,8 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
         check_keep(checkpoint.depth, each.keep)
     files = {rival: fetch(rival, options.trust_remote_code) for named in rivals for rival in named}
     for rival in files.values():  # weights that cannot be loaded are refused before work
-        check_forward(rival, load_classifier(rival, splits.names, config.seed))
-    full_model = load_classifier(checkpoint, splits.names, config.seed)
+        check_forward(rival, problem_type.load_classifier(rival, splits.names, config.seed))
+    full_model = problem_type.load_classifier(checkpoint, splits.names, config.seed)
     check_forward(checkpoint, full_model)
     quick, full = _budgets(config, task, checkpoint, len(splits.train))
     inputs = encode_splits(checkpoint, splits, test, quick.tokens)
