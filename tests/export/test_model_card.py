@@ -162,6 +162,14 @@ def test_card_mentions_special_cases(study, provenance, changes, text):
     assert text in model_card(study, replace(provenance, **changes))
 
 
+def test_card_shows_the_metric_of_the_study(study, provenance):
+    setting = replace(study.setting, metric="mcc")
+    scores = (replace(provenance.scores[0], quality=-0.125), *provenance.scores[1:])
+    text = model_card(replace(study, setting=setting), replace(provenance, scores=scores))
+    assert "| split | rows | accuracy in % | macro-F1 in % | mcc in % |" in text
+    assert "| 10 | 61.0 | 51.0 | -12.5 |" in text
+
+
 def test_card_with_an_unknown_license_and_base(study, provenance):
     data = ModelCard(model_card(study, replace(provenance, base=BARE))).data
     assert (data.license, data.base_model, data.language) == ("unknown", None, None)

@@ -150,6 +150,10 @@ def _quality_section(study: FinishedStudy, provenance: Provenance) -> str:
         for score in provenance.scores
     ]
     header = ["split", "rows", "accuracy in %", "macro-F1 in %"]
+    if study.setting.metric not in ("accuracy", "macro-f1"):
+        header.append(f"{escape_markdown(study.setting.metric)} in %")
+        for row, score in zip(rows, provenance.scores, strict=True):
+            row.append(f"{score.quality * 100:.1f}")
     return "\n\n".join(["## Quality of this model", markdown_table(header, rows)])
 
 
