@@ -33,7 +33,7 @@ def rate_for():
     )
 
     def rate_for(text):
-        budget = export_source(study, experiment, Layout.parse(text)).bench
+        budget = export_source(study, experiment, Layout.parse(text)).evaluator
         assert dataclasses.replace(budget, learning_rate=FULL.learning_rate) == FULL
         return budget.learning_rate
 
