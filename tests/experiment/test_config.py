@@ -1,4 +1,4 @@
-"""Study configuration: what is wrong is refused in one line, and every form gives the same study."""
+"""Study configuration: mistakes are refused in one line, all forms give the same study."""
 
 import pytest
 from hypothesis import given

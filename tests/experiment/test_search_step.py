@@ -1,6 +1,7 @@
 """Search step: each trial becomes one record, with what is needed to repeat it."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +23,10 @@ BUDGET = Budget(steps=10)
 
 @pytest.fixture
 def recorded(conditions):
-    return [trial_record(result, conditions, BUDGET, "demo@abc", 7000) for result in (DONE, FAILED)]
+    experiment = SimpleNamespace(
+        conditions=conditions, model="demo@abc", trial_budget=lambda fidelity: BUDGET
+    )
+    return [trial_record(trial, experiment, 7000) for trial in (DONE, FAILED)]
 
 
 def test_trial_record_holds_what_happened(recorded, conditions):

@@ -1,4 +1,4 @@
-"""The pretrain command."""
+"""Command pretrain: see its help."""
 
 import sys
 from pathlib import Path

@@ -59,7 +59,7 @@ def _distinct_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
     return distinct
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """A frozen group of settings. A wrong or unknown setting raises `OptionError`, in one line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,7 +92,7 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
     return f", did you mean {near[0]!r}?" if near else f", known are {', '.join(names)}"
 
 
-class DataConfig(Section):
+class DataConfig(ConfigSection):
     """How the rows of a task are read: columns, folder, cleaning."""
 
     text: str | None = None
@@ -107,7 +107,7 @@ class DataConfig(Section):
         return Columns(self.text, self.text_pair, self.label)
 
 
-class BudgetConfig(Section):
+class BudgetConfig(ConfigSection):
     """What a training run may spend: the quick budget of a trial, the full one of a comparison."""
 
     epochs: int = Field(default=3, ge=1)
@@ -120,7 +120,7 @@ class BudgetConfig(Section):
     method: Annotated[str, _one_of("method", METHOD_NAMES)] = "full"
 
 
-class ComparisonConfig(Section):
+class ComparisonConfig(ConfigSection):
     """Who enters the final comparison, and on how many fresh seeds; no strategies: all of them."""
 
     seeds: int = Field(default=3, ge=1, le=100)
@@ -128,7 +128,7 @@ class ComparisonConfig(Section):
     rivals: tuple[str, ...] = ()
 
 
-class SearchOptions(Section):
+class SearchOptions(ConfigSection):
     """How layouts are searched: `trials` in all, or what `minutes` allow."""
 
     trials: int = Field(default=16, ge=1)
@@ -152,7 +152,7 @@ class SearchOptions(Section):
         return self
 
 
-class StudyConfig(Section):
+class StudyConfig(ConfigSection):
     """What a study is; the command line, files, workers and the Python API share it.
 
     `metric` None is the task's own. `seed` is the search's; the comparison's seeds follow it.
@@ -206,7 +206,7 @@ class StudyConfig(Section):
         return self.model_copy(update=paths)
 
 
-class RunOptions(Section):
+class RunOptions(ConfigSection):
     """Where and how a study runs; no part of what it is. `root` holds `studies/` and `reports/`."""
 
     study: Annotated[str | None, AfterValidator(validate_study_name)] = None
@@ -236,7 +236,7 @@ class RunOptions(Section):
         return self.root / "reports"
 
 
-SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[ConfigSection]] = {
     "data": DataConfig,
     "budget": BudgetConfig,
     "comparison": ComparisonConfig,

@@ -24,8 +24,8 @@ def report_data(experiment: Experiment, progress: Progress) -> None:
         )
     if train.truncated:
         progress.say(
-            f"{train.truncated} of {len(train)} train texts are longer than {experiment.quick.tokens} "
-            "tokens and are cut off there; see --tokens"
+            f"{train.truncated} of {len(train)} train texts are longer than "
+            f"{experiment.quick.tokens} tokens and are cut off there; see --tokens"
         )
 
 

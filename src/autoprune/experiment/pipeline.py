@@ -74,8 +74,8 @@ def run_studies(
     """Search and compare in each study in turn, and return how they ended.
 
     Runs are made here, or with `options.ray` by tasks of that cluster. `shared_from` are folders of
-    other studies, whose runs of the full model and of rivals are used too. `folders` are those of the
-    studies where they are not named as usual. All are locked, and every study begun or refused,
+    other studies, whose runs of the full model and of rivals are used too. `folders` are those of
+    the studies where they are not named as usual. All are locked, and every study begun or refused,
     before the first is worked on.
 
     Raises:

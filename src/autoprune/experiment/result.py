@@ -1,4 +1,4 @@
-"""Study result: what a finished study found, as Python values, JSON and HTML; written at its end."""
+"""Study result: what a finished study found, as Python values, JSON and HTML."""
 
 import os
 from collections.abc import Iterator, Sequence

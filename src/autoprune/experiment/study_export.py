@@ -176,7 +176,7 @@ def choose_layout(study: FinishedStudy, name: str | None) -> tuple[Layout, str]:
 
 
 def export_source(study: FinishedStudy, experiment: Experiment, layout: Layout) -> ExportSource:
-    """Return what the export of `layout` starts from, with the learning rate tuned for it, if any."""
+    """Return what the export of `layout` starts from, with its tuned learning rate, if any."""
     origins = {"found", "full", *STRATEGIES}  # a rival may have the same layout: another model
     rates = [
         row.learning_rate

@@ -164,7 +164,7 @@ class StudyOverview:
 
 
 def list_studies(root: Path, say: Callable[[str], None]) -> list[StudyOverview]:
-    """Return all studies below `root`, by name; a study that cannot be read is reported by `say`."""
+    """Return all studies below `root`, by name; what cannot be read is reported by `say`."""
     overviews = []
     for folder in all_studies(root):
         try:

@@ -33,8 +33,8 @@ def run_worker(
     """Run trials of a study until it has all, or `max_trials` here.
 
     `study` is the study's name or its folder. `local` names the `model` and the `task` on this
-    machine, and `data_dir` their folder, where they are elsewhere. Returns how many trials are finished, and how many the
-    study asks for.
+    machine, and `data_dir` their folder, where they are elsewhere. Returns how many trials
+    are finished, and how many the study asks for.
 
     Raises:
         StudyError: model or data are not the study's.

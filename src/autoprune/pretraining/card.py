@@ -1,4 +1,4 @@
-"""Model card of a pre-trained encoder, and its folder with weights, tokenizer and card."""
+"""Model card: the card of a pre-trained encoder, in its folder with weights and tokenizer."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, ValidationInfo
 
 from autoprune.errors import AutopruneError, PlanError, UnknownNameError, check_names
-from autoprune.experiment.config import BudgetConfig, Section, Strategy
+from autoprune.experiment.config import BudgetConfig, ConfigSection, Strategy
 from autoprune.files import validate_study_name
 from autoprune.layouts.strategies import STRATEGIES
 
@@ -31,7 +31,7 @@ Name = Annotated[StrictStr, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Distinct]
 
 
-class Plan(Section):
+class Plan(ConfigSection):
     """A grid: each model on each task with each number of layers to keep is a cell.
 
     `rivals` are small pre-trained models by number of layers. `multilingual` are those of `models`

@@ -1,4 +1,4 @@
-"""Optuna's tree-structured Parzen estimator over layer flags, mended to legal layouts."""
+"""Baseline samplers: random layouts, all in order, and Optuna's TPE with repaired flags."""
 
 from itertools import combinations
 from math import comb

@@ -1,4 +1,4 @@
-"""Optuna's dashboard over one or many storages, on this machine only."""
+"""Dashboard: Optuna's, over one or many storages, read-only and on this machine only."""
 
 import json
 import re

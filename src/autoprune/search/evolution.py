@@ -1,4 +1,4 @@
-"""Evolution over layouts, for spaces too large to score in full (24 layers: 2.7 million)."""
+"""Evolution: over layouts that are too many to score all (24 layers: 2.7 million)."""
 
 from collections.abc import Callable, Sequence
 

@@ -20,8 +20,9 @@ class EncodedSplit:
 
     `ids`, int32 (tokens,): row `i` is `ids[starts[i] : starts[i] + lengths[i]]`; `types`, the
     token types in the same order, or None where the model has none; `lengths`, `starts` and
-    `labels`, int64 (rows,); `truncated` is how many rows were longer than the limit; `kept`: token `i` is
-    the tokenizer's token `kept[i]` (see `remap_tokens`), None where the two are equal.
+    `labels`, int64 (rows,); `truncated` is how many rows were longer than the limit;
+    `kept`: token `i` is the tokenizer's token `kept[i]` (see `remap_tokens`), None where the two
+    are equal.
     """
 
     ids: NDArray[np.int32]
