@@ -172,7 +172,7 @@ def finished_study(setting, comparison, split, trial):
         found=Layout.parse("4:0,2"),
         mean=0.8,
         std=0.02,
-        asked={},
+        config={},
     )
 
 

@@ -16,7 +16,7 @@ from autoprune.reporting.markdown import (
 from autoprune.reporting.sections import (
     Code,
     Items,
-    Section,
+    ReportSection,
     TableWithBars,
     Text,
     budgets_section,
@@ -63,7 +63,7 @@ def markdown_report(
     return "\n\n".join(blocks) + "\n"
 
 
-def section_to_markdown(section: Section) -> str:
+def section_to_markdown(section: ReportSection) -> str:
     """Write a section of `reporting.sections` with its heading."""
     blocks = [f"## {section.title}", *map(_part_to_markdown, section.parts)]
     return "\n\n".join(blocks)

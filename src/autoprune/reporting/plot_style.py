@@ -139,16 +139,22 @@ def label_rows(figure: go.Figure, labels: Sequence[str], top: float = -0.5) -> g
 
 
 def interval_bars(
-    values: Sequence[float], intervals: Sequence[tuple[float, float]], color: str, **style: float
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    color: str,
+    thickness: float = 2,
+    width: float = 0,
 ) -> dict[str, Any]:
-    """Return Plotly's error bars that show the interval (low, high) of each value."""
+    """Return Plotly's error bars that show the interval (low, high) of each value.
+
+    `thickness` is that of the line and `width` that of its caps, in pixels.
+    """
     return {
         "array": [high - value for value, (_, high) in zip(values, intervals, strict=True)],
         "arrayminus": [value - low for value, (low, _) in zip(values, intervals, strict=True)],
         "color": color,
-        "thickness": 2,
-        "width": 0,
-        **style,
+        "thickness": thickness,
+        "width": width,
     }
 
 

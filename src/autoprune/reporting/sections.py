@@ -66,7 +66,7 @@ class TableWithBars:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ReportSection:
     """A heading with its parts; links point to `id`.
 
     The parts are `Text`, `Items`, `Code`, `TableWithBars`, on a page also those of
@@ -100,7 +100,7 @@ def verdict_in_brief(comparison: Comparison) -> str:
     return comparison.against[reference.origin].finding
 
 
-def comparison_section(comparison: Comparison, pictures: str = DOTS_EXPLANATION) -> Section:
+def comparison_section(comparison: Comparison, pictures: str = DOTS_EXPLANATION) -> ReportSection:
     """Return the comparison on the test split; `pictures` explains how layouts are drawn."""
     sentences = (
         *comparison.left_out,
@@ -116,7 +116,7 @@ def comparison_section(comparison: Comparison, pictures: str = DOTS_EXPLANATION)
         *([Items(sentences)] if sentences else []),
         Text(f"{how_to_read(comparison)} {pictures}", aside=True),
     )
-    return Section("comparison", "Comparison on the test split", parts)
+    return ReportSection("comparison", "Comparison on the test split", parts)
 
 
 def how_to_read(comparison: Comparison) -> str:
@@ -151,7 +151,7 @@ def how_to_read(comparison: Comparison) -> str:
 
 def search_section(
     trials: Sequence[Record], hint: str, max_rows: int | None = None
-) -> Section | None:
+) -> ReportSection | None:
     """Return the trials of the search, the best first; None without a search.
 
     `hint` says how well the proxy score did that informed the search, empty without one. The table
@@ -166,7 +166,7 @@ def search_section(
         TableWithBars(table, table.header.index("validation"), _quality_bars(trials)),
         *([Text(f"{rest} more trials are in the study's file of records.")] if rest else []),
     )
-    return Section("search", "The search", parts)
+    return ReportSection("search", "The search", parts)
 
 
 def search_summary(trials: Sequence[Record], hint: str) -> str:
@@ -196,7 +196,7 @@ def _quality_bars(trials: Sequence[Record]) -> tuple[float | None, ...]:
     )
 
 
-def layers_section(trials: Sequence[Record]) -> Section | None:
+def layers_section(trials: Sequence[Record]) -> ReportSection | None:
     """Return the effect of each layer; None where no trial is complete."""
     table = layers_table(trials)
     if not table.rows:
@@ -206,18 +206,18 @@ def layers_section(trials: Sequence[Record]) -> Section | None:
         "remove it. The search chose these layouts, they are not a random sample: take it as a "
         "hint."
     )
-    return Section("layers", "Which layers matter", (Text(explanation), TableWithBars(table)))
+    return ReportSection("layers", "Which layers matter", (Text(explanation), TableWithBars(table)))
 
 
-def data_section(setting: StudyMetadata) -> Section:
+def data_section(setting: StudyMetadata) -> ReportSection:
     """Return the labels, and how many rows cleaning removed from each split."""
     labels = f"{len(setting.labels)} labels: {', '.join(setting.labels)}."
-    return Section("data", "Data", (Text(labels), TableWithBars(cleaning_table(setting))))
+    return ReportSection("data", "Data", (Text(labels), TableWithBars(cleaning_table(setting))))
 
 
 def budgets_section(
     setting: StudyMetadata, comparison: Comparison, trials: Sequence[Record]
-) -> Section:
+) -> ReportSection:
     """Return both budgets, how learning rates were chosen, and the seconds of training."""
     rates = learning_rates_text(setting, comparison)
     parts = (
@@ -225,7 +225,7 @@ def budgets_section(
         *([Text(rates)] if rates else []),
         Text(training_time_text(comparison, trials)),
     )
-    return Section("budgets", "Budgets and training time", parts)
+    return ReportSection("budgets", "Budgets and training time", parts)
 
 
 def learning_rates_text(setting: StudyMetadata, comparison: Comparison) -> str:
@@ -252,7 +252,7 @@ def training_time_text(comparison: Comparison, trials: Sequence[Record]) -> str:
     return f"Training took {', '.join(spent)}."
 
 
-def costs_section(costs: Costs | None, study: str) -> Section:
+def costs_section(costs: Costs | None, study: str) -> ReportSection:
     """Return what was measured of the models, or the command that measures them for `study`."""
     title = "Measured cost"
     if costs is None:
@@ -261,14 +261,14 @@ def costs_section(costs: Costs | None, study: str) -> Section:
             "your machine, and the next report shows them:",
             f"autoprune cost {shlex.quote(study)}",
         )
-        return Section("cost", title, (command,))
+        return ReportSection("cost", title, (command,))
     conditions = f"{costs_conditions(costs)} {' '.join(costs.notes)}".strip()
     parts = (
         *([Items(costs.alarms)] if costs.alarms else []),
         TableWithBars(costs_table(costs)),
         Text(conditions, aside=True),
     )
-    return Section("cost", title, parts)
+    return ReportSection("cost", title, parts)
 
 
 def costs_conditions(costs: Costs) -> str:
@@ -283,17 +283,17 @@ def costs_conditions(costs: Costs) -> str:
     )
 
 
-def repeat_section(setting: StudyMetadata, comparison: Comparison) -> Section:
+def repeat_section(setting: StudyMetadata, comparison: Comparison) -> ReportSection:
     """Return what is needed to run the study again."""
     command = Code("The study was started with this command:", setting.command)
-    return Section(
+    return ReportSection(
         "repeat", "To repeat it", (command, TableWithBars(repeat_table(setting, comparison)))
     )
 
 
-def limits_section(comparison: Comparison) -> Section:
+def limits_section(comparison: Comparison) -> ReportSection:
     """Return what the results cannot show."""
-    return Section("limits", "Limits", (Text(limits_text(comparison)),))
+    return ReportSection("limits", "Limits", (Text(limits_text(comparison)),))
 
 
 def limits_text(comparison: Comparison) -> str:

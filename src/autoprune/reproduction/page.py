@@ -23,7 +23,7 @@ from autoprune.reporting.plot_style import (
     label_rows,
     short_label,
 )
-from autoprune.reporting.sections import Code, Items, Section, TableWithBars, Text
+from autoprune.reporting.sections import Code, Items, ReportSection, TableWithBars, Text
 from autoprune.reporting.tables import Table
 from autoprune.reproduction.claims import Claim
 from autoprune.reproduction.paired_tests import CellResult
@@ -153,11 +153,13 @@ def claims_page(report: ReproductionReport) -> str:
     """Return the report of a plan as an HTML page."""
     return render_template(
         "claims.html.j2",
-        title=report.title,
-        lead=report.summary,
-        missing=[f"Not finished: {name}." for name in report.missing],
-        claims=[(claim, _effect_line(claim)) for claim in report.claims],
-        sections=_sections(report),
+        {
+            "title": report.title,
+            "lead": report.summary,
+            "missing": [f"Not finished: {name}." for name in report.missing],
+            "claims": [(claim, _effect_line(claim)) for claim in report.claims],
+            "sections": _sections(report),
+        },
     )
 
 
@@ -167,7 +169,7 @@ def _effect_line(claim: Claim) -> str:
     return f"{name}: {mean} points ({interval}), p {p}" if claim.effect else ""
 
 
-def _sections(report: ReproductionReport) -> list[Section]:
+def _sections(report: ReproductionReport) -> list[ReportSection]:
     cells = report.cells
     grid = Plot("grid", "Every cell at a glance", grid_plot(cells), grid_table(cells))
     effects = Plot(
@@ -175,8 +177,8 @@ def _sections(report: ReproductionReport) -> list[Section]:
     )
     methods = tuple(f"({claim.letter}) {claim.test}." for claim in report.claims)
     return [
-        Section("glance", "At a glance", (grid, Text(GRID_EXPLANATION, aside=True), effects)),
-        Section(
+        ReportSection("glance", "At a glance", (grid, Text(GRID_EXPLANATION, aside=True), effects)),
+        ReportSection(
             "cells",
             "Each cell",
             (
@@ -184,27 +186,27 @@ def _sections(report: ReproductionReport) -> list[Section]:
                 TableWithBars(layouts_table(cells)),
             ),
         ),
-        Section(
+        ReportSection(
             "entrants",
             "Every entrant",
             (TableWithBars(scores_table(cells)), Text(SIZES_EXPLANATION, aside=True)),
         ),
-        Section(
+        ReportSection(
             "tests",
             "How each claim is tested",
             (Items(methods), TableWithBars(tests_table(report.claims))),
         ),
-        Section(
+        ReportSection(
             "oracle",
             "Against the best fixed strategy on test",
             (TableWithBars(oracle_table(cells)), Text(ORACLE_EXPLANATION, aside=True)),
         ),
-        Section(
+        ReportSection(
             "published",
             "Published scores",
             (Text(published_note()), TableWithBars(published_table())),
         ),
-        Section(
+        ReportSection(
             "terms",
             "Terms",
             (Items(report.terms), Code("The command that repeats it:", report.command)),

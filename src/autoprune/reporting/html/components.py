@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import plotly.graph_objects as go
 
-from autoprune.reporting.sections import Items, Section, TableWithBars, Text
+from autoprune.reporting.sections import Items, ReportSection, TableWithBars, Text
 from autoprune.reporting.tables import Table
 
 
@@ -76,8 +76,8 @@ class Errors:
 
 
 def with_plots(
-    section: Section | None, plots: Sequence[Plot], notes: Sequence[Text] = ()
-) -> Section | None:
+    section: ReportSection | None, plots: Sequence[Plot], notes: Sequence[Text] = ()
+) -> ReportSection | None:
     """Return `section` with `plots` after its first sentences, and `notes` at its end.
 
     A table that a plot has already is left out. None stays None.
@@ -96,7 +96,7 @@ def with_plots(
     return replace(section, parts=(*parts[:start], Plots(tuple(plots)), *parts[start:], *notes))
 
 
-def with_id_prefix(section: Section, prefix: str) -> Section:
+def with_id_prefix(section: ReportSection, prefix: str) -> ReportSection:
     """Return `section` with `prefix` before its id and those of its plots, for a page of many."""
 
     def renamed(part: Any) -> Any:

@@ -26,7 +26,7 @@ from autoprune.reporting.plot_style import (
     label_rows,
     short_label,
 )
-from autoprune.reporting.sections import Section, Text
+from autoprune.reporting.sections import ReportSection, Text
 from autoprune.reporting.tables import Table
 from autoprune.tasks.task import TestSplit
 
@@ -39,7 +39,7 @@ MAX_CHARACTERS = 400  # of a text
 _MARKS = [(TEAL, "circle"), (OCHRE, "diamond"), (SLATE, "square")]
 
 
-def classes_section(study: FinishedStudy) -> Section:
+def classes_section(study: FinishedStudy) -> ReportSection:
     """Return F1 by class and the confusion matrices."""
     names, labels = study.setting.labels, true_labels(study)
     sizes = np.bincount(labels, minlength=len(names))
@@ -64,23 +64,23 @@ def classes_section(study: FinishedStudy) -> Section:
         Text(explanation),
         ConfusionMatrices(tuple(confusion_matrix(one, names, sizes) for one in scores)),
     )
-    return Section("classes", "Class by class", parts)
+    return ReportSection("classes", "Class by class", parts)
 
 
-def errors_section(study: FinishedStudy) -> Section:
+def errors_section(study: FinishedStudy) -> ReportSection:
     """Return the texts that only one of the entrants has wrong, or say why there are none."""
     title, entrants = "Errors that only one model makes", seed_predictions(study)
     if not study.texts:
         reason = "The texts are left out: the task's data could not be read for this report."
-        return Section("errors", title, (Text(reason),))
+        return ReportSection("errors", title, (Text(reason),))
     if len(entrants) < 2:
-        return Section("errors", title, (Text("There is only one model to look at."),))
+        return ReportSection("errors", title, (Text("There is only one model to look at."),))
     groups = entrant_errors(entrants, true_labels(study), study.test, study.setting.labels)
     explanation = Text(
         "Test texts that one model has wrong in more than half of its seeds while the others "
         f"have them right; at most {MAX_EXAMPLES} for each model, the clearest first."
     )
-    return Section("errors", title, (explanation, Errors(tuple(groups))))
+    return ReportSection("errors", title, (explanation, Errors(tuple(groups))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from autoprune.reporting.plot_style import (
     interval_bars,
     short_label,
 )
-from autoprune.reporting.sections import Items, Section, TableWithBars, Text
+from autoprune.reporting.sections import Items, ReportSection, TableWithBars, Text
 from autoprune.reporting.tables import Table
 
 
@@ -67,16 +67,18 @@ def pareto_page(front: ParetoFront) -> str:
     table = (TableWithBars(pareto_table(front)), Text(pareto_how_to_read(front), aside=True))
     studies = Text("Each number of layers is a study of its own, with its own report:")
     sections = [
-        Section("plots", "Quality against latency and size", (plots, explanation)),
-        Section("table", "All numbers of layers", table),
-        Section("studies", "Studies", (studies, Items(front.studies))),
+        ReportSection("plots", "Quality against latency and size", (plots, explanation)),
+        ReportSection("table", "All numbers of layers", table),
+        ReportSection("studies", "Studies", (studies, Items(front.studies))),
     ]
     return render_template(
         "pareto_page.html.j2",
-        title=pareto_title(front),
-        advice=pareto_advice(front),
-        tiles=_tiles(front),
-        sections=sections,
+        {
+            "title": pareto_title(front),
+            "advice": pareto_advice(front),
+            "tiles": _tiles(front),
+            "sections": sections,
+        },
     )
 
 

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -23,7 +23,7 @@ from autoprune.reporting.tables import Table
 _FOLDER = Path(__file__).parent
 
 
-def render_template(template: str, **values: object) -> str:
+def render_template(template: str, values: Mapping[str, object]) -> str:
     """Return the page that `template`, which extends base.html.j2, makes of `values`."""
     scripts = [get_plotlyjs(), (_FOLDER / "page.js").read_text(encoding="utf-8")]
     assert not any("</script" in script for script in scripts), "a script ends only at its end"
@@ -31,11 +31,13 @@ def render_template(template: str, **values: object) -> str:
         _environment()
         .get_template(template)
         .render(
-            css=css_variables() + (_FOLDER / "page.css").read_text(encoding="utf-8"),
-            scripts=scripts,
-            policy=_content_security_policy(scripts),
-            dark=_script_json(DARK),
-            **values,
+            {
+                "css": css_variables() + (_FOLDER / "page.css").read_text(encoding="utf-8"),
+                "scripts": scripts,
+                "policy": _content_security_policy(scripts),
+                "dark": _script_json(DARK),
+                **values,
+            }
         )
     )
 

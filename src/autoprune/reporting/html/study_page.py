@@ -15,7 +15,7 @@ from autoprune.reporting.html.render import render_template
 from autoprune.reporting.html.search import layer_plots, search_plots
 from autoprune.reporting.sections import (
     Code,
-    Section,
+    ReportSection,
     Text,
     budgets_section,
     comparison_section,
@@ -56,12 +56,12 @@ def study_page(
     matrix = None
     if len(studies) > 1:
         matrix = _matrix({f"s{number}": study for number, study in enumerate(studies, start=1)})
-    return render_template("study_page.html.j2", chapters=chapters, matrix=matrix)
+    return render_template("study_page.html.j2", {"chapters": chapters, "matrix": matrix})
 
 
 def _sections(
     study: FinishedStudy, importances: Mapping[str, float], costs: Costs | None
-) -> list[Section]:
+) -> list[ReportSection]:
     """Return the sections of one study in the order of the page."""
     setting, comparison, trials = study.setting, study.comparison, study.trials
     sections = [
