@@ -102,12 +102,16 @@ def _print(result: "CostResult") -> None:
 
 
 def _columns(costs: "Sequence[CostMeasurement]") -> dict[str, list[str]]:
+    from autoprune.cli.tables import format_millions
+
     rows = [
         {
             "model": cost.name,
             "layers": str(cost.layers),
-            "parameters": _millions(cost.parameters.total if cost.parameters else None),
-            "embeddings": _millions(cost.parameters.embeddings if cost.parameters else None),
+            "parameters": format_millions(cost.parameters.total) if cost.parameters else _MISSING,
+            "embeddings": (
+                format_millions(cost.parameters.embeddings) if cost.parameters else _MISSING
+            ),
             "disk": f"{cost.bytes / 1e6:.1f} MB",
             "memory": _MISSING if cost.peak_bytes is None else f"{cost.peak_bytes / 1e6:.0f} MB",
             "ms, one text": _interval(cost.latency, 1000, 2),
@@ -118,10 +122,6 @@ def _columns(costs: "Sequence[CostMeasurement]") -> dict[str, list[str]]:
         for cost in costs
     ]
     return {heading: [row[heading] for row in rows] for heading in rows[0]}
-
-
-def _millions(count: int | None) -> str:
-    return _MISSING if count is None else f"{count / 1e6:.3g} M"
 
 
 def _interval(value: "MedianInterval", unit: int, digits: int) -> str:

@@ -10,7 +10,6 @@ from autoprune.cli import options
 from autoprune.cli.trackers import open_trackers
 
 if TYPE_CHECKING:
-    from autoprune.reporting.tables import Table
     from autoprune.reproduction.grid import Grid
     from autoprune.reproduction.report import ReproductionReport
     from autoprune.reproduction.time_estimate import GridEstimate
@@ -80,7 +79,7 @@ def reproduce(
 
 
 def _print_estimate(estimate: "GridEstimate") -> None:
-    from autoprune.cli.tables import print_line
+    from autoprune.cli.tables import print_line, print_table
     from autoprune.experiment.progress import format_duration
     from autoprune.reporting.tables import Table
 
@@ -95,7 +94,7 @@ def _print_estimate(estimate: "GridEstimate") -> None:
         for cell in estimate.to_do
     ]
     rows += [(cell.name, "", "0", "0", "done") for cell in estimate.done]
-    _print_table(Table("Time", ("cell", "ms a step", "trials", "runs", "at most"), tuple(rows)))
+    print_table(Table("Time", ("cell", "ms a step", "trials", "runs", "at most"), tuple(rows)))
     print_line(
         f"Plan {estimate.plan}: {len(estimate.done)} cells done, {len(estimate.to_do)} to do, "
         f"at most {format_duration(estimate.seconds)}. Nothing was run."
@@ -103,7 +102,7 @@ def _print_estimate(estimate: "GridEstimate") -> None:
 
 
 def _print_report(report: "ReproductionReport", grid: "Grid") -> None:
-    from autoprune.cli.tables import print_line
+    from autoprune.cli.tables import print_line, print_table
     from autoprune.reproduction.report import (
         claim_text,
         claims_table,
@@ -114,30 +113,11 @@ def _print_report(report: "ReproductionReport", grid: "Grid") -> None:
     if not report.cells:
         print_line(f"No cell of plan {report.plan} is finished yet.")
         return
-    _print_table(layouts_table(report.cells))
-    _print_table(verdicts_table(report.cells, report.claims))
-    _print_table(claims_table(report.claims))
+    print_table(layouts_table(report.cells))
+    print_table(verdicts_table(report.cells, report.claims))
+    print_table(claims_table(report.claims))
     for claim in report.claims:
         print_line(claim_text(claim))
     for cell in report.missing:
         print_line(f"Not finished: {cell}")
     print_line(f"{report.summary} Report: {grid.report}   page: {grid.page}")
-
-
-def _print_table(table: "Table") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    from autoprune.cli.tables import PIPE_WIDTH
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_WIDTH)
-    drawn = RichTable(box=box.SIMPLE, padding=(0, 1), title=table.caption, title_justify="left")
-    for name in table.header:
-        drawn.add_column(name)
-    for row in table.rows:
-        drawn.add_row(*(Text(cell if isinstance(cell, str) else cell.picture) for cell in row))
-    console.print(drawn)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from autoprune.evaluation.comparison import Comparison, ComparisonRow
     from autoprune.experiment.pareto import ParetoResult
+    from autoprune.reporting.tables import Table as ReportTable
 
 PIPE_WIDTH = 140  # cells; a pipe has no width of its own
 
@@ -35,6 +36,16 @@ def print_columns(columns: Columns, left: Collection[str], optional: Mapping[str
     for cells in zip(*shown.values(), strict=True):
         table.add_row(*map(Text, cells))
     console.print(table)
+
+
+def print_table(table: "ReportTable") -> None:
+    """Print a table of a report; its caption is the title, and long cells are wrapped."""
+    printed = Table(box=box.SIMPLE, padding=(0, 1), title=table.caption, title_justify="left")
+    for heading in table.header:
+        printed.add_column(heading)
+    for row in table.rows:
+        printed.add_row(*(Text(cell if isinstance(cell, str) else cell.picture) for cell in row))
+    open_console().print(printed)
 
 
 def open_console(pipe_width: int = PIPE_WIDTH) -> Console:
@@ -91,7 +102,7 @@ def comparison_columns(comparison: "Comparison") -> dict[str, list[str]]:
         "test": [format_percent(row.test_mean) for row in rows],
         "raw": [format_percent(row.raw_mean) for row in rows],
         "validation": [format_percent(row.validation_mean) for row in rows],
-        "parameters": [_millions(row.parameters) for row in rows],
+        "parameters": [format_millions(row.parameters) for row in rows],
         **_differences(rows, comparison.reference),
     }
 
@@ -109,7 +120,7 @@ def _differences(rows: "Sequence[ComparisonRow]", reference: str) -> dict[str, l
     }
 
 
-def _millions(count: int) -> str:
+def format_millions(count: int) -> str:
     """Write a count of parameters, in millions with three digits."""
     return f"{count / 1e6:.3g} M"
 
