@@ -1,4 +1,4 @@
-"""Baseline samplers: random layouts, all in order, and Optuna's TPE with repaired flags."""
+"""Baseline samplers: random search, brute force, and Optuna's TPE (Parzen estimator)."""
 
 from itertools import combinations
 from math import comb
@@ -20,9 +20,13 @@ from autoprune.search.search_space import (
 )
 from autoprune.search.trial import distributions, flag_names, flag_params
 
+_TPE_STARTS = 10  # random trials before TPE starts, as in Optuna
+
+_TPE_DRAWS = 25  # draws that may repeat a layout before one is drawn uniformly
+
 
 def propose_randomly(history: SearchHistory, rng: np.random.Generator) -> Layout:
-    """Draw uniformly among the layouts not tried yet."""
+    """Draw uniformly among the layouts that were not tried yet."""
     if comb(history.depth, history.keep) <= MAX_LISTED:
         rows = np.flatnonzero(_untried(history))
         return flags_to_layout(all_flags(history.depth, history.keep)[rng.choice(rows)])
@@ -42,12 +46,12 @@ def propose_in_order(history: SearchHistory, rng: np.random.Generator) -> Layout
 
 
 def _untried(history: SearchHistory) -> NDArray[np.bool_]:
-    """Return which rows of the grid were not tried yet; raises `StudyError` if there are none."""
-    free = np.ones(comb(history.depth, history.keep), dtype=bool)
-    free[[layout_rank(layout) for layout in history.tried_layouts]] = False
-    if not free.any():
+    """Return which rows of `all_flags` were not tried yet; raises `StudyError` if none is left."""
+    untried = np.ones(comb(history.depth, history.keep), dtype=bool)
+    untried[[layout_rank(layout) for layout in history.tried_layouts]] = False
+    if not untried.any():
         raise _exhausted(history)
-    return free
+    return untried
 
 
 def _exhausted(history: SearchHistory) -> StudyError:
@@ -58,33 +62,30 @@ def _exhausted(history: SearchHistory) -> StudyError:
     )
 
 
-_STARTS = 10  # as Optuna has it
-
-_DRAWS = 25
-
-
 def propose_by_tpe(history: SearchHistory, rng: np.random.Generator) -> Layout:
-    """Take what Optuna's TPE draws, with its own settings, mended at random to exactly `keep`.
+    """Draw with Optuna's TPE and its default settings, repaired at random to exactly `keep` layers.
 
-    A draw that was tried before is drawn again, at last uniformly. TPE sees the mended layouts,
-    which are those that were measured, in a study of its own in memory.
+    A layout that was tried before is drawn again, in the end uniformly. TPE learns from the
+    repaired layouts, which are those that were measured, in a new study in memory.
     """
-    if len(history.observations) < _STARTS:
+    if len(history.observations) < _TPE_STARTS:
         return propose_randomly(history, rng)
     sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
     study = optuna.create_study(direction="maximize", sampler=sampler)
     names = flag_names(history.depth)
     space = {name: distributions(history.depth)[name] for name in names}
-    for one in history.observations:
+    for observation in history.observations:
         study.add_trial(
             optuna.trial.create_trial(
-                params=flag_params(one.run.layout), distributions=dict(space), value=one.quality
+                params=flag_params(observation.run.layout),
+                distributions=dict(space),
+                value=observation.quality,
             )
         )
-    for _ in range(_DRAWS):
-        drawn = study.ask(space)
-        study.tell(drawn, state=optuna.trial.TrialState.FAIL)
-        row = np.array([drawn.params[name] for name in names], dtype=np.int8)
+    for _ in range(_TPE_DRAWS):
+        trial = study.ask(space)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        row = np.array([trial.params[name] for name in names], dtype=np.int8)
         layout = flags_to_layout(repair_flags(row, history.keep, rng))
         if layout not in history.tried_layouts:
             return layout
@@ -92,7 +93,7 @@ def propose_by_tpe(history: SearchHistory, rng: np.random.Generator) -> Layout:
 
 
 def repair_flags(row: LayerFlags, keep: int, rng: np.random.Generator) -> LayerFlags:
-    """Return flags (depth,) with as many drawn at random as need be, so that `keep` are 1."""
+    """Return flags (depth,) with some set or cleared at random, so that `keep` are 1."""
     row = row.copy()
     while (surplus := int(row.sum()) - keep) != 0:
         row[rng.choice(np.flatnonzero(row == (surplus > 0)))] = int(surplus < 0)

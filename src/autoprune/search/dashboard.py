@@ -1,4 +1,4 @@
-"""Dashboard: Optuna's, over one or many storages, read-only and on this machine only."""
+"""Dashboard: serves Optuna's dashboard on this machine only, and writes its notes and plots."""
 
 import json
 import re
@@ -29,17 +29,14 @@ if TYPE_CHECKING:
 
 
 class Figure(Protocol):
-    """A plotly figure, as far as it is needed to keep it."""
+    """What is needed of a plotly figure to store it."""
 
     def to_json(self) -> str:
-        """Return the figure as plotly's JSON."""
+        """Return the figure in plotly's JSON."""
 
 
 def save_first_note(storage: BaseStorage, name: str, note: str) -> None:
-    """Give study `name` a first note, in Markdown; one that it has already stays.
-
-    Raises `StorageError`.
-    """
+    """Store a note, in Markdown, in study `name` if it has none; raises `StorageError`."""
     with storage_failures():
         study = _load(storage, name)
         if not get_note(study):
@@ -49,7 +46,7 @@ def save_first_note(storage: BaseStorage, name: str, note: str) -> None:
 def save_note_and_plots(
     storage: BaseStorage, name: str, note: str, figures: Mapping[str, Figure]
 ) -> None:
-    """Give study `name` a `note`, in Markdown, and `figures`, by title, in place of earlier ones.
+    """Store a note, in Markdown, and figures by title in study `name`; replaces earlier ones.
 
     A title has letters, digits and hyphens only. Raises `StorageError`.
     """
@@ -65,21 +62,21 @@ def _load(storage: BaseStorage, name: str) -> Study:
 
 
 LOOPBACK = "127.0.0.1"
-"""The dashboard asks nobody for a password, so nobody else may reach it."""
+"""The dashboard has no passwords, so it must not be reachable from other machines."""
 
-_IMPORTANCES = re.compile(r"/api/studies/\d+/param_importances/?")
+_IMPORTANCES_PATH = re.compile(r"/api/studies/\d+/param_importances/?")
 
-_READING = ("GET", "HEAD", "OPTIONS")
+_READ_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    allow_reuse_address = sys.platform != "win32"  # there it would share a port that is taken
+    allow_reuse_address = sys.platform != "win32"  # there, a port that is in use would be shared
 
 
-class _Quiet(WSGIRequestHandler):
+class _SilentHandler(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Print nothing for a request."""
+        """Log nothing."""
 
 
 def serve(
@@ -92,8 +89,8 @@ def serve(
 ) -> None:
     """Serve the studies of `storages` until Ctrl-C, on `port` or the next free one.
 
-    `ready` is told the address. Unless `writable`, every request but to read is answered with 405.
-    Where there are several storages, no study can be created or renamed. Raises `OptionError`.
+    Calls `ready` with the address. Unless `writable`, all requests that write are answered with
+    405. With several storages, no study can be created or renamed. Raises `OptionError`.
     """
     storage = storages[0] if len(storages) == 1 else CombinedStorage(storages, writable)
     app = local_only(only_layer_params(optuna_dashboard.wsgi(storage)))
@@ -108,10 +105,10 @@ def serve(
 
 
 def read_only(app: "WSGIApplication") -> "WSGIApplication":
-    """Return `app` with every request but to read answered by 405."""
+    """Return `app` with all requests that write answered with 405."""
 
     def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in _READING:
+        if environ["REQUEST_METHOD"] in _READ_METHODS:
             return app(environ, start)
         return _refuse(
             start,
@@ -123,12 +120,12 @@ def read_only(app: "WSGIApplication") -> "WSGIApplication":
 
 
 def no_new_study(app: "WSGIApplication") -> "WSGIApplication":
-    """Return `app` with every request for a new study, or a new name of one, answered by 405."""
+    """Return `app` with requests to create or rename a study answered with 405."""
 
     def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "").rstrip("/")
-        new = path == "/api/studies" or (path.startswith("/api/") and path.endswith("/rename"))
-        if environ["REQUEST_METHOD"] != "POST" or not new:
+        is_new = path == "/api/studies" or (path.startswith("/api/") and path.endswith("/rename"))
+        if environ["REQUEST_METHOD"] != "POST" or not is_new:
             return app(environ, start)
         return _refuse(
             start,
@@ -140,24 +137,25 @@ def no_new_study(app: "WSGIApplication") -> "WSGIApplication":
 
 
 def only_layer_params(app: "WSGIApplication") -> "WSGIApplication":
-    """Return `app` with the importances of seed and fidelity left out, the others summing to one.
+    """Return `app` without the importances of seed and fidelity; the others are scaled to sum 1.
 
-    They are parameters of each trial, so that Optuna knows the whole of it, and no traits of a
-    layout. Each trial has a seed of its own: PED-ANOVA takes that, and even a fidelity that is the
-    same for all, for what decides most.
+    Seed and fidelity are parameters of a trial but not properties of its layout. Each trial has its
+    own seed, so PED-ANOVA calls that the most important, or even a fidelity that is constant.
     """
 
     def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        asked = _IMPORTANCES.fullmatch(environ.get("PATH_INFO", ""))
-        if environ["REQUEST_METHOD"] != "GET" or not asked:
+        match = _IMPORTANCES_PATH.fullmatch(environ.get("PATH_INFO", ""))
+        if environ["REQUEST_METHOD"] != "GET" or not match:
             return app(environ, start)
-        begun: list[Any] = []
-        body = b"".join(app(environ, lambda *told: begun.extend(told)))  # type: ignore[arg-type]
-        status, headers = begun[:2]
+        answer: list[Any] = []
+        body = b"".join(app(environ, lambda *args: answer.extend(args)))  # type: ignore[arg-type]
+        status, headers = answer[:2]
         if status.startswith("200"):
-            found = json.loads(body)
-            found["param_importances"] = [_of_layers(one) for one in found["param_importances"]]
-            body = json.dumps(found).encode()
+            content = json.loads(body)
+            content["param_importances"] = [
+                _only_layers(importances) for importances in content["param_importances"]
+            ]
+            body = json.dumps(content).encode()
             headers = [pair for pair in headers if pair[0].lower() != "content-length"]
             headers.append(("Content-Length", str(len(body))))
         start(status, headers)
@@ -166,16 +164,17 @@ def only_layer_params(app: "WSGIApplication") -> "WSGIApplication":
     return guarded
 
 
-def _of_layers(importances: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept = [one for one in importances if one["name"] not in (SEED, FIDELITY)]
-    whole = sum(one["importance"] for one in kept)
-    return [one | {"importance": one["importance"] / whole if whole else 0.0} for one in kept]
+def _only_layers(importances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    layers = [item for item in importances if item["name"] not in (SEED, FIDELITY)]
+    total = sum(item["importance"] for item in layers)
+    return [item | {"importance": item["importance"] / total if total else 0.0} for item in layers]
 
 
 def local_only(app: "WSGIApplication") -> "WSGIApplication":
-    """Return `app` with every request for another host's name answered by 403.
+    """Return `app` with requests for another host name answered with 403.
 
-    A web page could else have its own name point here and read or delete the studies.
+    Otherwise a web page could let its own name point here (DNS rebinding), and read or delete the
+    studies.
     """
 
     def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
@@ -186,45 +185,47 @@ def local_only(app: "WSGIApplication") -> "WSGIApplication":
     return guarded
 
 
-def _refuse(start: "StartResponse", status: str, why: str) -> Iterable[bytes]:
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Allow", ", ".join(_READING))]
+def _refuse(start: "StartResponse", status: str, reason: str) -> Iterable[bytes]:
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Allow", ", ".join(_READ_METHODS))]
     start(status, headers)
-    return [f"{why}\n".encode()]
+    return [f"{reason}\n".encode()]
 
 
 def _listen(app: Any, port: int) -> WSGIServer:
-    """Bind `port`, or the first free one of the next 20."""
+    """Return a server on `port` or the first free one of the next 19."""
     for candidate in range(port, min(port + 20, 65536)):
         try:
-            return make_server(LOOPBACK, candidate, app, _Server, _Quiet)
+            return make_server(LOOPBACK, candidate, app, _Server, _SilentHandler)
         except OSError:
             continue
     raise OptionError(f"ports {port} to {port + 19} are taken, name another with --port")
 
 
-MIN_TRIALS = 4  # complete trials; forests grown on fewer say nothing
+MIN_TRIALS = 4  # complete trials needed to fit the forest of fANOVA
 
 
 def layer_importances(storage: BaseStorage, name: str) -> dict[str, float]:
-    """Return each layer's share in the scores' variance by fANOVA: `layer 3` -> [0, 1], sum 1.
+    """Return each layer's share of the scores' variance by fANOVA: `layer 3` -> [0, 1], sum 1.
 
-    Of trials with the smallest of several budgets alone. Empty where the study is not there, too
-    few such trials are complete, or all scores are equal. The same trials give the same shares.
-    Source: Hutter, Hoos and Leyton-Brown, ICML 2014.
+    Only trials with the smallest budget count. Empty if there is no such study, too few of these
+    trials are complete, or all scores are equal. The same trials give the same shares. Source:
+    Hutter, Hoos and Leyton-Brown, ICML 2014.
     """
     with storage_failures():
         storage = optuna.storages.get_storage(storage)
         if name not in optuna.get_all_study_names(storage):
             return {}
         study = optuna.load_study(study_name=name, storage=storage)
-        whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    least = min((trial.params[FIDELITY] for trial in whole), default=1.0)
-    whole = [trial for trial in whole if trial.params[FIDELITY] == least]
-    if len(whole) < MIN_TRIALS or len({trial.value for trial in whole}) == 1:
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    fidelity = min((trial.params[FIDELITY] for trial in trials), default=1.0)
+    trials = [trial for trial in trials if trial.params[FIDELITY] == fidelity]
+    if len(trials) < MIN_TRIALS or len({trial.value for trial in trials}) == 1:
         return {}
     flags = list(flag_names(study.user_attrs["depth"]))
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it tells of each study that is made
-    alone = optuna.create_study(direction="maximize")
-    alone.add_trials(whole)
-    shares = get_param_importances(alone, evaluator=FanovaImportanceEvaluator(seed=0), params=flags)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # hides that a study is created
+    copied = optuna.create_study(direction="maximize")
+    copied.add_trials(trials)
+    shares = get_param_importances(
+        copied, evaluator=FanovaImportanceEvaluator(seed=0), params=flags
+    )
     return {f"layer {int(flag.rpartition('_')[2])}": float(shares[flag]) for flag in sorted(shares)}

@@ -1,4 +1,4 @@
-"""Evolution: over layouts that are too many to score all (24 layers: 2.7 million)."""
+"""Evolution: searches layouts that are too many to score all (24 layers: 2.7 million)."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,50 +18,50 @@ def evolve(
     parents: int = 8,
     children: int = 32,
 ) -> list[tuple[Layout, float]]:
-    """Return all layouts that were scored with their losses, the lowest loss first.
+    """Return all scored layouts with their losses, the lowest loss first.
 
-    Each generation, `children` new layouts are made from the best `parents` so far by exchanging
-    one layer, or seldom more, and scored together. No layout is scored twice; same seed, same
-    course. After EvoPress (Sieberling et al. 2024, https://arxiv.org/abs/2410.14649), with a
-    population in place of a single parent.
+    In each generation, `children` new layouts are made from the best `parents` so far by exchanging
+    one layer, or rarely more, and scored together. No layout is scored twice; the same seed gives
+    the same result. After EvoPress (Sieberling et al. 2024, https://arxiv.org/abs/2410.14649),
+    with a population instead of a single parent.
     """
     rng = np.random.default_rng(seed)
-    found: dict[Layout, float] = {}
+    scored: dict[Layout, float] = {}
     best: list[Layout] = []
 
-    def child() -> Layout:
-        return _mutated(best[int(rng.integers(len(best)))], rng)
+    def make_child() -> Layout:
+        return _mutate(best[int(rng.integers(len(best)))], rng)
 
-    fresh = _new(found, children, lambda: _drawn(depth, keep, rng))
+    generation = _new_layouts(scored, children, lambda: _draw(depth, keep, rng))
     for _ in range(generations):
-        found |= dict(zip(fresh, losses(fresh), strict=True))
-        best = sorted(found, key=lambda layout: (found[layout], layout.keep))[:parents]
-        fresh = _new(found, children, child)
-        if not fresh:
+        scored |= dict(zip(generation, losses(generation), strict=True))
+        best = sorted(scored, key=lambda layout: (scored[layout], layout.keep))[:parents]
+        generation = _new_layouts(scored, children, make_child)
+        if not generation:
             break
-    return sorted(found.items(), key=lambda pair: (pair[1], pair[0].keep))
+    return sorted(scored.items(), key=lambda pair: (pair[1], pair[0].keep))
 
 
-def _new(
-    found: dict[Layout, float], number: int, make: Callable[[], Layout], patience: int = 50
+def _new_layouts(
+    scored: dict[Layout, float], number: int, make: Callable[[], Layout], max_attempts: int = 50
 ) -> list[Layout]:
-    """Make up to `number` layouts that are not among `found`; fewer where hardly any are left."""
-    fresh: dict[Layout, None] = {}
-    for _ in range(number * patience):
+    """Make up to `number` layouts that are not in `scored`; fewer where hardly any are left."""
+    layouts: dict[Layout, None] = {}
+    for _ in range(number * max_attempts):
         layout = make()
-        if layout not in found:
-            fresh[layout] = None
-        if len(fresh) == number:
+        if layout not in scored:
+            layouts[layout] = None
+        if len(layouts) == number:
             break
-    return list(fresh)
+    return list(layouts)
 
 
-def _drawn(depth: int, keep: int, rng: np.random.Generator) -> Layout:
+def _draw(depth: int, keep: int, rng: np.random.Generator) -> Layout:
     return Layout(depth, tuple(sorted(rng.choice(depth, keep, replace=False).tolist())))
 
 
-def _mutated(layout: Layout, rng: np.random.Generator) -> Layout:
-    """Exchange one kept layer for a removed one; with chance a half another, and so on."""
+def _mutate(layout: Layout, rng: np.random.Generator) -> Layout:
+    """Exchange a kept layer for a removed one; with probability 1/2 another one, and so on."""
     kept, removed = set(layout.keep), set(range(layout.depth)) - set(layout.keep)
     while kept and removed:
         out, into = int(rng.choice(sorted(kept))), int(rng.choice(sorted(removed)))

@@ -1,9 +1,9 @@
-"""The pruners by name: rules that stop a weak run at a check.
+"""Pruners: rules that stop a weak trial at one of its checks.
 
 The default is none. With `mr-12` on short headlines the quality after one of three epochs has a
-correlation of 0.53 with a layout's true worth, after two 0.79: a run that looks weak at the first
-check is often a good layout, and what is saved is small beside a search of some tens of runs.
-The strategies that open a study are never pruned, as their scores are shown beside the best one.
+correlation of 0.53 with a layout's true quality, after two 0.79: a trial that looks weak at the
+first check is often a good layout, and in a search of some tens of trials little time is saved.
+The initial layouts are never pruned, since their scores are compared with the best one.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from autoprune.search.trial import is_finished_trial
 
 
 class HalvingPruner(BasePruner):
-    """Lets the better half of all trials that reached a check go on.
+    """Asynchronous successive halving: the better half of all trials at a check continues.
 
-    Asynchronous successive halving (https://arxiv.org/abs/1810.05934) with our checks as rungs.
-    Optuna's own pruner counts rungs in powers of steps, and counts interrupted trials twice.
+    The rungs are our checks (https://arxiv.org/abs/1810.05934). Optuna's own pruner has rungs at
+    powers of steps, and counts interrupted trials twice.
     """
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Say whether `trial` is in the weaker half at its last check; the first one goes on."""
+        """Return whether `trial` is in the weaker half at its last check."""
         step = trial.last_step
         if step is None:
             return False
@@ -38,13 +38,13 @@ class HalvingPruner(BasePruner):
 
 
 def reaches_end(study: Study, step: int) -> bool:
-    """Say whether complete trials ended at `step`: there is nothing left to save then."""
-    ends = [
+    """Return whether complete trials ended at `step`, so that pruning would save nothing."""
+    last_steps = [
         trial.last_step
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if trial.last_step is not None
     ]
-    return bool(ends) and step >= max(ends)
+    return bool(last_steps) and step >= max(last_steps)
 
 
 PRUNERS: dict[str, Callable[[], BasePruner]] = {

@@ -1,4 +1,4 @@
-"""The space of layouts as arrays of flags: listing, ranking, drawing, neighbours."""
+"""Search space: layouts as arrays of flags, to list, rank and draw them and find neighbours."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,11 +12,11 @@ from autoprune.layouts.layout import Layout, all_layouts
 LayerFlags = NDArray[np.int8]
 
 MAX_LISTED = 200_000
-"""Up to so many layouts the whole space is held in memory and looked at for each proposal."""
+"""Up to so many layouts, the whole space is kept in memory and searched for each proposal."""
 
 
 def layout_to_flags(layouts: Sequence[Layout]) -> LayerFlags:
-    """Return one row of flags per layout: (layouts, depth), 1 where a layer is kept."""
+    """Return one row of flags for each layout: (layouts, depth), 1 where a layer is kept."""
     return np.array([layout.flags for layout in layouts], dtype=np.int8)
 
 
@@ -36,7 +36,7 @@ def all_flags(depth: int, keep: int) -> LayerFlags:
 def layout_rank(layout: Layout) -> int:
     """Return the row of `layout` in `all_flags`.
 
-    >>> rank(Layout(3, (0, 2)))
+    >>> layout_rank(Layout(3, (0, 2)))
     1
     """
     depth, keep = layout.depth, len(layout.keep)
@@ -45,17 +45,17 @@ def layout_rank(layout: Layout) -> int:
 
 
 def draw_flags(depth: int, keep: int, rows: int, rng: np.random.Generator) -> LayerFlags:
-    """Draw layouts uniformly, repeats possible: (rows, depth)."""
+    """Draw layouts uniformly with replacement: (rows, depth)."""
     order = rng.random((rows, depth)).argsort(axis=1)  # (rows, depth), each a permutation
     return (order < keep).astype(np.int8)
 
 
 def swap_neighbours(flags: LayerFlags) -> LayerFlags:
-    """Return the layouts one swap away from one row: (keep * (depth - keep), depth)."""
+    """Return all layouts one swap away from a row of flags: (keep * (depth - keep), depth)."""
     kept, removed = np.flatnonzero(flags), np.flatnonzero(flags == 0)
     out, into = (pair.ravel() for pair in np.meshgrid(kept, removed, indexing="ij"))
-    near = np.repeat(flags[None, :], len(out), axis=0)
+    neighbours = np.repeat(flags[None, :], len(out), axis=0)
     rows = np.arange(len(out))
-    near[rows, out] = 0
-    near[rows, into] = 1
-    return near
+    neighbours[rows, out] = 0
+    neighbours[rows, into] = 1
+    return neighbours

@@ -10,13 +10,14 @@ from typing import Any
 
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
+from optuna.storages.journal._storage import JournalOperation
 from optuna.study import Study
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 __all__ = ["FrozenStudy"]
 
-JOURNAL_OPERATIONS = range(10)
+JOURNAL_OPERATIONS = frozenset(operation.value for operation in JournalOperation)
 """The `op_code`s of a journal's entries."""
 
 STUDIES: Any = models.StudyModel.__table__
