@@ -41,7 +41,7 @@ def plot(storage, title):
     return json.loads("".join(attrs.get(f"{key}{part}", "") for part in range(len(attrs))))
 
 
-def test_an_introduction_stays_until_the_result_comes(storage, go):
+def test_first_note_is_replaced_by_the_result_only(storage, go):
     go(storage=storage, trials=2)
     save_first_note(storage, "shc", "first")
     save_first_note(storage, "shc", "second")
@@ -53,7 +53,7 @@ def test_an_introduction_stays_until_the_result_comes(storage, go):
     assert get_note(load(storage)) == "short"
 
 
-def test_figures_take_the_place_of_those_of_the_same_title(storage, go):
+def test_plots_replace_those_of_the_same_title(storage, go):
     go(storage=storage, trials=2)
     save_note_and_plots(storage, "shc", "n", {"map": Drawn({"z": [1] * 3000}), "other": Drawn({})})
     assert plot(storage, "map") == {"z": [1] * 3000}
@@ -62,14 +62,14 @@ def test_figures_take_the_place_of_those_of_the_same_title(storage, go):
     assert plot(storage, "other") == {}
 
 
-def test_notes_and_figures_do_not_disturb_the_search(storage, go, told):
+def test_notes_and_plots_do_not_change_the_search(storage, go, told):
     whole = go(trials=9)
     go(storage=storage, trials=5)
     save_note_and_plots(storage, "shc", "n", {"map": Drawn({})})
     assert told(go(storage=storage, trials=9)) == told(whole)
 
 
-def test_trials_say_in_words_how_they_went(storage, go, planted):
+def test_trial_attributes_say_why_a_trial_ended(storage, go, planted):
     plain = planted(0, 8, 4)
 
     def measure(run, check):
@@ -95,7 +95,7 @@ def test_trials_say_in_words_how_they_went(storage, go, planted):
     assert load(storage).metric_names == ["validation quality"]
 
 
-def test_an_interrupted_trial_says_so(storage, go, planted):
+def test_interrupted_trial_says_so(storage, go, planted):
     def stop():
         raise KeyboardInterrupt
 

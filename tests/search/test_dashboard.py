@@ -77,7 +77,7 @@ def names(ask):
     ]
 
 
-def test_gathered_studies_hold_what_their_storages_hold(storages):
+def test_combined_storage_holds_all_studies(storages):
     gathered = CombinedStorage(storages)
     for own, shown in zip(
         [study for storage in storages for study in storage.get_all_studies()],
@@ -100,13 +100,13 @@ def test_gathered_studies_hold_what_their_storages_hold(storages):
     assert len({study._study_id for study in gathered.get_all_studies()}) == 2
 
 
-def test_a_study_loaded_from_the_gathering_knows_its_best_trial(storages):
+def test_combined_storage_study_has_its_best_trial(storages):
     assert (
         optuna.load_study(study_name="second", storage=CombinedStorage(storages)).best_value == 0.3
     )
 
 
-def test_what_is_written_later_is_seen(storages):
+def test_combined_storage_shows_later_writes(storages):
     gathered = CombinedStorage(storages)
     second = gathered.get_study_id_from_name("second")
     assert gathered.get_n_trials(second) == 4
@@ -116,7 +116,7 @@ def test_what_is_written_later_is_seen(storages):
     assert gathered.get_n_trials(second) == 5
 
 
-def test_unknown_names_and_numbers_are_key_errors(storages):
+def test_combined_storage_raises_key_errors(storages):
     gathered = CombinedStorage(storages)
     for ask, key in ((gathered.get_study_id_from_name, "third"), (gathered.get_trial, 1 << 40)):
         with pytest.raises(KeyError):
@@ -127,13 +127,13 @@ def test_unknown_names_and_numbers_are_key_errors(storages):
     "method",
     [name for name in sorted(BaseStorage.__abstractmethods__) if not name.startswith("get_")],
 )
-def test_every_method_that_writes_refuses(storages, method):
+def test_combined_storage_is_read_only(storages, method):
     takes = inspect.signature(getattr(InMemoryStorage, method)).parameters
     with pytest.raises(PermissionError):
         getattr(CombinedStorage(storages), method)(*[0] * (len(takes) - 1))
 
 
-def test_all_studies_are_served_and_writing_is_refused(storages, start, tmp_path):
+def test_dashboard_serves_all_studies_read_only(storages, start, tmp_path):
     before = [(tmp_path / name / JOURNAL).read_bytes() for name in ("first", "second")]
     _, ask = start(storages)
     assert names(ask) == ["first", "second"]
@@ -150,7 +150,7 @@ def test_all_studies_are_served_and_writing_is_refused(storages, start, tmp_path
 
 
 @pytest.mark.parametrize("writable", [False, True])
-def test_a_request_under_a_foreign_name_is_refused(storages, start, writable):
+def test_dashboard_refuses_other_host_names(storages, start, writable):
     port, ask = start(storages[:1], writable=writable)
     assert ask("GET", "/api/studies", {"Host": f"evil.example:{port}"})[0] == 403
     assert ask("DELETE", "/api/studies/0", {"Host": "evil.example"})[0] in (403, 405)
@@ -158,7 +158,7 @@ def test_a_request_under_a_foreign_name_is_refused(storages, start, writable):
     assert names(ask) == ["first"]
 
 
-def test_a_writable_dashboard_deletes(storages, start):
+def test_writable_dashboard_deletes_a_study(storages, start):
     _, ask = start(storages[:1], writable=True)
     body = json.dumps({"remove_associated_artifacts": False})
     status, text = ask("DELETE", "/api/studies/0", {"Content-Type": "application/json"}, body)
@@ -166,7 +166,7 @@ def test_a_writable_dashboard_deletes(storages, start):
     assert names(ask) == []
 
 
-def test_writing_to_gathered_studies_reaches_the_right_one(storages):
+def test_combined_storage_writes_to_the_right_study(storages):
     gathered = CombinedStorage(storages, writable=True)
     second = gathered.get_study_id_from_name("second")
     shown = optuna.load_study(study_name="second", storage=gathered)
@@ -192,7 +192,7 @@ def test_writing_to_gathered_studies_reaches_the_right_one(storages):
     assert [len(storage.get_all_studies()) for storage in storages] == [1, 0]
 
 
-def test_a_writable_dashboard_over_several_studies_changes_the_right_one(storages, start):
+def test_writable_dashboard_of_several_studies_changes_the_right_one(storages, start):
     _, ask = start(storages, writable=True)
     gathered = CombinedStorage(storages)
     first, second = map(gathered.get_study_id_from_name, ("first", "second"))
@@ -212,7 +212,7 @@ def test_a_writable_dashboard_over_several_studies_changes_the_right_one(storage
     assert names(ask) == ["second"]
 
 
-def test_a_taken_port_gives_way_to_the_next(storages, start):
+def test_dashboard_takes_the_next_free_port(storages, start):
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
         taken.listen()
@@ -222,7 +222,7 @@ def test_a_taken_port_gives_way_to_the_next(storages, start):
         assert names(ask) == ["first", "second"]
 
 
-def test_importances_are_of_layers_alone(tmp_path, start):
+def test_dashboard_importances_are_of_layers_only(tmp_path, start):
     storage = open_storage(None, tmp_path / "one")
     study = optuna.create_study(storage=storage, study_name="one", direction="maximize")
     draw = random.Random(0)

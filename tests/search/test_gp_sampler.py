@@ -10,14 +10,14 @@ def test_expected_improvement_known_answers():
     assert expected_improvement(np.array([2.0]), np.array([0.0]), 1.5) == pytest.approx([0.5])
 
 
-def test_a_run_of_which_nothing_depends_is_worth_nothing():
+def test_knowledge_gradient_is_zero_where_the_choice_stays():
     """All means moved alike, or none: the choice stays, and so does its expected worth."""
     mean = np.array([1.0, 0.5, 0.9])
     assert knowledge_gradient(mean, np.ones((1, 3, 2))) == pytest.approx(0, abs=1e-9)
     assert knowledge_gradient(mean, np.zeros((2, 3, 2))) == pytest.approx(0, abs=1e-9)
 
 
-def test_two_layouts_have_the_exact_answer():
+def test_knowledge_gradient_of_two_rows_is_exact():
     """By drawing surprises: the mean of the larger of two means, less the larger mean now."""
     mean = np.array([1.0, 0.8])
     moves = np.array([[[0.1, 0.5], [0.4, -0.2]], [[0.3, 0.0], [-0.2, 0.1]]])
@@ -27,7 +27,7 @@ def test_two_layouts_have_the_exact_answer():
     assert knowledge_gradient(mean, moves) == pytest.approx(drawn, abs=2e-3)
 
 
-def test_a_repeat_of_an_unsure_leader_can_beat_a_new_layout():
+def test_knowledge_gradient_can_prefer_a_repeat():
     mean = np.array([1.0, 0.95, 0.2])
     repeat, new = [0.5, 0.0, 0.0], [0.0, 0.0, 0.6]
     gains = knowledge_gradient(mean, np.array([repeat, new]).T[None])

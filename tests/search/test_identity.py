@@ -34,7 +34,7 @@ def storage():
 
 
 @pytest.mark.parametrize("key", IDENTITY)
-def test_another_value_is_refused_by_name(key, storage):
+def test_study_with_another_identity_is_refused_by_name(key, storage):
     create_or_load(storage, "s", IDENTITY)
     with pytest.raises(StudyError) as error:
         create_or_load(storage, "s", {**IDENTITY, key: OTHER[key]})
@@ -44,7 +44,7 @@ def test_another_value_is_refused_by_name(key, storage):
     )
 
 
-def test_all_differences_are_named_also_missing_ones(storage):
+def test_study_identity_names_all_differences(storage):
     create_or_load(storage, "s", IDENTITY)
     less = {key: value for key, value in IDENTITY.items() if key != "steps"}
     with pytest.raises(StudyError, match=r"with steps 66, got \(not stated\); method \(not stated"):
@@ -52,7 +52,7 @@ def test_all_differences_are_named_also_missing_ones(storage):
     assert create_or_load(storage, "s", IDENTITY).user_attrs["steps"] == 66
 
 
-def test_same_identity_goes_on_and_another_name_begins_another(storage):
+def test_study_with_the_same_identity_is_loaded(storage):
     create_or_load(storage, "s", IDENTITY)
     create_or_load(storage, "s", dict(reversed(IDENTITY.items())))
     create_or_load(storage, "t", OTHER)
@@ -60,7 +60,7 @@ def test_same_identity_goes_on_and_another_name_begins_another(storage):
 
 
 @pytest.mark.parametrize(("changes", "words"), [({"seed": 1}, "seed 0, got 1")])
-def test_search_itself_guards_what_it_is_told(changes, words, storage, planted):
+def test_optimize_study_checks_the_identity(changes, words, storage, planted):
     settings = SearchSettings(
         depth=8, keep=4, trials=1, initial_layouts=strategy_layouts(["top"], 8, 4)
     )
@@ -73,7 +73,7 @@ def test_search_itself_guards_what_it_is_told(changes, words, storage, planted):
         )
 
 
-def test_a_study_of_another_kind_is_refused(storage):
+def test_study_of_another_program_is_refused(storage):
     study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     with pytest.raises(StudyError, match="study s was not begun by autoprune"):
@@ -83,14 +83,14 @@ def test_a_study_of_another_kind_is_refused(storage):
         create_or_load(storage, "t", IDENTITY)
 
 
-def test_a_study_of_another_schema_is_refused(storage):
+def test_study_of_another_schema_is_refused(storage):
     study = create_or_load(storage, "s", IDENTITY)
     study.set_user_attr("autoprune", {"schema": 99, "identity": []})
     with pytest.raises(StudyError, match="schema 99, this autoprune writes schema 2"):
         create_or_load(storage, "s", IDENTITY)
 
 
-def test_a_beginning_cut_short_is_begun_again(storage):
+def test_study_created_in_part_is_completed(storage):
     study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
     study.set_user_attr("model", "mr-12")
     assert create_or_load(storage, "s", IDENTITY).user_attrs["task"] == "shc"

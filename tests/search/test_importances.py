@@ -28,7 +28,7 @@ def deciding(layer):
     return measure
 
 
-def test_the_layer_that_decides_has_the_largest_share():
+def test_layer_importances_rank_the_deciding_layer_first():
     storage = run(deciding(4), len(all_layouts(6, 3)))
     shares = layer_importances(storage, "s")
     assert list(shares) == [f"layer {layer}" for layer in range(6)]
@@ -39,18 +39,18 @@ def test_the_layer_that_decides_has_the_largest_share():
 
 
 @pytest.mark.parametrize(("name", "trials"), [("other", 6), ("s", 2)])
-def test_too_little_gives_none(name, trials):
+def test_layer_importances_need_a_study_and_trials(name, trials):
     assert layer_importances(run(deciding(1), trials), name) == {}
 
 
-def test_equal_scores_give_none():
+def test_layer_importances_of_equal_scores_are_empty():
     def measure(run, check):
         return Score(0.5, 0.5, 0.5, 0.5, "validation", run.seed, 0.1)
 
     assert layer_importances(run(measure, 6), "s") == {}
 
 
-def test_what_went_on_to_a_larger_budget_decides_nothing():
+def test_layer_importances_use_the_smallest_budget_only():
     """Full runs score higher, whatever layers they keep."""
     storage = run(deciding(4), len(all_layouts(6, 3)))
     before = layer_importances(storage, "s")

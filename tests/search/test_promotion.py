@@ -30,7 +30,7 @@ def made(outcome):
     return [TrialRun(one.layout, one.seed, one.fidelity) for one in outcome.trial_results]
 
 
-def test_what_went_on_does_not_go_on_again():
+def test_history_lists_paused_runs_and_due_promotions():
     seen = [
         Observation(TrialRun(one, i, QUICK), 0.5) for i, one in enumerate(all_layouts(8, 4)[:6])
     ]
@@ -42,7 +42,7 @@ def test_what_went_on_does_not_go_on_again():
     assert not history.promotion_due
 
 
-def test_one_of_four_goes_on_with_its_own_seed_after_its_pause(promoted, tmp_path):
+def test_promotion_continues_one_of_four_with_its_seed(promoted, tmp_path):
     outcome = promoted()
     runs = made(outcome)
     further = [run for run in runs if run.fidelity == 1.0]
@@ -57,7 +57,7 @@ def test_one_of_four_goes_on_with_its_own_seed_after_its_pause(promoted, tmp_pat
     assert not any("refused" in trial.user_attrs for trial in study.get_trials())
 
 
-def test_a_search_gone_on_with_promotes_the_same(promoted, told):
+def test_promotion_is_the_same_after_resume(promoted, told):
     whole = promoted(storage=optuna.storages.InMemoryStorage())
     for trials in (5, 6, 13, 20):
         outcome = promoted(trials)
@@ -65,7 +65,7 @@ def test_a_search_gone_on_with_promotes_the_same(promoted, told):
     assert (outcome.found, outcome.mean) == (whole.found, whole.mean)
 
 
-def test_two_side_by_side_promote_too(promoted, planted):
+def test_promotion_with_parallel_trials(promoted, planted):
     measure = planted(0, 8, 4)
     outcome = promoted(
         parallel_trials=2, start_trial=lambda run, check: lambda: measure(run, check)
@@ -79,7 +79,7 @@ def finding(number, layout, quality, fidelity, seed):
     return TrialResult(number, layout, "search", "complete", score, "", quality, seed, fidelity)
 
 
-def test_what_is_found_is_best_at_the_full_budget():
+def test_search_result_is_the_best_at_the_full_budget():
     """Where pauses say the contrary of ends, ends are believed."""
     layouts = all_layouts(8, 4)[:40]
     worth = np.linspace(0.1, 0.9, 40)
@@ -99,7 +99,7 @@ def past(seen, running=()):
     )
 
 
-def test_what_is_surely_behind_does_not_go_on():
+def test_promotion_skips_runs_that_are_surely_behind():
     """All leaders had their full runs but one, and the others are far behind: it is the one."""
     layouts = all_layouts(8, 4)[:24]
     seen = [Observation(TrialRun(one, i, QUICK), 0.1 + 0.001 * i) for i, one in enumerate(layouts)]
@@ -114,7 +114,7 @@ def test_what_is_surely_behind_does_not_go_on():
     assert propose_by_gp(under_way, np.random.default_rng(0)) != proposed
 
 
-def test_a_run_that_failed_on_its_way_on_is_not_sent_again(promoted, landscape):
+def test_promotion_that_failed_is_not_repeated(promoted, landscape):
     table = landscape(0, 8, 4)
 
     def measure(run, check):
@@ -130,7 +130,7 @@ def test_a_run_that_failed_on_its_way_on_is_not_sent_again(promoted, landscape):
     assert outcome.found is not None
 
 
-def test_a_trial_enqueued_by_hand_has_one_of_the_two_budgets(promoted, tmp_path):
+def test_enqueued_trial_needs_one_of_the_two_fidelities(promoted, tmp_path):
     promoted(5)
     study = optuna.load_study(study_name="shc", storage=open_storage(None, tmp_path / "study"))
     layout = Layout(8, (0, 2, 4, 6))
@@ -146,6 +146,6 @@ def test_a_trial_enqueued_by_hand_has_one_of_the_two_budgets(promoted, tmp_path)
 @pytest.mark.parametrize(
     "changes", [{"sampler": "tpe"}, {"pruner": "median"}, {"fidelity": 1.0}], ids=str
 )
-def test_what_cannot_promote_is_refused(go, changes):
+def test_promote_is_refused_with_other_settings(go, changes):
     with pytest.raises(OptionError, match="promote needs"):
         go(**{"fidelity": QUICK, "promote": True, **changes})

@@ -8,12 +8,12 @@ from autoprune.search.pruners import PRUNERS
 FIRST = strategy_layouts(["top", "middle", "bottom"], 8, 4)
 
 
-def test_names_are_those_of_the_pruners():
+def test_pruner_names_are_those_of_choices():
     assert tuple(PRUNERS) == choices.PRUNER_NAMES
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])
-def test_weak_runs_stop_early_but_never_a_strategy(pruner, go):
+def test_pruner_stops_weak_runs_but_no_initial_layout(pruner, go):
     outcome = go(sampler="random", pruner=pruner, trials=40)
     states = [finding.state for finding in outcome.trial_results]
     assert states[:3] == ["complete"] * 3
@@ -28,7 +28,7 @@ def test_weak_runs_stop_early_but_never_a_strategy(pruner, go):
     assert sum(qualities[finding.layout] for finding in pruned) / len(pruned) < mean
 
 
-def test_none_lets_every_run_end(go):
+def test_pruner_none_prunes_nothing(go):
     assert {finding.state for finding in go(trials=20).trial_results} == {"complete"}
 
 
@@ -42,7 +42,7 @@ def test_none_lets_every_run_end(go):
         ([0.1, 0.5, 0.6, 0.7], 0.3, True),
     ],
 )
-def test_halving_lets_the_better_half_go_on(others, value, stops):
+def test_halving_pruner_keeps_the_better_half(others, value, stops):
     study = optuna.create_study(direction="maximize", pruner=PRUNERS["halving"]())
     for other in others:
         trial = study.ask()
@@ -54,7 +54,7 @@ def test_halving_lets_the_better_half_go_on(others, value, stops):
     assert trial.should_prune() is stops
 
 
-def test_a_pruned_run_is_expected_where_complete_ones_ended(go, tmp_path):
+def test_history_of_a_pruned_run_adds_the_usual_gain(go, tmp_path):
     """The surrogate sees a pruned run at its last check plus the usual gain from there."""
     from autoprune.search.history import read_history
     from autoprune.storage.storage import open_storage

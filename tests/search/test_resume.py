@@ -19,7 +19,7 @@ def interrupt():
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_an_interrupt_inside_any_measurement_changes_nothing(sampler, go, planted, told):
+def test_resume_after_an_interrupt_inside_a_trial(sampler, go, planted, told):
     undisturbed = go(sampler=sampler, storage=optuna.storages.InMemoryStorage())
     for number, finding in enumerate(undisturbed.trial_results):
         measure = planted(0, 8, 4, {(finding.layout, 10 * (number % 3)): interrupt})
@@ -32,7 +32,7 @@ def test_an_interrupt_inside_any_measurement_changes_nothing(sampler, go, plante
     assert (outcome.found, outcome.repeated) == (undisturbed.found, 0)
 
 
-def test_an_interrupted_layout_runs_first_even_under_another_sampler(go, planted):
+def test_resume_runs_interrupted_layouts_first(go, planted):
     undisturbed = go(sampler="random", storage=optuna.storages.InMemoryStorage(), trials=6)
     cut = undisturbed.trial_results[4].layout
     go(planted(0, 8, 4, {(cut, 20): interrupt}), sampler="random")
@@ -41,7 +41,7 @@ def test_an_interrupted_layout_runs_first_even_under_another_sampler(go, planted
     assert outcome.trial_results[5].layout != undisturbed.trial_results[5].layout
 
 
-def test_an_interrupt_between_any_trials_changes_nothing(go, told):
+def test_resume_after_an_interrupt_between_trials(go, told):
     undisturbed = go(storage=optuna.storages.InMemoryStorage())
     for number in range(1, 9):
         outcome = go(callback=lambda finding: interrupt())
@@ -50,7 +50,7 @@ def test_an_interrupt_between_any_trials_changes_nothing(go, told):
     assert told(go()) == told(undisturbed)
 
 
-def test_an_interrupt_before_any_score_has_found_nothing(go, planted):
+def test_interrupt_before_any_score_finds_nothing(go, planted):
     outcome = go(planted(0, 8, 4, {(FIRST["top"], 20): interrupt}))
     assert (outcome.found, outcome.mean, outcome.std, outcome.trial_results) == (
         None,
@@ -61,7 +61,7 @@ def test_an_interrupt_before_any_score_has_found_nothing(go, planted):
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])
-def test_interrupted_runs_do_not_count_for_pruning(pruner, go, planted, told):
+def test_pruners_ignore_interrupted_trials(pruner, go, planted, told):
     settings = {"pruner": pruner, "sampler": "random", "trials": 20}
     undisturbed = go(storage=optuna.storages.InMemoryStorage(), **settings)
     layouts = [
@@ -73,7 +73,7 @@ def test_interrupted_runs_do_not_count_for_pruning(pruner, go, planted, told):
 
 
 @pytest.mark.parametrize(("torn", "every"), [(0, 1), (9, 6)])
-def test_a_kill_at_any_write_changes_nothing(torn, every, go, told, tmp_path):
+def test_resume_after_a_kill_at_any_write(torn, every, go, told, tmp_path):
     """The journal cut after each of its lines, and within the next one, is gone on with."""
     settings = {"sampler": "random", "trials": 5, "initial_layouts": {"top": FIRST["top"]}}
     undisturbed = told(go(**settings))
@@ -86,7 +86,7 @@ def test_a_kill_at_any_write_changes_nothing(torn, every, go, told, tmp_path):
         assert told(go(**settings)) == undisturbed
 
 
-def test_kill_9_changes_nothing(tmp_path):
+def test_resume_after_kill_9(tmp_path):
     def run(folder, deadly):
         return subprocess.run(
             [sys.executable, PROGRAM, tmp_path / folder, "gp", "9", str(deadly)],

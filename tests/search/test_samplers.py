@@ -48,12 +48,12 @@ def climb(sampler, table, depth, keep, trials, seed, first=()):
     return layouts
 
 
-def test_names_are_those_of_the_samplers():
+def test_sampler_names_are_those_of_choices():
     assert tuple(SAMPLERS) == choices.SAMPLER_NAMES
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_layouts_are_legal_distinct_and_follow_the_seed(sampler, landscape):
+def test_sampler_layouts_are_valid_distinct_and_reproducible(sampler, landscape):
     table = landscape(1)
     first = list(strategy_layouts(["top", "middle", "bottom", "alternate"], 12, 6).values())
     layouts = climb(sampler, table, 12, 6, 60, 0, first)
@@ -64,13 +64,13 @@ def test_layouts_are_legal_distinct_and_follow_the_seed(sampler, landscape):
 
 
 @pytest.mark.parametrize("sampler", ["gp", "random", "tpe"])
-def test_another_seed_proposes_others(sampler, landscape):
+def test_sampler_with_another_seed_proposes_others(sampler, landscape):
     assert climb(sampler, landscape(1), 12, 6, 12, 0) != climb(sampler, landscape(1), 12, 6, 12, 1)
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "brute-force"])
 @pytest.mark.parametrize(("depth", "keep"), [(2, 1), (5, 2), (6, 5)])
-def test_small_spaces_are_exhausted_then_refused(sampler, depth, keep, landscape):
+def test_sampler_refuses_when_no_layout_is_left(sampler, depth, keep, landscape):
     layouts = climb(sampler, landscape(0, depth, keep), depth, keep, count_layouts(depth, keep), 3)
     assert set(layouts) == set(all_layouts(depth, keep))
     with pytest.raises(StudyError, match="have been tried"):
@@ -78,7 +78,7 @@ def test_small_spaces_are_exhausted_then_refused(sampler, depth, keep, landscape
 
 
 @pytest.mark.parametrize(("depth", "keep"), [(2, 1), (4, 2)])
-def test_surrogate_goes_on_in_small_spaces_on_new_seeds(depth, keep, landscape):
+def test_gp_sampler_repeats_layouts_with_new_seeds_in_small_spaces(depth, keep, landscape):
     study, runs = begin("gp", depth, keep, 5), []
     for _ in range(12):
         trial, layout = ask(study, depth)
@@ -88,7 +88,7 @@ def test_surrogate_goes_on_in_small_spaces_on_new_seeds(depth, keep, landscape):
     assert [seed for _, seed in runs] == list(range(1005, 1017))
 
 
-def test_a_layout_that_cannot_be_scored_is_not_run_again(landscape):
+def test_gp_sampler_does_not_repeat_a_failed_layout(landscape):
     study, failed = begin("gp", 4, 2, 0), Layout(4, (2, 3))
     for _ in range(20):
         trial, layout = ask(study, 4)
@@ -102,7 +102,7 @@ def test_a_layout_that_cannot_be_scored_is_not_run_again(landscape):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_no_trial_of_any_state_is_proposed_again(sampler):
+def test_sampler_proposes_no_trial_of_any_state_again(sampler):
     study, seen = begin(sampler, 4, 2, 0), []
     ends = [
         {"state": optuna.trial.TrialState.PRUNED},
@@ -125,11 +125,11 @@ def test_no_trial_of_any_state_is_proposed_again(sampler):
     assert proposed == set(all_layouts(4, 2)) - past.tried_layouts
 
 
-def test_brute_force_goes_in_lexical_order(landscape):
+def test_brute_force_is_in_lexical_order(landscape):
     assert climb("brute-force", landscape(0), 12, 6, 30, 0) == all_layouts(12, 6)[:30]
 
 
-def test_random_is_uniform_over_what_is_left():
+def test_random_is_uniform_over_untried_layouts():
     tried = frozenset(all_layouts(4, 2)[:2])
     past = SearchHistory(4, 2, (), (), 2, tried)
     rng = np.random.default_rng(0)
@@ -137,7 +137,7 @@ def test_random_is_uniform_over_what_is_left():
     assert np.bincount(ranks) == pytest.approx([0, 0, 1000, 1000, 1000, 1000], abs=120)
 
 
-def test_runs_on_one_seed_are_believed_less():
+def test_surrogate_is_less_certain_with_one_seed():
     """What a seed does to all layouts that are alike is not taken for what they are worth."""
     rng, space = np.random.default_rng(4), all_flags(12, 6)
     rows = rng.permutation(space)[:30]
@@ -150,7 +150,7 @@ def test_runs_on_one_seed_are_believed_less():
     assert sure[1] > 1.1 * sure[30]
 
 
-def test_running_layouts_spread_the_workers(landscape):
+def test_gp_sampler_avoids_running_layouts(landscape):
     table = landscape(2)
     layouts = climb("gp", table, 12, 6, 20, 0)
     runs = [TrialRun(layout, number) for number, layout in enumerate(layouts)]
@@ -181,12 +181,12 @@ def regrets(landscape):
     return {sampler: of(sampler) for sampler in ("gp", "tpe", "random")}
 
 
-def test_surrogate_beats_random_fourfold_and_tpe_threefold(regrets):
+def test_gp_regret_is_a_fourth_of_random_and_a_third_of_tpe(regrets):
     assert regrets["gp"] <= regrets["random"] / 4, regrets
     assert regrets["gp"] <= regrets["tpe"] / 3, regrets
 
 
-def test_deep_models_are_searched_without_listing_the_space():
+def test_gp_sampler_finds_the_best_of_24_layers():
     rng = np.random.default_rng(0)
     weights = rng.normal(size=24)
     observed = []
@@ -204,7 +204,7 @@ def test_deep_models_are_searched_without_listing_the_space():
     assert seconds < 1.0
 
 
-def test_random_and_brute_force_know_large_spaces():
+def test_random_and_brute_force_in_large_spaces():
     first = Layout(24, next(combinations(range(24), 12)))
     past = SearchHistory(24, 12, (Observation(TrialRun(first, 0), 0.5),), (), 1, frozenset([first]))
     assert baseline_samplers.propose_in_order(past, np.random.default_rng(0)) == Layout(

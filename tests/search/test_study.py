@@ -31,7 +31,7 @@ def fail(error):
 
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite", "postgresql"])
-def test_every_storage_gives_the_same_study_also_when_gone_on_with(
+def test_optimize_study_is_the_same_in_every_storage_and_after_resume(
     kind, postgresql, go, told, tmp_path
 ):
     location = {
@@ -49,7 +49,7 @@ def test_every_storage_gives_the_same_study_also_when_gone_on_with(
     assert finished_trials(again, "another", 8) == ()
 
 
-def test_strategies_come_first_once_each_and_trials_is_the_total(go):
+def test_initial_layouts_run_first_and_trials_is_the_total(go):
     seen = []
     same = {"top": FIRST["top"], "also top": FIRST["top"], "bottom": FIRST["bottom"]}
     assert [finding.origin for finding in go(trials=1, initial_layouts=same).trial_results] == [
@@ -68,7 +68,7 @@ def test_strategies_come_first_once_each_and_trials_is_the_total(go):
     assert len(seen) == 4
 
 
-def test_repeated_is_counted_not_assumed(go):
+def test_search_result_counts_repeated_runs(go):
     outcome = go(trials=3)
     twice = dataclasses.replace(
         outcome, trial_results=outcome.trial_results + outcome.trial_results[:2]
@@ -76,7 +76,7 @@ def test_repeated_is_counted_not_assumed(go):
     assert (twice.trials, twice.distinct_layouts, twice.repeated) == (5, 3, 2)
 
 
-def test_best_is_the_highest_quality_so_far(go):
+def test_trial_result_best_is_the_highest_quality_so_far(go):
     outcome = go()
     qualities = [finding.score.quality for finding in outcome.trial_results]
     assert [finding.best for finding in outcome.trial_results] == list(
@@ -85,7 +85,7 @@ def test_best_is_the_highest_quality_so_far(go):
     assert len(set(qualities)) == 9
 
 
-def test_trials_show_layout_and_score_in_optunas_own_tools(go, tmp_path):
+def test_trials_are_readable_by_optuna(go, tmp_path):
     go(trials=4)
     study = optuna.load_study(study_name="shc", storage=open_storage(None, tmp_path / "study"))
     assert study.metric_names == ["validation quality"]
@@ -98,7 +98,7 @@ def test_trials_show_layout_and_score_in_optunas_own_tools(go, tmp_path):
     assert len(optuna.importance.get_param_importances(study)) == 10
 
 
-def test_search_ends_when_no_layout_is_left(planted):
+def test_optimize_study_ends_when_no_layout_is_left(planted):
     outcome = optimize_study(
         planted(0, 4, 2),
         SearchSettings(depth=4, keep=2, trials=50, sampler="random"),
@@ -112,7 +112,7 @@ def test_search_ends_when_no_layout_is_left(planted):
     assert outcome.found == best.layout
 
 
-def test_found_is_seldom_the_luckiest_run():
+def test_search_result_is_better_than_the_luckiest_run():
     """Of 60 noisy runs the surrogate's choice loses far less than the highest score does."""
 
     def lost(seed):
@@ -134,7 +134,7 @@ def test_found_is_seldom_the_luckiest_run():
     assert 0 < found < luckiest * 2 / 3
 
 
-def test_found_is_chosen_by_the_loss_too():
+def test_search_result_uses_the_loss():
     """Where qualities are mostly noise and losses are none, hearing both chooses better."""
 
     def lost(seed, told):
@@ -161,7 +161,7 @@ def test_found_is_chosen_by_the_loss_too():
     assert told < untold - 0.25  # with a prior of little noise: 0.11
 
 
-def test_what_is_proposed_next_hears_the_loss(go, tmp_path):
+def test_history_contains_the_loss(go, tmp_path):
     outcome = go(trials=6, sampler="random")
     storage = open_storage(None, tmp_path / "study")
     study = optuna.load_study(study_name="shc", storage=storage)
@@ -169,14 +169,14 @@ def test_what_is_proposed_next_hears_the_loss(go, tmp_path):
     assert [one.loss for one in seen] == [finding.score.loss for finding in outcome.trial_results]
 
 
-def test_found_comes_with_its_expected_quality(go):
+def test_search_result_has_the_expected_quality(go):
     outcome = go(trials=40, sampler="random")
     qualities = {finding.layout: finding.score.quality for finding in outcome.trial_results}
     assert outcome.mean == pytest.approx(qualities[outcome.found], abs=4 * outcome.std)
     assert 0 < outcome.std < 0.1
 
 
-def test_a_candidate_without_a_score_counts_and_is_not_tried_again(go, planted):
+def test_failed_trial_counts_and_is_not_repeated(go, planted):
     error = TrialError("the loss became NaN at step 12")
     whole = planted(0, 8, 4, {(FIRST["middle"], 10): fail(error)})
     outcome = go(whole, trials=20)
@@ -187,13 +187,13 @@ def test_a_candidate_without_a_score_counts_and_is_not_tried_again(go, planted):
     assert outcome.found != FIRST["middle"]
 
 
-def test_no_candidate_with_a_score_is_an_error(go, planted):
+def test_search_without_any_score_raises(go, planted):
     hooks = {(layout, 0): fail(TrialError("too hot")) for layout in FIRST.values()}
     with pytest.raises(StudyError, match=r"none of the 3 candidates of study shc .* too hot"):
         go(planted(0, 8, 4, hooks), trials=3)
 
 
-def test_what_else_goes_wrong_in_a_measurement_goes_through(go, planted, told):
+def test_other_errors_of_the_objective_are_raised(go, planted, told):
     hooks = {(FIRST["middle"], 20): fail(FileNotFoundError("model.safetensors"))}
     with pytest.raises(FileNotFoundError, match="model"):
         go(planted(0, 8, 4, hooks))
@@ -210,12 +210,12 @@ def test_what_else_goes_wrong_in_a_measurement_goes_through(go, planted, told):
         ({"pruner": "medium"}, UnknownNameError, "unknown pruner 'medium', did you mean 'median'?"),
     ],
 )
-def test_settings_that_make_no_search_are_refused(changes, error, words):
+def test_search_settings_refuse_invalid_values(changes, error, words):
     with pytest.raises(error, match=re.escape(words)):
         SearchSettings(**{"depth": 8, "keep": 4, "trials": 3, **changes})
 
 
-def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
+def test_enqueued_trials_run_if_they_are_valid(go, tmp_path):
     go(trials=4)
     storage = open_storage(None, tmp_path / "study")
     study = optuna.load_study(study_name="shc", storage=storage)
@@ -244,7 +244,7 @@ def test_trials_enqueued_by_others_run_if_they_fit(go, tmp_path):
     assert {len(finding.layout.keep) for finding in outcome.trial_results} == {4}
 
 
-def test_nothing_of_a_measurement_is_kept(go, planted):
+def test_objective_memory_is_released(go, planted):
     class Model:
         pass
 

@@ -36,7 +36,7 @@ def fill(disk, until):
             time.sleep(0.001)
 
 
-def test_a_full_disk_costs_nothing_but_a_line(disk, start, said, study_in, tmp_path, capsys):
+def test_resume_after_a_full_disk(disk, start, said, study_in, tmp_path, capsys):
     draw, before, lines = random.Random(5), {}, []
     for moment in range(MOMENTS):
         command = start(disk, TRIALS, EPOCHS, 1)

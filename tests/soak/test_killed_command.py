@@ -51,7 +51,7 @@ def first_of(command, look, *where):
     return found
 
 
-def test_fifty_kills_of_a_search_change_nothing(start, said, study_in, tmp_path, capsys):
+def test_resume_after_fifty_kills_of_a_search(start, said, study_in, tmp_path, capsys):
     folder, alone = tmp_path / "killed", tmp_path / "undisturbed"
     folder.mkdir()
     alone.mkdir()

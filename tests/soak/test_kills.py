@@ -68,7 +68,7 @@ def cut(victim, file, most):
     ("kind", "sampler", "processes", "milliseconds"),
     [("journal", "gp", 1, 60), ("sqlite", "gp", 1, 60), ("journal", "random", 3, 3000)],
 )
-def test_fifty_kills_change_nothing(
+def test_resume_after_fifty_kills_of_workers(
     kind, sampler, processes, milliseconds, tmp_path, monkeypatch, capsys
 ):
     file = tmp_path / "study" / JOURNAL if kind == "journal" else tmp_path / "study.db"

@@ -31,7 +31,7 @@ def look(observer, clock, seconds, beats):
     observer.update(beats)
 
 
-def test_a_counter_that_stands_still_is_silent_after_the_patience(clock):
+def test_staleness_of_a_constant_counter_after_the_grace_period(clock):
     observer = StalenessMonitor(60, 10, clock)
     for number in range(8):
         look(observer, clock, 10, {1: number, 2: 5})
@@ -39,7 +39,7 @@ def test_a_counter_that_stands_still_is_silent_after_the_patience(clock):
         assert observer.is_stale(2) == (number > 6)
 
 
-def test_time_in_which_nobody_looked_is_not_counted(clock):
+def test_staleness_does_not_count_time_without_updates(clock):
     observer = StalenessMonitor(60, 10, clock)
     look(observer, clock, 0, {1: 5})
     look(observer, clock, 3600, {1: 5})  # the storage was away, and no beat could come
@@ -51,7 +51,7 @@ def test_time_in_which_nobody_looked_is_not_counted(clock):
     assert observer.is_stale(1)
 
 
-def test_a_beat_ends_the_silence(clock):
+def test_staleness_ends_with_a_heartbeat(clock):
     observer = StalenessMonitor(60, 10, clock)
     for _ in range(8):
         look(observer, clock, 10, {1: 5})
@@ -77,7 +77,7 @@ def elsewhere():
 
 
 @pytest.mark.parametrize("jump", [-1e9, 1e9])
-def test_a_clock_that_jumps_kills_nobody(study, jump, monkeypatch):
+def test_stale_trials_ignore_a_jump_of_the_clock(study, jump, monkeypatch):
     begin(study, elsewhere())
     leases = Heartbeat(study._storage, study._study_id)
     assert leases.stale_trials(study.trials) == []
@@ -86,7 +86,7 @@ def test_a_clock_that_jumps_kills_nobody(study, jump, monkeypatch):
     assert leases.stale_trials(study.trials) == []
 
 
-def test_a_worker_elsewhere_lives_as_long_as_it_beats(study, monkeypatch):
+def test_stale_trials_of_another_host_need_a_silent_heartbeat(study, monkeypatch):
     trial = begin(study, elsewhere())
     leases = Heartbeat(study._storage, study._study_id, interval=0.05, grace_period=0.2)
     for beat in range(8):
@@ -99,7 +99,7 @@ def test_a_worker_elsewhere_lives_as_long_as_it_beats(study, monkeypatch):
     assert [one.number for one in dead] == [0]
 
 
-def test_a_process_of_this_host_is_dead_at_once_when_it_is_gone(study):
+def test_stale_trials_of_this_host_are_known_when_the_process_ends(study):
     program = "import sys, time; print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
@@ -120,7 +120,7 @@ def _stat(pid):
     return Path(f"/proc/{pid}/stat").read_text().split()
 
 
-def test_a_search_of_this_process_is_gone_when_it_has_ended(study):
+def test_stale_trials_of_an_ended_search_in_this_process(study):
     mine, other = (
         Heartbeat(study._storage, study._study_id),
         Heartbeat(study._storage, study._study_id),
@@ -132,7 +132,7 @@ def test_a_search_of_this_process_is_gone_when_it_has_ended(study):
     assert mine.worker.pid == os.getpid()
 
 
-def test_what_is_held_beats_and_is_never_dead(study):
+def test_heartbeat_of_a_held_trial_rises(study):
     leases = Heartbeat(study._storage, study._study_id, interval=0.02, grace_period=0.1)
     trial = begin(study, leases.worker)
     with leases.running():
@@ -147,7 +147,7 @@ def test_what_is_held_beats_and_is_never_dead(study):
     assert study.trials[0].user_attrs[BEAT] <= beats + 3
 
 
-def test_a_beat_for_a_trial_that_has_ended_is_no_error(study):
+def test_heartbeat_of_an_ended_trial_is_no_error(study):
     leases = Heartbeat(study._storage, study._study_id)
     trial = begin(study, leases.worker)
     study.tell(trial, 0.5)
@@ -156,7 +156,7 @@ def test_a_beat_for_a_trial_that_has_ended_is_no_error(study):
     assert study.trials[0].user_attrs[BEAT] == 0
 
 
-def test_a_holder_can_be_written_and_read():
+def test_worker_id_from_dict_reads_to_dict():
     mine = WorkerId.of_this_process()
     assert WorkerId.from_dict(mine.to_dict()) == mine
     assert WorkerId.from_dict(None) is None

@@ -117,7 +117,7 @@ def fill(storage, study):
 
 @with_tables
 @pytest.mark.parametrize("together", [3, 500])
-def test_trials_are_read_as_optuna_reads_them(storage, study, optunas, together, monkeypatch):
+def test_read_trials_equals_optuna(storage, study, optunas, together, monkeypatch):
     monkeypatch.setattr(module, "_BATCH", together)
     ids, ours = fill(storage, study), storage.database
     assert both(ours.get_all_trials(study)) == both(optunas.get_all_trials(study))
@@ -131,7 +131,7 @@ def test_trials_are_read_as_optuna_reads_them(storage, study, optunas, together,
 
 
 @with_tables
-def test_trials_of_another_study_are_not_read(storage, study):
+def test_read_trials_of_one_study_only(storage, study):
     mine = fill(storage, study)
     other = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "other")
     theirs = storage.create_new_trial(other, template())
@@ -142,14 +142,14 @@ def test_trials_of_another_study_are_not_read(storage, study):
 
 @with_tables
 @pytest.mark.parametrize("call", ["get_all_trials", "create_new_trial"])
-def test_a_study_that_is_not_there_is_told_as_by_optuna(storage, optunas, call):
+def test_missing_study_raises_as_optuna_does(storage, optunas, call):
     given = (template(),) if call == "create_new_trial" else ()
     for one in (storage.database, optunas):
         with pytest.raises(KeyError, match="Record does not exist"):
             getattr(one, call)(99, *given)
 
 
-def test_a_trial_is_written_as_optuna_writes_it(storage, study):
+def test_insert_trial_equals_optuna(storage, study):
     ours = storage.create_new_trial(study, template())
     set_trial_attributes(storage, ours, TOLD)
     theirs = storage._inner.create_new_trial(study, template())
@@ -175,7 +175,7 @@ def zone(request, monkeypatch):
 
 
 @with_tables
-def test_a_trial_begun_by_rows_is_the_one_that_is_remembered(storage, study, optunas, zone):
+def test_insert_trial_returns_what_is_stored(storage, study, optunas, zone):
     for number in range(3):
         given = template(system_attrs={"asked": [1, {"a": "b"}]})
         made = storage.database._create_new_trial(study, given)
@@ -184,14 +184,14 @@ def test_a_trial_begun_by_rows_is_the_one_that_is_remembered(storage, study, opt
         assert given.number == -1  # a template is not changed
 
 
-def test_attributes_replace_earlier_ones(storage, study):
+def test_set_trial_attributes_replaces_earlier_ones(storage, study):
     trial = storage.create_new_trial(study, template())
     set_trial_attributes(storage, trial, {"origin": "search", "loss": 2.0})
     set_trial_attributes(storage, trial, {"loss": 1.0})
     assert storage.get_trial(trial).user_attrs == {"claim": "c", "origin": "search", "loss": 1.0}
 
 
-def test_a_trial_that_has_ended_hears_nothing(storage, study):
+def test_closed_trial_is_not_changed(storage, study):
     trial = storage.create_new_trial(study, template())
     close_trial(storage, trial, {"loss": 2.0}, TrialState.COMPLETE, 0.5)
     with pytest.raises(UpdateFinishedTrialError):
@@ -205,7 +205,7 @@ def test_a_trial_that_has_ended_hears_nothing(storage, study):
 
 
 @with_tables
-def test_nobody_ends_a_trial_while_it_is_written_to(storage, location, study):
+def test_set_trial_attributes_locks_the_trial(storage, location, study):
     trial = storage.create_new_trial(study, template())
     ended = []
 
@@ -228,7 +228,7 @@ def test_nobody_ends_a_trial_while_it_is_written_to(storage, location, study):
 
 
 @with_tables
-def test_an_end_has_the_local_time(storage, study, optunas, zone):
+def test_close_trial_stores_the_local_time(storage, study, optunas, zone):
     trial = storage.create_new_trial(study, template())
     close_trial(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
     done = optunas.get_trial(trial)
@@ -237,7 +237,7 @@ def test_an_end_has_the_local_time(storage, study, optunas, zone):
 
 
 @with_tables
-def test_trials_begun_at_once_have_numbers_of_their_own(storage, location, study):
+def test_insert_trial_at_once_gives_different_numbers(storage, location, study):
     others = []
 
     def begin():
@@ -261,7 +261,7 @@ def test_trials_begun_at_once_have_numbers_of_their_own(storage, location, study
 @pytest.mark.parametrize(
     "write", [set_trial_attributes, lambda *told: close_trial(*told, TrialState.COMPLETE, 0.5)]
 )
-def test_all_is_written_or_nothing(storage, study, write):
+def test_writes_are_all_or_nothing(storage, study, write):
     trial = storage.create_new_trial(study, template())
     with pytest.raises(TypeError):
         write(storage, trial, {"loss": 1.0, "worker": object()})
@@ -275,7 +275,7 @@ def die():
 
 @with_tables
 @pytest.mark.parametrize("table", ["trials", "trial_params", "trial_user_attributes"])
-def test_a_claim_that_was_cut_off_has_left_nothing(storage, study, table):
+def test_interrupted_claim_leaves_nothing(storage, study, table):
     with before_insert(storage, table, die), pytest.raises(SystemExit):
         fake_worker.trial_queue(storage).claim(RUN, "top")
     assert storage.get_all_trials(study) == []
@@ -283,7 +283,7 @@ def test_a_claim_that_was_cut_off_has_left_nothing(storage, study, table):
 
 
 @with_tables
-def test_the_database_itself_says_that_a_trial_has_ended(storage, study):
+def test_close_trial_of_a_closed_trial_raises(storage, study):
     trial = storage.create_new_trial(study, template())
     storage.database.close_trial(trial, TOLD, TrialState.FAIL, None)
     with pytest.raises(UpdateFinishedTrialError):
@@ -292,7 +292,7 @@ def test_the_database_itself_says_that_a_trial_has_ended(storage, study):
 
 @with_tables
 @pytest.mark.parametrize("table", ["trial_values", "trial_user_attributes"])
-def test_an_end_that_was_cut_off_has_left_the_trial_as_it_was(storage, study, optunas, table):
+def test_interrupted_close_trial_changes_nothing(storage, study, optunas, table):
     trial = storage.create_new_trial(study, template())
     before = shown(optunas.get_trial(trial))
     with before_insert(storage, table, die), pytest.raises(SystemExit):
@@ -301,7 +301,7 @@ def test_an_end_that_was_cut_off_has_left_the_trial_as_it_was(storage, study, op
 
 
 @with_tables
-def test_a_claim_whose_answer_was_lost_is_not_made_again(storage, study, monkeypatch):
+def test_claim_with_a_lost_answer_is_made_once(storage, study, monkeypatch):
     write, lost = storage.database.insert_trial, []
 
     def forgetful(*given):

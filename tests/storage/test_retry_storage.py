@@ -67,7 +67,7 @@ def template(mark):
     return create_trial(state=TrialState.RUNNING, user_attrs={CLAIM: mark})
 
 
-def test_a_write_whose_answer_was_lost_makes_no_second_trial():
+def test_retry_of_create_new_trial_makes_no_second_trial():
     storage = RetryStorage(Flaky(times=3), (0, 0, 0), "x")
     study = optuna.create_study(storage=storage)._study_id
     first = storage.create_new_trial(study, template("a"))
@@ -75,7 +75,7 @@ def test_a_write_whose_answer_was_lost_makes_no_second_trial():
     assert [trial.user_attrs[CLAIM] for trial in storage.get_all_trials(study)] == ["a", "b"]
 
 
-def test_an_end_whose_answer_was_lost_is_no_error_but_a_second_end_is():
+def test_retry_of_set_trial_state_values_is_no_error():
     inner = Flaky(times=0)
     storage = RetryStorage(inner, (0, 0), "x")
     study = optuna.create_study(storage=storage)._study_id
@@ -87,7 +87,7 @@ def test_an_end_whose_answer_was_lost_is_no_error_but_a_second_end_is():
     assert storage.get_trial(trial).value == 0.5
 
 
-def test_it_says_for_how_long_it_tried_and_no_password():
+def test_retry_error_names_the_time_without_password():
     away, url = Away(lost("connection refused for secret")), "postgresql+psycopg://ann:secret@db/x"
     patient = RetryStorage(away, (0.01, 0.01), "postgresql+psycopg://ann:***@db/x", url=url)
     with pytest.raises(StorageError, match=r"could not be reached for 0 seconds") as error:
@@ -105,14 +105,14 @@ def test_it_says_for_how_long_it_tried_and_no_password():
         OSError(28, "No space left on device"),
     ],
 )
-def test_what_a_later_try_cannot_mend_is_told_at_once(error):
+def test_retry_raises_permanent_failures_at_once(error):
     away = Away(error)
     with pytest.raises(type(error)):
         RetryStorage(away, (60,), "x").get_all_studies()
     assert away.calls == 1
 
 
-def test_who_asks_to_leave_does_not_wait():
+def test_retry_stops_when_a_stop_is_requested():
     interrupts.request_stop()
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -121,7 +121,7 @@ def test_who_asks_to_leave_does_not_wait():
         interrupts.clear_stop()
 
 
-def test_postgresql_restarted_under_workers_loses_nothing(postgresql, postgresql_server):
+def test_retry_survives_restarts_of_postgresql(postgresql, postgresql_server):
     storage = open_storage(postgresql, None)
     if "fake" in optuna.get_all_study_names(storage):
         optuna.delete_study(study_name="fake", storage=storage)

@@ -1,20 +1,15 @@
 import json
 import sqlite3
-import subprocess
-import sys
-import threading
 import traceback
 
 import optuna
 import psycopg
 import pytest
 import sqlalchemy
-from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 
 import fake_worker
-from autoprune.errors import StorageError, StudyError
-from autoprune.files import is_folder_locked
+from autoprune.errors import StorageError
 from autoprune.storage import storage as storage_module
 from autoprune.storage.errors import failure_reason, mask_password, storage_failures
 from autoprune.storage.locks import lock_study_folder
@@ -35,7 +30,7 @@ def refused(location, folder):
 @pytest.mark.parametrize(
     "tail", [b"{", b'{"op_code":5,"worker', b"\0\0\0\0", b'{"op_code":5,"p":"\xe0\xa4']
 )
-def test_a_torn_last_line_is_cut_off(tail, journal, search):
+def test_journal_with_an_incomplete_last_line_is_repaired(tail, journal, search):
     before = journal.read_bytes()
     journal.write_bytes(before + tail)
     open_storage(None, journal.parent)
@@ -45,7 +40,7 @@ def test_a_torn_last_line_is_cut_off(tail, journal, search):
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])
-def test_a_journal_of_one_torn_line_begins_anew(cut, journal, search):
+def test_journal_of_one_incomplete_line_is_started_again(cut, journal, search):
     journal.write_bytes(journal.read_bytes()[:cut])
     assert search(4).trials == 4
 
@@ -54,7 +49,7 @@ def test_a_journal_of_one_torn_line_begins_anew(cut, journal, search):
     "garbage", [b"hello\n", b"[1]\n", b'{"op_code":77}\n', b"\xff\xfe\n", b"no newline", b"\n"]
 )
 @pytest.mark.parametrize("line", [1, 4, None])
-def test_a_broken_journal_is_refused_by_line_and_left_alone(garbage, line, journal):
+def test_journal_with_an_invalid_line_is_refused_unchanged(garbage, line, journal):
     lines = journal.read_bytes().splitlines(keepends=True)
     index = len(lines) if line is None else line - 1
     content = b"".join([*lines[:index], garbage, *lines[index:]])
@@ -64,18 +59,18 @@ def test_a_broken_journal_is_refused_by_line_and_left_alone(garbage, line, journ
     assert journal.read_bytes() == content
 
 
-def test_a_journal_that_tells_no_story_is_refused(journal):
+def test_journal_without_a_study_is_refused(journal):
     journal.write_text('{"op_code":5,"worker_id":"w"}\n')
     assert "holds no study that Optuna can read" in refused(None, journal.parent)
 
 
-def test_a_lock_left_by_a_killed_process_is_no_obstacle(journal, search):
+def test_journal_ignores_a_lock_of_a_killed_process(journal, search):
     journal.with_name(JOURNAL + ".lock").symlink_to(journal)  # Optuna's own way
     assert journal.with_name(JOURNAL + ".guard").exists()
     assert search(5).trials == 5
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+def test_open_storage_refuses_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot keep a study in" in refused(None, tmp_path / "file")
     assert "cannot keep a study in" in refused(None, tmp_path / "file" / "below")
@@ -86,7 +81,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
         pass
 
 
-def test_a_read_only_journal_is_refused(journal, monkeypatch):
+def test_open_storage_refuses_a_read_only_journal(journal, monkeypatch):
     def deny(self, *args, **kwargs):
         raise PermissionError(13, "Permission denied", str(self))
 
@@ -97,25 +92,25 @@ def test_a_read_only_journal_is_refused(journal, monkeypatch):
 @pytest.mark.parametrize(
     "location", ["study.db", "ldap://ann:secret@host/x", "mysql://ann:secret@h/x", "://"]
 )
-def test_only_urls_of_known_databases_are_taken(location, tmp_path):
+def test_open_storage_refuses_urls_of_other_databases(location, tmp_path):
     assert refused(location, tmp_path).startswith("a storage is a")
 
 
-def test_a_missing_driver_is_named(tmp_path):
+def test_open_storage_names_a_missing_driver(tmp_path):
     message = refused("postgresql+pg8000://ann:secret@localhost/x", tmp_path)
     assert 'pip install "autoprune[postgresql]"' in message
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path):
+def test_open_storage_refuses_a_file_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("Dear diary, " * 100)
     assert "file is not a database" in refused(f"sqlite:///{tmp_path}/study.db", tmp_path)
 
 
-def test_a_database_in_a_missing_folder_is_refused(tmp_path):
+def test_open_storage_refuses_a_database_in_a_missing_folder(tmp_path):
     assert "unable to open" in refused(f"sqlite:///{tmp_path}/missing/study.db", tmp_path)
 
 
-def test_a_database_of_another_optuna_is_refused(tmp_path):
+def test_open_storage_refuses_a_database_of_another_optuna(tmp_path):
     location = f"sqlite:///{tmp_path}/study.db"
     open_storage(location, tmp_path)
     with sqlite3.connect(tmp_path / "study.db") as database:
@@ -124,7 +119,7 @@ def test_a_database_of_another_optuna_is_refused(tmp_path):
     assert "another version of Optuna" in refused(location, tmp_path)
 
 
-def test_a_server_that_cannot_be_reached_is_tried_after_growing_waits(tmp_path, monkeypatch):
+def test_open_storage_retries_an_unreachable_server(tmp_path, monkeypatch):
     pauses = []
     monkeypatch.setattr("time.monotonic", lambda: sum(pauses))
     monkeypatch.setattr("time.sleep", pauses.append)
@@ -142,7 +137,7 @@ def test_a_server_that_cannot_be_reached_is_tried_after_growing_waits(tmp_path, 
         *("FATAL: it is not yet accepting connections", "terminating connection due to a command"),
     ],
 )
-def test_a_server_that_is_restarting_is_waited_for(why, by_optuna, tmp_path, monkeypatch):
+def test_open_storage_waits_for_a_restarting_server(why, by_optuna, tmp_path, monkeypatch):
     tries = []
 
     def refuse(*_, **__):
@@ -161,7 +156,9 @@ def test_a_server_that_is_restarting_is_waited_for(why, by_optuna, tmp_path, mon
     assert len(tries) == 3
 
 
-def test_a_wrong_password_is_refused_at_once_and_not_shown(postgresql, tmp_path, monkeypatch):
+def test_open_storage_refuses_a_wrong_password_without_showing_it(
+    postgresql, tmp_path, monkeypatch
+):
     pauses = []
     monkeypatch.setattr("time.sleep", pauses.append)
     wrong = postgresql.replace("//postgres:@", "//ann:secret%21@")
@@ -189,16 +186,16 @@ def test_a_wrong_password_is_refused_at_once_and_not_shown(postgresql, tmp_path,
         ),
     ],
 )
-def test_mask_hides_passwords_only(url, shown):
+def test_mask_password_hides_nothing_else(url, shown):
     assert mask_password(url) == shown
 
 
-def test_reason_hides_both_spellings_of_a_password():
+def test_failure_reason_hides_both_spellings_of_a_password():
     error = OSError("no se@cret for se%40cret,\nsorry")
     assert failure_reason(error, "postgresql://ann:se%40cret@h/d") == "no *** for ***, sorry"
 
 
-def test_a_storage_that_fails_under_way_is_one_line(search, journal, monkeypatch):
+def test_storage_failure_during_a_search_is_one_line(search, journal, monkeypatch):
     def objective(run, report):
         journal.unlink()
         journal.mkdir()
@@ -209,43 +206,12 @@ def test_a_storage_that_fails_under_way_is_one_line(search, journal, monkeypatch
         search(5)
 
 
-def test_other_errors_pass_the_guard():
+def test_storage_failures_lets_other_errors_through():
     with pytest.raises(ZeroDivisionError), storage_failures():
         _ = 1 / 0
 
 
-def test_one_search_at_a_time(tmp_path):
-    program = (
-        "import pathlib, sys, time\n"
-        "from autoprune.storage.locks import lock_study_folder\n"
-        f"with lock_study_folder(pathlib.Path({str(tmp_path)!r})):\n"
-        "    print('held', flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout.readline() == "held\n"
-    with (
-        pytest.raises(StudyError, match="another search is at work in"),
-        lock_study_folder(tmp_path),
-    ):
-        pass
-    holder.kill()
-    holder.communicate()
-    with lock_study_folder(tmp_path):
-        assert (tmp_path / ".lock").exists()
-
-
-def test_a_look_whether_it_is_held_keeps_nobody_from_beginning(tmp_path):
-    """A look takes the lock for a moment, and may take it again and again."""
-    look = FileLock(tmp_path / ".lock", thread_local=False)
-    look.acquire()
-    threading.Timer(0.3, look.release).start()
-    with lock_study_folder(tmp_path):
-        assert is_folder_locked(tmp_path)
-    assert not is_folder_locked(tmp_path)
-
-
-def test_journal_stays_readable_by_plain_optuna(journal):
+def test_journal_is_readable_by_plain_optuna(journal):
     plain = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
     assert len(optuna.load_study(study_name="fake", storage=plain).trials) == 4
     assert all(json.loads(line) for line in journal.read_text().splitlines())

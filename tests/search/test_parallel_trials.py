@@ -55,7 +55,7 @@ def course(outcome):
 
 
 @pytest.mark.parametrize("side_by_side", [1, 2, 3])
-def test_so_many_are_under_way_and_none_twice(storage, side_by_side):
+def test_parallel_trials_run_in_batches_without_repeats(storage, side_by_side):
     begun = Begun()
     outcome = run(storage, begun, side_by_side=side_by_side)
     assert begun.most == side_by_side
@@ -65,13 +65,13 @@ def test_so_many_are_under_way_and_none_twice(storage, side_by_side):
     assert course(again) == course(outcome)
 
 
-def test_one_at_a_time_is_the_plain_search(storage):
+def test_parallel_trials_of_one_equals_the_default(storage):
     plain = run(optuna.storages.InMemoryStorage(), None, side_by_side=1)
     assert course(run(storage, Begun(), side_by_side=1)) == course(plain)
 
 
 @pytest.mark.parametrize("deadly", range(1, 11))
-def test_a_stop_within_a_group_changes_nothing(storage, deadly):
+def test_parallel_trials_resume_after_a_stop_within_a_batch(storage, deadly):
     stopped = run(storage, Begun(deadly))
     assert stopped.interrupted and stopped.trials == deadly - 1
     resumed = run(storage, Begun())
@@ -83,7 +83,9 @@ def test_a_stop_within_a_group_changes_nothing(storage, deadly):
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "brute-force"])
 @pytest.mark.parametrize(("depth", "keep", "side_by_side"), [(3, 2, 4), (2, 1, 3), (12, 11, 16)])
-def test_more_processes_than_layouts(depth, keep, side_by_side, sampler, storage):
+def test_parallel_trials_with_more_processes_than_layouts(
+    depth, keep, side_by_side, sampler, storage
+):
     """Nothing is known yet, and nothing is left to try: some are tried again on new seeds."""
     settings = SearchSettings(
         depth=depth, keep=keep, trials=20, sampler=sampler, parallel_trials=side_by_side
@@ -95,7 +97,7 @@ def test_more_processes_than_layouts(depth, keep, side_by_side, sampler, storage
     assert all(one.score is not None for one in outcome.trial_results)
 
 
-def test_claims_whose_group_never_began_are_no_deaths(storage, monkeypatch):
+def test_claims_of_a_batch_that_never_started_are_no_deaths(storage, monkeypatch):
     """A run that a fault elsewhere kept from beginning is offered again however often that is."""
     propose_run = LayoutSampler.propose_run
 
@@ -114,7 +116,7 @@ def test_claims_whose_group_never_began_are_no_deaths(storage, monkeypatch):
     assert not any("died" in trial.user_attrs for trial in storage.get_all_trials(0))
 
 
-def test_a_small_space_ends_the_search(storage):
+def test_parallel_trials_end_in_a_small_space(storage):
     settings = SearchSettings(depth=4, keep=2, trials=50, sampler="random", parallel_trials=4)
     outcome = optimize_study(measure, settings, storage, "fake", {}, start_trial=Begun())
     assert outcome.trials == 6

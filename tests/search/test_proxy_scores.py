@@ -52,11 +52,11 @@ def courses(landscape):
     return {name: np.mean(each, axis=0) for name, each in found.items()}
 
 
-def test_a_good_cheap_score_is_trusted_and_helps(courses):
+def test_good_proxy_scores_are_trusted_and_help(courses):
     assert courses["good"][0] < 0.5 * courses["none"][0], courses
     assert courses["good"][1] > 0.5
 
 
-def test_a_worthless_one_gets_hardly_any_weight(courses):
+def test_worthless_proxy_scores_get_little_trust(courses):
     assert abs(courses["noise"][1]) < 0.2, courses
     assert courses["noise"][0] < courses["none"][0] + 0.1, courses

@@ -58,7 +58,7 @@ def undisturbed(tmp_path, sampler, trials):
     return fake_worker.run_search(str(tmp_path / "undisturbed"), sampler, trials, 0)
 
 
-def test_four_processes_make_each_run_once(location, workers, tmp_path):
+def test_trial_queue_of_four_processes_runs_each_trial_once(location, workers, tmp_path):
     begun = [workers(location, "random", RUNS, 5) for _ in range(4)]
     told = [process.communicate(timeout=120) for process in begun]
     assert [err for _, err in told] == [""] * 4
@@ -80,7 +80,7 @@ def test_four_processes_make_each_run_once(location, workers, tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["claim", "close"])
-def test_a_killed_workers_run_is_made_again(location, moment, workers, tmp_path):
+def test_stale_trial_of_a_killed_worker_is_repeated(location, moment, workers, tmp_path):
     killed = workers(location, "random", 12, 1, moment)
     assert killed.stdout.readline() == "hangs\n"
     other = workers(location, "random", 12, 1)
@@ -107,7 +107,7 @@ def test_a_killed_workers_run_is_made_again(location, moment, workers, tmp_path)
     )
 
 
-def test_a_run_that_kills_three_workers_has_failed(tmp_path, workers):
+def test_stale_trial_fails_after_three_deaths(tmp_path, workers):
     location = str(tmp_path / "study")
     for _ in range(3):
         killed = workers(location, "gp", 4, 1, "claim")
@@ -122,7 +122,7 @@ def test_a_run_that_kills_three_workers_has_failed(tmp_path, workers):
     assert fake_worker.run_search(location, "gp", 5, 1).trial_results[0] == outcome.trial_results[0]
 
 
-def test_a_finished_run_is_never_made_again(location, workers):
+def test_finished_trial_is_never_repeated(location, workers):
     first = fake_worker.run_search(location, "gp", 6, 0)
     killed = workers(location, "gp", 9, 1, "claim")
     assert killed.stdout.readline() == "hangs\n"
@@ -133,7 +133,7 @@ def test_a_finished_run_is_never_made_again(location, workers):
     assert runs(study_of(location)).total() == 9
 
 
-def test_a_proposal_that_comes_second_gives_way(tmp_path):
+def test_claim_of_the_same_run_goes_to_the_first(tmp_path):
     location = str(tmp_path / "study")
     fake_worker.run_search(location, "gp", 3, 0)
     storage = fake_worker.open_location(location)
@@ -159,7 +159,7 @@ def test_a_proposal_that_comes_second_gives_way(tmp_path):
     ]
 
 
-def test_a_trial_that_waits_is_taken_by_one(location):
+def test_waiting_trial_is_claimed_once(location):
     study = study_of(location)
     study.enqueue_trial(dict.fromkeys([f"layer_{i:02d}" for i in range(5)], 0) | dict.fromkeys(
         [f"layer_{i:02d}" for i in range(5, 10)], 1

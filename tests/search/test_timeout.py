@@ -51,11 +51,11 @@ def rounds(clock, seconds, lasts):
         (30, [1, 16, 1], 2),
     ],
 )
-def test_no_round_begins_that_would_end_too_late(clock, seconds, lasts, made):
+def test_deadline_allows_no_batch_that_would_end_late(clock, seconds, lasts, made):
     assert rounds(clock, seconds, lasts) == made
 
 
-def test_a_search_out_of_time_chooses_among_what_it_has(clock, go, planted):
+def test_timeout_chooses_among_finished_trials(clock, go, planted):
     measure = planted(0, 8, 4)
 
     def slow(run, check):
@@ -69,7 +69,7 @@ def test_a_search_out_of_time_chooses_among_what_it_has(clock, go, planted):
     assert go(slow, trials=9).trial_results[:5] == go(trials=9).trial_results[:5]
 
 
-def test_a_search_out_of_time_waits_for_what_others_have_under_way(clock, go, planted, tmp_path):
+def test_timeout_waits_for_trials_of_other_processes(clock, go, planted, tmp_path):
     measure, run = planted(0, 8, 4), TrialRun(Layout.parse("8:1,3,5,7"), 4711)
     others = open_storage(None, tmp_path / "study")
     ends = list[threading.Timer]()
