@@ -156,9 +156,7 @@ def test_open_storage_waits_for_a_restarting_server(why, by_optuna, tmp_path, mo
     assert len(tries) == 3
 
 
-def test_open_storage_refuses_a_wrong_password_without_showing_it(
-    postgresql, tmp_path, monkeypatch
-):
+def test_open_storage_refuses_and_hides_a_wrong_password(postgresql, tmp_path, monkeypatch):
     pauses = []
     monkeypatch.setattr("time.sleep", pauses.append)
     wrong = postgresql.replace("//postgres:@", "//ann:secret%21@")
