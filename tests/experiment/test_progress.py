@@ -1,0 +1,140 @@
+"""Progress: the live view, the lines of results, and the time left."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from autoprune.experiment import progress as progress_module
+from autoprune.experiment.progress import ProgressDisplay, TimeEstimate, format_duration
+from autoprune.layouts.layout import Layout
+from autoprune.layouts.strategies import STRATEGIES
+
+TOP, MIDDLE = STRATEGIES["top"](12, 6), STRATEGIES["middle"](12, 6)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+def display(clock):
+    display = ProgressDisplay()
+    display.console = Console(file=io.StringIO(), width=80, highlight=False)
+    return display
+
+
+def view_lines(display):
+    """Return the live view as plain lines."""
+    console = Console(file=io.StringIO(), width=80)
+    console.print(display._view())
+    return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
+
+
+def test_time_estimate_counts_down_between_results(clock):
+    estimate = TimeEstimate(remaining=10, parallel=1)
+    assert estimate.left() is None
+    clock.now += 6
+    estimate.ends(measured=True)
+    assert estimate.left() == 54
+    clock.now += 4
+    assert estimate.left() == 50
+    clock.now += 1000
+    assert estimate.left() == 0
+
+
+def test_time_estimate_ignores_results_on_file(clock):
+    estimate = TimeEstimate(remaining=10, parallel=1)
+    for _ in range(7):
+        estimate.ends(measured=False)
+    assert estimate.left() is None
+    clock.now += 6
+    estimate.ends(measured=True)
+    assert estimate.left() == 12
+
+
+def test_time_estimate_counts_rounds_of_parallel_runs(clock):
+    estimate = TimeEstimate(remaining=9, parallel=4)
+    clock.now += 20
+    for _ in range(4):
+        estimate.ends(measured=True)
+        assert estimate.left() == 40
+    clock.now += 20
+    estimate.ends(measured=True)
+    assert estimate.left() == 20
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "1.5 min"), (5400, "1.5 h")]
+)
+def test_duration_is_written_in_a_fitting_unit(seconds, text):
+    assert format_duration(seconds) == text
+
+
+def test_progress_shows_the_live_view(display, clock):
+    with display.phase("trial", 3, 16):
+        display.recall("top", TOP, 0.5)
+        display.started(MIDDLE)
+        clock.now += 30
+        display.finished("middle", MIDDLE, 0.625, "")
+        display.started(Layout(12, (0, 1, 2, 3, 8, 11)))
+        clock.now += 12
+        assert view_lines(display) == [
+            "               trial 5 of 16",
+            "now            ●●●●○○○○●○○●  12 s",
+            "best so far    ●●●○○○○○○●●●  62.5 %  middle",
+            "on validation  top 50.0 %  middle 62.5 %",
+            "time left      5.8 min",
+        ]
+
+
+def test_progress_shows_the_rank_correlation_with_a_proxy(display):
+    layouts = [Layout(12, (0, 1, 2, 3, 4, last)) for last in range(5, 11)]
+    with display.phase("trial", 1, 6):
+        display.compare_with_proxy(
+            "alignment", {layout: place for place, layout in enumerate(layouts)}
+        )
+        display.recall("top", layouts[0], 0.1)
+        for place, layout in enumerate(layouts[1:], 2):
+            assert ("alignment" in "".join(view_lines(display))) == (
+                place > 5
+            )  # four pairs tell nothing
+            display.finished("search", layout, place / 10, "")
+        assert "alignment      rank correlation +1.00 (+1.00 to +1.00)" in view_lines(display)
+    with display.phase("run", 0, 1):
+        display.finished("found", layouts[0], 0.5, "")
+        assert "alignment" not in "".join(view_lines(display))
+
+
+def test_progress_of_the_next_phase_starts_anew(display, clock):
+    with display.phase("trial", 0, 1):
+        display.finished("search", TOP, 0.9, "")
+        assert "on validation" not in "".join(view_lines(display))
+    with display.phase("run", 0, 2, 2):
+        assert view_lines(display) == ["           run 1 of 2", "time left  known after the first"]
+        display.finished("found", TOP, 0.4, "seed 1")
+        display.finished("found", TOP, 0.6, "seed 2")
+        assert "best so far    ●●●●●●○○○○○○  50.0 %  found" in view_lines(display)
+
+
+def test_progress_lines_are_aligned(display):
+    with display.phase("run", 0, 12):
+        display.finished("full", Layout.full(12), 0.5, "seed 1")
+        display.finished("scratch", Layout.full(6), None, "the loss is nan")
+    lines = display.console.file.getvalue().splitlines()
+    assert [line.index("12:0-11") for line in lines[:1]] == [
+        line.index("6:0-5") for line in lines[1:]
+    ]
+    assert lines[1].endswith("the loss is nan")
+
+
+def test_progress_prints_a_promoted_run_without_comparing_it(display):
+    with display.phase("trial", 0, 3):
+        display.finished("top", TOP, 0.5, "")
+        display.finished("search", MIDDLE, 0.9, "went on to the full budget", compared=False)
+        assert any("best so far" in line and "50.0 %" in line for line in view_lines(display))
+    assert "90.0 %" in display.console.file.getvalue()
