@@ -60,9 +60,9 @@ def undisturbed(tmp_path, sampler, trials):
 
 def test_trial_queue_of_four_processes_runs_each_trial_once(location, workers, tmp_path):
     begun = [workers(location, "random", RUNS, 5) for _ in range(4)]
-    told = [process.communicate(timeout=120) for process in begun]
-    assert [err for _, err in told] == [""] * 4
-    assert len({out for out, _ in told}) == 1  # all waited for the others' last ones
+    outputs = [process.communicate(timeout=120) for process in begun]
+    assert [err for _, err in outputs] == [""] * 4
+    assert len({out for out, _ in outputs}) == 1  # all waited for the others' last ones
     study = study_of(location)
     made = runs(study)
     assert (len(made), made.total()) == (RUNS, RUNS)
@@ -73,9 +73,9 @@ def test_trial_queue_of_four_processes_runs_each_trial_once(location, workers, t
     ]
     assert len(set(at_work)) > 1
     assert set(at_work) <= {process.pid for process in begun}
-    alone = undisturbed(tmp_path, "random", RUNS)
+    undisturbed_result = undisturbed(tmp_path, "random", RUNS)
     assert set(made) == {
-        TrialRun(one.layout, one.seed, one.fidelity) for one in alone.trial_results
+        TrialRun(one.layout, one.seed, one.fidelity) for one in undisturbed_result.trial_results
     }
 
 
@@ -101,9 +101,9 @@ def test_stale_trial_of_a_killed_worker_is_repeated(location, moment, workers, t
     assert f"process {killed.pid} on " in dead[0].user_attrs[INTERRUPTED]
     made = runs(study)
     assert (len(made), made.total()) == (12, 12)
-    alone = undisturbed(tmp_path, "random", 12)
+    undisturbed_result = undisturbed(tmp_path, "random", 12)
     assert sorted(out.splitlines()) == sorted(
-        f"{one.layout} {one.seed} {one.score.quality}" for one in alone.trial_results
+        f"{one.layout} {one.seed} {one.score.quality}" for one in undisturbed_result.trial_results
     )
 
 
@@ -115,7 +115,7 @@ def test_stale_trial_fails_after_three_deaths(tmp_path, workers):
         killed.kill()
         killed.wait()
     outcome = fake_worker.run_search(location, "gp", 4, 1)
-    assert [finding.state for finding in outcome.trial_results] == ["failed", *["complete"] * 3]
+    assert [result.state for result in outcome.trial_results] == ["failed", *["complete"] * 3]
     assert "died each of the 3 times it was run" in outcome.trial_results[0].reason
     failed = [trial for trial in study_of(location).trials if FAILED in trial.user_attrs]
     assert len(failed) == 1
@@ -137,18 +137,18 @@ def test_claim_of_the_same_run_goes_to_the_first(tmp_path):
     location = str(tmp_path / "study")
     fake_worker.run_search(location, "gp", 3, 0)
     storage = fake_worker.open_location(location)
-    desks = [fake_worker.trial_queue(storage) for _ in range(2)]
-    with desks[0].heartbeat.running(), desks[1].heartbeat.running():
-        run = desks[0].sampler.propose_run(read_history(desks[0].trials(), 10, 5))
-        other = desks[0].sampler.make_run(
-            fake_worker.SETTINGS["initial_layouts"]["top"], read_history(desks[0].trials(), 10, 5)
+    queues = [fake_worker.trial_queue(storage) for _ in range(2)]
+    with queues[0].heartbeat.running(), queues[1].heartbeat.running():
+        run = queues[0].sampler.propose_run(read_history(queues[0].trials(), 10, 5))
+        other = queues[0].sampler.make_run(
+            fake_worker.SETTINGS["initial_layouts"]["top"], read_history(queues[0].trials(), 10, 5)
         )
         assert other.seed == run.seed
-        assert desks[0].claim(run, "search").run == run
-        assert desks[1].claim(run, "search") is None
-        assert desks[1].claim(other, "search") is None  # a seed of its own for each run
-        again = desks[1].sampler.propose_run(read_history(desks[1].trials(), 10, 5))
-        assert desks[1].claim(again, "search").run == again
+        assert queues[0].claim(run, "search").run == run
+        assert queues[1].claim(run, "search") is None
+        assert queues[1].claim(other, "search") is None  # a seed of its own for each run
+        again = queues[1].sampler.propose_run(read_history(queues[1].trials(), 10, 5))
+        assert queues[1].claim(again, "search").run == again
         assert again.seed == run.seed + 1
     refused = [trial.user_attrs.get("refused") for trial in study_of(location).trials[3:]]
     assert refused == [
@@ -164,8 +164,8 @@ def test_waiting_trial_is_claimed_once(location):
     study.enqueue_trial(dict.fromkeys([f"layer_{i:02d}" for i in range(5)], 0) | dict.fromkeys(
         [f"layer_{i:02d}" for i in range(5, 10)], 1
     ))  # fmt: skip
-    desks = [fake_worker.trial_queue(fake_worker.open_location(location)) for _ in range(2)]
-    waiting = desks[0].trials()[0]
-    taken = [desk.claim_waiting(waiting) for desk in desks]
+    queues = [fake_worker.trial_queue(fake_worker.open_location(location)) for _ in range(2)]
+    waiting = queues[0].trials()[0]
+    taken = [queue.claim_waiting(waiting) for queue in queues]
     assert (str(taken[0].run.layout), taken[0].run.seed, taken[1]) == ("10:5-9", 1000, None)
     assert study.trials[0].params["seed"] == 1000

@@ -17,7 +17,7 @@ from tiny_models import NUMBERS, save_model
 
 DEPTH = 10
 NAME = "tiny-own-keep5"
-# Each step is kept; who may write no more dies of the signal, if it comes, amid its write.
+# A checkpoint at each step; a process over its file size limit dies of the signal in its write.
 CODE = """
 import signal
 from autoprune.cli import main

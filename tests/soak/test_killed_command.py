@@ -21,7 +21,7 @@ TRIALS = 64
 EPOCHS = 6
 
 
-def crew_of(command):
+def workers_of(command):
     """Return the numbers of the processes that train for a command."""
     found = []
     with suppress(OSError):  # one may end meanwhile
@@ -39,7 +39,7 @@ def drafts(folder):
 
 def at_work(command, folder):
     """Say whether both processes are there, and a checkpoint is being written."""
-    return len(crew_of(command)) == 2 and drafts(folder)
+    return len(workers_of(command)) == 2 and drafts(folder)
 
 
 def first_of(command, look, *where):
@@ -61,12 +61,12 @@ def test_resume_after_fifty_kills_of_a_search(start, said, study_in, tmp_path, c
         first_of(command, at_work, command, folder)
         journal = study_in(folder).folder / JOURNAL
         time.sleep(draw.uniform(0, 2))
-        # A run may lose its process twice, in the crew and with the command: so may a group of two.
+        # A trial may lose its process twice, as a worker and with the command: so may two.
         while len(group) >= 2 and group[-2] == len(study_in(folder).finished) // 2:
             time.sleep(0.2)
         kind = ("process", "draft", "command", "write")[kill % 4]
         if kind == "process":
-            victim = first_of(command, crew_of, command)[0]
+            victim = first_of(command, workers_of, command)[0]
         elif kind == "draft":
             victim = first_of(command, drafts, folder)[0]
         else:

@@ -28,13 +28,13 @@ PROGRAM = (
 )
 
 
-def start(place, sampler, milliseconds):
-    command = [sys.executable, "-c", PROGRAM, place, sampler, str(TRIALS), str(milliseconds)]
+def start(location, sampler, milliseconds):
+    command = [sys.executable, "-c", PROGRAM, location, sampler, str(TRIALS), str(milliseconds)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def trials(place):
-    storage = fake_worker.open_location(place)
+def trials(location):
+    storage = fake_worker.open_location(location)
     return optuna.load_study(study_name="fake", storage=storage).trials
 
 
@@ -72,19 +72,19 @@ def test_resume_after_fifty_kills_of_workers(
     kind, sampler, processes, milliseconds, tmp_path, monkeypatch, capsys
 ):
     file = tmp_path / "study" / JOURNAL if kind == "journal" else tmp_path / "study.db"
-    place = str(file.parent) if kind == "journal" else f"sqlite:///{file}"
+    location = str(file.parent) if kind == "journal" else f"sqlite:///{file}"
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
-    fake_worker.create_study(place)
+    fake_worker.create_study(location)
     draw, before, torn = random.Random(7), {}, 0
-    crew = [start(place, sampler, milliseconds) for _ in range(processes)]
+    workers = [start(location, sampler, milliseconds) for _ in range(processes)]
     for kill in range(KILLS):
-        victim = draw.choice(crew)
+        victim = draw.choice(workers)
         assert victim.stdout.readline() == "begun\n"
-        while kill % 4 and not holds(victim, trials(place)):  # else in its start
+        while kill % 4 and not holds(victim, trials(location)):  # else in its start
             assert victim.poll() is None
             time.sleep(0.05)
         time.sleep(draw.uniform(0, 0.5))
-        while not may_be_killed(trials(place)):
+        while not may_be_killed(trials(location)):
             time.sleep(0.05)
         assert victim.poll() is None
         if kill % 3 == 0:
@@ -92,14 +92,14 @@ def test_resume_after_fifty_kills_of_workers(
             torn += kind == "journal" and not file.read_bytes().endswith(b"\n")
         victim.kill()
         victim.communicate()
-        now = finished(trials(place))
+        now = finished(trials(location))
         assert before.items() <= now.items()  # what was measured stays as it was
         before = now
-        crew[crew.index(victim)] = start(place, sampler, milliseconds)
-    told = [process.communicate(timeout=900) for process in crew]
+        workers[workers.index(victim)] = start(location, sampler, milliseconds)
+    told = [process.communicate(timeout=900) for process in workers]
     assert [err for _, err in told] == [""] * processes
     alone = fake_worker.run_search(str(tmp_path / "undisturbed"), sampler, TRIALS, 0)
-    known = trials(place)
+    known = trials(location)
     made = [run for run, _ in finished(known).values()]
     assert len(made) == len(set(made)) == TRIALS
     assert {(run.layout, run.seed) for run in made} == {

@@ -1,4 +1,4 @@
-"""Who is alive: judged by the process where it can be seen, else by beats and one's own clock."""
+"""Who is alive: judged by the process where it can be seen, else by beats and one's here clock."""
 
 import os
 import subprocess
@@ -26,38 +26,38 @@ def clock():
     return Clock()
 
 
-def look(observer, clock, seconds, beats):
+def look(monitor, clock, seconds, beats):
     clock.now += seconds
-    observer.update(beats)
+    monitor.update(beats)
 
 
 def test_staleness_of_a_constant_counter_after_the_grace_period(clock):
-    observer = StalenessMonitor(60, 10, clock)
+    monitor = StalenessMonitor(60, 10, clock)
     for number in range(8):
-        look(observer, clock, 10, {1: number, 2: 5})
-        assert not observer.is_stale(1)
-        assert observer.is_stale(2) == (number > 6)
+        look(monitor, clock, 10, {1: number, 2: 5})
+        assert not monitor.is_stale(1)
+        assert monitor.is_stale(2) == (number > 6)
 
 
 def test_staleness_does_not_count_time_without_updates(clock):
-    observer = StalenessMonitor(60, 10, clock)
-    look(observer, clock, 0, {1: 5})
-    look(observer, clock, 3600, {1: 5})  # the storage was away, and no beat could come
-    assert not observer.is_stale(1)
+    monitor = StalenessMonitor(60, 10, clock)
+    look(monitor, clock, 0, {1: 5})
+    look(monitor, clock, 3600, {1: 5})  # the storage was away, and no beat could come
+    assert not monitor.is_stale(1)
     for _ in range(4):
-        look(observer, clock, 10, {1: 5})
-    assert not observer.is_stale(1)
-    look(observer, clock, 10, {1: 5})
-    assert observer.is_stale(1)
+        look(monitor, clock, 10, {1: 5})
+    assert not monitor.is_stale(1)
+    look(monitor, clock, 10, {1: 5})
+    assert monitor.is_stale(1)
 
 
 def test_staleness_ends_with_a_heartbeat(clock):
-    observer = StalenessMonitor(60, 10, clock)
+    monitor = StalenessMonitor(60, 10, clock)
     for _ in range(8):
-        look(observer, clock, 10, {1: 5})
-    assert observer.is_stale(1)
-    look(observer, clock, 10, {1: 6})
-    assert not observer.is_stale(1)
+        look(monitor, clock, 10, {1: 5})
+    assert monitor.is_stale(1)
+    look(monitor, clock, 10, {1: 6})
+    assert not monitor.is_stale(1)
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ def study():
     return optuna.create_study(storage=optuna.storages.InMemoryStorage())
 
 
-def begin(study, holder, beat=0):
+def begin(study, worker, beat=0):
     trial = study.ask()
-    trial.set_user_attr(HOLDER, holder.to_dict())
+    trial.set_user_attr(HOLDER, worker.to_dict())
     trial.set_user_attr(BEAT, beat)
     return trial
 
@@ -79,22 +79,22 @@ def elsewhere():
 @pytest.mark.parametrize("jump", [-1e9, 1e9])
 def test_stale_trials_ignore_a_jump_of_the_clock(study, jump, monkeypatch):
     begin(study, elsewhere())
-    leases = Heartbeat(study._storage, study._study_id)
-    assert leases.stale_trials(study.trials) == []
+    heartbeat = Heartbeat(study._storage, study._study_id)
+    assert heartbeat.stale_trials(study.trials) == []
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + jump)
-    assert leases.stale_trials(study.trials) == []
+    assert heartbeat.stale_trials(study.trials) == []
 
 
 def test_stale_trials_of_another_host_need_a_silent_heartbeat(study, monkeypatch):
     trial = begin(study, elsewhere())
-    leases = Heartbeat(study._storage, study._study_id, interval=0.05, grace_period=0.2)
+    heartbeat = Heartbeat(study._storage, study._study_id, interval=0.05, grace_period=0.2)
     for beat in range(8):
         trial.set_user_attr(BEAT, beat)
-        assert leases.stale_trials(study.trials) == []
+        assert heartbeat.stale_trials(study.trials) == []
         time.sleep(0.08)
     for _ in range(8):
-        dead = leases.stale_trials(study.trials)
+        dead = heartbeat.stale_trials(study.trials)
         time.sleep(0.08)
     assert [one.number for one in dead] == [0]
 
@@ -103,17 +103,17 @@ def test_stale_trials_of_this_host_are_known_when_the_process_ends(study):
     program = "import sys, time; print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        own = WorkerId.of_this_process()
+        here = WorkerId.of_this_process()
         started = int(_stat(process.pid)[21])
-        holder = replace(own, id="other", pid=process.pid, started=started)
-        begin(study, holder)
-        leases = Heartbeat(study._storage, study._study_id)
-        assert leases.stale_trials(study.trials) == []
-        begin(study, replace(holder, started=started - 500))  # the number of one that is gone
-        assert [one.number for one in leases.stale_trials(study.trials)] == [1]
+        worker = replace(here, id="other", pid=process.pid, started=started)
+        begin(study, worker)
+        heartbeat = Heartbeat(study._storage, study._study_id)
+        assert heartbeat.stale_trials(study.trials) == []
+        begin(study, replace(worker, started=started - 500))  # the number of one that is gone
+        assert [one.number for one in heartbeat.stale_trials(study.trials)] == [1]
         process.kill()
         process.wait()
-        assert [one.number for one in leases.stale_trials(study.trials)] == [0, 1]
+        assert [one.number for one in heartbeat.stale_trials(study.trials)] == [0, 1]
 
 
 def _stat(pid):
@@ -133,26 +133,26 @@ def test_stale_trials_of_an_ended_search_in_this_process(study):
 
 
 def test_heartbeat_of_a_held_trial_rises(study):
-    leases = Heartbeat(study._storage, study._study_id, interval=0.02, grace_period=0.1)
-    trial = begin(study, leases.worker)
-    with leases.running():
-        leases.hold(trial._trial_id)
+    heartbeat = Heartbeat(study._storage, study._study_id, interval=0.02, grace_period=0.1)
+    trial = begin(study, heartbeat.worker)
+    with heartbeat.running():
+        heartbeat.hold(trial._trial_id)
         time.sleep(0.5)
         beats = study.trials[0].user_attrs[BEAT]
         assert beats > 5
-        assert leases.stale_trials(study.trials) == []
-        leases.release(trial._trial_id)
+        assert heartbeat.stale_trials(study.trials) == []
+        heartbeat.release(trial._trial_id)
         study.tell(trial, 0.5)
     time.sleep(0.1)
     assert study.trials[0].user_attrs[BEAT] <= beats + 3
 
 
 def test_heartbeat_of_an_ended_trial_is_no_error(study):
-    leases = Heartbeat(study._storage, study._study_id)
-    trial = begin(study, leases.worker)
+    heartbeat = Heartbeat(study._storage, study._study_id)
+    trial = begin(study, heartbeat.worker)
     study.tell(trial, 0.5)
-    leases.hold(trial._trial_id)
-    leases.beat()
+    heartbeat.hold(trial._trial_id)
+    heartbeat.beat()
     assert study.trials[0].user_attrs[BEAT] == 0
 
 

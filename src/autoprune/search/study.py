@@ -1,4 +1,4 @@
-"""Study: create or load a study, run its trials, and return the result."""
+"""Study: create or resume a study, run its trials, and return the result."""
 
 import json
 import warnings
@@ -57,7 +57,7 @@ def optimize_study(
 ) -> SearchResult:
     """Search layouts in study `name` until it has `settings.trials` finished trials.
 
-    Creates the study or continues it; `identity`, depth, keep and seed must be the same as when it
+    Creates the study or resumes it; `identity`, depth, keep and seed must be the same as when it
     was created. No run is made twice. Only the sampler `gp` runs a layout again, with new seeds;
     the others end early when no layout is left. Trials whose worker died are repeated at most
     twice. The running trials of other processes count too, and are waited for. `callback` gets
