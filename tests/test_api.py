@@ -232,6 +232,24 @@ def test_threads_are_as_before(model, tmp_path):
     assert torch.get_num_threads() == before
 
 
+def test_script_without_a_main_guard_runs_once(model, tmp_path):
+    program = f"""
+import autoprune, pathlib
+print("started", flush=True)
+options = {OPTIONS | {"workers": 2}!r}
+options["strategies"] = ("top", "middle")
+root = pathlib.Path("here")
+result = autoprune.run_baseline(model={str(model)!r}, task="demo", root=root, **options)
+print(result.recommended)
+"""
+    done = subprocess.run(
+        [sys.executable, "-"], input=program, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "started" and len(done.stdout.splitlines()) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
+
+
 def test_notebook_runs(tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
     from nbclient import NotebookClient

@@ -18,6 +18,7 @@ ROOMS = [
     "choices",
     "files",
     "interrupts",
+    "processes",
     "retry",
     "layouts",
     "encoders",

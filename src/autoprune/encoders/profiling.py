@@ -29,6 +29,7 @@ from autoprune.encoders.loading import load_classifier, load_trained, trained_la
 from autoprune.encoders.pruning import encoder_layers
 from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import OptionError
+from autoprune.processes import no_main_module
 
 TokenBatch = Mapping[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
 
@@ -294,7 +295,9 @@ def measure_peak_memory(
         context.set_forkserver_preload([preload])
     with ProcessPoolExecutor(1, context) as pool:
         try:
-            return pool.submit(_peak_memory, job, device.type, torch.get_num_threads()).result()
+            with no_main_module():
+                peak = pool.submit(_peak_memory, job, device.type, torch.get_num_threads())
+            return peak.result()
         except BrokenProcessPool as error:
             raise OptionError(
                 "measuring peak memory was ended from outside, maybe for lack of memory: "

@@ -19,6 +19,7 @@ import torch
 from autoprune import interrupts
 from autoprune.errors import TrialError
 from autoprune.interrupts import stop_requested
+from autoprune.processes import no_main_module
 from autoprune.training.budget import WIDE_HIDDEN_SIZE
 
 MAX_ATTEMPTS = 3  # how often a job is started in all whose process was killed
@@ -213,7 +214,8 @@ def start_worker(number: int, threads: int) -> Worker:
     context = multiprocessing.get_context("spawn")
     pipe, child_pipe = context.Pipe()
     process = context.Process(target=_work, args=(child_pipe, number, threads), daemon=True)
-    process.start()
+    with no_main_module():
+        process.start()
     child_pipe.close()
     return Worker(number, process, pipe)
 
