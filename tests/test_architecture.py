@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import autoprune
+from autoprune.cli.app import app
 
 ROOT = Path(autoprune.__file__).parent
 ROOMS = [
@@ -140,19 +141,32 @@ def test_the_command_line_answers_without_heavy_imports():
     assert done.stdout.strip() == "set()"
 
 
-PUBLIC = [
-    (node.name, module)
-    for module, path in MODULES.items()
-    for node in ast.parse(path.read_text()).body
-    if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
-]
-# Commands have the name of what they do, and export/reload.py is a program of its own.
-COMMANDS = {module for module in MODULES if room_of(module) == "cli"} | {"export.reload"}
+# A command has the name of what it does; each program has a main.
+COMMANDS = {command.callback.__name__ for command in app.registered_commands} | {"main"}
+
+
+def public_names(module):
+    """Return the functions, classes and constants that a module defines for others."""
+    for node in ast.parse(MODULES[module].read_text()).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
 
 
 def test_public_name_is_defined_once():
-    counts = Counter(name for name, module in PUBLIC if module not in COMMANDS)
+    counts = Counter(
+        name
+        for module in MODULES
+        for name in public_names(module)
+        if not name.startswith("_") and not (room_of(module) == "cli" and name in COMMANDS)
+    )
     assert [name for name, count in counts.items() if count > 1] == []
+
+
+# What is imported: not the command line, nor export/reload.py, which is a program.
+LIBRARY = [name for name in MODULES if room_of(name) != "cli" and name != "export.reload"]
 
 
 def functions(module):
@@ -161,7 +175,7 @@ def functions(module):
     return [node for node in nodes if isinstance(node, ast.FunctionDef)]
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) != "cli"])
+@pytest.mark.parametrize("module", [*LIBRARY, "export.reload"])
 def test_function_takes_at_most_seven_parameters(module):
     for function in functions(module):
         arguments = function.args
@@ -185,10 +199,8 @@ def test_no_options_travel_as_a_dict(module):
         assert hint != "Any" or forwards, f"{function.name} takes **{keywords.arg}"
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name not in COMMANDS])
+@pytest.mark.parametrize("module", LIBRARY)
 def test_library_room_does_not_print_exit_or_read_arguments(module):
-    if module == "__main__":
-        return
     tree = ast.parse(MODULES[module].read_text())
     used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -207,7 +219,7 @@ PROCESSES = {"training.workers", "training.ray_workers", "encoders.profiling"}
 DISPLAYS = {"experiment.progress"}  # an object that the caller hands in
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name not in COMMANDS])
+@pytest.mark.parametrize("module", LIBRARY)
 def test_library_room_names_no_folder_of_studies(module):
     named = [
         node.args[0].value

@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from autoprune.experiment.result import command_line
+from autoprune.cli.results import command_line
 
 SECRET = "open-sesame"
 URL = f"postgresql+psycopg://ann:{SECRET}@127.0.0.1:1/studies?sslmode=verify-full"

@@ -2,16 +2,20 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from autoprune.choices import METRIC_NAMES, PROXY_NAMES, PRUNER_NAMES, SAMPLER_NAMES
 from autoprune.cli import options
+from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import OptionError
+from autoprune.files import validate_study_name
 from autoprune.layouts.layout import format_keeps, parse_keeps
+from autoprune.layouts.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from autoprune.experiment.config import RunOptions, StudyConfig
@@ -37,154 +41,253 @@ class Arguments:
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Give Typer the fields of a command's argument groups as the command's own options."""
     hints = get_type_hints(command, include_extras=True)
-    parameters = [_keyword(_CONTEXT, typer.Context)]
-    for parameter in inspect.signature(command).parameters.values():
-        hint = hints[parameter.name]
-        if isinstance(hint, type) and issubclass(hint, Arguments):
-            own = get_type_hints(hint, include_extras=True)
+    groups = {
+        name: hint
+        for name, hint in hints.items()
+        if isinstance(hint, type) and issubclass(hint, Arguments)
+    }
+    parameters = [_parameter(_CONTEXT, typer.Context, inspect.Parameter.empty)]
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            types = get_type_hints(groups[name], include_extras=True)
             parameters += [
-                _keyword(field.name, own[field.name], field.default)
-                for field in fields(hint)
-                if field.name != "given"
+                _parameter(field.name, types[field.name], field.default)
+                for field in _option_fields(groups[name])
             ]
         else:
-            parameters.append(_keyword(parameter.name, hint, parameter.default))
+            parameters.append(_parameter(name, hints[name], parameter.default))
 
     @wraps(command)
     def run(**values: Any) -> None:
         context: typer.Context = values.pop(_CONTEXT)
         sources = {name: context.get_parameter_source(name) for name in values}
         given = frozenset(
-            name for name in values if getattr(sources[name], "name", "") != "DEFAULT"
+            name for name, source in sources.items() if getattr(source, "name", "") != "DEFAULT"
         )
-        groups: dict[str, Arguments] = {}
-        for name, hint in hints.items():
-            if isinstance(hint, type) and issubclass(hint, Arguments):
-                own = {field.name: values.pop(field.name) for field in fields(hint)[1:]}
-                groups[name] = hint(given=given, **own)
-        command(**groups, **values)
+        arguments = {
+            name: group(
+                given=given,
+                **{field.name: values.pop(field.name) for field in _option_fields(group)},
+            )
+            for name, group in groups.items()
+        }
+        command(**arguments, **values)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def _keyword(name: str, hint: Any, default: Any = MISSING) -> inspect.Parameter:
-    required = default in (MISSING, inspect.Parameter.empty)
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if required else default,
-        annotation=hint,
-    )
+def _option_fields(group: type[Arguments]) -> "list[Field[Any]]":
+    return [field for field in fields(group) if field.name != "given"]
+
+
+def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyArguments(Arguments):
     """What a study is, apart from its search; `config` is a TOML file with the same settings."""
 
-    model: options.OptionalModel = None
-    task: options.OptionalTask = None
-    keep: options.Keeps = None
+    model: options.OptionalModelOption = None
+    task: options.OptionalTaskOption = None
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            help="How many layers stay; `2-8` or `2,4,6`: a study for each, and what each costs.",
+            callback=options.check_keeps,
+        ),
+    ] = None
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A TOML file with the study's settings; options given here win.",
-            show_default=False,
-            metavar="FILE",
+            help="A TOML file with the study's settings; options given here win.", metavar="FILE"
         ),
     ] = None
     write_config: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the settings to this TOML file as well.",
-            show_default=False,
-            metavar="FILE",
+        typer.Option(help="Write the settings to this TOML file as well.", metavar="FILE"),
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the search.")] = 0
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Fresh seeds of the comparison.")] = 3
+    strategies: Annotated[
+        list[str] | None,
+        options.name_option(
+            "strategy",
+            STRATEGIES,
+            f"A fixed strategy to compare with ({', '.join(STRATEGIES)}); repeat for more. "
+            "[default: all]",
+            "--strategy",
         ),
     ] = None
-    seed: options.Seed = 0
-    seeds: options.Seeds = 3
-    strategy: options.Strategies = None
-    rival: options.Rivals = None
-    data_dir: options.DataDir = None
-    text: options.TextColumn = None
-    text_pair: options.PairColumn = None
-    label: options.LabelColumn = None
-    metric: options.MetricOption = None
-    keep_duplicates: options.KeepDuplicates = False
-    epochs: options.Epochs = 3
-    full_epochs: options.FullEpochs = None
-    batch: options.Batch = 32
-    parts: options.Parts = 1
-    tokens: options.Tokens = None
-    learning_rate: options.LearningRate = None
-    learning_rates: options.LearningRates = None
-    method: options.Method = "full"
-
-    def given_options(self) -> dict[str, Any]:
-        """Return the options that the user gave, by the names of the configuration."""
-        given = super().given_options()
-        for name in ("config", "write_config", "keep"):
-            given.pop(name, None)
-        for name, setting in (("strategy", "strategies"), ("rival", "rivals")):
-            if name in given:
-                given[setting] = given.pop(name)
-        if "learning_rates" in given:
-            given["learning_rates"] = options.rates_of(self.learning_rates)
-        return given
+    rivals: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rival",
+            help="A small pre-trained model to compare with; repeat for more.",
+            autocompletion=options.complete_names(ENCODERS),
+        ),
+    ] = None
+    data_dir: options.DataDirOption = None
+    text: options.TextColumnOption = None
+    text_pair: options.PairColumnOption = None
+    label: options.LabelColumnOption = None
+    metric: Annotated[
+        str | None,
+        options.name_option(
+            "metric",
+            METRIC_NAMES,
+            f"What layouts are chosen and compared by: {', '.join(METRIC_NAMES)}. "
+            "[default: the task's]",
+        ),
+    ] = None
+    keep_duplicates: options.KeepDuplicatesOption = False
+    epochs: Annotated[int, typer.Option(min=1, help="Quick budget: passes a trial may make.")] = 3
+    full_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Full budget: passes of the comparison at most; stops when validation does. "
+            "[default: the task's]",
+        ),
+    ] = None
+    batch: options.BatchOption = 32
+    parts: options.PartsOption = 1
+    tokens: options.TokensOption = None
+    learning_rate: options.LearningRateOption = None
+    learning_rates: Annotated[
+        str | None,
+        typer.Option(
+            help="Peak rates such as 2e-5,5e-5,1e-4: each entrant of the comparison takes the one "
+            "that is best on validation. [default: all have that of --learning-rate]",
+            callback=options.check_rates,
+        ),
+    ] = None
+    method: options.MethodOption = "full"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchArguments(Arguments):
     """How layouts are searched."""
 
-    trials: options.Trials = 16
-    minutes: options.Minutes = None
-    sampler: options.Sampler = "gp"
-    pruner: options.Pruner = "none"
-    promote: options.Promote = False
-    proxy: options.Proxy = "none"
+    trials: Annotated[
+        int,
+        typer.Option(min=1, help="Runs of the search in all; more, and the same study goes on."),
+    ] = 16
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="End the search (not the comparison) after so long, however many --trials.",
+        ),
+    ] = None
+    sampler: Annotated[
+        str,
+        options.name_option(
+            "sampler", SAMPLER_NAMES, f"What proposes layouts: {', '.join(SAMPLER_NAMES)}."
+        ),
+    ] = "gp"
+    pruner: Annotated[
+        str,
+        options.name_option(
+            "pruner", PRUNER_NAMES, f"What stops weak trials early: {', '.join(PRUNER_NAMES)}."
+        ),
+    ] = "none"
+    promote: Annotated[
+        bool,
+        typer.Option(
+            "--promote", help="Trials pause after --epochs; those worth it go on to the end."
+        ),
+    ] = False
+    proxy: Annotated[
+        str,
+        options.name_option(
+            "proxy",
+            (*PROXY_NAMES, "none"),
+            "A cheap score of all layouts that informs the search, weighed by how far the trials "
+            f"bear it out: {', '.join(PROXY_NAMES)}, none.",
+        ),
+    ] = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunArguments(Arguments):
     """Where and how a study runs, and what is written about it."""
 
-    study: options.StudyName = None
-    device: options.Device = "auto"
-    workers: options.Workers = None
-    log_file: options.LogFile = None
-    mlflow: options.Mlflow = False
-    trust_remote_code: options.TrustRemoteCode = False
-
-    def run_options(self) -> "RunOptions":
-        """Return where and how to run; raises `OptionError`."""
-        from autoprune.experiment.config import RunOptions
-
-        return RunOptions(
-            study=self.study,
-            device=self.device,
-            workers=self.workers,
-            trust_remote_code=self.trust_remote_code,
-        )
+    study: Annotated[
+        str | None,
+        typer.Option(
+            "--study",
+            help="Name of the study; else MODEL-TASK-keepK.",
+            callback=validate_study_name,
+        ),
+    ] = None
+    device: options.DeviceOption = "auto"
+    workers: options.WorkersOption = None
+    log_file: options.LogFileOption = None
+    mlflow: options.MlflowOption = False
+    trust_remote_code: options.TrustRemoteCodeOption = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterArguments(Arguments):
     """Where a search stores its trials, and whose machines run them."""
 
-    storage: options.Storage = None
-    ray: options.Ray = None
-    gpus_per_worker: options.GpusPerWorker = None
+    storage: options.StorageOption = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Make the runs as tasks of a Ray cluster: `auto` for the one of this machine, "
+            "HOST:PORT, or `local` to start one; with --workers."
+        ),
+    ] = None
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="GPUs of each Ray task, 0.5: two share one. [default: 1 where training is on a "
+            "GPU]",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitArguments(Arguments):
     """Which of several numbers of layers is chosen."""
 
-    max_drop: options.MaxDrop = None
-    max_latency_ms: options.MaxLatency = None
-    max_megabytes: options.MaxMegabytes = None
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="With several --keep: the smallest model at most so many points under the full "
+            "one.",
+        ),
+    ] = None
+    max_latency_ms: Annotated[
+        float | None,
+        typer.Option(
+            "--max-latency-ms",
+            help="With several --keep: the smallest model that takes at most so long for one text.",
+            callback=options.check_positive,
+        ),
+    ] = None
+    max_megabytes: Annotated[
+        float | None,
+        typer.Option(
+            help="With several --keep: the smallest model that takes at most so much on disk.",
+            callback=options.check_positive,
+        ),
+    ] = None
+
+
+def make_run_options(run: RunArguments, cluster: ClusterArguments | None) -> "RunOptions":
+    """Return where and how to run a study; raises `OptionError`."""
+    from autoprune.experiment.config import RunOptions
+
+    values = asdict(run) | (asdict(cluster) if cluster else {})
+    return RunOptions(**{name: values[name] for name in RunOptions.model_fields if name in values})
 
 
 def study_configs(study: StudyArguments, search: SearchArguments | None) -> "list[StudyConfig]":
@@ -195,21 +298,20 @@ def study_configs(study: StudyArguments, search: SearchArguments | None) -> "lis
     from autoprune.experiment.config import StudyConfig, merge_options, read_toml, write_toml
 
     given = study.given_options() | (search.given_options() if search else {})
+    for name in ("config", "write_config", "keep"):
+        given.pop(name, None)
+    if study.learning_rates is not None:
+        given["learning_rates"] = options.parse_rates(study.learning_rates)
     values = merge_options(read_toml(study.config) if study.config else {}, given)
-    keep = study.keep if study.keep is not None else values.get("keep")
-    if isinstance(keep, list):
-        keep = ",".join(map(str, keep))
-    for name, value in (
-        ("model", values.get("model")),
-        ("task", values.get("task")),
-        ("keep", keep),
-    ):
-        if value is None:
+    if study.keep is not None:
+        values["keep"] = study.keep
+    for name in ("model", "task", "keep"):
+        if values.get(name) is None:
             raise OptionError(f"missing option '--{name}' (or {name} in the file of --config)")
-    keeps = parse_keeps(str(keep))
+    keep = values["keep"]
+    keeps = parse_keeps(",".join(map(str, keep)) if isinstance(keep, list) else str(keep))
     configs = [StudyConfig.from_dict({**values, "keep": number}) for number in keeps]
     if study.write_config:
-        write_toml(
-            study.write_config, configs[0], keeps[0] if len(keeps) == 1 else format_keeps(keeps)
-        )
+        keep = keeps[0] if len(keeps) == 1 else format_keeps(keeps)
+        write_toml(study.write_config, configs[0], keep)
     return configs

@@ -3,13 +3,19 @@
 import time
 
 from autoprune.cli import options
-from autoprune.cli.arguments import RunArguments, StudyArguments, study_configs, with_groups
+from autoprune.cli.arguments import (
+    RunArguments,
+    StudyArguments,
+    make_run_options,
+    study_configs,
+    with_groups,
+)
 from autoprune.cli.trackers import open_trackers
 from autoprune.errors import OptionError
 
 
 @with_groups
-def baseline(study: StudyArguments, run: RunArguments, json: options.Json = False) -> None:
+def baseline(study: StudyArguments, run: RunArguments, json: options.JsonOption = False) -> None:
     """Compare the fixed strategies, the full model and models trained from scratch; no search.
 
     Records go to `studies/`, a report to `reports/`; what a search has measured is not run again.
@@ -25,6 +31,6 @@ def baseline(study: StudyArguments, run: RunArguments, json: options.Json = Fals
     if len(configs) > 1:
         raise OptionError(f"a baseline takes one number of layers, got --keep {study.keep}")
     context = command_context(emit, quiet=json)
-    result = run_baseline(configs[0], run=run.run_options(), context=context)
+    result = run_baseline(configs[0], run=make_run_options(run, None), context=context)
     if json:
         print_json(result.to_dict(), time.perf_counter() - started)

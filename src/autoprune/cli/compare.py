@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def compare(
     first: Annotated[str, typer.Argument(help="A finished study, by name or folder.")],
     second: Annotated[str, typer.Argument(help="The study to compare it with.")],
-    json: options.Json = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Test whether the layout that one study recommends is better than the other study's.
 

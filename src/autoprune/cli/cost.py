@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.options import completes
 from autoprune.encoders.registry import ENCODERS
 
 if TYPE_CHECKING:
@@ -25,10 +24,9 @@ def cost(
         str, typer.Argument(help="A finished study, or the folder of an exported model.")
     ],
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Texts in a batch.")] = 32,
-    device: options.Device = "auto",
+    device: options.DeviceOption = "auto",
     threads: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="[default: the cores]", show_default=False),
+        int | None, typer.Option(min=1, max=1024, help="[default: the cores]")
     ] = None,
     rounds: Annotated[
         int, typer.Option(min=6, max=10000, help="How often each model is measured, in turns.")
@@ -38,20 +36,18 @@ def cost(
         typer.Option(
             help="For a folder: the model to compare it with, by name or folder. "
             "[default: the base model that its card names]",
-            autocompletion=completes(ENCODERS),
-            show_default=False,
+            autocompletion=options.complete_names(ENCODERS),
         ),
     ] = None,
     task: Annotated[
         str | None,
         typer.Option(
-            help="For a folder: whose texts are measured, as in `search`. [default: the demo's]",
-            show_default=False,
+            help="For a folder: whose texts are measured, as in `search`. [default: the demo's]"
         ),
     ] = None,
-    data_dir: options.MovedData = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    json: options.Json = False,
+    data_dir: options.MovedDataOption = None,
+    trust_remote_code: options.TrustRemoteCodeOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Measure size, memory, latency and throughput: full model, pruned model and rivals.
 

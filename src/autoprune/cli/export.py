@@ -19,8 +19,7 @@ def export(
         str | None,
         typer.Option(
             help="found, recommended, a strategy, full, or one such as 12:0-3,8,11. "
-            "[default: found, without a search recommended]",
-            show_default=False,
+            "[default: found, without a search recommended]"
         ),
     ] = None,
     seeds: Annotated[
@@ -31,10 +30,7 @@ def export(
     ] = False,
     corpus: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Text file, a text a line, whose tokens are kept too; repeat for more.",
-            show_default=False,
-        ),
+        typer.Option(help="Text file, a text a line, whose tokens are kept too; repeat for more."),
     ] = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Add the model in ONNX; needs autoprune[onnx].")
@@ -43,23 +39,19 @@ def export(
         bool, typer.Option("--int8", help="With --onnx: add it in 8 bits as well.")
     ] = False,
     push: Annotated[
-        str | None,
-        typer.Option(help="Upload to the hub as org/name, private.", show_default=False),
+        str | None, typer.Option(help="Upload to the hub as org/name, private.")
     ] = None,
     public: Annotated[
         bool, typer.Option("--public", help="With --push: for everyone to see.")
     ] = False,
-    data_dir: options.MovedData = None,
+    data_dir: options.MovedDataOption = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            max=256,
-            help="Processes that train side by side. [default: as for a search]",
-            show_default=False,
+            min=1, max=256, help="Processes that train side by side. [default: as for a search]"
         ),
     ] = None,
-    device: options.Device = "auto",
+    device: options.DeviceOption = "auto",
 ) -> None:
     """Fine-tune a study's layout on fresh seeds and write the best run as a model folder.
 

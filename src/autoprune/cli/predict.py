@@ -8,9 +8,6 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.options import known
-
-FORMATS = ("csv", "jsonl")
 
 
 def predict(
@@ -19,26 +16,20 @@ def predict(
         Path, typer.Argument(help="CSV, TSV, JSON lines or Parquet; else a text a line.")
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(help="File to write. [default: standard output]", show_default=False),
+        Path | None, typer.Option(help="File to write. [default: standard output]")
     ] = None,
     text: Annotated[
-        str | None,
-        typer.Option(help="Column of the texts. [default: by its name]", show_default=False),
+        str | None, typer.Option(help="Column of the texts. [default: by its name]")
     ] = None,
-    text_pair: Annotated[
-        str | None, typer.Option(help="Column of the second texts.", show_default=False)
-    ] = None,
+    text_pair: Annotated[str | None, typer.Option(help="Column of the second texts.")] = None,
     format: Annotated[
         str | None,
-        typer.Option(
-            help="csv or jsonl. [default: by the end of --out, else csv]",
-            callback=known("format", FORMATS),
-            show_default=False,
+        options.name_option(
+            "format", ("csv", "jsonl"), "csv or jsonl. [default: by the end of --out, else csv]"
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Texts in a batch.")] = 32,
-    device: options.Device = "auto",
+    device: options.DeviceOption = "auto",
 ) -> None:
     """Write the label of each text in a file, and the probabilities of all labels.
 

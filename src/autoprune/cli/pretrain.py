@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.options import above_nought
+from autoprune.cli.options import check_positive
 from autoprune.errors import OptionError
 
 
@@ -19,12 +19,10 @@ def pretrain(
     layers: Annotated[int, typer.Option(min=1, max=96, help="Layers.")] = 6,
     hidden: Annotated[int, typer.Option(min=8, max=4096, help="Width.")] = 128,
     heads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Heads. [default: one for 64 units]", show_default=False),
+        int | None, typer.Option(min=1, help="Heads. [default: one for 64 units]")
     ] = None,
     inner: Annotated[
-        int | None,
-        typer.Option(min=1, help="Inner width. [default: 4 x hidden]", show_default=False),
+        int | None, typer.Option(min=1, help="Inner width. [default: 4 x hidden]")
     ] = None,
     vocabulary: Annotated[
         int | None,
@@ -32,27 +30,21 @@ def pretrain(
             min=100,
             max=1_000_000,
             help="Pieces of the tokenizer, at most, trained on the corpus. [default: 16000]",
-            show_default=False,
         ),
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option(
-            help="Take the tokenizer of this model (a name, hub id or folder) instead.",
-            show_default=False,
-        ),
+        typer.Option(help="Take the tokenizer of this model (a name, hub id or folder) instead."),
     ] = None,
     tokens: Annotated[int, typer.Option(min=8, max=4096, help="Tokens of a block.")] = 64,
     batch: Annotated[int, typer.Option(min=1, help="Blocks per optimizer step.")] = 32,
     minutes: Annotated[
-        float | None,
-        typer.Option(help="Train for so long.", callback=above_nought, show_default=False),
+        float | None, typer.Option(help="Train for so long.", callback=check_positive)
     ] = None,
     budget_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="Or until so many tokens were seen.", show_default=False),
+        int | None, typer.Option(min=1, help="Or until so many tokens were seen.")
     ] = None,
-    learning_rate: options.LearningRate = None,
+    learning_rate: options.LearningRateOption = None,
     warm_embeddings: Annotated[
         bool,
         typer.Option(
@@ -68,7 +60,7 @@ def pretrain(
         ),
     ] = True,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of all random draws.")] = 0,
-    device: options.Device = "auto",
+    device: options.DeviceOption = "auto",
 ) -> None:
     """Train a small BERT encoder from scratch by masked-language modelling.
 

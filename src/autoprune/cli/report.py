@@ -5,25 +5,21 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.options import REPORTS_FOLDER, STUDIES_FOLDER, MovedData, say
+from autoprune.cli.options import REPORTS_FOLDER, STUDIES_FOLDER, MovedDataOption, say
 
 
 def report(
     study: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Names or folders of finished studies; else all of ./studies.",
-            show_default=False,
-        ),
+        typer.Argument(help="Names or folders of finished studies; else all of ./studies."),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The page, a file .html; else reports/STUDY.html, reports/studies.html for many.",
-            show_default=False,
+            help="The page, a file .html; else reports/STUDY.html, reports/studies.html for many."
         ),
     ] = None,
-    data_dir: MovedData = None,
+    data_dir: MovedDataOption = None,
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
     """Write the report on finished studies: Markdown, and one HTML file that needs no network.

@@ -24,24 +24,20 @@ def reproduce(
     ] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Work on MODEL/TASK/KEEP only, with * for anything; repeat for more.",
-            show_default=False,
-        ),
+        typer.Option(help="Work on MODEL/TASK/KEEP only, with * for anything; repeat for more."),
     ] = None,
     models_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that holds models by the plan's names; else AUTOPRUNE_MODELS_DIR.",
-            show_default=False,
+            help="Folder that holds models by the plan's names; else AUTOPRUNE_MODELS_DIR."
         ),
     ] = None,
-    data_dir: options.DataDir = None,
-    device: options.Device = "auto",
-    workers: options.Workers = None,
-    log_file: options.LogFile = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    json: options.Json = False,
+    data_dir: options.DataDirOption = None,
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = None,
+    log_file: options.LogFileOption = None,
+    trust_remote_code: options.TrustRemoteCodeOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Run a grid of models, tasks and numbers of layers, and test the claims of the paper on it.
 

@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,10 +23,8 @@ def command_context(emit: Emit, quiet: bool) -> RunContext:
     """Return what a study is handed by a command; `quiet` leaves standard output alone."""
     display = ProgressDisplay()
     shutdown = partial(graceful_shutdown, display.say)
-    command = command_line(sys.argv[1:])
-    if quiet:
-        return RunContext(command, display, emit, shutdown)
-    return RunContext(command, display, emit, shutdown, print_result)
+    context = RunContext(command_line(sys.argv[1:]), display, emit, shutdown)
+    return context if quiet else replace(context, on_result=print_result)
 
 
 def print_result(result: StudyResult, seconds: float) -> None:

@@ -1,5 +1,7 @@
 """The score command: all layouts scored with the weights of one fine-tuned full model."""
 
+import csv
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +9,6 @@ import typer
 
 from autoprune.choices import PROXY_NAMES
 from autoprune.cli import options
-from autoprune.cli.options import completes, known, numbers
 from autoprune.layouts.layout import parse_keeps
 
 if TYPE_CHECKING:
@@ -15,22 +16,19 @@ if TYPE_CHECKING:
 
 
 def score(
-    model: options.Model,
-    task: options.TaskName,
+    model: options.ModelOption,
+    task: options.TaskOption,
     keep: Annotated[
         str,
         typer.Option(
             help="How many layers stay; `2-8` or `2,4,6`: all of them in one table.",
-            callback=numbers,
+            callback=options.check_keeps,
         ),
     ],
     proxy: Annotated[
         str | None,
-        typer.Option(
-            help="Order the layouts by this cheap score, not by their loss.",
-            autocompletion=completes(PROXY_NAMES),
-            callback=known("proxy", PROXY_NAMES),
-            show_default=False,
+        options.name_option(
+            "proxy", PROXY_NAMES, "Order the layouts by this cheap score, not by their loss."
         ),
     ] = None,
     rows: Annotated[
@@ -48,20 +46,20 @@ def score(
     seed: Annotated[
         int, typer.Option(min=0, max=2**31 - 1, help="Seed of the fine-tuning and of the rows.")
     ] = 0,
-    data_dir: options.DataDir = None,
-    text: options.TextColumn = None,
-    text_pair: options.PairColumn = None,
-    label: options.LabelColumn = None,
-    keep_duplicates: options.KeepDuplicates = False,
+    data_dir: options.DataDirOption = None,
+    text: options.TextColumnOption = None,
+    text_pair: options.PairColumnOption = None,
+    label: options.LabelColumnOption = None,
+    keep_duplicates: options.KeepDuplicatesOption = False,
     epochs: Annotated[int, typer.Option(min=1, help="Passes of the full model's fine-tuning.")] = 3,
-    batch: options.Batch = 32,
-    parts: options.Parts = 1,
-    tokens: options.Tokens = None,
-    learning_rate: options.LearningRate = None,
-    method: options.Method = "full",
-    device: options.Device = "auto",
-    trust_remote_code: options.TrustRemoteCode = False,
-    json: options.Json = False,
+    batch: options.BatchOption = 32,
+    parts: options.PartsOption = 1,
+    tokens: options.TokensOption = None,
+    learning_rate: options.LearningRateOption = None,
+    method: options.MethodOption = "full",
+    device: options.DeviceOption = "auto",
+    trust_remote_code: options.TrustRemoteCodeOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Score all layouts at once: fine-tune the full model, then run each layout on its weights.
 
@@ -109,15 +107,11 @@ def score(
 
 def _print(scores: "LayoutScores") -> None:
     """Print the layouts as CSV on standard output, and the layers' effects on standard error."""
-    import csv
-    import io
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("layout", "loss", "accuracy"))
     for score in scores.scores:
-        writer.writerow((str(score.layout), f"{score.loss:.5f}", f"{score.accuracy:.5f}"))
-    typer.echo(out.getvalue(), nl=False)
+        writer.writerow((score.layout, f"{score.loss:.5f}", f"{score.accuracy:.5f}"))
+    sys.stdout.flush()
     options.say(
         f"{len(scores.scores)} layouts by {scores.layer_passes:,.0f} layer passes, as much as "
         f"{scores.full_depth_passes:,.1f} passes of the full model"

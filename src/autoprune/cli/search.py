@@ -9,6 +9,7 @@ from autoprune.cli.arguments import (
     RunArguments,
     SearchArguments,
     StudyArguments,
+    make_run_options,
     study_configs,
     with_groups,
 )
@@ -22,7 +23,7 @@ def search(
     run: RunArguments,
     cluster: ClusterArguments,
     limits: LimitArguments,
-    json: options.Json = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Search which layers to keep, then compare the found layout on fresh seeds and the test split.
 
@@ -46,9 +47,7 @@ def search(
         limits.max_latency_ms,
         limits.max_megabytes,
     )
-    run_options = run.run_options().with_cluster(
-        cluster.storage, cluster.ray, cluster.gpus_per_worker
-    )
+    run_options = make_run_options(run, cluster)
     context = command_context(emit, quiet=json)
     if len(configs) == 1:
         values = run_search(configs[0], run=run_options, context=context).to_dict()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from autoprune.experiment.study_store import StudyOverview
 
 
-def studies(json: options.Json = False) -> None:
+def studies(json: options.JsonOption = False) -> None:
     """List the studies of the folder: running, unfinished or finished, and the best layout.
 
     Example: `autoprune studies --json`

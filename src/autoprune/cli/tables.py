@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 140  # cells; a pipe has no width of its own
 
-Columns = Mapping[str, list[str]]  # the cells of each column by its heading
+TableColumns = Mapping[str, list[str]]  # the cells of each column by its heading
 
 
-def print_columns(columns: Columns, left: Collection[str], optional: Mapping[str, int]) -> None:
+def print_columns(
+    columns: TableColumns, left: Collection[str], optional: Mapping[str, int]
+) -> None:
     """Print a table of the columns that fit the console; a pipe gets all of them.
 
     Columns in `left` are aligned to the left. Those in `optional` are left out one by one, in their
@@ -54,7 +56,7 @@ def open_console(pipe_width: int = PIPE_WIDTH) -> Console:
     return console if console.is_terminal else Console(highlight=False, width=pipe_width)
 
 
-def fit_columns(columns: Columns, width: int, optional: Mapping[str, int]) -> Columns:
+def fit_columns(columns: TableColumns, width: int, optional: Mapping[str, int]) -> TableColumns:
     """Return the columns that fit into `width` cells; see `print_columns`."""
     shown = dict(columns)
     for heading, minimum in optional.items():
@@ -63,7 +65,7 @@ def fit_columns(columns: Columns, width: int, optional: Mapping[str, int]) -> Co
     return shown
 
 
-def table_width(columns: Columns, padding: int = 1) -> int:
+def table_width(columns: TableColumns, padding: int = 1) -> int:
     """Return how many cells a table takes: its cells, and the space between and around them."""
     cells = [max(map(cell_len, (heading, *texts))) for heading, texts in columns.items()]
     return sum(cells) + 2 * padding * len(cells) + len(cells) + 1

@@ -2,15 +2,10 @@
 
 from pathlib import Path
 
-import typer
-
+from autoprune.cli.options import say
 from autoprune.experiment.events import CommandFinished, CommandStarted, Emit, Event, Tracker
 
 _TRACKERS: list[Tracker] = []
-
-
-def _warn(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def emit(event: Event) -> None:
@@ -25,10 +20,10 @@ def open_trackers(command: str, log_file: Path | None = None, mlflow: bool = Fal
         from autoprune.experiment.tracking import JsonLinesTracker, MlflowTracker
 
         if log_file is not None:
-            _TRACKERS.append(JsonLinesTracker(log_file, _warn))
+            _TRACKERS.append(JsonLinesTracker(log_file, say))
             emit(CommandStarted(command))
         if mlflow:
-            _TRACKERS.append(MlflowTracker(_warn))
+            _TRACKERS.append(MlflowTracker(say))
     return emit
 
 

@@ -1,40 +1,28 @@
 """The worker command: help with a study from any machine."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.arguments import Arguments, with_groups
 from autoprune.cli.trackers import open_trackers
 
 
-@dataclass(frozen=True, kw_only=True)
-class LocalArguments(Arguments):
-    """What is elsewhere on this machine, and how this machine runs trials."""
-
-    model: Annotated[
-        str | None,
-        typer.Option(help="The model's folder, where it is elsewhere here.", show_default=False),
-    ] = None
-    task: Annotated[
-        str | None,
-        typer.Option(help="The data's path, where they are elsewhere here.", show_default=False),
-    ] = None
-    data_dir: options.DataDir = None
-    device: options.Device = "auto"
-    workers: options.Workers = None
-    log_file: options.LogFile = None
-    mlflow: options.Mlflow = False
-    trust_remote_code: options.TrustRemoteCode = False
-
-
-@with_groups
 def worker(
     study: Annotated[str, typer.Argument(help="Name of the study, or its folder.")],
-    here: LocalArguments,
-    storage: options.Storage = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model's folder, where it is elsewhere here.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The data's path, where they are elsewhere here.")
+    ] = None,
+    data_dir: options.DataDirOption = None,
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = None,
+    log_file: options.LogFileOption = None,
+    mlflow: options.MlflowOption = False,
+    trust_remote_code: options.TrustRemoteCodeOption = False,
+    storage: options.StorageOption = None,
     trials_here: Annotated[
         int | None,
         typer.Option(min=1, help="End after so many trials. [default: when the study has all]"),
@@ -47,18 +35,15 @@ def worker(
 
     Example: `autoprune worker mr-12-shc-keep6 --storage postgresql+psycopg://ann@db/studies`
     """
-    emit = open_trackers("worker", here.log_file, here.mlflow)
+    emit = open_trackers("worker", log_file, mlflow)
     from autoprune.cli.results import command_context
     from autoprune.experiment.config import RunOptions
     from autoprune.experiment.worker import run_worker
 
     run_options = RunOptions(
-        storage=storage,
-        device=here.device,
-        workers=here.workers,
-        trust_remote_code=here.trust_remote_code,
+        storage=storage, device=device, workers=workers, trust_remote_code=trust_remote_code
     )
     context = command_context(emit, quiet=True)
-    local = {"model": here.model, "task": here.task}
-    finished, trials = run_worker(study, run_options, context, local, here.data_dir, trials_here)
+    local = {"model": model, "task": task}
+    finished, trials = run_worker(study, run_options, context, local, data_dir, trials_here)
     context.progress.say(f"{finished} of {trials} trials of study {study} are finished")

@@ -218,13 +218,6 @@ class RunOptions(ConfigSection):
     gpus_per_worker: float | None = Field(default=None, ge=0)
     trust_remote_code: bool = False
 
-    def with_cluster(
-        self, storage: str | None, ray: str | None, gpus_per_worker: float | None
-    ) -> Self:
-        """Return the same options with a storage, and with a Ray cluster that runs the trials."""
-        update = {"storage": storage, "ray": ray, "gpus_per_worker": gpus_per_worker}
-        return type(self).model_validate({**self.model_dump(), **update})
-
     @property
     def studies(self) -> Path:
         """The folder of all studies."""

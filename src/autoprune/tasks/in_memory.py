@@ -8,10 +8,10 @@ from typing import Any
 from autoprune.errors import DataError
 from autoprune.files import atomic_folder
 
-Table = Any
+TableOfRows = Any
 """A pandas DataFrame or a `datasets.Dataset`."""
 
-Rows = Table | Mapping[str, Table]
+Rows = TableOfRows | Mapping[str, TableOfRows]
 """The train rows, or several splits by name: a dict of tables, or a `datasets.DatasetDict`."""
 
 _SPLITS = ("train", "validation", "test")
@@ -38,7 +38,7 @@ def save_rows(folder: Path, name: str, rows: Rows) -> Path:
     return task
 
 
-def _splits_of(tables: Mapping[str, Table]) -> dict[str, Table]:
+def _splits_of(tables: Mapping[str, TableOfRows]) -> dict[str, TableOfRows]:
     """Return the splits of a DatasetDict by our names."""
     names = {"valid": "validation", "dev": "validation"}
     splits = {names.get(name, name): table for name, table in tables.items()}
@@ -47,7 +47,7 @@ def _splits_of(tables: Mapping[str, Table]) -> dict[str, Table]:
     return {name: splits[name] for name in _SPLITS if name in splits}
 
 
-def _arrow_table(table: Table) -> Any:
+def _arrow_table(table: TableOfRows) -> Any:
     """Return the rows as a pyarrow Table."""
     import pyarrow
 
