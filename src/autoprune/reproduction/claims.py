@@ -119,15 +119,9 @@ def judge_pretrained_rivals(cells: Sequence[CellResult]) -> Claim:
     """Judge (b1): pruned models beat small models that were pre-trained from scratch."""
     statement = "Pruned models consistently beat small models pre-trained from scratch"
     method = f"recommended minus each rival, ahead in each cell; {BOTH}"
-    tests = [
-        test
-        for cell in cells
-        for rival in cell.rivals
-        if (test := paired_test(cell, cell.recommended, rival))
-    ]
-    if not tests:
-        return _untested("b1", statement, method, "the plan names no rival that was pre-trained")
-    return _judge_consistency("b1", statement, method, "recommended − rival", tests)
+    tests = [paired_test(cell, cell.recommended, rival) for cell in cells for rival in cell.rivals]
+    missing = "the plan names no rival that was pre-trained"
+    return _judge_consistency("b1", statement, method, "recommended − rival", tests, missing)
 
 
 def judge_random_weights(cells: Sequence[CellResult]) -> Claim:
@@ -135,10 +129,8 @@ def judge_random_weights(cells: Sequence[CellResult]) -> Claim:
     statement = "Pruned models consistently beat equally deep models with random weights"
     method = f"recommended minus scratch, ahead in each cell; {BOTH}"
     tests = _recommended_against(cells, "scratch")
-    if not tests:
-        reason = "no model with random weights could be trained"
-        return _untested("b2", statement, method, reason)
-    return _judge_consistency("b2", statement, method, "recommended − scratch", tests)
+    missing = "no model with random weights could be trained"
+    return _judge_consistency("b2", statement, method, "recommended − scratch", tests, missing)
 
 
 def judge_middle(cells: Sequence[CellResult]) -> Claim:
@@ -159,8 +151,8 @@ def judge_middle(cells: Sequence[CellResult]) -> Claim:
     others.remove(MIDDLE)
     overall = _test_over_cells(cells, MIDDLE, others)
     strongest = min(others, key=lambda name: overall[name].difference.mean)
-    tests = [_strategy_test(cell, MIDDLE, name) for cell in cells for name in others]
-    best = sum(_best_on_test(cell, [MIDDLE, *others]) == MIDDLE for cell in cells)
+    tests = [paired_test(cell, MIDDLE, name) for cell in cells for name in others]
+    best = sum(cell.best_on_test([MIDDLE, *others]) == MIDDLE for cell in cells)
     reason = f"the best on test in {best} of {len(cells)} cells"
     ahead = [name for name in others if overall[name].worse]
     behind = [name for name in others if overall[name].better]
@@ -196,13 +188,13 @@ def judge_no_winner(cells: Sequence[CellResult]) -> Claim:
     means = {name: fmean(cell.rows[name].test_mean for cell in cells) for name in names}
     leader, *rest = sorted(names, key=lambda name: -means[name])
     tests = run_paired_tests(
-        [_strategy_test(cell, *pair) for cell in cells for pair in combinations(names, 2)]
+        [paired_test(cell, *pair) for cell in cells for pair in combinations(names, 2)]
     )
     beaten = {test.first for test in tests if test.worse}
     beaten |= {test.second for test in tests if test.better}
     unbeaten = [name for name in names if name not in beaten]
     overall = _test_over_cells(cells, leader, rest)
-    wins = {name: sum(_best_on_test(cell, names) == name for cell in cells) for name in names}
+    wins = {name: sum(cell.best_on_test(names) == name for cell in cells) for name in names}
     reason = "the best on test: " + ", ".join(f"{name} in {wins[name]}" for name in names)
     verdict: Verdict = "undecided"
     if not unbeaten:
@@ -213,9 +205,12 @@ def judge_no_winner(cells: Sequence[CellResult]) -> Claim:
         reason += f"; {leader} is better than each other over all cells and worse in none"
     else:
         reason += f"; worse than another in no cell: {', '.join(unbeaten)}"
-    of_leader = [test for test in tests if leader in (test.first, test.second)]
-    of_leader = [test if test.first == leader else test.reversed for test in of_leader]
-    results = tuple(ClaimResult(test, _judge_worse(test)) for test in of_leader)
+    of_leader = [test if test.first == leader else test.reversed for test in tests]
+    results = tuple(
+        ClaimResult(test, _judge_better(test.reversed))
+        for test in of_leader
+        if test.first == leader
+    )
     effect_of, effect = f"{leader} − {rest[0]}", overall[rest[0]].difference
     return Claim("d", statement, method, effect_of, effect, results, verdict, reason)
 
@@ -239,9 +234,8 @@ def judge_monolingual(cells: Sequence[CellResult], multilingual: Collection[str]
         and other.model in multilingual
         and (cell.task, cell.keep, cell.test_rows) == (other.task, other.keep, other.test_rows)
     ]
-    if not tests:
-        return _untested("e", statement, method, "the finished cells hold no model of each kind")
-    return _judge_consistency("e", statement, method, "monolingual − multilingual", tests)
+    missing = "the finished cells hold no model of each kind"
+    return _judge_consistency("e", statement, method, "monolingual − multilingual", tests, missing)
 
 
 def judge_search(cells: Sequence[CellResult], margin: float) -> Claim:
@@ -251,9 +245,7 @@ def judge_search(cells: Sequence[CellResult], margin: float) -> Claim:
         "recommended minus the best fixed strategy, both chosen by validation: worse in no cell, "
         f"not below on average, its interval above −{100 * margin:g}; {BOTH}"
     )
-    tests = [
-        test for cell in cells if (test := paired_test(cell, cell.recommended, cell.reference))
-    ]
+    tests = [paired_test(cell, cell.recommended, cell.reference) for cell in cells]
 
     def judge(result: PairedTestResult) -> Verdict:
         if result.worse:
@@ -280,13 +272,21 @@ def judge_search(cells: Sequence[CellResult], margin: float) -> Claim:
 
 
 def _judge_consistency(
-    letter: str, statement: str, method: str, effect_of: str, tests: Sequence[PairedTest]
+    letter: str,
+    statement: str,
+    method: str,
+    effect_of: str,
+    tests: Sequence[PairedTest],
+    missing: str,
 ) -> Claim:
     """Judge the claim that the first of each test consistently beats the second.
 
     Supported: the average is above 0 with its interval, and each cell is above 0. Contradicted:
-    the average is below 0 with its interval, or a cell is significantly below 0.
+    the average is below 0 with its interval, or a cell is significantly below 0. `missing` is the
+    reason where there are no tests.
     """
+    if not tests:
+        return _untested(letter, statement, method, missing)
     results, effect = _judge(tests, _judge_better), mean_difference(tests)
     lost = _contradicting_cells(results)
     behind = [result.test.cell for result in results if result.test.difference.mean <= 0]
@@ -322,17 +322,15 @@ def _judge_better(result: PairedTestResult) -> Verdict:
     return "supported" if result.better else "contradicted" if result.worse else "undecided"
 
 
-def _judge_worse(result: PairedTestResult) -> Verdict:
-    return "supported" if result.worse else "contradicted" if result.better else "undecided"
-
-
 def _contradicting_cells(results: Sequence[ClaimResult]) -> list[str]:
     cells = [result.test.cell for result in results if result.verdict == "contradicted"]
     return list(dict.fromkeys(cells))
 
 
 def _recommended_against(cells: Sequence[CellResult], other: str) -> list[PairedTest]:
-    return [test for cell in cells if (test := paired_test(cell, cell.recommended, other))]
+    return [
+        paired_test(cell, cell.recommended, other) for cell in cells if other in cell.predictions
+    ]
 
 
 def _common_strategies(cells: Sequence[CellResult]) -> list[str]:
@@ -340,22 +338,12 @@ def _common_strategies(cells: Sequence[CellResult]) -> list[str]:
     return [name for name in STRATEGIES if all(name in cell.predictions for cell in cells)]
 
 
-def _best_on_test(cell: CellResult, names: Sequence[str]) -> str:
-    return max(names, key=lambda name: cell.rows[name].test_mean)
-
-
-def _strategy_test(cell: CellResult, first: str, second: str) -> PairedTest:
-    test = paired_test(cell, first, second)
-    assert test is not None, "both were compared"
-    return test
-
-
 def _test_over_cells(
     cells: Sequence[CellResult], first: str, others: Sequence[str]
 ) -> dict[str, PairedTestResult]:
     """Compare `first` with each other strategy over all cells, p corrected over these."""
     differences = [
-        mean_difference([_strategy_test(cell, first, name) for cell in cells]) for name in others
+        mean_difference([paired_test(cell, first, name) for cell in cells]) for name in others
     ]
     corrected = holm_correction([difference.p_value for difference in differences])
     return {

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 
 from autoprune.encoders.registry import ENCODERS, find_encoder
@@ -103,16 +104,27 @@ def build_grid(plan: Plan, options: GridOptions) -> Grid:
     }
     for task in plan.tasks:
         find_task(task)
+    data, search = DataConfig(data_dir=options.data_dir), SearchOptions(trials=plan.trials)
     cells: list[GridCell] = []
-    for model in plan.models:
-        for task in plan.tasks:
-            configs = [
-                _study_config(plan, keep, (sources[model], task), rivals.get(keep, ()), options)
-                for keep in plan.keeps
-            ]
-            for experiment in build_experiments(configs, options.run):
-                folder = options.run.studies / plan.name / experiment.default_name
-                cells.append(GridCell(model, task, experiment.keep, folder, experiment))
+    for model, task in product(plan.models, plan.tasks):
+        configs = [
+            StudyConfig(
+                model=sources[model],
+                task=task,
+                keep=keep,
+                seed=plan.seed,
+                data=data,
+                budget=plan.budgets[task],
+                comparison=ComparisonConfig(
+                    seeds=plan.seeds, strategies=plan.strategies, rivals=rivals.get(keep, ())
+                ),
+                search=search,
+            )
+            for keep in plan.keeps
+        ]
+        for experiment in build_experiments(configs, options.run):
+            folder = options.run.studies / plan.name / experiment.default_name
+            cells.append(GridCell(model, task, experiment.keep, folder, experiment))
     _check_folders(cells)
     return Grid(plan, tuple(cells), _select(plan, cells, options.only), report, page, options.run)
 
@@ -139,27 +151,6 @@ def finished_study(cell: GridCell, plan: Plan) -> FinishedStudy | None:
         and origins >= {*experiment.strategies, *(one.encoder.name for one in experiment.rivals)}
     )
     return study if is_same else None
-
-
-def _study_config(
-    plan: Plan,
-    keep: int,
-    model_and_task: tuple[str, str],
-    rivals: tuple[str, ...],
-    options: GridOptions,
-) -> StudyConfig:
-    """Return the study of one cell."""
-    model, task = model_and_task
-    return StudyConfig(
-        model=model,
-        task=task,
-        keep=keep,
-        seed=plan.seed,
-        data=DataConfig(data_dir=options.data_dir),
-        budget=plan.budgets[task],
-        comparison=ComparisonConfig(seeds=plan.seeds, strategies=plan.strategies, rivals=rivals),
-        search=SearchOptions(trials=plan.trials),
-    )
 
 
 def _models_folder(models_dir: Path | None) -> Path | None:

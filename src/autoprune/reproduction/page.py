@@ -29,12 +29,12 @@ from autoprune.reproduction.claims import Claim
 from autoprune.reproduction.paired_tests import CellResult
 from autoprune.reproduction.report import (
     ORACLE_EXPLANATION,
+    PUBLISHED_NOTE,
     SIZES_EXPLANATION,
     ReproductionReport,
     claims_table,
     layouts_table,
     oracle_table,
-    published_note,
     published_table,
     scores_table,
     tests_table,
@@ -204,7 +204,7 @@ def _sections(report: ReproductionReport) -> list[ReportSection]:
         ReportSection(
             "published",
             "Published scores",
-            (Text(published_note()), TableWithBars(published_table())),
+            (Text(PUBLISHED_NOTE), TableWithBars(published_table())),
         ),
         ReportSection(
             "terms",

@@ -53,10 +53,9 @@ class CellResult:
         """The fixed strategies that were compared."""
         return [origin for origin in STRATEGIES if origin in self.predictions]
 
-    @property
-    def best_strategy(self) -> str:
-        """The fixed strategy that is best on test."""
-        return max(self.strategies, key=lambda origin: self.rows[origin].test_mean)
+    def best_on_test(self, origins: Sequence[str]) -> str:
+        """Return which of the entrants is best on test."""
+        return max(origins, key=lambda origin: self.rows[origin].test_mean)
 
     @property
     def rivals(self) -> list[str]:
@@ -134,10 +133,8 @@ class PairedTestResult:
         return replace(self, first=self.second, second=self.first, difference=difference)
 
 
-def paired_test(cell: CellResult, first: str, second: str) -> PairedTest | None:
-    """Pair two entrants of a cell; returns None where one of them is missing."""
-    if first not in cell.predictions or second not in cell.predictions:
-        return None
+def paired_test(cell: CellResult, first: str, second: str) -> PairedTest:
+    """Pair two entrants of a cell; raises KeyError where one of them is missing."""
     return PairedTest(
         cell.name,
         first,

@@ -1,12 +1,18 @@
 """Report of a plan: its claims as tables, in Markdown and as JSON values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.verdict import format_p, format_points
-from autoprune.reporting.markdown import code_block, escape_markdown, table_to_markdown
+from autoprune.reporting.markdown import (
+    code_block,
+    escape_markdown,
+    markdown_list,
+    table_to_markdown,
+)
 from autoprune.reporting.tables import Table, TableCell
 from autoprune.reproduction.claims import Claim
 from autoprune.reproduction.paired_tests import CellResult
@@ -19,6 +25,11 @@ PUBLISHED_RESULTS: dict[str, dict[str, float]] = {
     "MuRIL": {"shc": 90.112, "lpc": 86.582, "ldc": 93.020},
     "IndicBERT": {"shc": 89.388, "lpc": 85.222, "ldc": 92.627},
 }
+
+PUBLISHED_NOTE = (
+    f"These are others' figures, not ours ({PUBLISHED_SOURCE}): per cent accuracy of full models "
+    "on the official splits, duplicates and leaked rows included. No claim is tested with them."
+)
 
 ORACLE_EXPLANATION = (
     "The best fixed strategy on test is known only afterwards, and picked by the very scores it is "
@@ -100,12 +111,17 @@ def _claim_to_dict(claim: Claim) -> dict[str, Any]:
 def claims_table(claims: Sequence[Claim]) -> Table:
     """Return a row for each claim: the effect over all cells and the verdict."""
     header = ("claim", "statement", "mean of", "points", "95 % interval", "p", "verdict")
-    return Table("The claims", header, tuple(_claim_row(claim) for claim in claims))
-
-
-def _claim_row(claim: Claim) -> tuple[str, ...]:
-    effect = _difference_cells(claim.effect) if claim.effect else ("", "", "")
-    return (claim.letter, claim.statement, claim.effect_of, *effect, claim.verdict)
+    rows = tuple(
+        (
+            claim.letter,
+            claim.statement,
+            claim.effect_of,
+            *(_difference_cells(claim.effect) if claim.effect else ("", "", "")),
+            claim.verdict,
+        )
+        for claim in claims
+    )
+    return Table("The claims", header, rows)
 
 
 def _difference_cells(difference: PairedDifference) -> tuple[str, str, str]:
@@ -126,22 +142,20 @@ def verdicts_table(cells: Sequence[CellResult], claims: Sequence[Claim]) -> Tabl
 def layouts_table(cells: Sequence[CellResult]) -> Table:
     """Return what each cell recommends, and the quality of the models it is compared with."""
     header = ("cell", "recommended", "layers", "test", "full", "best fixed", "rival", "scratch")
-    return Table("What each cell recommends", header, tuple(_layout_row(cell) for cell in cells))
-
-
-def _layout_row(cell: CellResult) -> tuple[TableCell, ...]:
-    row = cell.rows[cell.recommended]
-    rivals = [_quality(cell, name) for name in cell.rivals]
-    return (
-        cell.name,
-        row.origin,
-        row.layout,
-        _quality(cell, row.origin),
-        _quality(cell, "full"),
-        f"{cell.reference} {_quality(cell, cell.reference)}",
-        ", ".join(rivals),
-        _quality(cell, "scratch"),
+    rows = tuple(
+        (
+            cell.name,
+            cell.recommended,
+            cell.rows[cell.recommended].layout,
+            _quality(cell, cell.recommended),
+            _quality(cell, "full"),
+            f"{cell.reference} {_quality(cell, cell.reference)}",
+            ", ".join(_quality(cell, name) for name in cell.rivals),
+            _quality(cell, "scratch"),
+        )
+        for cell in cells
     )
+    return Table("What each cell recommends", header, rows)
 
 
 def _quality(cell: CellResult, origin: str) -> str:
@@ -150,35 +164,24 @@ def _quality(cell: CellResult, origin: str) -> str:
 
 def scores_table(cells: Sequence[CellResult]) -> Table:
     """Return every entrant of every cell: depth, parameters, cleaned and raw test quality."""
-    header = (
-        "cell",
-        "origin",
-        "layout",
-        "layers",
-        "parameters",
-        "test, cleaned",
-        "95 % interval",
-        "test, raw",
-        "validation",
-        "peak rate",
-    )
+    columns: dict[str, Callable[[CellResult, ComparisonRow], TableCell]] = {
+        "cell": lambda cell, _: cell.name,
+        "origin": lambda _, row: row.origin,
+        "layout": lambda _, row: row.layout,
+        "layers": lambda _, row: str(len(row.layout.keep)),
+        "parameters": lambda _, row: f"{row.parameters:,}",
+        "test, cleaned": lambda _, row: f"{100 * row.test_mean:.1f}",
+        "95 % interval": lambda _, row: f"{100 * row.test_low:.1f} to {100 * row.test_high:.1f}",
+        "test, raw": lambda _, row: f"{100 * row.raw_mean:.1f}",
+        "validation": lambda _, row: f"{100 * row.validation_mean:.1f}",
+        "peak rate": lambda _, row: f"{row.learning_rate:g}",
+    }
     rows = tuple(
-        (
-            cell.name,
-            row.origin,
-            row.layout,
-            str(len(row.layout.keep)),
-            f"{row.parameters:,}",
-            f"{100 * row.test_mean:.1f}",
-            f"{100 * row.test_low:.1f} to {100 * row.test_high:.1f}",
-            f"{100 * row.raw_mean:.1f}",
-            f"{100 * row.validation_mean:.1f}",
-            f"{row.learning_rate:g}",
-        )
+        tuple(column(cell, row) for column in columns.values())
         for cell in cells
         for row in cell.rows.values()
     )
-    return Table("Every entrant", header, rows)
+    return Table("Every entrant", tuple(columns), rows)
 
 
 def tests_table(claims: Sequence[Claim]) -> Table:
@@ -202,25 +205,16 @@ def tests_table(claims: Sequence[Claim]) -> Table:
 def oracle_table(cells: Sequence[CellResult]) -> Table:
     """Return the recommended layout beside the fixed strategy that is the best on test."""
     header = ("cell", "recommended", "best fixed on validation", "best fixed on test", "lead")
-    rows = tuple(
-        (
-            cell.name,
-            *(
-                f"{origin} {_quality(cell, origin)}"
-                for origin in (cell.recommended, cell.reference, cell.best_strategy)
-            ),
-            _lead(cell),
+    rows = []
+    for cell in cells:
+        best = cell.best_on_test(cell.strategies)
+        means = sorted((cell.rows[origin].test_mean for origin in cell.strategies), reverse=True)
+        lead = f" {format_points(means[0] - means[1])}" if len(means) > 1 else ""
+        shown = (
+            f"{name} {_quality(cell, name)}" for name in (cell.recommended, cell.reference, best)
         )
-        for cell in cells
-    )
-    return Table("Against the best fixed strategy on test", header, rows)
-
-
-def _lead(cell: CellResult) -> str:
-    """Name the best fixed strategy on test, and its distance in points from the next one."""
-    means = sorted((cell.rows[origin].test_mean for origin in cell.strategies), reverse=True)
-    lead = f" {format_points(means[0] - means[1])}" if len(means) > 1 else ""
-    return cell.best_strategy + lead
+        rows.append((cell.name, *shown, best + lead))
+    return Table("Against the best fixed strategy on test", header, tuple(rows))
 
 
 def published_table() -> Table:
@@ -233,15 +227,6 @@ def published_table() -> Table:
     return Table("Published, not ours", ("model", *tasks), rows)
 
 
-def published_note() -> str:
-    """Say whose the published scores are."""
-    return (
-        f"These are others' figures, not ours ({PUBLISHED_SOURCE}): per cent accuracy of full "
-        "models on the official splits, duplicates and leaked rows included. No claim is tested "
-        "with them."
-    )
-
-
 def reproduction_markdown(report: ReproductionReport) -> str:
     """Return the report of a plan as Markdown."""
     missing = f"Not finished: {'; '.join(report.missing)}." if report.missing else ""
@@ -250,7 +235,7 @@ def reproduction_markdown(report: ReproductionReport) -> str:
         escape_markdown(report.summary),
         escape_markdown(missing),
         table_to_markdown(claims_table(report.claims)),
-        "\n".join(f"- {escape_markdown(claim_text(claim))}" for claim in report.claims),
+        markdown_list([claim_text(claim) for claim in report.claims]),
         "## Each cell",
         table_to_markdown(verdicts_table(report.cells, report.claims)),
         table_to_markdown(layouts_table(report.cells)),
@@ -258,18 +243,16 @@ def reproduction_markdown(report: ReproductionReport) -> str:
         table_to_markdown(scores_table(report.cells)),
         escape_markdown(SIZES_EXPLANATION),
         "## How each claim is tested",
-        "\n".join(
-            f"- {escape_markdown(f'{claim.letter}: {claim.test}.')}" for claim in report.claims
-        ),
+        markdown_list([f"{claim.letter}: {claim.test}." for claim in report.claims]),
         table_to_markdown(tests_table(report.claims)),
         "## Against the best fixed strategy on test",
         table_to_markdown(oracle_table(report.cells)),
         escape_markdown(ORACLE_EXPLANATION),
         "## Published scores",
         table_to_markdown(published_table()),
-        escape_markdown(published_note()),
+        escape_markdown(PUBLISHED_NOTE),
         "## Terms",
-        "\n".join(f"- {escape_markdown(term)}" for term in report.terms),
+        markdown_list(report.terms),
         code_block(report.command),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -11,7 +11,7 @@ from autoprune.experiment.progress import format_duration
 from autoprune.experiment.result import check_study_paths
 from autoprune.files import is_folder_locked, write_atomic
 from autoprune.reproduction.claims import judge_claims
-from autoprune.reproduction.grid import Grid, GridCell, finished_study
+from autoprune.reproduction.grid import Grid, finished_study
 from autoprune.reproduction.page import claims_page
 from autoprune.reproduction.paired_tests import cell_result
 from autoprune.reproduction.plan import Plan
@@ -80,9 +80,11 @@ def _run_free_cells(
         left = format_duration(pace * sum(other.seconds for other in estimates[index:]))
         number = grid.cells.index(cell) + 1
         context.progress.say(f"cell {number}/{len(grid.cells)}: {cell.name}; about {left} left")
+        # Runs of other cells with the same task are used too.
+        shared = [other.folder for other in grid.cells if other.task == cell.task and other != cell]
         started = time.monotonic()
         try:
-            _run_cell(grid, cell, context)
+            run_studies([cell.experiment], grid.run, context, shared, [cell.folder])
         except StudyError:
             if not is_folder_locked(cell.folder):
                 raise
@@ -91,12 +93,6 @@ def _run_free_cells(
             spent += time.monotonic() - started
             expected += estimate.seconds
     return elsewhere
-
-
-def _run_cell(grid: Grid, cell: GridCell, context: RunContext) -> None:
-    """Run the study of a cell; runs of other cells with the same task are used too."""
-    shared = [other.folder for other in grid.cells if other.task == cell.task and other != cell]
-    run_studies([cell.experiment], grid.run, context, shared, [cell.folder])
 
 
 def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:
