@@ -76,7 +76,9 @@ def read_costs(folder: Path, comparison: Comparison) -> Costs | None:
         entry = json.loads(path.read_text(encoding="utf-8"))
         if entry.pop("schema") != COST_SCHEMA:
             raise ValueError(f"its schema is not {COST_SCHEMA}")
-        costs = _costs(entry)
+        models = tuple(_measured_cost(fields) for fields in entry["models"])
+        texts = {name: tuple(map(str, entry[name])) for name in ("alarms", "notes")}
+        costs = Costs(**entry | texts | {"models": models})
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -89,12 +91,6 @@ def read_costs(folder: Path, comparison: Comparison) -> Costs | None:
     measured = {(cost.name, cost.layout) for cost in costs.models}
     recommended = comparison.row(comparison.recommended)
     return costs if (recommended.origin, recommended.layout) in measured else None
-
-
-def _costs(entry: dict[str, Any]) -> Costs:
-    models = tuple(_measured_cost(fields) for fields in entry["models"])
-    texts = {name: tuple(map(str, entry[name])) for name in ("alarms", "notes")}
-    return Costs(**entry | texts | {"models": models})
 
 
 def _measured_cost(entry: dict[str, Any]) -> MeasuredCost:

@@ -129,17 +129,11 @@ def entrant_variants(
             return executor.start(_train_and_predict, evaluator, layout, test, seed, checkpoint)
 
         def validate(seed: int, checkpoint: CheckpointFile) -> Callable[[], Score]:
-            return executor.start(_train_and_validate, evaluator, layout, seed, checkpoint)
+            return executor.start(evaluator.evaluate, layout, seed, checkpoint=checkpoint)
 
         return Entrant(origin, layout, start, model, parameters, evaluator.budget, begin, validate)
 
     return [variant(evaluator) for evaluator in evaluators]
-
-
-def _train_and_validate(
-    evaluator: LayoutEvaluator, layout: Layout, seed: int, checkpoint: CheckpointFile
-) -> Score:
-    return evaluator.evaluate(layout, seed, checkpoint=checkpoint)
 
 
 def _train_and_predict(

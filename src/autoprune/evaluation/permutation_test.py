@@ -51,10 +51,7 @@ def paired_difference(first: Predictions, second: Predictions) -> PairedDifferen
     )
 
 
-PairGroup = Sequence[tuple[Predictions, Predictions]]
-
-
-def paired_permutation_test(groups: Sequence[PairGroup]) -> float:
+def paired_permutation_test(groups: Sequence[Sequence[tuple[Predictions, Predictions]]]) -> float:
     """Return the two-sided p-value of the mean difference over all pairs, in (0, 1].
 
     The pairs of a group are on the same rows and seeds. If the two entrants of each pair were

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, get_args
+from typing import Any, BinaryIO, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from autoprune.errors import AutopruneError, StudyError
 from autoprune.layouts.layout import Layout
@@ -90,16 +90,8 @@ class RecordKey(NamedTuple):
 
 def record_key(record: Record) -> RecordKey:
     """Return the key of a record's measurement."""
-    return RecordKey(
-        record.model,
-        record.start,
-        record.layout,
-        record.seed,
-        record.budget,
-        record.task,
-        record.metric,
-        tuple(sorted(record.fingerprints.items())),
-    )
+    values = {name: getattr(record, name) for name in RecordKey._fields}
+    return RecordKey(**values | {"fingerprints": tuple(sorted(record.fingerprints.items()))})
 
 
 def count_repeated(records: Iterable[Record]) -> int:
@@ -115,25 +107,15 @@ def record_to_json(record: Record) -> str:
     return json.dumps(entry, allow_nan=False, separators=(",", ":"))
 
 
-_TYPES: dict[str, type] = {
-    "origin": str,
-    "model": str,
-    "task": str,
-    "metric": str,
-    "seed": int,
-    "parameters": int,
-    "fingerprints": dict,
-    "versions": dict,
-    "device": str,
-    "finished": str,
-    "reason": str,
+_HINTS = get_type_hints(Record)
+
+_TYPES = {
+    name: get_origin(hint) or hint
+    for name, hint in _HINTS.items()
+    if hint in (str, int, dict[str, str])
 }
 
-_CHOICES = {
-    "phase": get_args(Phase),
-    "start": get_args(InitialWeights),
-    "state": get_args(RecordState),
-}
+_CHOICES = {name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal}
 
 
 def record_from_json(text: str) -> Record:

@@ -61,6 +61,12 @@ def compare_winners(first: FinishedStudy, second: FinishedStudy) -> StudyPair:
         model = f"{study.setting.model}@{study.setting.commit}"
         quality = float(predictions[-1].values.mean())
         winners.append(StudyWinner(study.name, model, row, quality))
+    notes = _differences(first, second)
+    same = winners[0].row.layout == winners[1].row.layout and not notes
+    if left_out := sorted(set(first.comparison.seeds) ^ set(second.comparison.seeds)):
+        notes.append(
+            f"Compared on the seeds that both have, {_join(seeds)}; {_join(left_out)} left out."
+        )
     return StudyPair(
         first=winners[0],
         second=winners[1],
@@ -68,11 +74,8 @@ def compare_winners(first: FinishedStudy, second: FinishedStudy) -> StudyPair:
         seeds=seeds,
         test_rows=sum(first.test.kept),
         metric=first.setting.metric,
-        same=winners[0].row.layout == winners[1].row.layout
-        and winners[0].model == winners[1].model
-        and _budget(first) == _budget(second)
-        and _train_fingerprints(first) == _train_fingerprints(second),
-        notes=tuple(_notes(first, second, seeds)),
+        same=same,
+        notes=tuple(notes),
     )
 
 
@@ -113,8 +116,8 @@ def _check_comparable(first: FinishedStudy, second: FinishedStudy) -> None:
         )
 
 
-def _notes(first: FinishedStudy, second: FinishedStudy, seeds: Sequence[int]) -> list[str]:
-    """Return what may cause the difference besides the layout, and which seeds are left out."""
+def _differences(first: FinishedStudy, second: FinishedStudy) -> list[str]:
+    """Return what may cause the difference besides the layout."""
     notes = []
     if (first.setting.model, first.setting.commit) != (second.setting.model, second.setting.commit):
         notes.append("The models differ, so the difference is not of the layouts alone.")
@@ -122,10 +125,6 @@ def _notes(first: FinishedStudy, second: FinishedStudy, seeds: Sequence[int]) ->
         notes.append("The budgets of the final training differ, so one may be trained for longer.")
     if _train_fingerprints(first) != _train_fingerprints(second):
         notes.append("The train or validation rows differ; only the test rows are the same.")
-    if left_out := sorted(set(first.comparison.seeds) ^ set(second.comparison.seeds)):
-        notes.append(
-            f"Compared on the seeds that both have, {_join(seeds)}; {_join(left_out)} left out."
-        )
     return notes
 
 

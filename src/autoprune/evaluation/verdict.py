@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autoprune.evaluation.comparison import Comparison, ComparisonRow
+from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.metrics import METRICS
@@ -29,8 +29,10 @@ def comparison_verdict(comparison: Comparison) -> str:
             f"({reference.layout}), the best of the fixed strategies on validation: "
             f"there is no difference to test ({sample})."
         )
+    alike = [row.origin for row in comparison.rows if row.layout == subject.layout]
+    strategy = next((f" (that of {origin})" for origin in alike if origin in STRATEGIES), "")
     return describe_difference(
-        f"The found layout {subject.layout}{_same_strategy(subject, comparison)}",
+        f"The found layout {subject.layout}{strategy}",
         f"{reference.origin} ({reference.layout}), the best fixed strategy on validation",
         comparison.against[reference.origin],
         comparison.metric,
@@ -41,10 +43,11 @@ def comparison_verdict(comparison: Comparison) -> str:
 def against_others(comparison: Comparison) -> list[str]:
     """Return a sentence each that compares the same layout with full, scratch and rivals."""
     sample = describe_sample(comparison.test_rows, comparison.seeds)
+    names = {"full": "the full model", "scratch": "the model of equal depth trained from scratch"}
     return [
         describe_difference(
             f"The layout {comparison.subject.layout}",
-            _model_name(row.origin),
+            names.get(row.origin, f"the rival {row.origin}"),
             comparison.against[row.origin],
             comparison.metric,
             sample,
@@ -119,23 +122,6 @@ def format_points(share: float) -> str:
     rounded = round(share * 100, 1)
     sign = "+" if rounded > 0 else "−" if rounded < 0 else ""
     return f"{sign}{abs(rounded):.1f}"
-
-
-def _same_strategy(subject: ComparisonRow, comparison: Comparison) -> str:
-    """Return which other fixed strategy has the found layout, in brackets, else nothing."""
-    for row in comparison.rows:
-        if row.origin in STRATEGIES and row.layout == subject.layout:
-            return f" (that of {row.origin})"
-    return ""
-
-
-def _model_name(origin: str) -> str:
-    """Return what a sentence calls an entrant that is no strategy."""
-    names = {
-        "full": "the full model",
-        "scratch": "the model of equal depth trained from scratch",
-    }
-    return names.get(origin, f"the rival {origin}")
 
 
 def _percent(share: float) -> str:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, count, islice
 
 import numpy as np
 import torch
@@ -173,8 +173,9 @@ def train(
     if state.steps == 0:
         torch.manual_seed(seed)
     model, optimizer = state.model, state.optimizer
-    batches = _repeat_epochs(split.lengths, budget.batch, np.random.default_rng(seed))
-    for rows in islice(batches, state.steps, budget.ends):
+    rng = np.random.default_rng(seed)
+    epochs = (shuffled_batches(split.lengths, budget.batch, rng) for _ in count())
+    for rows in islice(chain.from_iterable(epochs), state.steps, budget.ends):
         if not model.training:
             model.train()
         for group in optimizer.param_groups:
@@ -270,13 +271,6 @@ def _accumulate_gradients(
         except RuntimeError as error:
             micro_batcher.halve(error)
             model.zero_grad(set_to_none=True)
-
-
-def _repeat_epochs(
-    lengths: NDArray[np.int64], batch: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    while True:
-        yield from shuffled_batches(lengths, batch, rng)
 
 
 def _split(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

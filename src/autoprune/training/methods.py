@@ -13,10 +13,6 @@ from transformers import PreTrainedModel
 from autoprune.encoders.pruning import encoder_layers, head_parameters
 
 
-def _train_all(model: PreTrainedModel) -> nn.Module:
-    return model
-
-
 def _train_head(model: PreTrainedModel) -> nn.Module:
     head = head_parameters(model)
     for name, weight in model.named_parameters():
@@ -44,7 +40,7 @@ def _add_adapters(model: PreTrainedModel) -> nn.Module:
 
 
 METHODS: dict[str, Callable[[PreTrainedModel], nn.Module]] = {
-    "full": _train_all,
+    "full": lambda model: model,
     "lora": _add_adapters,
     "head": _train_head,
     "probe": _train_head,  # on cached activations of the frozen encoder, so without dropout in it

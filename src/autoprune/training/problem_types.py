@@ -34,11 +34,6 @@ class ProblemType:
     probabilities: Callable[[NDArray[np.float32]], NDArray[np.float64]]
     metrics: tuple[str, ...]
 
-    @property
-    def default_metric(self) -> str:
-        """The metric of a task that names none."""
-        return self.metrics[0]
-
     def load_classifier(
         self, checkpoint: EncoderFiles, labels: Sequence[str], seed: int
     ) -> PreTrainedModel:
@@ -79,18 +74,15 @@ def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def _row_cross_entropies(logits: NDArray[np.float32], labels: Labels) -> NDArray[np.float64]:
     log_probabilities = log_softmax(logits.astype(np.float64), axis=-1)
-    losses: NDArray[np.float64] = -log_probabilities[np.arange(len(labels)), labels]
-    return losses
+    return np.asarray(-log_probabilities[np.arange(len(labels)), labels])
 
 
 def _most_probable_class(logits: NDArray[np.float32]) -> Labels:
-    classes: Labels = logits.argmax(-1)  # (rows, classes) -> (rows,)
-    return classes
+    return np.asarray(logits.argmax(-1))  # (rows, classes) -> (rows,)
 
 
 def _class_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    probabilities: NDArray[np.float64] = softmax(logits.astype(np.float64), axis=-1)
-    return probabilities
+    return np.asarray(softmax(logits.astype(np.float64), axis=-1))
 
 
 SINGLE_LABEL = ProblemType(

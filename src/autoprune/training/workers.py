@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast
 
 import torch
@@ -67,9 +66,7 @@ class WorkerPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._queue.clear()
         while self._workers:
             self._workers.pop().kill()
@@ -110,7 +107,8 @@ class WorkerPool:
                     return
                 worker = start_worker(min(free), self.threads)
                 self._workers.append(worker)
-            worker.assign(self._queue.popleft())
+            worker.job = self._queue.popleft()
+            worker.send()
 
     def _poll(self) -> None:
         """Wait a moment for messages of the processes, and keep all of them busy."""
@@ -174,11 +172,6 @@ class Worker:
     ready: bool = False
     job: Job | None = None
 
-    def assign(self, job: Job) -> None:
-        """Send `job` to the process, now or as soon as it is ready."""
-        self.job = job
-        self._send()
-
     def receive(self) -> bool:
         """Read the message of the process; False if the process is dead."""
         try:
@@ -187,7 +180,7 @@ class Worker:
             return False
         if not self.ready:
             self.ready = True
-            self._send()
+            self.send()
         elif self.job is not None:
             self.job.result, self.job.error = message
             self.job.done = True
@@ -201,7 +194,8 @@ class Worker:
         self.process.close()
         self.pipe.close()
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Send the job to the process, which takes it once it is ready."""
         if self.ready and self.job is not None:
             try:
                 self.pipe.send(self.job.call)
