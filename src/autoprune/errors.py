@@ -24,16 +24,12 @@ class UnknownNameError(AutopruneError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        nearest = max(names, key=lambda candidate: _similarity(name, candidate))
-        is_similar = _similarity(name, nearest)[0] >= 0.5
+        similarity = {each: difflib.SequenceMatcher(None, name, each).ratio() for each in names}
+        # Of equally similar names, the one with the same letters comes first.
+        nearest = max(names, key=lambda each: (similarity[each], sorted(name) == sorted(each)))
+        is_similar = similarity[nearest] >= 0.5
         choice = f"did you mean {nearest!r}?" if is_similar else f"choose one of {', '.join(names)}"
         super().__init__(f"unknown {kind} {name!r}, {choice}" + (f" {hint}" if hint else ""))
-
-
-def _similarity(name: str, known: str) -> tuple[float, bool]:
-    """Return a sort key; of equally similar names, the one with the same letters comes first."""
-    ratio = difflib.SequenceMatcher(None, name, known).ratio()
-    return ratio, sorted(name) == sorted(known)
 
 
 class OptionError(AutopruneError):
@@ -102,9 +98,8 @@ def format_path(path: Path) -> str:
 
     A path that is too long is cut at its start.
     """
-    absolute = path.absolute()
-    inside = absolute.is_relative_to(Path.cwd())
-    text = str(absolute.relative_to(Path.cwd()) if inside else path)
+    absolute, folder = path.absolute(), Path.cwd()
+    text = str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else path)
     printable = "".join(char if char.isprintable() else "?" for char in text)
     return printable if len(printable) <= _MAX_LENGTH else "..." + printable[-_MAX_LENGTH:]
 

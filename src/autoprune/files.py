@@ -1,6 +1,7 @@
 """Atomic writes and file locks: a file or folder appears complete or not at all."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -88,9 +89,8 @@ def _set_default_permissions(folder: Path) -> None:
     probe.touch()
     mode = probe.stat().st_mode
     probe.unlink()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(mode)
+    for path in filter(Path.is_file, folder.rglob("*")):
+        path.chmod(mode)
 
 
 def check_new_folder(out: Path) -> None:
@@ -149,6 +149,12 @@ def is_folder_locked(folder: Path) -> bool:
         return True
     except OSError:  # no permission to lock the file: nothing is known
         return False
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def expand_home(text: str) -> Path:

@@ -11,7 +11,6 @@ from autoprune.pretraining.training import (
     PretrainingState,
     perplexity,
     pretraining_optimizer,
-    shallow_encoder,
     stack_layers,
     train_masked,
 )
@@ -109,8 +108,7 @@ def test_training_by_time_ends_when_it_is_over(prepared, create):
 
 def test_stacking_copies_layers_and_their_moments(prepared, shape, schedule, create):
     deep = replace(shape, layers=5)
-    state = create(shallow_encoder(deep).layers)
-    assert state.model.config.num_hidden_layers == 3
+    state = create(3)
     steps = list(train_masked(state, prepared.train, schedule, False, 0.5))
     assert [step.done < 0.5 for step in steps] == [True] * 5 + [False]
     stacked = stack_layers(state, deep, prepared.tokenizer, 0)

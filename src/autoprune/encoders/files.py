@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError, RemoteCodeError, first_line
+from autoprune.files import file_sha256
 
 CONFIG = "config.json"
 
@@ -28,14 +29,7 @@ _SHARDS = "model-*.safetensors"
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
-_TOKENIZER = (
-    *_VOCABULARIES,
-    "merges.txt",
-    "bpe.codes",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
+_TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 # Pickles can run code when they are read: they are named in errors and never opened.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -44,18 +38,8 @@ _FLOATING_POINT = ("F16", "BF16", "F32", "F64")
 
 # What transformers raises for a config, weights or a tokenizer that it cannot read.
 UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    ImportError,
-    ArithmeticError,
-    AssertionError,
-    RuntimeError,
-    SafetensorError,
-    StrictDataclassError,
+    *(OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError),
+    *(ArithmeticError, AssertionError, RuntimeError, SafetensorError, StrictDataclassError),
 )
 
 
@@ -81,7 +65,7 @@ def pick_weight_files(names: Iterable[str], trust_remote_code: bool) -> list[str
     `names` are paths inside the model with forward slashes; only files of its top folder are used.
     """
     top = sorted(name for name in names if "/" not in name)
-    patterns = [CONFIG, *_TOKENIZER]
+    patterns = [CONFIG, *_VOCABULARIES, "merges.txt", "bpe.codes", *_TOKENIZER_CONFIGS]
     patterns += [WEIGHTS] if WEIGHTS in top else [_INDEX, _SHARDS]
     patterns += ["*.py"] if trust_remote_code else []
     return [name for name in top if _matches_any(name, patterns)]
@@ -172,10 +156,11 @@ def _weight_files(folder: Path, names: list[str]) -> list[str]:
     shards = _read_json(folder / _INDEX).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise ModelError(f"{folder / _INDEX} names no weights: save the model again")
-    for name in sorted(set(map(str, shards.values()))):
+    files = sorted(set(map(str, shards.values())))
+    for name in files:
         if not fnmatch(name, _SHARDS) or name not in names:
             raise ModelError(f"{folder / _INDEX} names {name[:80]!r}, which is not there: copy it")
-    return sorted(set(shards.values()))
+    return files
 
 
 def _count_tensors(path: Path) -> int:
@@ -211,9 +196,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _fingerprint(paths: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name}\0{content}\n".encode())
-    return f"sha256:{digest.hexdigest()[:32]}"
+    lines = "".join(f"{path.name}\0{file_sha256(path)}\n" for path in paths)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()[:32]}"

@@ -30,7 +30,7 @@ class LayerStack:
     def __init__(self, model: PreTrainedModel, inputs: LayerInputs) -> None:
         self._model, self._inputs = model, inputs
         self._list = encoder_layers(model)
-        self._layers, self._location = list(self._list), _locate(model, self._list)
+        self._layers = list(self._list)
         self._calls: list[_LayerCall] = []
         self._extra: tuple[Any, ...] | None = None  # what a layer returns besides the state
         self._before: list[tuple[nn.Module, Any]] = []  # embeddings and the like, with their output
@@ -97,7 +97,7 @@ class LayerStack:
 
     def _run(self, layers: Sequence[nn.Module]) -> torch.Tensor:
         with ExitStack() as stack:
-            stack.enter_context(_replaced(*self._location, self._list, layers))
+            stack.enter_context(replace_layers(self._model, self._list, layers))
             for part, output in self._before:
                 stack.enter_context(_returning(part, output))
             return cast(torch.Tensor, self._model(**self._inputs).logits)
@@ -134,24 +134,12 @@ def replace_layers(
     model: PreTrainedModel, layers: nn.ModuleList, others: Sequence[nn.Module]
 ) -> Iterator[None]:
     """Let `model` have `others` in place of its `layers` inside the block."""
-    with _replaced(*_locate(model, layers), layers, others):
-        yield
-
-
-def _locate(model: PreTrainedModel, layers: nn.ModuleList) -> tuple[nn.Module, str]:
-    """Return the part of `model` that has `layers` as an attribute, and the attribute's name."""
-    return next(
+    parent, name = next(
         (part, name)
         for part in model.modules()
         for name, child in part.named_children()
         if child is layers
     )
-
-
-@contextmanager
-def _replaced(
-    parent: nn.Module, name: str, layers: nn.ModuleList, others: Sequence[nn.Module]
-) -> Iterator[None]:
     setattr(parent, name, nn.ModuleList(others))
     try:
         yield

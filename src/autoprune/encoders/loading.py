@@ -24,6 +24,8 @@ _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 
 _SINGLE_LABEL = PROBLEM_TYPE_NAMES[0]
 
+_REPAIR_CONFIG = f"correct {CONFIG}, or save the model again"
+
 
 def load_classifier(
     checkpoint: EncoderFiles,
@@ -160,8 +162,7 @@ def check_forward(checkpoint: EncoderFiles, model: PreTrainedModel) -> None:
             model(input_ids=torch.tensor([[pad, pad]]), attention_mask=torch.ones(1, 2))
     except UNREADABLE as error:
         raise ModelError(
-            f"{checkpoint.encoder} cannot run: {first_line(error)}; correct {CONFIG}, or save the "
-            "model again"
+            f"{checkpoint.encoder} cannot run: {first_line(error)}; {_REPAIR_CONFIG}"
         ) from error
 
 
@@ -229,8 +230,7 @@ def _seeded_loading(checkpoint: EncoderFiles, seed: int) -> Iterator[None]:
             yield
     except UNREADABLE as error:
         raise ModelError(
-            f"cannot load {checkpoint.encoder}: {first_line(error)}; correct {CONFIG}, or save the "
-            "model again"
+            f"cannot load {checkpoint.encoder}: {first_line(error)}; {_REPAIR_CONFIG}"
         ) from error
 
 
@@ -245,20 +245,14 @@ def _check_weights(
             f"missing or of another shape (the first: {min(replaced)}): correct {CONFIG} or the "
             "weights"
         )
-    in_layers = _layer_weight_pattern(model)
+    layers = encoder_layers(model)
+    path = next(name for name, part in model.base_model.named_modules() if part is layers)
+    # Weights of the encoder's layers, of whatever number, without the buffers that older libraries
+    # saved along (`inv_freq`, for example).
+    in_layers = re.compile(rf"(?:^|\.){re.escape(path)}\.\d+\..*(?:weight|bias)$")
     dropped = [name for name in unexpected if in_layers.search(name)]
     if dropped:
         raise ModelError(
             f"the weights of {checkpoint.encoder} do not fit its config, which has no place for "
             f"{len(dropped)} of them (the first: {min(dropped)}): correct {CONFIG}"
         )
-
-
-def _layer_weight_pattern(model: PreTrainedModel) -> re.Pattern[str]:
-    """Return a pattern for the names of weights in the encoder's layers, of whatever number.
-
-    Buffers that older libraries saved along (`inv_freq`, for example) do not match.
-    """
-    layers = encoder_layers(model)
-    path = next(name for name, part in model.base_model.named_modules() if part is layers)
-    return re.compile(rf"(?:^|\.){re.escape(path)}\.\d+\..*(?:weight|bias)$")

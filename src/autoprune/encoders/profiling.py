@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import psutil
@@ -69,10 +69,8 @@ def count_parameters(model: nn.Module) -> Parameters:
         if isinstance(module, nn.Embedding)
         for table in module.parameters(recurse=False)
     }
-    return Parameters(
-        total=sum(parameter.numel() for parameter in model.parameters()),
-        embeddings=sum(table.numel() for table in tables.values()),
-    )
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return Parameters(total, sum(table.numel() for table in tables.values()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +85,7 @@ class Classifier:
         inputs = {name: torch.from_numpy(ids).to(self.device) for name, ids in tokens.items()}
         with torch.inference_mode():
             logits: torch.Tensor = self.model(**inputs).logits
-        array: NDArray[np.float32] = logits.float().cpu().numpy()
-        return array
+        return cast(NDArray[np.float32], logits.float().cpu().numpy())
 
 
 def open_classifier(checkpoint: EncoderFiles, device: torch.device) -> Classifier:
@@ -120,45 +117,34 @@ def time_outside_layers(classifier: Classifier, batches: Sequence[TokenBatch]) -
 
     The median of several passes over all batches.
     """
+    synchronize: Callable[[], object] = {
+        "cuda": torch.cuda.synchronize,
+        "mps": torch.mps.synchronize,
+    }.get(classifier.device.type, lambda: None)
+    times: list[float] = []  # of entering and of leaving the layers, in turns
+
+    def note_time(*_: object) -> None:
+        synchronize()
+        times.append(time.perf_counter())
+
     layers = encoder_layers(classifier.model)
-    shares = []
-    stopwatch = _Stopwatch(classifier.device)
     hooks = [
-        layers[0].register_forward_pre_hook(stopwatch.start),
-        layers[-1].register_forward_hook(stopwatch.stop),
+        layers[0].register_forward_pre_hook(note_time),
+        layers[-1].register_forward_hook(note_time),
     ]
+    shares = []
     try:
         for _ in range(_PASSES + 1):
-            stopwatch.seconds, started = 0.0, time.perf_counter()
+            times.clear()
+            started = time.perf_counter()
             for tokens in batches:
                 classifier(tokens)
-            shares.append(1 - stopwatch.seconds / (time.perf_counter() - started))
+            inside = sum(times[1::2]) - sum(times[::2])
+            shares.append(1 - inside / (time.perf_counter() - started))
     finally:
         for hook in hooks:
             hook.remove()
     return max(0.0, statistics.median(shares[1:]))  # the first pass warms up
-
-
-class _Stopwatch:
-    """Sum of the times between two hooks; waits each time until the device has finished."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.seconds = 0.0
-        self._started = 0.0
-        self._synchronize: Callable[[], object] = {
-            "cuda": torch.cuda.synchronize,
-            "mps": torch.mps.synchronize,
-        }.get(device.type, lambda: None)
-
-    def start(self, *_: object) -> None:
-        """Start, before the first layer."""
-        self._synchronize()
-        self._started = time.perf_counter()
-
-    def stop(self, *_: object) -> None:
-        """Stop, after the last layer."""
-        self._synchronize()
-        self.seconds += time.perf_counter() - self._started
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +309,5 @@ def _peak_resident_size() -> int:
         assert match is not None, "the kernel reports it"
         return 1024 * int(match[1])
     # Bytes on macOS. On Linux it would be KiB, and that of the parent process if that was higher.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -58,8 +58,6 @@ RIVALS: dict[str, dict[int, str]] = {
     "demo": {2: "demo-2"},
 }
 
-_HINT = "(or give a folder or a hub id org/name)"
-
 _REVISION = re.compile(r"(?!.*\.\.)[\w-][\w./-]*", re.ASCII)
 
 _NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
@@ -83,15 +81,16 @@ def find_encoder(text: str) -> Encoder:
         path = expand_home(text)
         if path_exists(path) and path.is_dir():
             return Encoder(path.resolve().name or "model", str(path.resolve()))
-        if _looks_like_path(text):
+        if text.startswith((".", "/", "~")) or "\\" in text or name.count("/") > 1:
             raise ModelError(
                 f"a model is a folder with config.json in it, found none at {_short(text)}"
             )
         if match := _HUB_ID.fullmatch(text):
-            return _with_revision(
-                Encoder(match["id"], match["id"], "main"), match["revision"] or ""
-            )
-    raise UnknownNameError("model", text[:80], ENCODERS, _HINT)
+            encoder = Encoder(match["id"], match["id"], "main")
+            return _with_revision(encoder, match["revision"] or "")
+    raise UnknownNameError(
+        "model", text[:80], ENCODERS, hint="(or give a folder or a hub id org/name)"
+    )
 
 
 def find_rivals(encoder: Encoder, keep: int) -> list[Encoder]:
@@ -121,7 +120,3 @@ def _with_revision(encoder: Encoder, revision: str) -> Encoder:
 
 def _short(text: str) -> str:
     return repr(text if len(text) <= 120 else f"{text[:40]}...{text[-40:]}")
-
-
-def _looks_like_path(text: str) -> bool:
-    return text.startswith((".", "/", "~")) or "\\" in text or text.partition("@")[0].count("/") > 1

@@ -60,14 +60,7 @@ class Layout:
         return cls(int(match[1]), tuple(keep))
 
     def __str__(self) -> str:
-        parts: list[str] = []
-        start = previous = self.keep[0]
-        for layer in (*self.keep[1:], self.depth + 1):
-            if layer != previous + 1:
-                parts.append(str(start) if start == previous else f"{start}-{previous}")
-                start = layer
-            previous = layer
-        return f"{self.depth}:{','.join(parts)}"
+        return f"{self.depth}:{format_keeps(self.keep)}"
 
     @property
     def picture(self) -> str:
@@ -76,14 +69,12 @@ class Layout:
         >>> Layout.parse("12:0-3,8,11").picture
         '●●●●○○○○●○○●'
         """
-        kept = set(self.keep)
-        return "".join("●" if layer in kept else "○" for layer in range(self.depth))
+        return "".join("○●"[flag] for flag in self.flags)
 
     @property
     def flags(self) -> tuple[int, ...]:
         """One number per layer of the full model: 1 where it is kept, else 0."""
-        kept = set(self.keep)
-        return tuple(int(layer in kept) for layer in range(self.depth))
+        return tuple(int(layer in self.keep) for layer in range(self.depth))
 
 
 def _short(layers: tuple[int, ...]) -> str:
@@ -143,7 +134,5 @@ def format_keeps(keeps: Sequence[int]) -> str:
     """
     firsts = [keep for keep in keeps if keep - 1 not in keeps]
     lasts = [keep for keep in keeps if keep + 1 not in keeps]
-    return ",".join(
-        str(first) if first == last else f"{first}-{last}"
-        for first, last in zip(firsts, lasts, strict=True)
-    )
+    ranges = zip(firsts, lasts, strict=True)
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)

@@ -46,10 +46,7 @@ def alternate(depth: int, keep: int) -> Layout:
 
 
 STRATEGIES: dict[str, Callable[[int, int], Layout]] = {
-    "top": top,
-    "middle": middle,
-    "bottom": bottom,
-    "alternate": alternate,
+    strategy.__name__: strategy for strategy in (top, middle, bottom, alternate)
 }
 
 

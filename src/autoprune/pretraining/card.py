@@ -11,12 +11,7 @@ from autoprune.export.export import save_model
 from autoprune.pretraining.config import PretrainingConfig
 from autoprune.pretraining.data import MASKED_SHARE
 from autoprune.pretraining.training import STACKED_AT
-from autoprune.reporting.markdown import (
-    code_block,
-    escape_markdown,
-    markdown_table,
-    single_line,
-)
+from autoprune.reporting.markdown import code_block, escape_markdown, markdown_table, single_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +46,11 @@ def write_pretrained(
     result: PretrainingResult,
     folder: Path,
 ) -> None:
-    """Write model, tokenizer and card to `folder`; plain transformers loads them."""
+    """Write model, tokenizer and card to `folder`; plain transformers loads them.
+
+    The card is Markdown below its YAML front matter. Text from outside is escaped.
+    """
     save_model(model, tokenizer, folder)
-    (folder / CARD_FILE).write_text(pretrained_card(model, result), encoding="utf-8")
-
-
-def pretrained_card(model: PreTrainedModel, result: PretrainingResult) -> str:
-    """Return the card, Markdown below its YAML front matter. Text from outside is escaped."""
     name = _name(result)
     parts = [
         f"---\n{_front_matter(result)}\n---",
@@ -97,7 +90,7 @@ def pretrained_card(model: PreTrainedModel, result: PretrainingResult) -> str:
             "card does not know them: state them here before you pass the model on."
         ),
     ]
-    return "\n\n".join(parts) + "\n"
+    (folder / CARD_FILE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _name(result: PretrainingResult) -> str:
@@ -106,16 +99,15 @@ def _name(result: PretrainingResult) -> str:
 
 def _size_table(model: PreTrainedModel) -> str:
     config = model.config
-    header = ["layers", "hidden", "heads", "inner", "vocabulary", "parameters"]
-    row = [
-        str(config.num_hidden_layers),
-        str(config.hidden_size),
-        str(config.num_attention_heads),
-        str(config.intermediate_size),
-        f"{config.vocab_size:,}",
-        f"{model.num_parameters():,}",
-    ]
-    return markdown_table(header, [row])
+    columns = {
+        "layers": str(config.num_hidden_layers),
+        "hidden": str(config.hidden_size),
+        "heads": str(config.num_attention_heads),
+        "inner": str(config.intermediate_size),
+        "vocabulary": f"{config.vocab_size:,}",
+        "parameters": f"{model.num_parameters():,}",
+    }
+    return markdown_table(list(columns), [list(columns.values())])
 
 
 def _training_text(result: PretrainingResult) -> str:

@@ -192,10 +192,8 @@ class TokenBlocks:
         index %= len(self.stream.tokens)
         tokens = np.full((len(numbers), self.length), self.cls, dtype=np.int64)
         word_starts = np.ones((len(numbers), self.length), dtype=np.bool_)
-        tokens[:, 1:], word_starts[:, 1:] = (
-            self.stream.tokens[index],
-            self.stream.word_starts[index],
-        )
+        tokens[:, 1:] = self.stream.tokens[index]
+        word_starts[:, 1:] = self.stream.word_starts[index]
         word_starts[:, 1] = True  # the model does not see the start of a word that is cut
         return tokens, word_starts
 

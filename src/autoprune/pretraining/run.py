@@ -1,5 +1,6 @@
 """Pre-training run: from a corpus to a model folder. A stopped run is resumed by the same call."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +26,6 @@ from autoprune.pretraining.training import (
     StepResult,
     perplexity,
     pretraining_optimizer,
-    shallow_encoder,
     stack_layers,
     train_masked,
 )
@@ -35,7 +35,6 @@ from autoprune.pretraining.workspace import (
     lock_workspace,
     prepare_corpus,
     read_prepared_corpus,
-    remove_workspace,
     restore_state,
     save_checkpoints,
     work_folder,
@@ -87,7 +86,7 @@ def pretrain_model(config: PretrainingConfig, progress: PretrainingProgress) -> 
         set_dropout_(state.model)
         with atomic_folder(config.out) as folder:
             write_pretrained(state.model.cpu(), prepared.tokenizer, result, folder)
-        remove_workspace(work)
+        shutil.rmtree(work, ignore_errors=True)
     return result
 
 
@@ -114,7 +113,7 @@ def _prepare(
         try:
             prepare_corpus(corpus, tokenizer, config.vocabulary, folder)
         except AutopruneError:
-            remove_workspace(work)
+            shutil.rmtree(work, ignore_errors=True)
             raise
         except KeyboardInterrupt:
             progress.message("stopped before the first step; the same command resumes")
@@ -144,7 +143,7 @@ def _train(
     if state is not None:
         progress.message(f"resuming after step {state.step:,}")
     else:
-        state = create((shallow_encoder(shape) if config.stack else shape).layers)
+        state = create(-(-shape.layers // 2) if config.stack else shape.layers)
         if config.warm_embeddings:
             progress.message("counting which tokens stand near each other …")
             special = prepared.tokenizer.all_special_ids

@@ -6,7 +6,7 @@ Each step depends on the seed and its number alone, so a run can be resumed afte
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -78,7 +78,6 @@ def train_masked(
     Raises `TrialError` when the loss is not a finite number.
     """
     state.model.train()
-    device = state.model.device
     tokens_per_step = schedule.batch * blocks.length
     while (done := schedule.done(state.seconds, state.step * tokens_per_step)) < end:
         began = clock()
@@ -87,9 +86,7 @@ def train_masked(
         tokens, word_starts = batch_for_step(blocks, state.step, schedule.batch, schedule.seed)
         rng = np.random.default_rng([schedule.seed, state.step])
         inputs, masked = mask_tokens(tokens, word_starts, blocks.kinds, rng)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            loss = masked_loss_sum(state.model, *_to_device(inputs, masked, tokens, device))
-        loss = loss / max(1, masked.sum())
+        loss = _loss_sum(state.model, inputs, masked, tokens, bfloat16) / max(1, masked.sum())
         loss.backward()
         mean = loss.item()
         if not math.isfinite(mean):
@@ -120,32 +117,23 @@ def perplexity(
         index = np.arange(start, min(start + batch, number))
         tokens, word_starts = held_out.cut(index, 0)
         inputs, masked = mask_tokens(tokens, word_starts, held_out.kinds, rng)
-        with (
-            torch.inference_mode(),
-            torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16),
-        ):
-            total += masked_loss_sum(
-                model, *_to_device(inputs, masked, tokens, model.device)
-            ).item()
+        with torch.inference_mode():
+            total += _loss_sum(model, inputs, masked, tokens, bfloat16).item()
         count += int(masked.sum())
     return math.exp(total / max(1, count)), count
 
 
-def _to_device(
+def _loss_sum(
+    model: BertForMaskedLM,
     inputs: NDArray[np.int64],
     masked: NDArray[np.bool_],
     tokens: NDArray[np.int64],
-    device: torch.device,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return inputs, masked positions and labels, as `masked_loss_sum` takes them."""
-    positions = torch.from_numpy(np.flatnonzero(masked)).to(device)
-    labels = torch.from_numpy(tokens[masked]).to(device)
-    return torch.from_numpy(inputs).to(device), positions, labels
-
-
-def shallow_encoder(shape: EncoderShape) -> EncoderShape:
-    """Return the shape with half the layers, rounded up."""
-    return replace(shape, layers=-(-shape.layers // 2))
+    bfloat16: bool,
+) -> torch.Tensor:
+    arrays = inputs, np.flatnonzero(masked), tokens[masked]
+    tensors = (torch.from_numpy(array).to(model.device) for array in arrays)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+        return masked_loss_sum(model, *tensors)
 
 
 def stack_layers(

@@ -94,11 +94,6 @@ def check_settings(folder: Path, settings: Settings) -> None:
             )
 
 
-def remove_workspace(folder: Path) -> None:
-    """Remove the work folder and all in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedCorpus:
     """The tokenizer, and the corpus in its tokens: for training, and held out from it."""

@@ -1,20 +1,17 @@
 """Download: a set of files is fetched once, resumed after a break, checked at each later use."""
 
-import hashlib
 import json
 import os
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from email.message import Message
 from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 from autoprune.errors import DataError, first_line, format_path
-from autoprune.files import atomic_file, lock_folder
+from autoprune.files import atomic_file, file_sha256, lock_folder
 from autoprune.retry import call_with_retry
 
 CHECKSUMS = "checksums.json"
@@ -52,19 +49,13 @@ def download_files(mirrors: Sequence[dict[str, str]], folder: Path) -> None:
         ) from error
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _verify_checksums(folder: Path, names: list[str]) -> bool:
     """Return whether all files are there; raises `DataError` for one that has changed."""
     known = _read_checksums(folder)
     if not all((folder / name).exists() and name in known for name in names):
         return False
     for name in names:
-        if sha256(folder / name) != known[name]["sha256"]:
+        if file_sha256(folder / name) != known[name]["sha256"]:
             raise DataError(
                 f"{format_path(folder / name)} must be as it was fetched, it has changed: "
                 "delete it to fetch it again"
@@ -103,16 +94,13 @@ def _download_file(url: str, path: Path) -> None:
     if path.exists() and known.get(path.name, {}).get("url") == url:
         return
     partial_file = path.with_name(path.name + ".part")
+    download = partial(_download, url, partial_file)
     try:
-        call_with_retry(
-            partial(_download, url, partial_file),
-            lambda error: isinstance(error, OSError | EOFError),
-            url,
-        )
+        call_with_retry(download, lambda error: isinstance(error, OSError | EOFError), url)
     except (OSError, EOFError) as error:
         raise DataError(f"cannot fetch {url}: {first_line(error)}; {DATA_DIR_HINT}") from error
     # The checksum is written first: a file without one would be fetched again, or trusted blindly.
-    known[path.name] = {"sha256": sha256(partial_file), "url": url}
+    known[path.name] = {"sha256": file_sha256(partial_file), "url": url}
     with atomic_file(path.with_name(CHECKSUMS)) as temporary:
         temporary.write_text(json.dumps(known, indent=1, sort_keys=True), "utf-8")
     partial_file.replace(path)
@@ -171,21 +159,13 @@ def _write_response(response: HTTPResponse, path: Path, etag_file: Path, offset:
         raise EOFError(f"the connection broke off after {offset + received} bytes")
 
 
-class _SafeRedirectHandler(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: Message,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        _check_scheme(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+class _SchemeHandler(urllib.request.BaseHandler):
+    def default_open(self, request: urllib.request.Request) -> None:
+        """Check each request, also that of a redirect, before it is sent."""
+        _check_scheme(request.full_url)
 
 
-_OPENER = urllib.request.build_opener(_SafeRedirectHandler)
+_OPENER = urllib.request.build_opener(_SchemeHandler)
 
 
 def _check_scheme(url: str) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,11 @@ def value_to_text(value: object, subject: str, location: str, accept_numbers: bo
         rule = "texts or whole numbers" if accept_numbers else "texts"
         raise DataError(f"{subject} must hold {rule}, {location} has {found}")
     text = str(value).strip()
-    if "\0" in text or not _is_encodable(text):
+    try:
+        valid = b"\0" not in text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, written \ud800 in JSON
+        valid = False
+    if not valid:
         raise DataError(f"{subject} must hold texts, {location} has a NUL or half a character")
     return text
 
@@ -220,29 +225,18 @@ def _column_texts(table: RawTable, name: str, accept_numbers: bool = False) -> t
 
 
 def _column_values(table: RawTable, name: str) -> Sequence[object]:
-    column = table.columns[name]
-    if not hasattr(column, "to_pylist"):
-        values: Sequence[object] = column
-        return values
-    import pyarrow  # type: ignore[import-untyped]
+    values = table.columns[name]
+    if hasattr(values, "to_pylist"):
+        import pyarrow  # type: ignore[import-untyped]
 
-    try:
-        values = column.to_pylist()
-    except (OverflowError, ValueError, pyarrow.ArrowException) as error:
-        raise DataError(
-            f"column {quote(name)} of {table.origin} cannot be read: {first_line(error)}; "
-            "write it as text"
-        ) from error
-    convert = table.converters.get(name)
-    return values if convert is None else [convert(value) for value in values]
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, written \ud800 in JSON
-        return False
-    return True
+        try:
+            values = values.to_pylist()
+        except (OverflowError, ValueError, pyarrow.ArrowException) as error:
+            raise DataError(
+                f"column {quote(name)} of {table.origin} cannot be read: {first_line(error)}; "
+                "write it as text"
+            ) from error
+    return list(map(table.converters.get(name, lambda value: value), values))
 
 
 def _read_text(path: Path) -> str:
@@ -287,10 +281,6 @@ def _read_csv(path: Path, separator: str = ",") -> RawTable:
     )
 
 
-def _read_tsv(path: Path) -> RawTable:
-    return _read_csv(path, separator="\t")
-
-
 def _read_json_lines(path: Path) -> RawTable:
     # Only "\n" ends a line: texts may hold other separators (U+2028), which splitlines would cut.
     located_rows = list(json_rows(path, _read_text(path).split("\n")))
@@ -320,7 +310,7 @@ def _read_parquet(path: Path) -> RawTable:
 
 READERS: dict[str, Callable[[Path], RawTable]] = {
     ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".tsv": partial(_read_csv, separator="\t"),
     ".jsonl": _read_json_lines,
     ".json": _read_json_lines,
     ".parquet": _read_parquet,

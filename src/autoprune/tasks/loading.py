@@ -1,6 +1,5 @@
 """Loading: read, clean and check all splits of a task; the test split is returned separately."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoprune.errors import DataError
@@ -20,18 +19,16 @@ def read_splits(
     rows are held out where the source lacks a split. Raises `DataError`, also for a test split
     that could not be scored later.
     """
-    cleaned = _read_and_clean(task, data_dir, keep_duplicates, seed)
-    train, validation = cleaned.splits["train"], cleaned.splits["validation"]
-    train_rows, validation_rows = (
-        index_labels(split.kept_rows(), cleaned.names) for split in (train, validation)
-    )
+    names, splits, held_out = _read_and_clean(task, data_dir, keep_duplicates, seed)
+    parts = splits["train"], splits["validation"]
+    train, validation = (index_labels(split.kept_rows(), names) for split in parts)
     return Splits(
-        names=cleaned.names,
-        train=train_rows,
-        validation=validation_rows,
-        cleaned=(train.report, validation.report),
-        fingerprint=fingerprint(cleaned.names, train_rows, validation_rows),
-        held_out=cleaned.held_out,
+        names=names,
+        train=train,
+        validation=validation,
+        cleaned=tuple(split.report for split in parts),
+        fingerprint=fingerprint(names, train, validation),
+        held_out=held_out,
     )
 
 
@@ -42,23 +39,19 @@ def read_test(
 
     Arguments and errors are those of `read_splits`; pass the same to both.
     """
-    cleaned = _read_and_clean(task, data_dir, keep_duplicates, seed)
-    test = cleaned.splits["test"]
-    rows = index_labels(test.raw, cleaned.names)
-    return TestSplit(rows, test.kept, test.report, fingerprint(cleaned.names, rows))
-
-
-@dataclass(frozen=True, slots=True)
-class _CleanedTask:
-    names: tuple[str, ...]  # the labels in index order
-    splits: dict[str, CleanedSplit]
-    held_out: tuple[str, ...]  # the splits that were held out of train
+    names, splits, _ = _read_and_clean(task, data_dir, keep_duplicates, seed)
+    test = splits["test"]
+    rows = index_labels(test.raw, names)
+    return TestSplit(rows, test.kept, test.report, fingerprint(names, rows))
 
 
 def _read_and_clean(
     task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int
-) -> _CleanedTask:
-    """Read, clean and check all splits, so that a bad test split is found before the search."""
+) -> tuple[tuple[str, ...], dict[str, CleanedSplit], tuple[str, ...]]:
+    """Return the label names, all cleaned splits, and the names of those held out of train.
+
+    Checks all of them, so that a bad test split is found before the search.
+    """
     raw_splits, held_out = read_source(task, data_dir, seed)
     splits = clean_splits(raw_splits, keep_duplicates)
     for name, split in splits.items():
@@ -68,4 +61,4 @@ def _read_and_clean(
                 f"cleaning must leave some {name} rows, of {split.report.read} in "
                 f"{split.raw.origin} it left none{hint}"
             )
-    return _CleanedTask(label_names(task.labels, splits), splits, held_out)
+    return label_names(task.labels, splits), splits, held_out

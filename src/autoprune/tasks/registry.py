@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from autoprune.errors import DataError, UnknownNameError, format_path, quote
 from autoprune.files import expand_home, path_exists
+from autoprune.tasks.formats import READERS
 from autoprune.tasks.task import Columns, Task
 
 _MAHANEWS_LABELS = (
@@ -21,8 +22,6 @@ TASKS: dict[str, Task] = {
     "demo": Task("demo", "package:demo", labels=_MAHANEWS_LABELS, tokens=64, full_epochs=5),
 }
 
-_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 _ANY_COLUMNS = Columns()
@@ -37,18 +36,15 @@ def find_task(text: str, columns: Columns = _ANY_COLUMNS, metric: str | None = N
     """
     known = TASKS.get(text)
     if known is not None:
-        return replace(
-            known,
-            columns=known.columns if columns == _ANY_COLUMNS else columns,
-            metric=metric or known.metric,
-        )
+        columns = known.columns if columns == _ANY_COLUMNS else columns
+        return replace(known, columns=columns, metric=metric or known.metric)
     metric = metric or "accuracy"
     path = expand_home(text)
     if text and path_exists(path):
         resolved = path.resolve()
         name = resolved.name if resolved.is_dir() else resolved.stem
         return Task(name or "root", f"files:{path}", columns, metric=metric)
-    if text.startswith(("./", "../", "/", "~")) or text.lower().endswith(_SUFFIXES):
+    if text.startswith(("./", "../", "/", "~")) or text.lower().endswith(tuple(READERS)):
         raise DataError(
             f"a task's file or folder must exist, there is nothing at {format_path(path)}"
         )

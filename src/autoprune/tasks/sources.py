@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,9 @@ from autoprune.tasks.task import Columns, RawSplit, Task
 
 _SPLITS = ("train", "validation", "test")
 
-_SPLIT_SPELLINGS = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
+_SPLIT_SPELLINGS = {name: name for name in _SPLITS} | dict.fromkeys(
+    ("valid", "val", "dev"), "validation"
+)
 
 _STEM = re.compile(rf"(?:.*[_.\- ])?({'|'.join(_SPLIT_SPELLINGS)})", re.IGNORECASE | re.DOTALL)
 
@@ -147,16 +141,12 @@ def _hub_table(origin: str, rows: Any) -> RawTable:
         columns={name: rows.data[name] for name in rows.features},
         locations=[f"row {number}" for number in range(1, len(rows) + 1)],
         converters={
-            name: partial(_class_name, feature.names)
+            # None for no label and for a hidden one, which is -1
+            name: dict(enumerate(feature.names)).get
             for name, feature in rows.features.items()
             if getattr(feature, "names", None) is not None
         },
     )
-
-
-def _class_name(names: list[str], value: int | None) -> str | None:
-    """Return the name of a class label; -1 is a hidden label."""
-    return None if value is None or value < 0 else names[value]
 
 
 def mahanews_files(name: str, data_dir: Path | None) -> dict[str, Path]:

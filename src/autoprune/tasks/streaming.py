@@ -44,7 +44,8 @@ def stream_rows(path: Path, text: str | None, pair: str | None) -> Iterator[Stre
         selected = [find_column(names, origin, "text", text, TEXT_SPELLINGS)]
         return selected + ([find_column(names, origin, "text-pair", pair)] if pair else [])
 
-    return _to_texts(path, _read_lines(path) if reader is None else reader(path, select))
+    lines = ((f"line {number}", (line,)) for number, line in enumerate(_text_lines(path), start=1))
+    return _to_texts(path, lines if reader is None else reader(path, select))
 
 
 def _to_texts(path: Path, rows: _Values) -> Iterator[StreamedRow]:
@@ -67,11 +68,6 @@ def _text_lines(path: Path) -> Iterator[str]:
     # Only "\n" ends a line: texts may hold other separators.
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         yield from file
-
-
-def _read_lines(path: Path) -> _Values:
-    for number, line in enumerate(_text_lines(path), start=1):
-        yield f"line {number}", (line,)
 
 
 def _read_csv(path: Path, select: _Select, separator: str = ",") -> _Values:
