@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process's time is then that o
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,7 +32,6 @@ from autoprune.pretraining.training import (
     PretrainingState,
     perplexity,
     pretraining_optimizer,
-    shallow_encoder,
     stack_layers,
     train_masked,
 )
@@ -78,9 +78,8 @@ def train_encoder(
     stack: bool,
 ) -> PretrainingState:
     """Train one encoder to the end of its schedule, in processor time."""
-    model = build_encoder(
-        shallow_encoder(shape) if stack else shape, prepared.tokenizer, schedule.seed
-    )
+    first = replace(shape, layers=-(-shape.layers // 2)) if stack else shape
+    model = build_encoder(first, prepared.tokenizer, schedule.seed)
     state = PretrainingState(model, pretraining_optimizer(model))
     began = time.process_time()
     if warm:
