@@ -71,10 +71,7 @@ class Comparison:
 
     def row(self, origin: str) -> ComparisonRow:
         """Return the row of `origin`; raises KeyError where it was left out or did not enter."""
-        for row in self.rows:
-            if row.origin == origin:
-                return row
-        raise KeyError(origin)
+        return {row.origin: row for row in self.rows}[origin]
 
     @property
     def subject(self) -> ComparisonRow:

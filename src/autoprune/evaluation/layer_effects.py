@@ -45,12 +45,10 @@ def layer_effects(trials: Sequence[Record]) -> list[LayerEffect]:
     comparable = same_budget_trials(trials)
     effects = []
     for layer in range(comparable[0].layout.depth if comparable else 0):
-        kept: list[float] = []
-        removed: list[float] = []
-        for trial in comparable:
-            qualities = kept if layer in trial.layout.keep else removed
-            qualities.append(trial.score("validation").quality)
-        kept_mean = fmean(kept) if kept else None
-        removed_mean = fmean(removed) if removed else None
+        kept, removed = (
+            [t.score("validation").quality for t in comparable if (layer in t.layout.keep) == keeps]
+            for keeps in (True, False)
+        )
+        kept_mean, removed_mean = (fmean(each) if each else None for each in (kept, removed))
         effects.append(LayerEffect(layer, len(kept), kept_mean, len(removed), removed_mean))
     return effects

@@ -63,7 +63,7 @@ class Limits:
     @property
     def any(self) -> bool:
         """Whether there is a limit at all."""
-        return any(limit is not None for limit in (self.drop, self.latency_ms, self.megabytes))
+        return self != Limits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,10 +64,7 @@ class Record:
 
     def score(self, split: str) -> Score:
         """Return the score on `split`; raises KeyError where there is none."""
-        for score in self.scores:
-            if score.split == split:
-                return score
-        raise KeyError(split)
+        return {score.split: score for score in self.scores}[split]
 
 
 def utc_now() -> str:

@@ -187,11 +187,10 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
     records = read_records(folder / RECORDS_FILE)
     if len(test.kept) != len(test.rows.labels):
         raise ValueError(f"{len(test.rows.labels)} test labels, {len(test.kept)} marks of rows")
-    prints = {name: text for name, text in setting.fingerprints.items() if name != "test"}
     conditions = MeasurementConditions(
         setting.task,
         setting.metric,
-        fingerprints_with(test, prints),
+        fingerprints_with(test, setting.fingerprints),
         setting.versions,
         setting.device,
     )

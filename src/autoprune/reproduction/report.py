@@ -96,16 +96,10 @@ class ReproductionReport:
 
 
 def _claim_to_dict(claim: Claim) -> dict[str, Any]:
-    return {
-        "letter": claim.letter,
-        "statement": claim.statement,
-        "test": claim.test,
-        "effect_of": claim.effect_of,
-        "effect": asdict(claim.effect) if claim.effect else None,
-        "verdict": claim.verdict,
-        "reason": claim.reason,
-        "findings": [asdict(result.test) | {"verdict": result.verdict} for result in claim.results],
-    }
+    fields = asdict(claim)
+    results = fields.pop("results")
+    findings = [result["test"] | {"verdict": result["verdict"]} for result in results]
+    return fields | {"findings": findings}
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:

@@ -74,7 +74,10 @@ class TrainingCheckpoint:
         """Bring the state to where the file left it; nothing changes where it is another run's."""
         remove_temporary_files(self._file.path)
         try:
-            tensors, meta = _read(self._file.path)
+            with safe_open(self._file.path, "pt") as file:
+                meta = json.loads((file.metadata() or {}).get("run", "{}"))
+                # Cloned, since a tensor is a view of the file, which the optimizer would write to.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             if meta.get("fingerprint") != self._fingerprint:
                 return
         except (OSError, SafetensorError, ValueError):
@@ -186,13 +189,6 @@ def _with_prefix(
         for name, value in tensors.items()
         if name.startswith(f"{prefix}/")
     }
-
-
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    with safe_open(path, "pt") as file:
-        meta = json.loads((file.metadata() or {}).get("run", "{}"))
-        # Cloned, since a tensor is a view of the file, which the optimizer would write to.
-        return {name: file.get_tensor(name).clone() for name in file.keys()}, meta  # noqa: SIM118
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:

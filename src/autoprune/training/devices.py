@@ -44,7 +44,8 @@ def limited_threads(threads: int) -> Iterator[None]:
 
 def mixed_precision(model: nn.Module, device: torch.device) -> torch.autocast:
     """Return a context in which `model` computes in bfloat16, where this is faster than fp32."""
-    enabled = fast_in_bfloat16(device) and supports_bfloat16(model)
+    # DeBERTa fills masked scores with the lowest number of fp32, which bfloat16 cannot hold.
+    enabled = fast_in_bfloat16(device) and model.config.model_type != "deberta"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
@@ -62,14 +63,6 @@ def fast_in_bfloat16(device: torch.device) -> bool:
         supported = bool(features.get("avx512_bf16") or features.get("amx_bf16"))
         return supported and _gain() >= MIN_BF16_GAIN
     return False
-
-
-def supports_bfloat16(model: nn.Module) -> bool:
-    """Tell whether the model's family can run in bfloat16.
-
-    DeBERTa fills masked scores with the lowest number of fp32, which bfloat16 cannot hold.
-    """
-    return bool(model.config.model_type != "deberta")
 
 
 @cache
