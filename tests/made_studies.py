@@ -121,6 +121,17 @@ def entrants(entrant):
 
 
 @pytest.fixture
+def compare(split, conditions, tmp_path):
+    """Compare entrants; their records go to `r.jsonl` in the test's folder."""
+    usual = {"test": split, "conditions": conditions, "path": tmp_path / "r.jsonl"}
+
+    def compare(entrants, seeds=(7, 8), **changes):
+        return compare_entrants(entrants, seeds, **usual | changes)
+
+    return compare
+
+
+@pytest.fixture
 def comparison(entrants, split, conditions, tmp_path):
     return compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "records.jsonl")
 

@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import binomtest
 
 from autoprune.errors import DataError, StudyError
-from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.records import count_repeated, read_records
 from autoprune.training.metrics import METRICS
 
@@ -29,31 +28,29 @@ def test_comparison_rows_hold_known_figures(comparison):
     assert (comparison.test_rows, comparison.raw_rows) == (10, 12)
 
 
-def test_comparison_on_one_seed_gives_mcnemars_p(entrants, split, conditions, tmp_path):
-    comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+def test_comparison_on_one_seed_gives_mcnemars_p(entrants, compare):
+    comparison = compare(entrants, (7,))
     assert comparison.row("found").difference.p_value == pytest.approx(binomtest(3, 4).pvalue)
     assert comparison.row("found").test_std is None
 
 
-def test_comparison_runs_seeds_in_the_outer_loop_and_reports_each_run(
-    entrant, split, conditions, tmp_path
-):
+def test_comparison_runs_seeds_in_the_outer_loop_and_reports_each_run(entrant, compare):
     calls, progress = [], []
     entrants = [
         entrant(o, la, (0,), 0.5, calls) for o, la in (("top", "4:0-1"), ("bottom", "4:2-3"))
     ]
-    compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl", progress.append)
+    compare(entrants, watch=progress.append)
     assert calls == [("top", 7), ("bottom", 7), ("top", 8), ("bottom", 8)]
     assert [(p.origin, p.seed, p.done, p.total, p.reused) for p in progress] == [
         (origin, seed, done, 4, False) for done, (origin, seed) in enumerate(calls, start=1)
     ]
 
 
-def test_comparison_measures_equal_layouts_once(entrant, split, conditions, tmp_path):
+def test_comparison_measures_equal_layouts_once(entrant, compare, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [entrant(o, "4:0-1", (0,), 0.5, calls) for o in ("found", "top")]
     entrants.append(entrant("scratch", "4:0-1", (0, 1), 0.4, calls, start="random"))
-    comparison = compare_entrants(entrants, (7, 8), split, conditions, path)
+    comparison = compare(entrants)
     assert [origin for origin, _ in calls] == ["found", "scratch"] * 2
     assert len(read_records(path)) == len(comparison.records) == 4
     assert count_repeated(read_records(path)) == 0
@@ -63,7 +60,7 @@ def test_comparison_measures_equal_layouts_once(entrant, split, conditions, tmp_
     assert scratch.test_mean == pytest.approx(0.8)
 
 
-def test_comparison_resumes_after_an_interruption(entrant, split, conditions, tmp_path):
+def test_comparison_resumes_after_an_interruption(entrant, compare, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [
         entrant(o, la, (0,), 0.5, calls) for o, la in (("top", "4:0-1"), ("bottom", "4:2-3"))
@@ -74,67 +71,69 @@ def test_comparison_resumes_after_an_interruption(entrant, split, conditions, tm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare_entrants(entrants, (7, 8), split, conditions, path, stop)
+        compare(entrants, watch=stop)
     assert len(read_records(path)) == 3
     progress = []
-    again = compare_entrants(entrants, (7, 8), split, conditions, path, progress.append)
+    again = compare(entrants, watch=progress.append)
     assert [p.reused for p in progress] == [True, True, True, False]
     assert len(calls) == len(read_records(path)) == 4
-    assert again.rows == compare_entrants(entrants, (7, 8), split, conditions, path).rows
+    assert again.rows == compare(entrants).rows
     assert len(calls) == 4
 
 
 @pytest.mark.parametrize("other", ["budget", "kept", "test", "train"])
 def test_comparison_measures_anew_under_other_conditions(
-    other, entrant, split, conditions, tmp_path
+    other, entrant, compare, split, conditions
 ):
-    calls, path = [], tmp_path / "r.jsonl"
+    calls = []
     entrants = [entrant("top", "4:0-1", (0,), 0.5, calls)]
-    compare_entrants(entrants, (7,), split, conditions, path)
+    compare(entrants, (7,))
     if other == "budget":
         longer = dataclasses.replace(entrants[0].budget, steps=99)
         entrants = [entrant("top", "4:0-1", (0,), 0.5, calls, budget=longer)]
     changed = {
-        "budget": (split, conditions),
-        "kept": (dataclasses.replace(split, kept=(True,) * 12), conditions),
-        "test": (dataclasses.replace(split, fingerprint="f3"), conditions),
-        "train": (split, dataclasses.replace(conditions, fingerprints={"train+validation": "f9"})),
+        "budget": {},
+        "kept": {"test": dataclasses.replace(split, kept=(True,) * 12)},
+        "test": {"test": dataclasses.replace(split, fingerprint="f3")},
+        "train": {
+            "conditions": dataclasses.replace(conditions, fingerprints={"train+validation": "f9"})
+        },
     }
-    compare_entrants(entrants, (7,), *changed[other], path)
+    compare(entrants, (7,), **changed[other])
     assert len(calls) == 2
 
 
-def test_reference_is_chosen_by_validation_not_by_test(entrant, split, conditions, tmp_path):
+def test_reference_is_chosen_by_validation_not_by_test(entrant, compare):
     entrants = [
         entrant("top", "4:0-1", range(6), 0.7),
         entrant("bottom", "4:2-3", (), 0.6),
     ]
-    comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare(entrants, (7,))
     assert comparison.reference == comparison.recommended == "top"
     assert comparison.row("bottom").difference.mean == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(("validation", "chosen"), [(0.59, "top"), (0.60, "top"), (0.61, "found")])
 def test_found_is_recommended_only_if_it_is_better_on_validation(
-    validation, chosen, entrant, split, conditions, tmp_path
+    validation, chosen, entrant, compare
 ):
     entrants = [
         entrant("found", "4:0,2", (), validation),
         entrant("top", "4:0-1", range(6), 0.6),
         entrant("full", "4:0-3", (), 0.9),
     ]
-    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare(entrants)
     assert comparison.recommended == chosen
 
 
-def test_failed_entrant_is_left_out_and_tried_again(entrant, split, conditions, tmp_path):
+def test_failed_entrant_is_left_out_and_tried_again(entrant, compare, tmp_path):
     calls, path = [], tmp_path / "r.jsonl"
     entrants = [
         entrant("top", "4:0-1", (0,), 0.5),
         entrant("scratch", "4:2-3", (0,), 0.5, calls, fails=(8,), start="random"),
     ]
     for tries in (1, 2):
-        comparison = compare_entrants(entrants, (7, 8), split, conditions, path)
+        comparison = compare(entrants)
         assert [row.origin for row in comparison.rows] == ["top"]
         assert comparison.left_out == ("scratch failed with seed 8: loss is not a number",)
         assert calls.count(("scratch", 8)) == tries
@@ -142,7 +141,7 @@ def test_failed_entrant_is_left_out_and_tried_again(entrant, split, conditions, 
     assert count_repeated(read_records(path)) == 0
 
 
-def test_run_with_logits_that_are_not_finite_fails(entrant, split, conditions, tmp_path):
+def test_run_with_logits_that_are_not_finite_fails(entrant, compare):
     top = entrant("top", "4:0-1", (0,), 0.5)
     broken = entrant("bottom", "4:2-3", (0,), 0.5)
 
@@ -151,11 +150,11 @@ def test_run_with_logits_that_are_not_finite_fails(entrant, split, conditions, t
         return lambda: dataclasses.replace(good, logits=good.logits * np.float32("nan"))
 
     entrants = [top, dataclasses.replace(broken, begin=begin)]
-    comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare(entrants, (7,))
     assert "not finite" in comparison.left_out[0]
 
 
-def test_checkpoint_is_kept_until_the_record_is_written(entrant, split, conditions, tmp_path):
+def test_checkpoint_is_kept_until_the_record_is_written(entrant, compare, tmp_path):
     path, checkpoints = tmp_path / "r.jsonl", []
     top, full = entrant("top", "4:0-1", (0,), 0.5), entrant("full", "4:0-3", (), 0.5)
 
@@ -176,37 +175,31 @@ def test_checkpoint_is_kept_until_the_record_is_written(entrant, split, conditio
 
     entrants, stopped = [recorded(top), recorded(full)], []
     with pytest.raises(KeyboardInterrupt):
-        compare_entrants(entrants, (7, 8), split, conditions, path, lambda _: None)
+        compare(entrants)
     assert len(set(checkpoints)) == 4 and stopped == [3]
     assert [checkpoint.exists() for checkpoint in checkpoints] == [False, False, False, True]
-    compare_entrants(entrants, (7, 8), split, conditions, path, lambda _: None)
+    compare(entrants)
     assert checkpoints[4] == checkpoints[3] and not checkpoints[3].exists()
 
 
-def test_comparison_without_a_strategy_left_is_refused(entrant, split, conditions, tmp_path):
+def test_comparison_without_a_strategy_left_is_refused(entrant, compare):
     entrants = [entrant("top", "4:0-1", (), 0.5, fails=(7,)), entrant("full", "4:0-3", (), 0.5)]
     with pytest.raises(StudyError, match="top failed with seed 7"):
-        compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+        compare(entrants, (7,))
 
 
-def test_comparison_on_too_few_clean_rows_is_refused_before_training(
-    entrant, split, conditions, tmp_path
-):
+def test_comparison_on_too_few_clean_rows_is_refused_before_training(entrant, compare, split):
     calls = []
     few = dataclasses.replace(split, kept=(True, *(False for _ in range(11))))
     with pytest.raises(DataError, match="at least 2"):
-        compare_entrants(
-            [entrant("top", "4:0-1", (), 0.5, calls)], (7,), few, conditions, tmp_path / "r"
-        )
+        compare([entrant("top", "4:0-1", (), 0.5, calls)], (7,), test=few)
     assert calls == []
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_difference_is_that_of_the_means_in_every_metric(
-    metric, entrants, split, conditions, tmp_path
-):
+def test_difference_is_that_of_the_means_in_every_metric(metric, entrants, compare, conditions):
     conditions = dataclasses.replace(conditions, metric=metric)
-    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare(entrants, conditions=conditions)
     top = comparison.row("top")
     for row in comparison.rows:
         assert row.difference.mean == pytest.approx(row.test_mean - top.test_mean)

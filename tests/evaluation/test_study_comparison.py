@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 
 from autoprune.errors import StudyError
-from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.study_comparison import compare_winners, winners_verdict
 
 
 @pytest.fixture
-def study(finished_study, entrant, split, conditions, tmp_path):
+def study(finished_study, entrant, compare, tmp_path):
     """Make a study whose only entrant, top, has the named rows wrong."""
 
     def make(name, layout, wrong, seeds=(7, 8), **changes):
         only = [entrant("top", layout, wrong, 0.5)]
-        comparison = compare_entrants(only, seeds, split, conditions, tmp_path / f"{name}.jsonl")
+        comparison = compare(only, seeds, path=tmp_path / f"{name}.jsonl")
         return dataclasses.replace(
             finished_study, name=name, folder=Path(name), comparison=comparison, **changes
         )

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.verdict import against_others, comparison_verdict, recommendation
 
@@ -59,29 +58,29 @@ def test_verdict_without_a_difference_keeps_the_sign(comparison):
     )
 
 
-def test_verdict_on_one_seed_says_so(entrants, split, conditions, tmp_path):
-    comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
+def test_verdict_on_one_seed_says_so(entrants, compare):
+    comparison = compare(entrants, (7,))
     assert "only one seed" in comparison_verdict(comparison)
 
 
-def test_verdict_says_that_the_strategy_itself_was_found(entrant, split, conditions, tmp_path):
+def test_verdict_says_that_the_strategy_itself_was_found(entrant, compare):
     entrants = [entrant(origin, "4:0-1", (0,), 0.5) for origin in ("found", "top")]
-    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare(entrants)
     assert "found the fixed strategy top itself" in comparison_verdict(comparison)
 
 
-def test_verdict_says_that_another_strategy_was_found(entrant, split, conditions, tmp_path):
+def test_verdict_says_that_another_strategy_was_found(entrant, compare):
     entrants = [
         entrant("found", "4:2-3", (0,), 0.5),
         entrant("top", "4:0-1", (0,), 0.6),
         entrant("bottom", "4:2-3", (0,), 0.5),
     ]
-    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare(entrants)
     assert "4:2-3 (that of bottom)" in comparison_verdict(comparison)
 
 
-def test_verdict_without_a_search_names_the_best_strategy(entrants, split, conditions, tmp_path):
-    comparison = compare_entrants(entrants[1:], (7, 8), split, conditions, tmp_path / "r.jsonl")
+def test_verdict_without_a_search_names_the_best_strategy(entrants, compare):
+    comparison = compare(entrants[1:])
     assert (
         "best fixed strategy by mean validation quality is top (4:0-1), with 70.0 %"
         in comparison_verdict(comparison)
@@ -98,10 +97,8 @@ def test_other_models_are_compared_with_the_found_layout(comparison):
 
 
 @pytest.mark.parametrize(("validation", "words"), [(0.9, "top, 61.0 %"), (0.3, "found, 30.0 %")])
-def test_recommendation_gives_both_validation_means(
-    validation, words, entrant, entrants, split, conditions, tmp_path
-):
+def test_recommendation_gives_both_validation_means(validation, words, entrant, entrants, compare):
     entrants = [entrant("found", "4:0,2", (), validation), *entrants[1:]]
-    comparison = compare_entrants(entrants, (7, 8), split, conditions, tmp_path / "r.jsonl")
+    comparison = compare(entrants)
     assert recommendation(comparison).startswith(f"Recommended: {comparison.recommended} ")
     assert words in recommendation(comparison)
