@@ -103,7 +103,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         plain, trimmed = Path(folder, "plain"), Path(folder, "trimmed")
         save_model(model, tokenizer, plain)
-        cut = cut_vocabulary(model, tokenizer, splits, test, [])
+        cut, notes = cut_vocabulary(model, tokenizer, splits, test, [])
         save_model(model, cut.tokenizer, trimmed)
         with silence_libraries():
             again = AutoModelForSequenceClassification.from_pretrained(trimmed).eval()
@@ -120,7 +120,7 @@ def measure(
         **sizes,
         "share_left": sizes["trimmed"]["weights"] / sizes["plain"]["weights"],
         "largest_difference": float((before - after).abs().max()),
-        "notes": cut.notes,
+        "notes": notes,
     }
 
 

@@ -60,7 +60,7 @@ def test_export_has_the_logits_of_the_trained_model(trained, tmp_path):
 def test_export_with_a_cut_vocabulary_has_the_same_logits(trained, tmp_path):
     made, layout, run = trained
     model = merged_model(made.evaluator, layout, run)
-    cut = cut_vocabulary(model, made.tokenizer, made.splits, made.test, [])
+    cut, _ = cut_vocabulary(model, made.tokenizer, made.splits, made.test, [])
     folder = tmp_path / "model"
     assert reload_gap(folder, made, run, model, cut.tokenizer, cut.numbers) <= 1e-6
     assert len(cut.numbers) == len(cut.tokenizer) < len(made.tokenizer)

@@ -367,8 +367,8 @@ def trims(monkeypatch):
 def cut(tiny, *corpus):
     bert = tiny("bert")
     model = bert.evaluator.load(0)
-    done = cut_vocabulary(model, bert.tokenizer, bert.splits, bert.test, corpus)
-    return bert, model, done.notes[0]
+    _, notes = cut_vocabulary(model, bert.tokenizer, bert.splits, bert.test, corpus)
+    return bert, model, notes[0]
 
 
 def test_cut_without_a_corpus_is_measured_by_one_to_train_texts(tiny, trims):

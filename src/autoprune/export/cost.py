@@ -120,9 +120,8 @@ def measure_costs(
 
 def _draw_rows(rows: LabelledRows, batch: int) -> LabelledRows:
     """Draw whole batches of rows, at least two; if there are too few, rows are repeated."""
-    number = batch * max(2, -(-COST_TEXTS // batch))
     order = np.random.default_rng(0).permutation(len(rows))
-    index = np.resize(order, number)
+    index = np.resize(order, batch * max(2, -(-COST_TEXTS // batch)))
     return LabelledRows(
         tuple(rows.texts[row] for row in index),
         tuple(rows.labels[row] for row in index),
@@ -144,11 +143,8 @@ def _load(subject: CostSubject, rows: LabelledRows, conditions: CostConditions) 
 
 
 def _tokenize(tokenizer: TextTokenizer, rows: LabelledRows, batch: int) -> list[TokenTensors]:
-    slices = [slice(start, start + batch) for start in range(0, len(rows), batch)]
-    return [
-        tokenizer(rows.texts[part], None if rows.pairs is None else rows.pairs[part])
-        for part in slices
-    ]
+    parts = [slice(start, start + batch) for start in range(0, len(rows), batch)]
+    return [tokenizer(rows.texts[part], rows.pairs and rows.pairs[part]) for part in parts]
 
 
 def _open(subject: CostSubject, device: torch.device) -> ForwardPass:
@@ -175,8 +171,7 @@ def _summarize(
     conditions: CostConditions,
 ) -> CostMeasurement:
     subject, forward = model.subject, model.forward
-    spent = seconds[subject.name, "batches"]
-    single = seconds[subject.name, "single"]
+    spent, single = (seconds[subject.name, part] for part in ("batches", "single"))
     latency = median_interval([total / len(model.single) for total in single])
     flops, parameters, pace = None, None, None
     if isinstance(forward, Classifier):

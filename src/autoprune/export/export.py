@@ -111,14 +111,14 @@ def export_layout(
     _check_request(source, request, tokenizer)
     tokens = min(evaluator.budget.tokens, tokenizer.model_max_length)
     sample = draw_sample(splits, test, tokenizer, tokens, evaluator.rows.kept)
-    trained = _fine_tune(source, request, sample, pool, report)
+    best, seconds, joules = _fine_tune(source, request, sample, pool, report)
     with atomic_folder(out) as folder:
-        model = merged_model(evaluator, request.layout, trained.best)
+        model = merged_model(evaluator, request.layout, best)
         numbers: dict[int, int] | None = None
         notes: tuple[str, ...] = ()
         if request.trim:
-            cut = cut_vocabulary(model, tokenizer, splits, test, request.corpus)
-            tokenizer, numbers, notes = cut.tokenizer, cut.numbers, cut.notes
+            cut, notes = cut_vocabulary(model, tokenizer, splits, test, request.corpus)
+            tokenizer, numbers = cut.tokenizer, cut.numbers
         # As in training: longer inputs are cut, padding is on the right.
         tokenizer.model_max_length, tokenizer.padding_side = tokens, "right"
         save_model(model, tokenizer, folder)
@@ -131,10 +131,10 @@ def export_layout(
             layout=request.layout,
             origin=request.origin,
             parameters=count_parameters(model).total,
-            scores=trained.best.scores,
+            scores=best.scores,
             seeds=request.seeds,
-            seconds=trained.seconds,
-            joules=trained.joules,
+            seconds=seconds,
+            joules=joules,
             device=describe_device(evaluator.device),
             tokens=tokens,
             learning_rate=evaluator.budget.learning_rate,
@@ -143,13 +143,11 @@ def export_layout(
             notes=notes,
         )
         (folder / CARD_FILE).write_text(model_card(source.study, provenance), encoding="utf-8")
-        expected = expect_export(
-            sample, trained.best.logits, splits.names, model, tokenizer, numbers
-        )
+        expected = expect_export(sample, best.logits, splits.names, model, tokenizer, numbers)
         gap = verify_export(folder, expected)
         sizes = {path: path.stat().st_size for path in folder.rglob("*")}
     return ExportResult(
-        best=trained.best,
+        best=best,
         gap=gap,
         rows=len(sample.rows),
         bytes=sum(sizes.values()),
@@ -179,22 +177,14 @@ def _check_request(
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Trained:
-    """The best run, the wall time of all runs, and their joules (None: not measured)."""
-
-    best: FinalRun
-    seconds: float
-    joules: float | None
-
-
 def _fine_tune(
     source: ExportSource,
     request: ExportRequest,
     sample: VerificationSample,
     pool: WorkerPool,
     report: RunCallback,
-) -> _Trained:
+) -> tuple[FinalRun, float, float | None]:
+    """Return the best run, the wall time of all runs, and their joules (None: not measured)."""
     started = time.perf_counter()
     training = FinalTraining(
         evaluator=source.evaluator,
@@ -205,7 +195,7 @@ def _fine_tune(
     )
     with EnergyMeter() as meter:
         best = train_best(training, request.seeds, pool, report)
-    return _Trained(best, time.perf_counter() - started, meter.joules)
+    return best, time.perf_counter() - started, meter.joules
 
 
 def _add_onnx(
@@ -223,8 +213,6 @@ def _add_onnx(
     for file in filter(None, (export.file, export.int8)):
         predictions = problem_type.predict(onnx_logits(file, folder, test.rows.texts))
         share = METRICS["accuracy"].quality(labels[cleaned], predictions[cleaned])
-        size = file.stat().st_size / 1e6
-        notes.append(
-            f"{file.name}: {size:.1f} MB, accuracy on the cleaned test rows {share * 100:.1f} %."
-        )
+        size = f"{file.name}: {file.stat().st_size / 1e6:.1f} MB"
+        notes.append(f"{size}, accuracy on the cleaned test rows {share * 100:.1f} %.")
     return tuple(notes)

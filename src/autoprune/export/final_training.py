@@ -55,20 +55,17 @@ def draw_sample(
     All rows are chosen if there are fewer. `tokens` is the longest input, `kept` the tokens whose
     embeddings were trained (see `used_token_ids`).
     """
-    texts = [
-        text for rows in (splits.train, splits.validation, test.rows) for text in _pair_texts(rows)
-    ]
-    texts = sorted(dict.fromkeys(texts), key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
+    pairs = {
+        pair
+        for rows in (splits.train, splits.validation, test.rows)
+        for pair in zip(rows.texts, rows.pairs or ("",) * len(rows), strict=True)
+    }
+    texts = sorted(pairs, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
     index = np.unique(np.linspace(0, len(texts) - 1, VERIFICATION_ROWS).round().astype(int))
     first, second = zip(*(texts[row] for row in index), strict=True)
     rows = LabelledRows(first, (0,) * len(first), None if splits.train.pairs is None else second)
     encoded = encode(rows, tokenizer, tokens)
     return VerificationSample(rows, encoded if kept is None else remap_tokens(encoded, kept))
-
-
-def _pair_texts(rows: LabelledRows) -> list[tuple[str, str]]:
-    pairs = rows.pairs if rows.pairs is not None else ("",) * len(rows)
-    return list(zip(rows.texts, pairs, strict=True))
 
 
 def sample_logits(model: PreTrainedModel, encoded: EncodedSplit) -> SampleLogits:

@@ -13,17 +13,13 @@ from autoprune.layouts.layout import Layout
 from autoprune.reporting.markdown import (
     code_block,
     escape_markdown,
+    markdown_list,
     markdown_table,
     single_line,
     table_to_markdown,
 )
 from autoprune.reporting.markdown_report import section_to_markdown
-from autoprune.reporting.sections import (
-    DOTS_EXPLANATION,
-    data_section,
-    how_to_read,
-    limits_text,
-)
+from autoprune.reporting.sections import DOTS_EXPLANATION, data_section, how_to_read, limits_text
 from autoprune.reporting.tables import entrants_table, repeat_table
 from autoprune.tasks.registry import TASKS
 from autoprune.tasks.task import Task
@@ -74,17 +70,25 @@ def model_card(study: FinishedStudy, provenance: Provenance) -> str:
         f"---\n{_front_matter(provenance, title)}\n---",
         f"# {escape_markdown(title)}",
         escape_markdown(_summary(study, provenance)),
-        _use_section(provenance),
-        _layers_section(study, provenance),
-        _quality_section(study, provenance),
-        _study_section(study),
+        *_use_section(provenance),
+        *_layers_section(study, provenance),
+        *_quality_section(study, provenance),
+        *_study_section(study),
         section_to_markdown(data_section(study.setting)),
-        _training_section(study, provenance),
+        *_training_section(study, provenance),
         *(["## Files", *map(escape_markdown, provenance.notes)] if provenance.notes else []),
-        _repeat_section(study, provenance),
+        "## To repeat it",
+        code_block(study.setting.command),
+        code_block(provenance.command),
+        table_to_markdown(repeat_table(study.setting, study.comparison)),
         "## Limits",
         escape_markdown(limits_text(study.comparison)),
-        escape_markdown(_limits_text(provenance)),
+        escape_markdown(
+            "It knows only the labels above and gives one of them to any text. It was measured on "
+            "the test split of its task and on nothing else: try it on texts of your own before "
+            "you rely on it. In training it never saw what follows the first "
+            f"{provenance.tokens} tokens of a text."
+        ),
         "## License",
         escape_markdown(_license_text(provenance.base)),
     ]
@@ -105,7 +109,7 @@ def _summary(study: FinishedStudy, provenance: Provenance) -> str:
     )
 
 
-def _use_section(provenance: Provenance) -> str:
+def _use_section(provenance: Provenance) -> list[str]:
     text = '{"text": "…", "text_pair": "…"}' if provenance.pairs else '"…"'
     name = json.dumps(provenance.name, ensure_ascii=False)
     call = f'transformers.pipeline("text-classification", {name})({text}, truncation=True)'
@@ -113,10 +117,10 @@ def _use_section(provenance: Provenance) -> str:
         f"It needs only transformers. Its quality was measured on inputs cut to "
         f"{provenance.tokens} tokens; truncation=True cuts them in the same way."
     )
-    return "\n\n".join(["## Use", code_block(call), escape_markdown(note)])
+    return ["## Use", code_block(call), escape_markdown(note)]
 
 
-def _layers_section(study: FinishedStudy, provenance: Provenance) -> str:
+def _layers_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     layout = provenance.layout
     reasons = {
         "found": f"The layout was found by a search of {len(study.trials)} trials.",
@@ -125,16 +129,11 @@ def _layers_section(study: FinishedStudy, provenance: Provenance) -> str:
     }
     strategy = f"The layout is that of the fixed strategy {provenance.origin}."
     rows = [[escape_markdown(str(layout)), layout.picture]]
-    return "\n\n".join(
-        [
-            "## Layers",
-            markdown_table(["layout", "layers"], rows),
-            escape_markdown(f"{DOTS_EXPLANATION} {reasons.get(provenance.origin, strategy)}"),
-        ]
-    )
+    explanation = f"{DOTS_EXPLANATION} {reasons.get(provenance.origin, strategy)}"
+    return ["## Layers", markdown_table(["layout", "layers"], rows), escape_markdown(explanation)]
 
 
-def _quality_section(study: FinishedStudy, provenance: Provenance) -> str:
+def _quality_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     comparison = study.comparison
     counts = {"test": f"{comparison.test_rows:,}", "test-raw": f"{comparison.raw_rows:,}"}
     counts["validation"] = next(
@@ -154,25 +153,22 @@ def _quality_section(study: FinishedStudy, provenance: Provenance) -> str:
         header.append(f"{escape_markdown(study.setting.metric)} in %")
         for row, score in zip(rows, provenance.scores, strict=True):
             row.append(f"{score.quality * 100:.1f}")
-    return "\n\n".join(["## Quality of this model", markdown_table(header, rows)])
+    return ["## Quality of this model", markdown_table(header, rows)]
 
 
-def _study_section(study: FinishedStudy) -> str:
+def _study_section(study: FinishedStudy) -> list[str]:
     comparison = study.comparison
-    verdict = [comparison_verdict(comparison), recommendation(comparison)]
-    others = [*comparison.left_out, *against_others(comparison)]
-    return "\n\n".join(
-        [
-            "## The study it comes from",
-            *map(escape_markdown, verdict),
-            table_to_markdown(entrants_table(comparison)),
-            "\n".join(f"- {escape_markdown(sentence)}" for sentence in others),
-            escape_markdown(f"{how_to_read(comparison)} {DOTS_EXPLANATION}"),
-        ]
-    )
+    return [
+        "## The study it comes from",
+        escape_markdown(comparison_verdict(comparison)),
+        escape_markdown(recommendation(comparison)),
+        table_to_markdown(entrants_table(comparison)),
+        markdown_list([*comparison.left_out, *against_others(comparison)]),
+        escape_markdown(f"{how_to_read(comparison)} {DOTS_EXPLANATION}"),
+    ]
 
 
-def _training_section(study: FinishedStudy, provenance: Provenance) -> str:
+def _training_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     budget, seed = study.setting.full, provenance.scores[0].seed
     until = (
         "to the end"
@@ -186,7 +182,7 @@ def _training_section(study: FinishedStudy, provenance: Provenance) -> str:
         f"{_seeds_text(provenance.seeds, seed)} "
         f"{provenance.seconds:.0f} s of training on {provenance.device}. {_energy_text(provenance)}"
     )
-    return "\n\n".join(["## Training, time and energy", escape_markdown(text)])
+    return ["## Training, time and energy", escape_markdown(text)]
 
 
 def _seeds_text(seeds: Sequence[int], chosen: int) -> str:
@@ -206,26 +202,6 @@ def _energy_text(provenance: Provenance) -> str:
     return (
         f"{provenance.joules / 3600:.2f} Wh by the counter of the processors (RAPL), including "
         f"other work on them{excluded}."
-    )
-
-
-def _repeat_section(study: FinishedStudy, provenance: Provenance) -> str:
-    return "\n\n".join(
-        [
-            "## To repeat it",
-            code_block(study.setting.command),
-            code_block(provenance.command),
-            table_to_markdown(repeat_table(study.setting, study.comparison)),
-        ]
-    )
-
-
-def _limits_text(provenance: Provenance) -> str:
-    return (
-        "It knows only the labels above and gives one of them to any text. It was measured on the "
-        "test split of its task and on nothing else: try it on texts of your own before you rely "
-        f"on it. In training it never saw what follows the first {provenance.tokens} tokens of a "
-        "text."
     )
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,7 @@ def onnx_logits(
     model, tokenize = open_onnx_model(file), make_tokenizer(folder)
     order = np.argsort([len(text) for text in texts], kind="stable")
     logits = []
-    for start in range(0, len(texts), batch):
-        rows = order[start : start + batch]
+    for rows in np.split(order, range(batch, len(order), batch)):
         second = None if pairs is None else [pairs[row] for row in rows]
         logits.append(model(tokenize([texts[row] for row in rows], second)))
     return np.concatenate(logits)[np.argsort(order)]
@@ -180,15 +180,11 @@ def _load(folder: Path) -> PreTrainedModel:
     return model.eval()
 
 
-def _split(texts: Sequence[str]) -> list[Sequence[str]]:
+def _split(texts: Sequence[str]) -> list[list[str]]:
     """Split texts into batches of several sizes, with padding wherever lengths differ."""
-    batches: list[Sequence[str]] = []
-    start = 0
-    while start < len(texts):
-        size = _BATCHES[len(batches) % len(_BATCHES)]
-        batches.append(texts[start : start + size])
-        start += size
-    return batches
+    rest = iter(texts)
+    chunks = (list(islice(rest, size)) for size in cycle(_BATCHES))
+    return list(takewhile(len, chunks))
 
 
 def _tensors(tokens: TokenTensors) -> dict[str, torch.Tensor]:

@@ -157,10 +157,10 @@ def _picks_first(graph: GraphProto, node: NodeProto, sequences: set[str]) -> boo
     """Return whether a node takes the first token of each row."""
     if node.op_type != "Gather" or node.input[0] not in sequences:
         return False
-    if _attribute(node, "axis", 0) != 1:
-        return False
-    index = [constant for constant in graph.initializer if constant.name == node.input[1]]
-    return bool(index) and bool(np.array_equal(numpy_helper.to_array(index[0]), np.int64(0)))
+    index = (each for each in graph.initializer if each.name == node.input[1])
+    return _attribute(node, "axis", 0) == 1 and any(
+        np.array_equal(numpy_helper.to_array(each), np.int64(0)) for each in index
+    )
 
 
 def _attribute(node: NodeProto, name: str, default: int) -> int:

@@ -34,16 +34,19 @@ _TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "special_tokens_m
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VocabularyCut:
-    """A tokenizer with fewer tokens.
+class TrimmedVocabulary:
+    """A tokenizer with fewer tokens; `numbers` has the new number of each kept one, rising.
 
-    `numbers` has the new number of each token that was kept, in rising order. `notes` are
-    sentences on what was cut.
+    `before` and `after` are the sizes of the vocabulary, `unknown_before` and `unknown_after` the
+    shares of unknown tokens in the held-out texts.
     """
 
     tokenizer: PreTrainedTokenizerBase
     numbers: dict[int, int]
-    notes: tuple[str, ...]
+    before: int
+    after: int
+    unknown_before: float
+    unknown_after: float
 
 
 def cut_vocabulary(
@@ -52,8 +55,10 @@ def cut_vocabulary(
     splits: Splits,
     test: TestSplit,
     corpus: Sequence[Path],
-) -> VocabularyCut:
+) -> tuple[TrimmedVocabulary, tuple[str, ...]]:
     """Cut `model` in place to the tokens of all texts of the task and of the files `corpus`.
+
+    Returns the cut vocabulary, and sentences on what was cut.
 
     The texts of the task keep all their tokens, so they cannot show what happens to new texts.
     With a corpus, every tenth of its lines is held out to measure that. Without one, a second cut
@@ -82,7 +87,7 @@ def cut_vocabulary(
         f"{pieces[1]:.1f} after."
     )
     weights = f"Weights cut from {before * 4 / 1e6:.1f} to {after * 4 / 1e6:.1f} MB."
-    return VocabularyCut(cut.tokenizer, cut.numbers, (vocabulary, weights))
+    return cut, (vocabulary, weights)
 
 
 def check_corpus(corpus: Sequence[Path]) -> None:
@@ -123,22 +128,6 @@ def _mean_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> fl
     return sum(map(len, rows)) / len(rows)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrimmedVocabulary:
-    """A tokenizer with fewer tokens; `numbers` has the new number of each kept one, rising.
-
-    `before` and `after` are the sizes of the vocabulary, `unknown_before` and `unknown_after` the
-    shares of unknown tokens in the held-out texts.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    numbers: dict[int, int]
-    before: int
-    after: int
-    unknown_before: float
-    unknown_after: float
-
-
 def trim_tokenizer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -154,7 +143,9 @@ def trim_tokenizer(
     backend = _backend(tokenizer)
     pieces = VocabularyPieces(backend)
     used, characters, checked = _count_used(backend, texts)
-    scripts = scripts_of(_with_normalized(backend, characters))
+    if backend.normalizer is not None:
+        characters = characters.union(*map(backend.normalizer.normalize_str, characters))
+    scripts = scripts_of(characters)
     used |= pieces.always() | set(tokenizer.all_special_ids)
     used |= {number for text, number in pieces.characters() if script_of(text) in scripts}
     used |= set(_config_tokens(model).values()) & set(pieces.numbers.values())
@@ -211,13 +202,6 @@ def _count_used(backend: Tokenizer, texts: Iterable[str]) -> tuple[set[int], set
     return used, characters, first
 
 
-def _with_normalized(backend: Tokenizer, characters: set[str]) -> set[str]:
-    """Return characters together with what the tokenizer's normalizer makes of each."""
-    if backend.normalizer is None:
-        return characters
-    return characters.union(*(backend.normalizer.normalize_str(each) for each in characters))
-
-
 def _position_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the padding's number where positions are counted from it (RoBERTa), else 0.
 
@@ -230,10 +214,9 @@ def _position_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 
 def _config_tokens(model: PreTrainedModel) -> dict[str, int]:
     """Return the tokens that the model's config holds by number, such as `sep_token_id`."""
-    entries = model.config.to_dict().items()
     return {
         name: number
-        for name, number in entries
+        for name, number in model.config.to_dict().items()
         if name.endswith("_token_id") and type(number) is int
     }
 

@@ -82,10 +82,8 @@ def expect_export(
     encoded = sample.encoded
     ids = encoded.ids if encoded.kept is None else encoded.kept[encoded.ids]
     flat = [int(token) if numbers is None else numbers[int(token)] for token in ids]
-    rows = [
-        flat[start : start + length]
-        for start, length in zip(encoded.starts, encoded.lengths, strict=True)
-    ]
+    spans = zip(encoded.starts, encoded.lengths, strict=True)
+    rows = [flat[start : start + length] for start, length in spans]
     return ExpectedExport(
         sample=sample,
         logits=logits,
@@ -171,10 +169,9 @@ def _check_files(folder: Path) -> None:
 
 
 def _check_labels(labels: Sequence[str], result: Mapping[str, Any]) -> None:
-    expected = list(labels)
-    if result["labels"] != expected:
-        raise _refusal(f"its labels are {result['labels']}, not {expected}")
-    numbers = {name: number for number, name in enumerate(expected)}
+    if result["labels"] != list(labels):
+        raise _refusal(f"its labels are {result['labels']}, not {list(labels)}")
+    numbers = {name: number for number, name in enumerate(labels)}
     if result["numbers"] != numbers:
         raise _refusal(f"its labels have the numbers {result['numbers']}, not {numbers}")
 

@@ -55,26 +55,16 @@ def result_note(setting: StudyMetadata, comparison: Comparison, trials: int) -> 
         full=setting.full,
     )
     run = f"{trials} trials on {setting.device}, finished {setting.finished}:"
-    return _join(
-        [
-            *_describe(study),
-            escape_markdown(run),
-            code_block(setting.command),
-            "## Result",
-            escape_markdown(comparison_verdict(comparison)),
-            escape_markdown(recommendation(comparison)),
-            table_to_markdown(_short_table(comparison)),
-        ]
-    )
+    blocks = [*_describe(study), escape_markdown(run), code_block(setting.command), "## Result"]
+    verdict = map(escape_markdown, (comparison_verdict(comparison), recommendation(comparison)))
+    return _join([*blocks, *verdict, table_to_markdown(_short_table(comparison))])
 
 
 def dashboard_plots(trials: Sequence[Record]) -> dict[str, go.Figure]:
     """Draw the effect of each layer and the best layouts tried; the keys are short ids."""
     layouts = rank_layouts(trials)
-    count = f"{len(layouts)}"
-    if len(layouts) > MAX_LAYOUTS:
-        count = f"best {MAX_LAYOUTS} of {count}"
-    title = f"Layout map: {count} layouts, best on top"
+    shown = f"best {MAX_LAYOUTS} of " if len(layouts) > MAX_LAYOUTS else ""
+    title = f"Layout map: {shown}{len(layouts)} layouts, best on top"
     return {
         "layer-effects": _as_card(layer_effects_plot(trials), "Layer effects on validation"),
         "layout-map": _as_card(layout_map_plot(layouts[:MAX_LAYOUTS]), title),
@@ -109,11 +99,8 @@ def _describe(study: StudyDescription) -> list[str]:
 def _short_table(comparison: Comparison) -> Table:
     """Return the columns of the comparison that a note has room for."""
     table = entrants_table(comparison)
-    against = f"against {comparison.reference}"
-    columns = [
-        table.header.index(name)
-        for name in ("origin", "layers", "test, cleaned", "validation", against)
-    ]
+    names = ("origin", "layers", "test, cleaned", "validation", f"against {comparison.reference}")
+    columns = [table.header.index(name) for name in names]
     header, *rows = (tuple(cells[i] for i in columns) for cells in (table.header, *table.rows))
     return Table(table.caption, tuple(map(str, header)), tuple(rows))
 

@@ -65,8 +65,7 @@ def markdown_report(
 
 def section_to_markdown(section: ReportSection) -> str:
     """Write a section of `reporting.sections` with its heading."""
-    blocks = [f"## {section.title}", *map(_part_to_markdown, section.parts)]
-    return "\n\n".join(blocks)
+    return "\n\n".join([f"## {section.title}", *map(_part_to_markdown, section.parts)])
 
 
 def _part_to_markdown(part: object) -> str:

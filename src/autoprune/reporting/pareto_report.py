@@ -12,21 +12,14 @@ from autoprune.evaluation.pareto import (
 from autoprune.reporting.markdown import escape_markdown, table_to_markdown
 from autoprune.reporting.tables import Table, TableCell
 
-PARETO_HEADER = (
-    "layers kept",
-    "layout",
-    "from",
-    "validation",
-    "test",
-    "95 % interval",
-    "ms a text",
-    "interval, ms",
-    "texts a second",
-    "interval, texts a second",
-    "MB",
-    "parameters",
-    "on the front",
+_QUALITY_COLUMNS = ("validation", "test", "95 % interval")
+
+_COST_COLUMNS = (
+    *("ms a text", "interval, ms", "texts a second", "interval, texts a second"),
+    *("MB", "parameters", "on the front"),
 )
+
+PARETO_HEADER = ("layers kept", "layout", "from", *_QUALITY_COLUMNS, *_COST_COLUMNS)
 
 
 def pareto_markdown(front: ParetoFront) -> str:
@@ -61,24 +54,19 @@ def pareto_advice(front: ParetoFront) -> list[str]:
         f"from the fastest to the best. The best on validation has {_name(knee)}: "
         f"{_compare(knee, full)}."
     ]
-    if not limits.any:
-        return advice
-    if (chosen := front.chosen) is not None:
-        return [
-            *advice,
+    if limits.any and (chosen := front.chosen) is not None:
+        advice.append(
             f"The smallest model within the limits, {_name_limits(limits)}, is {_name(chosen)}: "
-            f"{_compare(chosen, full)}.",
-        ]
-    nearest = min(
-        front.points,
-        key=lambda point: (len(broken_limits(point, full, limits)), -point.validation),
-    )
-    reasons = " and ".join(broken_limits(nearest, full, limits))
-    return [
-        *advice,
-        f"No model is within the limits, {_name_limits(limits)}: the nearest, {_name(nearest)}, "
-        f"is {reasons}. Give --keep more numbers of layers, or wider limits.",
-    ]
+            f"{_compare(chosen, full)}."
+        )
+    elif limits.any:
+        broken = [(point, broken_limits(point, full, limits)) for point in front.points]
+        nearest, reasons = min(broken, key=lambda pair: (len(pair[1]), -pair[0].validation))
+        advice.append(
+            f"No model is within the limits, {_name_limits(limits)}: the nearest, {_name(nearest)},"
+            f" is {' and '.join(reasons)}. Give --keep more numbers of layers, or wider limits."
+        )
+    return advice
 
 
 def _name(point: ParetoPoint) -> str:

@@ -4,6 +4,7 @@ The page of a study and Optuna's dashboard show them.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from statistics import fmean
 
 import plotly.graph_objects as go
@@ -43,32 +44,24 @@ def progress_plot(trials: Sequence[Record]) -> go.Figure:
 
     Trials promoted to the full budget have marks, but no part in the line.
     """
-    promoted = promoted_to_full_budget(trials)
-    kinds = [_trial_kind(trial, full) for trial, full in zip(trials, promoted, strict=True)]
+    kinds = map(_trial_kind, trials, promoted_to_full_budget(trials))
+    numbered = list(zip(count(1), trials, kinds, strict=False))
     figure = go.Figure()
-    line = [
-        (number, 100 * best)
-        for number, best in enumerate(best_so_far(trials), start=1)
-        if best is not None
-    ]
+    line = [(i, best) for i, best in enumerate(best_so_far(trials), 1) if best is not None]
     if line:
         figure.add_scatter(
-            x=[number for number, _ in line],
-            y=[best for _, best in line],
+            x=[i for i, _ in line],
+            y=[100 * best for _, best in line],
             mode="lines",
             line={"shape": "hv", "color": TEAL, "width": 2},
             name="best so far",
             hoverinfo="skip",
         )
     for kind, (color, symbol) in _TRIAL_MARKS.items():
-        marked = [
-            (number, trial)
-            for number, (trial, its_kind) in enumerate(zip(trials, kinds, strict=True), start=1)
-            if its_kind == kind and trial.scores
-        ]
+        marked = [(i, trial) for i, trial, name in numbered if name == kind and trial.scores]
         if marked:
             figure.add_scatter(
-                x=[number for number, _ in marked],
+                x=[i for i, _ in marked],
                 y=[100 * trial.scores[-1].quality for _, trial in marked],
                 mode="markers",
                 marker={"color": color, "symbol": symbol, "size": 8, "line": {"width": 0}},

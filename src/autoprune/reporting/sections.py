@@ -6,7 +6,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.costs import Costs
@@ -33,7 +33,6 @@ from autoprune.training.metrics import METRICS
 class Text:
     """A paragraph; `aside` is one to read later, shown smaller."""
 
-    kind: ClassVar[str] = "text"
     text: str
     aside: bool = False
 
@@ -42,7 +41,6 @@ class Text:
 class Items:
     """A list of sentences."""
 
-    kind: ClassVar[str] = "items"
     texts: tuple[str, ...]
 
 
@@ -50,7 +48,6 @@ class Items:
 class Code:
     """A command line, with a sentence that says what it does."""
 
-    kind: ClassVar[str] = "code"
     text: str
     command: str
 
@@ -59,7 +56,6 @@ class Code:
 class TableWithBars:
     """A table; pages draw `bars`, shares in [0, 1] or None, beside the column `bar_column`."""
 
-    kind: ClassVar[str] = "table"
     table: Table
     bar_column: int = -1
     bars: tuple[float | None, ...] = ()
@@ -171,14 +167,11 @@ def search_section(
 
 def search_summary(trials: Sequence[Record], hint: str) -> str:
     """Say how many trials there were, and how far their scores can be trusted."""
-    layouts, promoted = (
-        len({trial.layout for trial in trials}),
-        sum(promoted_to_full_budget(trials)),
-    )
+    layouts, promoted = {trial.layout for trial in trials}, sum(promoted_to_full_budget(trials))
     resumed = f" {promoted} of them went on from a pause to the full budget." if promoted else ""
     scores = "The other scores" if promoted else "Scores"
     return (
-        f"{len(trials)} trials of {layouts} layouts, {count_repeated(trials)} measured twice."
+        f"{len(trials)} trials of {len(layouts)} layouts, {count_repeated(trials)} measured twice."
         f"{resumed} {scores} are on validation with the quick budget and one seed a trial. Their "
         "order is noisy: trust the comparison above, not this order."
         f"{hint and f' Cheap score {hint}.'}"
@@ -219,37 +212,24 @@ def budgets_section(
     setting: StudyMetadata, comparison: Comparison, trials: Sequence[Record]
 ) -> ReportSection:
     """Return both budgets, how learning rates were chosen, and the seconds of training."""
-    rates = learning_rates_text(setting, comparison)
-    parts = (
-        TableWithBars(budgets_table(setting)),
-        *([Text(rates)] if rates else []),
-        Text(training_time_text(comparison, trials)),
-    )
-    return ReportSection("budgets", "Budgets and training time", parts)
-
-
-def learning_rates_text(setting: StudyMetadata, comparison: Comparison) -> str:
-    """Say how each entrant's peak learning rate was chosen; empty where none was."""
-    if not setting.rates:
-        return ""
     tried = ", ".join(f"{rate:g}" for rate in setting.rates)
     chosen = ", ".join(f"{row.origin} {row.learning_rate:g}" for row in comparison.rows)
-    return (
+    rates = (
         f"Peak learning rates of the comparison: each entrant was trained once with each of {tried}"
         " within the full budget, on a seed that the comparison does not use. The rate that was "
         f"best on validation was taken: {chosen}. These runs are not part of the training time "
         "below."
     )
-
-
-def training_time_text(comparison: Comparison, trials: Sequence[Record]) -> str:
-    """Say how many seconds of training the search and the comparison took."""
     searched = sum(trial.scores[-1].seconds for trial in trials if trial.scores)
     compared = sum(run.score("validation").seconds for run in comparison.records if run.scores)
-    spent = [f"{compared:.0f} s for {len(comparison.records)} runs of the comparison"]
-    if trials:
-        spent.insert(0, f"{searched:.0f} s for {len(trials)} trials")
-    return f"Training took {', '.join(spent)}."
+    search = f"{searched:.0f} s for {len(trials)} trials, " if trials else ""
+    runs = f"{compared:.0f} s for {len(comparison.records)} runs of the comparison"
+    parts = (
+        TableWithBars(budgets_table(setting)),
+        *([Text(rates)] if tried else []),
+        Text(f"Training took {search}{runs}."),
+    )
+    return ReportSection("budgets", "Budgets and training time", parts)
 
 
 def costs_section(costs: Costs | None, study: str) -> ReportSection:
@@ -262,33 +242,27 @@ def costs_section(costs: Costs | None, study: str) -> ReportSection:
             f"autoprune cost {shlex.quote(study)}",
         )
         return ReportSection("cost", title, (command,))
-    conditions = f"{costs_conditions(costs)} {' '.join(costs.notes)}".strip()
-    parts = (
-        *([Items(costs.alarms)] if costs.alarms else []),
-        TableWithBars(costs_table(costs)),
-        Text(conditions, aside=True),
-    )
-    return ReportSection("cost", title, parts)
-
-
-def costs_conditions(costs: Costs) -> str:
-    """Say when and on what the costs were measured, and how."""
     versions = ", ".join(f"{name} {text}" for name, text in costs.versions.items())
-    return (
+    conditions = (
         f"Measured on {costs.measured[:10]} on {costs.device} ({versions}): medians of "
         f"{costs.rounds} rounds with 95 % intervals, the models in turn in each round. Texts have "
         f"at most {costs.tokens} tokens; latency is of one text, throughput of batches of "
         f"{costs.batch}. Memory is the peak while the model is loaded and runs one batch. Another "
         "machine gives other numbers."
     )
+    parts = (
+        *([Items(costs.alarms)] if costs.alarms else []),
+        TableWithBars(costs_table(costs)),
+        Text(" ".join([conditions, *costs.notes]).strip(), aside=True),
+    )
+    return ReportSection("cost", title, parts)
 
 
 def repeat_section(setting: StudyMetadata, comparison: Comparison) -> ReportSection:
     """Return what is needed to run the study again."""
     command = Code("The study was started with this command:", setting.command)
-    return ReportSection(
-        "repeat", "To repeat it", (command, TableWithBars(repeat_table(setting, comparison)))
-    )
+    table = TableWithBars(repeat_table(setting, comparison))
+    return ReportSection("repeat", "To repeat it", (command, table))
 
 
 def limits_section(comparison: Comparison) -> ReportSection:

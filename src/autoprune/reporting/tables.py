@@ -33,22 +33,11 @@ class Table:
 
 def entrants_table(comparison: Comparison) -> Table:
     """Return the results of all entrants; the best fixed strategy is the reference."""
-    header = (
-        "origin",
-        "layers",
-        "layout",
-        "test, cleaned",
-        "95 % interval",
-        "test, raw",
-        "validation",
-        "macro-F1",
-        "parameters",
-        "seconds a run",
-        f"against {comparison.reference}",
-        "95 % interval",
-        "p",
-    )
-    rows = tuple(_entrant_cells(row, comparison.reference) for row in comparison.rows)
+    reference = comparison.reference
+    measured = ("test, cleaned", "95 % interval", "test, raw", "validation", "macro-F1")
+    cost, difference = ("parameters", "seconds a run"), (f"against {reference}", "95 % interval")
+    header = ("origin", "layers", "layout", *measured, *cost, *difference, "p")
+    rows = tuple(_entrant_cells(row, reference) for row in comparison.rows)
     return Table("Comparison on the test split", header, rows)
 
 
@@ -107,11 +96,11 @@ _STATE_ORDER = {"complete": 0, "pruned": 1, "failed": 2}
 
 def rank_trials(trials: Sequence[Record]) -> list[Record]:
     """Return complete trials first, the best first; then the pruned ones, then the failed ones."""
-    return sorted(trials, key=lambda trial: (_STATE_ORDER[trial.state], -_last_quality(trial)))
 
+    def order(trial: Record) -> tuple[int, float]:
+        return _STATE_ORDER[trial.state], -trial.scores[-1].quality if trial.scores else 0.0
 
-def _last_quality(trial: Record) -> float:
-    return trial.scores[-1].quality if trial.scores else 0.0
+    return sorted(trials, key=order)
 
 
 def trials_table(trials: Sequence[Record], max_rows: int | None = None) -> Table:
@@ -165,11 +154,7 @@ def _effect_cells(effect: LayerEffect) -> tuple[TableCell, ...]:
 def cleaning_table(setting: StudyMetadata) -> Table:
     """Return how many rows each cleaning step removed, one row for each split."""
     names = [field.name for field in fields(CleaningReport)]
-    labels = {
-        "headers": "stray headers",
-        "empty": "empty texts",
-        "leaked": "in an earlier split",
-    }
+    labels = {"headers": "stray headers", "empty": "empty texts", "leaked": "in an earlier split"}
     rows = [tuple(str(getattr(split, name)) for name in names) for split in setting.cleaned]
     return Table("Cleaning", tuple(labels.get(name, name) for name in names), tuple(rows))
 
@@ -202,19 +187,10 @@ LATENCY_COLUMN, THROUGHPUT_COLUMN = "ms for one text", "texts a second"
 
 def costs_table(costs: Costs) -> Table:
     """Return the measured cost of each model; medians with their 95 % intervals."""
-    header = (
-        "model",
-        "layers",
-        LATENCY_COLUMN,
-        THROUGHPUT_COLUMN,
-        "times the full model's",
-        "MB of memory",
-        "MB on disk",
-        "parameters",
-        "of them embeddings",
-        "GFLOP a text",
-    )
-    return Table("Measured cost", header, tuple(map(_cost_cells, costs.models)))
+    speed = (LATENCY_COLUMN, THROUGHPUT_COLUMN, "times the full model's")
+    size = ("MB of memory", "MB on disk", "parameters", "of them embeddings", "GFLOP a text")
+    rows = tuple(map(_cost_cells, costs.models))
+    return Table("Measured cost", ("model", "layers", *speed, *size), rows)
 
 
 def _cost_cells(model: MeasuredCost) -> tuple[TableCell, ...]:

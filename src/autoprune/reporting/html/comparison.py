@@ -13,12 +13,13 @@ from autoprune.reporting.tables import LATENCY_COLUMN, THROUGHPUT_COLUMN, Table
 _FINDING_COLORS = {"better": TEAL, "worse": OCHRE, "no difference found": SLATE}
 
 
-def _dot_table(caption: str, dots: Sequence[Dot], column: str, digits: int = 1) -> Table:
-    """Return what a dot plot shows as a table."""
+def _plot(id: str, title: str, column: str, dots: Sequence[Dot], digits: int = 1) -> Plot:
+    """Draw dots with their intervals; their table has `digits` after the point."""
     rows = tuple(
         (dot.name, dot.label, f"{dot.low:,.{digits}f}", f"{dot.high:,.{digits}f}") for dot in dots
     )
-    return Table(caption, ("origin", column, "low", "high"), rows)
+    table = Table(title, ("origin", column, "low", "high"), rows)
+    return Plot(id, title, dot_plot(dots, f"{column}, with 95 % interval"), table)
 
 
 def entrant_mark(origin: str) -> tuple[str, str]:
@@ -38,7 +39,6 @@ def comparison_plots(comparison: Comparison) -> list[Plot]:
 
 def quality_plot(comparison: Comparison) -> Plot:
     """Draw each entrant's test quality in % as a dot with its 95 % interval."""
-    title, column = "Quality on the test split", f"{comparison.metric}, %"
     dots = [
         Dot(
             row.origin,
@@ -50,27 +50,26 @@ def quality_plot(comparison: Comparison) -> Plot:
         )
         for row in comparison.rows
     ]
-    figure = dot_plot(dots, f"{column}, with 95 % interval")
-    return Plot("quality", title, figure, _dot_table(title, dots, column))
+    return _plot("quality", "Quality on the test split", f"{comparison.metric}, %", dots)
 
 
 def differences_plot(comparison: Comparison) -> Plot:
     """Draw each entrant's difference from the best fixed strategy in points, with its interval."""
-    title = f"Difference from {comparison.reference}, the best fixed strategy"
-    column = f"points against {comparison.reference}"
+    reference = comparison.reference
     dots = []
     for row in comparison.rows:
         gap = row.difference
         label = format_points(gap.mean)
         if gap.finding in ("better", "worse"):  # color alone must not tell it
             label = f"{label} {gap.finding}"
-        if row.origin != comparison.reference:
+        if row.origin != reference:
             numbers = (100 * gap.mean, 100 * gap.low, 100 * gap.high)
             dots.append(Dot(row.origin, *numbers, label, _FINDING_COLORS[gap.finding]))
-    figure = dot_plot(dots, f"{column}, with 95 % interval").update_xaxes(ZERO_LINE)
-    for trace in figure.data:  # beside the line at 0, which would cross the label
+    title = f"Difference from {reference}, the best fixed strategy"
+    plot = _plot("differences", title, f"points against {reference}", dots)
+    for trace in plot.figure.update_xaxes(ZERO_LINE).data:  # beside the line at 0
         trace.textposition = "top left" if trace.x[0] < 0 else "top right"
-    return Plot("differences", title, figure, _dot_table(title, dots, column))
+    return plot
 
 
 def cost_plots(costs: Costs) -> list[Plot]:
@@ -92,5 +91,6 @@ def _cost_plot(
         median, low, high = (scale * number for number in (value.median, value.low, value.high))
         label = f"{median:,.{digits}f}"
         dots.append(Dot(model.name, median, low, high, label, *entrant_mark(model.name)))
-    figure = dot_plot(dots, f"{column}, with 95 % interval").update_xaxes(rangemode="tozero")
-    return Plot(field, title, figure, _dot_table(title, dots, column, digits))
+    plot = _plot(field, title, column, dots, digits)
+    plot.figure.update_xaxes(rangemode="tozero")
+    return plot

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from itertools import takewhile
+from typing import Any
 
 import plotly.graph_objects as go
 
-from autoprune.reporting.sections import Items, ReportSection, TableWithBars, Text
+from autoprune.reporting.sections import Items, ReportSection, Text
 from autoprune.reporting.tables import Table
 
 
@@ -14,7 +15,6 @@ from autoprune.reporting.tables import Table
 class Plot:
     """A plot, and its table for those who cannot see the plot."""
 
-    kind: ClassVar[str] = "plot"
     id: str
     title: str
     figure: go.Figure
@@ -25,7 +25,6 @@ class Plot:
 class Plots:
     """Plots, side by side where there is room."""
 
-    kind: ClassVar[str] = "plots"
     plots: tuple[Plot, ...]
 
 
@@ -43,7 +42,6 @@ class ConfusionMatrix:
 class ConfusionMatrices:
     """Confusion matrices, side by side where there is room."""
 
-    kind: ClassVar[str] = "matrices"
     matrices: tuple[ConfusionMatrix, ...]
 
 
@@ -71,7 +69,6 @@ class EntrantErrors:
 class Errors:
     """The errors of several entrants, side by side where there is room."""
 
-    kind: ClassVar[str] = "errors"
     groups: tuple[EntrantErrors, ...]
 
 
@@ -85,26 +82,22 @@ def with_plots(
     if section is None or not plots:
         return section
     shown = [plot.table for plot in plots]
-    parts = [
-        part
-        for part in section.parts
-        if not (isinstance(part, TableWithBars) and part.table in shown)
-    ]
-    start = 0
-    while start < len(parts) and isinstance(parts[start], Text | Items):
-        start += 1
-    return replace(section, parts=(*parts[:start], Plots(tuple(plots)), *parts[start:], *notes))
+    parts = [part for part in section.parts if getattr(part, "table", None) not in shown]
+    first = list(takewhile(lambda part: isinstance(part, Text | Items), parts))
+    rest = parts[len(first) :]
+    return replace(section, parts=(*first, Plots(tuple(plots)), *rest, *notes))
 
 
 def with_id_prefix(section: ReportSection, prefix: str) -> ReportSection:
     """Return `section` with `prefix` before its id and those of its plots, for a page of many."""
 
-    def renamed(part: Any) -> Any:
+    def rename(part: Any) -> Any:
         match part:
-            case Plot(id=id):
-                return replace(part, id=f"{prefix}-{id}")
             case Plots(plots=plots):
-                return Plots(tuple(replace(plot, id=f"{prefix}-{plot.id}") for plot in plots))
+                return Plots(tuple(map(rename, plots)))
+            case Plot() | ReportSection():
+                return replace(part, id=f"{prefix}-{part.id}")
         return part
 
-    return replace(section, id=f"{prefix}-{section.id}", parts=tuple(map(renamed, section.parts)))
+    renamed: ReportSection = replace(rename(section), parts=tuple(map(rename, section.parts)))
+    return renamed

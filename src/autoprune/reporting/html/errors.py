@@ -54,13 +54,9 @@ def classes_section(study: FinishedStudy) -> ReportSection:
         "class: per cent of the class's test rows over all seeds. Shares below half a per cent are "
         f"left blank.{limit}"
     )
+    table = f1_table(scores, names, sizes)
     parts = (
-        Plot(
-            "f1",
-            "F1 by class",
-            f1_by_class_plot(scores, names, sizes),
-            f1_table(scores, names, sizes),
-        ),
+        Plot("f1", table.caption, f1_by_class_plot(scores, names, sizes), table),
         Text(explanation),
         ConfusionMatrices(tuple(confusion_matrix(one, names, sizes) for one in scores)),
     )
@@ -160,12 +156,8 @@ def f1_table(
     """Return F1 of each class in %, in the order of the labels; none for a class without rows."""
     header = ("class", "test rows", *(f"F1 of {entrant.origin}, %" for entrant in scores))
     rows = tuple(
-        (
-            name,
-            str(sizes[i]),
-            *(f"{100 * entrant.f1[i]:.1f}" if sizes[i] else "" for entrant in scores),
-        )
-        for i, name in enumerate(names)
+        (name, str(size), *(f"{100 * entrant.f1[i]:.1f}" if size else "" for entrant in scores))
+        for i, (name, size) in enumerate(zip(names, sizes, strict=True))
     )
     return Table("F1 by class", header, rows)
 
@@ -206,15 +198,13 @@ def entrant_errors(
 
     The clearest come first: wrong in most seeds, and right with the others in most.
     """
-    wrong = np.array(
-        [(entrant.labels != labels).sum(0) for entrant in entrants]
-    )  # (entrants, rows)
+    # (entrants, rows)
+    wrong = np.array([(entrant.labels != labels).sum(0) for entrant in entrants])
     texts = _cleaned_texts(test)
     groups = []
     for i, entrant in enumerate(entrants):
         seeds, others = len(entrant.labels), np.delete(wrong, i, axis=0)
-        alone = (2 * wrong[i] > seeds) & (2 * others <= seeds).all(0)
-        rows = np.flatnonzero(alone)
+        rows = np.flatnonzero((2 * wrong[i] > seeds) & (2 * others <= seeds).all(0))
         order = np.argsort(others[:, rows].sum(0) - wrong[i, rows], kind="stable")
         examples = tuple(
             ErrorExample(

@@ -45,10 +45,7 @@ class CostAxis:
 
 
 LATENCY = CostAxis(
-    "latency",
-    "ms a text",
-    lambda point: point.price.latency_ms,
-    lambda point: point.price.latency,
+    "latency", "ms a text", lambda point: point.price.latency_ms, lambda point: point.price.latency
 )
 
 SIZE = CostAxis("size", "MB on disk", lambda point: point.price.megabytes)
@@ -56,7 +53,15 @@ SIZE = CostAxis("size", "MB on disk", lambda point: point.price.megabytes)
 
 def pareto_page(front: ParetoFront) -> str:
     """Return what a search over several numbers of layers found as HTML."""
-    plots = Plots(tuple(_plot(front, axis) for axis in (LATENCY, SIZE)))
+    plots = tuple(
+        Plot(
+            f"quality-{axis.id}",
+            f"Quality against {axis.id}",
+            quality_cost_plot(front, axis),
+            quality_cost_table(front, axis),
+        )
+        for axis in (LATENCY, SIZE)
+    )
     explanation = Text(
         "Each mark is a number of layers, filled where it is on the Pareto front; the line is the "
         "best validation quality for so much latency, or size. The dashes are the same models on "
@@ -67,43 +72,29 @@ def pareto_page(front: ParetoFront) -> str:
     table = (TableWithBars(pareto_table(front)), Text(pareto_how_to_read(front), aside=True))
     studies = Text("Each number of layers is a study of its own, with its own report:")
     sections = [
-        ReportSection("plots", "Quality against latency and size", (plots, explanation)),
+        ReportSection("plots", "Quality against latency and size", (Plots(plots), explanation)),
         ReportSection("table", "All numbers of layers", table),
         ReportSection("studies", "Studies", (studies, Items(front.studies))),
     ]
-    return render_template(
-        "pareto_page.html.j2",
-        {
-            "title": pareto_title(front),
-            "advice": pareto_advice(front),
-            "tiles": _tiles(front),
-            "sections": sections,
-        },
-    )
+    title, advice, tiles = pareto_title(front), pareto_advice(front), _tiles(front)
+    values = {"title": title, "advice": advice, "tiles": tiles, "sections": sections}
+    return render_template("pareto_page.html.j2", values)
 
 
 def _tiles(front: ParetoFront) -> list[tuple[str, ParetoPoint]]:
     """Return the points to see first with their names, each point once."""
-    knee = f"the {_knee_name(front)}"
-    tiles = {knee: front.knee}
-    if front.limits.any and front.chosen is not None:
-        smallest = "the smallest within the limits"
-        if front.chosen == front.knee:
-            tiles = {f"{knee}, and {smallest}": front.knee}
-        else:
-            tiles[smallest] = front.chosen
-    tiles["the full model"] = front.full
-    return list(tiles.items())
+    knee, smallest = f"the {_knee_name(front)}", "the smallest within the limits"
+    tiles = [(knee, front.knee)]
+    if front.limits.any and front.chosen == front.knee:
+        tiles = [(f"{knee}, and {smallest}", front.knee)]
+    elif front.limits.any and front.chosen is not None:
+        tiles.append((smallest, front.chosen))
+    return [*tiles, ("the full model", front.full)]
 
 
 def _knee_name(front: ParetoFront) -> str:
     """Name `front.knee`, which is only the best point where there is no knee."""
     return "knee" if front.bends else "best on validation"
-
-
-def _plot(front: ParetoFront, axis: CostAxis) -> Plot:
-    figure, table = quality_cost_plot(front, axis), quality_cost_table(front, axis)
-    return Plot(f"quality-{axis.id}", f"Quality against {axis.id}", figure, table)
 
 
 def quality_cost_plot(front: ParetoFront, axis: CostAxis) -> go.Figure:
@@ -163,15 +154,8 @@ def quality_cost_table(front: ParetoFront, axis: CostAxis) -> Table:
         )
         for point in front.everyone
     )
-    header = (
-        "layers kept",
-        "number of layers",
-        axis.title,
-        "validation",
-        "test",
-        "95 % interval",
-        "mark",
-    )
+    quality = ("validation", "test", "95 % interval")
+    header = ("layers kept", "number of layers", axis.title, *quality, "mark")
     return Table(f"{front.metric} against {axis.title}", header, rows)
 
 
@@ -225,13 +209,10 @@ def _test_dashes(points: Sequence[ParetoPoint], axis: CostAxis) -> go.Scatter:
 
 
 def _marks(
-    points: Sequence[ParetoPoint],
-    axis: CostAxis,
-    symbols: Sequence[str],
-    color: str,
-    name: str,
+    points: Sequence[ParetoPoint], axis: CostAxis, symbols: Sequence[str], color: str, name: str
 ) -> go.Scatter:
     costs, bars = [axis.value(point) for point in points], None
+    outline = {"width": 2, "color": color}
     if axis.interval is not None:  # with caps, which can be seen below the front's line
         intervals = [axis.interval(point) for point in points]
         bars = interval_bars(costs, intervals, MUTED, thickness=1.5, width=5)
@@ -239,12 +220,7 @@ def _marks(
         x=costs,
         y=[100 * point.validation for point in points],
         mode="markers",
-        marker={
-            "symbol": list(symbols),
-            "color": color,
-            "size": 10,
-            "line": {"width": 2, "color": color},
-        },
+        marker={"symbol": list(symbols), "color": color, "size": 10, "line": outline},
         customdata=[_hover_text(point) for point in points],
         hovertemplate="%{customdata}<extra></extra>",
         name=name,

@@ -8,10 +8,9 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
@@ -27,19 +26,13 @@ def render_template(template: str, values: Mapping[str, object]) -> str:
     """Return the page that `template`, which extends base.html.j2, makes of `values`."""
     scripts = [get_plotlyjs(), (_FOLDER / "page.js").read_text(encoding="utf-8")]
     assert not any("</script" in script for script in scripts), "a script ends only at its end"
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            {
-                "css": css_variables() + (_FOLDER / "page.css").read_text(encoding="utf-8"),
-                "scripts": scripts,
-                "policy": _content_security_policy(scripts),
-                "dark": _script_json(DARK),
-                **values,
-            }
-        )
-    )
+    common = {
+        "css": css_variables() + (_FOLDER / "page.css").read_text(encoding="utf-8"),
+        "scripts": scripts,
+        "policy": _content_security_policy(scripts),
+        "dark": _script_json(DARK),
+    }
+    return _environment().get_template(template).render(common, **values)
 
 
 def _environment() -> Environment:
@@ -51,10 +44,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: single_line(value) if type(value) is str else value,
     )
-    environment.filters["figure_json"] = _figure_json
-    environment.filters["svg"] = layout_svg
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    environment.filters["numeric_columns"] = _numeric_columns
+    filters: dict[str, Callable[..., object]] = {
+        "class_name": lambda part: type(part).__name__,
+        "figure_json": lambda figure: _script_json(figure.to_plotly_json()),
+        "svg": layout_svg,
+        "percent": lambda share: f"{100 * share:.1f}",
+        "numeric_columns": _numeric_columns,
+    }
+    environment.filters.update(filters)
     environment.tests["text"] = lambda cell: isinstance(cell, str)
     return environment
 
@@ -99,10 +96,6 @@ def _content_security_policy(scripts: Sequence[str]) -> str:
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _figure_json(figure: go.Figure) -> str:
-    return _script_json(figure.to_plotly_json())
 
 
 def _script_json(value: object) -> str:

@@ -40,11 +40,6 @@ IMPORTANCES_EXPLANATION = (
 
 def search_plots(trials: Sequence[Record]) -> list[Plot]:
     """Return the plot of the search's progress."""
-    title = "Progress of the search"
-    return [Plot("progress", title, progress_plot(trials), _progress_table(title, trials))]
-
-
-def _progress_table(title: str, trials: Sequence[Record]) -> Table:
     rows = tuple(
         (
             str(number),
@@ -57,7 +52,9 @@ def _progress_table(title: str, trials: Sequence[Record]) -> Table:
             zip(trials, best_so_far(trials), trial_states(trials), strict=True), start=1
         )
     )
-    return Table(title, ("trial", "layout", "validation, %", "best so far, %", "state"), rows)
+    header = ("trial", "layout", "validation, %", "best so far, %", "state")
+    table = Table("Progress of the search", header, rows)
+    return [Plot("progress", table.caption, progress_plot(trials), table)]
 
 
 def layer_plots(
@@ -76,11 +73,8 @@ def layer_plots(
         plots.append(Plot("pairs", table.caption, pairs_plot(pairs), table))
         notes.append(Text(PAIRS_EXPLANATION, aside=True))
     if importances:
-        table = Table(
-            "Importance of each layer",
-            ("layer", "share, %"),
-            tuple((name, f"{100 * share:.1f}") for name, share in importances.items()),
-        )
+        rows = tuple((name, f"{100 * share:.1f}") for name, share in importances.items())
+        table = Table("Importance of each layer", ("layer", "share, %"), rows)
         plots.append(Plot("importances", table.caption, importances_plot(importances), table))
         notes.append(Text(IMPORTANCES_EXPLANATION, aside=True))
     return plots, notes
@@ -123,10 +117,9 @@ def _layer_pair(first: int, second: int, trials: Sequence[Record]) -> LayerPair 
 
 def pairs_table(pairs: Sequence[LayerPair]) -> Table:
     """Return the pairs, the highest interaction first."""
-    ranked = sorted(pairs, key=lambda pair: -pair.interaction)
     rows = tuple(
         (f"{pair.first} and {pair.second}", format_points(pair.interaction), str(pair.fewest))
-        for pair in ranked
+        for pair in sorted(pairs, key=lambda pair: -pair.interaction)
     )
     header = ("layers", "more together, points", "trials in the smallest group")
     return Table("Pairs of layers", header, rows)
@@ -156,7 +149,6 @@ def pairs_plot(pairs: Sequence[LayerPair]) -> go.Figure:
             "tickfont": {"color": MUTED, "size": 12},
         },
     )
-    figure = apply_style(go.Figure(cells), 380, "layer", "layer")
     ticks = {"tickmode": "linear", "dtick": tick_step(len(layers)), "showgrid": False}
-    figure.update_xaxes(ticks)
-    return figure.update_yaxes(ticks)
+    figure = apply_style(go.Figure(cells), 380, "layer", "layer")
+    return figure.update_xaxes(ticks).update_yaxes(ticks)

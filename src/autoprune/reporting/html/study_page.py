@@ -2,9 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import comparison_verdict, format_points, recommendation
@@ -44,18 +42,13 @@ def study_page(
     measured costs of its models; both may lack any study.
     """
     assert studies, "a report is on at least one study"
+    importances, costs = importances or {}, costs or {}
+    by_id = {f"s{number}": study for number, study in enumerate(studies, start=1)}
     chapters = [
-        _chapter(
-            study,
-            f"s{number}",
-            (importances or {}).get(study.name, {}),
-            (costs or {}).get(study.name),
-        )
-        for number, study in enumerate(studies, start=1)
+        _chapter(study, id, importances.get(study.name, {}), costs.get(study.name))
+        for id, study in by_id.items()
     ]
-    matrix = None
-    if len(studies) > 1:
-        matrix = _matrix({f"s{number}": study for number, study in enumerate(studies, start=1)})
+    matrix = _matrix(by_id) if len(studies) > 1 else None
     return render_template("study_page.html.j2", {"chapters": chapters, "matrix": matrix})
 
 
@@ -126,22 +119,12 @@ def _next_steps(study: FinishedStudy, measured: bool) -> list[Code | Text]:
     return steps
 
 
-@dataclass(frozen=True, slots=True)
-class MatrixCell:
-    """One study in the matrix: its recommended row, and what its search found, in words."""
-
-    id: str
-    name: str
-    row: ComparisonRow
-    finding: str
-
-
 def _matrix(studies: Mapping[str, FinishedStudy]) -> dict[str, object]:
     """Arrange the studies, given by the id of their chapter.
 
     A row is for a model and task, a column for a number of layers kept.
     """
-    cells: dict[tuple[str, str], dict[int, list[MatrixCell]]] = {}
+    cells: dict[tuple[str, str], dict[int, list[dict[str, object]]]] = {}
     for id, study in studies.items():
         row = cells.setdefault((study.setting.model, study.setting.task), {})
         row.setdefault(study.setting.keep, []).append(_matrix_cell(id, study))
@@ -149,7 +132,8 @@ def _matrix(studies: Mapping[str, FinishedStudy]) -> dict[str, object]:
     return {"keeps": keeps, "rows": sorted(cells.items(), key=lambda item: item[0])}
 
 
-def _matrix_cell(id: str, study: FinishedStudy) -> MatrixCell:
+def _matrix_cell(id: str, study: FinishedStudy) -> dict[str, object]:
+    """Return one study's recommended row, and what its search found, in words."""
     comparison = study.comparison
     subject, reference = comparison.subject, comparison.reference
     if subject.origin == reference:
@@ -162,4 +146,5 @@ def _matrix_cell(id: str, study: FinishedStudy) -> MatrixCell:
             f"found against {reference}: {format_points(gap.mean)} points "
             f"({format_points(gap.low)} to {format_points(gap.high)})"
         )
-    return MatrixCell(id, study.name, comparison.row(comparison.recommended), finding)
+    row = comparison.row(comparison.recommended)
+    return {"id": id, "name": study.name, "row": row, "finding": finding}
