@@ -1,4 +1,4 @@
-"""The command run in this process, and what it came back with."""
+"""The command run in this process, and its answer."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ from autoprune.cli import main
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command came back with."""
+    """What a command printed, and its exit code."""
 
     code: int
     out: str
@@ -23,6 +23,11 @@ class Answer:
     def lines(self):
         """The lines of standard error that hold anything."""
         return [line for line in self.err.splitlines() if line.strip()]
+
+    def refusal(self):
+        """Return the one line of a command that refused what it was given."""
+        assert (self.code, self.out, len(self.lines)) == (2, "", 1), self
+        return self.lines[0]
 
     @property
     def result(self):
@@ -40,8 +45,8 @@ def run(*arguments, folder="."):
         contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as left,
+        pytest.raises(SystemExit) as end,
     ):
         patch.setattr(sys, "argv", ["autoprune", *map(str, arguments)])
         main()
-    return Answer(left.value.code, out.getvalue(), err.getvalue())
+    return Answer(end.value.code, out.getvalue(), err.getvalue())

@@ -17,7 +17,7 @@ from hub_server import HubServer
 
 torch.set_num_threads(1)
 
-pytest_plugins = ["storage_fixtures"]
+pytest_plugins = ["storage_fixtures", "study_fixtures"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 NO_BROWSER = "no Chromium on this machine, so no page was looked at: apt-get install chromium"

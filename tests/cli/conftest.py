@@ -1,143 +1,22 @@
-"""A tiny model and a tiny task on disk, and the command run in this process or in its own."""
+"""Fixtures: a search that tests stop and resume, and its result when it is not stopped."""
 
-import csv
-import os
-import random
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from command import run as command_here
-from tiny_models import NUMBERS, save_model
-
-TRIALS = 6
-LABELS = ("खेळ", "राज्य", "देश")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_core():
-    """Let the command train with one thread: tiny models crawl on several."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autoprune.experiment.setup.available_cores", lambda: 1)
-        yield
-
 
 @pytest.fixture(scope="session")
-def run():
-    """Return a function that runs the command in this process, in `folder` if one is given."""
-    return command_here
-
-
-@pytest.fixture(scope="session")
-def start():
-    """Return a function that starts the command as a process of its own, in a folder."""
-
-    def start(*arguments, folder):
-        return subprocess.Popen(
-            [sys.executable, "-m", "autoprune", *map(str, arguments)],
-            cwd=folder,
-            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-
-    return start
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    """Return the folder of a tiny BERT with five layers."""
-    return save_model("bert", tmp_path_factory.mktemp("models") / "tiny")
-
-
-def write_rows(path, rows, header=("text", "label")):
-    """Write rows as a CSV file, its folder made, and return the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
-
-
-def _rows(count, seed):
-    """Draw texts in which a label's word stands two to four times among others."""
-    draw = random.Random(seed)
-    rows = []
-    for index in range(count):
-        words = [NUMBERS[index % 3]] * draw.randint(2, 4) + draw.choices(NUMBERS, k=7)
-        draw.shuffle(words)
-        rows.append((" ".join(words), LABELS[index % 3]))
-    return rows
-
-
-@pytest.fixture(scope="session")
-def write():
-    return write_rows
-
-
-@pytest.fixture(scope="session")
-def task(tmp_path_factory):
-    """Return the folder of a task with 60, 24 and 30 rows.
-
-    One validation row stands in train, two test rows are one text.
-    """
-    folder = tmp_path_factory.mktemp("tasks") / "own"
-    train, test = _rows(60, 1), _rows(29, 3)
-    write_rows(folder / "train.csv", train)
-    write_rows(folder / "validation.csv", [*_rows(23, 2), train[0]])
-    write_rows(folder / "test.csv", [*test, test[0]])
-    return folder
-
-
-@pytest.fixture
-def here(tmp_path):
-    """Return the working folder."""
-    return Path(tmp_path)
-
-
-@pytest.fixture
-def stop(start, here):
-    """Return a function that starts a command and sends it a signal when it says `when`."""
-
-    def stop(command, when, number):
-        with start(*command, folder=here) as process:
-            heard = []
-            for line in process.stderr:
-                heard.append(line)
-                if line.startswith(when):
-                    process.send_signal(number)
-                    break
-            out, err = process.communicate(timeout=60)
-        assert heard and heard[-1].startswith(when), "".join(heard)
-        return SimpleNamespace(code=process.returncode, out=out, lines=err.splitlines())
-
-    return stop
-
-
-@pytest.fixture(scope="session")
-def command(model, task):
-    """Return the arguments of a search of 6 of 10 layouts, compared on two seeds."""
+def resumable(model, task):
+    """Return the arguments of a search that takes some seconds."""
     return [
-        *("search", "--model", model, "--task", task, "--keep", 2, "--trials", TRIALS),
-        *("--epochs", 4, "--full-epochs", 4, "--seeds", 2, "--batch", 16, "--learning-rate", 0.02),
-        *("--workers", 1, "--rival", model.parent / "small", "--json"),
+        *("search", "--model", model, "--task", task, "--keep", 2, "--trials", 6),
+        *("--epochs", 5, "--full-epochs", 3, "--seeds", 2, "--batch", 8, "--learning-rate", 0.02),
+        *("--strategy", "top", "--strategy", "middle", "--workers", 1, "--json"),
     ]
 
 
 @pytest.fixture(scope="session")
-def searched(run, command, model, tmp_path_factory):
-    """Run the search once, and hand out its folder and its answer."""
-    shutil.copytree(model, model.parent / "small", dirs_exist_ok=True)
-    folder = tmp_path_factory.mktemp("searched")
-    return SimpleNamespace(folder=folder, answer=run(*command, folder=folder))
-
-
-@pytest.fixture
-def copy(searched, here):
-    """Return a copy of the searched folder, which is the working folder."""
-    return shutil.copytree(searched.folder, here, dirs_exist_ok=True)
+def undisturbed(run, resumable, tmp_path_factory):
+    """Run that search once without a stop; return its folder and its answer."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return SimpleNamespace(folder=folder, answer=run(*resumable, folder=folder))

@@ -1,4 +1,4 @@
-"""The dashboard command: which studies it opens, with what, and what it refuses."""
+"""The dashboard command: which studies it opens, how, and what it refuses."""
 
 import shutil
 
@@ -13,11 +13,11 @@ NAME = "tiny-own-keep2"
 
 @pytest.fixture
 def served(monkeypatch):
-    """Note what would be served; nothing is."""
+    """Return a list of what would be served, in place of serving it."""
     calls = []
 
     def serve(storages, port, **rest):
-        studies = [one.study_name for storage in storages for one in storage.get_all_studies()]
+        studies = [study.study_name for storage in storages for study in storage.get_all_studies()]
         rest["ready"](f"http://127.0.0.1:{port}/dashboard/")
         calls.append({"studies": studies, "port": port, **rest})
 
@@ -45,15 +45,7 @@ def test_dashboard_opens_one_study(run, copy, served, name):
     assert (call["port"], call["writable"], call["browser"]) == (8391, True, False)
 
 
-def test_dashboard_is_writable_on_demand(run, copy, served):
-    other = open_storage(None, copy / "studies" / "other")
-    optuna.create_study(storage=other, study_name="other")
-    assert run("dashboard", "--writable").code == 0
-    [call] = served
-    assert (call["studies"], call["writable"]) == (["other", NAME], True)
-
-
-def test_dashboard_opens_a_database_by_its_url(run, here, served):
+def test_dashboard_opens_a_database_by_its_url(run, tmp_path, served):
     optuna.create_study(storage="sqlite:///own.db", study_name="mine")
     assert run("dashboard", "sqlite:///own.db").code == 0
     assert served[0]["studies"] == ["mine"]
@@ -69,13 +61,15 @@ def test_dashboard_opens_a_database_by_its_url(run, here, served):
         (["--port", 0], "Invalid value for '--port'"),
     ],
 )
-def test_dashboard_refuses_a_missing_study_and_creates_nothing(run, here, served, arguments, words):
-    before = sorted(here.rglob("*"))
+def test_dashboard_refuses_a_missing_study_and_creates_nothing(
+    run, tmp_path, served, arguments, words
+):
+    before = sorted(tmp_path.rglob("*"))
     answer = run("dashboard", *arguments)
     assert (answer.code, answer.out, len(answer.lines), served) == (2, "", 1, [])
     assert words in answer.err
     assert "secret" not in answer.err
-    assert sorted(here.rglob("*")) == before
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_dashboard_suggests_a_similar_study(run, copy, served):

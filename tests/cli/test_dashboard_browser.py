@@ -21,45 +21,45 @@ SECONDS = 120  # a page loads in two; a machine may be busy with other things
 
 @pytest.fixture(scope="module")
 def folder(searched, tmp_path_factory):
-    """Return a copy of the searched folder, and a second study, whose names are out to run."""
-    place = tmp_path_factory.mktemp("shown") / "searched"
-    shutil.copytree(searched.folder, place)
-    storage = open_storage(None, place / "studies" / "evil")
+    """Return a copy of the searched folder, and a second study, with names that are markup."""
+    folder = tmp_path_factory.mktemp("shown") / "searched"
+    shutil.copytree(searched.folder, folder)
+    storage = open_storage(None, folder / "studies" / "evil")
     optuna.create_study(storage=storage, study_name=NASTY, direction="maximize")
     budget = Budget(steps=10)
     study = StudyDescription(NASTY, NASTY, (NASTY, "b"), "accuracy", 12, 6, budget, budget)
     save_first_note(storage, NASTY, first_note(study))
-    return place
+    return folder
 
 
 @pytest.fixture(scope="module")
 def address(start, folder):
-    """Serve the folder with the command itself; return the address it tells."""
+    """Serve the folder with the command itself; return the address that it prints."""
     server = start("dashboard", "--no-browser", "--port", 8491, folder=folder)
-    assert select.select([server.stdout], [], [], SECONDS)[0], "the command tells its address"
-    told = server.stdout.readline()
-    assert told.endswith(" until Ctrl-C\n"), server.stderr.read()
-    yield told.removesuffix(" until Ctrl-C\n")
+    assert select.select([server.stdout], [], [], SECONDS)[0], "the command prints its address"
+    line = server.stdout.readline()
+    assert line.endswith(" until Ctrl-C\n"), server.stderr.read()
+    yield line.removesuffix(" until Ctrl-C\n")
     server.send_signal(signal.SIGINT)
     assert "Traceback" not in server.communicate(timeout=30)[1]
 
 
 @pytest.fixture(scope="module")
 def tab(chromium, address):
-    """Return one tab for all pages; `heard` is what went wrong in it, or was asked of others."""
+    """Return one tab for all pages; `problems` lists errors, and requests to other hosts."""
     own = (address.removesuffix("dashboard/"), "data:", "blob:", "about:")
     tab = chromium.new_page(viewport={"width": 1400, "height": 1200})
     tab.set_default_timeout(SECONDS * 1000)
-    tab.heard = []
+    tab.problems = []
 
-    def ask(request):
+    def check_request(request):
         if not request.url.startswith(own):
-            tab.heard.append(f"asked for {request.url}")
+            tab.problems.append(f"request {request.url}")
 
-    tab.on("request", ask)
-    tab.on("console", lambda message: tab.heard.append(f"{message.type}: {message.text}"))
-    tab.on("pageerror", lambda error: tab.heard.append(f"failed {error}"))
-    tab.on("dialog", lambda dialog: tab.heard.append(f"asked {dialog.message}"))
+    tab.on("request", check_request)
+    tab.on("console", lambda message: tab.problems.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: tab.problems.append(f"failed {error}"))
+    tab.on("dialog", lambda dialog: tab.problems.append(f"dialog {dialog.message}"))
     yield tab
     tab.close()
 
@@ -70,7 +70,7 @@ def show(tab, address):
 
     def show(path=""):
         tab.goto("about:blank")
-        tab.heard.clear()
+        tab.problems.clear()
         tab.goto(f"{address}{path}", wait_until="networkidle")
         return tab
 
@@ -82,7 +82,7 @@ def numbers(address):
     """Return the number of each study by its name."""
     with urlopen(f"{address.removesuffix('dashboard/')}api/studies") as answer:
         studies = json.load(answer)["study_summaries"]
-    return {one["study_name"]: one["study_id"] for one in studies}
+    return {study["study_name"]: study["study_id"] for study in studies}
 
 
 def test_dashboard_shows_two_studies_on_127_0_0_1(show, address):
@@ -91,7 +91,7 @@ def test_dashboard_shows_two_studies_on_127_0_0_1(show, address):
     tab.get_by_text(STUDY).wait_for()
     assert tab.get_by_text(NASTY).count() == 1
     assert tab.get_by_text("MAXIMIZE").count() == 2
-    assert tab.heard == []
+    assert tab.problems == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_dashboard_shows_two_studies_on_127_0_0_1(show, address):
 def test_dashboard_pages_load_without_an_error(show, numbers, name, page):
     tab = show(f"studies/{numbers[name]}{page}")
     tab.get_by_text(f"{name} (id={numbers[name]})").wait_for()
-    assert tab.heard == []
+    assert tab.problems == []
     assert tab.evaluate("typeof window.pwned") == "undefined"
 
 
@@ -138,7 +138,7 @@ def test_dashboard_read_only_refuses_changes(show, numbers, folder):
     code = """async ([method, path, body]) =>
         (await fetch(path, {method, body, headers: {'Content-Type': 'application/json'}})).status"""
     study = f"/api/studies/{numbers[STUDY]}"
-    note = json.dumps({"version": 3, "body": "mine"})
+    note = json.dumps({"version": 3, "body": "changed"})
     assert tab.evaluate(code, ["PUT", f"{study}/note", note]) == 405
     assert tab.evaluate(code, ["DELETE", study, "{}"]) == 405
     assert tab.evaluate(code, ["POST", "/api/studies", "{}"]) == 405

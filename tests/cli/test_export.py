@@ -1,4 +1,4 @@
-"""The export command: a folder that plain transformers loads, or one line and nothing at all."""
+"""The export command: a folder that plain transformers loads, or a refusal without any file."""
 
 import json
 import shutil
@@ -96,7 +96,7 @@ def test_export_takes_other_layouts(run, copy, reload_here, layout, message, lay
 
 
 def recommend(origin):
-    """Make the records say that `origin` is best on validation and everybody else is bad."""
+    """Change the records so that `origin` is best on validation, and all others are worse."""
     path = STUDY / "records.jsonl"
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     for entry in entries:
@@ -131,7 +131,7 @@ def test_export_twice_gives_the_same_weights(run, copy, reload_here):
 def test_export_of_a_baseline_takes_the_recommended_layout(run, copy, reload_here):
     entry = json.loads((STUDY / "study.json").read_text())
     STUDY.joinpath("study.json").unlink()
-    entrants = [one for one in entry["entrants"] if one["origin"] != "found"]
+    entrants = [entrant for entrant in entry["entrants"] if entrant["origin"] != "found"]
     whole = {**entry, "choice": None, "entrants": entrants}
     STUDY.joinpath("baseline.json").write_text(json.dumps(whole))
     studied = read_study(STUDY)

@@ -33,7 +33,10 @@ def test_help_of_each_command_has_an_example_that_parses(run, name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_no_html(name):
-    texts = [COMMANDS[name].help, *(getattr(one, "help", "") for one in COMMANDS[name].params)]
+    texts = [
+        COMMANDS[name].help,
+        *(getattr(parameter, "help", "") for parameter in COMMANDS[name].params),
+    ]
     assert [text for text in texts if text and "<" in text] == []
 
 

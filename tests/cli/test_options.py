@@ -1,4 +1,4 @@
-"""Baseline, and what the options change, seen from outside."""
+"""Options of search and baseline: what each of them changes in the result."""
 
 import json
 
@@ -32,17 +32,17 @@ def last_record(folder):
     return json.loads(path.read_text().splitlines()[-1])
 
 
-def test_baseline_compares_what_is_asked_for(brief, here):
+def test_strategies_of_a_baseline_are_compared(brief, tmp_path):
     answer = brief("baseline", "--strategy", "top", "--strategy", "middle")
     assert answer.code == 0, answer.err
     assert origins(answer) == ["top", "middle", "full", "scratch"]
     assert answer.result["recommended"] in ("5:0-1", "5:0,4")
     assert answer.result["repeated"] == 0
     assert not {"found", "trials"} & set(answer.result)
-    assert here.joinpath("reports/tiny-own-keep2-baseline.md").exists()
+    assert tmp_path.joinpath("reports/tiny-own-keep2-baseline.md").exists()
 
 
-def test_baseline_takes_what_a_search_has_measured(brief):
+def test_baseline_reuses_what_a_search_measured(brief):
     search = brief("search", "--trials", 1)
     baseline = brief("baseline")
     lines = [line for line in baseline.lines if line.startswith("run")]
@@ -54,7 +54,7 @@ def test_baseline_takes_what_a_search_has_measured(brief):
     ]
 
 
-def test_a_search_compares_with_the_strategies_asked_for(brief):
+def test_strategies_of_a_search_are_compared(brief):
     answer = brief("search", "--trials", 2, "--strategy", "bottom")
     assert origins(answer) == ["found", "bottom", "full", "scratch"]
     assert "trial   1/2  ○○○●●" in answer.err
@@ -62,28 +62,28 @@ def test_a_search_compares_with_the_strategies_asked_for(brief):
 
 @pytest.mark.parametrize("sampler", ["gp", "random", "tpe", "brute-force"])
 @pytest.mark.parametrize("pruner", ["none", "median", "halving"])
-def test_each_sampler_with_each_pruner(brief, sampler, pruner):
+def test_samplers_run_with_each_pruner(brief, sampler, pruner):
     answer = brief("search", "--trials", 6, "--sampler", sampler, "--pruner", pruner)
     assert answer.code == 0, answer.err
     assert (answer.result["trials"], answer.result["distinct_layouts"]) == (6, 6)
 
 
 @pytest.mark.parametrize("method", ["lora", "head"])
-def test_methods(brief, here, method):
+def test_method_is_recorded(brief, tmp_path, method):
     answer = brief("baseline", "--strategy", "top", "--method", method)
     assert answer.code == 0, answer.err
-    assert last_record(here)["budget"]["method"] == method
+    assert last_record(tmp_path)["budget"]["method"] == method
 
 
-def test_macro_f1_decides_where_it_is_asked_for(brief, here):
+def test_metric_of_the_comparison_is_macro_f1_on_demand(brief, tmp_path):
     answer = brief("baseline", "--strategy", "top", "--metric", "macro-f1")
     top = row(answer, "top")
     assert top["test_mean"] == pytest.approx(top["macro_f1"])
-    assert last_record(here)["metric"] == "macro-f1"
+    assert last_record(tmp_path)["metric"] == "macro-f1"
     assert top["test_mean"] != row(brief("baseline", "--strategy", "top"), "top")["test_mean"]
 
 
-def test_keep_duplicates_scores_every_test_row(brief):
+def test_keep_duplicates_scores_all_test_rows(brief):
     cleaned = brief("baseline", "--strategy", "top")
     kept = brief("baseline", "--strategy", "top", "--keep-duplicates")
     assert "test: 30 rows read, 29 left" in cleaned.err
@@ -94,31 +94,31 @@ def test_keep_duplicates_scores_every_test_row(brief):
     )
 
 
-def test_the_study_has_the_name_asked_for(brief, here):
+def test_study_name_is_that_of_its_files(brief, tmp_path):
     answer = brief("baseline", "--strategy", "top", "--study", "मराठी-1")
     assert answer.result["study"] == "मराठी-1"
-    assert here.joinpath("studies/मराठी-1/records.jsonl").exists()
-    assert here.joinpath("reports/मराठी-1-baseline.md").exists()
+    assert tmp_path.joinpath("studies/मराठी-1/records.jsonl").exists()
+    assert tmp_path.joinpath("reports/मराठी-1-baseline.md").exists()
 
 
-def test_a_search_in_a_database_goes_on_there(brief, here):
+def test_storage_in_a_database_resumes_a_search(brief, tmp_path):
     options = ("--strategy", "top", "--storage", "sqlite:///study.db")
     first = brief("search", "--trials", 2, *options)
     again = brief("search", "--trials", 3, *options)
     assert (first.result["trials"], again.result["trials"]) == (2, 3)
     assert again.result["repeated"] == 0
     assert "trial   3/3" in again.err and "trial   2/3" not in again.err
-    assert here.joinpath("study.db").exists()
-    assert list(here.glob("studies/*/journal.log")) == []
+    assert tmp_path.joinpath("study.db").exists()
+    assert list(tmp_path.glob("studies/*/journal.log")) == []
 
 
-def test_columns_by_name(run, model, task, write, here):
+def test_columns_are_read_by_name(run, model, task, write, tmp_path):
     """The task's labels in a column of another name, and a second text that changes the score."""
     texts = [line.split(",") for line in task.joinpath("train.csv").read_text().splitlines()[1:]]
     rows = [(text, label, text.split()[0], "रिकामा") for text, label in texts]
-    write(here / "mine" / "train.csv", rows, ("body", "about", "first", "text"))
+    write(tmp_path / "named" / "train.csv", rows, ("body", "about", "first", "text"))
     command = [
-        *("baseline", "--model", model, "--task", "mine", "--keep", 2, "--strategy", "top"),
+        *("baseline", "--model", model, "--task", "named", "--keep", 2, "--strategy", "top"),
         *(*BRIEF, "--label", "about"),
     ]
     one = run(*command, "--text", "body")
@@ -131,9 +131,9 @@ def test_columns_by_name(run, model, task, write, here):
     assert "train.csv" in known_spelling.err
 
 
-def test_long_texts_are_cut_and_said(run, model, write, here):
+def test_texts_longer_than_the_model_are_truncated_with_a_message(run, model, write, tmp_path):
     rows = [(f"{'एक दोन ' * 40}{i}", f"{i % 2}") for i in range(16)]
-    write(here / "long" / "train.csv", rows)
+    write(tmp_path / "long" / "train.csv", rows)
     answer = run(
         *("baseline", "--model", model, "--task", "long", "--keep", 2, "--strategy", "top"),
         *BRIEF,
@@ -143,7 +143,7 @@ def test_long_texts_are_cut_and_said(run, model, write, here):
     assert "are cut off there" in answer.err
 
 
-def test_a_family_is_spared_the_strategies_it_cannot_have(run, task, tmp_path):
+def test_strategies_that_a_family_cannot_have_are_left_out(run, task, tmp_path):
     folder = save_model("modernbert", tmp_path / "modern")
     brief = ("--model", folder, "--task", task, "--keep", 2, *BRIEF)
     answer = run("search", *brief, "--trials", 4)
@@ -156,11 +156,11 @@ def test_a_family_is_spared_the_strategies_it_cannot_have(run, task, tmp_path):
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])
-def test_a_pruned_search_runs_and_reports(brief, here, pruner):
+def test_pruner_search_has_a_record_for_each_trial(brief, tmp_path, pruner):
     answer = brief(
         "search", "--trials", 8, "--pruner", pruner, "--epochs", 2, "--sampler", "random"
     )
     assert answer.code == 0, answer.err
     assert (answer.result["trials"], answer.result["repeated"]) == (8, 0)
-    states = [json.loads(line) for line in next(here.glob("studies/*/records.jsonl")).open()]
+    states = [json.loads(line) for line in next(tmp_path.glob("studies/*/records.jsonl")).open()]
     assert len([state for state in states if state["phase"] == "search"]) == 8

@@ -1,4 +1,4 @@
-"""Ray: runs as tasks of a cluster; a node that dies costs nothing but time."""
+"""Option --ray: runs are tasks of a Ray cluster, and a node that dies costs only time."""
 
 import json
 import os
@@ -22,26 +22,21 @@ OPTIONS = ("search", "--model", "demo", "--task", "demo", "--keep", 6)
         (("--ray", "auto", "--workers", 2, "--pruner", "median"), "leave out --ray or --pruner"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(run, here, options, words):
-    refused(run(*OPTIONS, *options), words)
-    assert list(here.iterdir()) == []
+def test_ray_with_options_that_exclude_it_is_refused(run, tmp_path, options, words):
+    assert words in run(*OPTIONS, *options).refusal()
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_without_the_package_the_line_says_how_to_get_it(run, here, monkeypatch):
+def test_ray_without_the_package_is_refused(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    refused(run(*OPTIONS, "--ray", "auto", "--workers", 2), 'pip install "autoprune[ray]"')
-    assert list(here.iterdir()) == []
-
-
-def refused(answer, words):
-    assert (answer.code, answer.out) == (2, "")
-    [line] = answer.lines
-    assert words in line
+    line = run(*OPTIONS, "--ray", "auto", "--workers", 2).refusal()
+    assert 'pip install "autoprune[ray]"' in line
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Start a cluster of three nodes on this machine, the first of which makes no runs."""
+    """Start a cluster of three nodes on this machine, the first of which runs no tasks."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -57,8 +52,8 @@ def cluster():
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_a_node_that_is_killed_costs_no_measurement_and_none_is_made_twice(
-    cluster, start, run, model, task, here
+def test_ray_search_with_a_killed_node_measures_everything_once(
+    cluster, start, run, model, task, tmp_path
 ):
     cluster, nodes = cluster
     command = [
@@ -66,11 +61,11 @@ def test_a_node_that_is_killed_costs_no_measurement_and_none_is_made_twice(
         *("--epochs", 100, "--full-epochs", 20, "--seeds", 2, "--batch", 8, "--strategy", "top"),
         *("--learning-rate", 0.01, "--workers", 2),
     ]
-    (here / "whole").mkdir()
-    whole = run(*command, folder=here / "whole").result
-    with start(*command, "--ray", cluster.address, folder=here) as search:
+    (tmp_path / "whole").mkdir()
+    whole = run(*command, folder=tmp_path / "whole").result
+    with start(*command, "--ray", cluster.address, folder=tmp_path) as search:
         for line in search.stderr:
-            if line.startswith("trial   4/6"):  # they are made by twos
+            if line.startswith("trial   4/6"):  # they run two at a time
                 time.sleep(1)  # both nodes are in the middle of the next ones
                 cluster.remove_node(nodes.pop(), allow_graceful=False)
                 break
@@ -79,7 +74,7 @@ def test_a_node_that_is_killed_costs_no_measurement_and_none_is_made_twice(
     result = json.loads(out)
     del result["seconds"]
     assert result == whole
-    lines = (here / "studies" / STUDY / "records.jsonl").read_text().splitlines()
+    lines = (tmp_path / "studies" / STUDY / "records.jsonl").read_text().splitlines()
     made = [(r["phase"], r["start"], r["layout"], r["seed"]) for r in map(json.loads, lines)]
     assert len(made) == len(set(made)) == result["trials"] + 2 * 4
     assert result["repeated"] == 0
@@ -87,16 +82,16 @@ def test_a_node_that_is_killed_costs_no_measurement_and_none_is_made_twice(
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_tasks_that_end_their_process_or_ask_for_too_much_are_told_in_a_line(cluster):
+def test_ray_task_that_ends_its_process_is_an_error(cluster):
     cluster, _ = cluster
-    with RayWorkerPool(1, cluster.address, 0) as crew:
-        waits = [crew.start(divmod, 7, 3), crew.start(os._exit, 1), crew.start(len, "up")]
+    with RayWorkerPool(1, cluster.address, 0) as pool:
+        waits = [pool.start(divmod, 7, 3), pool.start(os._exit, 1), pool.start(len, "up")]
         assert waits[2]() == 2
         assert waits[0]() == (2, 1)
         with pytest.raises(TrialError, match="Ray began it 3 times and gave it up"):
             waits[1]()
         with pytest.raises(ZeroDivisionError):
-            crew.start(divmod, 1, 0)()
+            pool.start(divmod, 1, 0)()
     with pytest.raises(
         OptionError, match=r"a task needs 2 GPU, the Ray cluster at .* has 0 in all"
     ):

@@ -1,4 +1,4 @@
-"""The search command as a user meets it: one run, the same again, more of it, and its refusals."""
+"""The search command: one run, the same again, with more trials, and what is refused."""
 
 import json
 import shutil
@@ -18,13 +18,13 @@ def records(folder, study=STUDY):
     return folder.joinpath(study, "records.jsonl").read_text().splitlines()
 
 
-def test_libraries_say_nothing_of_their_own(searched):
+def test_search_prints_nothing_from_libraries(searched):
     first_words = ("train:", "validation:", "test:", "trial", "run")
     others = [line for line in searched.answer.lines if not line.startswith(first_words)]
     assert [line for line in others if " a step on " not in line] == []
 
 
-def test_standard_output_is_one_json_object(searched):
+def test_search_json_is_one_object(searched):
     assert searched.answer.code == 0, searched.answer.err
     assert searched.answer.out.count("\n") == 1
     whole = json.loads(searched.answer.out)
@@ -39,7 +39,7 @@ def test_standard_output_is_one_json_object(searched):
     assert (layouts["full"], layouts["scratch"], layouts["small"]) == ("5:0-4", "2:0-1", "5:0-4")
 
 
-def test_each_row_has_its_figures(searched):
+def test_search_json_has_all_figures_of_each_row(searched):
     for row in searched.answer.result["comparison"]:
         assert row["seeds"] == 2
         assert row["parameters"] > 1000
@@ -49,13 +49,13 @@ def test_each_row_has_its_figures(searched):
         assert row["test_std"] >= 0 < row["p_value"] <= 1
 
 
-def test_the_rival_is_the_full_model_by_another_name(searched):
+def test_search_gives_a_copy_of_the_model_as_rival_the_same_figures(searched):
     rows = {row["origin"]: row for row in searched.answer.result["comparison"]}
     assert {**rows["full"], "origin": ""} == {**rows["small"], "origin": ""}
     assert rows["full"]["parameters"] > rows["top"]["parameters"] == rows["scratch"]["parameters"]
 
 
-def test_progress_is_plain_lines_on_standard_error(searched):
+def test_search_prints_progress_as_plain_lines(searched):
     lines = searched.answer.lines
     assert lines[2].startswith("test: 30 rows read, 29 left")
     assert " ms a step on " in lines[3]
@@ -64,7 +64,7 @@ def test_progress_is_plain_lines_on_standard_error(searched):
     assert "\x1b" not in searched.answer.err
 
 
-def test_records_and_report_are_there(searched):
+def test_search_writes_records_and_report(searched):
     entries = [json.loads(line) for line in records(searched.folder)]
     trials = [entry for entry in entries if entry["phase"] == "search"]
     assert [trial["layout"] for trial in trials[:4]] == ["5:0-1", "5:0,4", "5:3-4", "5:0,2"]
@@ -80,7 +80,7 @@ def test_records_and_report_are_there(searched):
     assert "29 of 30 rows" in report
 
 
-def test_the_same_command_again_measures_nothing(searched, copy, run, command):
+def test_search_again_measures_nothing(searched, copy, run, command):
     again = run(*command)
     assert again.result == searched.answer.result
     assert records(copy) == records(searched.folder)
@@ -89,7 +89,7 @@ def test_the_same_command_again_measures_nothing(searched, copy, run, command):
     assert [line for line in runs if not line.endswith("on file")] == []
 
 
-def test_more_trials_go_on(searched, copy, run, command):
+def test_search_with_more_trials_continues(searched, copy, run, command):
     more = run(*command, "--trials", 8)
     assert (more.result["trials"], more.result["repeated"]) == (8, 0)
     assert records(copy)[: len(records(searched.folder))] == records(searched.folder)
@@ -97,23 +97,23 @@ def test_more_trials_go_on(searched, copy, run, command):
     assert [line.split()[1] for line in trials] == ["7/8", "8/8"]
 
 
-def test_a_search_ends_when_no_layout_is_left(searched, copy, run, command):
+def test_search_ends_when_no_layout_is_left(searched, copy, run, command):
     rest = run(*command, "--trials", 99, "--sampler", "random").result
     assert (rest["trials"], rest["distinct_layouts"]) == (10, 10)
 
 
-def test_a_cheap_score_informs_the_search_and_is_made_once(searched, copy, run, command):
-    hinted = (*command, "--proxy", "alignment", "--study", "hinted", "--seeds", 1)
-    answer = run(*hinted)
+def test_search_with_a_proxy_computes_it_once(searched, copy, run, command):
+    with_proxy = (*command, "--proxy", "alignment", "--study", "hinted", "--seeds", 1)
+    answer = run(*with_proxy)
     assert answer.code == 0, answer.err
-    told = [line for line in answer.lines if line.startswith("alignment")]
-    assert told[0] == "alignment: scoring all 10 layouts"
-    assert "rank correlation" in told[-1] and "weight" in told[-1]
-    said = copy.joinpath("reports/hinted.md").read_text()
-    assert "Cheap score alignment: rank correlation" in said and "weight" in said
-    kept = json.loads(copy.joinpath("studies/hinted/proxy.json").read_text())
-    assert (kept["proxy"], len(kept["values"])) == ("alignment", 10)
-    again = run(*hinted)
+    lines = [line for line in answer.lines if line.startswith("alignment")]
+    assert lines[0] == "alignment: scoring all 10 layouts"
+    assert "rank correlation" in lines[-1] and "weight" in lines[-1]
+    report = copy.joinpath("reports/hinted.md").read_text()
+    assert "Cheap score alignment: rank correlation" in report and "weight" in report
+    stored = json.loads(copy.joinpath("studies/hinted/proxy.json").read_text())
+    assert (stored["proxy"], len(stored["values"])) == ("alignment", 10)
+    again = run(*with_proxy)
     assert again.result["found"] == answer.result["found"]
     assert not [line for line in again.lines if "scoring all" in line]
     other = run(*command, "--study", "hinted", "--seeds", 1)
@@ -121,7 +121,7 @@ def test_a_cheap_score_informs_the_search_and_is_made_once(searched, copy, run, 
     assert "proxy alignment, got none" in other.lines[-1]
 
 
-def test_a_table_and_the_verdict_for_people(searched, copy, run, command):
+def test_search_without_json_prints_table_and_verdict(searched, copy, run, command):
     answer = run(*(argument for argument in command if argument != "--json"))
     assert answer.code == 0
     for word in ("found", "●○○○●", "test", "raw", "95 % interval", "5:0,4", "reference"):
@@ -160,7 +160,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(("options", "named"), OTHERS.values(), ids=OTHERS)
-def test_a_study_about_something_else_is_refused(
+def test_search_with_other_settings_of_the_study_is_refused(
     searched, copy, run, command, others, options, named
 ):
     options = [option.format(others) for option in options]
@@ -173,17 +173,16 @@ def test_a_study_about_something_else_is_refused(
     assert records(copy) == records(searched.folder)
 
 
-def test_two_searches_at_once_are_refused(copy, run, command, searched):
+def test_search_of_a_locked_study_is_refused(copy, run, command, searched):
     with lock_study_folder(copy / STUDY):
         answer = run(*command)
-    assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1)
-    assert "another search is at work in studies/tiny-own-keep2" in answer.err
+    assert "another search is at work in studies/tiny-own-keep2" in answer.refusal()
     assert run(*command).result == searched.answer.result
 
 
-def test_a_search_out_of_time_is_compared_all_the_same(run, command, searched, here):
+def test_search_out_of_time_is_compared(run, command, searched, tmp_path):
     assert searched.answer.code == 0  # it makes the rival
-    answer = run(*command, "--minutes", 0.01, folder=here)
+    answer = run(*command, "--minutes", 0.01, folder=tmp_path)
     assert answer.code == 0, answer.err
     assert 1 <= answer.result["trials"] < TRIALS
     assert f"{answer.result['trials']} of {TRIALS} trials were made in the 0.01 min" in answer.err

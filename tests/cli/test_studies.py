@@ -93,9 +93,6 @@ def test_studies_lists_the_others_if_one_cannot_be_read(run, copy, spoil):
     assert line.startswith("broken: ") and "the study's command again" in line
 
 
-def test_studies_without_any_is_refused(run, here):
-    answer = run("studies")
-    assert (answer.code, answer.out) == (2, "")
-    [line] = answer.lines
-    assert "no studies here" in line
+def test_studies_without_any_is_refused(run, tmp_path):
+    assert "no studies here" in run("studies").refusal()
     assert json.loads(run("studies", "--json").out) == {"studies": []}

@@ -1,4 +1,4 @@
-"""Search step: each trial becomes one record, with what is needed to repeat it."""
+"""Search step: each trial becomes one record; the checkpoints of paused runs are kept."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -6,9 +6,15 @@ from types import SimpleNamespace
 import pytest
 
 from autoprune.evaluation.records import read_records
-from autoprune.experiment.search_step import append_new_records, trial_record
-from autoprune.layouts.layout import Layout
+from autoprune.experiment.search_step import (
+    MAX_PAUSED_CHECKPOINTS,
+    PausedRuns,
+    append_new_records,
+    trial_record,
+)
+from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.search.result import TrialResult
+from autoprune.search.trial import TrialRun
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
 
@@ -45,3 +51,59 @@ def test_append_new_records_writes_each_trial_once(recorded, tmp_path):
     other = dataclasses.replace(recorded[0], seed=4)
     append_new_records(path, [other])
     assert read_records(path) == [*recorded, other]
+
+
+LAYOUTS = all_layouts(8, 4)[: MAX_PAUSED_CHECKPOINTS + 3]
+
+
+@pytest.fixture
+def finish(tmp_path):
+    """Return a function that ends a paused trial, or a full one, by its seed.
+
+    It returns the seeds whose checkpoints are kept.
+    """
+
+    def start(promotes):
+        paused = PausedRuns(tmp_path, promotes)
+        paths = [paused.file(TrialRun(layout, i, 0.3)).path for i, layout in enumerate(LAYOUTS)]
+
+        def finish(seed, quality, fidelity=0.3):
+            paths[seed].parent.mkdir(exist_ok=True)
+            paths[seed].touch()
+            score = None
+            if quality is not None:
+                score = Score(quality, quality, quality, 1.0, "validation", seed, 1.0)
+            state = "failed" if score is None else "complete"
+            layout = LAYOUTS[seed]
+            paused.finished(
+                TrialResult(seed, layout, "search", state, score, "", quality, seed, fidelity)
+            )
+            return {seed for seed, path in enumerate(paths) if path.exists()}
+
+        return finish
+
+    return start
+
+
+def test_checkpoints_of_the_best_paused_runs_are_kept(finish):
+    finish = finish(True)
+    for seed in range(MAX_PAUSED_CHECKPOINTS):
+        kept = finish(seed, 0.5 + 0.01 * seed)
+    assert kept == set(range(MAX_PAUSED_CHECKPOINTS))
+    best = set(range(1, MAX_PAUSED_CHECKPOINTS + 1))
+    assert finish(MAX_PAUSED_CHECKPOINTS, 0.9) == best  # in place of the worst
+    assert finish(MAX_PAUSED_CHECKPOINTS + 1, 0.1) == best  # it is worse than all
+    assert finish(5, 0.7, fidelity=1.0) == best - {5}
+    assert finish(MAX_PAUSED_CHECKPOINTS + 2, None) == best - {5}  # it failed
+
+
+def test_checkpoints_are_removed_without_promotion(finish):
+    assert finish(False)(0, 0.9) == set()
+
+
+def test_checkpoint_of_a_run_is_the_same_before_and_after_its_pause(tmp_path):
+    paused = PausedRuns(tmp_path, True)
+    pause, whole, other = (
+        paused.file(TrialRun(LAYOUTS[0], *rest)) for rest in ((1, 0.3), (1,), (2,))
+    )
+    assert pause == whole != other

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import Field, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -25,7 +25,7 @@ _CONTEXT = "_context"
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """A group of options; `given` are the names of those that the user gave."""
+    """A group of options; `given`, the first field, has the names of those that the user gave."""
 
     given: frozenset[str] = frozenset()
 
@@ -52,7 +52,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
             types = get_type_hints(groups[name], include_extras=True)
             parameters += [
                 _parameter(field.name, types[field.name], field.default)
-                for field in _option_fields(groups[name])
+                for field in fields(groups[name])[1:]
             ]
         else:
             parameters.append(_parameter(name, hints[name], parameter.default))
@@ -67,7 +67,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         arguments = {
             name: group(
                 given=given,
-                **{field.name: values.pop(field.name) for field in _option_fields(group)},
+                **{field.name: values.pop(field.name) for field in fields(group)[1:]},
             )
             for name, group in groups.items()
         }
@@ -76,10 +76,6 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
-
-
-def _option_fields(group: type[Arguments]) -> "list[Field[Any]]":
-    return [field for field in fields(group) if field.name != "given"]
 
 
 def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
@@ -95,7 +91,6 @@ class StudyArguments(Arguments):
     keep: Annotated[
         str | None,
         typer.Option(
-            "--keep",
             help="How many layers stay; `2-8` or `2,4,6`: a study for each, and what each costs.",
             callback=options.check_keeps,
         ),
@@ -174,7 +169,9 @@ class SearchArguments(Arguments):
 
     trials: Annotated[
         int,
-        typer.Option(min=1, help="Runs of the search in all; more, and the same study goes on."),
+        typer.Option(
+            min=1, help="Trials of the search in all; with more, the same study continues."
+        ),
     ] = 16
     minutes: Annotated[
         float | None,
@@ -206,8 +203,8 @@ class SearchArguments(Arguments):
         options.name_option(
             "proxy",
             (*PROXY_NAMES, "none"),
-            "A cheap score of all layouts that informs the search, weighed by how far the trials "
-            f"bear it out: {', '.join(PROXY_NAMES)}, none.",
+            "A cheap score of all layouts that informs the search, weighted by how well the "
+            f"trials agree with it: {', '.join(PROXY_NAMES)}, none.",
         ),
     ] = "none"
 
@@ -219,9 +216,7 @@ class RunArguments(Arguments):
     study: Annotated[
         str | None,
         typer.Option(
-            "--study",
-            help="Name of the study; else MODEL-TASK-keepK.",
-            callback=validate_study_name,
+            help="Name of the study; else MODEL-TASK-keepK.", callback=validate_study_name
         ),
     ] = None
     device: options.DeviceOption = "auto"
@@ -239,7 +234,7 @@ class ClusterArguments(Arguments):
     ray: Annotated[
         str | None,
         typer.Option(
-            help="Make the runs as tasks of a Ray cluster: `auto` for the one of this machine, "
+            help="Run trials as tasks of a Ray cluster: `auto` for the one of this machine, "
             "HOST:PORT, or `local` to start one; with --workers."
         ),
     ] = None
@@ -268,7 +263,6 @@ class LimitArguments(Arguments):
     max_latency_ms: Annotated[
         float | None,
         typer.Option(
-            "--max-latency-ms",
             help="With several --keep: the smallest model that takes at most so long for one text.",
             callback=options.check_positive,
         ),

@@ -98,7 +98,6 @@ _MODEL = typer.Option(
 )
 
 _TASK = typer.Option(
-    "--task",
     help="A name from `autoprune tasks`, a file or folder of yours, or a hub data set.",
     autocompletion=complete_names(TASKS),
 )
@@ -124,18 +123,14 @@ DataDirOption = Annotated[
 
 MovedDataOption = Annotated[
     Path | None,
-    typer.Option(
-        "--data-dir", help="Where the task's data lie now, if moved.", callback=check_folder
-    ),
+    typer.Option(help="Where the task's data are now, if moved.", callback=check_folder),
 ]
 
-TextColumnOption = Annotated[str | None, typer.Option("--text", help="Column of the texts.")]
+TextColumnOption = Annotated[str | None, typer.Option(help="Column of the texts.")]
 
-PairColumnOption = Annotated[
-    str | None, typer.Option("--text-pair", help="Column of second texts.")
-]
+PairColumnOption = Annotated[str | None, typer.Option(help="Column of second texts.")]
 
-LabelColumnOption = Annotated[str | None, typer.Option("--label", help="Column of the labels.")]
+LabelColumnOption = Annotated[str | None, typer.Option(help="Column of the labels.")]
 
 KeepDuplicatesOption = Annotated[
     bool, typer.Option("--keep-duplicates", help="Leave duplicate and leaked rows in.")

@@ -49,7 +49,7 @@ def pretrain(
         bool,
         typer.Option(
             "--warm-embeddings/--random-embeddings",
-            help="Begin with embeddings from counts of which tokens stand near each other.",
+            help="Begin with embeddings from counts of which tokens are near each other.",
         ),
     ] = True,
     stack: Annotated[

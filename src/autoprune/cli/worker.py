@@ -11,10 +11,10 @@ from autoprune.cli.trackers import open_trackers
 def worker(
     study: Annotated[str, typer.Argument(help="Name of the study, or its folder.")],
     model: Annotated[
-        str | None, typer.Option(help="The model's folder, where it is elsewhere here.")
+        str | None, typer.Option(help="The model's folder, if it is elsewhere on this machine.")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="The data's path, where they are elsewhere here.")
+        str | None, typer.Option(help="The data's path, if it is elsewhere on this machine.")
     ] = None,
     data_dir: options.DataDirOption = None,
     device: options.DeviceOption = "auto",

@@ -22,14 +22,14 @@ def write_files(folder, files):
 
 
 @pytest.mark.parametrize(("files", "words"), BAD.values(), ids=BAD)
-def test_search_refuses_bad_data_in_one_line(search, refused, here, files, words):
-    write_files(here / "data", files)
+def test_search_refuses_bad_data_in_one_line(search, refused, tmp_path, files, words):
+    write_files(tmp_path / "data", files)
     refused(*search("--task", "data"), words=words)
 
 
-def test_labels_with_markup_and_control_characters_are_escaped(run, baseline, here):
-    write_files(here / "data", {"train.csv": GOOD.replace(",b", ",<b>\x1b[31m*x*|")})
+def test_labels_with_markup_and_control_characters_are_escaped(run, baseline, tmp_path):
+    write_files(tmp_path / "data", {"train.csv": GOOD.replace(",b", ",<b>\x1b[31m*x*|")})
     answer = run(*baseline("--task", "data", "--study", "s"))
     assert (answer.code, "Traceback" in answer.err) == (0, False), answer
-    assert (here / "studies/s/baseline.json").is_file()
+    assert (tmp_path / "studies/s/baseline.json").is_file()
     assert "\x1b" not in answer.out + answer.err

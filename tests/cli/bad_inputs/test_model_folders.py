@@ -235,21 +235,21 @@ MODELS = {
 
 
 @pytest.mark.parametrize(("spoil", "words"), MODELS.values(), ids=MODELS)
-def test_search_refuses_bad_model(search, refused, model, here, spoil, words):
-    spoil(shutil.copytree(model, here / "spoilt"))
+def test_search_refuses_bad_model(search, refused, model, tmp_path, spoil, words):
+    spoil(shutil.copytree(model, tmp_path / "spoilt"))
     refused(*search("--model", "./spoilt"), words=words)
-    assert not (here / "executed").exists()
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("case", ["config cut off", "weights cut off"])
-def test_search_refuses_bad_rival(search, refused, model, here, case):
+def test_search_refuses_bad_rival(search, refused, model, tmp_path, case):
     spoil, words = MODELS[case]
-    spoil(shutil.copytree(model, here / "spoilt"))
+    spoil(shutil.copytree(model, tmp_path / "spoilt"))
     refused(*search("--rival", "./spoilt"), words=words)
 
 
-def test_search_refuses_a_file_as_model(search, refused, model, here):
-    shutil.copy(model / WEIGHTS, here)
+def test_search_refuses_a_file_as_model(search, refused, model, tmp_path):
+    shutil.copy(model / WEIGHTS, tmp_path)
     refused(*search("--model", f"./{WEIGHTS}"), words=[WEIGHTS, "folder", CONFIG])
 
 
@@ -274,9 +274,9 @@ FINE = {
 
 
 @pytest.mark.parametrize("make", FINE.values(), ids=FINE)
-def test_model_that_only_looks_bad_is_used(run, baseline, model, here, make):
-    make(shutil.copytree(model, here / "odd"))
-    (here / "odd" / "evil.py").write_text("open('executed', 'w')\nclass Tok: pass\n")
+def test_model_that_only_looks_bad_is_used(run, baseline, model, tmp_path, make):
+    make(shutil.copytree(model, tmp_path / "odd"))
+    (tmp_path / "odd" / "evil.py").write_text("open('executed', 'w')\nclass Tok: pass\n")
     answer = run(*baseline("--model", "./odd"))
     assert (answer.code, "Traceback" in answer.err) == (0, False), answer
-    assert not (here / "executed").exists()
+    assert not (tmp_path / "executed").exists()

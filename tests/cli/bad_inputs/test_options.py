@@ -92,17 +92,11 @@ COMMANDS = {
     "negative depth": (["layouts", "--depth", "-3", "--keep", "1"], ["--depth"]),
     "no study": (["report", "nonesuch"], ["nonesuch", "studies", "known: none"]),
     "study upwards": (["report", "../../etc"], ["../../etc", "no study"]),
-    "nothing to report": (["report"], ["no finished study", "autoprune search"]),
-    "report elsewhere": (["report", "--out", "x.pdf"], ["--out", "x.pdf", ".html"]),
-    "report's data": (["report", "--data-dir", "gone"], ["--data-dir", "gone"]),
-    "no studies": (["studies"], ["no studies here", "autoprune search"]),
     "compare one": (["compare", "one"], ["'second'"]),
     "compare none": (["compare", "one", "two"], ["no study 'one'"]),
     "export none": (["export", "nonesuch", "--out", "x"], ["nonesuch", "no study"]),
     "cost none": (["cost", "nonesuch"], ["nonesuch"]),
     "predict nothing": (["predict", "nowhere", "texts.csv"], ["FILE", "texts.csv"]),
-    "dashboard port": (["dashboard", "--port", "99999999"], ["--port"]),
-    "dashboard nowhere": (["dashboard", "sqlite:///gone.db"], ["gone.db", "no file"]),
     "dashboard of another kind": (["dashboard", "redis://u:tarbuj@h"], ["sqlite", "redis"]),
     "NUL in a name": (["search", "--model", "a\0b", "--task", "demo", "--keep", "6"], ["a\\x00b"]),
     "NUL in a task": (
@@ -124,7 +118,7 @@ def test_baseline_refuses_bad_option(baseline, refused, option):
 
 
 @pytest.mark.parametrize("name", ["top", "found", "full", "scratch", "twin"])
-def test_search_refuses_a_rival_with_a_name_in_use(search, refused, model, here, name):
-    shutil.copytree(model, here / name)
-    shutil.copytree(model, here / "deeper" / "twin")
+def test_search_refuses_a_rival_with_a_name_in_use(search, refused, model, tmp_path, name):
+    shutil.copytree(model, tmp_path / name)
+    shutil.copytree(model, tmp_path / "deeper" / "twin")
     refused(*search("--rival", f"./{name}", "--rival", "./deeper/twin"), words=[name, "rename"])

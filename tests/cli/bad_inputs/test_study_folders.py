@@ -28,9 +28,9 @@ def finished(run, model, task, tmp_path_factory):
 
 
 @pytest.fixture
-def study(finished, here):
+def study(finished, tmp_path):
     """Return a copy of that study in the working folder."""
-    return shutil.copytree(finished[0], here / "studies" / NAME)
+    return shutil.copytree(finished[0], tmp_path / "studies" / NAME)
 
 
 def written(name, content):
@@ -145,9 +145,9 @@ def test_command_refuses_bad_study(spoil, command, words, study, finished, refus
     refused(*(command or finished[1]), words=words)
 
 
-def test_search_refuses_a_file_as_study_folder(finished, here, refused):
-    (here / "studies").mkdir()
-    (here / "studies" / NAME).write_text("mine")
+def test_search_refuses_a_file_as_study_folder(finished, tmp_path, refused):
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / NAME).write_text("mine")
     refused(*finished[1], words=[NAME])
 
 
@@ -165,7 +165,7 @@ def test_torn_last_line_is_ignored(name, torn, study, finished, run):
     assert read_records(study / RECORDS) == before
 
 
-def test_other_files_in_the_folder_are_unchanged(study, finished, run, here):
+def test_other_files_in_the_folder_are_unchanged(study, finished, run, tmp_path):
     (study / "notes.txt").write_text("mine")
     (study / ".DS_Store").write_bytes(b"\0\1")
     Path("studies/other").mkdir()

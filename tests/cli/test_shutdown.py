@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: once lets the step at hand end, twice does not."""
+"""Shutdown: the first Ctrl-C or SIGTERM lets the current step end, the second one does not."""
 
 import signal
 import subprocess
@@ -8,19 +8,19 @@ import pytest
 
 PROGRAM = """
 import sys, time
-from autoprune.cli.shutdown import graceful_shutdown
-from autoprune import interrupts as leaving
 import typer
+from autoprune import interrupts
+from autoprune.cli.shutdown import graceful_shutdown
 try:
     with graceful_shutdown(lambda line: print(line, flush=True)):
-        print("at work", flush=True)
-        while not (leaving.stop_requested() and sys.argv[1] == "heeds"):
+        print("running", flush=True)
+        while not (interrupts.stop_requested() and sys.argv[1] == "stops"):
             time.sleep(0.01)
         print("kept", flush=True)
         raise KeyboardInterrupt
-except typer.Exit as left:
-    print(leaving.stop_requested(), flush=True)
-    sys.exit(left.exit_code)
+except typer.Exit as end:
+    print(interrupts.stop_requested(), flush=True)
+    sys.exit(end.exit_code)
 """
 
 
@@ -29,24 +29,24 @@ def number(request):
     return request.param
 
 
-def begun(mood):
+def start(behaviour):
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, mood], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, behaviour], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "at work\n"
+    assert process.stdout.readline() == "running\n"
     return process
 
 
-def test_once_lets_the_step_at_hand_end(number):
-    with begun("heeds") as process:
+def test_shutdown_by_one_signal_waits_for_the_current_step(number):
+    with start("stops") as process:
         process.send_signal(number)
         out = process.communicate(timeout=20)[0].splitlines()
-    assert out[0].startswith("stopping behind the step at hand")
+    assert out[0].startswith("stopping after the current step")
     assert (out[1:], process.returncode) == (["kept", "False"], 128 + number)
 
 
-def test_twice_leaves_at_once(number):
-    with begun("does not") as process:
+def test_shutdown_by_two_signals_is_immediate(number):
+    with start("continues") as process:
         process.send_signal(number)
         assert process.stdout.readline().startswith("stopping")
         process.send_signal(signal.SIGINT)
