@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 from autoprune.errors import DataError
 from autoprune.pretraining.data import (
     TokenBlocks,
+    TokenKinds,
     TokenStream,
     batch_for_step,
     mask_tokens,
     read_stream,
     read_texts,
     scan_corpus,
-    token_kinds,
     write_stream,
 )
 from tiny_models import NUMBERS
 
-KINDS = token_kinds(50, [0, 1, 2, 3, 4], 4)
+KINDS = TokenKinds(4, np.arange(50) < 5)
 CLS = 2
 
 

@@ -49,6 +49,8 @@ _CONVERTER = "SFconvertbot"
 
 _CONVERSION_TITLE = "Adding `safetensors` variant"
 
+_COMPLETE = "autoprune/{}"  # our name in the hub's cache for a commit that is there completely
+
 _TIMEOUT = 30.0  # seconds for the hub's answer about a model; files have HF_HUB_DOWNLOAD_TIMEOUT
 
 
@@ -171,29 +173,23 @@ def _snapshot(encoder: Encoder, trust_remote_code: bool) -> Path:
         revision = _converted_revision(encoder, _file_names(info))
         info = _model_info(encoder, revision)
         _log.warning("%s has no safetensors: using %s, commit %s", encoder, revision, info.sha)
-    folder = _download(encoder, info, pick_weight_files(_file_names(info), trust_remote_code))
+    names = pick_weight_files(_file_names(info), trust_remote_code)
+    if not info.sha or not names:
+        raise ModelError(f"a model holds {CONFIG} and {WEIGHTS}, {encoder} on the hub does not")
+    download = partial(hf_hub_download, encoder.source, revision=info.sha)  # resumes what was cut
+    paths = [call_hub(str(encoder), partial(download, name)) for name in names]
+    folder = Path(paths[0]).parent
     _mark_complete(encoder, folder)
     return folder
 
 
 def _model_info(encoder: Encoder, revision: str) -> ModelInfo:
-    return call_hub(
-        str(encoder),
-        lambda: HfApi().model_info(encoder.source, revision=revision, timeout=_TIMEOUT),
-    )
+    ask = partial(HfApi().model_info, encoder.source, revision=revision, timeout=_TIMEOUT)
+    return call_hub(str(encoder), ask)
 
 
 def _file_names(info: ModelInfo) -> list[str]:
     return [sibling.rfilename for sibling in info.siblings or []]
-
-
-def _download(encoder: Encoder, info: ModelInfo, names: list[str]) -> Path:
-    """Download the files `names` of one commit; each is resumed where it was cut."""
-    if not info.sha or not names:
-        raise ModelError(f"a model holds {CONFIG} and {WEIGHTS}, {encoder} on the hub does not")
-    download = partial(hf_hub_download, encoder.source, revision=info.sha)
-    paths = [call_hub(str(encoder), partial(download, name)) for name in names]
-    return Path(paths[0]).parent
 
 
 def _converted_revision(encoder: Encoder, names: list[str]) -> str:
@@ -204,25 +200,11 @@ def _converted_revision(encoder: Encoder, names: list[str]) -> str:
     if CONFIG not in names:
         raise ModelError(f"a model holds {CONFIG} and safetensors, {encoder} on the hub does not")
     if encoder.revision == "main":
-        offers = call_hub(
-            str(encoder),
-            lambda: list(
-                HfApi().get_repo_discussions(
-                    encoder.source,
-                    author=_CONVERTER,
-                    discussion_type="pull_request",
-                    discussion_status="open",
-                )
-            ),
-        )
-        for offer in offers:
+        find = partial(HfApi().get_repo_discussions, encoder.source, author=_CONVERTER)
+        for offer in call_hub(str(encoder), lambda: list(find())):
             # Anybody may open a pull request: the server's filter alone is not enough.
-            if (
-                offer.author == _CONVERTER
-                and offer.is_pull_request
-                and offer.status == "open"
-                and offer.title.startswith(_CONVERSION_TITLE)
-            ):
+            is_conversion = offer.author == _CONVERTER and offer.title.startswith(_CONVERSION_TITLE)
+            if is_conversion and offer.is_pull_request and offer.status == "open":
                 return f"refs/pr/{offer.num}"
     raise ModelError(
         f"{encoder} has only pickled weights, which can run code when read: on a machine you "
@@ -230,15 +212,11 @@ def _converted_revision(encoder: Encoder, names: list[str]) -> str:
     )
 
 
-def _complete_revision(encoder: Encoder) -> str:
-    """Return our own name in the hub's cache for the commit that was downloaded completely."""
-    return f"autoprune/{encoder.revision}"
-
-
 def _mark_complete(encoder: Encoder, folder: Path) -> None:
     """Store in the hub's cache which commit of a revision was downloaded completely."""
+    file = folder.parent.parent / "refs" / _COMPLETE.format(encoder.revision)
     try:
-        with atomic_file(folder.parent.parent / "refs" / _complete_revision(encoder)) as temporary:
+        with atomic_file(file) as temporary:
             temporary.write_text(folder.name)
     except OSError as error:  # a read-only cache still serves while the hub can be reached
         _log.warning("cannot note the commit of %s for offline use: %s", encoder, error.strerror)
@@ -249,7 +227,7 @@ def _cached_folder(encoder: Encoder, reason: HubError | None = None) -> Path:
 
     A commit that was downloaded completely comes first, then what other tools left in the cache.
     """
-    for revision in (_complete_revision(encoder), encoder.revision):
+    for revision in (_COMPLETE.format(encoder.revision), encoder.revision):
         try:
             # Without a pattern, every file of the commit that some tool has listed must be there.
             folder = Path(

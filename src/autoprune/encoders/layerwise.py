@@ -16,10 +16,6 @@ from transformers import PreTrainedModel
 from autoprune.encoders.pruning import check_layout, encoder_layers
 from autoprune.layouts.layout import Layout
 
-LayerInputs = Mapping[str, torch.Tensor]
-
-_LayerCall = tuple[tuple[Any, ...], dict[str, Any]]  # positional and keyword arguments
-
 
 class LayerStack:
     """One batch in front of the layers of `model`, which can then be run in any order.
@@ -27,11 +23,11 @@ class LayerStack:
     A *state* is what a layer takes and returns: (rows, longest, hidden).
     """
 
-    def __init__(self, model: PreTrainedModel, inputs: LayerInputs) -> None:
+    def __init__(self, model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> None:
         self._model, self._inputs = model, inputs
         self._list = encoder_layers(model)
         self._layers = list(self._list)
-        self._calls: list[_LayerCall] = []
+        self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []  # args and kwargs
         self._extra: tuple[Any, ...] | None = None  # what a layer returns besides the state
         self._before: list[tuple[nn.Module, Any]] = []  # embeddings and the like, with their output
         self._record_calls()

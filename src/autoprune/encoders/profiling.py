@@ -215,8 +215,7 @@ def speed_warnings(full: LayerTimes, small: LayerTimes, batch: int) -> tuple[str
     `full` and `small` are one model before and after pruning, measured with `batch` rows. One
     warning is about the models alone, another about the way from text to label.
     """
-    promised = full.layers / small.layers
-    gain = full.forward / small.forward
+    promised, gain = full.layers / small.layers, full.forward / small.forward
     whole = (full.forward + full.tokenising) / (small.forward + small.tokenising)
     warnings = []
     if gain < EXPECTED_GAIN * promised:

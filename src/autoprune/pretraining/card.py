@@ -51,7 +51,15 @@ def write_pretrained(
     The card is Markdown below its YAML front matter. Text from outside is escaped.
     """
     save_model(model, tokenizer, folder)
-    name = _name(result)
+    name, config = _name(result), model.config
+    size = {
+        "layers": str(config.num_hidden_layers),
+        "hidden": str(config.hidden_size),
+        "heads": str(config.num_attention_heads),
+        "inner": str(config.intermediate_size),
+        "vocabulary": f"{config.vocab_size:,}",
+        "parameters": f"{model.num_parameters():,}",
+    }
     parts = [
         f"---\n{_front_matter(result)}\n---",
         f"# {escape_markdown(name)}",
@@ -59,7 +67,7 @@ def write_pretrained(
             f"A BERT encoder of {model.config.num_hidden_layers} layers, trained from scratch by "
             "masked-language modelling with autoprune. It knows no task: fine-tune it."
         ),
-        _size_table(model),
+        markdown_table(list(size), [list(size.values())]),
         "## Use",
         code_block(f"autoprune search --model {name} --task TASK --keep K"),
         escape_markdown(
@@ -97,34 +105,20 @@ def _name(result: PretrainingResult) -> str:
     return single_line(result.config.out.resolve().name)
 
 
-def _size_table(model: PreTrainedModel) -> str:
-    config = model.config
-    columns = {
-        "layers": str(config.num_hidden_layers),
-        "hidden": str(config.hidden_size),
-        "heads": str(config.num_attention_heads),
-        "inner": str(config.intermediate_size),
-        "vocabulary": f"{config.vocab_size:,}",
-        "parameters": f"{model.num_parameters():,}",
-    }
-    return markdown_table(list(columns), [list(columns.values())])
-
-
 def _training_text(result: PretrainingResult) -> str:
     config, schedule = result.config, result.config.schedule
     passes = result.tokens_seen / max(1, result.corpus_tokens)
-    start = (
-        "Its embeddings began from counts of which tokens stand near each other, all other weights "
-        "from random numbers."
-        if config.warm_embeddings
-        else "All its weights began from random numbers."
-    )
-    stacking = (
-        f" The first {STACKED_AT:.0%} of the training was done with half the layers, which "
-        "were then stacked on themselves."
-        if config.stack and config.shape.layers > 1
-        else ""
-    )
+    start = "All its weights began from random numbers."
+    if config.warm_embeddings:
+        start = (
+            "Its embeddings began from counts of which tokens stand near each other, all other "
+            "weights from random numbers."
+        )
+    if config.stack and config.shape.layers > 1:
+        start += (
+            f" The first {STACKED_AT:.0%} of the training was done with half the layers, which "
+            "were then stacked on themselves."
+        )
     files = ", ".join(single_line(path.name) for path in config.corpus)
     trained = f"WordPiece, {result.vocabulary:,} tokens, trained here"
     return (
@@ -135,7 +129,7 @@ def _training_text(result: PretrainingResult) -> str:
         "hold parts of several texts, which attend to each other. "
         f"{MASKED_SHARE:.0%} of the words masked, each as a whole. AdamW, peak learning rate "
         f"{schedule.learning_rate:g}, linear warm-up over a tenth, linear decay to 0; no dropout. "
-        f"Seed {schedule.seed}. {start}{stacking} {result.seconds:.0f} s of training on "
+        f"Seed {schedule.seed}. {start} {result.seconds:.0f} s of training on "
         f"{result.device}."
     )
 

@@ -151,20 +151,11 @@ def read_stream(path: Path) -> TokenStream:
 class TokenKinds:
     """The tokens of a vocabulary by use.
 
-    `mask` is the number of [MASK], `ordinary` holds the numbers of all tokens that are not
-    special, `special` is a flag for each token, (tokens,).
+    `mask` is the number of [MASK], `special` is a flag for each token, (tokens,).
     """
 
     mask: int
-    ordinary: NDArray[np.int64]
     special: NDArray[np.bool_]
-
-
-def token_kinds(size: int, special: list[int], mask: int) -> TokenKinds:
-    """Return the kinds of `size` tokens of which `special` are special ones."""
-    flags = np.zeros(size, dtype=np.bool_)
-    flags[special] = True
-    return TokenKinds(mask, np.flatnonzero(~flags), flags)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,6 +230,6 @@ def mask_tokens(
     drawn = np.take_along_axis(rng.random(tokens.shape), start, axis=1)  # one number per word
     masked = (drawn < share) & ~kinds.special[tokens]
     choice = rng.random(tokens.shape)
-    random_tokens = rng.choice(kinds.ordinary, tokens.shape)
+    random_tokens = rng.choice(np.flatnonzero(~kinds.special), tokens.shape)
     inputs = np.where(masked & (choice < _MASK_TOKEN), kinds.mask, tokens)
     return np.where(masked & (choice >= 1 - _RANDOM_TOKEN), random_tokens, inputs), masked

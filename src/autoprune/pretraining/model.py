@@ -89,10 +89,8 @@ def cooccurrence_counts(stream: TokenStream, size: int, special: list[int]) -> c
 
     Returns a symmetric matrix (size, size).
     """
-    is_special = np.zeros(size, dtype=bool)
-    is_special[special] = True
-    none = np.zeros(0, dtype=np.int64)
-    total = csr_matrix((none.astype(np.float32), (none, none)), (size, size))
+    is_special = np.isin(np.arange(size), special)
+    total = csr_matrix((size, size), dtype=np.float32)
     for start in range(0, len(stream.tokens), _COUNTED_TOGETHER):
         end = start + _COUNTED_TOGETHER + COOCCURRENCE_WINDOW
         tokens = np.asarray(stream.tokens[start:end], dtype=np.int64)
@@ -123,14 +121,8 @@ def embedding_factors(counts: csr_matrix, width: int, seed: int) -> NDArray[np.f
         (information[keep], (pairs.row[keep], pairs.col[keep])), counts.shape, dtype=np.float32
     )
     rank = min(width, *matrix.shape)
-    vectors, values, _ = randomized_svd(
-        matrix,
-        rank,
-        n_oversamples=16,
-        n_iter=4,
-        power_iteration_normalizer="QR",
-        random_state=seed,
-    )
+    options = {"n_oversamples": 16, "n_iter": 4, "power_iteration_normalizer": "QR"}
+    vectors, values, _ = randomized_svd(matrix, rank, random_state=seed, **options)
     factors = np.zeros((matrix.shape[0], width), dtype=np.float32)
     factors[:, :rank] = vectors * np.sqrt(values)
     return factors

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,9 @@ from autoprune.pretraining.config import Settings
 from autoprune.pretraining.data import (
     Corpus,
     TokenBlocks,
+    TokenKinds,
     read_stream,
     read_texts,
-    token_kinds,
     write_stream,
 )
 from autoprune.pretraining.tokenizer import read_tokenizer, train_tokenizer
@@ -57,22 +57,19 @@ def work_folder(out: Path) -> Path:
     return path.with_name(f".{path.name}.pretraining")
 
 
-@contextmanager
-def lock_workspace(folder: Path) -> Iterator[None]:
-    """Create the folder and lock it. Raises `OptionError` where that is not possible.
+def lock_workspace(folder: Path) -> AbstractContextManager[object]:
+    """Create and lock the folder, as `lock_folder`; raises `OptionError` where it is not possible.
 
-    The system releases the lock when the process ends, in whatever way.
+    Leaving the `with` block of what it returns releases the lock.
     """
     try:
-        lock = lock_folder(folder, timeout=0)
+        return lock_folder(folder, timeout=0)
     except TimeoutError:
         raise OptionError(
             f"another command trains in {folder}: wait for its end, or give another --out"
         ) from None
     except OSError as error:
         raise OptionError(f"cannot train in {folder}: {error.strerror or error}") from None
-    with lock:
-        yield
 
 
 def check_settings(folder: Path, settings: Settings) -> None:
@@ -119,27 +116,24 @@ def prepare_corpus(
         tokenizer.save_pretrained(draft)
         for name in (_TRAIN, _HELD_OUT):
             write_stream(read_texts(corpus, held_out=name == _HELD_OUT), tokenizer, draft / name)
-            _check_known(draft / name, tokenizer)
+            unknown = float(np.mean(read_stream(draft / name).tokens == tokenizer.unk_token_id))
+            if unknown > MAX_UNKNOWN:
+                raise DataError(
+                    f"the tokenizer must know the corpus, {unknown:.0%} of its tokens are unknown: "
+                    "take another --tokenizer, or leave it out to have one trained"
+                )
 
 
 def read_prepared_corpus(folder: Path, length: int) -> PreparedCorpus:
     """Read what `prepare_corpus` wrote, in blocks of `length` tokens."""
     tokenizer = read_tokenizer(folder)
-    kinds = token_kinds(len(tokenizer), tokenizer.all_special_ids, tokenizer.mask_token_id)
+    special = np.isin(np.arange(len(tokenizer)), tokenizer.all_special_ids)
+    kinds = TokenKinds(tokenizer.mask_token_id, special)
     train, held_out = (
         TokenBlocks(read_stream(folder / name), length, tokenizer.cls_token_id, kinds)
         for name in (_TRAIN, _HELD_OUT)
     )
     return PreparedCorpus(tokenizer, train, held_out)
-
-
-def _check_known(path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    unknown = float(np.mean(read_stream(path).tokens == tokenizer.unk_token_id))
-    if unknown > MAX_UNKNOWN:
-        raise DataError(
-            f"the tokenizer must know the corpus, {unknown:.0%} of its tokens are unknown: take "
-            "another --tokenizer, or leave it out to have one trained"
-        )
 
 
 def save_checkpoints(
@@ -176,11 +170,8 @@ def save_state(state: PretrainingState, folder: Path) -> None:
         for moment in _MOMENTS:
             if weight in state.optimizer.state:
                 tensors[f"{moment}/{name}"] = state.optimizer.state[weight][moment]
-    metadata = {
-        "step": str(state.step),
-        "seconds": repr(state.seconds),
-        "layers": str(state.model.config.num_hidden_layers),
-    }
+    layers = str(state.model.config.num_hidden_layers)
+    metadata = {"step": str(state.step), "seconds": repr(state.seconds), "layers": layers}
     with atomic_file(folder / f"step-{state.step:010}.safetensors") as path:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
     for old in _checkpoints(folder)[MAX_CHECKPOINTS:]:

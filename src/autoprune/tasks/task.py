@@ -1,7 +1,7 @@
 """Task: a labelled text-classification data set, and its rows as read, cleaned and split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
@@ -63,13 +63,11 @@ class RawSplit:
 
     def take(self, index: Sequence[int]) -> Self:
         """Return the rows with the numbers `index`, in that order."""
-        return type(self)(
-            self.origin,
-            tuple(self.texts[i] for i in index),
-            tuple(self.labels[i] for i in index),
-            None if self.pairs is None else tuple(self.pairs[i] for i in index),
-            self.text_column,
-            self.label_column,
+        return replace(
+            self,
+            texts=tuple(self.texts[i] for i in index),
+            labels=tuple(self.labels[i] for i in index),
+            pairs=None if self.pairs is None else tuple(self.pairs[i] for i in index),
         )
 
 
