@@ -36,11 +36,11 @@ def served(hub, bert):
     return hub
 
 
-def only_line(raised):
-    message = str(raised.value)
-    assert message
-    assert "\n" not in message
-    return message
+def refused(match, name=NAME, error=HubError):
+    """`fetch` refuses the model in one line."""
+    with pytest.raises(error, match=match) as raised:
+        fetch(find_encoder(name))
+    assert "\n" not in str(raised.value)
 
 
 def test_fetch_stores_the_commit_and_requests_safe_files_only(served):
@@ -99,21 +99,15 @@ def test_cached_model_is_found_again_offline(served, monkeypatch):
 
 def test_model_missing_offline_is_explained(served, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(
-        HubError, match=r"HF_HUB_OFFLINE is set and the cache .* unset it"
-    ) as raised:
-        fetch(find_encoder(NAME))
-    only_line(raised)
+    refused(r"HF_HUB_OFFLINE is set and the cache .* unset it")
     assert served.log == []
 
 
 def test_incomplete_download_is_not_used_offline(served, monkeypatch):
     served.hidden.add("model.safetensors")
-    with pytest.raises(HubError):
-        fetch(find_encoder(NAME))
+    refused("lists model.safetensors")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(HubError, match="does not hold org/tiny@main"):
-        fetch(find_encoder(NAME))
+    refused("does not hold org/tiny@main")
 
 
 @pytest.mark.parametrize("status", [503, 500, 429])
@@ -134,15 +128,12 @@ def test_cut_connection_is_resumed(served, bert):
 
 def test_connection_that_is_always_cut_is_explained(served):
     served.cut("model.safetensors", after=0, times=1000)
-    with pytest.raises(HubError, match=r"cannot fetch org/tiny@main from .* check the network"):
-        fetch(find_encoder(NAME))
+    refused(r"cannot fetch org/tiny@main from .* check the network")
 
 
 def test_hub_that_stays_down_is_explained_after_growing_waits(served, waits):
     served.fail("/api/", status=503, times=1000)
-    with pytest.raises(HubError, match="still answers 503 for org/tiny@main: try again") as raised:
-        fetch(find_encoder(NAME))
-    only_line(raised)
+    refused("still answers 503 for org/tiny@main: try again")
     assert len(served.log) == len(RETRY_WAITS) + 1
     assert tuple(waits) == RETRY_WAITS == tuple(sorted(set(RETRY_WAITS)))
 
@@ -156,51 +147,40 @@ def test_hub_that_goes_down_is_replaced_by_the_cache(served, caplog):
 
 def test_missing_file_is_explained_at_once(served):
     served.hidden.add("tokenizer.json")
-    with pytest.raises(HubError, match=r"lists tokenizer.json in org/tiny@main and does not"):
-        fetch(find_encoder(NAME))
+    refused(r"lists tokenizer.json in org/tiny@main and does not")
     assert sum("tokenizer.json" in path for _, path in served.log) == 1
 
 
 def test_unknown_repository_is_explained_at_once(hub):
-    with pytest.raises(HubError, match="has no org/none@main, or it is private") as raised:
-        fetch(find_encoder("org/none"))
-    only_line(raised)
+    refused("has no org/none@main, or it is private", "org/none")
     assert len(hub.log) == 1
 
 
 def test_unknown_revision_is_explained(served):
-    with pytest.raises(HubError, match="org/tiny@v9 names a revision that is not on") as raised:
-        fetch(find_encoder(f"{NAME}@v9"))
-    only_line(raised)
+    refused("org/tiny@v9 names a revision that is not on", f"{NAME}@v9")
 
 
 def test_gated_repository_asks_for_a_token(served, monkeypatch):
     served.repos["models", NAME].gated = True
-    with pytest.raises(HubError, match=r"is gated: ask for access .* set HF_TOKEN") as raised:
-        fetch(find_encoder(NAME))
-    only_line(raised)
+    refused(r"is gated: ask for access .* set HF_TOKEN")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert fetch(find_encoder(NAME)).commit == served.commit
 
 
 def test_unreachable_endpoint_is_explained(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(HubError, match="check the network, set HF_ENDPOINT") as raised:
-        fetch(find_encoder(NAME))
-    only_line(raised)
+    refused("check the network, set HF_ENDPOINT")
 
 
 def test_endpoint_that_is_no_hub_is_explained(served, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", f"{served.url}/portal")
-    with pytest.raises(HubError, match=r"does not answer as a hub does .* check HF_ENDPOINT"):
-        fetch(find_encoder(NAME))
+    refused(r"does not answer as a hub does .* check HF_ENDPOINT")
 
 
 def test_cache_that_cannot_be_written_is_explained(served, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(HubError, match=r"cannot store org/tiny@main in .* HF_HOME"):
-        fetch(find_encoder(NAME))
+    refused(r"cannot store org/tiny@main in .* HF_HOME")
 
 
 @pytest.fixture
@@ -239,17 +219,14 @@ def test_conversion_by_the_hubs_bot_is_used(hub, pickled, caplog, monkeypatch):
 )
 def test_other_pull_requests_are_not_used(hub, pickled, author, title, status):
     hub.propose(NAME, pickled, author, title, status)
-    with pytest.raises(ModelError, match="org/tiny@main has only pickled weights") as raised:
-        fetch(find_encoder(NAME))
-    only_line(raised)
+    refused("org/tiny@main has only pickled weights", error=ModelError)
     assert hub.files_got() == set()
 
 
 def test_conversion_is_not_used_for_another_revision(hub, pickled, tmp_path):
     hub.add(NAME, tmp_path / "pickled", revision="v1")
     hub.propose(NAME, pickled, "SFconvertbot", TITLE, "open")
-    with pytest.raises(ModelError, match="org/tiny@v1 has only pickled weights"):
-        fetch(find_encoder(f"{NAME}@v1"))
+    refused("org/tiny@v1 has only pickled weights", f"{NAME}@v1", error=ModelError)
 
 
 def test_environment_variables_of_the_hub_are_used(served, tmp_path):

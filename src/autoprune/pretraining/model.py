@@ -90,7 +90,8 @@ def cooccurrence_counts(stream: TokenStream, size: int, special: list[int]) -> c
     Returns a symmetric matrix (size, size).
     """
     is_special = np.isin(np.arange(size), special)
-    total = csr_matrix((size, size), dtype=np.float32)
+    none = np.zeros(0, dtype=np.int64)
+    total = csr_matrix((none.astype(np.float32), (none, none)), (size, size))
     for start in range(0, len(stream.tokens), _COUNTED_TOGETHER):
         end = start + _COUNTED_TOGETHER + COOCCURRENCE_WINDOW
         tokens = np.asarray(stream.tokens[start:end], dtype=np.int64)
