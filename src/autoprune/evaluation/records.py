@@ -25,6 +25,8 @@ Phase = Literal["search", "tuning", "comparison"]
 
 InitialWeights = Literal["pretrained", "random"]
 
+ORIGINS = {"found", "full", "scratch", *STRATEGIES}  # of a comparison's entrants; others: rivals
+
 RecordState = Literal["complete", "pruned", "failed"]
 
 
@@ -211,9 +213,6 @@ def _repair_end(file: BinaryIO) -> None:
         file.seek(start)
 
 
-_OF_ONE_STUDY = {"found", "scratch", *STRATEGIES}  # they differ with the number of layers kept
-
-
 def reuse_shared_runs(
     sources: Iterable[Path], target: Path, models: Collection[str] | None = None
 ) -> int:
@@ -230,7 +229,7 @@ def reuse_shared_runs(
             if (
                 record.phase != "search"
                 and record.state == "complete"
-                and record.origin not in _OF_ONE_STUDY
+                and record.origin not in ORIGINS - {"full"}  # these differ with the layers kept
                 and (models is None or record.model in models)
                 and record_key(record) not in present
             ):

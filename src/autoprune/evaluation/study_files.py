@@ -15,10 +15,9 @@ from autoprune.evaluation.entrants import (
     MeasurementConditions,
     fingerprints_with,
 )
-from autoprune.evaluation.records import Record, read_records, record_key
+from autoprune.evaluation.records import ORIGINS, Record, read_records, record_key
 from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
-from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 from autoprune.training.budget import Budget
 from autoprune.training.checkpoint import CheckpointFile
@@ -290,8 +289,7 @@ def entrant_runs(study: FinishedStudy, origin: str) -> dict[int, Record]:
     by their origin. Raises KeyError where `origin` was left out or did not enter.
     """
     comparison, setting = study.comparison, study.setting
-    layout = comparison.row(origin).layout
-    is_rival = origin not in {"found", "full", "scratch", *STRATEGIES}
+    layout, is_rival = comparison.row(origin).layout, origin not in ORIGINS
     model = f"{setting.model}@{setting.commit}"
     start = "random" if origin == "scratch" else "pretrained"
     by_seed = {

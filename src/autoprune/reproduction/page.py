@@ -115,7 +115,6 @@ def _role(cell: CellResult, role: str) -> list[tuple[str, float]]:
 
 
 def _intervals(cells: Sequence[CellResult]) -> dict[str, object]:
-    """Return the error bars of the recommended layout relative to the full model."""
     differences = [
         paired_difference(cell.predictions[cell.recommended], cell.predictions["full"])
         for cell in cells
@@ -175,40 +174,19 @@ def _sections(report: ReproductionReport) -> list[ReportSection]:
     effects = Plot(
         "effects", "The effects", effects_plot(report.claims), claims_table(report.claims)
     )
-    methods = tuple(f"({claim.letter}) {claim.test}." for claim in report.claims)
+    methods = Items(tuple(f"({claim.letter}) {claim.test}." for claim in report.claims))
+    verdicts = TableWithBars(verdicts_table(cells, report.claims))
+    layouts, scores = TableWithBars(layouts_table(cells)), TableWithBars(scores_table(cells))
+    tests, oracle = TableWithBars(tests_table(report.claims)), TableWithBars(oracle_table(cells))
+    oracle_note = Text(ORACLE_EXPLANATION, aside=True)
+    published = (Text(PUBLISHED_NOTE), TableWithBars(published_table()))
+    terms = (Items(report.terms), Code("The command that repeats it:", report.command))
     return [
         ReportSection("glance", "At a glance", (grid, Text(GRID_EXPLANATION, aside=True), effects)),
-        ReportSection(
-            "cells",
-            "Each cell",
-            (
-                TableWithBars(verdicts_table(cells, report.claims)),
-                TableWithBars(layouts_table(cells)),
-            ),
-        ),
-        ReportSection(
-            "entrants",
-            "Every entrant",
-            (TableWithBars(scores_table(cells)), Text(SIZES_EXPLANATION, aside=True)),
-        ),
-        ReportSection(
-            "tests",
-            "How each claim is tested",
-            (Items(methods), TableWithBars(tests_table(report.claims))),
-        ),
-        ReportSection(
-            "oracle",
-            "Against the best fixed strategy on test",
-            (TableWithBars(oracle_table(cells)), Text(ORACLE_EXPLANATION, aside=True)),
-        ),
-        ReportSection(
-            "published",
-            "Published scores",
-            (Text(PUBLISHED_NOTE), TableWithBars(published_table())),
-        ),
-        ReportSection(
-            "terms",
-            "Terms",
-            (Items(report.terms), Code("The command that repeats it:", report.command)),
-        ),
+        ReportSection("cells", "Each cell", (verdicts, layouts)),
+        ReportSection("entrants", "Every entrant", (scores, Text(SIZES_EXPLANATION, aside=True))),
+        ReportSection("tests", "How each claim is tested", (methods, tests)),
+        ReportSection("oracle", "Against the best fixed strategy on test", (oracle, oracle_note)),
+        ReportSection("published", "Published scores", published),
+        ReportSection("terms", "Terms", terms),
     ]

@@ -15,14 +15,13 @@ from autoprune.evaluation.permutation_test import (
     paired_permutation_test,
 )
 from autoprune.evaluation.predictions import Predictions
+from autoprune.evaluation.records import ORIGINS
 from autoprune.evaluation.statistics import holm_correction, paired_interval
 from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.metrics import METRICS
 
 SIGNIFICANCE = 0.05
-
-_NO_RIVALS = {"found", "full", "scratch", *STRATEGIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class CellResult:
     @property
     def rivals(self) -> list[str]:
         """The small models that others pre-trained from scratch."""
-        return [origin for origin in self.predictions if origin not in _NO_RIVALS]
+        return [origin for origin in self.predictions if origin not in ORIGINS]
 
     def is_same_model(self, first: str, second: str) -> bool:
         """Tell whether two origins are one and the same trained model."""

@@ -116,7 +116,6 @@ def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:
 
 
 def _learning_rate_term(by_task: Mapping[str, StudyMetadata]) -> str:
-    """Say how the learning rates of the comparison were chosen, task by task."""
     if not any(metadata.rates for metadata in by_task.values()):
         return "the learning rate is the same for all entrants and was not tuned for any of them"
     rates = "; ".join(

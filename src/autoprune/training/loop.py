@@ -50,6 +50,7 @@ LossFunction = Callable[[torch.Tensor, Batch], torch.Tensor]
 """From logits in fp32, (rows, classes), and their batch: the loss, summed over the rows."""
 
 
+@dataclass(slots=True, eq=False)
 class MicroBatcher:
     """Gradient accumulation: how many rows go through the model at once, as micro-batches.
 
@@ -57,9 +58,8 @@ class MicroBatcher:
     gradients of its micro-batches are added up. `notes` say what happened.
     """
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        self.notes: list[str] = []
+    rows: int
+    notes: list[str] = field(default_factory=list)
 
     def halve(self, error: RuntimeError) -> None:
         """Halve the rows; raises `error` again if it is another one, or if one row is left."""

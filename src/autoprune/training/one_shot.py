@@ -57,9 +57,11 @@ def score_all(
     losses, correct, seen = np.zeros((3, len(layouts)))
     active: NDArray[np.int64] = np.arange(len(layouts))
     passes = 0.0
-    for batches in _split_into_rungs(split.lengths, batch, rungs):
+    batches = length_sorted_batches(split.lengths, batch)
+    rungs = min(rungs, len(batches))
+    for first in range(rungs):
         root = build_trie([layouts[number] for number in active])
-        for rows in batches:
+        for rows in batches[first::rungs]:  # so that each rung has long and short rows
             labels = torch.from_numpy(split.labels[rows]).to(device)
             passes += count_layer_passes(root) * len(rows)
             seen[active] += len(rows)
@@ -232,12 +234,3 @@ class PrefixCache:
             states.popitem(last=False)
         assert state is not None, "a layout keeps a layer"
         return state
-
-
-def _split_into_rungs(
-    lengths: NDArray[np.int64], batch: int, rungs: int
-) -> Iterator[list[NDArray[np.int64]]]:
-    """Yield the batches of each rung: similar lengths together, each rung with long and short."""
-    batches = length_sorted_batches(lengths, batch)
-    for first in range(min(rungs, len(batches))):
-        yield batches[first :: min(rungs, len(batches))]
