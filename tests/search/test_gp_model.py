@@ -11,13 +11,15 @@ from autoprune.search.gp_model import Observations, Surrogate, encode_flags
 from autoprune.search.search_space import all_flags, draw_flags
 
 
+def full_budget_runs(flags, qualities, proxy_scores=None):
+    return Observations(flags, qualities, np.ones(len(flags)), proxy_scores)
+
+
 def test_additive_qualities_are_learnt_from_few_runs():
     rng = np.random.default_rng(3)
     weights = rng.normal(size=12)
     seen = draw_flags(12, 6, 40, rng)
-    mean, _ = Surrogate.fit(Observations.with_full_budget(seen, seen @ weights)).predict(
-        all_flags(12, 6)
-    )
+    mean, _ = Surrogate.fit(full_budget_runs(seen, seen @ weights)).predict(all_flags(12, 6))
     assert np.corrcoef(mean, all_flags(12, 6) @ weights)[0, 1] > 0.99
 
 
@@ -25,9 +27,7 @@ def test_noise_is_fitted_and_left_out_of_the_uncertainty():
     rng = np.random.default_rng(0)
     seen = np.repeat(draw_flags(12, 6, 20, rng), 8, axis=0)
     worth = seen @ np.linspace(-1, 1, 12)
-    surrogate = Surrogate.fit(
-        Observations.with_full_budget(seen, worth + rng.normal(scale=0.5, size=len(seen)))
-    )
+    surrogate = Surrogate.fit(full_budget_runs(seen, worth + rng.normal(scale=0.5, size=len(seen))))
     mean, std = surrogate.predict(seen)
     assert np.sqrt(surrogate.noise) == pytest.approx(0.5, rel=0.25)
     assert std.max() < 0.3  # 8 runs each: well below the noise of one
@@ -37,7 +37,7 @@ def test_noise_is_fitted_and_left_out_of_the_uncertainty():
 def test_uncertainty_grows_away_from_the_runs():
     rng = np.random.default_rng(1)
     seen = draw_flags(12, 6, 25, rng)
-    surrogate = Surrogate.fit(Observations.with_full_budget(seen, rng.normal(size=25)))
+    surrogate = Surrogate.fit(full_budget_runs(seen, rng.normal(size=25)))
     _, std = surrogate.predict(np.vstack([seen[:1], 1 - seen[:1]]))
     assert std[1] > std[0]
 
@@ -47,7 +47,7 @@ def test_surrogate_fits_few_or_equal_qualities(qualities):
     seen = all_flags(12, 6)[: len(qualities)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        mean, std = Surrogate.fit(Observations.with_full_budget(seen, np.array(qualities))).predict(
+        mean, std = Surrogate.fit(full_budget_runs(seen, np.array(qualities))).predict(
             all_flags(12, 6)
         )
     assert np.isfinite(mean).all() and np.isfinite(std).all()
@@ -70,7 +70,7 @@ def test_surrogate_with_kernel_of_a_part_is_conditioned_on_all_runs():
 def test_fantasize_lowers_the_uncertainty_and_keeps_the_mean():
     rng = np.random.default_rng(2)
     seen, running = draw_flags(12, 6, 20, rng), draw_flags(12, 6, 3, rng)
-    before = Surrogate.fit(Observations.with_full_budget(seen, seen @ rng.normal(size=12) + 3.0))
+    before = Surrogate.fit(full_budget_runs(seen, seen @ rng.normal(size=12) + 3.0))
     after = before.fantasize(running, np.ones(3))
     assert (after.predict(running)[1] < before.predict(running)[1]).all()
     assert after.predict(running)[0] == pytest.approx(before.predict(running)[0], abs=1e-3)
@@ -80,7 +80,7 @@ def test_fantasize_lowers_the_uncertainty_and_keeps_the_mean():
 def test_predict_large_spaces_in_chunks():
     rng = np.random.default_rng(2)
     seen = draw_flags(14, 7, 10, rng)
-    surrogate = Surrogate.fit(Observations.with_full_budget(seen, rng.normal(size=10)))
+    surrogate = Surrogate.fit(full_budget_runs(seen, rng.normal(size=10)))
     rows = draw_flags(14, 7, 25_000, rng)
     mean, std = surrogate.predict(rows)
     last = surrogate.predict(rows[-1:])
@@ -96,7 +96,7 @@ def test_surrogate_learns_the_full_budget_from_quick_runs():
     qualities += rng.normal(scale=0.3, size=48)
     share = np.repeat([0.3, 1.0], [40, 8])
     both = Surrogate.fit(Observations(np.concatenate([cheap, dear]), qualities, share))
-    alone = Surrogate.fit(Observations.with_full_budget(dear, qualities[40:]))
+    alone = Surrogate.fit(full_budget_runs(dear, qualities[40:]))
     truth = space @ weights
     known, guessed = both.predict(space)[0], alone.predict(space)[0]
     assert np.corrcoef(known, truth)[0, 1] > 0.97 > 0.9 > np.corrcoef(guessed, truth)[0, 1]
@@ -132,9 +132,7 @@ def test_proxy_score_is_trusted_as_far_as_runs_agree(worth, low, high):
     hints = rng.normal(size=len(space))  # nothing that layers explain
     truth = worth * hints + 0.3 * rng.normal(size=len(space))
     rows = rng.choice(len(space), 60, replace=False)
-    surrogate = Surrogate.fit(
-        Observations.with_full_budget(space[rows], truth[rows], hints[rows] * 40 + 7)
-    )
+    surrogate = Surrogate.fit(full_budget_runs(space[rows], truth[rows], hints[rows] * 40 + 7))
     assert low < surrogate.trust * surrogate.scaler.scales[-1] < high
     mean, _ = surrogate.predict(space, hints * 40 + 7)
     rest = np.setdiff1d(np.arange(len(space)), rows)
@@ -239,7 +237,7 @@ def test_loss_with_less_noise_improves_the_prediction(seed):
     worth = seen @ weights / (seen @ weights).std()
     qualities = 50 + worth + 1.4 * noise
     losses = 2 - 0.1 * (worth + 0.2 * rng.normal(size=60) + 0.4 * noise)
-    alone = Surrogate.fit(Observations.with_full_budget(seen, qualities))
+    alone = Surrogate.fit(full_budget_runs(seen, qualities))
     both = Surrogate.fit(Observations(seen, qualities, np.ones(60), losses=losses))
 
     def known(surrogate):
@@ -263,7 +261,7 @@ def test_seed_effects_on_similar_layouts_are_not_taken_for_quality():
         seen, seeds = space[rows], np.repeat([0, 1, 2], [70, 10, 10])
         qualities = seen @ truth + (seen * whims[seeds]).sum(axis=1)
         surrogates = [Surrogate.fit(Observations(seen, qualities, np.ones(90), seeds=seeds))]
-        surrogates += [Surrogate.fit(Observations.with_full_budget(seen, qualities))]
+        surrogates += [Surrogate.fit(full_budget_runs(seen, qualities))]
         told, untold = (np.corrcoef(s.predict(space)[0], space @ truth)[0, 1] for s in surrogates)
         gained.append(told - untold)
     assert np.mean(gained) > 0.05

@@ -6,7 +6,7 @@ import pytest
 from autoprune.errors import StudyError
 from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search.settings import SearchSettings
-from autoprune.search.study import create_or_load, optimize_study
+from autoprune.search.study import open_study, optimize_study
 
 IDENTITY = {
     "model": "mr-12",
@@ -26,6 +26,10 @@ OTHER = {
     "steps": 67,
     "keep": 4,
 }
+
+
+def create_or_load(storage, name, identity):
+    return open_study(storage, name, 12, 6, 0, identity)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.experiment.study_store import find_study
 from autoprune.search.study import (
     finished_trials,
-    join_study,
+    open_study,
     run_worker_trials,
     stored_config,
 )
@@ -83,8 +83,14 @@ def run_study_trials(
 ) -> bool:
     """Run trials until the study has all, or `max_trials` here; return whether interrupted."""
     name, trials, progress = folder.name, experiment.config.search.trials, context.progress
-    study = join_study(
-        storage, name, experiment.depth, experiment.keep, experiment.seed, experiment.identity
+    study = open_study(
+        storage,
+        name,
+        experiment.depth,
+        experiment.keep,
+        experiment.seed,
+        experiment.identity,
+        create=False,
     )
     scores = proxy_scores(experiment, folder, progress)
     done = len(finished_trials(storage, name, experiment.depth))

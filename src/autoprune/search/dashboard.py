@@ -14,7 +14,6 @@ import optuna
 import optuna_dashboard
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.storages import BaseStorage
-from optuna.study import Study
 from optuna.trial import TrialState
 from optuna_dashboard import get_note, save_note, save_plotly_graph_object
 
@@ -38,7 +37,7 @@ class Figure(Protocol):
 def save_first_note(storage: BaseStorage, name: str, note: str) -> None:
     """Store a note, in Markdown, in study `name` if it has none; raises `StorageError`."""
     with storage_failures():
-        study = _load(storage, name)
+        study = optuna.load_study(study_name=name, storage=storage)
         if not get_note(study):
             save_note(study, note)
 
@@ -51,14 +50,10 @@ def save_note_and_plots(
     A title has letters, digits and hyphens only. Raises `StorageError`.
     """
     with storage_failures():
-        study = _load(storage, name)
+        study = optuna.load_study(study_name=name, storage=storage)
         save_note(study, note)
         for title, figure in figures.items():
             save_plotly_graph_object(study, figure, graph_object_id=title)
-
-
-def _load(storage: BaseStorage, name: str) -> Study:
-    return optuna.load_study(study_name=name, storage=optuna.storages.get_storage(storage))
 
 
 LOOPBACK = "127.0.0.1"
@@ -106,32 +101,54 @@ def serve(
 
 def read_only(app: "WSGIApplication") -> "WSGIApplication":
     """Return `app` with all requests that write answered with 405."""
-
-    def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in _READ_METHODS:
-            return app(environ, start)
-        return _refuse(
-            start,
-            "405 Method Not Allowed",
-            "the dashboard is read-only, start it with --writable to change a study",
-        )
-
-    return guarded
+    return _guarded(
+        app,
+        lambda environ: environ["REQUEST_METHOD"] not in _READ_METHODS,
+        "405 Method Not Allowed",
+        "the dashboard is read-only, start it with --writable to change a study",
+    )
 
 
 def no_new_study(app: "WSGIApplication") -> "WSGIApplication":
     """Return `app` with requests to create or rename a study answered with 405."""
 
+    def is_new(environ: "WSGIEnvironment") -> bool:
+        path: str = environ.get("PATH_INFO", "").rstrip("/")
+        is_rename = path.startswith("/api/") and path.endswith("/rename")
+        return environ["REQUEST_METHOD"] == "POST" and (path == "/api/studies" or is_rename)
+
+    reason = "a study is begun by autoprune search, and keeps the name of its folder"
+    return _guarded(app, is_new, "405 Method Not Allowed", reason)
+
+
+def local_only(app: "WSGIApplication") -> "WSGIApplication":
+    """Return `app` with requests for another host name answered with 403.
+
+    Otherwise a web page could let its own name point here (DNS rebinding), and read or delete the
+    studies.
+    """
+
+    def is_foreign(environ: "WSGIEnvironment") -> bool:
+        host = environ.get("HTTP_HOST", LOOPBACK).partition(":")[0]
+        return host not in (LOOPBACK, "localhost")
+
+    return _guarded(app, is_foreign, "403 Forbidden", f"this server answers to {LOOPBACK} only")
+
+
+def _guarded(
+    app: "WSGIApplication",
+    is_refused: Callable[["WSGIEnvironment"], bool],
+    status: str,
+    reason: str,
+) -> "WSGIApplication":
+    """Return `app` with some requests answered with `status` and `reason`."""
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Allow", ", ".join(_READ_METHODS))]
+
     def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "").rstrip("/")
-        is_new = path == "/api/studies" or (path.startswith("/api/") and path.endswith("/rename"))
-        if environ["REQUEST_METHOD"] != "POST" or not is_new:
+        if not is_refused(environ):
             return app(environ, start)
-        return _refuse(
-            start,
-            "405 Method Not Allowed",
-            "a study is begun by autoprune search, and keeps the name of its folder",
-        )
+        start(status, headers)
+        return [f"{reason}\n".encode()]
 
     return guarded
 
@@ -168,27 +185,6 @@ def _only_layers(importances: list[dict[str, Any]]) -> list[dict[str, Any]]:
     layers = [item for item in importances if item["name"] not in (SEED, FIDELITY)]
     total = sum(item["importance"] for item in layers)
     return [item | {"importance": item["importance"] / total if total else 0.0} for item in layers]
-
-
-def local_only(app: "WSGIApplication") -> "WSGIApplication":
-    """Return `app` with requests for another host name answered with 403.
-
-    Otherwise a web page could let its own name point here (DNS rebinding), and read or delete the
-    studies.
-    """
-
-    def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        if environ.get("HTTP_HOST", LOOPBACK).partition(":")[0] in (LOOPBACK, "localhost"):
-            return app(environ, start)
-        return _refuse(start, "403 Forbidden", f"this server answers to {LOOPBACK} only")
-
-    return guarded
-
-
-def _refuse(start: "StartResponse", status: str, reason: str) -> Iterable[bytes]:
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Allow", ", ".join(_READ_METHODS))]
-    start(status, headers)
-    return [f"{reason}\n".encode()]
 
 
 def _listen(app: Any, port: int) -> WSGIServer:

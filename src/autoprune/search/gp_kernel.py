@@ -117,9 +117,10 @@ class Kernel:
             + _MEAN_VARIANCE
         )
 
-    def noise_covariance(self, left: KernelRows, right: KernelRows) -> FloatArray:
-        """Return the covariance of the noise of measured rows: (left, right)."""
-        assert left.run_ids is not None and right.run_ids is not None, "only runs have noise"
+    def noise_covariance(self, left: KernelRows, right: KernelRows) -> FloatArray | float:
+        """Return the covariance of the noise of rows, 0 unless both are runs: (left, right)."""
+        if left.run_ids is None or right.run_ids is None:
+            return 0.0
         noise = np.outer(self.noise_variance[left.outputs], self.noise_variance[right.outputs])
         return np.asarray(
             np.sqrt(noise) * self._correlation(left, right, left.run_ids, right.run_ids)

@@ -48,13 +48,6 @@ class Observations:
     seeds: IntArray | None = None
     losses: FloatArray | None = None
 
-    @classmethod
-    def with_full_budget(
-        cls, flags: LayerFlags, qualities: FloatArray, proxy_scores: FloatArray | None = None
-    ) -> Self:
-        """Return observations of runs that all had the full budget."""
-        return cls(flags, qualities, np.ones(len(flags)), proxy_scores)
-
     def subsample(self, step: int) -> Self:
         """Return every `step`-th run, beginning with the first."""
         columns = [getattr(self, field.name) for field in fields(self)]
@@ -70,21 +63,14 @@ class Observations:
 
     def concat(self, more: "Observations") -> "Observations":
         """Return these runs and `more`, which get new seeds."""
-        proxy_scores, losses, seeds = None, None, self.seeds
-        if self.proxy_scores is not None and more.proxy_scores is not None:
-            proxy_scores = np.concatenate([self.proxy_scores, more.proxy_scores])
-        if self.losses is not None and more.losses is not None:
-            losses = np.concatenate([self.losses, more.losses])
-        if seeds is not None:
-            seeds = np.concatenate([seeds, seeds.max() + 1 + np.arange(len(more.flags))])
-        return Observations(
-            np.concatenate([self.flags, more.flags]),
-            np.concatenate([self.qualities, more.qualities]),
-            np.concatenate([self.fidelities, more.fidelities]),
-            proxy_scores,
-            seeds,
-            losses,
-        )
+        columns: dict[str, Any] = {}
+        for field in fields(self):
+            column, added = getattr(self, field.name), getattr(more, field.name)
+            if field.name == "seeds" and column is not None:
+                added = column.max() + 1 + np.arange(len(more.flags))
+            is_known = column is not None and added is not None
+            columns[field.name] = np.concatenate([column, added]) if is_known else None
+        return Observations(**columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,25 +259,16 @@ class Surrogate:
         outputs = self.scaler.outputs_at(fidelity)
         if paused is None:
             runs = [self._rows(flags, proxy_scores, output) for output in outputs]
-            crosses = [self.kernel.covariance(run, self.rows) for run in runs]
         else:
             seeds, run_ids = (ids[paused] for ids in self.runs.seeds_and_run_ids())
             known = self.runs.proxy_scores
-            runs = [
-                replace(
-                    self._rows(
-                        self.runs.flags[paused], None if known is None else known[paused], output
-                    ),
-                    seeds=seeds,
-                    run_ids=run_ids,
-                )
-                for output in outputs
-            ]
-            crosses = [
-                self.kernel.covariance(run, self.rows)
-                + self.kernel.noise_covariance(run, self.rows)
-                for run in runs
-            ]
+            scores = None if known is None else known[paused]
+            new_rows = [self._rows(self.runs.flags[paused], scores, output) for output in outputs]
+            runs = [replace(new, seeds=seeds, run_ids=run_ids) for new in new_rows]
+        crosses = [
+            self.kernel.covariance(run, self.rows) + self.kernel.noise_covariance(run, self.rows)
+            for run in runs
+        ]
         to_measured = self.kernel.covariance(rows, self.rows)
         solved = [cho_solve((self.cholesky_factor, True), cross.T) for cross in crosses]
         to_runs = [  # posterior covariance of rows and runs, (rows, runs) each

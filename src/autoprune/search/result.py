@@ -98,6 +98,7 @@ def trial_results(trials: Sequence[FrozenTrial], depth: int) -> tuple[TrialResul
         score = score_from_attributes(trial)
         if score is not None and (best is None or score.quality > best):
             best = score.quality
+        weak = f"weak at step {trial.last_step}" if trial.state == TrialState.PRUNED else ""
         results.append(
             TrialResult(
                 number=len(results) + 1,
@@ -105,19 +106,13 @@ def trial_results(trials: Sequence[FrozenTrial], depth: int) -> tuple[TrialResul
                 origin=trial.user_attrs.get("origin", SEARCH_ORIGIN),
                 state=_STATES[trial.state],
                 score=score,
-                reason=_reason(trial),
+                reason=weak or str(trial.user_attrs.get(FAILED, "")),
                 best=best,
                 seed=run.seed,
                 fidelity=run.fidelity,
             )
         )
     return tuple(results)
-
-
-def _reason(trial: FrozenTrial) -> str:
-    if trial.state == TrialState.PRUNED:
-        return f"weak at step {trial.last_step}"
-    return str(trial.user_attrs.get(FAILED, ""))
 
 
 def search_result(

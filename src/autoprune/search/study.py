@@ -110,65 +110,31 @@ def open_study(
     keep: int,
     seed: int,
     identity: Mapping[str, IdentityValue],
+    create: bool = True,
 ) -> Study:
-    """Create study `name` or load it; raises `StudyError` if its identity is another."""
-    _silence_optuna()
-    with storage_failures():
-        return create_or_load(
-            storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity}
-        )
+    """Load study `name`, or with `create` (a search, not a worker) create it where it is missing.
 
-
-def join_study(
-    storage: BaseStorage,
-    name: str,
-    depth: int,
-    keep: int,
-    seed: int,
-    identity: Mapping[str, IdentityValue],
-) -> Study:
-    """Load study `name`, which a search has created; raises `StudyError` as `open_study` does."""
-    _silence_optuna()
-    with storage_failures():
-        return load_same_study(
-            storage, name, {"depth": depth, "keep": keep, "seed": seed, **identity}
-        )
-
-
-def _silence_optuna() -> None:
-    """Hide Optuna's warnings: `RetryStorage` handles what they are about."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-def create_or_load(storage: BaseStorage, name: str, identity: Mapping[str, IdentityValue]) -> Study:
-    """Create study `name`, or load it if it has the same `identity`.
-
-    The identity is stored in the study's user attributes. Raises `StudyError` that names what
-    differs, or if the study was not created by autoprune.
+    The identity, with depth, keep and seed, is stored in the study's user attributes. Raises
+    `StudyError` that names what differs, or if the study was not created by autoprune.
     """
-    try:
-        study = optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
-    if _MARK not in study.user_attrs:
-        _write_identity(study, identity)
-    elif differences := _differences(study, identity):
-        raise StudyError(
-            f"study {name} was begun with {differences}: use the same, or another --study name"
-        )
-    return study
-
-
-def load_same_study(
-    storage: BaseStorage, name: str, identity: Mapping[str, IdentityValue]
-) -> Study:
-    """Load study `name`, which must have this identity; raises `StudyError` naming differences."""
-    study = optuna.load_study(study_name=name, storage=storage)
-    if differences := _differences(study, identity):
-        raise StudyError(
-            f"a worker needs the model and data of study {name}, which was begun with "
-            f"{differences}: use the same model and data files here"
-        )
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # `RetryStorage` handles its warnings
+    identity = {"depth": depth, "keep": keep, "seed": seed, **identity}
+    with storage_failures():
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            if not create:
+                raise
+            study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        if create and _MARK not in study.user_attrs:
+            _write_identity(study, identity)
+        elif differences := _differences(study, identity):
+            raise StudyError(
+                f"study {name} was begun with {differences}: use the same, or another --study name"
+                if create
+                else f"a worker needs the model and data of study {name}, which was begun with "
+                f"{differences}: use the same model and data files here"
+            )
     return study
 
 

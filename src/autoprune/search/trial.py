@@ -67,6 +67,8 @@ FIXED_PARAMS = "fixed_params"
 
 _LARGEST_SEED = 2**32
 
+_SCORE_FIELDS = ("accuracy", "macro_f1", "split", "seed")  # stored as they are
+
 SEARCH_ORIGIN = "search"
 """Origin of a layout that a sampler proposed; that of an initial layout is its name."""
 
@@ -108,14 +110,16 @@ def trial_attributes(layout: Layout, origin: str) -> dict[str, str]:
 
 def layout_of_trial(trial: FrozenTrial, depth: int) -> Layout | None:
     """Return the layout of a trial, None if its flags are missing or invalid."""
-    return _layout_of(_all_params(trial), depth)
+    try:
+        return _layout(depth, tuple(map(_all_params(trial).get, flag_names(depth))))
+    except TypeError:  # enqueued with a list as a flag: not hashable
+        return None
 
 
 def run_of_trial(trial: FrozenTrial, depth: int) -> TrialRun | None:
     """Return the run of a trial, None if parameters are missing or invalid."""
-    params = _all_params(trial)
-    layout = _layout_of(params, depth)
-    if layout is None or SEED not in params or FIDELITY not in params or _invalid_value(params):
+    params, layout = _all_params(trial), layout_of_trial(trial, depth)
+    if layout is None or SEED not in params or FIDELITY not in params or invalid_request(trial):
         return None
     return TrialRun(layout, int(params[SEED]), float(params[FIDELITY]))
 
@@ -125,10 +129,7 @@ def invalid_request(trial: FrozenTrial) -> str:
 
     Optuna does not check the values that are enqueued.
     """
-    return _invalid_value(_all_params(trial))
-
-
-def _invalid_value(params: dict[str, Any]) -> str:
+    params = _all_params(trial)
     seed, fidelity = params.get(SEED, 0), params.get(FIDELITY, 1.0)
     if not (isinstance(seed, int | float) and 0 <= seed <= _LARGEST_SEED and seed == int(seed)):
         return f"a seed is a whole number from 0 to {_LARGEST_SEED}, not {seed!r}"
@@ -140,13 +141,6 @@ def _invalid_value(params: dict[str, Any]) -> str:
 def _all_params(trial: FrozenTrial) -> dict[str, Any]:
     fixed = trial.system_attrs.get(FIXED_PARAMS)
     return {**fixed, **trial.params} if fixed else trial.params
-
-
-def _layout_of(params: dict[str, Any], depth: int) -> Layout | None:
-    try:
-        return _layout(depth, tuple(map(params.get, flag_names(depth))))
-    except TypeError:  # enqueued with a list as a flag: not hashable
-        return None
 
 
 @lru_cache(maxsize=100_000)  # a study's trials are read again for each claim
@@ -179,7 +173,7 @@ def score_to_attributes(score: Score) -> dict[str, str | int | float]:
         "validation": f"{100 * score.quality:.1f} %",
         "loss": round(score.loss, 6),
         "seconds": round(score.seconds, 2),
-        **{name: getattr(score, name) for name in ("accuracy", "macro_f1", "split", "seed")},
+        **{name: getattr(score, name) for name in _SCORE_FIELDS},
     }
     return attributes | ({"note": score.note} if score.note else {})
 
@@ -189,16 +183,8 @@ def score_from_attributes(trial: FrozenTrial) -> Score | None:
     if trial.state != TrialState.COMPLETE or trial.value is None:
         return None
     attrs = trial.user_attrs
-    return Score(
-        quality=trial.value,
-        accuracy=attrs["accuracy"],
-        macro_f1=attrs["macro_f1"],
-        loss=attrs["loss"],
-        split=attrs["split"],
-        seed=attrs["seed"],
-        seconds=attrs["seconds"],
-        note=attrs.get("note", ""),
-    )
+    stored = {name: attrs[name] for name in (*_SCORE_FIELDS, "loss", "seconds")}
+    return Score(quality=trial.value, note=attrs.get("note", ""), **stored)
 
 
 def set_trial_attributes(

@@ -185,7 +185,8 @@ class TrialQueue:
         self.heartbeat.hold(trial_id)
         set_trial_attributes(self.storage, trial_id, self._worker_attributes())
         run = self._complete_request(trial)
-        if run is None:
+        if isinstance(run, str):
+            reject_trial(self.storage, trial, run)
             self.heartbeat.release(trial_id)
             return None
         if "layout" not in trial.user_attrs:
@@ -193,40 +194,29 @@ class TrialQueue:
             set_trial_attributes(self.storage, trial_id, attributes)
         return ClaimedTrial(trial_id, run, _origin_of(trial))
 
-    def _complete_request(self, trial: FrozenTrial) -> TrialRun | None:
-        """Give an enqueued trial the parameters that it lacks; reject it if it does not fit."""
+    def _complete_request(self, trial: FrozenTrial) -> TrialRun | str:
+        """Give an enqueued trial the parameters that it lacks; return why if it does not fit."""
         others = [other for other in self.trials() if other.number != trial.number]
         layout, run = layout_of_trial(trial, self.depth), run_of_trial(trial, self.depth)
         if layout is None or len(layout.keep) != self.settings.keep:
-            reason = f"a layout of this study keeps {self.settings.keep} of {self.depth} layers"
-            reject_trial(self.storage, trial, reason)
-            return None
+            return f"a layout of this study keeps {self.settings.keep} of {self.depth} layers"
         if reason := invalid_request(trial):
-            reject_trial(self.storage, trial, reason)
-            return None
+            return reason
         if run and run.fidelity not in self.sampler.fidelities:
             allowed = " or ".join(map(str, self.sampler.fidelities))
-            reason = f"a run of this study has fidelity {allowed}, not {run.fidelity}"
-            reject_trial(self.storage, trial, reason)
-            return None
+            return f"a run of this study has fidelity {allowed}, not {run.fidelity}"
         if run is None:  # its seed is chosen only now, so no other trial can be the same run
             run = self.sampler.make_run(layout, self._history(others))
         else:
             others = [
                 other for other in others if other.number < trial.number or is_finished_trial(other)
             ]
-        self._write_params(trial, run)
-        if run in claimed_runs(others, self.depth):
-            reject_trial(self.storage, trial, _already_tried(run))
-            return None
-        return run
-
-    def _write_params(self, trial: FrozenTrial, run: TrialRun) -> None:
         space = distributions(self.depth)
         for name, value in trial_params(run).items():
             if name not in trial.params:
                 internal = space[name].to_internal_repr(value)
                 self.storage.set_trial_param(trial_id_of(trial), name, internal, space[name])
+        return _already_tried(run) if run in claimed_runs(others, self.depth) else run
 
     def _worker_attributes(self) -> dict[str, object]:
         return {HOLDER: self.heartbeat.worker.to_dict(), BEAT: 0}

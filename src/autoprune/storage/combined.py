@@ -1,11 +1,10 @@
 """Combined storage: the studies of several storages in one, for the dashboard."""
 
-from collections.abc import Container, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Container, Sequence
+from inspect import signature
+from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.storage.optuna_internals import (
@@ -16,7 +15,25 @@ from autoprune.storage.optuna_internals import (
     with_trial_id,
 )
 
+_P = ParamSpec("_P")
+
+_T = TypeVar("_T")
+
 _MAX_IDS = 1 << 32  # ids within one storage are smaller; products are exact in JavaScript
+
+
+def _forwarded(
+    method: Callable[Concatenate[BaseStorage, _P], _T], writes: bool = False
+) -> Callable[Concatenate["CombinedStorage", _P], _T]:
+    """Return `method` for the storage that its first argument, an id, belongs to."""
+
+    def forward(self: "CombinedStorage", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        _, outer_id, *rest = signature(method).bind(self, *args, **kwargs).args
+        storage, inner_id = self._find(outer_id, writes)
+        result: _T = getattr(storage, method.__name__)(inner_id, *rest)
+        return result
+
+    return forward
 
 
 class CombinedStorage(BaseStorage):
@@ -46,25 +63,10 @@ class CombinedStorage(BaseStorage):
                 return study_id_of(study)
         raise KeyError(study_name)
 
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """Return the study's name; raises `KeyError`."""
-        storage, inner_id = self._find(study_id)
-        return storage.get_study_name_from_id(inner_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """Return the study's directions; raises `KeyError`."""
-        storage, inner_id = self._find(study_id)
-        return storage.get_study_directions(inner_id)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return the study's user attributes; raises `KeyError`."""
-        storage, inner_id = self._find(study_id)
-        return storage.get_study_user_attrs(inner_id)
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return the study's system attributes; raises `KeyError`."""
-        storage, inner_id = self._find(study_id)
-        return storage.get_study_system_attrs(inner_id)
+    get_study_name_from_id = _forwarded(BaseStorage.get_study_name_from_id)
+    get_study_directions = _forwarded(BaseStorage.get_study_directions)
+    get_study_user_attrs = _forwarded(BaseStorage.get_study_user_attrs)
+    get_study_system_attrs = _forwarded(BaseStorage.get_study_system_attrs)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial; raises `KeyError`."""
@@ -89,68 +91,25 @@ class CombinedStorage(BaseStorage):
             "no study can be created here: a search creates it in its own storage"
         )
 
-    def delete_study(self, study_id: int) -> None:
-        """Delete the study; raises `KeyError`."""
-        storage, inner_id = self._find_writable(study_id)
-        storage.delete_study(inner_id)
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set a user attribute of the study; raises `KeyError`."""
-        storage, inner_id = self._find_writable(study_id)
-        storage.set_study_user_attr(inner_id, key, value)
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set a system attribute of the study; raises `KeyError`."""
-        storage, inner_id = self._find_writable(study_id)
-        storage.set_study_system_attr(inner_id, key, value)
+    delete_study = _forwarded(BaseStorage.delete_study, writes=True)
+    set_study_user_attr = _forwarded(BaseStorage.set_study_user_attr, writes=True)
+    set_study_system_attr = _forwarded(BaseStorage.set_study_system_attr, writes=True)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Create a trial and return its id; raises `KeyError`."""
-        storage, inner_id = self._find_writable(study_id)
+        storage, inner_id = self._find(study_id, writes=True)
         return storage.create_new_trial(inner_id, template_trial) + study_id - inner_id
 
-    def set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-    ) -> None:
-        """Set a parameter of a trial; raises `KeyError`."""
-        storage, inner_id = self._find_writable(trial_id)
-        storage.set_trial_param(inner_id, param_name, param_value_internal, distribution)
+    set_trial_param = _forwarded(BaseStorage.set_trial_param, writes=True)
+    set_trial_state_values = _forwarded(BaseStorage.set_trial_state_values, writes=True)
+    set_trial_intermediate_value = _forwarded(BaseStorage.set_trial_intermediate_value, writes=True)
+    set_trial_user_attr = _forwarded(BaseStorage.set_trial_user_attr, writes=True)
+    set_trial_system_attr = _forwarded(BaseStorage.set_trial_system_attr, writes=True)
 
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """Set a trial's state and values; return whether that was possible; raises `KeyError`."""
-        storage, inner_id = self._find_writable(trial_id)
-        return storage.set_trial_state_values(inner_id, state, values)
-
-    def set_trial_intermediate_value(
-        self, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        """Set an intermediate value of a trial; raises `KeyError`."""
-        storage, inner_id = self._find_writable(trial_id)
-        storage.set_trial_intermediate_value(inner_id, step, intermediate_value)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set a user attribute of a trial; raises `KeyError`."""
-        storage, inner_id = self._find_writable(trial_id)
-        storage.set_trial_user_attr(inner_id, key, value)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set a system attribute of a trial; raises `KeyError`."""
-        storage, inner_id = self._find_writable(trial_id)
-        storage.set_trial_system_attr(inner_id, key, value)
-
-    def _find_writable(self, outer_id: int) -> tuple[BaseStorage, int]:
-        if not self._writable:
-            raise PermissionError("these studies are read-only")
-        return self._find(outer_id)
-
-    def _find(self, outer_id: int) -> tuple[BaseStorage, int]:
+    def _find(self, outer_id: int, writes: bool = False) -> tuple[BaseStorage, int]:
         """Return the storage of a study or trial, and its id there."""
+        if writes and not self._writable:
+            raise PermissionError("these studies are read-only")
         index, inner_id = divmod(outer_id, _MAX_IDS)
         if not 0 <= index < len(self._storages):
             raise KeyError(outer_id)

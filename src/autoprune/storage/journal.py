@@ -105,14 +105,16 @@ def open_journal(path: Path) -> JournalStorage:
 def _valid_length(content: bytes, path: Path) -> int:
     """Return how many bytes of `content` are complete lines; raises `StorageError` on others."""
     *lines, tail = content.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not _is_entry(line):
-            raise _broken(path, number)
     is_incomplete = (
         tail.startswith(_ENTRY_START) or _ENTRY_START.startswith(tail) or not tail.strip(b"\0")
     )
-    if not is_incomplete:
-        raise _broken(path, len(lines) + 1)
+    broken = (number for number, line in enumerate(lines, start=1) if not _is_entry(line))
+    number = next(broken, None if is_incomplete else len(lines) + 1)
+    if number is not None:
+        raise StorageError(
+            f"journal {path} is broken at line {number}: move it away to begin anew, "
+            "or bring back a copy"
+        )
     return len(content) - len(tail)
 
 
@@ -122,10 +124,3 @@ def _is_entry(line: bytes) -> bool:
     except ValueError:  # UnicodeDecodeError and JSONDecodeError are
         return False
     return isinstance(entry, dict) and entry.get("op_code") in JOURNAL_OPERATIONS
-
-
-def _broken(path: Path, number: int) -> StorageError:
-    return StorageError(
-        f"journal {path} is broken at line {number}: move it away to begin anew, "
-        "or bring back a copy"
-    )

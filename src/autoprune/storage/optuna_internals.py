@@ -64,19 +64,8 @@ def with_study_id(study: FrozenStudy, study_id: int) -> FrozenStudy:
 class RDBStorageHooks(RDBStorage):
     """An `RDBStorage` whose two slowest methods, which Optuna keeps private, can be replaced."""
 
-    def read_trials(
-        self,
-        study_id: int,
-        states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
-    ) -> list[FrozenTrial]:
-        """Return a study's trials above an id, and those included, sorted by id."""
-        return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-
-    def insert_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
-        """Create a trial, a copy of `template` if there is one, and return it."""
-        return super()._create_new_trial(study_id, template)
+    read_trials = RDBStorage._get_trials
+    insert_trial = RDBStorage._create_new_trial
 
     def _get_trials(
         self,

@@ -49,13 +49,10 @@ class BatchedRDBStorage(RDBStorageHooks):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        """Return a study's trials above an id, and those included, sorted by id.
-
-        Raises KeyError if there is no such study.
-        """
+        """Return a study's trials above an id, and those included, by id; raises `KeyError`."""
+        above = trial_id_greater_than
         with self.engine.connect() as connection:
             _find_study(connection, study_id)
-            above = trial_id_greater_than
             conditions = [TRIALS.c.trial_id > above]
             below = sorted(trial_id for trial_id in included_trial_ids if trial_id <= above)
             conditions += [TRIALS.c.trial_id.in_(batch) for batch in _batches(below)]
@@ -64,7 +61,7 @@ class BatchedRDBStorage(RDBStorageHooks):
             rows = [row for row in rows if states is None or row.state in states]
             return _read_trials(connection, rows)
 
-    def insert_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
+    def insert_trial(self, study_id: int, template: FrozenTrial | None = None) -> FrozenTrial:
         """Create a trial in one transaction; raises KeyError if there is no such study."""
         if template is None or template.values or template.intermediate_values:
             return super().insert_trial(study_id, template)

@@ -2,11 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -19,7 +18,7 @@ from autoprune.retry import call_with_retry
 from autoprune.storage.errors import failure_reason, is_transient
 from autoprune.storage.heartbeat import CLAIM
 from autoprune.storage.locks import ProposalLock, no_lock
-from autoprune.storage.optuna_internals import FrozenStudy, trial_id_of
+from autoprune.storage.optuna_internals import trial_id_of
 from autoprune.storage.rdb import BatchedRDBStorage
 
 _P = ParamSpec("_P")
@@ -31,6 +30,18 @@ RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0)
 
 LONG_RETRY_DELAYS = RETRY_DELAYS + (10.0,) * 54
 """Seconds between the attempts of a worker: ten minutes in all, since nobody may restart it."""
+
+
+def _retried(
+    method: Callable[Concatenate[BaseStorage, _P], _T],
+) -> Callable[Concatenate["RetryStorage", _P], _T]:
+    """Return `method` of the inner storage, called with retries."""
+
+    def retried(self: "RetryStorage", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        function: Callable[_P, _T] = getattr(self._inner, method.__name__)
+        return self.call(function, *args, **kwargs)
+
+    return retried
 
 
 class RetryStorage(BaseStorage):
@@ -130,85 +141,24 @@ class RetryStorage(BaseStorage):
 
         return self.call(create)
 
-    def delete_study(self, study_id: int) -> None:
-        """Delete a study."""
-        self.call(self._inner.delete_study, study_id)
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set a user attribute of a study."""
-        self.call(self._inner.set_study_user_attr, study_id, key, value)
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set a system attribute of a study."""
-        self.call(self._inner.set_study_system_attr, study_id, key, value)
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """Return a study's id."""
-        return self.call(self._inner.get_study_id_from_name, study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """Return a study's name."""
-        return self.call(self._inner.get_study_name_from_id, study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """Return a study's directions."""
-        return self.call(self._inner.get_study_directions, study_id)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return a study's user attributes."""
-        return self.call(self._inner.get_study_user_attrs, study_id)
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return a study's system attributes."""
-        return self.call(self._inner.get_study_system_attrs, study_id)
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        """Return all studies."""
-        return self.call(self._inner.get_all_studies)
-
-    def set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-    ) -> None:
-        """Set a parameter of a trial."""
-        self.call(
-            self._inner.set_trial_param, trial_id, param_name, param_value_internal, distribution
-        )
-
-    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        """Return the id of a study's trial."""
-        function = self._inner.get_trial_id_from_study_id_trial_number
-        return self.call(function, study_id, trial_number)
-
-    def set_trial_intermediate_value(
-        self, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        """Set an intermediate value of a trial."""
-        self.call(self._inner.set_trial_intermediate_value, trial_id, step, intermediate_value)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set a user attribute of a trial."""
-        self.call(self._inner.set_trial_user_attr, trial_id, key, value)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set a system attribute of a trial."""
-        self.call(self._inner.set_trial_system_attr, trial_id, key, value)
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Return a trial."""
-        return self.call(self._inner.get_trial, trial_id)
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """Return a study's trials, sorted by number."""
-        return self.call(self._inner.get_all_trials, study_id, deepcopy, states)
+    delete_study = _retried(BaseStorage.delete_study)
+    set_study_user_attr = _retried(BaseStorage.set_study_user_attr)
+    set_study_system_attr = _retried(BaseStorage.set_study_system_attr)
+    get_study_id_from_name = _retried(BaseStorage.get_study_id_from_name)
+    get_study_name_from_id = _retried(BaseStorage.get_study_name_from_id)
+    get_study_directions = _retried(BaseStorage.get_study_directions)
+    get_study_user_attrs = _retried(BaseStorage.get_study_user_attrs)
+    get_study_system_attrs = _retried(BaseStorage.get_study_system_attrs)
+    get_all_studies = _retried(BaseStorage.get_all_studies)
+    set_trial_param = _retried(BaseStorage.set_trial_param)
+    get_trial_id_from_study_id_trial_number = _retried(
+        BaseStorage.get_trial_id_from_study_id_trial_number
+    )
+    set_trial_intermediate_value = _retried(BaseStorage.set_trial_intermediate_value)
+    set_trial_user_attr = _retried(BaseStorage.set_trial_user_attr)
+    set_trial_system_attr = _retried(BaseStorage.set_trial_system_attr)
+    get_trial = _retried(BaseStorage.get_trial)
+    get_all_trials = _retried(BaseStorage.get_all_trials)
 
     def remove_session(self) -> None:
         """Release the connections of this thread."""
