@@ -29,7 +29,9 @@ def test_noise_is_fitted_and_left_out_of_the_uncertainty():
     worth = seen @ np.linspace(-1, 1, 12)
     surrogate = Surrogate.fit(full_budget_runs(seen, worth + rng.normal(scale=0.5, size=len(seen))))
     mean, std = surrogate.predict(seen)
-    assert np.sqrt(surrogate.noise) == pytest.approx(0.5, rel=0.25)
+    assert np.sqrt(surrogate.kernel.noise_variance[-1]) * surrogate.scaler.scales[
+        -1
+    ] == pytest.approx(0.5, rel=0.25)
     assert std.max() < 0.3  # 8 runs each: well below the noise of one
     assert np.abs(mean - worth).mean() < 0.2
 

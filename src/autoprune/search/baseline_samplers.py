@@ -5,7 +5,6 @@ from math import comb
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 
 from autoprune.errors import StudyError
 from autoprune.layouts.layout import Layout
@@ -28,8 +27,12 @@ _TPE_DRAWS = 25  # draws that may repeat a layout before one is drawn uniformly
 def propose_randomly(history: SearchHistory, rng: np.random.Generator) -> Layout:
     """Draw uniformly among the layouts that were not tried yet."""
     if comb(history.depth, history.keep) <= MAX_LISTED:
-        rows = np.flatnonzero(_untried(history))
-        return flags_to_layout(all_flags(history.depth, history.keep)[rng.choice(rows)])
+        untried = np.ones(comb(history.depth, history.keep), dtype=bool)
+        untried[[layout_rank(layout) for layout in history.tried_layouts]] = False
+        if not untried.any():
+            raise _exhausted(history)
+        row = rng.choice(np.flatnonzero(untried))
+        return flags_to_layout(all_flags(history.depth, history.keep)[row])
     while True:
         layout = flags_to_layout(draw_flags(history.depth, history.keep, 1, rng)[0])
         if layout not in history.tried_layouts:
@@ -43,15 +46,6 @@ def propose_in_order(history: SearchHistory, rng: np.random.Generator) -> Layout
         if layout not in history.tried_layouts:
             return layout
     raise _exhausted(history)
-
-
-def _untried(history: SearchHistory) -> NDArray[np.bool_]:
-    """Return which rows of `all_flags` were not tried yet; raises `StudyError` if none is left."""
-    untried = np.ones(comb(history.depth, history.keep), dtype=bool)
-    untried[[layout_rank(layout) for layout in history.tried_layouts]] = False
-    if not untried.any():
-        raise _exhausted(history)
-    return untried
 
 
 def _exhausted(history: SearchHistory) -> StudyError:

@@ -29,10 +29,13 @@ def evolve(
     scored: dict[Layout, float] = {}
     best: list[Layout] = []
 
+    def draw() -> Layout:
+        return Layout(depth, tuple(sorted(rng.choice(depth, keep, replace=False).tolist())))
+
     def make_child() -> Layout:
         return _mutate(best[int(rng.integers(len(best)))], rng)
 
-    generation = _new_layouts(scored, children, lambda: _draw(depth, keep, rng))
+    generation = _new_layouts(scored, children, draw)
     for _ in range(generations):
         scored |= dict(zip(generation, losses(generation), strict=True))
         best = sorted(scored, key=lambda layout: (scored[layout], layout.keep))[:parents]
@@ -54,10 +57,6 @@ def _new_layouts(
         if len(layouts) == number:
             break
     return list(layouts)
-
-
-def _draw(depth: int, keep: int, rng: np.random.Generator) -> Layout:
-    return Layout(depth, tuple(sorted(rng.choice(depth, keep, replace=False).tolist())))
 
 
 def _mutate(layout: Layout, rng: np.random.Generator) -> Layout:

@@ -199,11 +199,6 @@ class Surrogate:
         return cls(runs, scaler, kernel, rows, factor, cho_solve((factor, True), values))
 
     @property
-    def noise(self) -> float:
-        """The noise variance of one run at the largest budget, without its seed's effects."""
-        return float(self.kernel.noise_variance[-1] * self.scaler.scales[-1] ** 2)
-
-    @property
     def trust(self) -> float:
         """Posterior mean of the slope from proxy score to quality, both standardized.
 

@@ -105,9 +105,8 @@ def fit_surrogate(
         losses=losses if np.isfinite(losses).any() else None,
     )
     part = runs.subsample(-(-len(observations) // _MAX_FIT_RUNS))
-    if set(part.fidelities) != set(runs.fidelities):
-        return Surrogate.fit(runs, budgets=budgets)
-    return Surrogate.fit(runs, part, budgets)
+    has_all_budgets = set(part.fidelities) == set(runs.fidelities)
+    return Surrogate.fit(runs, part if has_all_budgets else runs, budgets)
 
 
 def proxy_column(

@@ -94,7 +94,6 @@ def run_worker_trials(
 
     Returns whether this was interrupted. Raises `StudyError`, `StorageError`.
     """
-    storage = optuna.storages.get_storage(storage)
     sampler = SAMPLERS[settings.sampler](settings)
     study.sampler, study.pruner = sampler, PRUNERS[settings.pruner]()
     study_id = study_id_of(study)

@@ -44,20 +44,12 @@ class Observation:
     loss: float = nan
 
 
-FAILED = "failed"
-"""User attribute: why the layout could not be scored; such a trial counts as finished."""
-
-INTERRUPTED = "interrupted"
-"""User attribute: why the trial was interrupted; it does not count, and its run is repeated."""
-
-DIED = "died"
-"""User attribute: the trial's worker died, or ended by an error outside the trial."""
-
-STOPPED = "stopped"
-"""User attribute: why a trial ended, in words for people; no code reads it."""
-
-REFUSED = "refused"
-"""User attribute: why an enqueued or claimed trial was rejected; it does not count."""
+# User attributes of a trial. An interrupted or rejected one does not count.
+FAILED = "failed"  # why the layout could not be scored; such a trial counts as finished
+INTERRUPTED = "interrupted"  # why the trial was interrupted; its run is repeated
+DIED = "died"  # the trial's worker died, or ended by an error outside the trial
+STOPPED = "stopped"  # why a trial ended, in words for people; no code reads it
+REFUSED = "refused"  # why an enqueued or claimed trial was rejected
 
 SEED, FIDELITY = "seed", "fidelity"
 """Parameters of a trial beside its layers' flags."""

@@ -4,6 +4,7 @@ import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 from optuna.exceptions import StorageInternalError
@@ -37,6 +38,13 @@ def storage_failures() -> Iterator[None]:
             f"the study's storage failed: {failure_reason(error)}; what was measured before is "
             f"kept{remedy}"
         ) from None
+
+
+def unwritable_folder(folder: Path, error: OSError) -> StorageError:
+    """Return the error to raise where `folder` cannot be written."""
+    return StorageError(
+        f"cannot keep a study in {folder}: {error.strerror or failure_reason(error)}"
+    )
 
 
 def is_transient(error: BaseException) -> bool:

@@ -25,8 +25,8 @@ class _OsLock(JournalFileOpenLock):
     Optuna's own is a file that stays: the next process would wait 30 s for it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path, poll_interval=_POLL_INTERVAL)
+    def __init__(self, lock: FileLock) -> None:
+        self._lock = lock
 
     def acquire(self) -> bool:
         """Wait until no other process writes."""
@@ -44,19 +44,16 @@ class _RepairedJournal(JournalFileBackend):
     A worker that is killed, or finds the disk full, leaves such a line to the others.
     """
 
-    def __init__(self, path: Path, lock: _OsLock) -> None:
-        super().__init__(str(path), lock_obj=lock)
-        self._path, self._os_lock = path, lock
+    def __init__(self, path: Path, lock: FileLock) -> None:
+        super().__init__(str(path), lock_obj=_OsLock(lock))
+        self._path, self._file_lock = path, lock
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append entries after the last complete line."""
-        self._os_lock.acquire()
-        try:
+        with self._file_lock:  # which is reentrant
             with self._path.open("r+b") as file:
                 _cut_incomplete_line(file)
             super().append_logs(logs)
-        finally:
-            self._os_lock.release()
 
 
 def _cut_incomplete_line(file: BinaryIO) -> None:
@@ -82,17 +79,13 @@ def open_journal(path: Path) -> JournalStorage:
     """
     if path.is_dir():
         raise StorageError(f"cannot write {path}: it is a folder, move it away")
-    lock = _OsLock(path.with_name(path.name + ".guard"))
-    lock.acquire()
-    try:
-        with path.open("a+b") as file:
-            file.seek(0)
-            valid = _valid_length(file.read(), path)
-            if valid < file.seek(0, os.SEEK_END):
-                file.truncate(valid)
-                os.fsync(file.fileno())
-    finally:
-        lock.release()
+    lock = FileLock(path.with_name(path.name + ".guard"), poll_interval=_POLL_INTERVAL)
+    with lock, path.open("a+b") as file:
+        file.seek(0)
+        valid = _valid_length(file.read(), path)
+        if valid < file.seek(0, os.SEEK_END):
+            file.truncate(valid)
+            os.fsync(file.fileno())
     try:
         return JournalStorage(_RepairedJournal(path, lock))
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.errors import StorageError, StudyError
 from autoprune.files import lock_file, lock_folder
-from autoprune.storage.errors import failure_reason, storage_failures
+from autoprune.storage.errors import storage_failures, unwritable_folder
 from autoprune.storage.heartbeat import (
     GRACE_PERIOD,
     HEARTBEAT_INTERVAL,
@@ -48,9 +48,7 @@ def lock_study_folder(folder: Path) -> Iterator[None]:
             f"another search is at work in {folder}: wait for its end, or use another --study name"
         ) from None
     except OSError as error:
-        raise StorageError(
-            f"cannot keep a study in {folder}: {error.strerror or failure_reason(error)}"
-        ) from None
+        raise unwritable_folder(folder, error) from None
     with lock:
         yield
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from autoprune.errors import StorageError
 from autoprune.retry import call_with_retry
-from autoprune.storage.errors import failure_reason, is_transient, mask_password
+from autoprune.storage.errors import failure_reason, is_transient, mask_password, unwritable_folder
 from autoprune.storage.journal import open_journal
 from autoprune.storage.locks import ProposalLock, advisory_lock, file_lock
 from autoprune.storage.rdb import BatchedRDBStorage
@@ -43,18 +43,17 @@ def open_storage(
     after each of `delays`, in seconds. Raises `StorageError`, which never contains a password.
     """
     if url is not None:
-        database = _open_database(url)
+        parsed = _parse(url)
+        database = _open_database(url, parsed)
         cached = get_storage(database)  # keeps finished trials in memory
-        name, lock = mask_password(url), _database_lock(url, database)
-        return RetryStorage(cached, delays, name, lock, database, url)
+        lock = _database_lock(parsed, database)
+        return RetryStorage(cached, delays, mask_password(url), lock, database, url)
     journal = folder / JOURNAL
     try:
         folder.mkdir(parents=True, exist_ok=True)
         storage = open_journal(journal)
     except OSError as error:
-        raise StorageError(
-            f"cannot keep a study in {folder}: {error.strerror or failure_reason(error)}"
-        ) from None
+        raise unwritable_folder(folder, error) from None
     return RetryStorage(storage, delays, str(journal), file_lock(folder / PROPOSAL_LOCK))
 
 
@@ -66,22 +65,22 @@ def open_existing(url: str, delays: Sequence[float] = RETRY_DELAYS) -> BaseStora
     return open_storage(url, Path(), delays)
 
 
-def _database_lock(url: str, database: BatchedRDBStorage) -> ProposalLock:
-    parsed = _parse(url)
+def _database_lock(parsed: URL, database: BatchedRDBStorage) -> ProposalLock:
     if parsed.get_backend_name() == "postgresql":
         return advisory_lock(lambda: database.engine.connect())
     file = Path(str(parsed.database))
     return file_lock(file.with_name(f"{file.name}.{PROPOSAL_LOCK}"))
 
 
-def _open_database(url: str) -> BatchedRDBStorage:
-    parsed, name, start = _parse(url), mask_password(url), time.monotonic()
+def _open_database(url: str, parsed: URL) -> BatchedRDBStorage:
+    name, start = mask_password(url), time.monotonic()
+    options: dict[str, Any] = {"connect_args": {"timeout": 20}}
+    if parsed.get_backend_name() != "sqlite":  # `pool_pre_ping` checks that a connection works
+        options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_TIMEOUT}}
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # `RetryStorage` handles its warnings
 
     def connect() -> BatchedRDBStorage:
-        return BatchedRDBStorage(
-            parsed.render_as_string(hide_password=False), _engine_options(parsed)
-        )
+        return BatchedRDBStorage(parsed.render_as_string(hide_password=False), options)
 
     try:
         return call_with_retry(
@@ -123,13 +122,6 @@ def _parse(url: str) -> URL:
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise StorageError("a storage keeps the study in a file, sqlite:///study.db, got memory")
     return parsed
-
-
-def _engine_options(url: URL) -> dict[str, Any]:
-    """Return engine options: timeouts, and for servers a check that a connection still works."""
-    if url.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": 20}}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_TIMEOUT}}
 
 
 def _may_answer_later(error: BaseException) -> bool:
