@@ -88,10 +88,9 @@ def serve(
     405. With several storages, no study can be created or renamed. Raises `OptionError`.
     """
     storage = storages[0] if len(storages) == 1 else CombinedStorage(storages, writable)
-    app = local_only(only_layer_params(optuna_dashboard.wsgi(storage)))
-    if len(storages) > 1:
-        app = no_new_study(app)
-    with _listen(app if writable else read_only(app), port) as server:
+    app = _only_layer_params(optuna_dashboard.wsgi(storage))
+    app = _guarded(app, writable=writable, is_combined=len(storages) > 1)
+    with _listen(app, port) as server:
         address = f"http://{LOOPBACK}:{server.server_port}/dashboard/"
         ready(address)
         if browser:
@@ -99,61 +98,39 @@ def serve(
         server.serve_forever()
 
 
-def read_only(app: "WSGIApplication") -> "WSGIApplication":
-    """Return `app` with all requests that write answered with 405."""
-    return _guarded(
-        app,
-        lambda environ: environ["REQUEST_METHOD"] not in _READ_METHODS,
-        "405 Method Not Allowed",
-        "the dashboard is read-only, start it with --writable to change a study",
-    )
+def _guarded(app: "WSGIApplication", *, writable: bool, is_combined: bool) -> "WSGIApplication":
+    """Return `app` with some requests refused.
 
-
-def no_new_study(app: "WSGIApplication") -> "WSGIApplication":
-    """Return `app` with requests to create or rename a study answered with 405."""
-
-    def is_new(environ: "WSGIEnvironment") -> bool:
-        path: str = environ.get("PATH_INFO", "").rstrip("/")
-        is_rename = path.startswith("/api/") and path.endswith("/rename")
-        return environ["REQUEST_METHOD"] == "POST" and (path == "/api/studies" or is_rename)
-
-    reason = "a study is begun by autoprune search, and keeps the name of its folder"
-    return _guarded(app, is_new, "405 Method Not Allowed", reason)
-
-
-def local_only(app: "WSGIApplication") -> "WSGIApplication":
-    """Return `app` with requests for another host name answered with 403.
-
-    Otherwise a web page could let its own name point here (DNS rebinding), and read or delete the
-    studies.
+    405: those that write, unless `writable`; with several storages, those that create or rename a
+    study. 403: those for another host name. Otherwise a web page could let its own name point here
+    (DNS rebinding), and read or delete the studies.
     """
+    allowed = ", ".join(_READ_METHODS)
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Allow", allowed)]
 
-    def is_foreign(environ: "WSGIEnvironment") -> bool:
-        host = environ.get("HTTP_HOST", LOOPBACK).partition(":")[0]
-        return host not in (LOOPBACK, "localhost")
-
-    return _guarded(app, is_foreign, "403 Forbidden", f"this server answers to {LOOPBACK} only")
-
-
-def _guarded(
-    app: "WSGIApplication",
-    is_refused: Callable[["WSGIEnvironment"], bool],
-    status: str,
-    reason: str,
-) -> "WSGIApplication":
-    """Return `app` with some requests answered with `status` and `reason`."""
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Allow", ", ".join(_READ_METHODS))]
+    def refusal(environ: "WSGIEnvironment") -> tuple[str, str] | None:
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "").rstrip("/")
+        if not writable and method not in _READ_METHODS:
+            reason = "the dashboard is read-only, start it with --writable to change a study"
+            return "405 Method Not Allowed", reason
+        is_rename = path.startswith("/api/") and path.endswith("/rename")
+        if is_combined and method == "POST" and (path == "/api/studies" or is_rename):
+            reason = "a study is begun by autoprune search, and keeps the name of its folder"
+            return "405 Method Not Allowed", reason
+        if environ.get("HTTP_HOST", LOOPBACK).partition(":")[0] not in (LOOPBACK, "localhost"):
+            return "403 Forbidden", f"this server answers to {LOOPBACK} only"
+        return None
 
     def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        if not is_refused(environ):
+        if (refused := refusal(environ)) is None:
             return app(environ, start)
-        start(status, headers)
-        return [f"{reason}\n".encode()]
+        start(refused[0], headers)
+        return [f"{refused[1]}\n".encode()]
 
     return guarded
 
 
-def only_layer_params(app: "WSGIApplication") -> "WSGIApplication":
+def _only_layer_params(app: "WSGIApplication") -> "WSGIApplication":
     """Return `app` without the importances of seed and fidelity; the others are scaled to sum 1.
 
     Seed and fidelity are parameters of a trial but not properties of its layout. Each trial has its

@@ -129,18 +129,17 @@ class TrialQueue:
         them keeps the run.
         """
         claim_id = uuid.uuid4().hex
-        attributes = {
-            **trial_attributes(run.layout, origin),
-            CLAIM: claim_id,
-            **self._worker_attributes(),
-        }
         self.storage.create_new_trial(
             self.study_id,
             create_trial(
                 state=TrialState.RUNNING,
                 params=trial_params(run),
                 distributions=distributions(self.depth),
-                user_attrs=attributes,
+                user_attrs={
+                    **trial_attributes(run.layout, origin),
+                    CLAIM: claim_id,
+                    **self._worker_attributes(),
+                },
             ),
         )
         trials = self.trials()

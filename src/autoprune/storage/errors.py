@@ -3,12 +3,12 @@
 import errno
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -93,9 +93,8 @@ def mask_password(url: str) -> str:
     >>> mask_password("postgresql:/ann:secret@db/studies")
     'postgresql:***'
     """
-    try:
-        parts = make_url(url)
-    except (ArgumentError, ValueError):
+    parts = _parse(url)
+    if parts is None:
         if "@" not in url and "pass" not in url.lower():
             return url
         scheme, colon, _ = url.partition(":")
@@ -108,11 +107,16 @@ def mask_password(url: str) -> str:
     return re.sub(r"(://[^/:@]*):.*@", r"\1:***@", masked.replace(quote("***"), "***"))
 
 
+def _parse(url: str) -> URL | None:
+    with suppress(ArgumentError, ValueError):
+        return make_url(url)
+    return None
+
+
 def _secrets(url: str) -> list[str]:
     """Return all spellings of the passwords in `url`, the longest first."""
-    try:
-        parts = make_url(url)
-    except (ArgumentError, ValueError):
+    parts = _parse(url)
+    if parts is None:
         return [url] if url else []
     secrets = [str(value) for key, value in parts.query.items() if "pass" in key.lower()]
     if parts.password:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from typing import Concatenate, ParamSpec, TypeVar
 
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
@@ -89,57 +90,53 @@ class RetryStorage(BaseStorage):
                 "run the same command again"
             ) from None
 
+    def _call_write(self, write: Callable[[bool], _T]) -> _T:
+        """Call `write` with retries, with whether it is a retry."""
+        attempts = count()
+        return self.call(lambda: write(next(attempts) > 0))
+
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Create a trial, only once for each claim."""
         claim = None if template_trial is None else template_trial.user_attrs.get(CLAIM)
-        is_retry = False
 
-        def create() -> int:
-            nonlocal is_retry
+        def create(is_retry: bool) -> int:
             if is_retry and claim is not None:
                 for trial in self._inner.get_all_trials(study_id, deepcopy=False):
                     if trial.user_attrs.get(CLAIM) == claim:
                         return trial_id_of(trial)
-            is_retry = True
             return self._inner.create_new_trial(study_id, template_trial)
 
-        return self.call(create)
+        return self._call_write(create)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Set state and values; on a retry, that they are set already is no error."""
-        attempts = 0
 
-        def write() -> bool:
-            nonlocal attempts
-            attempts += 1
+        def write(is_retry: bool) -> bool:
             try:
                 return self._inner.set_trial_state_values(trial_id, state, values)
             except UpdateFinishedTrialError:
-                if attempts > 1 and self._inner.get_trial(trial_id).state == state:
+                if is_retry and self._inner.get_trial(trial_id).state == state:
                     return True
                 raise
 
-        return self.call(write)
+        return self._call_write(write)
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
         """Create a study; on a retry, take the one that exists already."""
-        attempts = 0
 
-        def create() -> int:
-            nonlocal attempts
-            attempts += 1
+        def create(is_retry: bool) -> int:
             try:
                 return self._inner.create_new_study(directions, study_name)
             except DuplicatedStudyError:
-                if attempts > 1 and study_name is not None:
+                if is_retry and study_name is not None:
                     return self._inner.get_study_id_from_name(study_name)
                 raise
 
-        return self.call(create)
+        return self._call_write(create)
 
     delete_study = _retried(BaseStorage.delete_study)
     set_study_user_attr = _retried(BaseStorage.set_study_user_attr)
