@@ -1,11 +1,15 @@
 """One of several processes that run a study's trials, each of a few milliseconds.
 
 Arguments: storage URL or folder, sampler, trials, milliseconds a trial, and the moment at which it
-hangs until it is killed: "claim" (nothing written yet), "close" (half written) or "" (never).
+hangs until it is killed: "claim" (nothing written yet), "close" (half written) or "" (never). A
+number is the check, of two in each trial, at which it kills itself.
 """
 
+import os
+import signal
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 from autoprune.layouts.strategies import strategy_layouts
@@ -57,11 +61,17 @@ def trial_queue(storage):
 
 
 def _objective(seconds, moment):
+    checks = count(1)
+
     def objective(run, report):
         if moment == "claim":
             _hang()
         time.sleep(seconds)
         quality = sum((layer * 7 % 5 + 1) / 40 for layer in run.layout.keep)
+        for step in (10, 20) if moment.isdigit() else ():
+            report(quality * step / 20, step)
+            if next(checks) == int(moment):
+                os.kill(os.getpid(), signal.SIGKILL)
         return Score(quality, quality, quality, 1 - quality, "validation", run.seed, seconds)
 
     return objective

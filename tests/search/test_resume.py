@@ -1,16 +1,15 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import optuna
 import pytest
 
+import fake_worker
 from autoprune.layouts.strategies import strategy_layouts
 from autoprune.search.sampler import SAMPLERS
 from autoprune.storage.storage import JOURNAL, open_storage
 
-PROGRAM = Path(__file__).with_name("fake_search.py")
 FIRST = strategy_layouts(["top", "middle", "bottom"], 8, 4)
 
 
@@ -87,17 +86,14 @@ def test_resume_after_a_kill_at_any_write(torn, every, go, told, tmp_path):
 
 
 def test_resume_after_kill_9(tmp_path):
-    def run(folder, deadly):
-        return subprocess.run(
-            [sys.executable, PROGRAM, tmp_path / folder, "gp", "9", str(deadly)],
-            capture_output=True,
-            text=True,
-        )
+    def run(folder, *moment):
+        command = [sys.executable, fake_worker.__file__, tmp_path / folder, "gp", "9", "0", *moment]
+        return subprocess.run(command, capture_output=True, text=True)
 
-    whole = run("whole", 0)
-    assert (whole.returncode, whole.stderr) == (0, "")
-    assert run("cut", 13).returncode == -9
-    rest = run("cut", 0)
+    whole = run("whole")
+    assert (whole.returncode, whole.stderr, len(whole.stdout.splitlines())) == (0, "", 9)
+    assert run("cut", "13").returncode == -9
+    rest = run("cut")
     assert (rest.stdout, rest.stderr) == (whole.stdout, "")
     study = optuna.load_study(study_name="fake", storage=open_storage(None, tmp_path / "cut"))
     states = [trial.state.name for trial in study.trials]

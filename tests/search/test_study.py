@@ -112,53 +112,47 @@ def test_optimize_study_ends_when_no_layout_is_left(planted):
     assert outcome.found == best.layout
 
 
+def draw_runs(seed, noise):
+    """Return some 60 layouts, their worth, and noisy scores in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=12)
+    layouts = [flags_to_layout(row) for row in np.unique(draw_flags(12, 6, 60, rng), axis=0)]
+    worth = np.array([weights[list(layout.keep)].sum() for layout in layouts])
+    noisy = worth + rng.normal(scale=noise * worth.std(), size=len(worth))
+    return layouts, worth, (noisy - noisy.min()) / np.ptp(noisy)
+
+
+def find(layouts, scores, losses):
+    """Return the index of the layout that a search with these runs finds."""
+    results = []
+    for i, (layout, quality, loss) in enumerate(zip(layouts, scores, losses, strict=True)):
+        score = Score(float(quality), 0.0, 0.0, float(loss), "validation", 0, 1.0)
+        results.append(TrialResult(i, layout, "search", "complete", score, "", None, i, 1.0))
+    return layouts.index(search_result(tuple(results), False).found)
+
+
 def test_search_result_is_better_than_the_luckiest_run():
     """Of 60 noisy runs the surrogate's choice loses far less than the highest score does."""
 
     def lost(seed):
-        rng = np.random.default_rng(seed)
-        weights = rng.normal(size=12)
-        layouts = [flags_to_layout(row) for row in np.unique(draw_flags(12, 6, 60, rng), axis=0)]
-        worth = np.array([weights[list(layout.keep)].sum() for layout in layouts])
-        noisy = worth + rng.normal(scale=worth.std(), size=len(worth))
-        scores = (noisy - noisy.min()) / np.ptp(noisy)
-        outcome = search_result(tuple(map(finding, range(len(layouts)), layouts, scores)), False)
-        chosen = layouts.index(outcome.found)
-        return worth.max() - worth[chosen], worth.max() - worth[int(noisy.argmax())]
-
-    def finding(number, layout, quality):
-        score = Score(float(quality), 0.0, 0.0, 0.5, "validation", 0, 1.0)
-        return TrialResult(number, layout, "search", "complete", score, "", None, number, 1.0)
+        layouts, worth, scores = draw_runs(seed, 1)
+        chosen = find(layouts, scores, np.full(len(worth), 0.5))
+        return worth.max() - worth[chosen], worth.max() - worth[int(scores.argmax())]
 
     found, luckiest = np.mean([lost(seed) for seed in range(20)], axis=0)
     assert 0 < found < luckiest * 2 / 3
 
 
 def test_search_result_uses_the_loss():
-    """Where qualities are mostly noise and losses are none, hearing both chooses better."""
+    """Where qualities are mostly noise and losses are none, the use of both chooses better."""
 
-    def lost(seed, told):
-        rng = np.random.default_rng(seed)
-        weights = rng.normal(size=12)
-        layouts = [flags_to_layout(row) for row in np.unique(draw_flags(12, 6, 60, rng), axis=0)]
-        worth = np.array([weights[list(layout.keep)].sum() for layout in layouts])
-        noisy = worth + rng.normal(scale=2 * worth.std(), size=len(worth))
-        scores = (noisy - noisy.min()) / np.ptp(noisy)
-        losses = worth.max() - worth if told else np.zeros(len(worth))
-        outcome = search_result(
-            tuple(
-                TrialResult(i, one, "search", "complete", score(quality, loss), "", None, i, 1.0)
-                for i, (one, quality, loss) in enumerate(zip(layouts, scores, losses, strict=True))
-            ),
-            False,
-        )
-        return (worth.max() - worth[layouts.index(outcome.found)]) / worth.std()
+    def lost(seed, with_loss):
+        layouts, worth, scores = draw_runs(seed, 2)
+        losses = worth.max() - worth if with_loss else np.zeros(len(worth))
+        return (worth.max() - worth[find(layouts, scores, losses)]) / worth.std()
 
-    def score(quality, loss):
-        return Score(float(quality), 0.0, 0.0, float(loss), "validation", 0, 1.0)
-
-    told, untold = (np.mean([lost(seed, knows) for seed in range(24)]) for knows in (True, False))
-    assert told < untold - 0.25  # with a prior of little noise: 0.11
+    both, quality = (np.mean([lost(seed, use) for seed in range(24)]) for use in (True, False))
+    assert both < quality - 0.25  # with a prior of little noise: 0.11
 
 
 def test_history_contains_the_loss(go, tmp_path):

@@ -96,6 +96,23 @@ def before_insert(storage, table, act):
     assert not due
 
 
+@contextmanager
+def waits_until_commit(storage, table, call):
+    """Call in a thread before the first insert into `table`; yield the list of its results."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(call()))
+
+    def between():
+        thread.start()
+        thread.join(0.5)
+        assert not results
+
+    with before_insert(storage, table, between):
+        yield results
+    thread.join(30)
+    assert results
+
+
 def fill(storage, study):
     """Make trials of every kind, by Optuna and by us; return their ids."""
     known = optuna.load_study(study_name="fake", storage=storage._inner)
@@ -207,22 +224,12 @@ def test_closed_trial_is_not_changed(storage, study):
 @with_tables
 def test_set_trial_attributes_locks_the_trial(storage, location, study):
     trial = storage.create_new_trial(study, template())
-    ended = []
 
     def stop():
         requeue_trial(fake_worker.open_location(location), trial)
-        ended.append(trial)
 
-    def between():
-        thread.start()
-        thread.join(0.5)
-        assert not ended
-
-    thread = threading.Thread(target=stop)
-    with before_insert(storage, "trial_user_attributes", between):
+    with waits_until_commit(storage, "trial_user_attributes", stop):
         set_trial_attributes(storage, trial, {"loss": 1.0})
-    thread.join(30)
-    assert ended
     done = storage.get_trial(trial)
     assert (done.user_attrs["loss"], done.state) == (1.0, TrialState.FAIL)
 
@@ -238,23 +245,13 @@ def test_close_trial_stores_the_local_time(storage, study, optunas, zone):
 
 @with_tables
 def test_insert_trial_at_once_gives_different_numbers(storage, location, study):
-    others = []
-
     def begin():
-        other = fake_worker.open_location(location)
-        others.append(other.create_new_trial(study, template()))
+        return fake_worker.open_location(location).create_new_trial(study, template())
 
-    def between():
-        thread.start()
-        thread.join(0.5)
-        assert not others
-
-    thread = threading.Thread(target=begin)
-    with before_insert(storage, "trial_params", between):
-        mine = storage.create_new_trial(study, template())
-    thread.join(30)
-    numbers = {one._trial_id: one.number for one in storage.get_all_trials(study)}
-    assert numbers == {mine: 0, others[0]: 1}
+    with waits_until_commit(storage, "trial_params", begin) as later:
+        first = storage.create_new_trial(study, template())
+    numbers = {trial._trial_id: trial.number for trial in storage.get_all_trials(study)}
+    assert numbers == {first: 0, later[0]: 1}
 
 
 @with_tables
