@@ -172,13 +172,8 @@ def test_run_scores_are_those_of_the_test_rows(tiny):
     run = made.train(LAYOUT)
     assert [score.split for score in run.scores] == ["validation", "test", "test-raw"]
     model = merged_model(made.evaluator, LAYOUT, run)
-    inputs = made.tokenizer(
-        list(made.test.rows.texts),
-        padding=True,
-        truncation=True,
-        max_length=12,
-        return_tensors="pt",
-    )
+    cut = {"padding": True, "truncation": True, "max_length": 12, "return_tensors": "pt"}
+    inputs = made.tokenizer(list(made.test.rows.texts), **cut)
     with torch.inference_mode():
         predictions = model(**inputs).logits.argmax(-1).numpy()
     correct = predictions == np.array(made.test.rows.labels)

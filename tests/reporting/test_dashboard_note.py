@@ -43,17 +43,10 @@ def test_result_note_has_what_how_and_result(note, finished_study):
 
 def test_first_note_says_the_same_without_a_result(note, finished_study):
     setting = finished_study.setting
-    description = (
-        "demo@abc",
-        "demo",
-        setting.labels,
-        "accuracy",
-        4,
-        2,
-        setting.quick,
-        setting.full,
+    budgets = setting.quick, setting.full
+    first = first_note(
+        StudyDescription("demo@abc", "demo", setting.labels, "accuracy", 4, 2, *budgets)
     )
-    first = first_note(StudyDescription(*description))
     assert first.partition("## How")[0] == note.partition("## How")[0]
     assert "## Result\n\nNone yet" in first
 
