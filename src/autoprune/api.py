@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 from autoprune.evaluation.study_comparison import StudyPair, compare_winners
 from autoprune.evaluation.study_files import read_study
 from autoprune.experiment.config import RunOptions, StudyConfig, merge_options
-from autoprune.experiment.context import NoProgress, Progress, RunContext
+from autoprune.experiment.context import Progress, RunContext
 from autoprune.experiment.cost import CostRequest, CostResult, measure_requested_costs
 from autoprune.experiment.events import Tracker, emit_to
 from autoprune.experiment.pipeline import run_baseline_study, run_studies
@@ -240,7 +240,7 @@ def _context(
 
 def _progress(progress: bool | Progress) -> Progress:
     if isinstance(progress, bool):
-        return ProgressDisplay() if progress else NoProgress()
+        return ProgressDisplay() if progress else Progress()
     return progress
 
 

@@ -3,22 +3,22 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from autoprune.experiment.events import Emit, emit_to
 from autoprune.layouts.layout import Layout
 
 
-class Progress(Protocol):
-    """Shows what a study does; `ProgressDisplay` does so on a terminal or in a notebook."""
+class Progress:
+    """Takes what a study does, and shows nothing; `ProgressDisplay` shows it."""
 
     def say(self, line: str) -> None:
         """Show one line."""
 
-    def phase(
-        self, label: str, done: int, total: int, parallel: int = 1
-    ) -> AbstractContextManager[None]:
+    @contextmanager
+    def phase(self, label: str, done: int, total: int, parallel: int = 1) -> Iterator[None]:  # noqa: ARG002
         """Show a phase of `total` runs, `done` of them there already, `parallel` at a time."""
+        yield
 
     def compare_with_proxy(self, proxy: str, scores: Mapping[Layout, float] | None) -> None:
         """Show how far the results of this phase rank layouts as a cheap score does, if any."""
@@ -45,38 +45,6 @@ class Progress(Protocol):
         """
 
 
-class NoProgress:
-    """Shows nothing."""
-
-    def say(self, line: str) -> None:
-        """Show nothing."""
-
-    @contextmanager
-    def phase(self, label: str, done: int, total: int, parallel: int = 1) -> Iterator[None]:  # noqa: ARG002
-        """Show nothing."""
-        yield
-
-    def compare_with_proxy(self, proxy: str, scores: Mapping[Layout, float] | None) -> None:
-        """Show nothing."""
-
-    def recall(self, origin: str, layout: Layout, quality: float) -> None:
-        """Show nothing."""
-
-    def started(self, layout: Layout) -> None:
-        """Show nothing."""
-
-    def finished(
-        self,
-        origin: str,
-        layout: Layout,
-        quality: float | None,
-        remark: str,
-        measured: bool = True,
-        compared: bool = True,
-    ) -> None:
-        """Show nothing."""
-
-
 def _ignore(result: Any, seconds: float) -> None:
     """Take a result and do nothing with it."""
 
@@ -91,7 +59,7 @@ class RunContext:
     """
 
     command: str
-    progress: Progress = field(default_factory=NoProgress)
+    progress: Progress = field(default_factory=Progress)
     emit: Emit = field(default_factory=lambda: emit_to(()))
     shutdown: Callable[[], AbstractContextManager[None]] = nullcontext
     on_result: Callable[[Any, float], None] = _ignore

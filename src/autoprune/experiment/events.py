@@ -20,6 +20,7 @@ class Event:
     """Something that happened; its fields are JSON values."""
 
     label: ClassVar[str] = ""
+    hidden: ClassVar[frozenset[str]] = frozenset()  # fields that the name tells
 
     @property
     def name(self) -> str:
@@ -28,7 +29,7 @@ class Event:
 
     def fields(self) -> dict[str, Any]:
         """Return what the log file holds of the event."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key not in self.hidden}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class TrialFinished(Event):
     `elsewhere` tells that another process ran it.
     """
 
+    hidden = frozenset({"elsewhere"})
     study: str
     origin: str
     layout: str
@@ -117,15 +119,12 @@ class TrialFinished(Event):
         end = "failed" if self.state == "failed" else "ended"
         return f"trial {end}{' elsewhere' if self.elsewhere else ''}"
 
-    def fields(self) -> dict[str, Any]:
-        """Return what the log file holds of the event; the name tells the rest."""
-        return {key: value for key, value in asdict(self).items() if key != "elsewhere"}
-
 
 @dataclass(frozen=True, slots=True)
 class SearchFinished(Event):
     """The search of a study came to its end, or was interrupted; `mean` is the found layout's."""
 
+    hidden = frozenset({"interrupted"})
     study: str
     trials: int
     found: str | None
@@ -137,10 +136,6 @@ class SearchFinished(Event):
         """The event's name in the log file."""
         return "search stopped" if self.interrupted else "search ended"
 
-    def fields(self) -> dict[str, Any]:
-        """Return what the log file holds of the event; the name tells the rest."""
-        return {key: value for key, value in asdict(self).items() if key != "interrupted"}
-
 
 @dataclass(frozen=True, slots=True)
 class EntrantRunFinished(Event):
@@ -150,6 +145,7 @@ class EntrantRunFinished(Event):
     tells that it was recorded before and not run again.
     """
 
+    hidden = frozenset({"phase", "failed"})
     study: str
     phase: str
     origin: str
@@ -168,11 +164,6 @@ class EntrantRunFinished(Event):
     def name(self) -> str:
         """The event's name in the log file."""
         return f"{self.phase} run {'failed' if self.failed else 'ended'}"
-
-    def fields(self) -> dict[str, Any]:
-        """Return what the log file holds of the event; the name tells the rest."""
-        hidden = {"phase", "failed"}
-        return {key: value for key, value in asdict(self).items() if key not in hidden}
 
 
 Emit = Callable[[Event], None]

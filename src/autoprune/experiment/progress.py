@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoprune.evaluation.statistics import RankCorrelation, layout_rank_correlation
+from autoprune.experiment.context import Progress
 from autoprune.layouts.layout import Layout
 from autoprune.search.trial import SEARCH_ORIGIN
 
@@ -63,7 +64,7 @@ class TimeEstimate:
         return max(0.0, whole - (time.monotonic() - self._last))
 
 
-class ProgressDisplay:
+class ProgressDisplay(Progress):
     """Prints to standard error; on a terminal the last lines are kept up to date."""
 
     def __init__(self) -> None:
@@ -77,7 +78,7 @@ class ProgressDisplay:
         self.compare_with_proxy()
 
     def say(self, line: str) -> None:
-        """Print one plain line."""
+        """Print one line."""
         self.console.print(Text(line), soft_wrap=not self.console.is_terminal)
 
     @contextmanager
@@ -119,7 +120,7 @@ class ProgressDisplay:
             self._agreement = layout_rank_correlation(self._proxy_scores, self._results)
 
     def started(self, layout: Layout) -> None:
-        """Show which layout is being measured now."""
+        """Show which layout is being trained now."""
         self._current, self._since = layout, time.monotonic()
 
     def finished(
@@ -131,11 +132,7 @@ class ProgressDisplay:
         measured: bool = True,
         compared: bool = True,
     ) -> None:
-        """Print one result; `quality` is on validation, None where there is none.
-
-        `measured` is False for a result that was on file, `compared` for one that had another
-        budget than the rest, and stays out of the view's figures.
-        """
+        """Print one result; what had another budget stays out of the view's figures."""
         self._estimate.ends(measured)
         self._done, self._current = self._done + 1, None
         self._depth = max(self._depth, layout.depth)
