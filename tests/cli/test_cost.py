@@ -32,7 +32,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def exported(model, tmp_path):
     """Return the folder of a saved classifier of five layers."""
-    folder = tmp_path / "exported"
+    folder = tmp_path / "mine"
     AutoModelForSequenceClassification.from_pretrained(model, num_labels=3).save_pretrained(folder)
     AutoTokenizer.from_pretrained(model).save_pretrained(folder)
     return folder
