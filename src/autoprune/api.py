@@ -1,8 +1,8 @@
 """Python API: run, load, compare and export studies; the command line calls it too.
 
 Nothing is printed unless `progress=True`, and nothing is written outside `root`. A mistake raises
-an `AutopruneError` whose text is one line. Training may start processes of its own; they do not run
-the caller's script.
+an `AutopruneError` whose text is one line. Training may start child processes; they do not run the
+caller's script.
 """
 
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from autoprune.experiment.pareto import ParetoResult
     from autoprune.reporting.tables import Table as ReportTable
 
-PIPE_WIDTH = 140  # cells; a pipe has no width of its own
+PIPE_WIDTH = 140  # cells; a pipe has no width
 
 TableColumns = Mapping[str, list[str]]  # the cells of each column by its heading
 
