@@ -12,7 +12,7 @@ import typer
 from autoprune.choices import METRIC_NAMES, PROXY_NAMES, PRUNER_NAMES, SAMPLER_NAMES
 from autoprune.cli import options
 from autoprune.encoders.registry import ENCODERS
-from autoprune.errors import OptionError
+from autoprune.errors import AutopruneError, OptionError
 from autoprune.files import validate_study_name
 from autoprune.layouts.layout import format_keeps, parse_keeps
 from autoprune.layouts.strategies import STRATEGIES
@@ -304,7 +304,11 @@ def study_configs(study: StudyArguments, search: SearchArguments | None) -> "lis
             raise OptionError(f"missing option '--{name}' (or {name} in the file of --config)")
     keep = values["keep"]
     keeps = parse_keeps(",".join(map(str, keep)) if isinstance(keep, list) else str(keep))
-    configs = [StudyConfig.from_dict({**values, "keep": number}) for number in keeps]
+    try:
+        configs = [StudyConfig.from_dict({**values, "keep": number}) for number in keeps]
+    except AutopruneError as error:
+        where = f" (options and {study.config})" if study.config else ""
+        raise OptionError(f"{error}{where}") from error
     if study.write_config:
         keep = keeps[0] if len(keeps) == 1 else format_keeps(keeps)
         write_toml(study.write_config, configs[0], keep)
