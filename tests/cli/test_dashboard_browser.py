@@ -107,7 +107,7 @@ def test_dashboard_pages_load_without_an_error(show, numbers, name, page):
 
 def test_dashboard_note_is_shown_as_text(show, numbers):
     tab = show(f"studies/{numbers[NASTY]}/note")
-    tab.get_by_text(f"layers of {NASTY} to keep").wait_for()
+    tab.get_by_text(f"layers of {NASTY} should be kept").wait_for()
     assert tab.locator("main img, main script").count() == 0
     tab = show(f"studies/{numbers[STUDY]}/note")
     for heading in ("What", "How", "Result"):
