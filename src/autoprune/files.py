@@ -100,7 +100,7 @@ def check_new_folder(out: Path) -> None:
     """
     path = out.resolve()
     if path == Path.cwd():
-        raise OptionError(f"a model needs a folder of its own, {out} is the working folder")
+        raise OptionError(f"a model needs its own folder, {out} is the working folder")
     try:
         if path.is_dir():
             if next(path.iterdir(), None) is not None:

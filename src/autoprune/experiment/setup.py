@@ -386,7 +386,7 @@ def _distinct_rivals(rivals: Sequence[Encoder]) -> list[Encoder]:
     for rival in distinct:
         if rival.name in taken:
             raise OptionError(
-                f"a rival needs a name of its own in the table, {rival.name!r} ({rival.source}) is "
+                f"each rival needs another name in the table, {rival.name!r} ({rival.source}) is "
                 "taken: rename its folder"
             )
         taken.add(rival.name)

@@ -116,7 +116,7 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
         experiment = reload_experiment(study, run, options.data_dir)
     except RemoteCodeError:
         raise OptionError(
-            f"{study.setting.model} runs code of its own, and what is exported must load without "
+            f"{study.setting.model} runs its own code, and what is exported must load without "
             "any: export a study of another model"
         ) from None
     source = export_source(study, experiment, layout)
