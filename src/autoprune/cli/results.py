@@ -32,6 +32,8 @@ def print_result(result: StudyResult, seconds: float) -> None:
     print_comparison(result.study.comparison)
     print_line(result.verdict)
     print_line(result.recommendation)
+    for warning in result.warnings:
+        print_line(f"Warning: {warning}")
     records = result.folder / "records.jsonl"
     print_line(f"Report: {result.report}   records: {records}   {seconds:.0f} s")
 

@@ -32,7 +32,8 @@ class StudyMetadata:
     a report for each split; `command` is the command line as typed; `finished` is ISO 8601 in UTC;
     `rates` are the peak learning rates that each entrant of the comparison was tuned over, none
     where all use that of `full`; `hint` says how well the proxy score that informed the search
-    agreed with it, empty without one.
+    agreed with it, empty without one; `data_notes` say how the data were read, `warnings` what is
+    doubtful in them, a sentence each.
     """
 
     model: str
@@ -52,6 +53,8 @@ class StudyMetadata:
     finished: str
     hint: str = ""
     rates: tuple[float, ...] = ()
+    data_notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 STUDY_SCHEMA = 1
@@ -249,6 +252,8 @@ def _metadata(entry: dict[str, Any]) -> StudyMetadata:
             "full": Budget.from_dict(entry["full"]),
             "rates": tuple(map(float, entry.get("rates", ()))),
             "cleaned": tuple(CleaningReport(**fields) for fields in entry["cleaned"]),
+            "data_notes": tuple(map(str, entry.get("data_notes", ()))),
+            "warnings": tuple(map(str, entry.get("warnings", ()))),
         }
     )
 

@@ -9,7 +9,7 @@ from autoprune.training.devices import describe_device
 
 
 def report_data(experiment: Experiment, progress: Progress) -> None:
-    """Say what was read, what cleaning removed, and how many texts are cut off."""
+    """Say what was read, what cleaning removed, and what is doubtful in the data."""
     splits, train = experiment.splits, experiment.inputs.train
     for report in (*splits.cleaned, experiment.test.cleaned):
         progress.say(_describe_cleaning(report))
@@ -27,6 +27,10 @@ def report_data(experiment: Experiment, progress: Progress) -> None:
             f"{train.truncated} of {len(train)} train texts are longer than "
             f"{experiment.quick.tokens} tokens and are cut off there; see --tokens"
         )
+    for note in experiment.notes:
+        progress.say(note)
+    for warning in experiment.warnings:
+        progress.say(f"warning: {warning}")
 
 
 def _describe_cleaning(report: CleaningReport) -> str:

@@ -127,6 +127,11 @@ class StudyResult:
         return ComparisonTable(self.study.comparison)
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is doubtful in the data or in the result, a sentence each."""
+        return self.study.setting.warnings
+
+    @property
     def verdict(self) -> str:
         """In one sentence, how the found layout compares with the best fixed strategy."""
         return comparison_verdict(self.study.comparison)
@@ -153,6 +158,7 @@ class StudyResult:
             "recommended_origin": self.study.comparison.recommended,
             "repeated": count_repeated(read_records(self.folder / RECORDS_FILE)),
             "verdict": self.verdict,
+            "warnings": list(self.warnings),
             "report": str(self.report),
             "comparison": list(self.comparison),
         }
@@ -162,7 +168,8 @@ class StudyResult:
 
     def _repr_html_(self) -> str:
         sentences = "".join(
-            f"<p>{escape(text)}</p>" for text in (self.verdict, self.recommendation)
+            f"<p>{escape(text)}</p>"
+            for text in (self.verdict, self.recommendation, *self.warnings)
         )
         return f"<h4>{escape(self.name)}</h4>{self.comparison._repr_html_()}{sentences}"
 
@@ -196,6 +203,8 @@ def write_result(
         finished=utc_now(),
         rates=experiment.learning_rates,
         hint=proxy_summary(folder, search) if search else "",
+        data_notes=experiment.notes,
+        warnings=experiment.warnings,
     )
     found = _found_layout(search)
     config = experiment.config.to_dict()

@@ -58,7 +58,8 @@ class Experiment:
     """A study's model, rows and budgets, loaded; `quick` is a trial's budget, `full` the last one.
 
     `strategies` are the layouts to compare with, `left_out` the strategies that the model's family
-    cannot have.
+    cannot have. `notes` say how the data were read and tokenized, `warnings` what is doubtful in
+    that, a sentence each.
     """
 
     config: StudyConfig
@@ -74,6 +75,8 @@ class Experiment:
     full: Budget
     device: torch.device
     workers: int
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def keep(self) -> int:
@@ -321,6 +324,8 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
                 full=full,
                 device=device,
                 workers=options.workers or default_workers(hidden_size(checkpoint), device),
+                notes=splits.notes,
+                warnings=splits.warnings,
             )
         )
     return experiments

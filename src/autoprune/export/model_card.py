@@ -18,7 +18,7 @@ from autoprune.reporting.markdown import (
     single_line,
     table_to_markdown,
 )
-from autoprune.reporting.markdown_report import section_to_markdown
+from autoprune.reporting.markdown_report import section_to_markdown, warning_paragraphs
 from autoprune.reporting.sections import DOTS_EXPLANATION, data_section, how_to_read, limits_text
 from autoprune.reporting.tables import entrants_table, repeat_table
 from autoprune.tasks.registry import TASKS
@@ -70,6 +70,7 @@ def model_card(study: FinishedStudy, provenance: Provenance) -> str:
         f"---\n{_front_matter(provenance, title)}\n---",
         f"# {escape_markdown(title)}",
         escape_markdown(_summary(study, provenance)),
+        *warning_paragraphs(study.setting.warnings),
         *_use_section(provenance),
         *_layers_section(study, provenance),
         *_quality_section(study, provenance),

@@ -10,6 +10,7 @@ from autoprune.evaluation.records import Record
 from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.reporting.markdown import code_block, escape_markdown, table_to_markdown
+from autoprune.reporting.markdown_report import warning_paragraphs
 from autoprune.reporting.search_plots import layer_effects_plot, layout_map_plot, rank_layouts
 from autoprune.reporting.tables import Table, entrants_table
 from autoprune.training.budget import Budget
@@ -57,7 +58,8 @@ def result_note(setting: StudyMetadata, comparison: Comparison, trials: int) -> 
     run = f"{trials} trials on {setting.device}, finished {setting.finished}:"
     blocks = [*_describe(study), escape_markdown(run), code_block(setting.command), "## Result"]
     verdict = map(escape_markdown, (comparison_verdict(comparison), recommendation(comparison)))
-    return _join([*blocks, *verdict, table_to_markdown(_short_table(comparison))])
+    warnings = warning_paragraphs(setting.warnings)
+    return _join([*blocks, *verdict, *warnings, table_to_markdown(_short_table(comparison))])
 
 
 def dashboard_plots(trials: Sequence[Record]) -> dict[str, go.Figure]:

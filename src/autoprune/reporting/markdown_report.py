@@ -58,9 +58,15 @@ def markdown_report(
         f"# {escape_markdown(report_title(setting))}",
         escape_markdown(comparison_verdict(comparison)),
         escape_markdown(recommendation(comparison)),
+        *warning_paragraphs(setting.warnings),
         *(section_to_markdown(section) for section in sections if section is not None),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def warning_paragraphs(warnings: Sequence[str]) -> list[str]:
+    """Write a paragraph for each warning."""
+    return [f"**Warning:** {escape_markdown(warning)}" for warning in warnings]
 
 
 def section_to_markdown(section: ReportSection) -> str:

@@ -106,7 +106,8 @@ class Splits:
 
     `names` are the labels in index order; `cleaned` are the reports of train and validation;
     `fingerprint` is a SHA-256 of the rows of both, in order; `held_out` names the splits that the
-    source lacks: a fifth of its train rows was held out for each.
+    source lacks: a fifth of its train rows was held out for each; `notes` say how the data were
+    read, and `warnings` what is doubtful in them, a sentence each.
     """
 
     names: tuple[str, ...]
@@ -115,6 +116,8 @@ class Splits:
     cleaned: tuple[CleaningReport, ...]
     fingerprint: str
     held_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ def _chapter(
         "brief": verdict_in_brief(comparison),
         "verdict": comparison_verdict(comparison),
         "recommendation": recommendation(comparison),
+        "warnings": study.setting.warnings,
         "next_steps": _next_steps(study, measured=costs is not None),
         "tiles": [row for row in comparison.rows if row.origin in first],
         "reference": comparison.reference,
