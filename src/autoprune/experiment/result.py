@@ -168,8 +168,7 @@ class StudyResult:
 
     def _repr_html_(self) -> str:
         sentences = "".join(
-            f"<p>{escape(text)}</p>"
-            for text in (self.verdict, self.recommendation, *self.warnings)
+            f"<p>{escape(text)}</p>" for text in (self.verdict, self.recommendation, *self.warnings)
         )
         return f"<h4>{escape(self.name)}</h4>{self.comparison._repr_html_()}{sentences}"
 
