@@ -1,4 +1,7 @@
-"""Choices: the names of all alternatives, for help, completion and checks without torch."""
+"""Choices: the names of all alternatives and the bounds of numbers, without torch.
+
+Help, completion and checks read them.
+"""
 
 DEVICE_NAMES = ("auto", "cpu", "cuda", "mps")
 METHOD_NAMES = ("full", "lora", "head", "probe")
@@ -7,3 +10,12 @@ PROBLEM_TYPE_NAMES = ("single_label_classification",)
 PROXY_NAMES = ("alignment", "leave-one-out")
 SAMPLER_NAMES = ("gp", "random", "tpe", "brute-force")
 PRUNER_NAMES = ("none", "median", "halving")
+
+# The largest numbers that options and files may give. They are far above what is of use; without
+# them a slip of the hand ends hours later, or for lack of memory.
+MAX_EPOCHS = 10_000
+MAX_BATCH = 65_536
+MAX_TOKENS = 1_000_000
+MAX_TRIALS = 1_000_000
+MAX_MINUTES = 5_256_000  # ten years
+MAX_GPUS = 1024

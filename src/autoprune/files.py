@@ -1,12 +1,15 @@
 """Atomic writes and file locks: a file or folder appears complete or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from unicodedata import category
 
 from autoprune.errors import OptionError, StudyError
@@ -23,8 +26,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what the block writes there replaces `path` at its end.
 
     Missing folders are created. The content is on the disk before it gets its name. Where the block
-    raises, the temporary file is removed and `path` stays as it was. Raises `OSError`.
+    raises, the temporary file is removed and `path` stays as it was. Raises `OSError`, also where
+    `path` is a pipe or a device: it must not become a file.
     """
+    if path_exists(path) and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_path(path, os.getpid())
     try:
@@ -115,6 +121,35 @@ def check_new_folder(out: Path) -> None:
     for folder in [parent, path] if path.is_dir() else [parent]:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OptionError(f"cannot make {out}: no permission in {folder}")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read it.
+
+    Raises `OSError` for anything else: a pipe would be waited for, a device may never end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the content of a regular file; raises `OSError`, also where it has over `most` bytes.
+
+    Without that bound a file with holes would take all memory.
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most >> 20} MiB")
+    return content
 
 
 def lock_file(

@@ -2,6 +2,7 @@
 
 import errno
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,7 +67,6 @@ def test_full_disk_is_not_seen_in_other_errors(error):
             RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
             "DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes",
         ),
-        (MemoryError(), "MemoryError"),
     ],
 )
 def test_out_of_memory_is_one_line_with_the_remedy(run_failing, error, reason):
@@ -76,6 +76,15 @@ def test_out_of_memory_is_one_line_with_the_remedy(run_failing, error, reason):
         "autoprune: out of memory: give a smaller --batch (in a search also --tokens or "
         f"--workers), or another --device ({reason})"
     ]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), np._core._exceptions._ArrayMemoryError((9,), int)]
+)
+def test_out_of_memory_elsewhere_does_not_blame_the_batch(run_failing, error):
+    code, [line] = run_failing(error)
+    assert code == 2
+    assert "too large for this machine" in line and "--batch" not in line
 
 
 @pytest.mark.parametrize(

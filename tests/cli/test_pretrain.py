@@ -127,7 +127,7 @@ WRONG = {
     "both": (["--minutes", 1, "--tokenizer", "demo", "--vocabulary", 200], ["leave out"]),
     "tokenizer": (["--minutes", 1, "--tokenizer", "murill"], ["did you mean 'muril'?"]),
     "minutes": (["--minutes", 0], ["--minutes must be a number above 0"]),
-    "corpus": (["--minutes", 1, "--corpus", "none.txt"], ["none.txt is not there"]),
+    "corpus": (["--minutes", 1, "--corpus", "none.txt"], ["none.txt cannot be read"]),
     "rate": (["--minutes", 1, "--learning-rate", 2], ["--learning-rate must lie between 0 and 1"]),
     "device": (["--minutes", 1, "--device", "cup"], ["did you mean 'cpu'?"]),
 }

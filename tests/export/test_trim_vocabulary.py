@@ -27,7 +27,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from autoprune.errors import ModelError, OptionError
+from autoprune.errors import DataError, ModelError
 from autoprune.export import trim_vocabulary
 from autoprune.export.tokenizer_vocab import script_of, scripts_of
 from autoprune.export.trim_vocabulary import check_corpus, cut_vocabulary, trim_tokenizer
@@ -402,7 +402,7 @@ def test_cut_with_a_corpus_holds_out_every_tenth_line(tiny, trims, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot read the corpus .*: No such file"),
+        (None, "cannot be read: No such file"),
         (b"", "has none"),
         (b"\n \n", "has none"),
         (b"\xff\xfe\n", "a text file in UTF-8, .* is not"),
@@ -412,7 +412,7 @@ def test_corpus_that_cannot_be_read_is_refused(tmp_path, content, message):
     path = tmp_path / "corpus.txt"
     path.write_bytes(content or b"")
     missing = {True: tmp_path / "nowhere.txt", False: path}[content is None]
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises(DataError, match=message):
         check_corpus([missing])
 
 

@@ -122,7 +122,7 @@ def test_corpus_of_few_texts_is_split(count, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(None, "is not there", id="missing"),
+        pytest.param(None, "cannot be read: No such file", id="missing"),
         pytest.param(b"", "has none", id="empty"),
         pytest.param(b"\n \n", "has none", id="blank"),
         pytest.param("एक\nदोन\n".encode() + b"caf\xe9\n", "line 3 is not (byte 4)", id="not UTF-8"),

@@ -59,6 +59,13 @@ _OUT_OF_MEMORY = (
     "--device"
 )
 
+_TOO_LARGE = (
+    "out of memory: a file, the model or a number that was given is too large for this machine, "
+    "give a smaller one or free memory"
+)
+
+_MAX_LINE = 1000  # characters of a message
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -104,6 +111,8 @@ def _user_message(error: Exception) -> str | None:
         return error.format_message()  # empty if no command was given: the help is printed
     if isinstance(error, OSError) and is_disk_full(error):
         return str(error) + _FULL_DISK
+    if isinstance(error, MemoryError):  # torch raises others, see below
+        return _TOO_LARGE
     if is_out_of_memory(error):
         reason = str(error).partition(". ")[0].strip() or type(error).__name__
         return f"{_OUT_OF_MEMORY} ({reason})"
@@ -112,5 +121,6 @@ def _user_message(error: Exception) -> str | None:
 
 def _print_error(message: str) -> None:
     line = " ".join(message.split())
+    line = line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
     typer.echo(f"autoprune: {line}", err=True)
     emit(CommandRefused(line))

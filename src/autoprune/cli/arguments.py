@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from autoprune.choices import METRIC_NAMES, PROXY_NAMES, PRUNER_NAMES, SAMPLER_NAMES
+from autoprune.choices import (
+    MAX_EPOCHS,
+    MAX_GPUS,
+    MAX_MINUTES,
+    MAX_TRIALS,
+    METRIC_NAMES,
+    PROXY_NAMES,
+    PRUNER_NAMES,
+    SAMPLER_NAMES,
+)
 from autoprune.cli import options
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import AutopruneError, OptionError
@@ -139,11 +148,15 @@ class StudyArguments(Arguments):
         ),
     ] = None
     keep_duplicates: options.KeepDuplicatesOption = False
-    epochs: Annotated[int, typer.Option(min=1, help="Quick budget: passes a trial may make.")] = 3
+    epochs: Annotated[
+        int,
+        typer.Option(min=1, max=MAX_EPOCHS, help="Quick budget: passes a trial may make."),
+    ] = 3
     full_epochs: Annotated[
         int | None,
         typer.Option(
             min=1,
+            max=MAX_EPOCHS,
             help="Full budget: passes of the comparison at most; stops when validation does. "
             "[default: the task's]",
         ),
@@ -170,13 +183,17 @@ class SearchArguments(Arguments):
     trials: Annotated[
         int,
         typer.Option(
-            min=1, help="Trials of the search in all; with more, the same study continues."
+            min=1,
+            max=MAX_TRIALS,
+            help="Trials of the search in all; with more, the same study continues.",
         ),
     ] = 16
     minutes: Annotated[
         float | None,
         typer.Option(
             min=0.01,
+            max=MAX_MINUTES,
+            callback=options.check_finite,
             help="End the search (not the comparison) after so long, however many --trials.",
         ),
     ] = None
@@ -242,6 +259,8 @@ class ClusterArguments(Arguments):
         float | None,
         typer.Option(
             min=0,
+            max=MAX_GPUS,
+            callback=options.check_finite,
             help="GPUs of each Ray task, 0.5: two share one. [default: 1 where training is on a "
             "GPU]",
         ),
@@ -256,6 +275,8 @@ class LimitArguments(Arguments):
         float | None,
         typer.Option(
             min=0,
+            max=100,
+            callback=options.check_finite,
             help="With several --keep: the smallest model at most so many points under the full "
             "one.",
         ),
@@ -263,6 +284,7 @@ class LimitArguments(Arguments):
     max_latency_ms: Annotated[
         float | None,
         typer.Option(
+            max=1e9,
             help="With several --keep: the smallest model that takes at most so long for one text.",
             callback=options.check_positive,
         ),
@@ -270,6 +292,7 @@ class LimitArguments(Arguments):
     max_megabytes: Annotated[
         float | None,
         typer.Option(
+            max=1e9,
             help="With several --keep: the smallest model that takes at most so much on disk.",
             callback=options.check_positive,
         ),

@@ -30,7 +30,7 @@ def tasks() -> None:
 
 def layouts(
     depth: Annotated[int, typer.Option(min=2, max=1000, help="Layers of the full model.")],
-    keep: Annotated[int, typer.Option(help="Layers that stay.")],
+    keep: Annotated[int, typer.Option(min=1, max=999, help="Layers that stay.")],
 ) -> None:
     """Show what each fixed strategy keeps (● stays, ○ goes; the left end is next to the input).
 

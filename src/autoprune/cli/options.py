@@ -1,13 +1,14 @@
 """The options that commands share: their names, help texts, checks and completion."""
 
 from collections.abc import Callable, Collection, Iterable
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer import CallbackParam
 
-from autoprune.choices import DEVICE_NAMES, METHOD_NAMES
+from autoprune.choices import DEVICE_NAMES, MAX_BATCH, MAX_TOKENS, METHOD_NAMES
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import OptionError, check_names
 from autoprune.layouts.layout import parse_keeps
@@ -78,6 +79,13 @@ def check_keeps(text: str | None) -> str | None:
     return text
 
 
+def check_finite(parameter: CallbackParam, value: float | None) -> float | None:
+    """Check that a number is finite: no bound stops NaN."""
+    if value is not None and not isfinite(value):
+        raise OptionError(f"{parameter.opts[0]} must be a finite number, got {value}")
+    return value
+
+
 def check_positive(parameter: CallbackParam, value: float | None) -> float | None:
     """Check that a limit is a finite number above 0."""
     if value is not None and not 0 < value < float("inf"):
@@ -144,14 +152,16 @@ MethodOption = Annotated[
     str, name_option("method", METHOD_NAMES, f"Which weights learn: {', '.join(METHOD_NAMES)}.")
 ]
 
-BatchOption = Annotated[int, typer.Option(min=1, help="Rows per optimizer step.")]
+BatchOption = Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Rows per optimizer step.")]
 
 PartsOption = Annotated[
-    int, typer.Option(min=1, help="Parts a batch is computed in, to save memory.")
+    int,
+    typer.Option(min=1, max=MAX_BATCH, help="Parts a batch is computed in, to save memory."),
 ]
 
 TokensOption = Annotated[
-    int | None, typer.Option(min=4, help="Longest input. [default: the task's]")
+    int | None,
+    typer.Option(min=4, max=MAX_TOKENS, help="Longest input. [default: the task's]"),
 ]
 
 WorkersOption = Annotated[

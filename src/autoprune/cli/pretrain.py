@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from autoprune.choices import MAX_BATCH, MAX_MINUTES
 from autoprune.cli import options
 from autoprune.cli.options import check_positive
 from autoprune.errors import OptionError
@@ -19,10 +20,10 @@ def pretrain(
     layers: Annotated[int, typer.Option(min=1, max=96, help="Layers.")] = 6,
     hidden: Annotated[int, typer.Option(min=8, max=4096, help="Width.")] = 128,
     heads: Annotated[
-        int | None, typer.Option(min=1, help="Heads. [default: one for 64 units]")
+        int | None, typer.Option(min=1, max=4096, help="Heads. [default: one for 64 units]")
     ] = None,
     inner: Annotated[
-        int | None, typer.Option(min=1, help="Inner width. [default: 4 x hidden]")
+        int | None, typer.Option(min=1, max=65_536, help="Inner width. [default: 4 x hidden]")
     ] = None,
     vocabulary: Annotated[
         int | None,
@@ -37,12 +38,15 @@ def pretrain(
         typer.Option(help="Take the tokenizer of this model (a name, hub id or folder) instead."),
     ] = None,
     tokens: Annotated[int, typer.Option(min=8, max=4096, help="Tokens of a block.")] = 64,
-    batch: Annotated[int, typer.Option(min=1, help="Blocks per optimizer step.")] = 32,
+    batch: Annotated[
+        int, typer.Option(min=1, max=MAX_BATCH, help="Blocks per optimizer step.")
+    ] = 32,
     minutes: Annotated[
-        float | None, typer.Option(help="Train for so long.", callback=check_positive)
+        float | None,
+        typer.Option(max=MAX_MINUTES, help="Train for so long.", callback=check_positive),
     ] = None,
     budget_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Or until so many tokens were seen.")
+        int | None, typer.Option(min=1, max=10**15, help="Or until so many tokens were seen.")
     ] = None,
     learning_rate: options.LearningRateOption = None,
     warm_embeddings: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoprune.choices import PROXY_NAMES
+from autoprune.choices import MAX_EPOCHS, PROXY_NAMES
 from autoprune.cli import options
 from autoprune.layouts.layout import parse_keeps
 
@@ -32,7 +32,8 @@ def score(
         ),
     ] = None,
     rows: Annotated[
-        int, typer.Option(min=1, help="Validation rows to score layouts on, at most.")
+        int,
+        typer.Option(min=1, max=10_000_000, help="Validation rows to score layouts on, at most."),
     ] = 256,
     rungs: Annotated[
         int,
@@ -51,7 +52,10 @@ def score(
     text_pair: options.PairColumnOption = None,
     label: options.LabelColumnOption = None,
     keep_duplicates: options.KeepDuplicatesOption = False,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes of the full model's fine-tuning.")] = 3,
+    epochs: Annotated[
+        int,
+        typer.Option(min=1, max=MAX_EPOCHS, help="Passes of the full model's fine-tuning."),
+    ] = 3,
     batch: options.BatchOption = 32,
     parts: options.PartsOption = 1,
     tokens: options.TokensOption = None,

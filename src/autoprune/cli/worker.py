@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from autoprune.choices import MAX_TRIALS
 from autoprune.cli import options
 from autoprune.cli.trackers import open_trackers
 
@@ -25,7 +26,11 @@ def worker(
     storage: options.StorageOption = None,
     trials_here: Annotated[
         int | None,
-        typer.Option(min=1, help="End after so many trials. [default: when the study has all]"),
+        typer.Option(
+            min=1,
+            max=MAX_TRIALS,
+            help="End after so many trials. [default: when the study has all]",
+        ),
     ] = None,
 ) -> None:
     """Run trials of a study that `autoprune search` has begun, until it has all it asks for.

@@ -19,6 +19,12 @@ from pydantic import (
 
 from autoprune.choices import (
     DEVICE_NAMES,
+    MAX_BATCH,
+    MAX_EPOCHS,
+    MAX_GPUS,
+    MAX_MINUTES,
+    MAX_TOKENS,
+    MAX_TRIALS,
     METHOD_NAMES,
     METRIC_NAMES,
     PROXY_NAMES,
@@ -27,12 +33,14 @@ from autoprune.choices import (
 )
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import OptionError, check_names
-from autoprune.files import validate_study_name, write_atomic
+from autoprune.files import read_regular, validate_study_name, write_atomic
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.registry import TASKS
 from autoprune.tasks.task import Columns
 
 NO_PROXY = "none"
+
+MAX_TOML_BYTES = 1 << 20
 
 
 def _one_of(kind: str, names: Iterable[str]) -> AfterValidator:
@@ -62,7 +70,7 @@ def _distinct_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
 class ConfigSection(BaseModel):
     """A frozen group of settings. A wrong or unknown setting raises `OptionError`, in one line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -110,11 +118,11 @@ class DataConfig(ConfigSection):
 class BudgetConfig(ConfigSection):
     """What a training run may spend: the quick budget of a trial, the full one of a comparison."""
 
-    epochs: int = Field(default=3, ge=1)
-    full_epochs: int | None = Field(default=None, ge=1)
-    batch: int = Field(default=32, ge=1)
-    parts: int = Field(default=1, ge=1)
-    tokens: int | None = Field(default=None, ge=4)
+    epochs: int = Field(default=3, ge=1, le=MAX_EPOCHS)
+    full_epochs: int | None = Field(default=None, ge=1, le=MAX_EPOCHS)
+    batch: int = Field(default=32, ge=1, le=MAX_BATCH)
+    parts: int = Field(default=1, ge=1, le=MAX_BATCH)
+    tokens: int | None = Field(default=None, ge=4, le=MAX_TOKENS)
     learning_rate: LearningRate | None = None
     learning_rates: Annotated[tuple[LearningRate, ...], AfterValidator(_distinct_rates)] = ()
     method: Annotated[str, _one_of("method", METHOD_NAMES)] = "full"
@@ -131,8 +139,8 @@ class ComparisonConfig(ConfigSection):
 class SearchOptions(ConfigSection):
     """How layouts are searched: `trials` in all, or what `minutes` allow."""
 
-    trials: int = Field(default=16, ge=1)
-    minutes: float | None = Field(default=None, ge=0.01)
+    trials: int = Field(default=16, ge=1, le=MAX_TRIALS)
+    minutes: float | None = Field(default=None, ge=0.01, le=MAX_MINUTES)
     sampler: Annotated[str, _one_of("sampler", SAMPLER_NAMES)] = "gp"
     pruner: Annotated[str, _one_of("pruner", PRUNER_NAMES)] = "none"
     proxy: Annotated[str, _one_of("proxy", (*PROXY_NAMES, NO_PROXY))] = NO_PROXY
@@ -215,7 +223,7 @@ class RunOptions(ConfigSection):
     device: Annotated[str, _one_of("device", DEVICE_NAMES)] = "auto"
     workers: int | None = Field(default=None, ge=1, le=256)
     ray: str | None = None
-    gpus_per_worker: float | None = Field(default=None, ge=0)
+    gpus_per_worker: float | None = Field(default=None, ge=0, le=MAX_GPUS)
     trust_remote_code: bool = False
 
     @property
@@ -269,10 +277,10 @@ def merge_options(values: Mapping[str, Any], options: Mapping[str, Any]) -> dict
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the nested values of a study's TOML file, not yet checked; raises `OptionError`."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_regular(path, MAX_TOML_BYTES).decode())
     except OSError as error:
         raise OptionError(f"cannot read --config {path}: {error.strerror}") from error
-    except ValueError as error:  # no TOML, or no UTF-8
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested beyond reason
         raise OptionError(f"--config {path} is no TOML: {error}") from error
     for key in SECTIONS:
         if not isinstance(values.get(key, {}), dict):

@@ -18,8 +18,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from autoprune.encoders.embeddings import used_token_ids
 from autoprune.encoders.files import silence_libraries
 from autoprune.encoders.profiling import count_parameters
-from autoprune.errors import ModelError, OptionError
+from autoprune.errors import DataError, ModelError
 from autoprune.export.tokenizer_vocab import VocabularyPieces, script_of, scripts_of
+from autoprune.tasks.corpus import read_corpus
 from autoprune.tasks.task import LabelledRows, Splits, TestSplit
 
 HELD_OUT_INTERVAL = 10  # every so many lines of a corpus, one is held out
@@ -62,7 +63,7 @@ def cut_vocabulary(
 
     The texts of the task keep all their tokens, so they cannot show what happens to new texts.
     With a corpus, every tenth of its lines is held out to measure that. Without one, a second cut
-    to the train texts alone is measured on those of validation and test. Raises `OptionError` for
+    to the train texts alone is measured on those of validation and test. Raises `DataError` for
     unreadable files.
     """
     before = count_parameters(model).total
@@ -91,10 +92,10 @@ def cut_vocabulary(
 
 
 def check_corpus(corpus: Sequence[Path]) -> None:
-    """Raise `OptionError` for a file of the corpus that cannot be read, or has no text."""
+    """Raise `DataError` for a file of the corpus that cannot be read, or has no text."""
     for path in corpus:
         if next(_read_lines([path]), None) is None:
-            raise OptionError(f"a corpus is a text file with one text per line, {path} has none")
+            raise DataError(f"a corpus is a text file with one text per line, {path} has none")
 
 
 def check_trimmable(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -105,15 +106,8 @@ def check_trimmable(tokenizer: PreTrainedTokenizerBase) -> None:
 def _read_lines(corpus: Sequence[Path]) -> Iterator[tuple[str, bool]]:
     """Yield the lines with a text, and whether each is held out."""
     for path in corpus:
-        try:
-            with path.open(encoding="utf-8") as file:
-                texts = (line.strip() for line in file)
-                for number, text in enumerate(filter(None, texts), start=1):
-                    yield text, number % HELD_OUT_INTERVAL == 0
-        except OSError as error:
-            raise OptionError(f"cannot read the corpus {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise OptionError(f"a corpus is a text file in UTF-8, {path} is not") from error
+        for number, text in enumerate(read_corpus(path), start=1):
+            yield text, number % HELD_OUT_INTERVAL == 0
 
 
 def _texts(rows: LabelledRows) -> list[str]:

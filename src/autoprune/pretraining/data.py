@@ -17,18 +17,15 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from autoprune.errors import DataError
+from autoprune.tasks.corpus import read_corpus
 
 HELD_OUT_TEXTS = 0.01  # share of the distinct texts that is never trained on
-
-MAX_TEXT_BYTES = 1 << 20  # bytes of a line
 
 MASKED_SHARE = 0.2  # share of the words that is masked
 
 _MASK_TOKEN, _RANDOM_TOKEN = 0.8, 0.1  # shares of the masked words; the others stay as they are
 
 _DIGESTS = 1 << 64  # number of possible digests
-
-_BINARY = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b\x1c\x1d\x1e\x1f"))
 
 _ENCODED_TOGETHER = 1000  # texts
 
@@ -52,7 +49,7 @@ def scan_corpus(paths: Sequence[Path]) -> Corpus:
     texts, lowest, highest = 0, _DIGESTS, 0
     for path in paths:
         before = texts
-        for text in _read_lines(path):
+        for text in _read_texts(path):
             texts += 1
             content.update(text.encode() + b"\n")
             digest = _digest(text)
@@ -73,42 +70,15 @@ def scan_corpus(paths: Sequence[Path]) -> Corpus:
 def read_texts(corpus: Corpus, held_out: bool) -> Iterator[str]:
     """Yield the held-out texts, or all others, in the order of the files."""
     for path in corpus.paths:
-        for text in _read_lines(path):
+        for text in _read_texts(path):
             if (_digest(text) <= corpus.last_held_out) == held_out:
                 yield text
 
 
-def _read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines that are not empty, with each run of spaces as one space."""
-    if not path.is_file():  # a pipe could be read only once
-        fault = "is not a file" if path.exists() else "is not there"
-        raise DataError(f"a corpus is a text file with one text per line, {path} {fault}")
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_TEXT_BYTES + 1):
-                number += 1
-                if text := _decode(line, path, number):
-                    yield text
-    except OSError as error:
-        raise DataError(f"cannot read the corpus {path}: {error.strerror}") from error
-
-
-def _decode(line: bytes, path: Path, number: int) -> str:
-    where = f"{path}, line {number}"
-    if len(line) > MAX_TEXT_BYTES:
-        raise DataError(
-            f"a corpus has one text per line, {where} is over {MAX_TEXT_BYTES >> 20} MiB: split it"
-        )
-    if line.translate(None, _BINARY) != line:
-        raise DataError(f"a corpus is plain text, {where} has control characters: is it binary?")
-    try:
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"a corpus is a text file in UTF-8, {where} is not (byte {error.start + 1}): convert it"
-        ) from error
-    return " ".join(text.split())
+def _read_texts(path: Path) -> Iterator[str]:
+    """Yield the texts of a file, with each run of spaces as one space."""
+    for text in read_corpus(path):
+        yield " ".join(text.split())
 
 
 def _digest(text: str) -> int:

@@ -7,9 +7,10 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, ValidationInfo
 
+from autoprune.choices import MAX_TRIALS
 from autoprune.errors import AutopruneError, PlanError, UnknownNameError, check_names
-from autoprune.experiment.config import BudgetConfig, ConfigSection, Strategy
-from autoprune.files import validate_study_name
+from autoprune.experiment.config import MAX_TOML_BYTES, BudgetConfig, ConfigSection, Strategy
+from autoprune.files import read_regular, validate_study_name
 from autoprune.layouts.strategies import STRATEGIES
 
 PLANS_FOLDER = Path("studies/plans")
@@ -47,7 +48,7 @@ class Plan(ConfigSection):
     strategies: Annotated[tuple[Strategy, ...], Distinct] = tuple(STRATEGIES)
     rivals: Mapping[int, Names] = {}
     multilingual: tuple[Name, ...] = ()
-    trials: Annotated[StrictInt, Field(ge=1)] = 16
+    trials: Annotated[StrictInt, Field(ge=1, le=MAX_TRIALS)] = 16
     seeds: Annotated[StrictInt, Field(ge=1, le=100)] = 3
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
     margin: Annotated[StrictFloat, Field(gt=0, lt=100)] = 1.0
@@ -85,10 +86,10 @@ def find_plan(name: str) -> Path:
 def read_plan(path: Path) -> Plan:
     """Read and check a plan; raises `PlanError`, `UnknownNameError`, `OptionError`."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_regular(path, MAX_TOML_BYTES).decode())
     except OSError as error:
         raise PlanError(f"cannot read plan {path}: {error.strerror}") from error
-    except ValueError as error:  # not UTF-8, or not TOML
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or nested beyond reason
         raise PlanError(f"a plan is a TOML file, {path} is not: {error}") from error
     validate_study_name(path.stem)  # it names the folder of the plan's studies
     where = f"plan {path.stem}"
