@@ -82,8 +82,11 @@ FILES = {
 
 @pytest.mark.parametrize("make", FILES.values(), ids=FILES)
 def test_predict_reads_each_format_and_gives_the_models_probabilities(run, folder, make):
-    answer = run("predict", folder, make(), "--batch", 4)
-    assert (answer.code, answer.err) == (0, "")
+    file = make()
+    answer = run("predict", folder, file, "--batch", 4)
+    column = {".csv": "Title", ".tsv": "Title", ".txt": None}.get(file.suffix, "text")
+    note = f"{file.name}: text from column '{column}'\n" if column else ""
+    assert (answer.code, answer.err) == (0, note)
     [header, *rows] = csv.reader(answer.out.splitlines())
     assert header == ["label", "probability", *(f"p({label})" for label in LABELS)]
     assert len(rows) == len(TEXTS)
@@ -145,7 +148,7 @@ WRONG = {
     "twice": (["twice.csv"], "must name each column once"),
     "broken": (["broken.jsonl"], "must hold one JSON object a line, line 2"),
     "number": (["number.jsonl"], "must hold texts, line 1 has int '3'"),
-    "lacking": (["lacking.jsonl"], "has no 'text' in line 2"),
+    "lacking": (["lacking.jsonl"], "must hold texts, line 2 has nothing"),
     "no utf-8": (["latin.txt"], "must be UTF-8"),
     "no parquet": (["no.parquet"], "must be a Parquet file"),
     "empty": (["empty.txt"], "has no texts"),

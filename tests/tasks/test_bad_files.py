@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from autoprune.errors import DataError
+from autoprune.tasks.formats import READERS
 from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.registry import find_task
 
@@ -60,7 +61,10 @@ BAD = {
         {"train.csv": HEADER + 'अ,a\n"open,a\n' + GOOD * 50},
         ["train.csv", "broken quotes, line 3", '""quoted""'],
     ),
-    "nameless columns": ({"train.csv": "text,label,,\na,b,,\n"}, ["train.csv", "once", "''"]),
+    "cells below no name": (
+        {"train.csv": "text,label,,\na,b,,\nc,d,,e\n"},
+        ["train.csv", "has 2 columns, line 3 has 4"],
+    ),
     "test without the columns": (
         {"train.csv": GOOD, "test.csv": "a,b\n1,2\n"},
         ["test.csv", "--text", "'a', 'b'"],
@@ -176,7 +180,7 @@ def test_unreadable_file_is_refused_in_one_line(tmp_path, monkeypatch):
 
     write_files(tmp_path / "data", {"train.csv": GOOD})
     # The tests may run as root, who may read any file.
-    monkeypatch.setattr("autoprune.tasks.formats._read_text", refuse)
+    monkeypatch.setitem(READERS, ".csv", refuse)
     check_refused("./data", ["train.csv", "Permission denied", "check it"])
 
 

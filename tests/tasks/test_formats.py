@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from autoprune.errors import DataError
-from autoprune.tasks.formats import READERS, read_table, select_columns
+from autoprune.tasks.formats import READERS, open_table
+from autoprune.tasks.table import select_columns
 from autoprune.tasks.task import Columns
 
 # Any text but NUL and half characters, which no row may hold.
@@ -44,7 +45,7 @@ WRITERS = {
 
 
 def read(path, **columns):
-    return select_columns(read_table(path), Columns(**columns))
+    return select_columns(open_table(path), Columns(**columns))
 
 
 def refused(path, match, **columns):

@@ -8,12 +8,17 @@ from typing import Annotated
 import typer
 
 from autoprune.cli import options
+from autoprune.errors import OptionError
 
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an exported model.")],
     file: Annotated[
-        Path, typer.Argument(help="CSV, TSV, JSON lines or Parquet; else a text a line.")
+        Path,
+        typer.Argument(
+            help="CSV, TSV, JSON lines or Parquet; else a text a line. - is standard input, "
+            "a text a line."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="File to write. [default: standard output]")
@@ -43,20 +48,30 @@ def predict(
         write_prediction_file,
         write_predictions,
     )
-    from autoprune.tasks.streaming import stream_rows
+    from autoprune.tasks.streaming import stream_file, stream_lines
     from autoprune.training.devices import select_device
 
     is_json = out is not None and out.suffix.lower() in (".jsonl", ".json")
     chosen = format or ("jsonl" if is_json else "csv")
-    check_prediction_paths(file, out)
-    rows = stream_rows(file, text, text_pair)
+    notes: tuple[str, ...] = ()
+    path = None if file == Path("-") else file
+    check_prediction_paths(path, out)
+    if path is None:
+        if (text, text_pair) != (None, None):
+            raise OptionError("--text and --text-pair are for files with columns, - has none")
+        rows = stream_lines(sys.stdin.buffer, "standard input")
+    else:
+        rows, notes = stream_file(path, text, text_pair)
     predictor = open_predictor(model, select_device(device))
     if out is not None:
         count = write_prediction_file(predictor, rows, batch, chosen, out)
         typer.echo(f"Wrote the labels of {count:,} texts to {out}")
-        return
-    try:
-        write_predictions(predictor, rows, batch, chosen, sys.stdout)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader (`head`) has seen enough: end without a message
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        try:
+            write_predictions(predictor, rows, batch, chosen, sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader (`head`) has seen enough: end without a message
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+    for note in notes:  # not before: a refusal is one line
+        typer.echo(note, err=True)

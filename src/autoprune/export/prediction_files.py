@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TextIO
@@ -20,9 +20,12 @@ PROBABILITY_DIGITS = 6
 RowWriter = Callable[[NDArray[np.float64]], object]  # takes the probabilities of one row, (labels,)
 
 
-def check_prediction_paths(file: Path, out: Path | None) -> None:
-    """Raise `OptionError` where `file` cannot be read or `out` cannot be written, before work."""
-    if not file.is_file():
+def check_prediction_paths(file: Path | None, out: Path | None) -> None:
+    """Raise `OptionError` where `file` cannot be read or `out` cannot be written, before work.
+
+    None is standard input for `file`, and standard output for `out`.
+    """
+    if file is not None and not file.is_file():
         raise OptionError(f"FILE must be a file with texts, {file} is none")
     if out is None:
         return
@@ -30,7 +33,7 @@ def check_prediction_paths(file: Path, out: Path | None) -> None:
         raise OptionError(f"--out must be a file in a folder that exists, got {out}")
     if out.exists() and not out.is_file():  # a device or a pipe must not be replaced by a file
         raise OptionError(f"--out must be a file, {out} is none: leave it out and use >")
-    if out.exists() and out.samefile(file):
+    if file is not None and out.exists() and out.samefile(file):
         raise OptionError(f"--out must be another file than that of the texts, {out}")
 
 
@@ -58,7 +61,15 @@ def write_predictions(
 
     Returns the number of rows. Raises `DataError` where there are none, before anything is written.
     """
-    predictions = predictor(rows, batch)
+    read = 0
+
+    def counted() -> Iterator[StreamedRow]:
+        nonlocal read
+        for row in rows:
+            read += 1
+            yield row
+
+    predictions = predictor(counted(), batch)
     first = next(predictions, None)
     if first is None:
         raise DataError("the file has no texts")
@@ -67,6 +78,8 @@ def write_predictions(
     for probabilities in chain([first], predictions):
         write_row(probabilities)
         count += 1
+    if count != read:  # else labels would stand beside other texts
+        raise RuntimeError(f"{read} rows were read and {count} labels written")
     return count
 
 

@@ -71,3 +71,22 @@ def find_scorable_rows(raw: RawSplit) -> tuple[list[int], int, int]:
         else:
             scorable.append(index)
     return scorable, headers, empty
+
+
+def warn_of_loss(split: CleanedSplit) -> str | None:
+    """Return a warning where cleaning removes more than a third of a split's rows, else None."""
+    report = split.report
+    lost = report.read - report.left
+    if lost * 3 <= report.read:
+        return None
+    count, reason = max(
+        (report.duplicates, "are duplicates: is this the column of the texts?"),
+        (report.leaked, "are also in an earlier split: are the splits apart?"),
+        (report.empty, "have no text or no label"),
+        (report.headers, "are repeated headers"),
+        key=lambda pair: pair[0],
+    )
+    return (
+        f"cleaning removed {lost:,} of the {report.read:,} rows of {report.split}, of which "
+        f"{count:,} {reason}"
+    )

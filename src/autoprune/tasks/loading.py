@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from autoprune.errors import DataError
-from autoprune.tasks.cleaning import CleanedSplit, clean_splits
+from autoprune.tasks.cleaning import CleanedSplit, clean_splits, warn_of_loss
 from autoprune.tasks.sources import read_source
 from autoprune.tasks.splits import fingerprint, index_labels, label_names
 from autoprune.tasks.task import Splits, Task, TestSplit
@@ -29,6 +29,8 @@ def read_splits(
         cleaned=tuple(split.report for split in parts),
         fingerprint=fingerprint(names, train, validation),
         held_out=held_out,
+        notes=_notes(splits),
+        warnings=tuple(warning for split in splits.values() if (warning := warn_of_loss(split))),
     )
 
 
@@ -62,3 +64,15 @@ def _read_and_clean(
                 f"{split.raw.origin} it left none{hint}"
             )
     return label_names(task.labels, splits), splits, held_out
+
+
+def _notes(splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
+    """Return how the splits were read; a sentence that is not true of all names its split."""
+    names: dict[str, list[str]] = {}
+    for name, split in splits.items():
+        for note in split.raw.notes:
+            names.setdefault(note, []).append(name)
+    return tuple(
+        note if len(found) == len(splits) else f"{' and '.join(found)}: {note}"
+        for note, found in names.items()
+    )

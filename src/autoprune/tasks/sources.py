@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import platformdirs
 from autoprune.errors import DataError, first_line, format_path, join_names
 from autoprune.tasks.cleaning import find_scorable_rows
 from autoprune.tasks.download import download_files
-from autoprune.tasks.formats import READERS, RawTable, read_table, select_columns
+from autoprune.tasks.formats import READERS, open_table
+from autoprune.tasks.parquet_files import column_values
 from autoprune.tasks.splits import hold_out_rows
+from autoprune.tasks.table import Row, Table, select_columns
 from autoprune.tasks.task import Columns, RawSplit, Task
 
 _SPLITS = ("train", "validation", "test")
@@ -57,7 +59,9 @@ def read_source(
 
 def read_files(files: dict[str, Path], columns: Columns) -> dict[str, RawSplit]:
     """Read each split's file; raises `DataError`."""
-    return {split: select_columns(read_table(file), columns) for split, file in files.items()}
+    return {
+        split: select_columns(open_table(file), columns, split) for split, file in files.items()
+    }
 
 
 def find_files(path: Path) -> dict[str, Path]:
@@ -133,17 +137,22 @@ def read_hub(name: str, columns: Columns) -> dict[str, RawSplit]:
     return {split: raw for split, raw in splits.items() if split == "train" or any(raw.labels)}
 
 
-def _hub_table(origin: str, rows: Any) -> RawTable:
-    if not len(rows):
+def _hub_table(origin: str, data: Any) -> Table:
+    def rows(selected: Sequence[str]) -> Iterator[Row]:
+        columns = column_values(origin, {name: data.data[name] for name in selected})
+        for number, values in enumerate(zip(*columns.values(), strict=True), start=1):
+            yield f"row {number}", values
+
+    if not len(data):
         raise DataError(f"{origin} must have rows, got none")
-    return RawTable(
+    return Table(
         origin,
-        columns={name: rows.data[name] for name in rows.features},
-        locations=[f"row {number}" for number in range(1, len(rows) + 1)],
+        list(data.features),
+        rows,
         converters={
             # None for no label and for a hidden one, which is -1
             name: dict(enumerate(feature.names)).get
-            for name, feature in rows.features.items()
+            for name, feature in data.features.items()
             if getattr(feature, "names", None) is not None
         },
     )

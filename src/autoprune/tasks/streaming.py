@@ -1,116 +1,64 @@
 """Streaming: read the texts of a file of any size one after another, without labels."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
-from autoprune.errors import DataError, OptionError, first_line, format_path, quote
-from autoprune.tasks.formats import (
-    TEXT_SPELLINGS,
-    check_column_names,
-    check_file,
-    csv_rows,
-    find_column,
-    json_rows,
-    value_to_text,
-)
-
-_PARQUET_ROWS = 1024  # read at once
+from autoprune.errors import OptionError, format_path, quote
+from autoprune.tasks.formats import READERS, check_file, open_table
+from autoprune.tasks.table import Row, find_texts, value_to_text
+from autoprune.tasks.task import Columns
+from autoprune.tasks.text_lines import read_lines, read_stream
 
 StreamedRow = tuple[str, str | None]  # a text, and the second text where a row has two
 
-_Values = Iterator[tuple[str, Sequence[object]]]  # the location of a row, and its selected values
 
-_Select = Callable[[Sequence[str]], list[str]]  # from a file's columns to the selected ones
+def stream_file(
+    path: Path, text: str | None, pair: str | None
+) -> tuple[Iterator[StreamedRow], tuple[str, ...]]:
+    """Return the texts of a CSV, TSV, JSON-lines or Parquet file, and how they are read.
 
-
-def stream_rows(path: Path, text: str | None, pair: str | None) -> Iterator[StreamedRow]:
-    """Yield the texts of a CSV, TSV, JSON-lines or Parquet file; else each line is a text.
-
-    `text` and `pair` name columns; without `text` the known spellings are tried. White space around
-    a text is removed, null is an empty text. Raises `DataError` with the location when it reaches
-    the row, and `OptionError` for a column of a file without columns.
+    In another file each line is a text. `text` and `pair` name columns; without `text` the known
+    spellings are tried, and a file of one column has it as text. White space around a text is
+    removed, null is an empty text. Raises `DataError`, with the location when it reaches a row, and
+    `OptionError` for a column of a file without columns.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None and (text, pair) != (None, None):
-        raise OptionError(
-            f"--text and --text-pair are for files with columns ({', '.join(_READERS)}), "
-            f"{format_path(path)} has a text a line"
+    if path.suffix.lower() not in READERS:
+        if (text, pair) != (None, None):
+            raise OptionError(
+                f"--text and --text-pair are for files with columns ({', '.join(READERS)}), "
+                f"{format_path(path)} has a text a line"
+            )
+        check_file(path)
+        return _to_texts([format_path(path)], _locate(read_lines(path))), ()
+    table = open_table(path)
+    is_only = text is None and len(table.names) == 1 and not _is_text(table.names[0])
+    only = table.names[0] if is_only else None
+    column, second = find_texts(table, Columns(text=only or text, pair=pair))
+    selected = [column] if second is None else [column, second]
+    chosen = (f"{table.origin}: text from column {quote(column)}",) if text is None else ()
+    subjects = [f"column {quote(name)} of {table.origin}" for name in selected]
+    return _to_texts(subjects, table.rows(selected)), (*chosen, *table.notes)
+
+
+def stream_lines(stream: IO[bytes], origin: str) -> Iterator[StreamedRow]:
+    """Yield each line of a stream as a text; raises `DataError` for what is not UTF-8."""
+    return _to_texts([origin], _locate(read_stream(stream, origin)))
+
+
+def _locate(lines: Iterable[str]) -> Iterator[Row]:
+    return ((f"line {number}", (line,)) for number, line in enumerate(lines, start=1))
+
+
+def _to_texts(subjects: Sequence[str], rows: Iterable[Row]) -> Iterator[StreamedRow]:
+    for location, values in rows:
+        first, *second = (
+            value_to_text(value, subject, location)
+            for value, subject in zip(values, subjects, strict=True)
         )
-
-    def select(names: Sequence[str]) -> list[str]:
-        check_column_names(path, names)
-        origin = format_path(path)
-        selected = [find_column(names, origin, "text", text, TEXT_SPELLINGS)]
-        return selected + ([find_column(names, origin, "text-pair", pair)] if pair else [])
-
-    lines = ((f"line {number}", (line,)) for number, line in enumerate(_text_lines(path), start=1))
-    return _to_texts(path, lines if reader is None else reader(path, select))
+        yield first, second[0] if second else None
 
 
-def _to_texts(path: Path, rows: _Values) -> Iterator[StreamedRow]:
-    check_file(path)
-    location, subject = "its start", format_path(path)
-    try:
-        for location, values in rows:
-            first, *second = (value_to_text(value, subject, location) for value in values)
-            yield first, second[0] if second else None
-    except OSError as error:
-        reason = error.strerror or first_line(error)
-        raise DataError(f"{subject} must be readable, got: {reason}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{subject} must be UTF-8, after {location} it is not: save it as UTF-8"
-        ) from error
-
-
-def _text_lines(path: Path) -> Iterator[str]:
-    # Only "\n" ends a line: texts may hold other separators.
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        yield from file
-
-
-def _read_csv(path: Path, select: _Select, separator: str = ",") -> _Values:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv_rows(path, file, separator)
-        _, names = next(rows, ("", []))
-        indices = [names.index(name) for name in select(names)]
-        for location, row in rows:
-            yield location, [row[index] for index in indices]
-
-
-def _read_json_lines(path: Path, select: _Select) -> _Values:
-    names: list[str] = []
-    for location, row in json_rows(path, _text_lines(path)):
-        names = names or select(list(row))
-        for name in names:
-            if name not in row:
-                raise DataError(f"{format_path(path)} has no {quote(name)} in {location}")
-        yield location, [row[name] for name in names]
-
-
-def _read_parquet(path: Path, select: _Select) -> _Values:
-    import pyarrow  # type: ignore[import-untyped]
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            names = select(file.schema_arrow.names)
-            number = 0
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=names):
-                for values in zip(*(batch[name].to_pylist() for name in names), strict=True):
-                    number += 1
-                    yield f"row {number}", values
-    except pyarrow.ArrowException as error:
-        raise DataError(
-            f"{format_path(path)} must be a Parquet file: {first_line(error)}"
-        ) from error
-
-
-_READERS: dict[str, Callable[[Path, _Select], _Values]] = {
-    ".csv": _read_csv,
-    ".tsv": partial(_read_csv, separator="\t"),
-    ".jsonl": _read_json_lines,
-    ".json": _read_json_lines,
-    ".parquet": _read_parquet,
-}
+def _is_text(name: str) -> bool:
+    """Return whether the name of a column is rather a text, in a file without a header."""
+    return len(name) > 40 or len(name.split()) > 4

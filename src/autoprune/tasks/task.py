@@ -43,7 +43,8 @@ class Task:
 class RawSplit:
     """Rows as read, without white space around them; `origin` is the file that errors name.
 
-    `text_column` and `label_column` are the names by which stray header rows are recognised.
+    `text_column` and `label_column` are the names by which stray header rows are recognised;
+    `notes` say how the rows were read, a sentence each.
     """
 
     origin: str
@@ -52,6 +53,7 @@ class RawSplit:
     pairs: tuple[str, ...] | None
     text_column: str
     label_column: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -1,0 +1,121 @@
+"""Parquet: read the needed columns a few rows at once, and refuse a decompression bomb."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autoprune.errors import DataError, first_line, format_path, quote
+from autoprune.tasks.table import Row, Table, check_column_names
+from autoprune.tasks.text_lines import unreadable
+
+_ROWS = 1024  # read at once
+
+_MOST_ROWS = 1_000_000  # that a file may have whatever its size; else at most one for each byte
+
+_MAX_SIZE = 256 << 20  # bytes that a file may hold whatever its size
+
+_MAX_RATIO = 1000  # of what a file holds to its size; texts that are not repeated reach 50
+
+
+def open_parquet(path: Path) -> Table:
+    """Return the table of a Parquet file. Raises `DataError`, as do its rows when they are read."""
+    origin, size = format_path(path), path.stat().st_size
+    if size == 0:
+        raise DataError(f"{origin} is empty, a Parquet file with rows is needed")
+    with _open_file(path) as file:
+        schema, count = file.schema_arrow, file.metadata.num_rows
+    check_column_names(origin, schema.names)
+    if count > max(_MOST_ROWS, size):
+        raise DataError(
+            f"{origin} must not be far larger than its file, it claims {count:,} rows in "
+            f"{size:,} bytes: check where it comes from"
+        )
+
+    def rows(selected: Sequence[str]) -> Iterator[Row]:
+        texts = [name for name in selected if _check_type(origin, name, schema.field(name).type)]
+        with _open_file(path, texts) as file:
+            _check_size(origin, size, _uncompressed_size(file.metadata, selected))
+            number = total = 0
+            for batch in file.iter_batches(_ROWS, columns=list(selected)):
+                columns = {name: batch[name] for name in selected}
+                for values in zip(*column_values(origin, columns).values(), strict=True):
+                    number += 1
+                    total += sum(len(value) for value in values if isinstance(value, str))
+                    yield f"row {number}", values
+                _check_size(origin, size, total)
+
+    return Table(origin, schema.names, rows)
+
+
+def column_values(origin: str, columns: Mapping[str, Any]) -> dict[str, list[object]]:
+    """Return the values of Arrow columns, those of a dictionary without a copy of each.
+
+    Raises `DataError` for what Python cannot represent (a date after the year 9999).
+    """
+    import pyarrow  # type: ignore[import-untyped]
+
+    found = {}
+    for name, column in columns.items():
+        try:
+            if isinstance(column, pyarrow.DictionaryArray):
+                entries = [*column.dictionary.to_pylist(), None]
+                indices = column.indices.fill_null(len(entries) - 1).to_pylist()
+                found[name] = [entries[index] for index in indices]
+            else:
+                found[name] = column.to_pylist()
+        except (OverflowError, ValueError, pyarrow.ArrowException) as error:
+            raise DataError(
+                f"column {quote(name)} of {origin} cannot be read: {first_line(error)}; "
+                "write it as text"
+            ) from error
+    return found
+
+
+@contextmanager
+def _open_file(path: Path, texts: Sequence[str] = ()) -> Iterator[Any]:
+    """Open a Parquet file; the columns `texts` are read as dictionaries, repeated values once."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path, read_dictionary=list(texts)) as file:
+            yield file
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{format_path(path)} must be a Parquet file: {first_line(error)}; fetch it again"
+        ) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _check_type(origin: str, name: str, kind: Any) -> bool:
+    """Return whether the values of a column are texts; raises `DataError` for lists and their like.
+
+    A few bytes can stand for a list of a billion numbers.
+    """
+    from pyarrow import types
+
+    if types.is_nested(kind) or types.is_fixed_size_binary(kind):
+        raise DataError(
+            f"column {quote(name)} of {origin} must hold texts, it has {quote(kind)}: "
+            "write it as text"
+        )
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
+
+
+def _uncompressed_size(metadata: Any, names: Sequence[str]) -> int:
+    total = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(metadata.num_columns)):
+            if column.path_in_schema in names:
+                total += column.total_uncompressed_size
+    return total
+
+
+def _check_size(origin: str, size: int, content: int) -> None:
+    if content > max(_MAX_SIZE, _MAX_RATIO * size):
+        raise DataError(
+            f"{origin} must not be far larger than its file, it holds {content:,} bytes or more "
+            f"in {size:,}: check where it comes from"
+        )

@@ -1,0 +1,102 @@
+"""Text lines: read UTF-8 text line by line; what is no such text is refused with its line."""
+
+from collections.abc import Iterator
+from functools import partial
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO
+
+from autoprune.errors import DataError, first_line, format_path
+
+ENCODING = "utf-8-sig"  # UTF-8; a byte order mark at the start is no text
+
+MAX_LINE = 1 << 26  # characters; a text is far shorter, and a file without line ends may be endless
+
+_BLOCK = 1 << 20  # bytes that are read at once to find a byte that is not UTF-8
+
+# The first bytes of files that are often given a wrong name.
+_MAGIC_BYTES = {
+    b"PK": "a ZIP archive or a workbook",
+    b"\x1f\x8b": "gzip",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"PAR1": "Parquet",
+}
+
+
+def read_lines(path: Path, newline: str = "\n") -> Iterator[str]:
+    r"""Yield the lines of a file with their ends; its size does not matter.
+
+    With `newline=""` a line ends with "\n", "\r" or both; by default with "\n" alone, as texts may
+    hold the others. Raises `DataError` for a file that cannot be read and for one that is no text.
+    """
+    try:
+        with path.open(encoding=ENCODING, newline=newline) as file:
+            yield from check_lines(file, format_path(path))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path) from error
+
+
+def read_stream(stream: IO[bytes], origin: str) -> Iterator[str]:
+    """Yield the lines of a stream that is read once, as `read_lines` does."""
+    count = 0
+    try:
+        for line in check_lines(TextIOWrapper(stream, ENCODING, newline="\n"), origin):
+            count += 1
+            yield line
+    except UnicodeDecodeError as error:
+        raise DataError(f"{origin} must be UTF-8, below line {count} it is not") from error
+
+
+def check_lines(file: IO[str], origin: str) -> Iterator[str]:
+    """Yield the lines of an open file; raises `DataError` for a NUL and for an endless line."""
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE), ""), start=1):
+        if len(line) == MAX_LINE:
+            raise DataError(
+                f"{origin} must have lines below {MAX_LINE:,} characters, line {number} is longer"
+            )
+        if "\0" in line:
+            raise DataError(
+                f"{origin} must be a text file, line {number} has a NUL byte: save it as UTF-8"
+            )
+        yield line
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """Return the error of a file that cannot be read."""
+    reason = error.strerror or first_line(error)
+    return DataError(
+        f"{format_path(path)} must be readable, got: {reason}; check it, or fetch it again"
+    )
+
+
+def _not_utf8(path: Path) -> DataError:
+    """Return the error of a file that has a byte which is not UTF-8, with its line."""
+    line, offset, start, rest = 1, 0, b"", b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            start = start or block[:4]
+            content, before = rest + block, offset - len(rest)
+            try:
+                content.decode()
+            except UnicodeDecodeError as error:
+                if error.end < len(content) or len(block) < _BLOCK:
+                    line += content.count(b"\n", 0, error.start)
+                    place = f"0x{content[error.start]:02x} at offset {before + error.start}"
+                    break
+                # The last character of the block may go on in the next one.
+                rest = content[error.start :]
+            else:
+                rest = b""
+            line += content.count(b"\n", 0, len(content) - len(rest))
+            offset += len(block)
+        else:
+            place = "a part of a character at its end"
+    kinds = [kind for magic, kind in _MAGIC_BYTES.items() if start.startswith(magic)]
+    hint = f" (it looks like {kinds[0]})" if kinds else ""
+    return DataError(
+        f"{format_path(path)} must be UTF-8, line {line} has the byte {place}{hint}: "
+        "save it as UTF-8"
+    )
