@@ -14,7 +14,7 @@ from unicodedata import category
 
 from autoprune.errors import OptionError, StudyError
 
-_MAX_STUDY_NAME = 150  # bytes; a file system takes 255, and temporary names are longer
+MAX_STUDY_NAME = 150  # bytes; a file system takes 255, and temporary names are longer
 
 
 def _temporary_path(path: Path, process: object) -> Path:
@@ -215,9 +215,9 @@ def validate_study_name(name: str | None) -> str | None:
     # The vowel signs of Marathi have category M (mark), they are neither letters nor digits.
     valid = all(char.isalnum() or char in "._+@=-" or category(char)[0] == "M" for char in name)
     starts_well = name[:1].isalnum() or name[:1] == "_"
-    if not valid or not starts_well or len(name.encode()) > _MAX_STUDY_NAME:
+    if not valid or not starts_well or len(name.encode()) > MAX_STUDY_NAME:
         raise OptionError(
             "a study's name is letters, digits and any of . _ + @ = - after the first, at most "
-            f"{_MAX_STUDY_NAME} bytes, got {name[:60]!r}"
+            f"{MAX_STUDY_NAME} bytes, got {name[:60]!r}"
         )
     return name

@@ -57,6 +57,16 @@ def test_worker_of_a_finished_study_runs_nothing(run, copy):
     assert not any(line.startswith("trial") for line in answer.lines)
 
 
+def test_study_commands_know_the_folder_in_which_they_stand(run, copy, monkeypatch):
+    monkeypatch.chdir(copy / "studies" / STUDY)
+    answer = run("worker", ".", "--workers", 1)
+    assert answer.code == 0, answer.err
+    assert answer.lines[-1] == f"6 of 6 trials of study {STUDY} are finished"
+    answer = run("report", "./")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[0] == f"reports/{STUDY}.md"
+
+
 def test_worker_with_other_data_is_refused(run, copy, task, tmp_path, write):
     other = shutil.copytree(task, tmp_path / "other" / "own")
     write(other / "validation.csv", [("एक दोन तीन", "खेळ"), ("दोन", "देश"), ("तीन", "राज्य")])

@@ -53,6 +53,33 @@ def test_find_encoder_takes_an_existing_folder(tmp_path, text):
     assert find_encoder(str(folder)) == find_encoder(text)
 
 
+@pytest.mark.parametrize("text", [".", "./", "../inner", "../inner/", "..//inner", "../link"])
+def test_folder_in_which_one_stands_has_its_own_name(tmp_path, monkeypatch, text):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "link").symlink_to("inner")
+    monkeypatch.chdir(tmp_path / "inner")
+    assert find_encoder(text) == Encoder("inner", str(tmp_path / "inner"))
+    assert find_encoder("..") == Encoder(tmp_path.name, str(tmp_path))
+    assert find_encoder("/") == Encoder("model", "/")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("कर्\u200dहाड", "कर्\u200dहाड"), ("a\x1b[2Jb", "a_[2Jb"), ("-x", "-x")]
+)
+def test_name_of_a_folder_is_safe_in_a_terminal(tmp_path, monkeypatch, folder, name):
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    assert find_encoder(".") == Encoder(name, str(tmp_path / folder))
+
+
+def test_working_folder_that_is_gone_is_an_error_of_one_line(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ModelError, match=r"a model is a folder with config\.json"):
+        find_encoder(".")
+
+
 def test_find_encoder_expands_the_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine").mkdir()

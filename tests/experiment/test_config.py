@@ -15,6 +15,8 @@ from autoprune.experiment.config import (
     read_toml,
     write_toml,
 )
+from autoprune.experiment.setup import derive_study_name
+from autoprune.files import validate_study_name
 from autoprune.layouts.strategies import STRATEGIES
 
 REQUIRED = {"model": "muril", "task": "shc", "keep": 6}
@@ -50,6 +52,28 @@ def test_config_survives_dict_and_toml(tmp_path_factory, chosen):
     path = tmp_path_factory.mktemp("toml") / "study.toml"
     write_toml(path, config, config.keep)
     assert StudyConfig.from_dict(read_toml(path)) == config
+
+
+def test_model_named_by_where_one_stands_is_stored_by_its_path(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "other").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine" / "other")
+    config = StudyConfig.from_options(task="shc", keep=6, model=".", rivals=["..", "demo"])
+    monkeypatch.chdir(tmp_path)
+    stored = StudyConfig.from_dict(config.to_dict())
+    assert stored.model == str(tmp_path / "mine" / "other")
+    assert stored.comparison.rivals == (str(tmp_path / "mine"), "demo")
+    relative = StudyConfig.from_options(task="shc", keep=6, model="./mine")
+    assert relative.model == "./mine"
+
+
+@pytest.mark.parametrize(
+    "model", ["-x", ".hidden", "\u093f", "--", "...", "@", "m" * 250, "म" * 90, "m\u200dn", "क"]
+)
+def test_derived_name_is_one_that_an_option_may_take(model):
+    name = derive_study_name(model, "क्रीडा", 6)
+    assert validate_study_name(name) == name
+    assert name.endswith("-keep6")
+    assert derive_study_name("mr-12", "shc", 6) == "mr-12-shc-keep6"
 
 
 def test_config_is_frozen():

@@ -97,6 +97,28 @@ def test_find_study_takes_a_name_or_a_path(copy):
         find_study("tiny-own-keep3", ROOT)
 
 
+@pytest.mark.parametrize("text", [".", "./", "../tiny-own-keep2", "../tiny-own-keep2/", "below/.."])
+def test_find_study_knows_the_folder_in_which_one_stands_by_its_name(copy, monkeypatch, text):
+    (copy / STUDY / "below").mkdir()
+    monkeypatch.chdir(copy / STUDY)
+    found = find_study(text, ROOT)
+    assert (found.name, found.resolve()) == (STUDY.name, (copy / STUDY).resolve())
+
+
+def test_two_dots_are_the_folder_above_and_not_the_one_of_the_root(copy, monkeypatch):
+    (copy / STUDY / ROOT).mkdir()  # as `report` leaves it in the folder where it was started
+    (copy / STUDY / "below" / ROOT).mkdir(parents=True)
+    monkeypatch.chdir(copy / STUDY / "below")
+    assert find_study("..", ROOT).name == STUDY.name
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "~nobody-of-this-name", ""])
+def test_find_study_of_an_impossible_name_is_an_error_of_one_line(copy, name):
+    with pytest.raises(StudyError, match="no study") as raised:
+        find_study(name, ROOT)
+    assert "\n" not in str(raised.value)
+
+
 def test_finished_studies_leaves_out_an_unfinished_study(copy):
     (STUDY / "study.json").unlink()
     assert all_studies(ROOT) == [STUDY]

@@ -1,5 +1,6 @@
 """The worker command: help with a study from any machine."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,4 +52,5 @@ def worker(
     context = command_context(emit, quiet=True)
     local = {"model": model, "task": task}
     finished, trials = run_worker(study, run_options, context, local, data_dir, trials_here)
-    context.progress.say(f"{finished} of {trials} trials of study {study} are finished")
+    name = Path(study).resolve().name  # also of `.`
+    context.progress.say(f"{finished} of {trials} trials of study {name} are finished")

@@ -60,6 +60,8 @@ RIVALS: dict[str, dict[int, str]] = {
 
 _REVISION = re.compile(r"(?!.*\.\.)[\w-][\w./-]*", re.ASCII)
 
+_JOINERS = "\u200c\u200d"  # zero width; Marathi, Hindi and others write words with them
+
 _NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
 
 _HUB_ID = re.compile(rf"(?P<id>{_NAME}/{_NAME})(?:@(?P<revision>.+))?", re.ASCII)
@@ -77,10 +79,9 @@ def find_encoder(text: str) -> Encoder:
     name, _, revision = text.partition("@")
     if name in ENCODERS:
         return _with_revision(ENCODERS[name], revision)
-    if text.strip() and text.isprintable():
-        path = expand_home(text)
-        if path_exists(path) and path.is_dir():
-            return Encoder(path.resolve().name or "model", str(path.resolve()))
+    if text.strip() and _is_printable(text):
+        if folder := _folder(text):
+            return Encoder(_folder_name(folder), str(folder))
         if text.startswith((".", "/", "~")) or "\\" in text or name.count("/") > 1:
             raise ModelError(
                 f"a model is a folder with config.json in it, found none at {_short(text)}"
@@ -91,6 +92,16 @@ def find_encoder(text: str) -> Encoder:
     raise UnknownNameError(
         "model", text[:80], ENCODERS, hint="(or give a folder or a hub id org/name)"
     )
+
+
+def anchor_model(text: str) -> str:
+    """Return the absolute path of a folder that `text` names only by where one stands.
+
+    These are `.`, `..` and the like: elsewhere they are another folder, so that a study could not
+    be found again by them. Any other text is returned as it is.
+    """
+    folder = _folder(text) if text and set(text) <= {".", "/"} else None
+    return str(folder) if folder else text
 
 
 def find_rivals(encoder: Encoder, keep: int) -> list[Encoder]:
@@ -116,6 +127,25 @@ def _with_revision(encoder: Encoder, revision: str) -> Encoder:
     if not _REVISION.fullmatch(revision):
         raise ModelError(f"a revision is a branch, tag or commit, got {_short(revision)}")
     return replace(encoder, revision=revision)
+
+
+def _folder(text: str) -> Path | None:
+    """Return the folder at the path `text`, with links resolved; None where there is none."""
+    path = expand_home(text)
+    try:
+        return path.resolve() if path_exists(path) and path.is_dir() else None
+    except OSError:  # the working folder is gone, or a loop of links
+        return None
+
+
+def _folder_name(folder: Path) -> str:
+    """Return the name of a folder as it may stand in a table and in a terminal."""
+    return "".join(c if _is_printable(c) else "_" for c in folder.name) or "model"
+
+
+def _is_printable(text: str) -> bool:
+    """Return whether no character of `text` controls a terminal; a joiner is part of a word."""
+    return all(c.isprintable() or c in _JOINERS for c in text)
 
 
 def _short(text: str) -> str:

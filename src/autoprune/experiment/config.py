@@ -31,7 +31,7 @@ from autoprune.choices import (
     PRUNER_NAMES,
     SAMPLER_NAMES,
 )
-from autoprune.encoders.registry import ENCODERS
+from autoprune.encoders.registry import ENCODERS, anchor_model
 from autoprune.errors import OptionError, check_names
 from autoprune.files import read_regular, validate_study_name, write_atomic
 from autoprune.layouts.strategies import STRATEGIES
@@ -56,6 +56,7 @@ def _one_of(kind: str, names: Iterable[str]) -> AfterValidator:
 
 Strategy = Annotated[str, _one_of("strategy", STRATEGIES)]
 LearningRate = Annotated[float, Field(gt=0, lt=1)]
+ModelName = Annotated[str, AfterValidator(anchor_model)]
 MetricName = Annotated[str | None, _one_of("metric", METRIC_NAMES)]
 
 
@@ -133,7 +134,7 @@ class ComparisonConfig(ConfigSection):
 
     seeds: int = Field(default=3, ge=1, le=100)
     strategies: tuple[Strategy, ...] | None = None
-    rivals: tuple[str, ...] = ()
+    rivals: tuple[ModelName, ...] = ()
 
 
 class SearchOptions(ConfigSection):
@@ -172,7 +173,7 @@ class StudyConfig(ConfigSection):
     True
     """
 
-    model: str
+    model: ModelName
     task: str
     keep: int = Field(ge=1)
     metric: MetricName = None

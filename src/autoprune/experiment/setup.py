@@ -1,6 +1,7 @@
 """Experiment set-up: what a study asks for is checked, cheapest first, and loaded."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -25,6 +26,7 @@ from autoprune.errors import LayoutError, OptionError, check_names
 from autoprune.evaluation.entrants import Entrant, MeasurementConditions, entrant_variants
 from autoprune.evaluation.records import InitialWeights, installed_versions
 from autoprune.experiment.config import RunOptions, StudyConfig
+from autoprune.files import MAX_STUDY_NAME
 from autoprune.layouts.layout import Layout, check_keep
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.tasks.loading import read_splits, read_test
@@ -126,12 +128,7 @@ class Experiment:
     @property
     def default_name(self) -> str:
         """The study's name unless the user gives another."""
-        parts = (self.checkpoint.encoder.name, self.task.name, f"keep{self.keep}")
-        # Vowel signs of Indic scripts are marks (M*), which \w does not match.
-        return "".join(
-            c if c.isalnum() or c in "._-" or unicodedata.category(c)[0] == "M" else "--"
-            for c in "-".join(parts)
-        )
+        return derive_study_name(self.checkpoint.encoder.name, self.task.name, self.keep)
 
     @property
     def conditions(self) -> MeasurementConditions:
@@ -246,6 +243,22 @@ class Experiment:
             self.task.metric,
             self.problem_type,
         )
+
+
+def derive_study_name(model: str, task: str, keep: int) -> str:
+    """Return a name for a study, as `validate_study_name` demands it.
+
+    >>> derive_study_name("-my model", "क्रीडा", 6)
+    'my--model-क्रीडा-keep6'
+    """
+    # Vowel signs of Indic scripts are marks (M*), which \w does not match.
+    name = "".join(
+        c if c.isalnum() or c in "._-" or unicodedata.category(c)[0] == "M" else "--"
+        for c in f"{model}-{task}"
+    )
+    end = f"-keep{keep}"
+    name = re.sub(r"^\W+", "", name) or "study"
+    return name.encode()[: MAX_STUDY_NAME - len(end)].decode(errors="ignore") + end
 
 
 def _with_commit(checkpoint: EncoderFiles) -> str:

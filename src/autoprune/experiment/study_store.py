@@ -18,7 +18,7 @@ from autoprune.evaluation.study_files import (
 )
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.setup import Experiment, build_experiment
-from autoprune.files import is_folder_locked
+from autoprune.files import expand_home, is_folder_locked, path_exists
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.sections import verdict_in_brief
 from autoprune.storage.storage import JOURNAL
@@ -31,15 +31,17 @@ _FILES = (JOURNAL, "study.json", "baseline.json", RECORDS_FILE)
 def find_study(name: str, root: Path) -> Path:
     """Return the folder of a study, given its name below `root` or its path.
 
-    Raises `StudyError`, which names the most similar known study.
+    The last part of what is returned is the folder's own name, also for `.` and `..`. Raises
+    `StudyError`, which names the most similar known study.
     """
-    for folder in (root / name, Path(name)):
-        if folder.is_dir() and any((folder / file).is_file() for file in _FILES):
-            return folder
+    below, path = root / name, expand_home(name)
+    for folder in (path, below) if name.startswith((".", "/", "~")) else (below, path):
+        if path_exists(folder) and any((folder / file).is_file() for file in _FILES):
+            return folder if folder.name not in ("", "..") else folder.resolve()
     known = [folder.name for folder in all_studies(root)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-    raise StudyError(f"no study {name!r} below {root} or at that path, {hint}")
+    raise StudyError(f"no study {name[:200]!r} below {root} or at that path, {hint}")
 
 
 def all_studies(root: Path) -> list[Path]:

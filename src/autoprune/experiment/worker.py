@@ -65,7 +65,8 @@ def _localize(
 def open_study_storage(study: str, options: RunOptions) -> tuple[Storage, Path]:
     """Open the storage of a study; return it with the folder in which its runs are stored."""
     if options.storage is not None:
-        return open_existing(options.storage, LONG_RETRY_DELAYS), options.studies / study
+        folder = options.studies / (Path(study).resolve().name if study.startswith(".") else study)
+        return open_existing(options.storage, LONG_RETRY_DELAYS), folder
     folder = find_study(study, options.studies)
     if not (folder / JOURNAL).is_file():
         raise StudyError(
