@@ -1,6 +1,7 @@
 """The predict command: the model's probabilities of each row, in order, or a refusal."""
 
 import csv
+import io
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow
 import pytest
 import torch
@@ -18,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from autoprune.encoders.profiling import Classifier
 from autoprune.export.predict import make_tokenizer, open_predictor
+from autoprune.export.prediction_files import write_predictions
 from tiny_models import NUMBERS, jitter_, save_model, tiny_tokenizer
 
 LABELS = ("खेळ", "राज्य, देश", "label")
@@ -130,6 +133,48 @@ def test_predict_keeps_empty_lines(run, folder):
     assert found == [pytest.approx(row_value, abs=2e-6) for row_value in (first, empty, last)]
 
 
+def test_predict_reads_standard_input(folder):
+    command = [sys.executable, "-m", "autoprune", "predict", str(folder), "-"]
+    done = subprocess.run(command, input="एक\n\nदोन".encode(), capture_output=True, check=True)
+    rows = list(csv.reader(done.stdout.decode().splitlines()))[1:]
+    expected = probabilities_of(folder, ["एक", "", "दोन"])
+    found = [[float(value) for value in row[2:]] for row in rows]
+    assert found == [pytest.approx(row, abs=2e-6) for row in expected]
+    done = subprocess.run(command, input=b"a\nb\xff\n", capture_output=True, check=False)
+    [line] = done.stderr.decode().splitlines()
+    assert done.returncode == 2
+    assert "standard input must be UTF-8" in line
+
+
+def test_predict_takes_the_only_column(run, folder):
+    write(Path("one.csv"), "पाठ\nएक\nदोन\n")
+    answer = run("predict", folder, "one.csv")
+    assert (len(answer.out.splitlines()), answer.err) == (3, "one.csv: text from column 'पाठ'\n")
+
+
+def test_predict_does_not_shift_labels(run, folder):
+    texts = [*TEXTS[:5], '"' + TEXTS[5], *TEXTS[6:30], TEXTS[30] + '"', *TEXTS[31:]]
+    write(Path("rows.tsv"), "text\tid\n" + "".join(f"{text}\t0\n" for text in texts))
+    answer = run("predict", folder, "rows.tsv")
+    rows = list(csv.reader(answer.out.splitlines()))[1:]
+    expected = probabilities_of(folder, texts)
+    assert [[float(value) for value in row[2:]] for row in rows] == [
+        pytest.approx(row, abs=2e-6) for row in expected
+    ]
+    assert "rows.tsv is read without quoting" in answer.err
+
+
+def test_predict_refuses_to_lose_rows(folder):
+    class Forgetful:
+        labels = LABELS
+
+        def __call__(self, rows, batch):
+            yield from (np.array([0.2, 0.3, 0.5]) for _ in itertools.islice(list(rows), 2))
+
+    with pytest.raises(RuntimeError, match="3 rows were read and 2 labels written"):
+        write_predictions(Forgetful(), [("a", None)] * 3, 2, "jsonl", io.StringIO())
+
+
 def test_predictor_reads_only_a_few_batches_ahead(folder):
     read = []
     rows = ((text, None) for text in itertools.cycle(TEXTS) if not read.append(text))
@@ -151,6 +196,12 @@ WRONG = {
     "lacking": (["lacking.jsonl"], "must hold texts, line 2 has nothing"),
     "no utf-8": (["latin.txt"], "must be UTF-8"),
     "no parquet": (["no.parquet"], "must be a Parquet file"),
+    "semicolons": (["semicolons.csv"], "must have ',' between its columns, it has ';'"),
+    "UTF-16": (["utf16.csv"], "line 1 has the byte 0xff at offset 0 (it looks like UTF-16)"),
+    "several": (["several.csv"], "text columns 'title', 'content', name one by --text"),
+    "no header": (["headless.csv"], "a file without a header needs one"),
+    "merged": (["merged.csv"], "lines 3 to 5 that look like rows"),
+    "a column of standard input": (["-", "--text", "x"], "for files with columns, - has none"),
     "empty": (["empty.txt"], "has no texts"),
     "header only": (["header.csv"], "has no texts"),
     "same file": (["rows.csv", "--out", "rows.csv"], "another file than that of the texts"),
@@ -173,6 +224,11 @@ def files():
     write(Path("no.parquet"), "PAR?")
     write(Path("empty.txt"), "")
     write(Path("header.csv"), "text\n")
+    write(Path("semicolons.csv"), "id;title\n1;a\n")
+    Path("utf16.csv").write_bytes("id,title\n1,a\n".encode("utf-16"))
+    write(Path("several.csv"), "id,title,content\n1,a,b\n")
+    write(Path("headless.csv"), f"{' '.join(['एक'] * 20)}\nदोन\n")
+    write(Path("merged.csv"), 'id,text\n1,a\n2,"b\n3,c\n4,d"\n5,e\n')
     Path("latin.txt").write_bytes(b"caf\xe9\n")
 
 

@@ -69,7 +69,40 @@ BAD = {
         {"train.csv": GOOD, "test.csv": "a,b\n1,2\n"},
         ["test.csv", "--text", "'a', 'b'"],
     ),
+    "several text columns": (
+        {"train.csv": "id,title,content,category\n1,a,b,x\n"},
+        ["train.csv", "text columns 'title', 'content'", "--text"],
+    ),
+    "several label columns": (
+        {"train.csv": "text,topic,class\na,b,x\n"},
+        ["train.csv", "label columns 'topic', 'class'", "--label"],
+    ),
+    "no header": (
+        {"train.csv": "शेत पाऊस पीक,agri\nगोल धाव,sport\n"},
+        ["train.csv", "'शेत पाऊस पीक', 'agri'", "without a header needs one, such as text,label"],
+    ),
+    "a title": ({"train.csv": "Rows of May\n" + GOOD}, ["line 2 has 2", "'Rows of May' a title"]),
+    "rows in quotes": (
+        {"train.csv": "".join(f'"{line}"\n' for line in GOOD.splitlines())},
+        ["train.csv", "rows in quotes as a whole", "take out the quotes"],
+    ),
+    "a lost quote": (
+        {"train.csv": GOOD.replace("एक 2", '"एक 2').replace("एक 5", 'एक 5"')},
+        ["train.csv", "over the lines 6 to 12", "look like rows"],
+    ),
     # Labels and rows
+    "test without a label column": (
+        {"train.csv": GOOD, "test.csv": "id,text\n1,a\n"},
+        ["test.csv has no labels", "'id', 'text'", "take it out", "a fifth of train"],
+    ),
+    "test whose labels are hidden": (
+        {"train.csv": GOOD, "dev.csv": HEADER + "तीन,-1\nचार,-1\n"},
+        ["dev.csv has no labels", "column 'label' all are empty or -1", "held out as validation"],
+    ),
+    "test whose labels are empty": (
+        {"train.csv": GOOD, "test.csv": HEADER + "तीन,\nचार,\n"},
+        ["test.csv has no labels", "take it out"],
+    ),
     "one label": ({"train.csv": HEADER + "a,x\nb,x\nc,x\n"}, ["two labels", "'x'", "--label"]),
     "no label": ({"train.csv": HEADER + "a,\nb,\n"}, ["train.csv", "two labels", "nothing"]),
     "labels of two cases": (
@@ -208,6 +241,8 @@ FINE = {
             json.dumps({"text": f"एक {i}", "label": i % 2}) + "\n" for i in range(16)
         )
     },
+    "commas at the ends of rows": {"train.csv": GOOD.replace(",a\n", ",a,,\n")},
+    "the separator line of Excel": {"train.csv": "sep=;\n" + GOOD.replace(",", ";")},
     "hidden files beside it": {"train.csv": GOOD, ".train.csv.swp": NOISE, "README": "x"},
 }
 

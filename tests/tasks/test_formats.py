@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pytest
@@ -126,6 +127,7 @@ def test_whole_number_labels_become_digits_and_nulls_empty(tmp_path):
         (b"text,label,text\na,x,b\n", "name each column once, got 'text' twice"),
         (b"a,label\na,x\n", "no known text column, name one by --text; .*'a', 'label'"),
         (b"text,b\na,x\n", "no known label column, name one by --label; .*'text', 'b'"),
+        (b"title,content,label\na,b,x\n", "text columns 'title', 'content', name one by --text"),
         (b"text,Text,label\na,b,x\n", "'text', 'Text', name one by --text"),
         (b"te\x1bxt,b\na,x\n", r"'te\\x1bxt', 'b'"),
         (("\n" + "x" * 9999 + ",b\n1,2").encode(), "no known text column"),
@@ -170,6 +172,54 @@ def test_bad_parquet_file_is_refused(tmp_path):
     refused(path, "must hold texts, row 1 has float '1.5'")
     pd.DataFrame({"text": [], "label": []}).to_parquet(path)
     refused(path, "must have rows below its header")
+
+
+def repeated(value, rows):
+    """Return one value many times, as a dictionary: a few bytes in a file."""
+    indices = pyarrow.array(np.zeros(rows, np.int32))
+    return pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array([value]))
+
+
+BOMBS = {
+    "rows": (
+        lambda: {"text": repeated("a", 1_000_001), "label": repeated("x", 1_000_001)},
+        "it claims 1,000,001 rows in .* bytes: check where it comes from",
+    ),
+    "long values": (
+        lambda: {"text": repeated("a" * 10_000, 3_000), "label": repeated("x", 3_000)},
+        "it holds 2[0-9],[0-9,]* bytes or more in",
+    ),
+    "zeros": (
+        lambda: {"text": ["a" * 15_000_000, "b" * 15_000_000], "label": ["x", "y"]},
+        "it holds 30,[0-9,]* bytes or more in",
+    ),
+    "a list": (
+        lambda: {"text": pyarrow.array([[0] * 10_000_000]), "label": ["x"]},
+        "column 'text' of .* must hold texts, it has 'list<",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "match"), BOMBS.values(), ids=BOMBS)
+def test_parquet_bomb_is_refused_before_it_is_in_memory(tmp_path, monkeypatch, make, match):
+    monkeypatch.setattr("autoprune.tasks.parquet_files._MAX_SIZE", 20_000_000)
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.table(make()), path, compression="zstd")
+    assert path.stat().st_size < 40_000
+    before = pyarrow.default_memory_pool().max_memory()
+    refused(path, match)
+    assert pyarrow.default_memory_pool().max_memory() - before < 2_000_000
+
+
+def test_parquet_columns_that_are_not_needed_are_not_read(tmp_path):
+    path = tmp_path / "rows.parquet"
+    other = ["a" * 100_000_000] * 3
+    table = pyarrow.table({"text": ["a", None, "c"], "label": [1, 2, 3], "other": other})
+    parquet.write_table(table, path, compression="zstd")
+    del table, other
+    before = pyarrow.default_memory_pool().max_memory()
+    assert read(path).texts == ("a", "", "c")
+    assert pyarrow.default_memory_pool().max_memory() - before < 2_000_000
 
 
 def test_parquet_column_that_is_not_selected_may_hold_anything(tmp_path):

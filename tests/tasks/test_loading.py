@@ -195,3 +195,37 @@ def test_demo_task_is_complete_and_clean():
     assert all(c.read == c.left for c in (*splits.cleaned, test.cleaned))
     for rows, each in ((splits.train, 60), (splits.validation, 20), (test.rows, 20)):
         assert [rows.labels.count(label) for label in range(12)] == [each] * 12
+
+
+def test_columns_taken_are_noted(write):
+    task = write_own(write, GOOD)
+    assert read_splits(task).notes == ("text from column 'text', label from column 'label'",)
+    write("own/test.csv", [("f", X)], header=("Headline", "Class"))
+    assert read_splits(task).notes == (
+        "train and validation: text from column 'text', label from column 'label'",
+        "test: text from column 'Headline', label from column 'Class'",
+    )
+    header = ("title", "content", "label")
+    for name in ("train", "validation", "test"):
+        write(f"own/{name}.csv", [(name, "a", X), (name, "b", Y)], header)
+    refused(find_task("./own"), "text columns 'title', 'content', name one by --text")
+    pairs = find_task("./own", Columns(pair="content"))
+    assert read_splits(pairs).notes == (
+        "text from column 'title', label from column 'label', second text from column 'content'",
+    )
+
+
+def test_cleaning_that_removes_more_than_a_third_is_a_warning(write):
+    train = [("a", X), ("b", Y), ("c", X), ("a", X)]
+    test = [("f", X), ("a", X), ("b", Y), ("g", ""), ("Text", "Label")]
+    splits = read_splits(write_own(write, train, test=test))
+    assert splits.warnings == (
+        "cleaning removed 4 of the 5 rows of test, of which 2 are also in an earlier split: "
+        "are the splits apart?",
+    )
+    write("own/train.csv", [*train, ("b", X)])
+    assert read_splits(find_task("./own")).warnings[0] == (
+        "cleaning removed 2 of the 5 rows of train, of which 2 are duplicates: "
+        "is this the column of the texts?"
+    )
+    assert read_splits(write_own(write, [*GOOD, ("c", X)])).warnings == ()

@@ -100,6 +100,7 @@ def open_csv(path: Path, separator: str = ",") -> Table:
             if number > 0:  # below the header
                 yield f"line {record.last_line}", [record.cells[index] for index in indices]
 
+    next(rows(()), None)  # a first row that does not fit explains names that are not known
     return Table(origin, names, rows, notes=tuple(notes), hint=_HINT)
 
 
@@ -197,7 +198,7 @@ def _is_merged(
     is of that kind, all its lines must be rows, in a file that never quotes a cell of one line.
     """
     for position, cell in enumerate(cells[: form.width]):
-        lines = re.split(r"[\r\n]+", cell.strip("\r\n"))
+        lines = re.split(r"[\r\n]+", cell)
         if len(lines) == 1:
             continue
         parts = [line.split(form.separator) for line in lines]
@@ -211,7 +212,7 @@ def _is_merged(
             continue
         known: list[bool] = []
         for column, values in enumerate(columns):
-            found = [rows[number][column].strip() for number in fitting if column in spans[number]]
+            found = [rows[number][column] for number in fitting if column in spans[number]]
             known += _are_known(values, found, cells[column])
         if known:
             if sum(known) * 2 >= len(known):
@@ -222,11 +223,26 @@ def _is_merged(
 
 
 def _are_known(column: _ColumnValues, found: Sequence[str], cell: str) -> list[bool]:
-    """Return which values `found` a column has, beside `cell`; nothing where any text may be."""
+    """Return which values `found` a column may have; nothing where any text may stand in it.
+
+    In a column of few values these are the known ones, that of another row of the same cell, and
+    what is written like them: no longer, of no more words, and without a space at its start.
+    """
     if column.known is None:
-        return [_NUMBER.fullmatch(value) is not None for value in found] if column.numbers else []
-    counts = Counter([*found, cell.strip()])
-    return [value in column.known or counts[value] > 1 for value in found]
+        return [_NUMBER.fullmatch(value.strip()) is not None for value in found if column.numbers]
+    counts = Counter(value.strip() for value in (*found, cell))
+    longest = max(map(len, column.known))
+    most_words = max(len(value.split()) for value in column.known)
+    return [
+        value.strip() in column.known
+        or counts[value.strip()] > 1
+        or (
+            len(value) <= longest
+            and 0 < len(value.split()) <= most_words
+            and not value[0].isspace()
+        )
+        for value in found
+    ]
 
 
 def _explore(form: _Form) -> tuple[list[_ColumnValues], bool]:
