@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from autoprune.encoders.config import silence_libraries
 from autoprune.encoders.embeddings import restore_embeddings
-from autoprune.encoders.files import read_checkpoint, silence_libraries
+from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.profiling import (
     Classifier,

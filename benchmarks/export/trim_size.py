@@ -30,7 +30,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from autoprune.encoders.files import silence_libraries
+from autoprune.encoders.config import silence_libraries
 from autoprune.encoders.pruning import keep_layers
 from autoprune.evaluation.records import installed_versions
 from autoprune.export.export import save_model

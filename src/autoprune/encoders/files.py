@@ -1,25 +1,16 @@
 """Model folder: which of its files are used, whether they are complete, and their fingerprint."""
 
-import contextlib
 import hashlib
-import json
-import logging
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.utils import logging as transformers_logging
 
+from autoprune.encoders.config import CONFIG, MAX_JSON_BYTES, check_sizes, read_config, read_json
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.errors import ModelError, RemoteCodeError, first_line
+from autoprune.errors import ModelError, first_line
 from autoprune.files import file_sha256
-
-CONFIG = "config.json"
 
 WEIGHTS = "model.safetensors"
 
@@ -34,29 +25,9 @@ _TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added
 # Pickles can run code when they are read: they are named in errors and never opened.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
+_MAX_VOCABULARY_BYTES = 128 << 20  # the largest tokenizers in use have 35 MB
+
 _FLOATING_POINT = ("F16", "BF16", "F32", "F64")
-
-# What transformers raises for a config, weights or a tokenizer that it cannot read.
-UNREADABLE = (
-    *(OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError),
-    *(ArithmeticError, AssertionError, RuntimeError, SafetensorError, StrictDataclassError),
-)
-
-
-@contextlib.contextmanager
-def silence_libraries() -> Iterator[None]:
-    """Suppress warnings, log messages and transformers' progress bars; errors are still raised."""
-    had_bars, level = transformers_logging.is_progress_bar_enabled(), logging.root.manager.disable
-    transformers_logging.disable_progress_bar()
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-        if had_bars:
-            transformers_logging.enable_progress_bar()
 
 
 def pick_weight_files(names: Iterable[str], trust_remote_code: bool) -> list[str]:
@@ -94,35 +65,13 @@ def read_checkpoint(
     for path in used:
         if not path.is_file():  # a folder, a pipe, a device or a broken link
             raise ModelError(f"{path} must be a file, it is none: copy the model's file there")
+        _check_length(path)
     config = read_config(folder, trust_remote_code)
-    tensors = sum(_count_tensors(folder / name) for name in _weight_files(folder, names))
-    depth = getattr(config, "num_hidden_layers", None)
-    if not isinstance(depth, int) or not 1 <= depth <= tensors:  # before so many layers are built
-        raise ModelError(
-            f"{folder / CONFIG} must say how many layers the model has, its {tensors} weights are "
-            f"not those of num_hidden_layers {depth!r}: correct it, or save the model again"
-        )
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in _weight_files(folder, names):
+        shapes |= _read_shapes(folder / name)
+    depth = check_sizes(folder, config, shapes, trust_remote_code)
     return EncoderFiles(encoder, folder, commit or _fingerprint(used), depth, trust_remote_code)
-
-
-def read_config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
-    """Return the config of the model in `folder`; raises `ModelError`."""
-    fields = _read_json(folder / CONFIG)
-    try:
-        with silence_libraries():
-            return AutoConfig.from_pretrained(
-                folder, trust_remote_code=trust_remote_code, local_files_only=True
-            )
-    except UNREADABLE as error:
-        if "auto_map" in fields and not trust_remote_code:
-            raise RemoteCodeError(
-                f"the model in {folder} runs its own code: read that code, and if you trust it "
-                "pass --trust-remote-code"
-            ) from error
-        raise ModelError(
-            f"cannot use the config in {folder}: {first_line(error)}; correct {CONFIG}, or save "
-            "the model again"
-        ) from error
 
 
 def _matches_any(name: str, patterns: Iterable[str]) -> bool:
@@ -153,7 +102,7 @@ def _check_names(folder: Path, names: list[str]) -> None:
 def _weight_files(folder: Path, names: list[str]) -> list[str]:
     if WEIGHTS in names:
         return [WEIGHTS]
-    shards = _read_json(folder / _INDEX).get("weight_map")
+    shards = read_json(folder / _INDEX).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise ModelError(f"{folder / _INDEX} names no weights: save the model again")
     files = sorted(set(map(str, shards.values())))
@@ -163,11 +112,13 @@ def _weight_files(folder: Path, names: list[str]) -> list[str]:
     return files
 
 
-def _count_tensors(path: Path) -> int:
-    """Return how many tensors a file holds, after checking their types; reads only its header."""
+def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight in a file, by its header; check the types."""
     try:
         with safe_open(path, framework="pt") as file:
-            types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            types = {name: each.get_dtype() for name, each in slices.items()}
+            shapes = {name: tuple(each.get_shape()) for name, each in slices.items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
             f"{path} is cut off or broken, fetch it again: {first_line(error)}"
@@ -180,19 +131,18 @@ def _count_tensors(path: Path) -> int:
                 f"{path} holds weights of type {dtype} ({first_line(ValueError(name))}), they must "
                 "be floating-point numbers: use the model as it was before it was quantised"
             )
-    return len(types)
+    return shapes
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # ValueError also where it is not UTF-8
-        raise ModelError(f"{path} is not JSON: {first_line(error)}; copy it again") from error
-    if not isinstance(fields, dict):
-        raise ModelError(f"{path} must hold a JSON object, got a {type(fields).__name__}")
-    return fields
+def _check_length(path: Path) -> None:
+    """Refuse a tokenizer or a config of a size that would take all memory when it is read."""
+    if path.suffix == ".safetensors":
+        return
+    most = _MAX_VOCABULARY_BYTES if _matches_any(path.name, _VOCABULARIES) else MAX_JSON_BYTES
+    if path.stat().st_size > most:
+        raise ModelError(
+            f"{path} has more than {most >> 20} MiB, too many for such a file: copy it again"
+        )
 
 
 def _fingerprint(paths: list[Path]) -> str:

@@ -23,8 +23,8 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     XetDownloadError,
 )
 
+from autoprune.encoders.config import CONFIG
 from autoprune.encoders.files import (
-    CONFIG,
     WEIGHTS,
     has_weights,
     pick_weight_files,

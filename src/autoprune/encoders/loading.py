@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
-from autoprune.encoders.files import CONFIG, UNREADABLE, read_config, silence_libraries
+from autoprune.encoders.config import CONFIG, UNREADABLE, read_config, silence_libraries
 from autoprune.encoders.pruning import encoder_layers, head_parameters, prune_config
 from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import LayoutError, ModelError, first_line

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from autoprune.encoders.files import CONFIG, read_checkpoint, silence_libraries
+from autoprune.encoders.config import CONFIG, silence_libraries
+from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.profiling import speed_warnings

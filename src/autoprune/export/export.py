@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.encoders.files import silence_libraries
+from autoprune.encoders.config import silence_libraries
 from autoprune.encoders.loading import load_tokenizer
 from autoprune.encoders.profiling import count_parameters
 from autoprune.encoders.registry import EncoderFiles

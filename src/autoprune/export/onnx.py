@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from autoprune.encoders.files import UNREADABLE, silence_libraries
+from autoprune.encoders.config import UNREADABLE, silence_libraries
 from autoprune.errors import ModelError, OptionError, first_line
 from autoprune.export.predict import TextTokenizer, TokenTensors, make_tokenizer
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
-from autoprune.encoders.files import UNREADABLE, read_checkpoint, read_config, silence_libraries
+from autoprune.encoders.config import UNREADABLE, read_config, silence_libraries
+from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import check_vocabulary, max_input_length
 from autoprune.encoders.profiling import Classifier, open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles

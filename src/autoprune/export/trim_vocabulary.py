@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from autoprune.encoders.config import silence_libraries
 from autoprune.encoders.embeddings import used_token_ids
-from autoprune.encoders.files import silence_libraries
 from autoprune.encoders.profiling import count_parameters
 from autoprune.errors import DataError, ModelError
 from autoprune.export.tokenizer_vocab import VocabularyPieces, script_of, scripts_of
