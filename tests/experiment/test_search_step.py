@@ -10,6 +10,8 @@ from autoprune.experiment.search_step import (
     MAX_PAUSED_CHECKPOINTS,
     PausedRuns,
     append_new_records,
+    reporting_result,
+    train_and_collect,
     trial_record,
 )
 from autoprune.layouts.layout import Layout, all_layouts
@@ -107,3 +109,21 @@ def test_checkpoint_of_a_run_is_the_same_before_and_after_its_pause(tmp_path):
         paused.file(TrialRun(LAYOUTS[0], *rest)) for rest in ((1, 0.3), (1,), (2,))
     )
     assert pause == whole != other
+
+
+@pytest.mark.parametrize("cheap", [True, False])
+def test_evaluations_are_reported_with_the_score(cheap):
+    """Without a pruner they are collected where a trial runs; the last one is always there."""
+
+    def evaluate(layout, seed, callback, checkpoint):
+        for step in (5, 10) if callback else ():
+            callback(step / 20, step)
+        return SCORE
+
+    evaluator = SimpleNamespace(evaluations_are_cheap=cheap, evaluate=evaluate, budget=BUDGET)
+    reported = []
+    result = reporting_result(
+        lambda: train_and_collect(evaluator, TrialRun(LAYOUTS[0], 3)),
+        lambda quality, step: reported.append((quality, step)),
+    )
+    assert (result(), reported) == (SCORE, [(0.25, 5), (0.5, 10)] if cheap else [(0.5, 10)])

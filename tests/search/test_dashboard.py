@@ -13,8 +13,8 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna_dashboard import get_note
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.dashboard import LOOPBACK, serve
-from autoprune.search.trial import TrialRun, distributions, flag_names, trial_params
+from autoprune.search.dashboard import LOOPBACK, layer_importances, serve
+from autoprune.search.trial import distributions, flag_names, flag_params
 from autoprune.storage.combined import CombinedStorage
 from autoprune.storage.storage import JOURNAL, open_storage
 
@@ -222,26 +222,49 @@ def test_dashboard_takes_the_next_free_port(storages, start):
         assert names(ask) == ["first", "second"]
 
 
-def test_dashboard_importances_are_of_layers_only(tmp_path, start):
+@pytest.mark.parametrize("combined", [False, True])
+@pytest.mark.parametrize("form", ["attributes", "parameters"])  # the latter in older studies
+def test_dashboard_importances_are_those_of_the_report(combined, form, tmp_path, start):
     storage = open_storage(None, tmp_path / "one")
     study = optuna.create_study(storage=storage, study_name="one", direction="maximize")
+    study.set_user_attr("depth", 6)
+    space = {
+        "seed": optuna.distributions.IntDistribution(0, 2**32),
+        "fidelity": optuna.distributions.FloatDistribution(0.0, 1.0),
+    }
     draw = random.Random(0)
     for number in range(16):
-        run = TrialRun(Layout(6, tuple(sorted(draw.sample(range(6), 3)))), 1000 + number, 0.3)
-        given = trial_params(run)
+        flags = flag_params(Layout(6, tuple(sorted(draw.sample(range(6), 3)))))
+        values = {"seed": 1000 + number, "fidelity": 1.0 if number > 12 else 0.3}
+        is_old = form == "parameters"
         study.add_trial(
             optuna.trial.create_trial(
-                params=given,
-                distributions=distributions(6),
-                value=given["layer_02"] + number / 100,
+                params=flags | (values if is_old else {}),
+                distributions=distributions(6) | (space if is_old else {}),
+                user_attrs={} if is_old else values,
+                value=flags["layer_02"] + number / 100,
             )
         )
-    _, ask = start([storage])
-    code, body = ask("GET", "/api/studies/0/param_importances")
+    other = open_storage(None, tmp_path / "two")
+    fill(other, "other", 4)
+    _, ask = start([other, storage] if combined else [storage])
+    number = CombinedStorage([other, storage]).get_study_id_from_name("one") if combined else 0
+    code, body = ask("GET", f"/api/studies/{number}/param_importances")
     [found] = json.loads(body)["param_importances"]
     shares = {one["name"]: one["importance"] for one in found}
     assert code == 200
     assert set(shares) == set(flag_names(6))
     assert sum(shares.values()) == pytest.approx(1)
+    report = layer_importances(storage, "one")
+    assert [f"layer {int(name[6:])}" for name in shares] == list(report)
+    assert list(shares.values()) == list(report.values())
+    assert next(iter(report)) == "layer 2"
     assert ask("GET", "/api/studies/7/param_importances")[0] == 404
-    assert ask("HEAD", "/api/studies/0/param_importances") == (200, "")
+    assert ask("HEAD", f"/api/studies/{number}/param_importances") == (200, "")
+
+
+def test_dashboard_shows_the_importances_of_other_studies(storages, start):
+    _, ask = start(storages[:1])
+    code, body = ask("GET", "/api/studies/0/param_importances")
+    [[only]] = json.loads(body)["param_importances"]
+    assert (code, only["name"], only["importance"]) == (200, "layer_00", 1.0)

@@ -90,7 +90,7 @@ def test_study_of_another_program_is_refused(storage):
 def test_study_of_another_schema_is_refused(storage):
     study = create_or_load(storage, "s", IDENTITY)
     study.set_user_attr("autoprune", {"schema": 99, "identity": []})
-    with pytest.raises(StudyError, match="schema 99, this autoprune writes schema 2"):
+    with pytest.raises(StudyError, match="schema 99, this autoprune writes schema 3"):
         create_or_load(storage, "s", IDENTITY)
 
 

@@ -13,7 +13,7 @@ from autoprune.search.gp_sampler import propose_by_gp
 from autoprune.search.history import MAX_PAUSED, SearchHistory
 from autoprune.search.result import TrialResult, search_result
 from autoprune.search.search_space import layout_rank
-from autoprune.search.trial import Observation, TrialRun, trial_params
+from autoprune.search.trial import Observation, TrialRun, flag_params
 from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
@@ -135,7 +135,7 @@ def test_enqueued_trial_needs_one_of_the_two_fidelities(promoted, tmp_path):
     study = optuna.load_study(study_name="shc", storage=open_storage(None, tmp_path / "study"))
     layout = Layout(8, (0, 2, 4, 6))
     for fidelity in (1.0, 0.5):
-        study.enqueue_trial(trial_params(TrialRun(layout, 77, fidelity)))
+        study.enqueue_trial(flag_params(layout) | {"seed": 77, "fidelity": fidelity})
     outcome = promoted(6)
     assert made(outcome)[-1] == TrialRun(layout, 77, 1.0)
     promoted(7)

@@ -83,7 +83,7 @@ def test_gp_sampler_repeats_layouts_with_new_seeds_in_small_spaces(depth, keep, 
     for _ in range(12):
         trial, layout = ask(study, depth)
         study.tell(trial, float(landscape(0, depth, keep)[layout_rank(layout)]))
-        runs.append((layout, trial.params["seed"]))
+        runs.append((layout, trial.user_attrs["seed"]))
     assert {layout for layout, _ in runs} == set(all_layouts(depth, keep))
     assert [seed for _, seed in runs] == list(range(1005, 1017))
 

@@ -16,7 +16,7 @@ from autoprune.search.result import TrialResult, search_result
 from autoprune.search.search_space import draw_flags, flags_to_layout
 from autoprune.search.settings import SearchSettings
 from autoprune.search.study import finished_trials, optimize_study
-from autoprune.search.trial import TrialRun, flag_params, trial_params
+from autoprune.search.trial import TrialRun, flag_params, seed_attributes
 from autoprune.storage.storage import open_storage
 from autoprune.training.metrics import Score
 
@@ -90,12 +90,13 @@ def test_trials_are_readable_by_optuna(go, tmp_path):
     study = optuna.load_study(study_name="shc", storage=open_storage(None, tmp_path / "study"))
     assert study.metric_names == ["validation quality"]
     trial = study.trials[0]
-    assert trial.params == trial_params(TrialRun(FIRST["top"], 1000, 1.0))
+    assert trial.params == flag_params(FIRST["top"])
+    assert (trial.user_attrs["seed"], trial.user_attrs["fidelity"]) == (1000, 1.0)
     assert trial.user_attrs["layout"] == "8:0-3"
     assert trial.user_attrs["picture"] == "●●●●○○○○"
     assert {"accuracy", "macro_f1", "loss", "seconds", "seed"} <= set(trial.user_attrs)
     assert sorted(trial.intermediate_values) == [10, 20, 30]
-    assert len(optuna.importance.get_param_importances(study)) == 10
+    assert len(optuna.importance.get_param_importances(study)) == 8
 
 
 def test_optimize_study_ends_when_no_layout_is_left(planted):
@@ -209,6 +210,10 @@ def test_search_settings_refuse_invalid_values(changes, error, words):
         SearchSettings(**{"depth": 8, "keep": 4, "trials": 3, **changes})
 
 
+def requested(run):
+    return flag_params(run.layout) | seed_attributes(run)
+
+
 def test_enqueued_trials_run_if_they_are_valid(go, tmp_path):
     go(trials=4)
     storage = open_storage(None, tmp_path / "study")
@@ -222,8 +227,8 @@ def test_enqueued_trials_run_if_they_are_valid(go, tmp_path):
     for wrong in ({"seed": "x"}, {"seed": -1}, {"seed": 2**40}, {"fidelity": "much"}):
         study.enqueue_trial(flag_params(wanted) | {"seed": 5, "fidelity": 1.0} | wrong)
     study.enqueue_trial(flag_params(wanted) | {"seed": None, "fidelity": float("nan")})
-    study.enqueue_trial(trial_params(TrialRun(FIRST["top"], 1000)))  # measured before
-    study.enqueue_trial(trial_params(TrialRun(wanted, 7, 0.5)))  # nothing here runs half as long
+    study.enqueue_trial(requested(TrialRun(FIRST["top"], 1000)))  # measured before
+    study.enqueue_trial(requested(TrialRun(wanted, 7, 0.5)))  # nothing here runs half as long
     study.enqueue_trial(flag_params(wanted))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -236,6 +241,27 @@ def test_enqueued_trials_run_if_they_are_valid(go, tmp_path):
     assert len([why for why in refused if why.startswith("a seed is a whole number from")]) == 4
     assert len([why for why in refused if why.startswith("a fidelity is a share of")]) == 1
     assert {len(finding.layout.keep) for finding in outcome.trial_results} == {4}
+
+
+@pytest.mark.parametrize("as_attribute", [False, True])
+def test_enqueued_trial_has_the_seed_that_it_names(as_attribute, go, tmp_path):
+    go(trials=4)
+    study = optuna.load_study(study_name="shc", storage=open_storage(None, tmp_path / "study"))
+    wanted = Layout.parse("8:1,3,5,7")
+    for _ in range(2):
+        if as_attribute:
+            study.enqueue_trial(flag_params(wanted), user_attrs={"seed": 3})
+        else:
+            study.enqueue_trial(flag_params(wanted) | {"seed": 3})
+    outcome = go(trials=6)
+    runs = [one.run for one in outcome.trial_results[4:]]
+    assert (runs[0], outcome.repeated) == (TrialRun(wanted, 3), 0)
+    trial = study.trials[4]
+    assert trial.params == flag_params(wanted)
+    assert (trial.user_attrs["seed"], trial.user_attrs["fidelity"]) == (3, 1.0)
+    assert (outcome.trial_results[4].score.seed, runs[1] == runs[0]) == (3, False)
+    refused = [trial.user_attrs.get("refused") for trial in study.trials]
+    assert refused[5] == "layout 8:1,3,5,7 has been tried with seed 3"
 
 
 def test_objective_memory_is_released(go, planted):

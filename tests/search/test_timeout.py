@@ -12,9 +12,9 @@ from autoprune.search.trial import (
     TrialRun,
     close_trial,
     distributions,
+    flag_params,
     score_to_attributes,
     trial_attributes,
-    trial_params,
 )
 from autoprune.storage.heartbeat import BEAT, CLAIM, HOLDER, WorkerId
 from autoprune.storage.storage import open_storage
@@ -83,9 +83,10 @@ def test_timeout_waits_for_trials_of_other_processes(clock, go, planted, tmp_pat
                 optuna.load_study(study_name="shc", storage=others)._study_id,
                 create_trial(
                     state=TrialState.RUNNING,
-                    params=trial_params(run),
+                    params=flag_params(run.layout),
                     distributions=distributions(8),
-                    user_attrs=trial_attributes(run.layout, "search") | named,
+                    user_attrs=trial_attributes(run, "search"),
+                    system_attrs=named,
                 ),
             )
             score = Score(0.5, 0.5, 0.5, 1.0, "validation", run.seed, 1.0)

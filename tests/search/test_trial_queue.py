@@ -67,7 +67,7 @@ def test_trial_queue_of_four_processes_runs_each_trial_once(location, workers, t
     made = runs(study)
     assert (len(made), made.total()) == (RUNS, RUNS)
     at_work = [
-        trial.user_attrs["worker"]["pid"]
+        trial.system_attrs["worker"]["pid"]
         for trial in study.trials
         if trial.state == TrialState.COMPLETE
     ]
@@ -168,4 +168,4 @@ def test_waiting_trial_is_claimed_once(location):
     waiting = queues[0].trials()[0]
     taken = [queue.claim_waiting(waiting) for queue in queues]
     assert (str(taken[0].run.layout), taken[0].run.seed, taken[1]) == ("10:5-9", 1000, None)
-    assert study.trials[0].params["seed"] == 1000
+    assert study.trials[0].user_attrs["seed"] == 1000

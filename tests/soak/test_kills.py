@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 import fake_worker
 from autoprune.search.trial import DIED, MAX_RETRIES, is_finished_trial, run_of_trial
-from autoprune.storage.heartbeat import HOLDER
+from autoprune.storage.heartbeat import worker_of_trial
 from autoprune.storage.storage import JOURNAL
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
@@ -53,7 +53,8 @@ def may_be_killed(known):
 
 def holds(victim, known):
     """Say whether a process has begun a trial."""
-    return any(trial.user_attrs.get(HOLDER, {}).get("pid") == victim.pid for trial in known)
+    workers = filter(None, map(worker_of_trial, known))
+    return any(worker.pid == victim.pid for worker in workers)
 
 
 def cut(victim, file, most):

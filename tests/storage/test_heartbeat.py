@@ -67,9 +67,13 @@ def study():
 
 def begin(study, worker, beat=0):
     trial = study.ask()
-    trial.set_user_attr(HOLDER, worker.to_dict())
-    trial.set_user_attr(BEAT, beat)
+    set_attribute(study, trial, HOLDER, worker.to_dict())
+    set_attribute(study, trial, BEAT, beat)
     return trial
+
+
+def set_attribute(study, trial, key, value):
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
 
 
 def elsewhere():
@@ -90,7 +94,7 @@ def test_stale_trials_of_another_host_need_a_silent_heartbeat(study, monkeypatch
     trial = begin(study, elsewhere())
     heartbeat = Heartbeat(study._storage, study._study_id, interval=0.05, grace_period=0.2)
     for beat in range(8):
-        trial.set_user_attr(BEAT, beat)
+        set_attribute(study, trial, BEAT, beat)
         assert heartbeat.stale_trials(study.trials) == []
         time.sleep(0.08)
     for _ in range(8):
@@ -138,13 +142,13 @@ def test_heartbeat_of_a_held_trial_rises(study):
     with heartbeat.running():
         heartbeat.hold(trial._trial_id)
         time.sleep(0.5)
-        beats = study.trials[0].user_attrs[BEAT]
+        beats = study.trials[0].system_attrs[BEAT]
         assert beats > 5
         assert heartbeat.stale_trials(study.trials) == []
         heartbeat.release(trial._trial_id)
         study.tell(trial, 0.5)
     time.sleep(0.1)
-    assert study.trials[0].user_attrs[BEAT] <= beats + 3
+    assert study.trials[0].system_attrs[BEAT] <= beats + 3
 
 
 def test_heartbeat_of_an_ended_trial_is_no_error(study):
@@ -153,7 +157,7 @@ def test_heartbeat_of_an_ended_trial_is_no_error(study):
     study.tell(trial, 0.5)
     heartbeat.hold(trial._trial_id)
     heartbeat.beat()
-    assert study.trials[0].user_attrs[BEAT] == 0
+    assert study.trials[0].system_attrs[BEAT] == 0
 
 
 def test_worker_id_from_dict_reads_to_dict():

@@ -151,19 +151,22 @@ def test_single_search_lock_refuses_a_second_search_until_the_first_ends(databas
         pass
 
 
-def test_single_search_lock_waits_for_a_silent_search_of_another_host(storage, monkeypatch):
+@pytest.mark.parametrize("kind", ["system", "user"])  # the latter in older studies
+def test_single_search_lock_waits_for_a_silent_search_of_another_host(kind, storage, monkeypatch):
     monkeypatch.setattr(locks, "_POLL_INTERVAL", 0.02)
     study = storage.get_study_id_from_name("fake")
     far = {"holder": replace(WorkerId.of_this_process(), host="far/1/2").to_dict(), "beat": 1}
-    storage.set_study_user_attr(study, "searching", far)
+    write = getattr(storage, f"set_study_{kind}_attr")
+    write(study, "searching", far)
     began = time.monotonic()
     with single_search_lock(storage, "fake", interval=0.05, grace_period=0.3):
         assert time.monotonic() - began > 0.3
-    storage.set_study_user_attr(study, "searching", far)
+        assert storage.get_study_user_attrs(study).get("searching") is None
+    write(study, "searching", far)
     beats = iter(range(2, 99))
 
     def beat(seconds):
-        storage.set_study_user_attr(study, "searching", far | {"beat": next(beats)})
+        write(study, "searching", far | {"beat": next(beats)})
 
     monkeypatch.setattr(locks.time, "sleep", beat)
     with pytest.raises(StudyError, match=r"process \d+ on far"):
@@ -174,7 +177,7 @@ def test_single_search_lock_of_two_at_once_goes_to_the_later(storage, monkeypatc
     study = storage.get_study_id_from_name("fake")
     other = {"holder": WorkerId.of_this_process().to_dict(), "beat": 0}
     monkeypatch.setattr(
-        locks.time, "sleep", lambda _: storage.set_study_user_attr(study, "searching", other)
+        locks.time, "sleep", lambda _: storage.set_study_system_attr(study, "searching", other)
     )
     with pytest.raises(StudyError, match="another search is at work"):
         single_search_lock(storage, "fake").__enter__()
@@ -184,8 +187,8 @@ def test_single_search_lock_sends_heartbeats(storage):
     study = storage.get_study_id_from_name("fake")
     with single_search_lock(storage, "fake", interval=0.02):
         time.sleep(0.5)
-        assert storage.get_study_user_attrs(study)["searching"]["beat"] > 2
-    assert storage.get_study_user_attrs(study)["searching"] is None
+        assert storage.get_study_system_attrs(study)["searching"]["beat"] > 2
+    assert storage.get_study_system_attrs(study)["searching"] is None
 
 
 def test_lock_study_folder_refuses_a_second_search(tmp_path):

@@ -20,10 +20,11 @@ from autoprune.search.trial import (
     TrialRun,
     close_trial,
     distributions,
+    flag_params,
     requeue_trial,
     run_of_trial,
     set_trial_attributes,
-    trial_params,
+    trial_attributes,
 )
 from autoprune.storage import rdb as module
 
@@ -64,17 +65,22 @@ def template(**fields):
     return create_trial(
         **{
             "state": TrialState.RUNNING,
-            "params": trial_params(RUN),
+            "params": flag_params(RUN.layout),
             "distributions": distributions(10),
-            "user_attrs": {"claim": "c", "origin": "top"},
+            "user_attrs": trial_attributes(RUN, "top"),
+            "system_attrs": {"claim": "c"},
             **fields,
         }
     )
 
 
 def shown(trial):
-    """Return all fields of a trial in words, so that nan is nan."""
-    return {name: repr(getattr(trial, name)) for name in FIELDS}
+    """Return all fields of a trial in words, so that nan is nan; the order of keys is free."""
+    fields = {name: getattr(trial, name) for name in FIELDS}
+    return {
+        name: repr(sorted(value.items()) if isinstance(value, dict) else value)
+        for name, value in fields.items()
+    }
 
 
 def both(trials):
@@ -176,9 +182,8 @@ def test_insert_trial_equals_optuna(storage, study):
     for name in ("params", "distributions", "user_attrs", "system_attrs", "state", "values"):
         assert getattr(one, name) == getattr(other, name)
     assert run_of_trial(one, 10) == RUN
-    assert optuna.load_study(study_name="fake", storage=storage).trials[0].params == trial_params(
-        RUN
-    )
+    (trial, _) = optuna.load_study(study_name="fake", storage=storage).trials
+    assert trial.params == flag_params(RUN.layout)
 
 
 @pytest.fixture(params=["UTC", "Asia/Kolkata"])
@@ -205,7 +210,8 @@ def test_set_trial_attributes_replaces_earlier_ones(storage, study):
     trial = storage.create_new_trial(study, template())
     set_trial_attributes(storage, trial, {"origin": "search", "loss": 2.0})
     set_trial_attributes(storage, trial, {"loss": 1.0})
-    assert storage.get_trial(trial).user_attrs == {"claim": "c", "origin": "search", "loss": 1.0}
+    expected = {**trial_attributes(RUN, "search"), "loss": 1.0}
+    assert storage.get_trial(trial).user_attrs == expected
 
 
 def test_closed_trial_is_not_changed(storage, study):
@@ -216,7 +222,7 @@ def test_closed_trial_is_not_changed(storage, study):
     close_trial(storage, trial, TOLD, TrialState.FAIL)  # as a worker that was thought dead
     close_trial(storage, trial, TOLD, TrialState.COMPLETE, 1.0)
     done = storage.get_trial(trial)
-    assert done.user_attrs == {"claim": "c", "origin": "top", "loss": 2.0}
+    assert done.user_attrs == {**trial_attributes(RUN, "top"), "loss": 2.0}
     assert (done.state, done.value) == (TrialState.COMPLETE, 0.5)
     assert done.datetime_start <= done.datetime_complete
 
@@ -241,6 +247,28 @@ def test_close_trial_stores_the_local_time(storage, study, optunas, zone):
     done = optunas.get_trial(trial)
     assert abs(done.datetime_complete - datetime.now()) < timedelta(minutes=1)
     assert shown(storage.get_all_trials(study)[0]) == shown(done)
+
+
+def test_close_trial_stores_intermediate_values(storage, study):
+    trial = storage.create_new_trial(study, template())
+    values = {1: 0.25, 2: nan, 3: inf, 4: -inf}
+    close_trial(storage, trial, TOLD, TrialState.COMPLETE, 0.5, values)
+    assert repr(storage.get_trial(trial).intermediate_values) == repr(values)
+
+
+@with_tables
+def test_close_trial_of_intermediate_values_takes_one_statement_more(storage, study):
+    statements = []
+    listen = lambda *given: statements.append(given[2])  # noqa: E731
+    event.listen(storage.database.engine, "before_cursor_execute", listen)
+    counts = []
+    for values in ({}, dict.fromkeys(range(9), 0.5)):
+        trial = storage.create_new_trial(study, template())
+        statements.clear()
+        close_trial(storage, trial, TOLD, TrialState.COMPLETE, 0.5, values)
+        counts.append(len(statements))
+    event.remove(storage.database.engine, "before_cursor_execute", listen)
+    assert counts == [4, 5]
 
 
 @with_tables
@@ -271,7 +299,9 @@ def die():
 
 
 @with_tables
-@pytest.mark.parametrize("table", ["trials", "trial_params", "trial_user_attributes"])
+@pytest.mark.parametrize(
+    "table", ["trials", "trial_params", "trial_user_attributes", "trial_system_attributes"]
+)
 def test_interrupted_claim_leaves_nothing(storage, study, table):
     with before_insert(storage, table, die), pytest.raises(SystemExit):
         fake_worker.trial_queue(storage).claim(RUN, "top")
@@ -282,18 +312,20 @@ def test_interrupted_claim_leaves_nothing(storage, study, table):
 @with_tables
 def test_close_trial_of_a_closed_trial_raises(storage, study):
     trial = storage.create_new_trial(study, template())
-    storage.database.close_trial(trial, TOLD, TrialState.FAIL, None)
+    storage.database.close_trial(trial, TOLD, TrialState.FAIL, None, {})
     with pytest.raises(UpdateFinishedTrialError):
-        storage.database.close_trial(trial, TOLD, TrialState.COMPLETE, 0.5)
+        storage.database.close_trial(trial, TOLD, TrialState.COMPLETE, 0.5, {})
 
 
 @with_tables
-@pytest.mark.parametrize("table", ["trial_values", "trial_user_attributes"])
+@pytest.mark.parametrize(
+    "table", ["trial_values", "trial_user_attributes", "trial_intermediate_values"]
+)
 def test_interrupted_close_trial_changes_nothing(storage, study, optunas, table):
     trial = storage.create_new_trial(study, template())
     before = shown(optunas.get_trial(trial))
     with before_insert(storage, table, die), pytest.raises(SystemExit):
-        close_trial(storage, trial, TOLD, TrialState.COMPLETE, 0.5)
+        close_trial(storage, trial, TOLD, TrialState.COMPLETE, 0.5, {1: 0.25})
     assert shown(optunas.get_trial(trial)) == before
 
 

@@ -64,7 +64,7 @@ class Away(InMemoryStorage):
 
 
 def template(mark):
-    return create_trial(state=TrialState.RUNNING, user_attrs={CLAIM: mark})
+    return create_trial(state=TrialState.RUNNING, system_attrs={CLAIM: mark})
 
 
 def test_retry_of_create_new_trial_makes_no_second_trial():
@@ -72,7 +72,7 @@ def test_retry_of_create_new_trial_makes_no_second_trial():
     study = optuna.create_study(storage=storage)._study_id
     first = storage.create_new_trial(study, template("a"))
     assert storage.create_new_trial(study, template("b")) != first
-    assert [trial.user_attrs[CLAIM] for trial in storage.get_all_trials(study)] == ["a", "b"]
+    assert [trial.system_attrs[CLAIM] for trial in storage.get_all_trials(study)] == ["a", "b"]
 
 
 def test_retry_of_set_trial_state_values_is_no_error():

@@ -81,13 +81,12 @@ class TrialRunner:
     def start(self, run: TrialRun, report: ReportValue) -> Callable[[], Score]:
         """Start a trial; return a function that waits for its score."""
         self._events.started(run)
-        result = self._executor.start(
-            train_trial,
-            self._experiment.evaluator(self._experiment.trial_budget(run.fidelity)),
-            run,
-            report if self._executor.in_this_process else None,
-            self._paused.file(run),
-        )
+        evaluator = self._experiment.evaluator(self._experiment.trial_budget(run.fidelity))
+        start, file = self._executor.start, self._paused.file(run)
+        if self._experiment.config.search.pruner != "none":  # it has to hear of each evaluation
+            result = start(train_trial, evaluator, run, report, file)
+        else:
+            result = reporting_result(start(train_and_collect, evaluator, run, file), report)
 
         def wait() -> Score:
             self._progress.started(run.layout)
@@ -116,6 +115,37 @@ def train_trial(
         return evaluator.evaluate(run.layout, run.seed, report, checkpoint)
     except LayoutError as error:
         raise TrialError(str(error)) from error
+
+
+def train_and_collect(
+    evaluator: LayoutEvaluator, run: TrialRun, checkpoint: CheckpointFile | None = None
+) -> tuple[Score, list[tuple[float, int]]]:
+    """Train and score a layout; return its evaluations too: validation quality and step.
+
+    Those before the last one are made only where they take little time.
+    """
+    collected: list[tuple[float, int]] = []
+
+    def collect(quality: float, step: int) -> None:
+        collected.append((quality, step))
+
+    report = collect if evaluator.evaluations_are_cheap else None
+    score = train_trial(evaluator, run, report, checkpoint)
+    return score, collected or [(score.quality, evaluator.budget.ends)]
+
+
+def reporting_result(
+    result: Callable[[], tuple[Score, list[tuple[float, int]]]], report: ReportValue
+) -> Callable[[], Score]:
+    """Return what waits for the result of `train_and_collect`, and reports its evaluations."""
+
+    def wait() -> Score:
+        score, evaluations = result()
+        for quality, step in evaluations:
+            report(quality, step)
+        return score
+
+    return wait
 
 
 def search_settings(

@@ -158,10 +158,11 @@ def layout_map_plot(ranked: Sequence[tuple[Layout, float]]) -> go.Figure:
 
 
 def importances_plot(importances: Mapping[str, float]) -> go.Figure:
-    """Draw each layer's share in the variance of the scores, in %."""
+    """Draw each layer's importance in %, in the order of the layers."""
+    names = sorted(importances, key=lambda name: (len(name), name))  # layer 2 before layer 10
     bars = go.Bar(
-        x=[short_label(name.removeprefix("layer ")) for name in importances],
-        y=[100 * share for share in importances.values()],
+        x=[short_label(name.removeprefix("layer ")) for name in names],
+        y=[100 * importances[name] for name in names],
         width=0.62,
         marker_color=SLATE,
         hovertemplate="layer %{x}: %{y:.1f} %<extra></extra>",

@@ -66,8 +66,7 @@ def propose_by_tpe(history: SearchHistory, rng: np.random.Generator) -> Layout:
         return propose_randomly(history, rng)
     sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    names = flag_names(history.depth)
-    space = {name: distributions(history.depth)[name] for name in names}
+    names, space = flag_names(history.depth), distributions(history.depth)
     for observation in history.observations:
         study.add_trial(
             optuna.trial.create_trial(

@@ -15,6 +15,7 @@ from autoprune.search.pruners import reaches_end
 from autoprune.search.result import TrialResult, trial_results
 from autoprune.search.trial import (
     SEARCH_ORIGIN,
+    IntermediateValues,
     TrialRun,
     fail_stale_trial,
     finish_trial,
@@ -90,9 +91,11 @@ def _run_batches(
         pending = []
         for claim in batch:
             started.add(claim.trial_id)
-            pending.append(start_trial(claim.run, _value_reporter(study, queue, claim)))
-        for claim, get_score in zip(batch, pending, strict=True):
-            finish_trial(queue.storage, claim.trial_id, get_score)
+            values = IntermediateValues(live=_may_prune(study, claim))
+            report = _value_reporter(study, queue, claim, values)
+            pending.append((claim, start_trial(claim.run, report), values))
+        for claim, get_score, values in pending:
+            finish_trial(queue.storage, claim.trial_id, get_score, values)
             queue.heartbeat.release(claim.trial_id)
             notifier.notify(queue)
         if not batch:
@@ -142,15 +145,20 @@ def _close_after_error(queue: TrialQueue, started: set[int]) -> None:
             requeue_trial(queue.storage, trial_id)
 
 
-def _value_reporter(study: Study, queue: TrialQueue, claim: ClaimedTrial) -> ReportValue:
-    """Return what stores the intermediate values of a trial, and prunes it."""
-    may_prune = claim.origin == SEARCH_ORIGIN and not isinstance(study.pruner, NopPruner)
+def _may_prune(study: Study, claim: ClaimedTrial) -> bool:
+    return claim.origin == SEARCH_ORIGIN and not isinstance(study.pruner, NopPruner)
+
+
+def _value_reporter(
+    study: Study, queue: TrialQueue, claim: ClaimedTrial, values: IntermediateValues
+) -> ReportValue:
+    """Return what takes the intermediate values of a trial, and prunes it."""
 
     def report(quality: float, step: int) -> None:
         with storage_failures():
-            queue.storage.set_trial_intermediate_value(claim.trial_id, step, quality)
+            values.report(queue.storage, claim.trial_id, quality, step)
             should_prune = (
-                may_prune
+                values.live
                 and not reaches_end(study, step)
                 and study.pruner.prune(study, queue.storage.get_trial(claim.trial_id))
             )

@@ -95,7 +95,7 @@ def trial_results(trials: Sequence[FrozenTrial], depth: int) -> tuple[TrialResul
     for trial in filter(is_finished_trial, trials):
         run = run_of_trial(trial, depth)
         assert run is not None, f"trial {trial.number} is finished, so it has a layout"
-        score = score_from_attributes(trial)
+        score = score_from_attributes(trial, run.seed)
         if score is not None and (best is None or score.quality > best):
             best = score.quality
         weak = f"weak at step {trial.last_step}" if trial.state == TrialState.PRUNED else ""

@@ -16,7 +16,8 @@ from autoprune.search.baseline_samplers import propose_by_tpe, propose_in_order,
 from autoprune.search.gp_sampler import propose_by_gp
 from autoprune.search.history import SearchHistory, read_history
 from autoprune.search.settings import SearchSettings
-from autoprune.search.trial import TrialRun, distributions, trial_params
+from autoprune.search.trial import TrialRun, distributions, flag_params, seed_attributes
+from autoprune.storage.optuna_internals import storage_of, trial_id_of
 
 ProposeLayout = Callable[[SearchHistory, np.random.Generator], Layout | TrialRun]
 """Returns the layout of a new run, or a paused run that continues to the full budget."""
@@ -26,7 +27,9 @@ _FIRST_SEED = 1_000
 
 
 class LayoutSampler(BaseSampler):
-    """Samples flags `layer_00`, `layer_01`, ... of which exactly `keep` are 1, seed and fidelity.
+    """Samples flags `layer_00`, `layer_01`, ... of which exactly `keep` are 1.
+
+    Seed and fidelity become attributes of the trial: they say nothing of its layout.
 
     With `new_seeds`, each run has its own seed. A seed has similar effects on similar layouts, so
     runs with one seed share an error, and runs with many seeds correct each other. Without it, all
@@ -68,7 +71,7 @@ class LayoutSampler(BaseSampler):
         study: Study,  # noqa: ARG002
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """Return the distributions of one flag per layer, the seed and the fidelity."""
+        """Return the distributions of one flag per layer."""
         return distributions(self.settings.depth)
 
     def sample_relative(
@@ -77,12 +80,15 @@ class LayoutSampler(BaseSampler):
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
-        """Return the parameters of the next run."""
+        """Return the flags of the next run; stores its seed and fidelity."""
         others = [
             other for other in study.get_trials(deepcopy=False) if other.number != trial.number
         ]
         history = read_history(others, self.settings.depth, self.settings.keep)
-        return trial_params(self.propose_run(history))
+        run = self.propose_run(history)
+        for key, value in seed_attributes(run).items():
+            storage_of(study).set_trial_user_attr(trial_id_of(trial), key, value)
+        return flag_params(run.layout)
 
     def sample_independent(
         self,

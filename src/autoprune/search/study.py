@@ -40,7 +40,9 @@ Raises `TrialError` for a layout that cannot be scored.
 
 _MARK = "autoprune"
 
-_SCHEMA = 2  # schema 1 had one seed for all trials and no fidelity
+_SCHEMA = 3  # schema 1 had one seed for all trials, 2 had seed and fidelity as parameters
+
+_READ_SCHEMAS = (2, _SCHEMA)
 
 _CONFIG = "settings"
 
@@ -134,6 +136,8 @@ def open_study(
                 else f"a worker needs the model and data of study {name}, which was begun with "
                 f"{differences}: use the same model and data files here"
             )
+        elif study.user_attrs[_MARK]["schema"] != _SCHEMA:  # an older version cannot go on here
+            study.set_user_attr(_MARK, study.user_attrs[_MARK] | {"schema": _SCHEMA})
     return study
 
 
@@ -155,7 +159,7 @@ def _write_identity(study: Study, identity: Mapping[str, IdentityValue]) -> None
 def _differences(study: Study, identity: Mapping[str, IdentityValue]) -> str:
     """Return which values of the identity differ, empty if none; raises `StudyError`."""
     attrs = study.user_attrs
-    if attrs[_MARK]["schema"] != _SCHEMA:
+    if attrs[_MARK]["schema"] not in _READ_SCHEMAS:
         raise StudyError(
             f"study {study.study_name} has schema {attrs[_MARK]['schema']}, this autoprune "
             f"writes schema {_SCHEMA}: use another --study name, or the version that began it"

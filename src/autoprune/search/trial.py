@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from math import nan
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autoprune.errors import LayoutError, TrialError
 from autoprune.layouts.layout import Layout
 from autoprune.storage.errors import storage_failures
-from autoprune.storage.heartbeat import HOLDER, WorkerId
+from autoprune.storage.heartbeat import worker_of_trial
 from autoprune.storage.optuna_internals import trial_id_of
 from autoprune.storage.retry import RetryStorage
 from autoprune.training.metrics import Score
@@ -52,14 +52,14 @@ STOPPED = "stopped"  # why a trial ended, in words for people; no code reads it
 REFUSED = "refused"  # why an enqueued or claimed trial was rejected
 
 SEED, FIDELITY = "seed", "fidelity"
-"""Parameters of a trial beside its layers' flags."""
+"""User attributes of a trial; parameters where a person enqueued them, and in older studies."""
 
 FIXED_PARAMS = "fixed_params"
 """System attribute that `study.enqueue_trial` writes: parameters that the trial will have."""
 
 _LARGEST_SEED = 2**32
 
-_SCORE_FIELDS = ("accuracy", "macro_f1", "split", "seed")  # stored as they are
+_SCORE_FIELDS = ("accuracy", "macro_f1", "split")  # stored as they are
 
 SEARCH_ORIGIN = "search"
 """Origin of a layout that a sampler proposed; that of an initial layout is its name."""
@@ -77,27 +77,25 @@ def flag_names(depth: int) -> tuple[str, ...]:
 
 
 def distributions(depth: int) -> dict[str, BaseDistribution]:
-    """Return the search space: a flag for each layer of the full model, the seed, the fidelity."""
-    return {
-        **{name: IntDistribution(0, 1) for name in flag_names(depth)},
-        SEED: IntDistribution(0, _LARGEST_SEED),
-        FIDELITY: FloatDistribution(0.0, 1.0),
-    }
+    """Return the search space: a flag for each layer of the full model."""
+    return {name: IntDistribution(0, 1) for name in flag_names(depth)}
 
 
 def flag_params(layout: Layout) -> dict[str, int]:
-    """Return the flags of `layout` by parameter name."""
+    """Return the flags of `layout` by name, which are the parameters of its trials."""
     return dict(zip(flag_names(layout.depth), layout.flags, strict=True))
 
 
-def trial_params(run: TrialRun) -> dict[str, int | float]:
-    """Return the parameters of the trial for `run`."""
-    return {**flag_params(run.layout), SEED: run.seed, FIDELITY: run.fidelity}
+def seed_attributes(run: TrialRun) -> dict[str, int | float]:
+    """Return the user attributes that make a layout's flags a run."""
+    return {SEED: run.seed, FIDELITY: run.fidelity}
 
 
-def trial_attributes(layout: Layout, origin: str) -> dict[str, str]:
-    """Return the user attributes that show which layout a trial has."""
-    return {"layout": str(layout), "picture": layout.picture, "origin": origin}
+def trial_attributes(run: TrialRun, origin: str) -> dict[str, str | int | float]:
+    """Return the user attributes that a trial has from its start."""
+    layout = run.layout
+    shown = {"layout": str(layout), "picture": layout.picture, "origin": origin}
+    return {**shown, **seed_attributes(run)}
 
 
 def layout_of_trial(trial: FrozenTrial, depth: int) -> Layout | None:
@@ -108,12 +106,21 @@ def layout_of_trial(trial: FrozenTrial, depth: int) -> Layout | None:
         return None
 
 
+def requested_run(trial: FrozenTrial, default: TrialRun) -> TrialRun:
+    """Return the run of an enqueued trial; what it does not name of seed and fidelity is default.
+
+    Both must be valid, see `invalid_request`.
+    """
+    values = {**seed_attributes(default), **_seed_and_fidelity(trial)}
+    return TrialRun(default.layout, int(values[SEED]), float(values[FIDELITY]))
+
+
 def run_of_trial(trial: FrozenTrial, depth: int) -> TrialRun | None:
-    """Return the run of a trial, None if parameters are missing or invalid."""
-    params, layout = _all_params(trial), layout_of_trial(trial, depth)
-    if layout is None or SEED not in params or FIDELITY not in params or invalid_request(trial):
+    """Return the run of a trial, None if flags, seed or fidelity are missing or invalid."""
+    layout, values = layout_of_trial(trial, depth), _seed_and_fidelity(trial)
+    if layout is None or len(values) < 2 or invalid_request(trial):
         return None
-    return TrialRun(layout, int(params[SEED]), float(params[FIDELITY]))
+    return TrialRun(layout, int(values[SEED]), float(values[FIDELITY]))
 
 
 def invalid_request(trial: FrozenTrial) -> str:
@@ -121,13 +128,20 @@ def invalid_request(trial: FrozenTrial) -> str:
 
     Optuna does not check the values that are enqueued.
     """
-    params = _all_params(trial)
-    seed, fidelity = params.get(SEED, 0), params.get(FIDELITY, 1.0)
+    values = _seed_and_fidelity(trial)
+    seed, fidelity = values.get(SEED, 0), values.get(FIDELITY, 1.0)
     if not (isinstance(seed, int | float) and 0 <= seed <= _LARGEST_SEED and seed == int(seed)):
         return f"a seed is a whole number from 0 to {_LARGEST_SEED}, not {seed!r}"
     if not (isinstance(fidelity, int | float) and 0 < fidelity <= 1):
         return f"a fidelity is a share of the full budget, above 0 and at most 1, not {fidelity!r}"
     return ""
+
+
+def _seed_and_fidelity(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what is known of both: as parameters in older studies, as attributes, as requested."""
+    sources = (trial.system_attrs.get(FIXED_PARAMS) or {}, trial.user_attrs, trial.params)
+    names = (SEED, FIDELITY)
+    return {name: source[name] for source in sources for name in names if name in source}
 
 
 def _all_params(trial: FrozenTrial) -> dict[str, Any]:
@@ -170,13 +184,13 @@ def score_to_attributes(score: Score) -> dict[str, str | int | float]:
     return attributes | ({"note": score.note} if score.note else {})
 
 
-def score_from_attributes(trial: FrozenTrial) -> Score | None:
-    """Return the score of a complete trial, None for any other."""
+def score_from_attributes(trial: FrozenTrial, seed: int) -> Score | None:
+    """Return the score of a complete trial with this seed, None for any other."""
     if trial.state != TrialState.COMPLETE or trial.value is None:
         return None
     attrs = trial.user_attrs
     stored = {name: attrs[name] for name in (*_SCORE_FIELDS, "loss", "seconds")}
-    return Score(quality=trial.value, note=attrs.get("note", ""), **stored)
+    return Score(quality=trial.value, seed=seed, note=attrs.get("note", ""), **stored)
 
 
 def set_trial_attributes(
@@ -196,12 +210,17 @@ def close_trial(
     attributes: Mapping[str, Any],
     state: TrialState,
     value: float | None = None,
+    intermediate_values: Mapping[int, float] | None = None,
 ) -> None:
-    """Set user attributes of a trial, then its state; nothing if it is closed already."""
+    """Set what is known of a trial, then its state; nothing if it is closed already."""
+    values = intermediate_values or {}
     with suppress(UpdateFinishedTrialError):
         if isinstance(storage, RetryStorage) and storage.database is not None:
-            storage.call(storage.database.close_trial, trial_id, attributes, state, value)
+            close = storage.database.close_trial
+            storage.call(close, trial_id, attributes, state, value, values)
             return
+        for step, quality in values.items():
+            storage.set_trial_intermediate_value(trial_id, step, quality)
         set_trial_attributes(storage, trial_id, attributes)
         storage.set_trial_state_values(trial_id, state, None if value is None else [value])
 
@@ -210,29 +229,55 @@ MAX_RETRIES = 2
 """How often a run is repeated after the death of its worker."""
 
 
-def finish_trial(storage: BaseStorage, trial_id: int, get_score: Callable[[], Score]) -> None:
+@dataclass(slots=True)
+class IntermediateValues:
+    """Validation qualities of a running trial by optimizer step.
+
+    They are stored together when the trial ends, or if `live` one by one: a pruner needs them.
+    """
+
+    live: bool
+    values: dict[int, float] = field(default_factory=dict)
+
+    def report(self, storage: BaseStorage, trial_id: int, quality: float, step: int) -> None:
+        """Take a value; the first one counts where a step is reported again."""
+        if step not in self.values:
+            self.values[step] = quality
+            if self.live:
+                storage.set_trial_intermediate_value(trial_id, step, quality)
+
+    @property
+    def unwritten(self) -> dict[int, float]:
+        """The values that are not in the storage yet."""
+        return {} if self.live else self.values
+
+
+def finish_trial(
+    storage: BaseStorage,
+    trial_id: int,
+    get_score: Callable[[], Score],
+    intermediate: IntermediateValues,
+) -> None:
     """Wait for the score of a trial and close it.
 
     If another process took this one for dead and closed the trial, the score is dropped: the run
     is repeated there.
     """
+    attributes: dict[str, Any]
     try:
         score = get_score()
     except optuna.TrialPruned:
-        with storage_failures():
-            trial = storage.get_trial(trial_id)
-            step = trial.last_step
-            value = None if step is None else trial.intermediate_values[step]
-            attributes = {STOPPED: "weak beside other trials at the same step"}
-            close_trial(storage, trial_id, attributes, TrialState.PRUNED, value)
+        state = TrialState.PRUNED
+        value = intermediate.values[max(intermediate.values)] if intermediate.values else None
+        attributes = {STOPPED: "weak beside other trials at the same step"}
     except TrialError as error:
+        state, value = TrialState.FAIL, None
         attributes = {STOPPED: "could not be scored", FAILED: str(error)}
-        with storage_failures():
-            close_trial(storage, trial_id, attributes, TrialState.FAIL)
     else:
-        result = {STOPPED: "at the end of its budget"} | score_to_attributes(score)
-        with storage_failures():
-            close_trial(storage, trial_id, result, TrialState.COMPLETE, score.quality)
+        state, value = TrialState.COMPLETE, score.quality
+        attributes = {STOPPED: "at the end of its budget"} | score_to_attributes(score)
+    with storage_failures():
+        close_trial(storage, trial_id, attributes, state, value, intermediate.unwritten)
 
 
 def requeue_trial(storage: BaseStorage, trial_id: int) -> None:
@@ -254,7 +299,7 @@ def fail_stale_trial(
         for other in trials
         if other.number != trial.number
     )
-    worker = WorkerId.from_dict(trial.user_attrs.get(HOLDER))
+    worker = worker_of_trial(trial)
     name = "its worker" if worker is None else worker.description
     attributes: dict[str, Any] = {STOPPED: "its worker died", DIED: True}
     if deaths > MAX_RETRIES:

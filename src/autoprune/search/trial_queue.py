@@ -20,17 +20,18 @@ from autoprune.search.trial import (
     TrialRun,
     distributions,
     fail_stale_trial,
+    flag_params,
     invalid_request,
     is_abandoned,
     is_finished_trial,
     layout_of_trial,
+    requested_run,
     run_of_trial,
     set_trial_attributes,
     trial_attributes,
-    trial_params,
 )
 from autoprune.storage.errors import storage_failures
-from autoprune.storage.heartbeat import BEAT, CLAIM, HOLDER, Heartbeat
+from autoprune.storage.heartbeat import CLAIM, HOLDER, Heartbeat
 from autoprune.storage.optuna_internals import trial_id_of
 from autoprune.storage.retry import RetryStorage
 
@@ -133,19 +134,16 @@ class TrialQueue:
             self.study_id,
             create_trial(
                 state=TrialState.RUNNING,
-                params=trial_params(run),
+                params=flag_params(run.layout),
                 distributions=distributions(self.depth),
-                user_attrs={
-                    **trial_attributes(run.layout, origin),
-                    CLAIM: claim_id,
-                    **self._worker_attributes(),
-                },
+                user_attrs=trial_attributes(run, origin),
+                system_attrs={CLAIM: claim_id, HOLDER: self.heartbeat.worker.to_dict()},
             ),
         )
         trials = self.trials()
         # A write may succeed although its answer is lost, and is then repeated.
         created, *duplicates = [
-            trial for trial in trials if trial.user_attrs.get(CLAIM) == claim_id
+            trial for trial in trials if trial.system_attrs.get(CLAIM) == claim_id
         ]
         for duplicate in duplicates:
             reject_trial(self.storage, duplicate, "the same claim, written twice")
@@ -182,43 +180,38 @@ class TrialQueue:
         except UpdateFinishedTrialError:
             return None
         self.heartbeat.hold(trial_id)
-        set_trial_attributes(self.storage, trial_id, self._worker_attributes())
+        self.storage.set_trial_system_attr(trial_id, HOLDER, self.heartbeat.worker.to_dict())
         run = self._complete_request(trial)
         if isinstance(run, str):
             reject_trial(self.storage, trial, run)
             self.heartbeat.release(trial_id)
             return None
-        if "layout" not in trial.user_attrs:
-            attributes = trial_attributes(run.layout, SEARCH_ORIGIN)
-            set_trial_attributes(self.storage, trial_id, attributes)
         return ClaimedTrial(trial_id, run, _origin_of(trial))
 
     def _complete_request(self, trial: FrozenTrial) -> TrialRun | str:
-        """Give an enqueued trial the parameters that it lacks; return why if it does not fit."""
+        """Give an enqueued trial what it lacks to be a run; return why if it does not fit."""
         others = [other for other in self.trials() if other.number != trial.number]
-        layout, run = layout_of_trial(trial, self.depth), run_of_trial(trial, self.depth)
+        layout = layout_of_trial(trial, self.depth)
         if layout is None or len(layout.keep) != self.settings.keep:
             return f"a layout of this study keeps {self.settings.keep} of {self.depth} layers"
         if reason := invalid_request(trial):
             return reason
-        if run and run.fidelity not in self.sampler.fidelities:
+        known = run_of_trial(trial, self.depth)
+        run = known or requested_run(trial, self.sampler.make_run(layout, self._history(others)))
+        if run.fidelity not in self.sampler.fidelities:
             allowed = " or ".join(map(str, self.sampler.fidelities))
             return f"a run of this study has fidelity {allowed}, not {run.fidelity}"
-        if run is None:  # its seed is chosen only now, so no other trial can be the same run
-            run = self.sampler.make_run(layout, self._history(others))
-        else:
+        if known:  # a later trial that waits for the same run is the one to be rejected
             others = [
                 other for other in others if other.number < trial.number or is_finished_trial(other)
             ]
-        space = distributions(self.depth)
-        for name, value in trial_params(run).items():
+        trial_id, space = trial_id_of(trial), distributions(self.depth)
+        set_trial_attributes(self.storage, trial_id, trial_attributes(run, _origin_of(trial)))
+        for name, value in flag_params(run.layout).items():
             if name not in trial.params:
                 internal = space[name].to_internal_repr(value)
-                self.storage.set_trial_param(trial_id_of(trial), name, internal, space[name])
+                self.storage.set_trial_param(trial_id, name, internal, space[name])
         return _already_tried(run) if run in claimed_runs(others, self.depth) else run
-
-    def _worker_attributes(self) -> dict[str, object]:
-        return {HOLDER: self.heartbeat.worker.to_dict(), BEAT: 0}
 
     def _history(self, trials: Sequence[FrozenTrial]) -> SearchHistory:
         return read_history(trials, self.depth, self.settings.keep)

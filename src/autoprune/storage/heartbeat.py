@@ -22,8 +22,8 @@ from autoprune.errors import StorageError
 from autoprune.storage.optuna_internals import trial_id_of
 
 HOLDER, CLAIM, BEAT = "worker", "claim", "beat"
-"""User attributes of a claimed trial: its worker, the claim's random id, and the heartbeat, a
-number that grows while the worker lives."""
+"""System attributes of a claimed trial: its worker, the claim's random id, and the heartbeat, a
+number that grows while the worker lives. In older studies they are user attributes."""
 
 HEARTBEAT_INTERVAL = 10.0
 """Seconds between two heartbeats. One takes about 140 bytes in a journal: 1.2 MB a day for each
@@ -172,7 +172,7 @@ class Heartbeat:
             if beats is not None:
                 self._beats[trial_id] = beats + 1
                 with suppress(RuntimeError):  # the trial has just ended
-                    self._storage.set_trial_user_attr(trial_id, BEAT, beats + 1)
+                    self._storage.set_trial_system_attr(trial_id, BEAT, beats + 1)
 
     def stale_trials(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Return the running trials whose worker is dead or was silent for too long."""
@@ -183,7 +183,7 @@ class Heartbeat:
         }
         with self._lock:
             self._monitor.update(
-                {key: int(trial.user_attrs.get(BEAT, 0)) for key, trial in others.items()}
+                {key: int(_attribute(trial, BEAT) or 0) for key, trial in others.items()}
             )
             return [
                 trial
@@ -199,9 +199,18 @@ class Heartbeat:
                 self.stale_trials(self._storage.get_all_trials(self._study_id, deepcopy=False))
 
 
+def worker_of_trial(trial: FrozenTrial) -> WorkerId | None:
+    """Return the worker that claimed a trial, None if it has none."""
+    return WorkerId.from_dict(_attribute(trial, HOLDER))
+
+
 def _worker_is_dead(trial: FrozenTrial) -> bool:
-    worker = WorkerId.from_dict(trial.user_attrs.get(HOLDER))
+    worker = worker_of_trial(trial)
     return worker is not None and worker.is_dead()
+
+
+def _attribute(trial: FrozenTrial, key: str) -> Any:
+    return trial.system_attrs.get(key, trial.user_attrs.get(key))
 
 
 class StalenessMonitor:

@@ -62,22 +62,23 @@ def single_search_lock(
 ) -> Iterator[None]:
     """Hold study `name` in its storage: a second search, on any host, raises `StudyError`.
 
-    The lock is a study attribute with a heartbeat. Where the last search died on another host,
-    this waits until it was silent for `grace_period` seconds.
+    The lock is a system attribute of the study, with a heartbeat. Where the last search died on
+    another host, this waits until it was silent for `grace_period` seconds.
     """
     worker = WorkerId.of_this_process()
     study_id = storage.get_study_id_from_name(name)
     stop = threading.Event()
 
     def current() -> Any:
-        return storage.get_study_user_attrs(study_id).get(_SEARCH_ATTRIBUTE)
+        value = storage.get_study_system_attrs(study_id).get(_SEARCH_ATTRIBUTE)
+        return value or storage.get_study_user_attrs(study_id).get(_SEARCH_ATTRIBUTE)  # older form
 
     def is_held() -> bool:
         return (current() or {}).get("holder") == worker.to_dict()
 
     def write(beat: int) -> None:
-        value = {"holder": worker.to_dict(), "beat": beat}
-        storage.set_study_user_attr(study_id, _SEARCH_ATTRIBUTE, value)
+        value: Any = {"holder": worker.to_dict(), "beat": beat}
+        storage.set_study_system_attr(study_id, _SEARCH_ATTRIBUTE, value)
 
     def send_heartbeats() -> None:
         beat = 0
@@ -92,6 +93,8 @@ def single_search_lock(
         with storage_failures():
             _wait_until_free(current, name, interval, grace_period)
             write(0)
+            if storage.get_study_user_attrs(study_id).get(_SEARCH_ATTRIBUTE) is not None:
+                storage.set_study_user_attr(study_id, _SEARCH_ATTRIBUTE, None)
             time.sleep(_SETTLE_TIME)
             if not is_held():
                 raise _study_is_held(name, current())
@@ -104,7 +107,7 @@ def single_search_lock(
             thread.join(timeout=interval)
             with suppress(*_HEARTBEAT_ERRORS):
                 if is_held():
-                    storage.set_study_user_attr(study_id, _SEARCH_ATTRIBUTE, None)
+                    storage.set_study_system_attr(study_id, _SEARCH_ATTRIBUTE, None)
 
 
 def _wait_until_free(

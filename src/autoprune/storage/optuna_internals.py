@@ -8,7 +8,7 @@ import copy
 from collections.abc import Container
 from typing import Any
 
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages.journal._storage import JournalOperation
 from optuna.study import Study
@@ -32,6 +32,7 @@ STUDY_NOT_FOUND: str = models.NOT_FOUND_MSG
 
 value_to_stored = models.TrialValueModel.value_to_stored_repr
 value_from_stored = models.TrialValueModel.stored_repr_to_value
+intermediate_value_to_stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
 intermediate_value_from_stored = (
     models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
 )
@@ -45,6 +46,11 @@ def trial_id_of(trial: FrozenTrial) -> int:
 def study_id_of(study: Study | FrozenStudy) -> int:
     """Return the id of a study in its storage."""
     return study._study_id
+
+
+def storage_of(study: Study) -> BaseStorage:
+    """Return the storage of a study."""
+    return study._storage
 
 
 def with_trial_id(trial: FrozenTrial, trial_id: int) -> FrozenTrial:

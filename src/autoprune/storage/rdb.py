@@ -1,8 +1,8 @@
 """Database: Optuna's `RDBStorage`, with the slow operations of a search written as SQL statements.
 
 Optuna works with objects: it reads one table at a time, sends a query before each row it writes,
-and commits each attribute alone. A trial of 14 layers has 16 parameters and 8 attributes, and each
-worker reads the trials of all others. The tables are Optuna's; opening a storage checks their
+and commits each attribute alone. A trial of 14 layers has 14 parameters and some 15 attributes, and
+each worker reads the trials of all others. The tables are Optuna's; opening a storage checks their
 version.
 """
 
@@ -31,6 +31,7 @@ from autoprune.storage.optuna_internals import (
     VALUES,
     RDBStorageHooks,
     intermediate_value_from_stored,
+    intermediate_value_to_stored,
     value_from_stored,
     value_to_stored,
     with_trial_id,
@@ -94,11 +95,18 @@ class BatchedRDBStorage(RDBStorageHooks):
             self._write_attributes(connection, trial_id, attributes)
 
     def close_trial(
-        self, trial_id: int, attributes: Mapping[str, Any], state: TrialState, value: float | None
+        self,
+        trial_id: int,
+        attributes: Mapping[str, Any],
+        state: TrialState,
+        value: float | None,
+        intermediate_values: Mapping[int, float],
     ) -> None:
-        """Set user attributes, value and final state; raises `UpdateFinishedTrialError`."""
+        """Set attributes, values and final state at once; raises `UpdateFinishedTrialError`."""
         with self.engine.begin() as connection:
             self._write_attributes(connection, trial_id, attributes)
+            rows = [_intermediate_row(*item) for item in intermediate_values.items()]
+            _insert(connection, INTERMEDIATE_VALUES, trial_id, rows)
             if value is not None:
                 stored, kind = value_to_stored(value)
                 row = {"objective": 0, "value": stored, "value_type": kind}
@@ -197,6 +205,11 @@ def _insert(
 
 def _attribute_rows(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
+
+
+def _intermediate_row(step: int, quality: float) -> dict[str, Any]:
+    value, kind = intermediate_value_to_stored(quality)
+    return {"step": step, "intermediate_value": value, "intermediate_value_type": kind}
 
 
 def _param_rows(template: FrozenTrial) -> list[dict[str, Any]]:

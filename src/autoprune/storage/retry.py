@@ -97,12 +97,12 @@ class RetryStorage(BaseStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Create a trial, only once for each claim."""
-        claim = None if template_trial is None else template_trial.user_attrs.get(CLAIM)
+        claim = None if template_trial is None else template_trial.system_attrs.get(CLAIM)
 
         def create(is_retry: bool) -> int:
             if is_retry and claim is not None:
                 for trial in self._inner.get_all_trials(study_id, deepcopy=False):
-                    if trial.user_attrs.get(CLAIM) == claim:
+                    if trial.system_attrs.get(CLAIM) == claim:
                         return trial_id_of(trial)
             return self._inner.create_new_trial(study_id, template_trial)
 

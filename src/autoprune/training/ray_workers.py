@@ -59,8 +59,6 @@ class RayWorkerPool:
     context manager: leaving it ends the tasks.
     """
 
-    in_this_process = False
-
     def __init__(self, workers: int, address: str, gpus: float) -> None:
         self.workers = workers
         self._address, self._gpus = address, gpus

@@ -37,10 +37,6 @@ class Executor(Protocol):
     def workers(self) -> int:
         """How many jobs run at a time."""
 
-    @property
-    def in_this_process(self) -> bool:
-        """Whether jobs run in this process, when their result is asked for."""
-
     def start(self, job: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> Callable[[], _T]:
         """Start a job; see `WorkerPool.start`."""
 
@@ -58,11 +54,6 @@ class WorkerPool:
         self._workers: list[Worker] = []
         self._queue: deque[Job] = deque()
 
-    @property
-    def in_this_process(self) -> bool:
-        """Whether jobs run in this process, when their result is asked for."""
-        return self.workers == 1
-
     def __enter__(self) -> Self:
         return self
 
@@ -78,7 +69,7 @@ class WorkerPool:
         it should resume from a checkpoint. The function raises what the job raised, `TrialError`
         where its process was killed three times, and KeyboardInterrupt where a stop was requested.
         """
-        if self.in_this_process:
+        if self.workers == 1:
             return lambda: job(*args, **named)
         queued = Job(partial(job, *args, **named))
         self._queue.append(queued)
