@@ -41,6 +41,7 @@ class StudyOptions(TypedDict, total=False):
     label: str
     data_dir: Path | str
     keep_duplicates: bool
+    merge_labels: bool
     epochs: int
     full_epochs: int
     batch: int

@@ -183,6 +183,8 @@ def test_card_of_a_built_in_task_is_marathi_and_of_a_hub_task_links_it(study, pr
     linked = ModelCard(model_card(study, replace(bare, task=find_task("org/texts")))).data
     assert linked.datasets == ["org/texts"]
     assert linked.eval_results[0].dataset_type == "org/texts"
+    linked = ModelCard(model_card(study, replace(bare, task=find_task("org/texts:mr")))).data
+    assert (linked.datasets, linked.eval_results[0].dataset_config) == (["org/texts"], "mr")
 
 
 def test_card_escapes_outside_text(study, provenance):

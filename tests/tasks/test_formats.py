@@ -149,7 +149,7 @@ def test_bad_csv_file_is_refused_in_one_line(tmp_path, content, match):
         ('{"text": "a", "text": "b", "label": "x"}', "name each column once, got 'text' twice"),
         ('{"text": 7, "label": "x"}', "'text' of rows.jsonl must hold texts, line 1 has int '7'"),
         ('{"text": "a", "label": 0.5}', "texts or whole numbers, line 1 has float '0.5'"),
-        ('{"text": "a", "label": NaN}', "texts or whole numbers, line 1 has float 'nan'"),
+        ('{"text": "a", "label": Infinity}', "texts or whole numbers, line 1 has float 'inf'"),
         ('\n{"text": ["a"], "label": "x"}', "must hold texts, line 2 has list"),
         ('{"text": "a", "label": "x"}\n{"text": "a"}', "line 2 has nothing"),
         (r'{"text": "a\u0000b", "label": "x"}', "line 1 has a NUL or half a character"),

@@ -147,7 +147,10 @@ def test_labels_are_checked_over_all_splits(write):
     )
     refused(write_own(write, [("a", X), ("a", Y)]), r"at least two labels")
     refused(write_own(write, GOOD, [("d", "z\n1")]), r"'z\\n1' occurs only in validation .*valid")
-    refused(write_own(write, GOOD, test=[("q", "z")]), r"'z' occurs only in test \(.*test.csv\)")
+    refused(
+        write_own(write, GOOD, test=[("q", "z"), ("r", X)]),
+        r"'z' occurs only in test \(own/test.csv, 1 of 2 rows\), train has 'x', 'y': correct those",
+    )
     refused(
         write_own(write, GOOD, [("d", "X")]), r"validation.csv has 'X' where 'x' is a label too"
     )

@@ -51,6 +51,15 @@ def test_find_task_takes_a_hub_id():
     assert (task.name, task.source) == ("some-news", "hub:org/some-news")
 
 
+def test_find_task_takes_a_configuration_of_a_hub_data_set(tmp_path, monkeypatch):
+    task = find_task("org/some-news:mr")
+    assert (task.name, task.source) == ("some-news-mr", "hub:org/some-news:mr")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org/some-news").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"is a folder here, .* such as org/some-news/mr$"):
+        find_task("org/some-news:mr")
+
+
 def test_find_task_replaces_columns_and_metric():
     task = find_task("shc", Columns(text="Headline"), "macro-f1")
     assert (task.columns.text, task.metric, task.source) == ("Headline", "macro-f1", "official:SHC")

@@ -10,20 +10,20 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 CHILD = """
 import json, sys
-from autoprune.errors import DataError
+from autoprune.errors import AutopruneError
 from autoprune.tasks.loading import read_test
 from autoprune.tasks.loading import read_splits
 from autoprune.tasks.registry import find_task
 try:
-    task = find_task("org/news")
+    task = find_task(sys.argv[1])
     splits, test = read_splits(task), read_test(task)
     parts = {"train": splits.train, "validation": splits.validation, "test": test.rows}
     rows = {n: [[t, splits.names[i]] for t, i in zip(r.texts, r.labels)] for n, r in parts.items()}
     print(json.dumps({"names": splits.names, "held_out": splits.held_out, **rows}))
-except DataError as error:
+except AutopruneError as error:
     print(json.dumps({"refused": str(error)}))
 """
-FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
+FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["good", "bad"])})
 
 
 def write_split(folder, split, labels):
@@ -49,9 +49,9 @@ def folder(tmp_path):
 
 @pytest.fixture
 def child(hub, tmp_path):
-    """Read the data set `org/news` in a process of its own that uses the local hub."""
+    """Read a data set in a process of its own that uses the local hub."""
 
-    def run(**settings):
+    def run(task="org/news", **settings):
         environment = {
             **os.environ,
             "HF_ENDPOINT": hub.url,
@@ -60,7 +60,7 @@ def child(hub, tmp_path):
             **settings,
         }
         done = subprocess.run(
-            [sys.executable, "-c", CHILD],
+            [sys.executable, "-c", CHILD, task],
             env=environment,
             capture_output=True,
             text=True,
@@ -77,11 +77,11 @@ def test_hub_data_set_is_read_and_cached(hub, folder, child):
     hub.add("org/news", folder, kind="datasets")
     hub.cut("train.parquet", after=100, times=1)
     answer = child()
-    assert answer["names"] == ["bad", "good"]
+    assert answer["names"] == ["good", "bad"]  # not sorted: the class label's own order
     assert answer["held_out"] == []
-    assert answer["train"] == [[f"train {i}", ["bad", "good"][i % 2]] for i in range(10)]
-    assert answer["validation"] == [["validation 0", "good"], ["validation 1", "bad"]]
-    assert answer["test"] == [["test 0", "good"], ["test 1", "bad"], ["test 2", "bad"]]
+    assert answer["train"] == [[f"train {i}", ["good", "bad"][i % 2]] for i in range(10)]
+    assert answer["validation"] == [["validation 0", "bad"], ["validation 1", "good"]]
+    assert answer["test"] == [["test 0", "bad"], ["test 1", "good"], ["test 2", "good"]]
     asked = len(hub.log)
     assert child(HF_HUB_OFFLINE="1") == answer
     assert len(hub.log) == asked
@@ -96,21 +96,68 @@ def test_split_with_hidden_labels_is_held_out_of_train(hub, folder, child):
     assert len(answer["train"]) == 8
 
 
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [({}, "doesn't exist on the Hub"), ({"HF_HUB_OFFLINE": "1"}, "OfflineModeIsEnabled")],
-)
-def test_missing_hub_data_set_is_an_error_of_one_line(child, settings, reason):
-    message = child(**settings)["refused"]
-    assert message.startswith("cannot read the hub data set org/news: ")
-    assert reason in message
-    assert message.endswith("download its files and give their folder")
+def refusal(child, task="org/news", **settings):
+    message = child(task, **settings)["refused"]
     assert "\n" not in message
+    return message
+
+
+def test_missing_hub_data_set_is_an_error_of_one_line(child):
+    assert "has no data set org/news, or it is private: check the name" in refusal(child)
+    assert "unset HF_HUB_OFFLINE once" in refusal(child, HF_HUB_OFFLINE="1")
 
 
 def test_connection_that_always_breaks_is_an_error_of_one_line(hub, folder, child):
     hub.add("org/news", folder, kind="datasets")
     hub.cut("train.parquet", after=100, times=99)
-    message = child()["refused"]
-    assert "peer closed connection" in message
-    assert "\n" not in message
+    assert "peer closed connection" in refusal(child)
+
+
+def test_gated_data_set_is_an_error_that_says_so(hub, folder, child):
+    hub.add("org/news", folder, kind="datasets")
+    hub.repos["datasets", "org/news"].gated = True
+    assert refusal(child).startswith("data set org/news is gated: ask for access")
+
+
+def test_hub_data_set_with_a_script_or_a_broken_file_names_it(hub, tmp_path, child):
+    (tmp_path / "script").mkdir()
+    (tmp_path / "script/news.py").write_text("raise SystemExit(7)")
+    hub.add("org/news", tmp_path / "script", kind="datasets")
+    assert "scripts are no longer supported, but found news.py" in refusal(child)
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv/train.csv").write_text("text,label\na,b\n1,2,3\n")
+    hub.add("org/broken", tmp_path / "csv", kind="datasets")
+    assert "Expected 2 fields in line 3, saw 3" in refusal(child, "org/broken")
+
+
+@pytest.fixture
+def languages(hub, tmp_path):
+    """A data set on the hub with a configuration for each of two languages."""
+    card = "---\nconfigs:\n"
+    for language in ("mr", "hi"):
+        folder = tmp_path / "languages" / language
+        folder.mkdir(parents=True)
+        write_split(folder, "train", [1, 0] * 5)
+        card += f"- config_name: {language}\n  data_files: {language}/train.parquet\n"
+    (tmp_path / "languages/README.md").write_text(f"{card}---\n")
+    hub.add("org/languages", tmp_path / "languages", kind="datasets")
+    return tmp_path / "languages"
+
+
+def test_configuration_of_a_hub_data_set_is_read(hub, languages, child):
+    answer = child("org/languages:hi")
+    assert (answer["names"], len(answer["train"])) == (["good", "bad"], 6)
+    assert not [path for _, path in hub.log if "mr/train.parquet" in path and "/resolve/" in path]
+    assert child("org/languages:hi", HF_HUB_OFFLINE="1") == answer
+
+
+def test_configurations_are_listed_where_none_or_a_wrong_one_is_named(languages, child):
+    assert refusal(child, "org/languages") == (
+        "hub data set org/languages has several configurations: give one of them, such as "
+        "org/languages:mr; they are 'mr', 'hi'"
+    )
+    assert refusal(child, "org/languages:ta").startswith(
+        "hub data set org/languages has no configuration 'ta': give one of them, such as"
+    )
+    message = refusal(child, "org/languages:ta", HF_HUB_OFFLINE="1")
+    assert "unset HF_HUB_OFFLINE" in message or "not cached" in message

@@ -148,6 +148,7 @@ class StudyArguments(Arguments):
         ),
     ] = None
     keep_duplicates: options.KeepDuplicatesOption = False
+    merge_labels: options.MergeLabelsOption = False
     epochs: Annotated[
         int,
         typer.Option(min=1, max=MAX_EPOCHS, help="Quick budget: passes a trial may make."),

@@ -106,7 +106,8 @@ _MODEL = typer.Option(
 )
 
 _TASK = typer.Option(
-    help="A name from `autoprune tasks`, a file or folder of yours, or a hub data set.",
+    help="A name from `autoprune tasks`, a file or folder of yours, or a hub data set "
+    "`org/name[:config]`.",
     autocompletion=complete_names(TASKS),
 )
 
@@ -142,6 +143,11 @@ LabelColumnOption = Annotated[str | None, typer.Option(help="Column of the label
 
 KeepDuplicatesOption = Annotated[
     bool, typer.Option("--keep-duplicates", help="Leave duplicate and leaked rows in.")
+]
+
+MergeLabelsOption = Annotated[
+    bool,
+    typer.Option("--merge-labels", help="Read labels that differ in case or spaces only as one."),
 ]
 
 DeviceOption = Annotated[

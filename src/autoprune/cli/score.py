@@ -52,6 +52,7 @@ def score(
     text_pair: options.PairColumnOption = None,
     label: options.LabelColumnOption = None,
     keep_duplicates: options.KeepDuplicatesOption = False,
+    merge_labels: options.MergeLabelsOption = False,
     epochs: Annotated[
         int,
         typer.Option(min=1, max=MAX_EPOCHS, help="Passes of the full model's fine-tuning."),
@@ -92,6 +93,7 @@ def score(
         text_pair=text_pair,
         label=label,
         keep_duplicates=keep_duplicates,
+        merge_labels=merge_labels,
         epochs=epochs,
         batch=batch,
         parts=parts,

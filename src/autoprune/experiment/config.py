@@ -102,13 +102,14 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 class DataConfig(ConfigSection):
-    """How the rows of a task are read: columns, folder, cleaning."""
+    """How the rows of a task are read: columns, folder, cleaning, labels."""
 
     text: str | None = None
     text_pair: str | None = None
     label: str | None = None
     data_dir: Path | None = None
     keep_duplicates: bool = False
+    merge_labels: bool = False
 
     @property
     def columns(self) -> Columns:

@@ -307,7 +307,8 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
         )
         for each in configs
     ]
-    rows = (task, config.data.data_dir, config.data.keep_duplicates, config.seed)
+    data = config.data
+    rows = (task, data.data_dir, data.keep_duplicates, config.seed, data.merge_labels)
     splits, test = read_splits(*rows), read_test(*rows)
     checkpoint = fetch(encoder, options.trust_remote_code)
     for each in configs:

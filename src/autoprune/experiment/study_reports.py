@@ -92,6 +92,7 @@ def _read_with_texts(folder: Path, data_dir: Path | None, say: _Say) -> Finished
             data_dir or config.data.data_dir,
             config.data.keep_duplicates,
             config.seed,
+            config.data.merge_labels,
         )
         return with_test_texts(study, test)
     except AutopruneError as error:

@@ -223,7 +223,7 @@ def _front_matter(provenance: Provenance, title: str) -> str:
     """Return the YAML for the hub: license, languages, base model, test metrics."""
     base = provenance.base
     kind, _, name = provenance.task.source.partition(":")
-    hub_task = single_line(name) if kind == "hub" else ""
+    hub_task, _, configuration = single_line(name).partition(":") if kind == "hub" else ("", "", "")
     is_built_in = provenance.task.source in {task.source for task in TASKS.values()}
     languages = ("mr",) if is_built_in else base.languages  # all built-in tasks are Marathi
     scores = {score.split: score for score in provenance.scores}
@@ -238,6 +238,7 @@ def _front_matter(provenance: Provenance, title: str) -> str:
             task_type="text-classification",
             task_name="Text classification",
             dataset_type=hub_task or single_line(provenance.task.name),
+            dataset_config=configuration or None,
             dataset_name=single_line(provenance.task.name),
             dataset_split="test",
             metric_type=metric,

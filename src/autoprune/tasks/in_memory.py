@@ -7,6 +7,9 @@ from typing import Any
 
 from autoprune.errors import DataError
 from autoprune.files import atomic_folder
+from autoprune.tasks.class_labels import class_metadata
+from autoprune.tasks.folders import SPLIT_SPELLINGS, SPLITS
+from autoprune.tasks.labels import order_labels
 
 TableOfRows = Any
 """A pandas DataFrame or a `datasets.Dataset`."""
@@ -14,14 +17,13 @@ TableOfRows = Any
 Rows = TableOfRows | Mapping[str, TableOfRows]
 """The train rows, or several splits by name: a dict of tables, or a `datasets.DatasetDict`."""
 
-_SPLITS = ("train", "validation", "test")
-
 
 def save_rows(folder: Path, name: str, rows: Rows) -> Path:
     """Store rows as Parquet files below `folder`; return the task's own folder.
 
     The folder's name is `name` and a hash of the rows, so the same rows are stored once. Label
-    numbers of a `datasets.ClassLabel` are stored as their names. Raises `DataError`.
+    numbers of a `datasets.ClassLabel` are stored as their names, with the order of these. Raises
+    `DataError`.
     """
     import pyarrow.parquet  # type: ignore[import-untyped]
 
@@ -40,11 +42,10 @@ def save_rows(folder: Path, name: str, rows: Rows) -> Path:
 
 def _splits_of(tables: Mapping[str, TableOfRows]) -> dict[str, TableOfRows]:
     """Return the splits of a DatasetDict by our names."""
-    names = {"valid": "validation", "dev": "validation"}
-    splits = {names.get(name, name): table for name, table in tables.items()}
+    splits = {SPLIT_SPELLINGS.get(name, name): table for name, table in tables.items()}
     if "train" not in splits:
         raise DataError(f"a data set needs a split train, got {', '.join(map(str, tables))}")
-    return {name: splits[name] for name in _SPLITS if name in splits}
+    return {name: splits[name] for name in SPLITS if name in splits}
 
 
 def _arrow_table(table: TableOfRows) -> Any:
@@ -53,6 +54,7 @@ def _arrow_table(table: TableOfRows) -> Any:
 
     if hasattr(table, "with_format"):  # a datasets.Dataset
         arrow = table.with_format("arrow")[:]
+        classes = {}
         for index, (name, feature) in enumerate(table.features.items()):
             if hasattr(feature, "int2str"):  # a ClassLabel; -1 stands for no label
                 labels = [
@@ -60,7 +62,10 @@ def _arrow_table(table: TableOfRows) -> Any:
                     for number in arrow.column(name).to_pylist()
                 ]
                 arrow = arrow.set_column(index, name, pyarrow.array(labels, pyarrow.string()))
-        return arrow.replace_schema_metadata(None)
+                # Not of names in the usual order: the same rows keep the folder that they have.
+                if order_labels(feature.names) != tuple(feature.names):
+                    classes[name] = feature.names
+        return arrow.replace_schema_metadata(class_metadata(classes) if classes else None)
     if hasattr(table, "iloc"):  # a pandas DataFrame
         arrow = pyarrow.Table.from_pandas(table, preserve_index=False)
         return arrow.replace_schema_metadata(None)

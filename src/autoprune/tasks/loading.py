@@ -4,22 +4,28 @@ from pathlib import Path
 
 from autoprune.errors import DataError
 from autoprune.tasks.cleaning import CleanedSplit, clean_splits, warn_of_loss
+from autoprune.tasks.labels import index_labels, label_names
 from autoprune.tasks.sources import read_source
-from autoprune.tasks.splits import fingerprint, index_labels, label_names
+from autoprune.tasks.splits import fingerprint
 from autoprune.tasks.task import Splits, Task, TestSplit
 
 
 def read_splits(
-    task: Task, data_dir: Path | None = None, keep_duplicates: bool = False, seed: int = 0
+    task: Task,
+    data_dir: Path | None = None,
+    keep_duplicates: bool = False,
+    seed: int = 0,
+    merge_labels: bool = False,
 ) -> Splits:
     """Read a task's train and validation rows.
 
     `data_dir` is the folder of the official files (default: `AUTOPRUNE_DATA_DIR`, else they are
     downloaded once); `keep_duplicates` keeps duplicates and leaked rows; `seed` decides which train
-    rows are held out where the source lacks a split. Raises `DataError`, also for a test split
-    that could not be scored later.
+    rows are held out where the source lacks a split; `merge_labels` reads labels that differ only
+    in case, spaces or Unicode form as one. Raises `DataError`, also for a test split that could not
+    be scored later.
     """
-    names, splits, held_out = _read_and_clean(task, data_dir, keep_duplicates, seed)
+    names, splits, held_out = _read_and_clean(task, data_dir, keep_duplicates, seed, merge_labels)
     parts = splits["train"], splits["validation"]
     train, validation = (index_labels(split.kept_rows(), names) for split in parts)
     return Splits(
@@ -35,26 +41,30 @@ def read_splits(
 
 
 def read_test(
-    task: Task, data_dir: Path | None = None, keep_duplicates: bool = False, seed: int = 0
+    task: Task,
+    data_dir: Path | None = None,
+    keep_duplicates: bool = False,
+    seed: int = 0,
+    merge_labels: bool = False,
 ) -> TestSplit:
     """Read a task's test rows: all with a text and a label, and which of them cleaning keeps.
 
     Arguments and errors are those of `read_splits`; pass the same to both.
     """
-    names, splits, _ = _read_and_clean(task, data_dir, keep_duplicates, seed)
+    names, splits, _ = _read_and_clean(task, data_dir, keep_duplicates, seed, merge_labels)
     test = splits["test"]
     rows = index_labels(test.raw, names)
     return TestSplit(rows, test.kept, test.report, fingerprint(names, rows))
 
 
 def _read_and_clean(
-    task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int
+    task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int, merge_labels: bool
 ) -> tuple[tuple[str, ...], dict[str, CleanedSplit], tuple[str, ...]]:
     """Return the label names, all cleaned splits, and the names of those held out of train.
 
     Checks all of them, so that a bad test split is found before the search.
     """
-    raw_splits, held_out = read_source(task, data_dir, seed)
+    raw_splits, held_out = read_source(task, data_dir, seed, merge_labels)
     splits = clean_splits(raw_splits, keep_duplicates)
     for name, split in splits.items():
         if not any(split.kept):

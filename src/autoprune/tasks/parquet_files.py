@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.errors import DataError, first_line, format_path, quote
+from autoprune.tasks.class_labels import class_names
 from autoprune.tasks.table import Row, Table, check_column_names
 from autoprune.tasks.text_lines import unreadable
 
@@ -26,14 +27,10 @@ def open_parquet(path: Path) -> Table:
     with _open_file(path) as file:
         schema, count = file.schema_arrow, file.metadata.num_rows
     check_column_names(origin, schema.names)
-    if count > max(_MOST_ROWS, size):
-        raise DataError(
-            f"{origin} must not be far larger than its file, it claims {count:,} rows in "
-            f"{size:,} bytes: check where it comes from"
-        )
+    check_rows(origin, size, count)
 
     def rows(selected: Sequence[str]) -> Iterator[Row]:
-        texts = [name for name in selected if _check_type(origin, name, schema.field(name).type)]
+        texts = [name for name in selected if check_type(origin, name, schema.field(name).type)]
         with _open_file(path, texts) as file:
             _check_size(origin, size, _uncompressed_size(file.metadata, selected))
             number = total = 0
@@ -45,7 +42,7 @@ def open_parquet(path: Path) -> Table:
                     yield f"row {number}", values
                 _check_size(origin, size, total)
 
-    return Table(origin, schema.names, rows)
+    return Table(origin, schema.names, rows, class_names(schema.metadata))
 
 
 def column_values(origin: str, columns: Mapping[str, Any]) -> dict[str, list[object]]:
@@ -72,6 +69,30 @@ def column_values(origin: str, columns: Mapping[str, Any]) -> dict[str, list[obj
     return found
 
 
+def check_rows(origin: str, size: int, count: int) -> None:
+    """Raise `DataError` where a file of `size` bytes claims more rows than it can hold."""
+    if count > max(_MOST_ROWS, size):
+        raise DataError(
+            f"{origin} must not be far larger than its file, it claims {count:,} rows in "
+            f"{size:,} bytes: check where it comes from"
+        )
+
+
+def check_type(origin: str, name: str, kind: Any) -> bool:
+    """Return whether the values of a column are texts; raises `DataError` for lists and their like.
+
+    A few bytes can stand for a list of a billion numbers.
+    """
+    from pyarrow import types
+
+    if types.is_nested(kind) or types.is_fixed_size_binary(kind):
+        raise DataError(
+            f"column {quote(name)} of {origin} must hold texts, it has {quote(kind)}: "
+            "write it as text"
+        )
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
+
+
 @contextmanager
 def _open_file(path: Path, texts: Sequence[str] = ()) -> Iterator[Any]:
     """Open a Parquet file; the columns `texts` are read as dictionaries, repeated values once."""
@@ -87,21 +108,6 @@ def _open_file(path: Path, texts: Sequence[str] = ()) -> Iterator[Any]:
         ) from error
     except OSError as error:
         raise unreadable(path, error) from error
-
-
-def _check_type(origin: str, name: str, kind: Any) -> bool:
-    """Return whether the values of a column are texts; raises `DataError` for lists and their like.
-
-    A few bytes can stand for a list of a billion numbers.
-    """
-    from pyarrow import types
-
-    if types.is_nested(kind) or types.is_fixed_size_binary(kind):
-        raise DataError(
-            f"column {quote(name)} of {origin} must hold texts, it has {quote(kind)}: "
-            "write it as text"
-        )
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
 
 
 def _uncompressed_size(metadata: Any, names: Sequence[str]) -> int:

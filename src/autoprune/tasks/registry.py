@@ -22,13 +22,16 @@ TASKS: dict[str, Task] = {
     "demo": Task("demo", "package:demo", labels=_MAHANEWS_LABELS, tokens=64, full_epochs=5),
 }
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+# A data set of the hub, with a configuration or without.
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::([\w.+-]+))?", re.ASCII)
 
 _ANY_COLUMNS = Columns()
 
 
 def find_task(text: str, columns: Columns = _ANY_COLUMNS, metric: str | None = None) -> Task:
-    """Return the task that `text` names: a known name, a file or folder, or a hub id `org/name`.
+    """Return the task that `text` names: a known name, a file or folder, or a hub data set.
+
+    The latter is an id `org/name`, or `org/name:config` for one of its configurations.
 
     A known name takes precedence over a folder of the same name (write `./shc` for the folder), an
     existing path over a hub id. `columns` and `metric` (default: accuracy) replace the task's own.
@@ -48,8 +51,17 @@ def find_task(text: str, columns: Columns = _ANY_COLUMNS, metric: str | None = N
         raise DataError(
             f"a task's file or folder must exist, there is nothing at {format_path(path)}"
         )
-    if _HUB_ID.fullmatch(text):
-        return Task(text.rpartition("/")[2], f"hub:{text}", columns, metric=metric)
+    if match := _HUB_ID.fullmatch(text):
+        if match[2] and path_exists(expand_home(match[1])):  # the hub's library would read it
+            raise DataError(
+                f"{match[1]} is a folder here, which has no configurations: give a folder in it, "
+                f"such as {match[1]}/{match[2]}"
+            )
+        name = text.rpartition("/")[2].replace(":", "-")
+        return Task(name, f"hub:{text}", columns, metric=metric)
     raise UnknownNameError(
-        "task", quote(text)[1:-1], TASKS, hint="(or give a file, a folder or a hub id org/name)"
+        "task",
+        quote(text)[1:-1],
+        TASKS,
+        hint="(or give a file, a folder or a hub id org/name[:config])",
     )

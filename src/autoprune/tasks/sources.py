@@ -1,29 +1,27 @@
 """Data sources: read a task's rows from files, the hub, the package or the MahaNews release."""
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+from huggingface_hub import HfApi, constants
 
-from autoprune.errors import DataError, first_line, format_path, join_names
+from autoprune.encoders.hub import UnreachableError, call_hub
+from autoprune.errors import DataError, HubError, first_line, format_path, join_names, quote
+from autoprune.tasks.arrow import arrow_table, open_arrow
 from autoprune.tasks.cleaning import find_scorable_rows
 from autoprune.tasks.download import download_files
-from autoprune.tasks.formats import READERS, open_table
-from autoprune.tasks.parquet_files import column_values
+from autoprune.tasks.folders import ARROW, SPLIT_SPELLINGS, SPLITS, find_files
+from autoprune.tasks.formats import open_table
+from autoprune.tasks.labels import merge_spellings, unify_numbers
 from autoprune.tasks.splits import hold_out_rows
-from autoprune.tasks.table import Row, Table, select_columns
+from autoprune.tasks.table import Table, select_columns
 from autoprune.tasks.task import Columns, RawSplit, Task
-
-_SPLITS = ("train", "validation", "test")
-
-_SPLIT_SPELLINGS = {name: name for name in _SPLITS} | dict.fromkeys(
-    ("valid", "val", "dev"), "validation"
-)
-
-_STEM = re.compile(rf"(?:.*[_.\- ])?({'|'.join(_SPLIT_SPELLINGS)})", re.IGNORECASE | re.DOTALL)
 
 _MAHANEWS_SPLITS = {"train": "Train", "validation": "Valid", "test": "Test"}
 
@@ -41,121 +39,153 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
 }
 
 
+_MOST_CONFIGURATIONS = 20  # that a message lists
+
+
 def read_source(
-    task: Task, data_dir: Path | None, seed: int
+    task: Task, data_dir: Path | None, seed: int, merge_labels: bool = False
 ) -> tuple[dict[str, RawSplit], tuple[str, ...]]:
     """Return train, validation and test as read, and the names of those held out of train.
 
-    The latter are the splits that the source lacks. Raises `DataError`.
+    The latter are the splits that the source lacks. With `merge_labels`, labels that differ only in
+    case, spaces or Unicode form are one. Raises `DataError`.
     """
     kind, _, location = task.source.partition(":")
-    splits = SOURCES[kind](location, task.columns, data_dir)
+    splits = unify_numbers(SOURCES[kind](location, task.columns, data_dir))
+    if merge_labels:
+        splits = merge_spellings(splits, task.labels)
     missing = [split for split in ("test", "validation") if split not in splits]
     if missing:
         scorable, *_ = find_scorable_rows(splits["train"])
         splits |= hold_out_rows(splits["train"], scorable, missing, seed)
-    return {split: splits[split] for split in _SPLITS}, tuple(missing)
+    return {split: splits[split] for split in SPLITS}, tuple(missing)
 
 
-def read_files(files: dict[str, Path], columns: Columns) -> dict[str, RawSplit]:
-    """Read each split's file; raises `DataError`."""
+def read_files(files: dict[str, tuple[Path, ...]], columns: Columns) -> dict[str, RawSplit]:
+    """Read the files of each split, one after another; raises `DataError`."""
     return {
-        split: select_columns(open_table(file), columns, split) for split, file in files.items()
+        split: _join([select_columns(_open_file(path), columns, split) for path in paths])
+        for split, paths in files.items()
     }
 
 
-def find_files(path: Path) -> dict[str, Path]:
-    """Return the file of each split at `path`; a single file is the train split.
-
-    In a folder the end of a file's name tells its split, in any case: `train.csv`, `SHC_Valid.csv`,
-    `news.dev.jsonl`. Raises `DataError` where two files match one split, and where none is train.
-    """
-    if not path.exists():
-        raise DataError(
-            f"a task's file or folder must exist, there is nothing at {format_path(path)}"
-        )
+def _read_path(path: Path, columns: Columns) -> dict[str, RawSplit]:
+    """Read a file or a folder; the notes say which files of a folder are which split."""
+    splits = read_files(find_files(path), columns)
     if not path.is_dir():
-        return {"train": path}
-    files: dict[str, Path] = {}
-    try:
-        candidates = sorted(file for file in path.iterdir() if not file.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{format_path(path)} must be readable, got: {error.strerror}") from error
-    for file in candidates:
-        match = _STEM.fullmatch(file.stem)
-        if match is None or file.suffix.lower() not in READERS:
-            continue
-        split = _SPLIT_SPELLINGS[match[1].lower()]
-        if split in files:
+        return splits
+    return {
+        split: replace(raw, notes=(*raw.notes, f"rows from {raw.origin}"))
+        for split, raw in splits.items()
+    }
+
+
+def _open_file(path: Path) -> Table:
+    return open_arrow(path) if path.suffix == ARROW else open_table(path)
+
+
+def _join(parts: list[RawSplit]) -> RawSplit:
+    """Return the rows of all parts of a split; raises `DataError` where their columns differ."""
+    first = parts[0]
+    for part in parts[1:]:
+        if (part.text_column, part.label_column) != (first.text_column, first.label_column):
             raise DataError(
-                f"{format_path(path)} must have one file for {split}, "
-                f"got {join_names((files[split].name, file.name))}"
+                f"files of one split must have the same columns, {part.origin} has "
+                f"{join_names((part.text_column, part.label_column))} and {first.origin} "
+                f"{join_names((first.text_column, first.label_column))}"
             )
-        files[split] = file
-    if "train" not in files:
-        raise DataError(
-            f"{format_path(path)} must have a train file (train.csv, .tsv, .jsonl or .parquet), "
-            f"it has {join_names((file.name for file in candidates), most=6)}"
-        )
-    return files
+    if len(parts) == 1:
+        return first
+    return replace(
+        first,
+        origin=f"{first.origin} and {len(parts) - 1} more",
+        texts=tuple(text for part in parts for text in part.texts),
+        labels=tuple(label for part in parts for label in part.labels),
+        pairs=first.pairs and tuple(pair for part in parts for pair in part.pairs or ()),
+        classes=tuple(dict.fromkeys(name for part in parts for name in part.classes)),
+    )
 
 
 def read_hub(name: str, columns: Columns) -> dict[str, RawSplit]:
-    """Read the train, validation and test splits of the data set `org/name`.
+    """Read the splits of the data set `org/name`, or of its configuration `org/name:config`.
 
     A split whose labels are all hidden (-1), as in GLUE, is left out. The files are downloaded once
     into the cache of `datasets`; `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` apply. Raises
-    `DataError`.
+    `DataError`, `HubError`.
     """
     import datasets  # type: ignore[import-untyped]
+
+    had_bars = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        dataset = _load_hub(name)
+    finally:
+        if had_bars:
+            datasets.enable_progress_bars()
+    splits = {SPLIT_SPELLINGS[split]: split for split in dataset if split in SPLIT_SPELLINGS}
+    if "train" not in splits:
+        raise DataError(
+            f"hub data set {name} must have a train split, it has {join_names(dataset)}"
+        )
+    read = {}
+    for split, stored in splits.items():
+        rows, origin = dataset[stored], f"{name} ({stored})"
+        classes = {
+            column: feature.names
+            for column, feature in rows.features.items()
+            if getattr(feature, "names", None) is not None
+        }
+        read[split] = select_columns(arrow_table(origin, rows.data, classes), columns)
+    return {split: raw for split, raw in read.items() if split == "train" or any(raw.labels)}
+
+
+def _load_hub(name: str) -> Any:
+    """Return the `DatasetDict` of `org/name` or `org/name:config`."""
+    import datasets
 
     # HTTPError is the client's, be it httpx or httpx2.
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     failures = (OSError, ValueError, RuntimeError, HTTPError, datasets.exceptions.DatasetsError)
-    had_bars = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
+    repository, _, configuration = name.partition(":")
+    unreachable = _ask_hub(repository)
     try:
-        dataset = datasets.load_dataset(name)
+        return datasets.load_dataset(repository, configuration or None)
     except failures as error:
-        raise DataError(
-            f"cannot read the hub data set {name}: {first_line(error)}; check the network, or "
-            "download its files and give their folder"
-        ) from error
-    finally:
-        if had_bars:
-            datasets.enable_progress_bars()
-    if "train" not in dataset:
-        raise DataError(
-            f"hub data set {name} must have a train split, it has {join_names(dataset)}"
-        )
-    splits = {
-        _SPLIT_SPELLINGS[split]: select_columns(_hub_table(f"{name} ({split})", rows), columns)
-        for split, rows in dataset.items()
-        if split in _SPLIT_SPELLINGS
-    }
-    return {split: raw for split, raw in splits.items() if split == "train" or any(raw.labels)}
+        if unreachable is not None:
+            raise unreachable from error
+        known: list[str] = []
+        if isinstance(error, ValueError) and not constants.HF_HUB_OFFLINE:
+            with suppress(*failures):
+                known = datasets.get_dataset_config_names(repository)
+        if known and configuration not in known:
+            has = f"no configuration {quote(configuration)}"
+            raise DataError(
+                f"hub data set {repository} has "
+                f"{has if configuration else 'several configurations'}: give one of them, such as "
+                f"{repository}:{known[0]}; they are {join_names(known, _MOST_CONFIGURATIONS)}"
+            ) from error
+        remedy = "download its files and give their folder"
+        if isinstance(error, ConnectionError) and constants.HF_HUB_OFFLINE:
+            remedy = "unset HF_HUB_OFFLINE once to fetch it, or use local files"
+        if "gated" in str(error):
+            remedy = "ask for access there, then set HF_TOKEN"
+        reason = first_line(error.__cause__ or error)
+        raise DataError(f"cannot read the hub data set {name}: {reason}; {remedy}") from error
 
 
-def _hub_table(origin: str, data: Any) -> Table:
-    def rows(selected: Sequence[str]) -> Iterator[Row]:
-        columns = column_values(origin, {name: data.data[name] for name in selected})
-        for number, values in enumerate(zip(*columns.values(), strict=True), start=1):
-            yield f"row {number}", values
+def _ask_hub(repository: str) -> HubError | None:
+    """Return why the hub cannot be reached, else None; a cached copy may serve.
 
-    if not len(data):
-        raise DataError(f"{origin} must have rows, got none")
-    return Table(
-        origin,
-        list(data.features),
-        rows,
-        converters={
-            # None for no label and for a hidden one, which is -1
-            name: dict(enumerate(feature.names)).get
-            for name, feature in data.features.items()
-            if getattr(feature, "names", None) is not None
-        },
-    )
+    Raises `HubError` where it says that there is no such data set, or not for us.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        call_hub(f"data set {repository}", partial(HfApi().dataset_info, repository, timeout=30.0))
+    except UnreachableError as error:
+        return error
+    return None
 
 
 def mahanews_files(name: str, data_dir: Path | None) -> dict[str, Path]:
@@ -191,10 +221,12 @@ def mahanews_files(name: str, data_dir: Path | None) -> dict[str, Path]:
 
 
 SOURCES: dict[str, Callable[[str, Columns, Path | None], dict[str, RawSplit]]] = {
-    "official": lambda name, columns, data_dir: read_files(mahanews_files(name, data_dir), columns),
+    "official": lambda name, columns, data_dir: read_files(
+        {split: (file,) for split, file in mahanews_files(name, data_dir).items()}, columns
+    ),
     "package": lambda name, columns, _: read_files(
         find_files(Path(__file__).with_name(name)), columns
     ),
-    "files": lambda path, columns, _: read_files(find_files(Path(path)), columns),
+    "files": lambda path, columns, _: _read_path(Path(path), columns),
     "hub": lambda name, columns, _: read_hub(name, columns),
 }

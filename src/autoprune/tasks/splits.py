@@ -1,13 +1,12 @@
-"""Splits: index the labels, hold out rows for missing splits (stratified), fingerprint the rows."""
+"""Splits: hold out rows for missing splits (stratified), fingerprint the rows."""
 
 import hashlib
-import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
 
-from autoprune.errors import DataError, join_names, quote
-from autoprune.tasks.cleaning import CleanedSplit
+from autoprune.errors import DataError
+from autoprune.tasks.labels import check_two_labels
 from autoprune.tasks.task import LabelledRows, RawSplit
 
 _HELD_OUT_DIVISOR = 5  # one fifth of the train rows for each split that is missing
@@ -25,7 +24,7 @@ def hold_out_rows(
     where nothing can be held out.
     """
     keys = raw.keys
-    _check_two_labels(raw.origin, {raw.labels[row] for row in scorable})
+    check_two_labels(raw.origin, {raw.labels[row] for row in scorable})
     duplicates: dict[object, list[int]] = {}
     for row in scorable:
         duplicates.setdefault(keys[row], []).append(row)
@@ -54,40 +53,6 @@ def hold_out_rows(
     }
 
 
-def label_names(known: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
-    """Return the labels in index order: `known`, else those of the train split, sorted.
-
-    Raises `DataError` unless the train split has two labels, no two labels differ only in case,
-    spaces or Unicode form, and each label of validation and test occurs in train.
-    """
-    train = splits["train"].raw
-    for split in splits.values():
-        _check_distinguishable(split.raw, (*(known or ()), *train.labels))
-    names = known or tuple(sorted(set(train.labels)))
-    unknown = sorted(set(train.labels) - set(names))
-    if unknown:
-        raise DataError(
-            f"labels of this task are {', '.join(names)}; "
-            f"{train.origin} has {join_names(unknown, 3)}"
-        )
-    present = set(splits["train"].kept_rows().labels)
-    _check_two_labels(train.origin, present)
-    for name, split in splits.items():
-        unseen = sorted(set(split.raw.labels) - present)
-        if unseen and name != "train":
-            raise DataError(
-                f"each label must occur in train, {join_names(unseen, 3)} occurs only in {name} "
-                f"({split.raw.origin}): add train rows of it, or remove it"
-            )
-    return names
-
-
-def index_labels(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
-    """Return the rows with each label replaced by its index in `names`."""
-    index = {name: number for number, name in enumerate(names)}
-    return LabelledRows(raw.texts, tuple(index[label] for label in raw.labels), raw.pairs)
-
-
 def fingerprint(names: Iterable[str], *splits: LabelledRows) -> str:
     """Return the SHA-256, in hex, of the label names and the rows of each split.
 
@@ -111,37 +76,3 @@ def fingerprint(names: Iterable[str], *splits: LabelledRows) -> str:
             if rows.pairs is not None:
                 add(rows.pairs[row])
     return digest.hexdigest()
-
-
-def _check_two_labels(origin: str, labels: set[str]) -> None:
-    if len(labels) < 2:
-        raise DataError(
-            f"a task needs at least two labels, {origin} has only {join_names(sorted(labels))}: "
-            "name their column by --label"
-        )
-
-
-def _check_distinguishable(raw: RawSplit, others: tuple[str, ...]) -> None:
-    first: dict[str, str] = {}
-    for label in dict.fromkeys((*others, *raw.labels)):
-        similar = first.setdefault(_visible(label), label)
-        if similar != label:
-            difference = ""  # named where the two look the same in a message
-            if unicodedata.normalize("NFC", label) == unicodedata.normalize("NFC", similar):
-                difference = " in another Unicode form"
-            elif label.split() == similar.split():
-                difference = " with other spaces"
-            raise DataError(
-                f"labels must not differ only in case or spaces, {raw.origin} has {quote(label)} "
-                f"where {quote(similar)} is a label too{difference}: write them alike"
-            )
-
-
-def _visible(label: str) -> str:
-    """Return what a person sees of a label: letters of one case, single spaces.
-
-    Characters without width (Cf) are removed, among them the joiners of Indic scripts.
-    """
-    folded = unicodedata.normalize("NFC", label).casefold()
-    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
-    return " ".join(visible.split())

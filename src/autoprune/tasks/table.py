@@ -1,11 +1,12 @@
 """Tables: rows of named columns, from which the texts, second texts and labels are taken."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from autoprune.errors import DataError, join_names, quote
+from autoprune.tasks.class_labels import class_name
 from autoprune.tasks.task import Columns, RawSplit
 
 # Known column names, in any case. A second text has none: it must be named.
@@ -26,14 +27,15 @@ class Table:
     """Rows of named columns, read one after another.
 
     `rows` takes names of columns and yields each row's values of these; a row is read, and may
-    raise `DataError`, when it is its turn. `converters` are applied to the values of a column.
-    `notes` say how the file was understood; `hint` ends the error of a column that is not there.
+    raise `DataError`, when it is its turn. `classes` are the names that the numbers of a column
+    stand for. `notes` say how the file was understood; `hint` ends the error of a column that is
+    not there.
     """
 
     origin: str
     names: Sequence[str]
     rows: Callable[[Sequence[str]], Iterator[Row]]
-    converters: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     hint: str = ""
 
@@ -41,9 +43,10 @@ class Table:
 def select_columns(table: Table, columns: Columns, split: str = "train") -> RawSplit:
     """Return the texts and labels of a table, without white space around them.
 
-    A null becomes an empty text, which cleaning counts and removes; a whole number as a label
-    becomes its digits. Raises `DataError` for a table without rows, for a missing column, for a
-    value that is not a text, and for another split than train without any label.
+    A null becomes an empty text, which cleaning counts and removes, and so does NaN as a label; a
+    whole number as a label, also 1.0, becomes its digits. Raises `DataError` for a table without
+    rows, for a missing column, for a value that is not a text, and for another split than train
+    without any label.
     """
     text, pair = find_texts(table, columns)
     others = (text, pair, columns.text, columns.pair)
@@ -58,13 +61,13 @@ def select_columns(table: Table, columns: Columns, split: str = "train") -> RawS
     names = (text, label) if pair is None else (text, label, pair)
     values: tuple[list[str], ...] = tuple([] for _ in names)
     subjects = [f"column {quote(name)} of {table.origin}" for name in names]
-    converters = [table.converters.get(name) for name in names]
+    classes = [table.classes.get(name) for name in names]
     for location, row in table.rows(names):
         for position, value in enumerate(row):
-            converter = converters[position]
-            known = value if converter is None else converter(value)
+            subject, known = subjects[position], classes[position]
+            named = value if known is None else class_name(value, known, subject, location)
             values[position].append(
-                value_to_text(known, subjects[position], location, accept_numbers=position == 1)
+                value_to_text(named, subject, location, accept_numbers=position == 1)
             )
     if not values[0]:
         raise DataError(f"{table.origin} must have rows below its header, got none")
@@ -79,6 +82,7 @@ def select_columns(table: Table, columns: Columns, split: str = "train") -> RawS
         text_column=text,
         label_column=label,
         notes=(read + (f", second text from column {quote(pair)}" if pair else ""), *table.notes),
+        classes=tuple(name.strip() for name in classes[1] or ()),
     )
 
 
@@ -140,6 +144,10 @@ def value_to_text(value: object, subject: str, location: str, accept_numbers: bo
     """
     if value is None:
         return ""
+    if accept_numbers and isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        value = int(value) if value.is_integer() else value
     if not isinstance(value, str | int if accept_numbers else str):
         found = "nothing" if value is MISSING else f"{type(value).__name__} {quote(value)}"
         rule = "texts or whole numbers" if accept_numbers else "texts"

@@ -44,6 +44,7 @@ class RawSplit:
     """Rows as read, without white space around them; `origin` is the file that errors name.
 
     `text_column` and `label_column` are the names by which stray header rows are recognised;
+    `classes` are the labels of a `datasets.ClassLabel` in their own order, of other columns none;
     `notes` say how the rows were read, a sentence each.
     """
 
@@ -54,6 +55,7 @@ class RawSplit:
     text_column: str
     label_column: str
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -1,0 +1,167 @@
+"""Labels: numbers are written alike, spellings are merged, names are put in order and checked."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from autoprune.errors import DataError, join_names, quote
+from autoprune.tasks.cleaning import CleanedSplit, find_scorable_rows
+from autoprune.tasks.task import LabelledRows, RawSplit
+
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,100}")
+
+_WHOLE_FLOAT = re.compile(r"([+-]?[0-9]{1,100})\.0*")
+
+
+def unify_numbers(splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
+    """Return the splits with `1.0` written as `1` and `nan` as no label.
+
+    Only where all labels of all splits are whole numbers; else nothing changes.
+    """
+    found = _scorable_labels(splits)
+    floats = {label: match[1] for label in found if (match := _WHOLE_FLOAT.fullmatch(label))}
+    missing = {label for label in found if label.casefold() == "nan"}
+    rest = found - floats.keys() - missing
+    if found == missing or not all(map(_WHOLE_NUMBER.fullmatch, rest)):
+        return splits
+    changed = {label: str(int(digits)) for label, digits in floats.items()}
+    return _rename(splits, changed | dict.fromkeys(missing, ""))
+
+
+def merge_spellings(
+    splits: dict[str, RawSplit], known: tuple[str, ...] | None
+) -> dict[str, RawSplit]:
+    """Merge labels that differ only in case, spaces or Unicode form; the notes name each.
+
+    A known label keeps its spelling; else the one that most train rows have is kept.
+    """
+    counts = Counter(splits["train"].labels)
+    order = [*(known or ()), *(label for label, _ in counts.most_common())]
+    found = sorted(_scorable_labels(splits))
+    kept: dict[str, str] = {}
+    for label in (*order, *found):
+        kept.setdefault(_visible(label), label)
+    changed = {label: name for label in found if (name := kept[_visible(label)]) != label}
+    merged = _rename(splits, changed)
+    for split, raw in splits.items():
+        rows = Counter(raw.labels)
+        notes = tuple(
+            f"label {quote(label)} is read as {quote(name)} in {rows[label]} "
+            f"{'row' if rows[label] == 1 else 'rows'} (--merge-labels)"
+            for label, name in changed.items()
+            if rows[label]
+        )
+        merged[split] = replace(merged[split], notes=(*raw.notes, *notes))
+    return merged
+
+
+def label_names(known: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
+    """Return the labels in index order: `known`, else those of the train split.
+
+    The latter have the order of their `datasets.ClassLabel`; without one, whole numbers have
+    numeric order, and texts are sorted. Raises `DataError` unless the train split has two labels,
+    no two labels differ only in case, spaces or Unicode form, and each label of validation and test
+    occurs in train.
+    """
+    train = splits["train"].raw
+    for split in splits.values():
+        _check_distinguishable(split.raw, (*(known or ()), *train.labels))
+    names = known or order_labels(train.labels, train.classes)
+    unknown = sorted(set(train.labels) - set(names))
+    if unknown:
+        raise DataError(
+            f"labels of this task are {', '.join(names)}; "
+            f"{train.origin} has {join_names(unknown, 3)}"
+        )
+    present = set(splits["train"].kept_rows().labels)
+    check_two_labels(train.origin, present)
+    for name, split in splits.items():
+        _check_present(name, split.raw, present, names)
+    return names
+
+
+def order_labels(labels: Iterable[str], classes: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return different labels in the order of `classes`; without it, numeric or sorted.
+
+    >>> order_labels({"10", "9"}), order_labels({"b", "a"}), order_labels({"b", "a"}, "cba")
+    (('9', '10'), ('a', 'b'), ('b', 'a'))
+    """
+    found = set(labels)
+    if found <= set(classes):
+        return tuple(name for name in dict.fromkeys(classes) if name in found)
+    if all(map(_WHOLE_NUMBER.fullmatch, found)):
+        return tuple(sorted(found, key=lambda label: (int(label), label)))
+    return tuple(sorted(found))
+
+
+def index_labels(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
+    """Return the rows with each label replaced by its index in `names`."""
+    index = {name: number for number, name in enumerate(names)}
+    return LabelledRows(raw.texts, tuple(index[label] for label in raw.labels), raw.pairs)
+
+
+def check_two_labels(origin: str, labels: set[str]) -> None:
+    """Raise `DataError` where there are fewer than two labels."""
+    if len(labels) < 2:
+        raise DataError(
+            f"a task needs at least two labels, {origin} has only {join_names(sorted(labels))}: "
+            "name their column by --label"
+        )
+
+
+def _check_present(name: str, raw: RawSplit, present: set[str], names: tuple[str, ...]) -> None:
+    unseen = Counter(label for label in raw.labels if label not in present)
+    if unseen and name != "train":
+        known = join_names((label for label in names if label in present), 6)
+        raise DataError(
+            f"each label must occur in train, {join_names(sorted(unseen), 3)} occurs only in "
+            f"{name} ({raw.origin}, {unseen.total()} of {len(raw)} rows), train has {known}: "
+            "correct those rows, take them out, or add train rows of that label"
+        )
+
+
+def _scorable_labels(splits: Mapping[str, RawSplit]) -> set[str]:
+    return {raw.labels[row] for raw in splits.values() for row in find_scorable_rows(raw)[0]}
+
+
+def _rename(splits: dict[str, RawSplit], changed: Mapping[str, str]) -> dict[str, RawSplit]:
+    def new_names(labels: Iterable[str]) -> tuple[str, ...]:
+        return tuple(changed.get(label, label) for label in labels)
+
+    return {
+        name: replace(raw, labels=new_names(raw.labels), classes=new_names(raw.classes))
+        for name, raw in splits.items()
+    }
+
+
+def _check_distinguishable(raw: RawSplit, others: tuple[str, ...]) -> None:
+    first: dict[str, str] = {}
+    pairs = []
+    for label in dict.fromkeys((*others, *raw.labels)):
+        similar = first.setdefault(_visible(label), label)
+        if similar != label:
+            difference = ""  # named where the two look the same in a message
+            if unicodedata.normalize("NFC", label) == unicodedata.normalize("NFC", similar):
+                difference = " in another Unicode form"
+            elif label.split() == similar.split():
+                difference = " with other spaces"
+            pairs.append(f"{quote(label)} where {quote(similar)} is a label too{difference}")
+    if pairs:
+        more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
+        raise DataError(
+            f"labels must not differ only in case or spaces, {raw.origin} has "
+            f"{', '.join(pairs[:3])}{more}: write them alike, or give --merge-labels to read them "
+            "as one"
+        )
+
+
+def _visible(label: str) -> str:
+    """Return what a person sees of a label: letters of one case, single spaces.
+
+    Characters without width (Cf) are removed, among them the joiners of Indic scripts.
+    """
+    folded = unicodedata.normalize("NFC", label).casefold()
+    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
+    return " ".join(visible.split())
