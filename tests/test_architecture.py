@@ -49,6 +49,7 @@ THIRD_PARTY = {
     "transformers": {"encoders", "tasks", "training", "export", "experiment", "pretraining", "cli"},
     "huggingface_hub": {"encoders", "tasks", "export", "pretraining"},
     "safetensors": {"encoders", "training", "export", "pretraining"},
+    "sentencepiece": {"encoders"},
     "tokenizers": {"encoders", "export", "pretraining"},
     "onnx": {"export"},
     "onnxruntime": {"export"},

@@ -18,7 +18,9 @@ _INDEX = "model.safetensors.index.json"
 
 _SHARDS = "model-*.safetensors"
 
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
+
+_VOCABULARIES = (*VOCABULARY_FILES, "*.model")
 
 _TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
@@ -93,26 +91,6 @@ def random_classifier(
     encoder_layers(model)
     model.name_or_path = checkpoint.encoder.name
     return model.eval()
-
-
-def load_tokenizer(checkpoint: EncoderFiles) -> PreTrainedTokenizerBase:
-    """Load the checkpoint's tokenizer, the fast one where there is one; raises `ModelError`."""
-    try:
-        with silence_libraries():
-            tokenizer = AutoTokenizer.from_pretrained(
-                checkpoint.folder,
-                local_files_only=True,
-                trust_remote_code=checkpoint.trust_remote_code,
-            )
-            tokenizer("a")
-            min(1, tokenizer.model_max_length)  # raises where the file holds no number
-    except Exception as error:  # the tokenizers library raises no other class
-        raise ModelError(
-            f"cannot load the tokenizer of {checkpoint.encoder}: {first_line(error)}; fetch "
-            "tokenizer.json and tokenizer_config.json again, or save them again"
-        ) from error
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
 
 
 def trained_labels(checkpoint: EncoderFiles) -> list[str]:

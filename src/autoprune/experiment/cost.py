@@ -14,11 +14,12 @@ from transformers import PreTrainedModel
 from autoprune.encoders.config import CONFIG, silence_libraries
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_classifier, load_tokenizer
+from autoprune.encoders.loading import load_classifier
 from autoprune.encoders.profiling import speed_warnings
 from autoprune.encoders.pruning import keep_layers
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.encoders.registry import find_encoder as find_encoder
+from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import AutopruneError, OptionError
 from autoprune.evaluation.costs import Costs, MeasuredCost, write_costs
 from autoprune.evaluation.records import installed_versions, utc_now

@@ -17,11 +17,11 @@ from autoprune.encoders.loading import (
     check_forward,
     check_vocabulary,
     hidden_size,
-    load_tokenizer,
     max_input_length,
 )
 from autoprune.encoders.pruning import check_layout
 from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder, find_rivals
+from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import LayoutError, OptionError, check_names
 from autoprune.evaluation.entrants import Entrant, MeasurementConditions, entrant_variants
 from autoprune.evaluation.records import InitialWeights, installed_versions

@@ -1,0 +1,140 @@
+"""Tokenizer: one that is there as a SentencePiece model only reads texts as that model does."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+
+from autoprune.encoders.hub import fetch
+from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.registry import find_encoder
+from autoprune.encoders.tokenizer import load_tokenizer
+from autoprune.errors import ModelError
+from tiny_models import NUMBERS, save_model
+
+TEXT = "एक दोन तीन"
+
+# The file's name, the settings of its training, and how many tokens the family adds to its pieces.
+KINDS = {
+    "xlm-roberta": ("sentencepiece.bpe.model", {}, 2),
+    "camembert": ("sentencepiece.bpe.model", {}, 5),
+    "albert": (
+        "spiece.model",
+        {
+            **{"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1},
+            "control_symbols": "[CLS],[SEP],[MASK]",
+        },
+        0,
+    ),
+    "deberta-v2": (
+        "spm.model",
+        {
+            **{"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3},
+            **{"bos_piece": "[CLS]", "eos_piece": "[SEP]"},
+            **{"pad_piece": "[PAD]", "unk_piece": "[UNK]"},
+        },
+        1,
+    ),
+}
+
+
+def train_sentencepiece(path, **settings):
+    words = [*NUMBERS, *(f"{one} {other}" for one in NUMBERS for other in NUMBERS)]
+    with path.open("wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(words * 5),
+            model_writer=file,
+            vocab_size=40,
+            hard_vocab_limit=False,
+            minloglevel=2,
+            **settings,
+        )
+    return SentencePieceProcessor(model_file=str(path))
+
+
+@pytest.fixture
+def only_sentencepiece(tmp_path):
+    """Return a function that makes a model folder with a SentencePiece model only."""
+
+    def make(family, name, settings, more=10):
+        pieces = train_sentencepiece(tmp_path / name, **settings)
+        sizes = {"vocab_size": pieces.get_piece_size() + more}
+        folder = save_model(family, tmp_path / "pieces", **sizes)
+        for file in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / file).unlink(missing_ok=True)
+        shutil.move(tmp_path / name, folder / name)
+        return folder, pieces
+
+    return make
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_model_with_sentencepiece_only_reads_as_sentencepiece(only_sentencepiece, family):
+    name, settings, more = KINDS[family]
+    folder, pieces = only_sentencepiece(family.replace("albert", "electra"), name, settings)
+    if family == "albert":  # without keep_accents it strips the vowel signs of Marathi
+        config = {"tokenizer_class": "AlbertTokenizer", "keep_accents": True}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer = load_tokenizer(fetch(find_encoder(str(folder))))
+    ids = tokenizer(TEXT)["input_ids"]
+    assert tokenizer.is_fast
+    assert tokenizer.convert_ids_to_tokens(ids)[1:-1] == pieces.encode(TEXT, out_type=str)
+    assert [ids[0], ids[-1]] == [tokenizer.cls_token_id, tokenizer.sep_token_id]
+    assert len(tokenizer) == pieces.get_piece_size() + more
+    unknown = tokenizer("\U0010fffd", add_special_tokens=False)["input_ids"]
+    assert tokenizer.unk_token_id in unknown
+
+
+def test_encoder_with_sentencepiece_only_runs_and_its_file_is_in_the_fingerprint(
+    only_sentencepiece,
+):
+    folder, _ = only_sentencepiece("xlm-roberta", "sentencepiece.bpe.model", {})
+    checkpoint = fetch(find_encoder(str(folder)))
+    model, tokenizer = load_classifier(checkpoint, ["a", "b"], 0), load_tokenizer(checkpoint)
+    with torch.no_grad():
+        logits = model(**tokenizer([TEXT], return_tensors="pt")).logits  # (1, 2)
+    assert logits.shape == (1, 2)
+    train_sentencepiece(folder / "sentencepiece.bpe.model", add_dummy_prefix=False)
+    assert fetch(find_encoder(str(folder))).commit != checkpoint.commit
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("bert", {}),  # its tokenizer is WordPiece: all words would be unknown
+        ("rembert", KINDS["deberta-v2"][1]),  # without [CLS] and [SEP], and unknown is [CLS]
+    ],
+)
+def test_family_that_does_not_read_sentencepiece_is_refused(only_sentencepiece, family, settings):
+    folder, _ = only_sentencepiece(family, "sentencepiece.model", settings)
+    with pytest.raises(ModelError, match=r"save the tokenizer as tokenizer\.json") as raised:
+        load_tokenizer(fetch(find_encoder(str(folder))))
+    assert "\n" not in str(raised.value)
+    assert str(folder / "sentencepiece.model") in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"cut off", b"version https://git-lfs.github.com/spec"])
+def test_broken_sentencepiece_model_is_named_and_no_package_is_blamed(only_sentencepiece, content):
+    folder, _ = only_sentencepiece("xlm-roberta", "sentencepiece.bpe.model", {})
+    (folder / "sentencepiece.bpe.model").write_bytes(content)
+    with pytest.raises(ModelError, match=r"fetch sentencepiece\.bpe\.model again") as raised:
+        load_tokenizer(fetch(find_encoder(str(folder))))
+    assert "\n" not in str(raised.value)
+    assert "tiktoken" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("depth", [200, 5000, 100_000])
+def test_deep_nesting_in_a_tokenizer_is_an_error_of_one_line(bert, name, depth):
+    whole = json.loads((bert / name).read_text())
+    text = json.dumps({**whole, "normalizer": 0})
+    nested = '{"x": ' * depth + "1" + "}" * depth
+    (bert / name).write_text(text.replace('"normalizer": 0', f'"normalizer": {nested}'))
+    try:
+        load_tokenizer(fetch(find_encoder(str(bert))))
+    except ModelError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert (name, depth) == ("tokenizer_config.json", 200)  # a field that is not used
