@@ -66,6 +66,22 @@ FAMILIES = {
     },
 }
 
+# Further families whose text models count positions from the padding on, or in windows.
+MORE_FAMILIES = {
+    "roberta-prelayernorm": {},
+    "data2vec-text": {},
+    "xmod": {"languages": ["mr_IN"], "default_language": "mr_IN"},
+    "xlm-roberta-xl": {},
+    "longformer": {"attention_window": [4] * DEPTH},
+    "luke": {"entity_vocab_size": 10, "entity_emb_size": 8},
+    "esm": {"mask_token_id": 4, "position_embedding_type": "absolute"},
+    "big_bird": {"attention_type": "original_full"},
+    "fnet": {},
+    "nystromformer": {},
+    "layoutlm": {},
+    "eurobert": {"bos_token_id": 2, "eos_token_id": 3, "mask_token_id": 4},
+}
+
 
 def jitter_(model, scale=0.1):
     """Add noise to every parameter of `model` in place."""
@@ -93,7 +109,9 @@ def tiny_tokenizer():
 def save_model(family, folder, **sizes):
     """Save a tiny pre-trained model of a family, its tokenizer beside it; return `folder`."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **{**_SIZES, **FAMILIES[family], **sizes})
+    config = AutoConfig.for_model(
+        family, **{**_SIZES, **{**FAMILIES, **MORE_FAMILIES}.get(family, {}), **sizes}
+    )
     model = AutoModelForMaskedLM.from_config(config)
     jitter_(model)
     model.save_pretrained(folder)

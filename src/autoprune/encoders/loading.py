@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 import torch
+from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedConfig,
@@ -12,13 +13,18 @@ from transformers import (
 )
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
-from autoprune.encoders.config import CONFIG, UNREADABLE, read_config, silence_libraries
+from autoprune.encoders.config import (
+    CONFIG,
+    UNREADABLE,
+    model_without_weights,
+    read_config,
+    silence_libraries,
+)
 from autoprune.encoders.pruning import encoder_layers, head_parameters, prune_config
 from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import LayoutError, ModelError, first_line
 
-# These families number positions from the padding's number + 1 on (fairseq), so that many are lost.
-_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
+_POSITION_TABLES = ("position_embeddings", "embed_positions")
 
 _SINGLE_LABEL = PROBLEM_TYPE_NAMES[0]
 
@@ -40,6 +46,7 @@ def load_classifier(
     """
     with _seeded_loading(checkpoint, seed):
         model, missing, unexpected = _load(checkpoint, names, problem_type)
+        _check_family(model)
         if _outside_encoder(model) - missing:
             torch.default_generator.manual_seed(seed)
             _initialize_head(model)
@@ -106,11 +113,26 @@ def hidden_size(checkpoint: EncoderFiles) -> int:
 
 def max_input_length(checkpoint: EncoderFiles, tokens: int) -> int:
     """Return `tokens`, or fewer where the encoder has fewer positions."""
+    longest = _max_positions(checkpoint)
+    return tokens if longest is None else min(tokens, longest)
+
+
+def _max_positions(checkpoint: EncoderFiles) -> int | None:
+    """Return how many positions a text may have, None where they are relative, without a limit.
+
+    Without a table of positions (rotary ones, say) it is the number that the encoder was made for.
+    """
     config = _config(checkpoint)
-    positions = getattr(config, "max_position_embeddings", None) or tokens
-    if config.model_type in _SHIFTED_POSITIONS:
-        positions -= (config.pad_token_id or 0) + 1
-    return min(tokens, int(positions))
+    model = model_without_weights(config, checkpoint.trust_remote_code)
+    for name, part in model.base_model.named_modules() if model else ():
+        if isinstance(part, nn.Embedding) and name.rpartition(".")[2] in _POSITION_TABLES:
+            # A table with a row for padding counts from the row after it on (fairseq).
+            first = 0 if part.padding_idx is None else int(part.padding_idx) + 1
+            rows = int(part.num_embeddings) - first
+            return min(rows, int(config.max_position_embeddings))
+    if getattr(config, "relative_attention", False):
+        return None
+    return getattr(config, "max_position_embeddings", None)
 
 
 def check_vocabulary(checkpoint: EncoderFiles, highest: int) -> None:
@@ -210,6 +232,19 @@ def _seeded_loading(checkpoint: EncoderFiles, seed: int) -> Iterator[None]:
         raise ModelError(
             f"cannot load {checkpoint.encoder}: {first_line(error)}; {_REPAIR_CONFIG}"
         ) from error
+
+
+def _check_family(model: PreTrainedModel) -> None:
+    """Refuse a family whose token embeddings are no plain table: I-BERT, CANINE."""
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:
+        table = None
+    if not isinstance(table, nn.Embedding):
+        raise ModelError(
+            f"{model.config.model_type} has no plain table of token embeddings, so it cannot be "
+            "trained here: choose another model"
+        )
 
 
 def _check_weights(
