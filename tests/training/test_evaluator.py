@@ -279,3 +279,12 @@ def test_file_of_the_model_is_not_held_in_memory_during_training(pretrained, tmp
     gc.collect()
     assert folder not in Path("/proc/self/maps").read_text()
     assert len(encoder_layers(model)) == 2
+
+
+def test_evaluations_are_cheap_below_a_tenth_of_the_training(evaluator, budget):
+    rows, checks = len(evaluator.validation), 3
+    enough = 10 * (checks - 1) * rows / (3 * budget.batch)  # a row costs three times as much
+    for steps, cheap in ((int(enough) + 1, True), (int(enough), False)):
+        changed = replace(budget, steps=steps, checks=checks)
+        assert replace(evaluator, budget=changed).evaluations_are_cheap is cheap
+    assert replace(evaluator, budget=replace(budget, steps=1, checks=1)).evaluations_are_cheap

@@ -91,7 +91,7 @@ def read_history(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Search
             continue
         tried_layouts.add(layout)
         n_started += 1
-        if run is None:  # enqueued by a person: the other parameters are set when it starts
+        if run is None:  # enqueued by a person: its seed is chosen when it starts
             continue
         started.add(run)
         if trial.state == TrialState.RUNNING:
