@@ -16,7 +16,15 @@ from autoprune.search.baseline_samplers import propose_by_tpe, propose_in_order,
 from autoprune.search.gp_sampler import propose_by_gp
 from autoprune.search.history import SearchHistory, read_history
 from autoprune.search.settings import SearchSettings
-from autoprune.search.trial import TrialRun, distributions, flag_params, seed_attributes
+from autoprune.search.trial import (
+    TrialRun,
+    distributions,
+    flag_params,
+    invalid_request,
+    layout_of_trial,
+    requested_run,
+    seed_attributes,
+)
 from autoprune.storage.optuna_internals import storage_of, trial_id_of
 
 ProposeLayout = Callable[[SearchHistory, np.random.Generator], Layout | TrialRun]
@@ -66,6 +74,13 @@ class LayoutSampler(BaseSampler):
         proposed = self._propose(history, rng)
         return proposed if isinstance(proposed, TrialRun) else self.make_run(proposed, history)
 
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Store what an enqueued trial does not name of seed and fidelity."""
+        layout = layout_of_trial(trial, self.settings.depth)
+        if layout is not None and not invalid_request(trial):
+            run = self.make_run(layout, self._history(study, trial))
+            _store_seed(study, trial, requested_run(trial, run))
+
     def infer_relative_search_space(
         self,
         study: Study,  # noqa: ARG002
@@ -81,14 +96,16 @@ class LayoutSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
         """Return the flags of the next run; stores its seed and fidelity."""
+        run = self.propose_run(self._history(study, trial))
+        _store_seed(study, trial, run)
+        return flag_params(run.layout)
+
+    def _history(self, study: Study, trial: FrozenTrial) -> SearchHistory:
+        """Return what is known before `trial`."""
         others = [
             other for other in study.get_trials(deepcopy=False) if other.number != trial.number
         ]
-        history = read_history(others, self.settings.depth, self.settings.keep)
-        run = self.propose_run(history)
-        for key, value in seed_attributes(run).items():
-            storage_of(study).set_trial_user_attr(trial_id_of(trial), key, value)
-        return flag_params(run.layout)
+        return read_history(others, self.settings.depth, self.settings.keep)
 
     def sample_independent(
         self,
@@ -99,6 +116,12 @@ class LayoutSampler(BaseSampler):
     ) -> Any:
         """Raise `ValueError`: a layer flag is never sampled alone."""
         raise ValueError(f"{param_name} is no layer flag of a {self.settings.depth}-layer model")
+
+
+def _store_seed(study: Study, trial: FrozenTrial, run: TrialRun) -> None:
+    for key, value in seed_attributes(run).items():
+        storage_of(study).set_trial_user_attr(trial_id_of(trial), key, value)
+        trial.set_user_attr(key, value)  # which the objective reads
 
 
 SAMPLERS: dict[str, Callable[[SearchSettings], LayoutSampler]] = {
