@@ -1,6 +1,8 @@
 """Bad data files: each is refused in one line with its name and the remedy, or read after all."""
 
+import csv
 import gzip
+import io
 import json
 import os
 import random
@@ -254,3 +256,52 @@ def test_file_that_only_looks_bad_is_read(tmp_path, files):
     splits, test = read_splits(task), read_test(task)
     assert len(splits.names) == 2
     assert len(splits.train) and len(splits.validation) and len(test.rows)
+
+
+def write_rows(suffix):
+    """Return the bytes of a good file whose texts have separators, quotes and several lines."""
+    rows = [(f'एक {number}, "so" it\nis', "ab"[number % 2]) for number in range(40)]
+    if suffix == ".jsonl":
+        lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+        return "\n".join(lines).encode()
+    file = io.StringIO()
+    writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",")
+    writer.writerows([("text", "label"), *rows])
+    return file.getvalue().encode()
+
+
+def damage(content, chance):
+    """Change some bytes at random: replace, remove, insert, cut off or repeat them."""
+    changed = bytearray(content)
+    for _ in range(chance.choice([1, 1, 2, 5])):
+        place = chance.randrange(len(changed) or 1)
+        kind = chance.choice(["replace", "remove", "insert", "insert", "insert", "cut", "repeat"])
+        if kind == "replace":
+            changed[place : place + 1] = bytes([chance.randrange(256)])
+        elif kind == "remove":
+            del changed[place : place + chance.choice([1, 5, 50])]
+        elif kind == "insert":
+            changed[place:place] = chance.choice([b'"', b",", b"\t", b"\n", b"\r", b'""', b"\0"])
+        elif kind == "cut":
+            del changed[place:]
+        else:
+            start = chance.randrange(len(changed) or 1)
+            changed[place:place] = changed[start : start + 20]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_damaged_file_is_read_or_refused_in_one_line(tmp_path, suffix):
+    path = tmp_path / f"train{suffix}"
+    if suffix == ".parquet":
+        FRAME.to_parquet(path)
+    else:
+        path.write_bytes(write_rows(suffix))
+    content = path.read_bytes()
+    assert len(read_splits(find_task(str(path))).train) == 24
+    for seed in range(100):
+        path.write_bytes(damage(content, random.Random(seed)))
+        try:
+            read_splits(find_task(str(path)))
+        except DataError as error:
+            assert "\n" not in str(error) and len(str(error)) < 500, seed

@@ -115,11 +115,15 @@ def test_quotes_of_ids_and_of_a_single_column_are_refused(tmp_path):
 
 
 def test_texts_over_several_lines_with_separators_are_read(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('text,label\n"so, ""it""\nis",a\n"a, b\nc",x\n')
+    assert read_cells(path)[1] == [['so, "it"\nis', "a"], ["a, b\nc", "x"]]
+    path.write_text('"text","label"\n"a, b\nc","x"\n')
+    assert read_cells(path)[1] == [["a, b\nc", "x"]]
     rows = words(40)
     rows[7][0] = "Hello, friend\nhow are you"  # each of its lines has all columns
     rows[8][0] = "one, two\n\nthree, four\nfive"
     rows[9][0] = "no commas\nhere"
-    path = tmp_path / "rows.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["text", "label"], *rows])
     assert read_cells(path)[1] == rows

@@ -195,7 +195,7 @@ def _is_merged(
 
     It does where most of its lines that would need separators to be rows are such, with values
     that their columns have: numbers, or one of few values as in a column of labels. Where no column
-    is of that kind, all its lines must be rows, in a file that never quotes a cell of one line.
+    is of that kind, all its lines must be rows, in a file without evidence of quoting (`_explore`).
     """
     for position, cell in enumerate(cells[: form.width]):
         lines = re.split(r"[\r\n]+", cell)
@@ -246,18 +246,22 @@ def _are_known(column: _ColumnValues, found: Sequence[str], cell: str) -> list[b
 
 
 def _explore(form: _Form) -> tuple[list[_ColumnValues], bool]:
-    """Return what the columns hold in rows of one line, and whether such rows have quoting.
+    """Return what the columns hold in rows of one line, and whether the file has quoting.
 
-    A cell in quotes is evidence of it where it holds the separator or quotes that are doubled.
+    Quotes in the header are evidence of it, and so is a cell in quotes that holds the separator or
+    doubled quotes; in a cell of several lines, which may be merged, doubled quotes in pairs alone.
     """
     values: list[set[str]] = [set() for _ in range(form.width)]
     numbers = [True] * form.width
-    count, is_quoted = 0, False
-    records = _records(form)
-    next(records)
+    count, records = 0, _records(form)
+    is_quoted = '"' in next(records).raw
     try:
         for record in records:
             if record.first_line < record.last_line or not form.fits(record.cells):
+                for cell in record.cells:
+                    counts = [line.count('"') for line in cell.split("\n")]
+                    has_pairs = not any(count % 2 for count in counts) and any(counts)
+                    is_quoted |= has_pairs and len(counts) > 1
                 continue
             count += 1
             for column, cell in enumerate(record.cells[: form.width]):

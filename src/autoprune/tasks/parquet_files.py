@@ -35,6 +35,7 @@ def open_parquet(path: Path) -> Table:
             _check_size(origin, size, _uncompressed_size(file.metadata, selected))
             number = total = 0
             for batch in file.iter_batches(_ROWS, columns=list(selected)):
+                batch.validate(full=True)  # of a damaged file
                 columns = {name: batch[name] for name in selected}
                 for values in zip(*column_values(origin, columns).values(), strict=True):
                     number += 1

@@ -8,7 +8,7 @@ from autoprune.errors import OptionError, format_path, quote
 from autoprune.tasks.formats import READERS, check_file, open_table
 from autoprune.tasks.table import Row, find_texts, value_to_text
 from autoprune.tasks.task import Columns
-from autoprune.tasks.text_lines import read_lines, read_stream
+from autoprune.tasks.text_lines import decode_lines, read_lines
 
 StreamedRow = tuple[str, str | None]  # a text, and the second text where a row has two
 
@@ -43,7 +43,7 @@ def stream_file(
 
 def stream_lines(stream: IO[bytes], origin: str) -> Iterator[StreamedRow]:
     """Yield each line of a stream as a text; raises `DataError` for what is not UTF-8."""
-    return _to_texts([origin], _locate(read_stream(stream, origin)))
+    return _to_texts([origin], _locate(decode_lines(stream, origin)))
 
 
 def _locate(lines: Iterable[str]) -> Iterator[Row]:

@@ -39,7 +39,7 @@ def read_lines(path: Path, newline: str = "\n") -> Iterator[str]:
         raise _not_utf8(path) from error
 
 
-def read_stream(stream: IO[bytes], origin: str) -> Iterator[str]:
+def decode_lines(stream: IO[bytes], origin: str) -> Iterator[str]:
     """Yield the lines of a stream that is read once, as `read_lines` does."""
     count = 0
     try:
