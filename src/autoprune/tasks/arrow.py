@@ -7,10 +7,10 @@ from typing import Any
 from autoprune.errors import DataError, first_line, format_path
 from autoprune.tasks.class_labels import class_names
 from autoprune.tasks.parquet_files import check_rows, check_type, column_values
-from autoprune.tasks.table import Row, Table, check_column_names
+from autoprune.tasks.table import DataTable, Row, check_column_names
 
 
-def open_arrow(path: Path) -> Table:
+def open_arrow(path: Path) -> DataTable:
     """Return the table of an Arrow file (stream or file format), memory-mapped.
 
     Raises `DataError`, as do its rows when they are read.
@@ -35,7 +35,7 @@ def open_arrow(path: Path) -> Table:
     return arrow_table(origin, data, class_names(data.schema.metadata))
 
 
-def arrow_table(origin: str, data: Any, classes: Mapping[str, Sequence[str]]) -> Table:
+def arrow_table(origin: str, data: Any, classes: Mapping[str, Sequence[str]]) -> DataTable:
     """Return the table of a `pyarrow.Table`; `classes` are those of its class labels.
 
     Raises `DataError` where it has no rows.
@@ -50,4 +50,4 @@ def arrow_table(origin: str, data: Any, classes: Mapping[str, Sequence[str]]) ->
 
     if not data.num_rows:
         raise DataError(f"{origin} must have rows, got none")
-    return Table(origin, data.column_names, rows, classes)
+    return DataTable(origin, data.column_names, rows, classes)

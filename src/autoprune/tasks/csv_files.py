@@ -12,8 +12,8 @@ from autoprune.errors import DataError, first_line, format_path, join_names, quo
 from autoprune.tasks.table import (
     LABEL_SPELLINGS,
     TEXT_SPELLINGS,
+    DataTable,
     Row,
-    Table,
     check_column_names,
 )
 from autoprune.tasks.text_lines import MAX_LINE, read_lines
@@ -62,7 +62,7 @@ class _ColumnValues:
     numbers: bool
 
 
-def open_csv(path: Path, separator: str = ",") -> Table:
+def open_csv(path: Path, separator: str = ",") -> DataTable:
     """Return the table of a CSV or TSV file. Its first line with cells is the header.
 
     A line `sep=;` above it names the separator, as in Excel. Columns without a name at its end, and
@@ -101,7 +101,7 @@ def open_csv(path: Path, separator: str = ",") -> Table:
                 yield f"line {record.last_line}", [record.cells[index] for index in indices]
 
     next(rows(()), None)  # a first row that does not fit explains names that are not known
-    return Table(origin, names, rows, notes=tuple(notes), hint=_HINT)
+    return DataTable(origin, names, rows, notes=tuple(notes), hint=_HINT)
 
 
 def _read_header(path: Path, separator: str) -> tuple[_Form, list[str]]:

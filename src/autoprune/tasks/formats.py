@@ -8,11 +8,11 @@ from pathlib import Path
 from autoprune.errors import DataError, first_line, format_path, quote
 from autoprune.tasks.csv_files import open_csv
 from autoprune.tasks.parquet_files import open_parquet
-from autoprune.tasks.table import MISSING, Row, Table, check_column_names
+from autoprune.tasks.table import MISSING, DataTable, Row, check_column_names
 from autoprune.tasks.text_lines import read_lines, unreadable
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path) -> DataTable:
     """Open one data file; its suffix names the format.
 
     Each text is read as it is written: no word means a missing value. Raises `DataError` for files
@@ -34,7 +34,7 @@ def check_file(path: Path) -> None:
         raise DataError(f"{format_path(path)} must be a file, it is none: name a file with rows")
 
 
-def _open_json_lines(path: Path) -> Table:
+def _open_json_lines(path: Path) -> DataTable:
     origin = format_path(path)
     first = next(_json_rows(path), None)
     if first is None:
@@ -44,7 +44,7 @@ def _open_json_lines(path: Path) -> Table:
         for location, row in _json_rows(path):
             yield location, [row.get(name, MISSING) for name in selected]
 
-    return Table(origin, list(first[1]), rows)
+    return DataTable(origin, list(first[1]), rows)
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
@@ -77,7 +77,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         yield location, row
 
 
-READERS: dict[str, Callable[[Path], Table]] = {
+READERS: dict[str, Callable[[Path], DataTable]] = {
     ".csv": open_csv,
     ".tsv": partial(open_csv, separator="\t"),
     ".jsonl": _open_json_lines,

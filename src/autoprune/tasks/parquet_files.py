@@ -7,7 +7,7 @@ from typing import Any
 
 from autoprune.errors import DataError, first_line, format_path, quote
 from autoprune.tasks.class_labels import class_names
-from autoprune.tasks.table import Row, Table, check_column_names
+from autoprune.tasks.table import DataTable, Row, check_column_names
 from autoprune.tasks.text_lines import unreadable
 
 _ROWS = 1024  # read at once
@@ -19,7 +19,7 @@ _MAX_SIZE = 256 << 20  # bytes that a file may hold whatever its size
 _MAX_RATIO = 1000  # of what a file holds to its size; texts that are not repeated reach 50
 
 
-def open_parquet(path: Path) -> Table:
+def open_parquet(path: Path) -> DataTable:
     """Return the table of a Parquet file. Raises `DataError`, as do its rows when they are read."""
     origin, size = format_path(path), path.stat().st_size
     if size == 0:
@@ -43,7 +43,7 @@ def open_parquet(path: Path) -> Table:
                     yield f"row {number}", values
                 _check_size(origin, size, total)
 
-    return Table(origin, schema.names, rows, class_names(schema.metadata))
+    return DataTable(origin, schema.names, rows, class_names(schema.metadata))
 
 
 def column_values(origin: str, columns: Mapping[str, Any]) -> dict[str, list[object]]:

@@ -20,7 +20,7 @@ from autoprune.tasks.folders import ARROW, SPLIT_SPELLINGS, SPLITS, find_files
 from autoprune.tasks.formats import open_table
 from autoprune.tasks.labels import merge_spellings, unify_numbers
 from autoprune.tasks.splits import hold_out_rows
-from autoprune.tasks.table import Table, select_columns
+from autoprune.tasks.table import DataTable, select_columns
 from autoprune.tasks.task import Columns, RawSplit, Task
 
 _MAHANEWS_SPLITS = {"train": "Train", "validation": "Valid", "test": "Test"}
@@ -80,7 +80,7 @@ def _read_path(path: Path, columns: Columns) -> dict[str, RawSplit]:
     }
 
 
-def _open_file(path: Path) -> Table:
+def _open_file(path: Path) -> DataTable:
     return open_arrow(path) if path.suffix == ARROW else open_table(path)
 
 
@@ -103,6 +103,7 @@ def _join(parts: list[RawSplit]) -> RawSplit:
         labels=tuple(label for part in parts for label in part.labels),
         pairs=first.pairs and tuple(pair for part in parts for pair in part.pairs or ()),
         classes=tuple(dict.fromkeys(name for part in parts for name in part.classes)),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 

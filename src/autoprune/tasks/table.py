@@ -23,7 +23,7 @@ Row = tuple[str, Sequence[object]]  # where it is in its file (`line 7`), and it
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class DataTable:
     """Rows of named columns, read one after another.
 
     `rows` takes names of columns and yields each row's values of these; a row is read, and may
@@ -40,7 +40,7 @@ class Table:
     hint: str = ""
 
 
-def select_columns(table: Table, columns: Columns, split: str = "train") -> RawSplit:
+def select_columns(table: DataTable, columns: Columns, split: str = "train") -> RawSplit:
     """Return the texts and labels of a table, without white space around them.
 
     A null becomes an empty text, which cleaning counts and removes, and so does NaN as a label; a
@@ -86,7 +86,7 @@ def select_columns(table: Table, columns: Columns, split: str = "train") -> RawS
     )
 
 
-def find_texts(table: Table, columns: Columns) -> tuple[str, str | None]:
+def find_texts(table: DataTable, columns: Columns) -> tuple[str, str | None]:
     """Return the column of the texts, and that of the second texts if one is named.
 
     Raises `DataError` where they are not there or several may be meant.
@@ -101,7 +101,7 @@ class MissingColumnError(DataError):
 
 
 def find_column(
-    table: Table,
+    table: DataTable,
     option: str,
     requested: str | None,
     spellings: Collection[str] = (),
@@ -132,7 +132,7 @@ def find_column(
     )
 
 
-def quoted(table: Table) -> str:
+def quoted(table: DataTable) -> str:
     """Return the names of the columns for a message."""
     return join_names(name for name in table.names if name)
 
