@@ -125,7 +125,7 @@ def test_shards_are_read_as_one_split_with_their_class_names(tmp_path):
     assert splits.names == ("good", "bad")
     assert (len(splits.train) + len(splits.validation), splits.held_out) == (20, ("validation",))
     assert test.rows.texts == ("test 0", "test 1", "test 2", "test 3")
-    assert f"test: rows from {tmp_path}/data/test-00000-of-00001.parquet" in splits.notes
+    assert "test: rows from data/test-00000-of-00001.parquet" in splits.notes
 
 
 def test_files_of_one_split_with_other_columns_are_refused(write, tmp_path):
