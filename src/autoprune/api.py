@@ -42,6 +42,7 @@ class StudyOptions(TypedDict, total=False):
     data_dir: Path | str
     keep_duplicates: bool
     merge_labels: bool
+    allow_unknown_tokens: bool
     epochs: int
     full_epochs: int
     batch: int

@@ -149,6 +149,7 @@ class StudyArguments(Arguments):
     ] = None
     keep_duplicates: options.KeepDuplicatesOption = False
     merge_labels: options.MergeLabelsOption = False
+    allow_unknown_tokens: options.AllowUnknownTokensOption = False
     epochs: Annotated[
         int,
         typer.Option(min=1, max=MAX_EPOCHS, help="Quick budget: passes a trial may make."),

@@ -150,6 +150,13 @@ MergeLabelsOption = Annotated[
     typer.Option("--merge-labels", help="Read labels that differ in case or spaces only as one."),
 ]
 
+AllowUnknownTokensOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unknown-tokens", help="Go on where the model does not know most of the tokens."
+    ),
+]
+
 DeviceOption = Annotated[
     str, name_option("device", DEVICE_NAMES, f"Where to run: {', '.join(DEVICE_NAMES)}.")
 ]

@@ -110,6 +110,7 @@ class DataConfig(ConfigSection):
     data_dir: Path | None = None
     keep_duplicates: bool = False
     merge_labels: bool = False
+    allow_unknown_tokens: bool = False
 
     @property
     def columns(self) -> Columns:

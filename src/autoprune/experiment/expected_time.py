@@ -10,7 +10,7 @@ from autoprune.training.devices import describe_device
 
 def report_data(experiment: Experiment, progress: Progress) -> None:
     """Say what was read, what cleaning removed, and what is doubtful in the data."""
-    splits, train = experiment.splits, experiment.inputs.train
+    splits = experiment.splits
     for report in (*splits.cleaned, experiment.test.cleaned):
         progress.say(_describe_cleaning(report))
     if experiment.left_out:
@@ -21,11 +21,6 @@ def report_data(experiment: Experiment, progress: Progress) -> None:
         progress.say(
             f"the data have no {' and no '.join(splits.held_out)} split: "
             "a fifth of the train rows was cut off for each, by label and seed"
-        )
-    if train.truncated:
-        progress.say(
-            f"{train.truncated} of {len(train)} train texts are longer than "
-            f"{experiment.quick.tokens} tokens and are cut off there; see --tokens"
         )
     for note in experiment.notes:
         progress.say(note)

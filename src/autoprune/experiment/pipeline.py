@@ -19,7 +19,7 @@ from autoprune.experiment.expected_time import report_data, report_expected_time
 from autoprune.experiment.proxy_scores import check_proxy, share_proxy_scores
 from autoprune.experiment.result import StudyResult, check_study_paths, write_result
 from autoprune.experiment.search_step import describe_interruption, search_layouts
-from autoprune.experiment.setup import Experiment
+from autoprune.experiment.setup import Experiment, check_readable
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.dashboard_note import (
     StudyDescription,
@@ -83,6 +83,7 @@ def run_studies(
         KeyboardInterrupt: the user stops it.
     """
     first = experiments[0]
+    check_readable(experiments)
     check_proxy(experiments)
     folders = folders or study_folders(experiments, options)
     for folder in folders:
@@ -144,6 +145,7 @@ def run_baseline_study(
     Raises as `run_studies` does.
     """
     started = time.perf_counter()
+    check_readable([experiment])
     [folder] = study_folders([experiment], options)
     check_study_paths(folder, options)
     with (

@@ -22,7 +22,7 @@ from autoprune.encoders.loading import (
 from autoprune.encoders.pruning import check_layout
 from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder, find_rivals
 from autoprune.encoders.tokenizer import load_tokenizer
-from autoprune.errors import LayoutError, OptionError, check_names
+from autoprune.errors import LayoutError, ModelError, OptionError, check_names
 from autoprune.evaluation.entrants import Entrant, MeasurementConditions, entrant_variants
 from autoprune.evaluation.records import InitialWeights, installed_versions
 from autoprune.experiment.config import RunOptions, StudyConfig
@@ -30,6 +30,7 @@ from autoprune.files import MAX_STUDY_NAME
 from autoprune.layouts.layout import Layout, check_keep
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.tasks.loading import read_splits, read_test
+from autoprune.tasks.readability import Readability, measure_readability, refusal
 from autoprune.tasks.registry import find_task
 from autoprune.tasks.task import Splits, Task, TestSplit
 from autoprune.tasks.tokenization import EncodedSplit, encode, remap_tokens
@@ -43,16 +44,19 @@ from autoprune.training.workers import Executor, available_cores, default_worker
 EARLY_STOPPING_PATIENCE = 3
 """Checks without a better validation quality after which a run of the full budget stops."""
 
+_MOST_TOKENS = 10**6  # more than a model takes
+
 LoadModel = Callable[[int], PreTrainedModel]
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedSplits:
-    """The three splits as one model's tokens, renumbered alike."""
+    """The three splits as one model's tokens, renumbered alike, and how it reads the texts."""
 
     train: EncodedSplit
     validation: EncodedSplit
     test: EncodedSplit
+    readability: Readability
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Experiment:
     splits: Splits
     test: TestSplit
     inputs: EncodedSplits
+    rival_inputs: tuple[EncodedSplits, ...]
     strategies: dict[str, Layout]
     left_out: tuple[str, ...]
     quick: Budget
@@ -226,8 +231,7 @@ class Experiment:
         scratch = partial(self.problem_type.random_classifier, self.checkpoint, names, self.keep)
         shape = Layout.full(self.keep)
         entrants.append(variants("scratch", shape, scratch, self.inputs, self.model, "random"))
-        for rival in self.rivals:
-            inputs = encode_splits(rival, self.splits, self.test, self.tokens)
+        for rival, inputs in zip(self.rivals, self.rival_inputs, strict=True):
             load = partial(self.problem_type.load_classifier, rival, names)
             name, shape = rival.encoder.name, Layout.full(rival.depth)
             entrants.append(variants(name, shape, load, inputs, _with_commit(rival), "pretrained"))
@@ -275,7 +279,14 @@ def encode_splits(
     ]
     kept = used_token_ids(encoded[0].pad_id, *(rows.ids for rows in encoded))
     check_vocabulary(checkpoint, int(kept[-1]))
-    return EncodedSplits(*(remap_tokens(rows, kept) for rows in encoded))
+    train, validation, test_rows = (remap_tokens(rows, kept) for rows in encoded)
+    readability = measure_readability(
+        checkpoint.encoder.name,
+        [(splits.train, train), (splits.validation, validation)],
+        limit=min(longest, tokenizer.model_max_length),
+        longest=min(max_input_length(checkpoint, _MOST_TOKENS), tokenizer.model_max_length),
+    )
+    return EncodedSplits(train, validation, test_rows, readability)
 
 
 def build_experiment(config: StudyConfig, options: RunOptions) -> Experiment:
@@ -320,9 +331,14 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
     check_forward(checkpoint, full_model)
     quick, full = _budgets(config, task, checkpoint, len(splits.train))
     inputs = encode_splits(checkpoint, splits, test, quick.tokens)
+    tokens = config.budget.tokens or task.tokens
+    rival_inputs = {
+        rival: encode_splits(file, splits, test, tokens) for rival, file in files.items()
+    }
     experiments = []
     for each, named in zip(configs, rivals, strict=True):
         strategies, left_out = _strategies(full_model, each)
+        read = [inputs, *(rival_inputs[rival] for rival in named)]
         experiments.append(
             Experiment(
                 config=each,
@@ -332,17 +348,32 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
                 splits=splits,
                 test=test,
                 inputs=inputs,
+                rival_inputs=tuple(read[1:]),
                 strategies=strategies,
                 left_out=left_out,
                 quick=quick,
                 full=full,
                 device=device,
                 workers=options.workers or default_workers(hidden_size(checkpoint), device),
-                notes=splits.notes,
-                warnings=splits.warnings,
+                notes=(*splits.notes, *(each.readability.note for each in read)),
+                warnings=(
+                    *splits.warnings,
+                    *(line for each in read for line in each.readability.warnings),
+                ),
             )
         )
     return experiments
+
+
+def check_readable(experiments: Sequence[Experiment]) -> None:
+    """Raise `ModelError` where the model does not know most tokens, unless that is allowed.
+
+    A finished study may still be exported: this is for what trains.
+    """
+    first = experiments[0]
+    reason = refusal(first.inputs.readability)
+    if reason is not None and not first.config.data.allow_unknown_tokens:
+        raise ModelError(reason)
 
 
 def _budgets(

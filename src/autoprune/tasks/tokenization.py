@@ -1,5 +1,6 @@
 """Tokenization: a split's texts become token ids once, and all trials share them; batching."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +23,9 @@ class EncodedSplit:
     token types in the same order, or None where the model has none; `lengths`, `starts` and
     `labels`, int64 (rows,); `truncated` is how many rows were longer than the limit;
     `kept`: token `i` is the tokenizer's token `kept[i]` (see `remap_tokens`), None where the two
-    are equal.
+    are equal. `unknown` is how many tokens stand for what the tokenizer does not know, `special`
+    how many it adds to a row; `whole_lengths`, int64 (rows,), are the lengths before the cut, and
+    `digests`, uint64 (rows,), the hashes of the tokens before the cut.
     """
 
     ids: NDArray[np.int32]
@@ -34,6 +37,10 @@ class EncodedSplit:
     pad_type: int
     truncated: int
     kept: NDArray[np.int64] | None = None
+    unknown: int = 0
+    special: int = 0
+    whole_lengths: NDArray[np.int64] | None = None
+    digests: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -54,15 +61,23 @@ def encode(rows: LabelledRows, tokenizer: Any, tokens: int) -> EncodedSplit:
     has_types = "token_type_ids" in tokenizer.model_input_names
     encoding = _tokenize(tokenizer, rows, has_types, limit)
     lengths = np.array([len(row) for row in encoding["input_ids"]], dtype=np.int64)
+    ids = _flatten(encoding["input_ids"])
+    whole = _whole_rows(rows, tokenizer, encoding["input_ids"], limit)
+    whole_lengths = np.array([len(row) for row in whole], dtype=np.int64)
+    unknown = _unknown_token(tokenizer)
     return EncodedSplit(
-        ids=_flatten(encoding["input_ids"]),
+        ids=ids,
         types=_flatten(encoding["token_type_ids"]) if has_types else None,
         starts=np.concatenate([[0], lengths.cumsum()[:-1]]).astype(np.int64),
         lengths=lengths,
         labels=np.array(rows.labels, dtype=np.int64),
         pad_id=tokenizer.pad_token_id,
         pad_type=tokenizer.pad_token_type_id,
-        truncated=_count_truncated(rows, tokenizer, lengths, limit),
+        truncated=int((whole_lengths > lengths).sum()),
+        unknown=0 if unknown is None else int((ids == unknown).sum()),
+        special=special,
+        whole_lengths=whole_lengths,
+        digests=np.fromiter(map(_digest, whole), dtype=np.uint64, count=len(whole)),
     )
 
 
@@ -135,16 +150,31 @@ def _flatten(rows: list[list[int]]) -> NDArray[np.int32]:
     return np.fromiter((token for row in rows for token in row), dtype=np.int32)
 
 
-def _count_truncated(
-    rows: LabelledRows, tokenizer: Any, lengths: NDArray[np.int64], limit: int
-) -> int:
-    full = np.flatnonzero(lengths == limit)  # only these can have been cut
-    if not len(full):
-        return 0
-    candidates = LabelledRows(
-        tuple(rows.texts[i] for i in full),
-        (0,) * len(full),
-        None if rows.pairs is None else tuple(rows.pairs[i] for i in full),
-    )
-    whole = _tokenize(tokenizer, candidates, False, None)["input_ids"]
-    return sum(len(row) > limit for row in whole)
+def _whole_rows(
+    rows: LabelledRows, tokenizer: Any, cut: list[list[int]], limit: int
+) -> list[list[int]]:
+    """Return the token ids of each row before the cut to `limit`."""
+    full = [i for i, row in enumerate(cut) if len(row) == limit]  # only these can have been cut
+    whole = list(cut)
+    if full:
+        candidates = LabelledRows(
+            tuple(rows.texts[i] for i in full),
+            (0,) * len(full),
+            None if rows.pairs is None else tuple(rows.pairs[i] for i in full),
+        )
+        found = _tokenize(tokenizer, candidates, False, None)["input_ids"]
+        for i, row in zip(full, found, strict=True):
+            whole[i] = row
+    return whole
+
+
+def _unknown_token(tokenizer: Any) -> int | None:
+    """Return the token of what is not known; None where it has another meaning, as in GPT-2."""
+    special = tokenizer.special_tokens_map
+    others = {token for name, token in special.items() if name != "unk_token"}
+    return None if tokenizer.unk_token in others else tokenizer.unk_token_id
+
+
+def _digest(row: list[int]) -> int:
+    content = np.array(row, dtype=np.int32).tobytes()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
