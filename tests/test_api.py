@@ -74,11 +74,11 @@ def test_result_holds_what_json_prints(searched):
     result, root, _ = searched
     values = result.to_dict()
     assert values["found"] == str(result.found)
-    assert values["recommended"] == str(result.recommended)
+    assert values["recommended"] is None is result.recommended  # the tiny model learns nothing
     assert values["trials"] == 2
     assert values["comparison"] == list(result.comparison)
     assert [row["origin"] for row in result.comparison] == [
-        *("found", "top", "middle", "full", "scratch")
+        *("found", "top", "middle", "full", "scratch", "majority", "tf-idf")
     ]
     assert list(result.comparison.to_pandas()["origin"]) == [
         row["origin"] for row in result.comparison
@@ -89,7 +89,7 @@ def test_result_holds_what_json_prints(searched):
 def test_result_shows_as_a_table_and_is_escaped(searched):
     result, *_ = searched
     html = result._repr_html_()
-    assert html.count("<tr>") == 6
+    assert html.count("<tr>") == 8
     assert "<table" in html and "<script" not in html
     assert str(result.found) in repr(result)
 
@@ -172,7 +172,8 @@ def test_model_is_exported_and_its_cost_measured(searched, tmp_path):
     from transformers import AutoModelForSequenceClassification
 
     result, *_ = searched
-    exported = autoprune.export_model(result, tmp_path / "model", api.ExportOptions(seeds=1))
+    options = api.ExportOptions(seeds=1, force=True)
+    exported = autoprune.export_model(result, tmp_path / "model", options)
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
     assert loaded.config.num_hidden_layers == len(exported.request.layout.keep) == 2
     request = api.CostRequest("", rounds=6, threads=1)
@@ -265,3 +266,12 @@ def test_notebook_runs(tmp_path, monkeypatch):
         if output.output_type == "execute_result"
     ]
     assert any("<table>" in html for html in shown)
+
+
+def test_layout_that_learned_nothing_is_exported_only_by_force(searched, tmp_path):
+    result, *_ = searched
+    for layout in (None, "recommended", "top"):
+        options = api.ExportOptions(layout=layout, seeds=1)
+        with pytest.raises(autoprune.AutopruneError, match="--force"):
+            autoprune.export_model(result, tmp_path / "model", options)
+    assert not (tmp_path / "model").exists()

@@ -58,7 +58,7 @@ THIRD_PARTY = {
     "platformdirs": {"tasks"},
     "peft": {"training"},
     "tqdm": {"training"},
-    "sklearn": {"tasks", "training", "search", "pretraining"},
+    "sklearn": {"tasks", "training", "search", "evaluation", "pretraining"},
     "scipy": {
         "encoders",
         "training",

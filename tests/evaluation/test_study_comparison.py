@@ -41,7 +41,7 @@ def test_winners_verdict_without_a_difference_says_so(study):
     assert winners_verdict(pair).startswith(
         "No difference found between 4:0-1 of a (top) and 4:0-2 of b"
     )
-    assert "2 seeds: 7, 8" in winners_verdict(pair)
+    assert "only 2 seeds, 7, 8" in winners_verdict(pair)
 
 
 def test_winners_are_compared_on_the_seeds_in_common(study):

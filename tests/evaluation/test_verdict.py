@@ -35,7 +35,7 @@ def test_verdict_gives_its_figures(comparison):
     assert comparison_verdict(changed) == (
         "The found layout 4:0,2 is better by 2.3 points of accuracy on the test split than top "
         "(4:0-1), the best fixed strategy on validation (95 % interval +1.1 to +3.5, p = 0.031; "
-        "10 test rows, 2 seeds: 7, 8)."
+        "10 test rows, only 2 seeds, 7, 8: the noise of training is not in the interval)."
     )
 
 

@@ -20,9 +20,8 @@ NEVER = ("<img", "**b**", " [x](", "\n# head", " $x$", " `c`")
 
 @pytest.fixture
 def note(finished_study):
-    return result_note(
-        finished_study.setting, finished_study.comparison, len(finished_study.trials)
-    )
+    study = finished_study
+    return result_note(study.setting, study.comparison, study.trials)
 
 
 def test_result_note_has_what_how_and_result(note, finished_study):
@@ -63,7 +62,7 @@ def test_notes_escape_hostile_names(finished_study):
     hostile = dataclasses.replace(
         finished_study.setting, model=NASTY, task=NASTY, labels=(NASTY, "b", "c"), device=NASTY
     )
-    note = result_note(hostile, finished_study.comparison, 3)
+    note = result_note(hostile, finished_study.comparison, ())
     quick, full = hostile.quick, hostile.full
     note += first_note(StudyDescription(NASTY, NASTY, (NASTY,), "accuracy", 4, 2, quick, full))
     assert [mark for mark in NEVER if mark in note] == []

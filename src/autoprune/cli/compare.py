@@ -35,7 +35,7 @@ def compare(
 def _print(pair: "StudyPair") -> None:
     from autoprune.cli.tables import print_line
     from autoprune.evaluation.study_comparison import winners_verdict
-    from autoprune.experiment.progress import format_percent
+    from autoprune.evaluation.verdict import format_percent
 
     winners = (pair.first, pair.second)
     width = max(len(winner.study) for winner in winners)

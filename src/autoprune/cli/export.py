@@ -52,6 +52,9 @@ def export(
         ),
     ] = None,
     device: options.DeviceOption = "auto",
+    force: Annotated[
+        bool, typer.Option("--force", help="Export also a layout that has learned nothing.")
+    ] = False,
 ) -> None:
     """Fine-tune a study's layout on fresh seeds and write the best run as a model folder.
 
@@ -78,6 +81,7 @@ def export(
         workers=workers,
         device=device,
         command=command_line(sys.argv[1:]),
+        force=force,
     )
     _print(export_model(study, out, chosen, progress=True), out)
     if push:
@@ -88,7 +92,7 @@ def export(
 def _print(exported: "StudyExport", out: Path) -> None:
     """Print what was written, its scores, and what can be done next."""
     from autoprune.cli.tables import print_line
-    from autoprune.experiment.progress import format_percent
+    from autoprune.evaluation.verdict import format_percent
 
     request, result = exported.request, exported.result
     scores = {name: result.best.score(name) for name in ("validation", "test", "test-raw")}

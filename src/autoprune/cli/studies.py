@@ -35,7 +35,7 @@ def studies(json: options.JsonOption = False) -> None:
 
 
 def _line(overview: "StudyOverview", width: int) -> str:
-    from autoprune.experiment.progress import format_percent
+    from autoprune.evaluation.verdict import format_percent
 
     start = f"{overview.study:{width}}  {overview.state:10}  {overview.trials:>4} trials"
     best = overview.best

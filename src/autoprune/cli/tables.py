@@ -12,7 +12,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from autoprune.evaluation.comparison import Comparison, ComparisonRow
+    from autoprune.evaluation.comparison import Comparison, ComparisonRow, SimpleRow
     from autoprune.experiment.pareto import ParetoResult
     from autoprune.reporting.tables import Table as ReportTable
 
@@ -94,13 +94,13 @@ def print_line(line: str) -> None:
 
 def comparison_columns(comparison: "Comparison") -> dict[str, list[str]]:
     """Return the cells of each column by its heading."""
-    from autoprune.experiment.progress import format_percent
+    from autoprune.evaluation.verdict import format_percent
 
-    rows = comparison.rows
+    rows = comparison.all_rows
     return {
         "origin": [row.origin for row in rows],
-        "layers": [row.layout.picture for row in rows],
-        "layout": [str(row.layout) for row in rows],
+        "layers": [row.layout.picture if row.layout else "" for row in rows],
+        "layout": [row.description for row in rows],
         "test": [format_percent(row.test_mean) for row in rows],
         "raw": [format_percent(row.raw_mean) for row in rows],
         "validation": [format_percent(row.validation_mean) for row in rows],
@@ -109,7 +109,9 @@ def comparison_columns(comparison: "Comparison") -> dict[str, list[str]]:
     }
 
 
-def _differences(rows: "Sequence[ComparisonRow]", reference: str) -> dict[str, list[str]]:
+def _differences(
+    rows: "Sequence[ComparisonRow | SimpleRow]", reference: str
+) -> dict[str, list[str]]:
     from autoprune.evaluation.verdict import format_p, format_points
 
     gaps = [None if row.origin == reference else row.difference for row in rows]
@@ -123,8 +125,8 @@ def _differences(rows: "Sequence[ComparisonRow]", reference: str) -> dict[str, l
 
 
 def format_millions(count: int) -> str:
-    """Write a count of parameters, in millions with three digits."""
-    return f"{count / 1e6:.3g} M"
+    """Write a count of parameters, in millions with three digits unless it is small."""
+    return f"{count / 1e6:.3g} M" if count >= 10_000 else f"{count:,}"
 
 
 # Columns of a Pareto front that are in the report only: a console has no room for them.

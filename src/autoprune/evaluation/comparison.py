@@ -1,9 +1,13 @@
 """Comparison: the found layout compared with fixed strategies, scratch-trained models, rivals."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import ClassVar
+
+import numpy as np
 
 from autoprune.errors import DataError, StudyError
 from autoprune.evaluation.entrants import (
@@ -13,9 +17,14 @@ from autoprune.evaluation.entrants import (
     MeasurementConditions,
     measure_entrants,
 )
-from autoprune.evaluation.permutation_test import PairedDifference, paired_difference
+from autoprune.evaluation.permutation_test import (
+    SIGNIFICANCE,
+    PairedDifference,
+    paired_difference,
+)
 from autoprune.evaluation.predictions import Predictions
 from autoprune.evaluation.records import Record
+from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.evaluation.statistics import mean_interval, seed_std
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
@@ -27,7 +36,8 @@ from autoprune.training.metrics import METRICS
 class ComparisonRow:
     """One entrant over all fresh seeds: qualities, means over seeds.
 
-    `test_*` are on the cleaned test rows, `test_std` over seeds, None for one seed; `seconds` is
+    `test_*` are on the cleaned test rows, `test_by_seed` in the order of the seeds, `test_std` over
+    seeds, None for one seed; `seconds` is
     the training time of a run, `learning_rate` its peak; `difference` is this row minus the
     reference (all 0, p 1 for itself).
     """
@@ -46,21 +56,75 @@ class ComparisonRow:
     seconds: float
     learning_rate: float
     difference: PairedDifference
+    test_by_seed: tuple[float, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """The layout in its text form."""
+        return str(self.layout)
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleRow:
+    """A simple model in the comparison, its values named as in `ComparisonRow`."""
+
+    model: SimpleModel
+    test_mean: float
+    test_low: float
+    test_high: float
+    raw_mean: float
+    macro_f1: float
+    difference: PairedDifference
+
+    layout: ClassVar[None] = None
+    test_std: ClassVar[None] = None
+    seeds: ClassVar[None] = None
+    learning_rate: ClassVar[None] = None
+
+    @property
+    def origin(self) -> str:
+        """`majority` or `tf-idf`."""
+        return self.model.origin
+
+    @property
+    def description(self) -> str:
+        """What was fitted."""
+        return self.model.description
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters it has."""
+        return self.model.parameters
+
+    @property
+    def validation_mean(self) -> float:
+        """Its quality on validation."""
+        return self.model.validation
+
+    @property
+    def seconds(self) -> float:
+        """How long it was fitted."""
+        return self.model.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The rows in the order of the entrants, and what follows from them.
 
-    `reference` is the origin of the best fixed strategy by mean validation quality, `recommended`
-    that of the layout to take: `found` if its validation mean is higher than the reference's.
+    `reference` is the origin of the best fixed strategy by mean validation quality,
+    `best_on_validation` that of the best pruned layout: `found` if its validation mean is higher
+    than the reference's.
     `against` has, for each other origin, the subject (`found`, else the reference) minus it.
     `records` are the distinct measurements; `left_out` names the entrants that failed, a line each.
+
+    `simple` are the simple models, none in studies of version 0.1.0. `over_majority` has, for each
+    entrant, its quality minus that of the majority label. `collapsed` names the seeds with which an
+    entrant learned nothing, though it did with another.
     """
 
     rows: tuple[ComparisonRow, ...]
     reference: str
-    recommended: str
+    best_on_validation: str
     against: dict[str, PairedDifference]
     seeds: tuple[int, ...]
     test_rows: int
@@ -68,6 +132,40 @@ class Comparison:
     metric: str
     records: tuple[Record, ...]
     left_out: tuple[str, ...]
+    simple: tuple[SimpleRow, ...] = ()
+    over_majority: Mapping[str, PairedDifference] = field(default_factory=dict)
+    collapsed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def recommended(self) -> str | None:
+        """The origin of the layout to take: the best on validation that has learned something.
+
+        None where neither the found layout nor the best fixed strategy has.
+        """
+        candidates = (self.best_on_validation, self.subject.origin, self.reference)
+        return next((origin for origin in candidates if self.has_learned(origin)), None)
+
+    @property
+    def best(self) -> str:
+        """The recommended origin, or where nothing is recommended, the best on validation."""
+        return self.recommended or self.best_on_validation
+
+    def has_learned(self, origin: str) -> bool:
+        """Whether an entrant's trained models are better than always answering the same label.
+
+        True where that was not measured. The p-value decides, which is of these trained models.
+        """
+        gap = self.over_majority.get(origin)
+        return gap is None or (gap.mean > 0 and gap.p_value < SIGNIFICANCE)
+
+    @property
+    def all_rows(self) -> tuple[ComparisonRow | SimpleRow, ...]:
+        """The rows of the entrants and then those of the simple models."""
+        return *self.rows, *self.simple
+
+    def simple_row(self, origin: str) -> SimpleRow | None:
+        """Return the row of a simple model, None where it was not measured."""
+        return {row.origin: row for row in self.simple}.get(origin)
 
     def row(self, origin: str) -> ComparisonRow:
         """Return the row of `origin`; raises KeyError where it was left out or did not enter."""
@@ -87,8 +185,11 @@ def compare_entrants(
     conditions: MeasurementConditions,
     path: Path,
     watch: Callable[[EntrantProgress], None] = lambda _: None,
+    simple: Callable[[], Sequence[SimpleModel]] = tuple,
 ) -> Comparison:
     """Measure every entrant on every seed (see `measure_entrants`) and compare them.
+
+    `simple` returns the simple models to compare them with; it is called last.
 
     At least one entrant is a fixed strategy. Records go to `path`; what is there already is not
     measured again. An entrant that fails on a seed is left out. Raises `DataError` where cleaning
@@ -99,7 +200,7 @@ def compare_entrants(
     if sum(test.kept) < 2:
         raise DataError(f"cleaning must leave at least 2 test rows, it left {sum(test.kept)}")
     measured = measure_entrants(entrants, seeds, test, conditions, path, watch)
-    return build_comparison(entrants, seeds, test, conditions.metric, measured)
+    return build_comparison(entrants, seeds, test, conditions.metric, measured, simple())
 
 
 def build_comparison(
@@ -108,6 +209,7 @@ def build_comparison(
     test: TestSplit,
     metric: str,
     measured: EntrantMeasurement,
+    simple: Sequence[SimpleModel] = (),
 ) -> Comparison:
     """Compare what was measured of every entrant on every seed; see `compare_entrants`."""
     failed = {
@@ -129,6 +231,13 @@ def build_comparison(
     predictions = {
         origin: Predictions.of(records, test, metric) for origin, records in runs.items()
     }
+    of_simple = {
+        model.origin: Predictions.of_simple_model(model, test, metric, len(seeds))
+        for model in simple
+    }
+    over_majority, collapsed = _compare_with_majority(
+        predictions, of_simple.get("majority"), tuple(seeds)
+    )
     return Comparison(
         rows=tuple(
             _row(
@@ -141,10 +250,10 @@ def build_comparison(
             if entrant.origin in runs
         ),
         reference=reference,
-        recommended=subject if validation[subject] > validation[reference] else reference,
+        best_on_validation=subject if validation[subject] > validation[reference] else reference,
         against={
             origin: paired_difference(predictions[subject], other)
-            for origin, other in predictions.items()
+            for origin, other in (predictions | of_simple).items()
             if origin != subject
         },
         seeds=tuple(seeds),
@@ -153,7 +262,39 @@ def build_comparison(
         metric=metric,
         records=tuple({id(record): record for record in measured.values()}.values()),
         left_out=tuple(failed.values()),
+        simple=tuple(
+            _simple_row(model, of_simple[model.origin], predictions[reference], test)
+            for model in simple
+        ),
+        over_majority=over_majority,
+        collapsed=collapsed,
     )
+
+
+def _compare_with_majority(
+    predictions: dict[str, Predictions], majority: Predictions | None, seeds: tuple[int, ...]
+) -> tuple[dict[str, PairedDifference], dict[str, tuple[int, ...]]]:
+    """Return each entrant's quality minus the majority label's, and its collapsed seeds.
+
+    A seed collapsed where its difference is within the noise of the rows, or not above a quarter of
+    the best seed's, and the best seed's is above its own noise.
+    """
+    if majority is None:
+        return {}, {}
+    over_majority = {
+        origin: paired_difference(each, majority) for origin, each in predictions.items()
+    }
+    collapsed = {}
+    for origin, each in predictions.items():
+        gaps = each.values - majority.values  # (seeds, rows)
+        means, noise = gaps.mean(axis=1), 1.96 * gaps.std(axis=1) / math.sqrt(gaps.shape[1])
+        best = int(means.argmax())
+        if means[best] > noise[best]:
+            bad = (means <= noise) & (means < means[best] / 4)
+            collapsed[origin] = tuple(
+                seed for seed, is_bad in zip(seeds, bad, strict=True) if is_bad
+            )
+    return over_majority, {origin: bad for origin, bad in collapsed.items() if bad}
 
 
 def _row(
@@ -163,6 +304,7 @@ def _row(
     difference: PairedDifference,
 ) -> ComparisonRow:
     interval = mean_interval(predictions.values)
+    by_seed = tuple(record.score("test").quality for record in records)
     least, greatest = METRICS[predictions.metric].bounds
     return ComparisonRow(
         origin=entrant.origin,
@@ -170,7 +312,7 @@ def _row(
         parameters=entrant.parameters,
         seeds=len(records),
         test_mean=_mean(records, "test"),
-        test_std=seed_std([record.score("test").quality for record in records]),
+        test_std=seed_std(by_seed),
         test_low=max(least, interval.low),
         test_high=min(greatest, interval.high),
         raw_mean=_mean(records, "test-raw"),
@@ -179,6 +321,24 @@ def _row(
         seconds=fmean(record.score("validation").seconds for record in records),
         learning_rate=entrant.budget.learning_rate,
         difference=difference,
+        test_by_seed=by_seed,
+    )
+
+
+def _simple_row(
+    model: SimpleModel, predictions: Predictions, reference: Predictions, test: TestSplit
+) -> SimpleRow:
+    interval = mean_interval(predictions.values[:1])
+    metric, labels = METRICS[predictions.metric], np.array(test.rows.labels)
+    least, greatest = metric.bounds
+    return SimpleRow(
+        model=model,
+        test_mean=interval.mean,
+        test_low=max(least, interval.low),
+        test_high=min(greatest, interval.high),
+        raw_mean=metric.quality(labels, np.array(model.predictions)),
+        macro_f1=METRICS["macro-f1"].quality(predictions.labels, predictions.predicted[0]),
+        difference=paired_difference(predictions, reference),
     )
 
 

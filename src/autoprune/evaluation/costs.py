@@ -89,7 +89,7 @@ def read_costs(folder: Path, comparison: Comparison) -> Costs | None:
             "run `autoprune cost` again"
         ) from error
     measured = {(cost.name, cost.layout) for cost in costs.models}
-    recommended = comparison.row(comparison.recommended)
+    recommended = comparison.row(comparison.best)
     return costs if (recommended.origin, recommended.layout) in measured else None
 
 

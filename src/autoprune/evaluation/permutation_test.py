@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +20,37 @@ TIE_TOLERANCE = 1e-9  # differences this near to each other are taken as equal
 
 _MAX_ELEMENTS = 2_000_000  # of a matrix
 
+SIGNIFICANCE = 0.05
+"""A p-value below this is taken as evidence of a difference."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """One entrant's test quality minus another's, same rows and seeds: 95 % interval and p."""
+    """One entrant's test quality minus another's, same rows and seeds: 95 % interval and p.
+
+    `by_seed` are the differences of the single seeds.
+    """
 
     mean: float
     low: float
     high: float
     p_value: float
+    by_seed: tuple[float, ...] = ()
 
     @property
     def finding(self) -> str:
         """`better`, `worse`, or `no difference found`: interval and test must both exclude 0."""
-        if self.p_value < 0.05 and self.low > 0:
+        if self.p_value < SIGNIFICANCE and self.low > 0:
             return "better"
-        if self.p_value < 0.05 and self.high < 0:
+        if self.p_value < SIGNIFICANCE and self.high < 0:
             return "worse"
         return "no difference found"
+
+    @property
+    def reversed(self) -> Self:
+        """The second entrant's quality minus the first's."""
+        by_seed = tuple(-gap for gap in self.by_seed)
+        return type(self)(-self.mean, -self.high, -self.low, self.p_value, by_seed)
 
 
 def paired_difference(first: Predictions, second: Predictions) -> PairedDifference:
@@ -48,6 +62,7 @@ def paired_difference(first: Predictions, second: Predictions) -> PairedDifferen
         low=max(-span, interval.low),
         high=min(span, interval.high),
         p_value=paired_permutation_test([[(first, second)]]),
+        by_seed=tuple(map(float, (first.values - second.values).mean(axis=1))),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprune.evaluation.records import Record
+from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.evaluation.statistics import row_contributions
 from autoprune.tasks.task import TestSplit
 from autoprune.training.metrics import METRICS, Labels
@@ -27,6 +28,13 @@ class Predictions:
         """Take the predictions of one record per seed; records hold those of the raw rows."""
         kept = np.array(test.kept)
         predicted = np.array([record.predictions for record in records])[:, kept]
+        return cls(np.array(test.rows.labels)[kept], predicted, metric)
+
+    @classmethod
+    def of_simple_model(cls, model: SimpleModel, test: TestSplit, metric: str, seeds: int) -> Self:
+        """Take a simple model's predictions, which are the same with each of `seeds` seeds."""
+        kept = np.array(test.kept)
+        predicted = np.tile(np.array(model.predictions, dtype=np.int64)[kept], (seeds, 1))
         return cls(np.array(test.rows.labels)[kept], predicted, metric)
 
     @cached_property

@@ -12,6 +12,9 @@ from scipy import stats
 from autoprune.layouts.layout import Layout
 from autoprune.training.metrics import Labels, Metric
 
+MIN_SEEDS = 3
+"""The fewest seeds whose spread an interval can allow for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -50,8 +53,9 @@ def mean_interval(values: NDArray[np.float64]) -> Interval:
     are added as squares (Howe 1974, JASA 69:789): coverage stays at 95 % or above, where one
     quantile with Satterthwaite's degrees of freedom falls to 92 %, and 88 % for two seeds.
 
-    With one seed only the rows are a sample: the interval leaves out the noise of training.
-    Needs two rows; where all rows are equal (none wrong, say) the interval has no width.
+    With fewer than three seeds only the rows are a sample, and the interval leaves out the noise of
+    training: Student's quantile of two seeds is 12.7, and such an interval says nothing. Needs two
+    rows; where all rows are equal (none wrong, say) the interval has no width.
     """
     seeds, rows = values.shape
     assert rows > 1, "an interval needs two rows"
@@ -59,7 +63,7 @@ def mean_interval(values: NDArray[np.float64]) -> Interval:
     by_row, by_seed = values.mean(0) - mean, values.mean(1) - mean
     ms_row = seeds * float(by_row @ by_row) / (rows - 1)
     variance = _quantile(rows - 1) ** 2 * ms_row
-    if seeds > 1:
+    if seeds >= MIN_SEEDS:
         rest = values - mean - by_row - by_seed[:, None]
         ms_rest = float((rest**2).sum()) / ((seeds - 1) * (rows - 1))
         ms_seed = rows * float(by_seed @ by_seed) / (seeds - 1)

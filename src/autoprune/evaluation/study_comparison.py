@@ -55,7 +55,7 @@ def compare_winners(first: FinishedStudy, second: FinishedStudy) -> StudyPair:
         )
     predictions, winners = [], []
     for study in (first, second):
-        row = study.comparison.row(study.comparison.recommended)
+        row = study.comparison.row(study.comparison.best)
         runs = [entrant_runs(study, row.origin)[seed] for seed in seeds]
         predictions.append(Predictions.of(runs, study.test, study.setting.metric))
         model = f"{study.setting.model}@{study.setting.commit}"
@@ -130,7 +130,7 @@ def _differences(first: FinishedStudy, second: FinishedStudy) -> list[str]:
 
 def _budget(study: FinishedStudy) -> Budget:
     """Return the budget that the recommended layout was trained with."""
-    row = study.comparison.row(study.comparison.recommended)
+    row = study.comparison.row(study.comparison.best)
     return replace(study.setting.full, learning_rate=row.learning_rate)
 
 

@@ -16,6 +16,7 @@ from autoprune.evaluation.entrants import (
     fingerprints_with,
 )
 from autoprune.evaluation.records import ORIGINS, Record, read_records, record_key
+from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
@@ -129,6 +130,7 @@ def write_study(
             }
             for entrant in entrants
         ],
+        "simple": [dataclasses.asdict(row.model) for row in comparison.simple],
         "choice": choice and {"layout": str(choice.layout), "mean": choice.mean, "std": choice.std},
         "test": {
             "labels": test.rows.labels,
@@ -197,6 +199,8 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
         setting.device,
     )
     measured = _measured(folder / RECORDS_FILE, entrants, seeds, conditions, records)
+    # Version 0.1.0 had no simple models.
+    simple = [_simple_model(fields) for fields in entry.get("simple", ())]
     choice, quick = entry["choice"], setting.quick and setting.quick.whole()
     return FinishedStudy(
         name=folder.resolve().name,
@@ -207,7 +211,7 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
             for record in records
             if record.phase == "search" and record.budget.whole() == quick
         ),
-        comparison=build_comparison(entrants, seeds, test, setting.metric, measured),
+        comparison=build_comparison(entrants, seeds, test, setting.metric, measured, simple),
         test=test,
         texts=False,
         found=Layout.parse(choice["layout"]) if choice else None,
@@ -281,6 +285,10 @@ def _entrant(entry: dict[str, Any], full: Budget) -> Entrant:
         begin=_refuse_to_run,
         validate=_refuse_to_run,
     )
+
+
+def _simple_model(entry: dict[str, Any]) -> SimpleModel:
+    return SimpleModel(**entry | {"predictions": tuple(map(int, entry["predictions"]))})
 
 
 def _refuse_to_run(seed: int, _: CheckpointFile) -> Callable[[], Any]:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from autoprune.evaluation.comparison import Comparison
-from autoprune.evaluation.permutation_test import PairedDifference
+from autoprune.evaluation.permutation_test import SIGNIFICANCE, PairedDifference
+from autoprune.evaluation.statistics import MIN_SEEDS
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.metrics import METRICS
 
@@ -16,12 +17,19 @@ def comparison_verdict(comparison: Comparison) -> str:
     """
     subject, reference = comparison.subject, comparison.row(comparison.reference)
     sample = describe_sample(comparison.test_rows, comparison.seeds)
+    if comparison.recommended is None:
+        majority = comparison.simple_row("majority")
+        assert majority is not None, "it was compared with the layouts"
+        return (
+            "Nothing was learned: on the test split no layout is better than a model that "
+            f"{majority.description} ({format_percent(majority.test_mean)}; {sample})."
+        )
     if subject.origin == reference.origin:
         return (
             f"The best fixed strategy by mean validation quality is {reference.origin} "
-            f"({reference.layout}), with {_percent(reference.test_mean)} on the test split "
-            f"(95 % interval {_percent(reference.test_low)} to {_percent(reference.test_high)}; "
-            f"{sample})."
+            f"({reference.layout}), with {format_percent(reference.test_mean)} on the test split "
+            f"(95 % interval {format_percent(reference.test_low)} to "
+            f"{format_percent(reference.test_high)}; {sample})."
         )
     if subject.layout == reference.layout:
         return (
@@ -58,17 +66,27 @@ def against_others(comparison: Comparison) -> list[str]:
 
 
 def recommendation(comparison: Comparison) -> str:
-    """Return a sentence on which layout to take and why: validation decides, never test."""
+    """Return a sentence on which layout to take and why: validation decides, never test.
+
+    The test split is asked only whether that layout has learned anything.
+    """
+    if comparison.recommended is None:
+        return "Nothing is recommended, because nothing was learned."
     chosen, reference = comparison.row(comparison.recommended), comparison.row(comparison.reference)
     subject = comparison.subject
+    if comparison.recommended != comparison.best_on_validation:
+        return (
+            f"Recommended: {chosen.origin} ({chosen.layout}). {comparison.best_on_validation} is "
+            "better on validation, but on the test split no better than always giving one answer."
+        )
     if subject.origin == reference.origin:
         return f"Recommended: {chosen.origin} ({chosen.layout}), best on validation."
     word = "above that" if chosen.origin == "found" else "at least that"
     other = reference if chosen.origin == "found" else subject
     return (
         f"Recommended: {chosen.origin} ({chosen.layout}), since its mean validation quality over "
-        f"the fresh seeds, {_percent(chosen.validation_mean)}, is {word} of {other.origin}, "
-        f"{_percent(other.validation_mean)}."
+        f"the fresh seeds, {format_percent(chosen.validation_mean)}, is {word} of {other.origin}, "
+        f"{format_percent(other.validation_mean)}."
     )
 
 
@@ -77,10 +95,7 @@ def describe_difference(
 ) -> str:
     """Return a sentence that says whether `name` is better or worse than `other`, with figures."""
     unit = METRICS[metric].unit
-    figures = (
-        f"95 % interval {format_points(difference.low)} to {format_points(difference.high)}, "
-        f"p {'' if difference.p_value < 0.0001 else '= '}{format_p(difference.p_value)}; {sample}"
-    )
+    figures = f"{describe_interval(difference)}; {sample}"
     if difference.finding == "no difference found":
         return (
             f"No difference found between {name[0].lower()}{name[1:]} and {other}: "
@@ -92,14 +107,42 @@ def describe_difference(
     )
 
 
+def describe_interval(difference: PairedDifference) -> str:
+    """Return the interval and p in words, and why they disagree where they do."""
+    p_value = format_p(difference.p_value)
+    text = (
+        f"95 % interval {format_points(difference.low)} to {format_points(difference.high)}, "
+        f"p {'' if p_value.startswith('<') else '= '}{p_value}"
+    )
+    why = describe_disagreement(difference)
+    return f"{text}: {why}" if why else text
+
+
+def describe_disagreement(difference: PairedDifference) -> str:
+    """Say why p-value and interval disagree; empty where they agree."""
+    significant = difference.p_value < SIGNIFICANCE
+    contains_zero = difference.low <= 0 <= difference.high
+    if significant and contains_zero:
+        by_seed = difference.by_seed or (difference.mean,)
+        least, greatest = format_points(min(by_seed)), format_points(max(by_seed))
+        return (
+            "p is small because these trained models differ, the interval is wide because the "
+            f"seeds disagree ({least} to {greatest})"
+        )
+    if not significant and not contains_zero:
+        return "the interval leaves out 0, but the permutation test does not confirm it"
+    return ""
+
+
 def describe_sample(test_rows: int, seeds: Sequence[int]) -> str:
     """Return the rows and seeds that a result rests on, in words."""
-    if len(seeds) == 1:
-        return (
-            f"{test_rows} test rows, only one seed, {seeds[0]}: "
-            "the noise of training is not in the interval"
-        )
-    return f"{test_rows} test rows, {len(seeds)} seeds: {', '.join(map(str, seeds))}"
+    if len(seeds) >= MIN_SEEDS:
+        return f"{test_rows} test rows, {len(seeds)} seeds: {', '.join(map(str, seeds))}"
+    count = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    return (
+        f"{test_rows} test rows, only {count}, {', '.join(map(str, seeds))}: "
+        "the noise of training is not in the interval"
+    )
 
 
 def format_p(p_value: float) -> str:
@@ -113,6 +156,15 @@ def format_p(p_value: float) -> str:
     )
 
 
+def format_percent(share: float) -> str:
+    """Write a share of 1 as per cent with one decimal.
+
+    >>> format_percent(0.8125)
+    '81.2 %'
+    """
+    return f"{share * 100:.1f} %"
+
+
 def format_points(share: float) -> str:
     """Write a difference of shares in points (0.01), with its sign.
 
@@ -122,7 +174,3 @@ def format_points(share: float) -> str:
     rounded = round(share * 100, 1)
     sign = "+" if rounded > 0 else "−" if rounded < 0 else ""
     return f"{sign}{abs(rounded):.1f}"
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %"

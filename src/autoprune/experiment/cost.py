@@ -272,7 +272,7 @@ def _study_subjects(folder: Path, request: CostRequest) -> Iterator[_Subjects]:
     comparison = study.comparison
     options = RunOptions(device=request.device, trust_remote_code=request.trust_remote_code)
     experiment = reload_experiment(study, options, request.data_dir)
-    best = comparison.row(comparison.recommended)
+    best = comparison.row(comparison.best)
     layouts = {"full": Layout.full(best.layout.depth), best.origin: best.layout}
     rivals = {rival.encoder.name: Layout.full(rival.depth) for rival in experiment.rivals}
     with save_layouts(experiment, layouts, experiment.rivals) as subjects:

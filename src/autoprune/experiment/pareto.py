@@ -110,7 +110,7 @@ def measure_model_costs(studies: Sequence[StudyOutcome]) -> tuple[list[ModelCost
     """
     experiment = studies[0].experiment
     layouts = {
-        f"keep {study.experiment.keep}": study.comparison.row(study.comparison.recommended).layout
+        f"keep {study.experiment.keep}": study.comparison.row(study.comparison.best).layout
         for study in studies
     }
     layouts["full"] = Layout.full(experiment.checkpoint.depth)
@@ -145,7 +145,7 @@ def _measure_front(
         metric=experiment.task.metric,
         device=machine,
         points=tuple(
-            pareto_point(study.comparison, study.comparison.recommended, cost)
+            pareto_point(study.comparison, study.comparison.best, cost)
             for study, cost in zip(studies, costs[:-1], strict=True)
         ),
         full=pareto_point(studies[0].comparison, "full", costs[-1]),

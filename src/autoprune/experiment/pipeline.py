@@ -11,6 +11,7 @@ from autoprune.errors import AutopruneError, StorageError
 from autoprune.evaluation.comparison import Comparison, compare_entrants
 from autoprune.evaluation.entrants import Entrant, EntrantProgress, choose_learning_rates
 from autoprune.evaluation.records import reuse_shared_runs
+from autoprune.evaluation.simple_models import fit_simple_models
 from autoprune.evaluation.study_files import RECORDS_FILE, read_study
 from autoprune.experiment.config import RunOptions
 from autoprune.experiment.context import RunContext
@@ -131,7 +132,7 @@ def _run_study(
     comparison = run_comparison(experiment, entrants, folder, executor, context)
     result = write_result(experiment, folder, entrants, comparison, found, options, context)
     study = read_study(folder)
-    note = result_note(study.setting, study.comparison, len(study.trials))
+    note = result_note(study.setting, study.comparison, study.trials)
     save_note_and_plots(storage, folder.name, note, dashboard_plots(study.trials))
     context.on_result(result, time.perf_counter() - started)
     return result
@@ -276,6 +277,8 @@ def run_comparison(
     """Train all entrants on fresh seeds with the full budget and compare them on the test split."""
     layouts = {entrant.origin: entrant.layout for entrant in entrants}
     seeds = experiment.comparison_seeds
+    metric = experiment.task.metric
+    simple = executor.start(fit_simple_models, experiment.splits, experiment.test, metric)
 
     def remark(progress: EntrantProgress) -> str:
         return "on file" if progress.reused else progress.record.reason or f"seed {progress.seed}"
@@ -288,6 +291,7 @@ def run_comparison(
             experiment.conditions,
             folder / RECORDS_FILE,
             _show_runs(layouts, remark, folder.name, context),
+            simple,
         )
     remove_old_checkpoints(folder)
     return comparison

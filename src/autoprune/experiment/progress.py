@@ -13,14 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from autoprune.evaluation.statistics import RankCorrelation, layout_rank_correlation
+from autoprune.evaluation.verdict import format_percent
 from autoprune.experiment.context import Progress
 from autoprune.layouts.layout import Layout
 from autoprune.search.trial import SEARCH_ORIGIN
-
-
-def format_percent(share: float) -> str:
-    """Write a share of 1 as per cent with one decimal."""
-    return f"{100 * share:.1f} %"
 
 
 def format_duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from autoprune.errors import StudyError
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.entrants import Entrant
 from autoprune.evaluation.records import count_repeated, read_records, utc_now
+from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import (
     BASELINE_FILE,
     RECORDS_FILE,
@@ -21,10 +22,9 @@ from autoprune.evaluation.study_files import (
     read_study,
     write_study,
 )
-from autoprune.evaluation.verdict import comparison_verdict, recommendation
+from autoprune.evaluation.verdict import comparison_verdict, format_percent, recommendation
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.context import RunContext
-from autoprune.experiment.progress import format_percent
 from autoprune.experiment.proxy_scores import proxy_summary
 from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import study_costs
@@ -64,7 +64,7 @@ class ComparisonTable(Sequence[dict[str, Any]]):
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{row['origin']:12} {row['layout']:20} {format_percent(row['test_mean']):>7}"
+            f"{row['origin']:12} {row['description']:20} {format_percent(row['test_mean']):>7}"
             for row in self._rows
         )
 
@@ -72,7 +72,7 @@ class ComparisonTable(Sequence[dict[str, Any]]):
         cells = (
             (
                 row["origin"],
-                row["layout"],
+                row["description"],
                 format_percent(row["test_mean"]),
                 format_percent(row["validation_mean"]),
                 f"{row['parameters'] / 1e6:.3g} M",
@@ -116,10 +116,14 @@ class StudyResult:
         return self.study.found
 
     @property
-    def recommended(self) -> Layout:
-        """The layout to use; a fixed strategy's, where the found one is not better."""
+    def recommended(self) -> Layout | None:
+        """The layout to use; a fixed strategy's, where the found one is not better.
+
+        None where no layout has learned anything: see `warnings`.
+        """
         comparison = self.study.comparison
-        return comparison.row(comparison.recommended).layout
+        origin = comparison.recommended
+        return comparison.row(origin).layout if origin else None
 
     @property
     def comparison(self) -> ComparisonTable:
@@ -129,7 +133,8 @@ class StudyResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is doubtful in the data or in the result, a sentence each."""
-        return self.study.setting.warnings
+        study = self.study
+        return result_warnings(study.setting, study.comparison, study.trials)
 
     @property
     def verdict(self) -> str:
@@ -154,7 +159,7 @@ class StudyResult:
         return {
             "study": self.name,
             **searched,
-            "recommended": str(self.recommended),
+            "recommended": str(self.recommended) if self.recommended else None,
             "recommended_origin": self.study.comparison.recommended,
             "repeated": count_repeated(read_records(self.folder / RECORDS_FILE)),
             "verdict": self.verdict,

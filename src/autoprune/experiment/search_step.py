@@ -15,9 +15,9 @@ from autoprune.evaluation.records import (
     utc_now,
 )
 from autoprune.evaluation.study_files import RECORDS_FILE
+from autoprune.evaluation.verdict import format_percent
 from autoprune.experiment.context import RunContext
 from autoprune.experiment.events import SearchStarted, TrialEvents, search_finished
-from autoprune.experiment.progress import format_percent
 from autoprune.experiment.proxy_scores import proxy_scores, proxy_summary
 from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout

@@ -15,8 +15,9 @@ from autoprune.errors import (
 )
 from autoprune.evaluation.records import read_records
 from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy, read_study
+from autoprune.evaluation.verdict import format_percent
 from autoprune.experiment.config import RunOptions
-from autoprune.experiment.progress import format_duration, format_percent
+from autoprune.experiment.progress import format_duration
 from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import reload_experiment, study_config
 from autoprune.export.export import ExportRequest, ExportResult, ExportSource, export_layout
@@ -32,6 +33,10 @@ _Say = Callable[[str], None]
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 
 
+# Entrants made of the study's model: a rival may have the same layout, and is another model.
+_OWN_ORIGINS = {"found", "full", *STRATEGIES}
+
+
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """What a user can choose of an export.
@@ -39,7 +44,7 @@ class ExportOptions:
     `layout` is `found`, `recommended`, a strategy, `full` or a layout in its text form; None means
     the found layout, for a baseline the recommended one. `seeds` is the number of runs. `push` is a
     hub id to upload to. `data_dir` is where the data of the task are now, if they were moved.
-    `command` goes into the model card.
+    `command` goes into the model card. `force` exports a layout that has learned nothing.
     """
 
     layout: str | None = None
@@ -54,6 +59,7 @@ class ExportOptions:
     workers: int | None = None
     device: str = "auto"
     command: str = ""
+    force: bool = False
 
     def check(self) -> None:
         """Raise `OptionError` for options that do not go together, before anything is loaded."""
@@ -100,6 +106,8 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
     check_new_folder(out)
     study = read_study(folder)
     layout, origin = choose_layout(study, options.layout)
+    if not options.force:
+        _check_learned(study, layout, origin)
     request = ExportRequest(
         layout=layout,
         origin=origin,
@@ -110,6 +118,7 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
         corpus=options.corpus,
         onnx=options.onnx,
         int8=options.int8,
+        force=options.force,
     )
     run = RunOptions(workers=options.workers, device=options.device)
     try:
@@ -158,6 +167,11 @@ def choose_layout(study: FinishedStudy, name: str | None) -> tuple[Layout, str]:
         layouts["found"] = study.found
     name = name or ("found" if study.found else "recommended")
     if name == "recommended":
+        if comparison.recommended is None:
+            raise LayoutError(
+                f"study {study.name} recommends no layout, for none has learned anything: name one "
+                "with --layout, and give --force"
+            )
         return comparison.row(comparison.recommended).layout, comparison.recommended
     if name in layouts:
         return layouts[name], name
@@ -175,13 +189,28 @@ def choose_layout(study: FinishedStudy, name: str | None) -> tuple[Layout, str]:
     return layout, "given"
 
 
+def _check_learned(study: FinishedStudy, layout: Layout, origin: str) -> None:
+    """Raise `LayoutError` where the comparison shows that `layout` has learned nothing."""
+    comparison = study.comparison
+    majority = comparison.simple_row("majority")
+    origins = [
+        row.origin for row in comparison.rows if row.origin in _OWN_ORIGINS and row.layout == layout
+    ]
+    if majority and not all(map(comparison.has_learned, origins)):
+        quality = format_percent(comparison.row(origins[0]).test_mean)
+        raise LayoutError(
+            f"{origin} ({layout}) of study {study.name} is not better on the test split "
+            f"({quality}) than a model that {majority.description} "
+            f"({format_percent(majority.test_mean)}): train longer, or give --force to export it"
+        )
+
+
 def export_source(study: FinishedStudy, experiment: Experiment, layout: Layout) -> ExportSource:
     """Return what the export of `layout` starts from, with its tuned learning rate, if any."""
-    origins = {"found", "full", *STRATEGIES}  # a rival may have the same layout: another model
     rates = [
         row.learning_rate
         for row in study.comparison.rows
-        if row.origin in origins and row.layout == layout
+        if row.origin in _OWN_ORIGINS and row.layout == layout
     ]
     rate = rates[0] if rates else experiment.full.learning_rate
     return ExportSource(
@@ -204,8 +233,8 @@ def _fresh_seeds(study: FinishedStudy, number: int) -> tuple[int, ...]:
 def _announce(source: ExportSource, request: ExportRequest, workers: int, say: _Say) -> None:
     """Say what will be trained, for how long at most, and which layout the study recommends."""
     study, layout = source.study, request.layout
-    recommended = study.comparison.row(study.comparison.recommended)
-    if recommended.layout != layout:
+    recommended = study.comparison.row(study.comparison.best)
+    if study.comparison.recommended is not None and recommended.layout != layout:
         say(
             f"study {study.name} recommends {recommended.origin} ({recommended.layout}), not this: "
             "--layout recommended takes it"

@@ -187,7 +187,7 @@ def study_overview(folder: Path, at_work: bool) -> StudyOverview:
 
 def _finished(folder: Path, studied: FinishedStudy) -> StudyOverview:
     comparison, setting = studied.comparison, studied.setting
-    row = comparison.row(comparison.recommended)
+    row = comparison.row(comparison.best)
     return StudyOverview(
         study=studied.name,
         folder=folder,

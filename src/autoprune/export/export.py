@@ -11,8 +11,9 @@ from autoprune.encoders.config import silence_libraries
 from autoprune.encoders.profiling import count_parameters
 from autoprune.encoders.registry import EncoderFiles
 from autoprune.encoders.tokenizer import load_tokenizer
-from autoprune.errors import OptionError
+from autoprune.errors import LayoutError, OptionError
 from autoprune.evaluation.study_files import FinishedStudy
+from autoprune.evaluation.verdict import format_percent
 from autoprune.export.base_model import CARD_FILE, read_base_model
 from autoprune.export.energy import EnergyMeter
 from autoprune.export.final_training import (
@@ -64,6 +65,7 @@ class ExportRequest:
     `origin` tells where the layout is from: `found`, a strategy, `full` or `given`. `seeds` are
     seeds that the study did not use. The model will be loaded by `name`; `command` is what the
     user typed. `trim` cuts the vocabulary to the tokens of the task and of the files `corpus`.
+    `force` writes also a model that has learned nothing.
     """
 
     layout: Layout
@@ -75,6 +77,7 @@ class ExportRequest:
     corpus: tuple[Path, ...] = ()
     onnx: bool = False
     int8: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +115,8 @@ def export_layout(
     tokens = min(evaluator.budget.tokens, tokenizer.model_max_length)
     sample = draw_sample(splits, test, tokenizer, tokens, evaluator.rows.kept)
     best, seconds, joules = _fine_tune(source, request, sample, pool, report)
+    if not request.force:
+        _check_learned(source, best)
     with atomic_folder(out) as folder:
         model = merged_model(evaluator, request.layout, best)
         numbers: dict[int, int] | None = None
@@ -174,6 +179,18 @@ def _check_request(
     elif request.onnx and source.evaluator.parameters(request.layout).total > _MAX_ONNX_PARAMETERS:
         raise OptionError(
             "--onnx writes one file of at most 2 GB, this model is larger: add --trim-vocabulary"
+        )
+
+
+def _check_learned(source: ExportSource, best: FinalRun) -> None:
+    """Raise `LayoutError` where the trained model is not better than the majority label."""
+    majority = source.study.comparison.simple_row("majority")
+    quality = best.score("validation").quality
+    if majority is not None and quality <= majority.validation_mean:
+        raise LayoutError(
+            f"the trained model has learned nothing: it has {format_percent(quality)} on "
+            f"validation, where a model that {majority.description} has "
+            f"{format_percent(majority.validation_mean)}; give --force to export it"
         )
 
 

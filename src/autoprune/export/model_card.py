@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import against_others, comparison_verdict, recommendation
 from autoprune.export.base_model import OWN_METADATA, BaseModel
@@ -70,7 +71,7 @@ def model_card(study: FinishedStudy, provenance: Provenance) -> str:
         f"---\n{_front_matter(provenance, title)}\n---",
         f"# {escape_markdown(title)}",
         escape_markdown(_summary(study, provenance)),
-        *warning_paragraphs(study.setting.warnings),
+        *warning_paragraphs(result_warnings(study.setting, study.comparison, study.trials)),
         *_use_section(provenance),
         *_layers_section(study, provenance),
         *_quality_section(study, provenance),

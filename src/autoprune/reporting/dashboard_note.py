@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.records import Record
+from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.reporting.markdown import code_block, escape_markdown, table_to_markdown
@@ -42,8 +43,8 @@ def first_note(study: StudyDescription) -> str:
     return _join([*_describe(study), "## Result", waiting])
 
 
-def result_note(setting: StudyMetadata, comparison: Comparison, trials: int) -> str:
-    """Say what was studied, how, in how many `trials`, and what came out."""
+def result_note(setting: StudyMetadata, comparison: Comparison, trials: Sequence[Record]) -> str:
+    """Say what was studied, how, in which `trials`, and what came out."""
     assert setting.quick is not None, "only a study that searched is in the dashboard"
     study = StudyDescription(
         model=f"{setting.model}@{setting.commit}",
@@ -55,10 +56,10 @@ def result_note(setting: StudyMetadata, comparison: Comparison, trials: int) -> 
         quick=setting.quick,
         full=setting.full,
     )
-    run = f"{trials} trials on {setting.device}, finished {setting.finished}:"
+    run = f"{len(trials)} trials on {setting.device}, finished {setting.finished}:"
     blocks = [*_describe(study), escape_markdown(run), code_block(setting.command), "## Result"]
     verdict = map(escape_markdown, (comparison_verdict(comparison), recommendation(comparison)))
-    warnings = warning_paragraphs(setting.warnings)
+    warnings = warning_paragraphs(result_warnings(setting, comparison, trials))
     return _join([*blocks, *verdict, *warnings, table_to_markdown(_short_table(comparison))])
 
 

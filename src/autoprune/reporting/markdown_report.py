@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.records import Record
+from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.reporting.markdown import (
@@ -58,7 +59,7 @@ def markdown_report(
         f"# {escape_markdown(report_title(setting))}",
         escape_markdown(comparison_verdict(comparison)),
         escape_markdown(recommendation(comparison)),
-        *warning_paragraphs(setting.warnings),
+        *warning_paragraphs(result_warnings(setting, comparison, trials)),
         *(section_to_markdown(section) for section in sections if section is not None),
     ]
     return "\n\n".join(blocks) + "\n"

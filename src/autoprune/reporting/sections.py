@@ -13,8 +13,9 @@ from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.layer_effects import promoted_to_full_budget
 from autoprune.evaluation.permutation_test import PERMUTATIONS
 from autoprune.evaluation.records import Record, count_repeated
+from autoprune.evaluation.statistics import MIN_SEEDS
 from autoprune.evaluation.study_files import StudyMetadata
-from autoprune.evaluation.verdict import against_others
+from autoprune.evaluation.verdict import against_others, describe_disagreement
 from autoprune.reporting.tables import (
     Table,
     budgets_table,
@@ -86,9 +87,12 @@ def verdict_in_brief(comparison: Comparison) -> str:
     """Return the verdict in a word or two.
 
     `better`, `worse` or `no difference found` against the best fixed strategy; `same layout` where
-    the search found that strategy itself; `baseline` where nothing was searched.
+    the search found that strategy itself; `baseline` where nothing was searched; `nothing learned`
+    where no layout is better than the majority label.
     """
     subject, reference = comparison.subject, comparison.row(comparison.reference)
+    if comparison.recommended is None:
+        return "nothing learned"
     if subject.origin == reference.origin:
         return "baseline"
     if subject.layout == reference.layout:
@@ -101,6 +105,11 @@ def comparison_section(comparison: Comparison, pictures: str = DOTS_EXPLANATION)
     sentences = (
         *comparison.left_out,
         *against_others(comparison),
+        *(
+            f"{row.origin} against {comparison.reference}: {why}."
+            for row in comparison.rows
+            if (why := describe_disagreement(row.difference))
+        ),
         *(
             f"{record.origin}, seed {record.seed}: {note}"
             for record in comparison.records
@@ -121,10 +130,17 @@ def how_to_read(comparison: Comparison) -> str:
     metric = METRICS[comparison.metric]
     name = metric.unit.removeprefix("points of ")
     spread = "± is the standard deviation over seeds" if seeds > 1 else "one seed has no spread"
+    few = "one seed" if seeds == 1 else f"{seeds} seeds"
     noise = (
         "The intervals allow for other seeds and other test rows."
-        if seeds > 1
-        else "With one seed the intervals allow for other test rows only, not for another training."
+        if seeds >= MIN_SEEDS
+        else f"With {few} the intervals allow for other test rows only, not for another training."
+    )
+    simple = (
+        " majority always gives the most frequent label of the train rows, and tf-idf is logistic "
+        "regression on words and characters: an encoder should be better than both."
+        if comparison.simple
+        else ""
     )
     test = (
         "an exact paired permutation test on which rows are right"
@@ -141,7 +157,7 @@ def how_to_read(comparison: Comparison) -> str:
         f"the fixed strategies by validation, not by test. {noise} p is from {test}, and holds for "
         "these trained models. A model is called better or worse only where p is below 0.05 and "
         "the interval does not contain 0. Each row is one test: of many tests, one in twenty has "
-        "a p below 0.05 by chance."
+        f"a p below 0.05 by chance.{simple}"
     )
 
 

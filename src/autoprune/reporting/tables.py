@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from autoprune.encoders.profiling import MedianInterval
-from autoprune.evaluation.comparison import Comparison, ComparisonRow
+from autoprune.evaluation.comparison import Comparison, ComparisonRow, SimpleRow
 from autoprune.evaluation.costs import Costs, MeasuredCost
 from autoprune.evaluation.layer_effects import LayerEffect, layer_effects, promoted_to_full_budget
 from autoprune.evaluation.records import Record
@@ -37,11 +37,11 @@ def entrants_table(comparison: Comparison) -> Table:
     measured = ("test, cleaned", "95 % interval", "test, raw", "validation", "macro-F1")
     cost, difference = ("parameters", "seconds a run"), (f"against {reference}", "95 % interval")
     header = ("origin", "layers", "layout", *measured, *cost, *difference, "p")
-    rows = tuple(_entrant_cells(row, reference) for row in comparison.rows)
+    rows = tuple(_entrant_cells(row, reference) for row in comparison.all_rows)
     return Table("Comparison on the test split", header, rows)
 
 
-def _entrant_cells(row: ComparisonRow, reference: str) -> tuple[TableCell, ...]:
+def _entrant_cells(row: ComparisonRow | SimpleRow, reference: str) -> tuple[TableCell, ...]:
     std = "" if row.test_std is None else f" ± {row.test_std * 100:.1f}"
     difference = ("reference", "", "")
     if row.origin != reference:
@@ -50,8 +50,8 @@ def _entrant_cells(row: ComparisonRow, reference: str) -> tuple[TableCell, ...]:
         difference = (format_points(gap.mean), interval, format_p(gap.p_value))
     return (
         row.origin,
-        row.layout,
-        str(row.layout),
+        row.layout or "",
+        row.description,
         f"{row.test_mean * 100:.1f}{std}",
         f"{row.test_low * 100:.1f} to {row.test_high * 100:.1f}",
         f"{row.raw_mean * 100:.1f}",
@@ -66,12 +66,14 @@ def _entrant_cells(row: ComparisonRow, reference: str) -> tuple[TableCell, ...]:
 def comparison_as_json(comparison: Comparison) -> list[dict[str, Any]]:
     """Return the rows as plain values for JSON: qualities in [0, 1], None for unknown.
 
-    `difference`, `low`, `high` and `p_value` are against the best fixed strategy.
+    `difference`, `low`, `high` and `p_value` are against the best fixed strategy. The simple models
+    come last; they have no layout.
     """
     return [
         {
             "origin": row.origin,
-            "layout": str(row.layout),
+            "layout": None if row.layout is None else str(row.layout),
+            "description": row.description,
             "test_mean": row.test_mean,
             "test_std": row.test_std,
             "test_low": row.test_low,
@@ -87,7 +89,7 @@ def comparison_as_json(comparison: Comparison) -> list[dict[str, Any]]:
             "high": row.difference.high,
             "p_value": row.difference.p_value,
         }
-        for row in comparison.rows
+        for row in comparison.all_rows
     ]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.entrants import fingerprints_with
 from autoprune.evaluation.permutation_test import (
+    SIGNIFICANCE,
     PairedDifference,
     paired_difference,
     paired_permutation_test,
@@ -20,8 +21,6 @@ from autoprune.evaluation.statistics import holm_correction, paired_interval
 from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.metrics import METRICS
-
-SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def cell_result(study: FinishedStudy) -> CellResult:
         },
         rows={row.origin: row for row in comparison.rows},
         reference=comparison.reference,
-        recommended=comparison.recommended,
+        recommended=comparison.best,
         test_rows=" ".join(fingerprints_with(study.test, {}).values()),
     )
 
@@ -127,8 +126,7 @@ class PairedTestResult:
     @property
     def reversed(self) -> Self:
         """The same test as second minus first."""
-        gap = self.difference
-        difference = PairedDifference(-gap.mean, -gap.high, -gap.low, gap.p_value)
+        difference = self.difference.reversed
         return replace(self, first=self.second, second=self.first, difference=difference)
 
 

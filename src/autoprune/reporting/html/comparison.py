@@ -28,7 +28,9 @@ def entrant_mark(origin: str) -> tuple[str, str]:
         return TEAL, "circle"
     if origin in STRATEGIES:
         return OCHRE, "diamond"
-    return (SLATE, "square") if origin == "full" else (VIOLET, "triangle-up")
+    return (
+        (SLATE, "square") if origin in ("full", "majority", "tf-idf") else (VIOLET, "triangle-up")
+    )
 
 
 def comparison_plots(comparison: Comparison) -> list[Plot]:
@@ -48,7 +50,7 @@ def quality_plot(comparison: Comparison) -> Plot:
             f"{100 * row.test_mean:.1f}",
             *entrant_mark(row.origin),
         )
-        for row in comparison.rows
+        for row in comparison.all_rows
     ]
     return _plot("quality", "Quality on the test split", f"{comparison.metric}, %", dots)
 
@@ -57,7 +59,7 @@ def differences_plot(comparison: Comparison) -> Plot:
     """Draw each entrant's difference from the best fixed strategy in points, with its interval."""
     reference = comparison.reference
     dots = []
-    for row in comparison.rows:
+    for row in comparison.all_rows:
         gap = row.difference
         label = format_points(gap.mean)
         if gap.finding in ("better", "worse"):  # color alone must not tell it

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from autoprune.evaluation.costs import Costs
+from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import comparison_verdict, format_points, recommendation
 from autoprune.reporting.html.comparison import comparison_plots, cost_plots
@@ -86,11 +87,11 @@ def _chapter(
         "brief": verdict_in_brief(comparison),
         "verdict": comparison_verdict(comparison),
         "recommendation": recommendation(comparison),
-        "warnings": study.setting.warnings,
+        "warnings": result_warnings(study.setting, comparison, study.trials),
         "next_steps": _next_steps(study, measured=costs is not None),
         "tiles": [row for row in comparison.rows if row.origin in first],
         "reference": comparison.reference,
-        "recommended": comparison.recommended,
+        "recommended": comparison.recommended or "",
         "sections": [with_id_prefix(section, id) for section in sections],
     }
 
@@ -99,6 +100,8 @@ def _next_steps(study: FinishedStudy, measured: bool) -> list[Code | Text]:
     """Return what to do next, the most useful first; `measured`: the costs are known already."""
     comparison, name = study.comparison, shlex.quote(study.name)
     chosen = comparison.recommended
+    if chosen is None:
+        return []  # the warnings say what to change
     steps: list[Code | Text] = [
         Code(
             f"Train the recommended layout, {chosen}, on fresh seeds and save the model:",
@@ -147,5 +150,5 @@ def _matrix_cell(id: str, study: FinishedStudy) -> dict[str, object]:
             f"found against {reference}: {format_points(gap.mean)} points "
             f"({format_points(gap.low)} to {format_points(gap.high)})"
         )
-    row = comparison.row(comparison.recommended)
+    row = comparison.row(comparison.best)
     return {"id": id, "name": study.name, "row": row, "finding": finding}

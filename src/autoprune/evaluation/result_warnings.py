@@ -1,0 +1,107 @@
+"""Result warnings: what makes a result doubtful, and what to do about it, a sentence each."""
+
+from collections.abc import Sequence
+
+from autoprune.evaluation.comparison import Comparison, SimpleRow
+from autoprune.evaluation.records import Record
+from autoprune.evaluation.statistics import MIN_SEEDS
+from autoprune.evaluation.study_files import StudyMetadata
+from autoprune.evaluation.verdict import describe_interval, format_percent, format_points
+from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
+from autoprune.training.metrics import METRICS
+
+
+def result_warnings(
+    setting: StudyMetadata, comparison: Comparison, trials: Sequence[Record]
+) -> tuple[str, ...]:
+    """Return the warnings on a study: those on its data first, then those on its result.
+
+    `trials` are the search's records, none for a baseline.
+    """
+    majority, tfidf = map(comparison.simple_row, ("majority", "tf-idf"))
+    return (
+        *setting.warnings,
+        *(_nothing_learned(comparison, majority) if majority else []),
+        *(_collapsed_seeds(comparison, majority) if majority else []),
+        *(_below_tfidf(comparison, tfidf) if tfidf else []),
+        *_nothing_searched(setting, trials),
+        *_few_seeds(comparison),
+    )
+
+
+def _nothing_learned(comparison: Comparison, majority: SimpleRow) -> list[str]:
+    """Warn where no pruned layout is better than the majority label, and say what to change."""
+    if comparison.recommended is not None:
+        return []
+    remedies = "more --epochs and --full-epochs, another --learning-rate"
+    if comparison.metric != "macro-f1":
+        remedies += ", or --metric macro-f1, which counts all labels alike"
+    full = ""
+    if "full" in comparison.over_majority:
+        quality = format_percent(comparison.row("full").test_mean)
+        full = f" The full model is not better either ({quality})."
+        if comparison.has_learned("full"):
+            full = f" The full model is better ({quality})."
+            remedies = f"a larger --keep, {remedies}"
+    return [
+        f"No layout is better on the test split than a model that {majority.description} "
+        f"({format_percent(majority.test_mean)}), so nothing is recommended.{full} Try {remedies}."
+    ]
+
+
+def _collapsed_seeds(comparison: Comparison, majority: SimpleRow) -> list[str]:
+    """Warn of entrants that learned nothing with some seeds, and much with others."""
+    warnings = []
+    for origin, seeds in comparison.collapsed.items():
+        by_seed = dict(zip(comparison.seeds, comparison.row(origin).test_by_seed, strict=True))
+        bad = " and ".join(f"{format_percent(by_seed[seed])} with seed {seed}" for seed in seeds)
+        best = max(by_seed, key=by_seed.__getitem__)
+        warnings.append(
+            f"{origin} did not learn with every seed: it has {bad}, where a model that "
+            f"{majority.description} has {format_percent(majority.test_mean)}, but "
+            f"{format_percent(by_seed[best])} with seed {best}. Do not trust its mean and its "
+            "interval; try a lower --learning-rate, more --full-epochs or more --seeds."
+        )
+    return warnings
+
+
+def _below_tfidf(comparison: Comparison, tfidf: SimpleRow) -> list[str]:
+    """Warn where TF-IDF is better than the recommended layout."""
+    if comparison.recommended is None:
+        return []
+    chosen = comparison.row(comparison.recommended)
+    is_reference = chosen.origin == comparison.reference
+    gap = tfidf.difference if is_reference else comparison.against[tfidf.origin].reversed
+    if gap.mean <= 0:
+        return []
+    return [
+        f"The recommended layout ({chosen.origin}, {format_percent(chosen.test_mean)}) is below "
+        "TF-IDF with logistic regression, which was trained on the same rows in "
+        f"{tfidf.seconds:.0f} s and has {format_percent(tfidf.test_mean)}: "
+        f"{format_points(gap.mean)} {METRICS[comparison.metric].unit} "
+        f"({describe_interval(gap)}). Train longer, keep more "
+        "layers, or use TF-IDF."
+    ]
+
+
+def _nothing_searched(setting: StudyMetadata, trials: Sequence[Record]) -> list[str]:
+    """Warn where all trials are fixed strategies."""
+    fixed = strategy_layouts(list(STRATEGIES), setting.depth, setting.keep).values()
+    if not trials or any(trial.layout not in fixed for trial in trials):
+        return []
+    return [
+        f"Nothing was searched: the {len(trials)} trials are the fixed strategies, which come "
+        "first. Give more --trials."
+    ]
+
+
+def _few_seeds(comparison: Comparison) -> list[str]:
+    """Warn where there are too few seeds for the noise of training."""
+    seeds = len(comparison.seeds)
+    if seeds >= MIN_SEEDS:
+        return []
+    few = "One seed says" if seeds == 1 else f"{seeds} seeds say"
+    return [
+        f"{few} too little of the noise of training: the intervals allow for other test rows "
+        f"only. Give at least {MIN_SEEDS} --seeds."
+    ]
