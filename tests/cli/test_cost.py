@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from autoprune.cli.cost import OPTIONAL_COLUMNS
 from autoprune.cli.tables import fit_columns
 from autoprune.encoders.profiling import LayerTimes, speed_warnings
+from autoprune.evaluation.study_files import read_study
 
 NAME = "tiny-own-keep2"
 FEW = ("--rounds", 6, "--batch", 4)
@@ -41,9 +42,9 @@ def exported(model, tmp_path):
 def test_cost_of_a_study_has_full_pruned_and_rivals(measured, searched):
     assert (measured.code, measured.err) == (0, "")
     found = json.loads(measured.out)
-    recommended = json.loads(searched.answer.out)["recommended_origin"]
+    best = read_study(searched.folder / "studies" / NAME).comparison.best
     names = [model_cost["name"] for model_cost in found["models"]]
-    assert names == ["full", recommended, "small"]
+    assert names == ["full", best, "small"]
     assert [model_cost["layers"] for model_cost in found["models"]] == [5, 2, 5]
     assert (found["batch"], found["rounds"], found["threads"]) == (4, 6, 1)
     assert found["device"].endswith("1 thread, fp32)")
@@ -140,7 +141,7 @@ def test_cost_of_an_export_is_compared_with_its_base_model(
     copy, model, task, run, quick, monkeypatch
 ):
     monkeypatch.setattr("autoprune.export.export.verify_export", lambda *_: 0.0)
-    assert run("export", NAME, "--seeds", 1, "--out", "out").code == 0
+    assert run("export", NAME, "--seeds", 1, "--out", "out", "--force").code == 0
     answer = run("cost", "out", "--task", task, *FEW, "--json")
     assert (answer.code, answer.err) == (0, "")
     found = json.loads(answer.out)
