@@ -97,3 +97,22 @@ def test_old_study_is_exported(made):
     answer = run("export", "finished", "--out", "exported", "--seeds", 1)
     assert answer.code == 0, answer.err
     assert (made / "exported/model.safetensors").is_file()
+
+
+def test_study_with_numeric_labels_in_their_old_order_is_reported(made):
+    """Labels were sorted as texts: "10" stood before "9"."""
+    path = made / "studies/finished/study.json"
+    entry = json.loads(path.read_text())
+    numbers = dict(zip(entry["setting"]["labels"], ("1", "10", "9"), strict=True))
+    entry["setting"]["labels"] = list(numbers.values())
+    path.write_text(json.dumps(entry))
+    for file in (made / "task").glob("*.csv"):
+        text = file.read_text()
+        for label, number in numbers.items():
+            text = text.replace(f",{label}\n", f",{number}\n")
+        file.write_text(text)
+    answer = run("report", "finished")
+    assert answer.code == 0, answer.err
+    assert "shows no texts" in answer.err
+    assert (made / "reports/finished.md").exists()
+    assert load_study("finished").study.setting.labels == ("1", "10", "9")

@@ -17,10 +17,11 @@ from autoprune.experiment.config import RunOptions
 from autoprune.experiment.context import RunContext
 from autoprune.experiment.events import entrant_run_finished
 from autoprune.experiment.expected_time import report_data, report_expected_time
+from autoprune.experiment.inputs import check_readable
 from autoprune.experiment.proxy_scores import check_proxy, share_proxy_scores
 from autoprune.experiment.result import StudyResult, check_study_paths, write_result
 from autoprune.experiment.search_step import describe_interruption, search_layouts
-from autoprune.experiment.setup import Experiment, check_readable
+from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.dashboard_note import (
     StudyDescription,
@@ -84,7 +85,7 @@ def run_studies(
         KeyboardInterrupt: the user stops it.
     """
     first = experiments[0]
-    check_readable(experiments)
+    _check_readable(first)
     check_proxy(experiments)
     folders = folders or study_folders(experiments, options)
     for folder in folders:
@@ -111,6 +112,11 @@ def run_studies(
             result = _run_study(experiment, folder, storage, executor, options, context)
             outcomes.append(StudyOutcome(experiment, result))
     return outcomes
+
+
+def _check_readable(experiment: Experiment) -> None:
+    if not experiment.config.data.allow_unknown_tokens:
+        check_readable(experiment.inputs)
 
 
 def _run_study(
@@ -146,7 +152,7 @@ def run_baseline_study(
     Raises as `run_studies` does.
     """
     started = time.perf_counter()
-    check_readable([experiment])
+    _check_readable(experiment)
     [folder] = study_folders([experiment], options)
     check_study_paths(folder, options)
     with (

@@ -11,29 +11,25 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
-from autoprune.encoders.embeddings import used_token_ids
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import (
     check_forward,
-    check_vocabulary,
     hidden_size,
     max_input_length,
 )
 from autoprune.encoders.pruning import check_layout
 from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder, find_rivals
-from autoprune.encoders.tokenizer import load_tokenizer
-from autoprune.errors import LayoutError, ModelError, OptionError, check_names
+from autoprune.errors import LayoutError, OptionError, check_names
 from autoprune.evaluation.entrants import Entrant, MeasurementConditions, entrant_variants
 from autoprune.evaluation.records import InitialWeights, installed_versions
 from autoprune.experiment.config import RunOptions, StudyConfig
+from autoprune.experiment.inputs import EncodedSplits, encode_splits
 from autoprune.files import MAX_STUDY_NAME
 from autoprune.layouts.layout import Layout, check_keep
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.tasks.loading import read_splits, read_test
-from autoprune.tasks.readability import Readability, measure_readability, refusal
 from autoprune.tasks.registry import find_task
 from autoprune.tasks.task import Splits, Task, TestSplit
-from autoprune.tasks.tokenization import EncodedSplit, encode, remap_tokens
 from autoprune.training.budget import Budget, default_learning_rate
 from autoprune.training.devices import describe_device, limited_threads, select_device
 from autoprune.training.evaluator import LayoutEvaluator
@@ -44,19 +40,7 @@ from autoprune.training.workers import Executor, available_cores, default_worker
 EARLY_STOPPING_PATIENCE = 3
 """Checks without a better validation quality after which a run of the full budget stops."""
 
-_MOST_TOKENS = 10**6  # more than a model takes
-
 LoadModel = Callable[[int], PreTrainedModel]
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedSplits:
-    """The three splits as one model's tokens, renumbered alike, and how it reads the texts."""
-
-    train: EncodedSplit
-    validation: EncodedSplit
-    test: EncodedSplit
-    readability: Readability
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,26 +253,6 @@ def _with_commit(checkpoint: EncoderFiles) -> str:
     return f"{checkpoint.encoder.name}@{checkpoint.commit}"
 
 
-def encode_splits(
-    checkpoint: EncoderFiles, splits: Splits, test: TestSplit, tokens: int
-) -> EncodedSplits:
-    """Tokenize the three splits for one model, each text cut to `tokens` or what it can take."""
-    tokenizer, longest = load_tokenizer(checkpoint), max_input_length(checkpoint, tokens)
-    encoded = [
-        encode(rows, tokenizer, longest) for rows in (splits.train, splits.validation, test.rows)
-    ]
-    kept = used_token_ids(encoded[0].pad_id, *(rows.ids for rows in encoded))
-    check_vocabulary(checkpoint, int(kept[-1]))
-    train, validation, test_rows = (remap_tokens(rows, kept) for rows in encoded)
-    readability = measure_readability(
-        checkpoint.encoder.name,
-        [(splits.train, train), (splits.validation, validation)],
-        limit=min(longest, tokenizer.model_max_length),
-        longest=min(max_input_length(checkpoint, _MOST_TOKENS), tokenizer.model_max_length),
-    )
-    return EncodedSplits(train, validation, test_rows, readability)
-
-
 def build_experiment(config: StudyConfig, options: RunOptions) -> Experiment:
     """Check and load one study; see `build_experiments`."""
     return build_experiments([config], options)[0]
@@ -363,17 +327,6 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
             )
         )
     return experiments
-
-
-def check_readable(experiments: Sequence[Experiment]) -> None:
-    """Raise `ModelError` where the model does not know most tokens, unless that is allowed.
-
-    A finished study may still be exported: this is for what trains.
-    """
-    first = experiments[0]
-    reason = refusal(first.inputs.readability)
-    if reason is not None and not first.config.data.allow_unknown_tokens:
-        raise ModelError(reason)
 
 
 def _budgets(
