@@ -298,6 +298,21 @@ def test_predict_refuses_an_incomplete_model(run, folder, files, spoil, message,
     assert message in run("predict", model_folder, "rows.txt").refusal()
 
 
+def test_token_without_an_embedding_is_refused_where_a_text_has_it(run, folder, tmp_path):
+    """As in search and export: a tokenizer may have more tokens than the model."""
+    model_folder = shutil.copytree(folder, tmp_path / "more")
+    content = json.loads((model_folder / "tokenizer.json").read_text())
+    content["model"]["vocab"]["अधिक"] = 60_000
+    (model_folder / "tokenizer.json").write_text(json.dumps(content))
+    write(tmp_path / "known.txt", "एक दोन\n")
+    write(tmp_path / "unknown.txt", "एक दोन\nएक अधिक\n")
+    known = run("predict", model_folder, tmp_path / "known.txt")
+    assert (known.code, known.out) == (0, run("predict", folder, tmp_path / "known.txt").out)
+    line = run("predict", model_folder, tmp_path / "unknown.txt").refusal()
+    assert "token number 60000" in line
+    assert "more" in line
+
+
 def test_tokenizer_truncates_at_the_models_limit(folder, tmp_path):
     model_folder = shutil.copytree(folder, tmp_path / "long")
     for name, key in [("", "max_position_embeddings"), ("tokenizer_", "model_max_length")]:

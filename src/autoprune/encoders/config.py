@@ -38,7 +38,10 @@ _PARTS_OF_A_LAYER = ("num_feedforward_networks", "num_experts", "inner_group_num
 
 _NEW_WEIGHTS = 10_000_000  # 40 MB: what a model may be larger than its files, besides their size
 
-_SIZES = ("vocab_size", "max_position_embeddings", "type_vocab_size", "intermediate_size")
+_SIZES = (
+    *("vocab_size", "max_position_embeddings", "type_vocab_size"),
+    *("hidden_size", "intermediate_size", "embedding_size"),
+)
 
 _REPAIR = "correct it, or save the model again"
 
@@ -206,7 +209,8 @@ def _field(model: PreTrainedModel, wrong: list[int]) -> str:
     fields = {
         name: value
         for name, value in model.config.to_dict().items()
-        if type(value) is int and value > 1 and any(size % value == 0 for size in wrong)
+        if type(value) is int
+        and any(size == value or (size and value > 1 and size % value == 0) for size in wrong)
     }
     if not fields:
         return "its fields"

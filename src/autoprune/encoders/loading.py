@@ -135,13 +135,20 @@ def _max_positions(checkpoint: EncoderFiles) -> int | None:
     return getattr(config, "max_position_embeddings", None)
 
 
-def check_vocabulary(checkpoint: EncoderFiles, highest: int) -> None:
-    """Check that the model has an embedding for token `highest`; raises `ModelError`."""
-    known = _config(checkpoint).vocab_size
+def vocabulary_size(checkpoint: EncoderFiles) -> int:
+    """Return how many tokens the model has an embedding for; its tokenizer may have more."""
+    return int(_config(checkpoint).vocab_size)
+
+
+def check_tokens(model: object, known: int, highest: int) -> None:
+    """Check that `model`, with `known` tokens, can read texts up to token `highest`.
+
+    A token beyond them does no harm until a text has it. Raises `ModelError`.
+    """
     if highest >= known:
         raise ModelError(
-            f"the tokenizer of {checkpoint.encoder} must be the model's own: it has a token number "
-            f"{highest}, the model knows {known} tokens: fetch the tokenizer's files again"
+            f"the tokenizer of {model} must be the model's own: it has a token number {highest}, "
+            f"the model knows {known} tokens: fetch the tokenizer's files again"
         )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from autoprune.encoders.embeddings import used_token_ids
-from autoprune.encoders.loading import check_vocabulary, max_input_length
+from autoprune.encoders.loading import check_tokens, max_input_length, vocabulary_size
 from autoprune.encoders.registry import EncoderFiles
 from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import ModelError
@@ -33,7 +33,7 @@ def encode_splits(
         encode(rows, tokenizer, longest) for rows in (splits.train, splits.validation, test.rows)
     ]
     kept = used_token_ids(encoded[0].pad_id, *(rows.ids for rows in encoded))
-    check_vocabulary(checkpoint, int(kept[-1]))
+    check_tokens(checkpoint.encoder, vocabulary_size(checkpoint), int(kept[-1]))
     train, validation, test_rows = (remap_tokens(rows, kept) for rows in encoded)
     readability = measure_readability(
         checkpoint.encoder.name,

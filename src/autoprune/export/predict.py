@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoTokenizer
 
-from autoprune.encoders.config import UNREADABLE, read_config, silence_libraries
+from autoprune.encoders.config import read_config
 from autoprune.encoders.files import read_checkpoint
-from autoprune.encoders.loading import check_vocabulary, max_input_length
+from autoprune.encoders.loading import check_tokens, max_input_length, vocabulary_size
 from autoprune.encoders.profiling import Classifier, open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.errors import ModelError, first_line
+from autoprune.encoders.tokenizer import load_tokenizer
+from autoprune.errors import ModelError
 from autoprune.training.problem_types import ProblemType, find_problem_type
 
 _DEFAULT_LENGTH = 512  # tokens, where neither tokenizer nor model has a limit
@@ -30,13 +30,18 @@ TokenTensors = dict[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextTokenizer:
-    """The tokenizer of a saved model; a text is cut to `longest` tokens."""
+    """The tokenizer of the saved model `name`, which knows `known` tokens.
+
+    A text is cut to `longest` tokens.
+    """
 
     tokenizer: Any
     longest: int
+    name: str
+    known: int
 
     def __call__(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> TokenTensors:
-        """Return a batch, padded to its longest text."""
+        """Return a batch, padded to its longest text; raises `ModelError` for an unknown token."""
         batch = self.tokenizer(
             list(texts),
             None if pairs is None else list(pairs),
@@ -45,6 +50,7 @@ class TextTokenizer:
             max_length=self.longest,
             return_tensors="np",
         )
+        check_tokens(self.name, self.known, int(np.max(batch["input_ids"], initial=0)))
         return {name: np.asarray(ids, dtype=np.int64) for name, ids in batch.items()}
 
 
@@ -56,16 +62,11 @@ def make_tokenizer(
     Texts are cut to the limit of tokenizer and model, or to `tokens` if that is less.
     """
     checkpoint = EncoderFiles(Encoder(folder.name, str(folder)), folder, "", 1, trust_remote_code)
-    try:
-        with silence_libraries():
-            tokenizer: Any = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=trust_remote_code
-            )
-    except UNREADABLE as error:
-        raise ModelError(f"cannot load the tokenizer in {folder}: {first_line(error)}") from error
+    tokenizer = load_tokenizer(checkpoint)
     limit = tokenizer.model_max_length
     longest = max_input_length(checkpoint, min(limit, tokens or limit))
-    return TextTokenizer(tokenizer, longest if longest < _NO_LIMIT else _DEFAULT_LENGTH)
+    longest = longest if longest < _NO_LIMIT else _DEFAULT_LENGTH
+    return TextTokenizer(tokenizer, longest, folder.name, vocabulary_size(checkpoint))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,5 +120,4 @@ def open_predictor(folder: Path, device: torch.device) -> Predictor:
     problem_type = find_problem_type(config.problem_type)
     labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
     tokenize = make_tokenizer(folder)
-    check_vocabulary(checkpoint, max(tokenize.tokenizer.get_vocab().values()))
     return Predictor(labels, open_trained(checkpoint, device), tokenize, problem_type)
