@@ -238,7 +238,7 @@ def test_script_without_a_main_guard_runs_once(model, tmp_path):
 import autoprune, pathlib
 print("started", flush=True)
 options = {OPTIONS | {"workers": 2}!r}
-options["strategies"] = ("top", "middle")
+options["strategies"], options["allow_unknown_tokens"] = ("top", "middle"), True
 root = pathlib.Path("here")
 result = autoprune.run_baseline(model={str(model)!r}, task="demo", root=root, **options)
 print(result.recommended)
