@@ -277,6 +277,6 @@ FINE = {
 def test_model_that_only_looks_bad_is_used(run, baseline, model, tmp_path, make):
     make(shutil.copytree(model, tmp_path / "odd"))
     (tmp_path / "odd" / "evil.py").write_text("open('executed', 'w')\nclass Tok: pass\n")
-    answer = run(*baseline("--model", "./odd"))
+    answer = run(*baseline("--model", "./odd", "--allow-unknown-tokens"))
     assert (answer.code, "Traceback" in answer.err) == (0, False), answer
     assert not (tmp_path / "executed").exists()
