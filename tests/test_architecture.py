@@ -18,6 +18,8 @@ ROOMS = [
     "errors",
     "choices",
     "files",
+    "reading",
+    "terminal",
     "interrupts",
     "processes",
     "retry",
@@ -82,7 +84,7 @@ THIRD_PARTY = {
     "tomli_w": {"experiment"},
     "pandas": {"experiment"},
     "typer": {"cli", "experiment"},
-    "rich": {"cli", "experiment"},
+    "rich": {"terminal", "cli", "experiment"},
 }
 
 
@@ -217,7 +219,7 @@ def test_library_room_does_not_print_exit_or_read_arguments(module):
 
 # They start processes of their own; training.devices sets threads in a block that sets them back.
 PROCESSES = {"training.workers", "training.ray_workers", "encoders.profiling"}
-DISPLAYS = {"experiment.progress"}  # an object that the caller hands in
+DISPLAYS = {"experiment.progress", "terminal"}  # an object that the caller hands in
 
 
 @pytest.mark.parametrize("module", LIBRARY)
@@ -268,3 +270,15 @@ def test_modules_are_neither_fragments_nor_heaps():
 )
 def test_word_of_the_field_leads_to_its_file(word, module):
     assert word in MODULES[module].read_text().lower()
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "terminal"])
+def test_only_safe_consoles_write_to_a_terminal(module):
+    """Names from outside may hold escape sequences: `terminal` and `cli.options` escape them."""
+    calls = [
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(MODULES[module].read_text()))
+        if isinstance(node, ast.Call)
+    ]
+    assert "Console" not in calls
+    assert module in ("cli.options", "cli.app") or not {"typer.echo", "print"} & {*calls}

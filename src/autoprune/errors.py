@@ -2,6 +2,8 @@
 
 import difflib
 import errno
+import re
+import unicodedata
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -28,8 +30,10 @@ class UnknownNameError(AutopruneError):
         # Of equally similar names, the one with the same letters comes first.
         nearest = max(names, key=lambda each: (similarity[each], sorted(name) == sorted(each)))
         is_similar = similarity[nearest] >= 0.5
-        choice = f"did you mean {nearest!r}?" if is_similar else f"choose one of {', '.join(names)}"
-        super().__init__(f"unknown {kind} {name!r}, {choice}" + (f" {hint}" if hint else ""))
+        choice = (
+            f"did you mean {quote(nearest)}?" if is_similar else f"choose one of {', '.join(names)}"
+        )
+        super().__init__(f"unknown {kind} {quote(name)}, {choice}" + (f" {hint}" if hint else ""))
 
 
 class OptionError(AutopruneError):
@@ -93,6 +97,38 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def is_letter_or_mark(char: str) -> bool:
+    """Return whether a character is a letter, or a mark such as a vowel sign of Marathi."""
+    return unicodedata.category(char)[0] in "LM"
+
+
+def is_joiner(text: str, index: int) -> bool:
+    """Return whether `text[index]` is a zero-width joiner or non-joiner within a word.
+
+    Words of Marathi such as कर्\u200dहाड are written with it. Elsewhere it can hide in a name.
+    """
+    around = text[max(index - 1, 0) : index], text[index + 1 : index + 2]
+    return text[index] in "\u200c\u200d" and all(
+        char and is_letter_or_mark(char) for char in around
+    )
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return `text` for a terminal: what is not printable is escaped, except those in `keep`.
+
+    Joiners within words stay.
+
+    >>> printable("red\x1b[31m कर्\u200dहाड")
+    'red\\x1b[31m कर्\u200dहाड'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in keep or is_joiner(text, index) else repr(char)[1:-1]
+        for index, char in enumerate(text)
+    )
+
+
 def format_path(path: Path) -> str:
     """Return `path` for a message: relative to the working folder if inside, printable, short.
 
@@ -100,8 +136,8 @@ def format_path(path: Path) -> str:
     """
     absolute, folder = path.absolute(), Path.cwd()
     text = str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else path)
-    printable = "".join(char if char.isprintable() else "?" for char in text)
-    return printable if len(printable) <= _MAX_LENGTH else "..." + printable[-_MAX_LENGTH:]
+    text = printable(text)
+    return text if len(text) <= _MAX_LENGTH else "..." + text[-_MAX_LENGTH:]
 
 
 def quote(value: object) -> str:
@@ -111,7 +147,14 @@ def quote(value: object) -> str:
     "'two\\nlines'"
     """
     text = str(value)
-    return repr(text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + "...")
+    quoted = repr(text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + "...")
+
+    def restore(match: re.Match[str]) -> str:
+        around = quoted[match.start() - 1], quoted[match.end()]
+        joiner = chr(int(match[1], 16))
+        return joiner if all(map(is_letter_or_mark, around)) else match[0]
+
+    return re.sub(r"\\u(200[cd])", restore, quoted)
 
 
 def join_names(values: Iterable[object], most: int = 12) -> str:
@@ -132,4 +175,4 @@ def first_line(error: BaseException) -> str:
         text = " ".join(lines[:2])
     elif isinstance(error, KeyError):
         text = f"there is no {text}"
-    return "".join(char for char in text if char.isprintable())[:200].rstrip(".")
+    return printable(text)[:200].rstrip(".")

@@ -5,14 +5,11 @@ import errno
 import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO
-from unicodedata import category
 
-from autoprune.errors import OptionError, StudyError
+from autoprune.errors import OptionError, StudyError, is_joiner, is_letter_or_mark, quote
 
 MAX_STUDY_NAME = 150  # bytes; a file system takes 255, and temporary names are longer
 
@@ -123,35 +120,6 @@ def check_new_folder(out: Path) -> None:
             raise OptionError(f"cannot make {out}: no permission in {folder}")
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to read it.
-
-    Raises `OSError` for anything else: a pipe would be waited for, a device may never end.
-    """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def read_regular(path: Path, most: int) -> bytes:
-    """Return the content of a regular file; raises `OSError`, also where it has over `most` bytes.
-
-    Without that bound a file with holes would take all memory.
-    """
-    with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"it has more than {most >> 20} MiB")
-    return content
-
-
 def lock_file(
     path: Path, timeout: float = -1, poll: float = 0.05
 ) -> AbstractContextManager[object]:
@@ -212,12 +180,20 @@ def validate_study_name(name: str | None) -> str | None:
     """Return `name` if it is one folder's name, without a path; raises `OptionError`."""
     if name is None:
         return None
-    # The vowel signs of Marathi have category M (mark), they are neither letters nor digits.
-    valid = all(char.isalnum() or char in "._+@=-" or category(char)[0] == "M" for char in name)
-    starts_well = name[:1].isalnum() or name[:1] == "_"
-    if not valid or not starts_well or len(name.encode()) > MAX_STUDY_NAME:
+    valid = all(is_name_char(name, index, "._+@=-") for index in range(len(name)))
+    if not valid or not _may_begin_a_name(name) or len(name.encode()) > MAX_STUDY_NAME:
         raise OptionError(
             "a study's name is letters, digits and any of . _ + @ = - after the first, at most "
-            f"{MAX_STUDY_NAME} bytes, got {name[:60]!r}"
+            f"{MAX_STUDY_NAME} bytes, got {quote(name[:60])}"
         )
     return name
+
+
+def is_name_char(name: str, index: int, allowed: str) -> bool:
+    """Return whether `name[index]` may be in a study's name: also vowel signs, joiners in words."""
+    char = name[index]
+    return char.isalnum() or char in allowed or is_letter_or_mark(char) or is_joiner(name, index)
+
+
+def _may_begin_a_name(name: str) -> bool:
+    return name[:1].isalnum() or name[:1] == "_"

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from autoprune.errors import DataError
-from autoprune.files import open_regular, read_regular
+from autoprune.reading import open_regular, read_regular
 from autoprune.tasks.corpus import read_corpus
 
 pytestmark = pytest.mark.timeout(60)

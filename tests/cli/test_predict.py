@@ -346,3 +346,41 @@ def test_predict_out_of_memory_leaves_no_file(run, folder, monkeypatch):
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1)
     assert answer.lines[0].startswith("autoprune: out of memory: give a smaller --batch")
     assert not list(Path().glob("*labels*"))
+
+
+FORMULAS = ("=1+1", "-1", "@user", "+1", "\tx")
+
+
+def test_csv_safe_keeps_labels_from_being_formulas(run, folder, tmp_path):
+    odd = shutil.copytree(folder, tmp_path / "odd")
+    config = json.loads((odd / "config.json").read_text())
+    weights = load_file(odd / "model.safetensors")
+    count = len(FORMULAS)
+    weights["classifier.weight"] = torch.randn(count, weights["classifier.weight"].shape[1])
+    weights["classifier.bias"] = torch.zeros(count)
+    save_file(weights, odd / "model.safetensors", metadata={"format": "pt"})
+    config["id2label"] = dict(enumerate(FORMULAS))
+    config["label2id"] = {label: index for index, label in enumerate(FORMULAS)}
+    (odd / "config.json").write_text(json.dumps(config))
+    texts = write(tmp_path / "texts.txt", "\n".join(TEXTS))
+    plain = run("predict", odd, texts)
+    assert plain.code == 0, plain.err
+    labels = [row["label"] for row in csv.DictReader(io.StringIO(plain.out))]
+    assert {*labels} <= {*FORMULAS}
+    safe = run("predict", odd, texts, "--csv-safe")
+    assert [row["label"] for row in csv.DictReader(io.StringIO(safe.out))] == [
+        f"'{label}" for label in labels
+    ]
+    line = run("predict", odd, texts, "--csv-safe", "--format", "jsonl").refusal()
+    assert "--csv-safe is for CSV" in line
+
+
+def test_path_with_escape_sequences_is_shown_escaped(run, folder, tmp_path):
+    odd = tmp_path / "a\x1b[31mb"
+    odd.mkdir()
+    (odd / "config.json").write_text("{")
+    line = run("predict", odd, write(tmp_path / "texts.txt", "एक\n")).refusal()
+    assert r"a\x1b[31mb" in line and "\x1b" not in line
+    texts = write(tmp_path / "texts.txt", "एक\n")
+    answer = run("predict", folder, texts, "--out", odd / "out.csv")
+    assert (answer.code, "\x1b" in answer.out) == (0, False)

@@ -55,7 +55,7 @@ def test_journal_with_an_invalid_line_is_refused_unchanged(garbage, line, journa
     content = b"".join([*lines[:index], garbage, *lines[index:]])
     journal.write_bytes(content)
     message = refused(None, journal.parent)
-    assert f"is broken at line {index + 1}: move it away" in message
+    assert f"is broken at line {index + 1}: bring back a copy, or move" in message
     assert journal.read_bytes() == content
 
 

@@ -21,7 +21,7 @@ from autoprune.cli.search import search
 from autoprune.cli.studies import studies
 from autoprune.cli.trackers import close_trackers, emit
 from autoprune.cli.worker import worker
-from autoprune.errors import AutopruneError, is_disk_full, is_out_of_memory
+from autoprune.errors import AutopruneError, is_disk_full, is_out_of_memory, printable
 from autoprune.experiment.events import CommandRefused
 
 app = typer.Typer(
@@ -120,7 +120,7 @@ def _user_message(error: Exception) -> str | None:
 
 
 def _print_error(message: str) -> None:
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     line = line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
     typer.echo(f"autoprune: {line}", err=True)
     emit(CommandRefused(line))

@@ -27,7 +27,7 @@ def compare(
 
     pair = compare_studies(first, second)
     if json:
-        typer.echo(dumps(_as_json(pair)))
+        options.show(dumps(_as_json(pair)))
     else:
         _print(pair)
 

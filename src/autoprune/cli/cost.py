@@ -75,7 +75,7 @@ def cost(
     )
     result = measure_cost(target, request=request)
     if json:
-        typer.echo(dumps(result.to_dict()))
+        options.show(dumps(result.to_dict()))
     else:
         _print(result)
     store_costs(result)  # last: the figures are shown even where they cannot be written

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.options import STUDIES_FOLDER
+from autoprune.cli.options import STUDIES_FOLDER, show
 
 
 def dashboard(
@@ -26,18 +26,20 @@ def dashboard(
     """
     from autoprune.experiment.study_store import searched_studies
     from autoprune.search.dashboard import serve
-    from autoprune.storage.storage import open_existing, open_storage
+    from autoprune.storage.storage import open_existing, open_journal_of, open_storage
 
     if study is not None and "://" in study:
         storages = [open_existing(study)]
     else:
+        folders = searched_studies(study, STUDIES_FOLDER)
         storages = [
-            open_storage(None, folder) for folder in searched_studies(study, STUDIES_FOLDER)
+            open_storage(None, folder) if writable else open_journal_of(folder)
+            for folder in folders
         ]
     serve(
         storages,
         port,
         writable=writable,
-        ready=lambda address: typer.echo(f"{address} until Ctrl-C"),
+        ready=lambda address: show(f"{address} until Ctrl-C"),
         browser=browser,
     )

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from autoprune.cli import options
 from autoprune.encoders.registry import ENCODERS
 from autoprune.layouts.layout import check_keep, count_layouts
 from autoprune.layouts.strategies import STRATEGIES
@@ -16,7 +17,7 @@ def models() -> None:
     Example: `autoprune models`
     """
     for name, encoder in ENCODERS.items():
-        typer.echo(f"{name:16} {encoder.source}")
+        options.show(f"{name:16} {encoder.source}")
 
 
 def tasks() -> None:
@@ -25,7 +26,7 @@ def tasks() -> None:
     Example: `autoprune tasks`
     """
     for name, task in TASKS.items():
-        typer.echo(f"{name:16} {task.source:16} up to {task.tokens} tokens, {task.metric}")
+        options.show(f"{name:16} {task.source:16} up to {task.tokens} tokens, {task.metric}")
 
 
 def layouts(
@@ -39,5 +40,5 @@ def layouts(
     check_keep(depth, keep)
     for name, strategy in STRATEGIES.items():
         layout = strategy(depth, keep)
-        typer.echo(f"{name:10} {layout.picture}  {layout}")
-    typer.echo(f"{count_layouts(depth, keep):,} layouts keep {keep} of {depth} layers")
+        options.show(f"{name:10} {layout.picture}  {layout}")
+    options.show(f"{count_layouts(depth, keep):,} layouts keep {keep} of {depth} layers")

@@ -10,7 +10,7 @@ from typer import CallbackParam
 
 from autoprune.choices import DEVICE_NAMES, MAX_BATCH, MAX_TOKENS, METHOD_NAMES
 from autoprune.encoders.registry import ENCODERS
-from autoprune.errors import OptionError, check_names
+from autoprune.errors import OptionError, check_names, printable
 from autoprune.layouts.layout import parse_keeps
 from autoprune.tasks.registry import TASKS
 
@@ -20,8 +20,13 @@ REPORTS_FOLDER = Path("reports")
 
 
 def say(line: str) -> None:
-    """Print one line on standard error."""
-    typer.echo(line, err=True)
+    """Print one line on standard error, safe for a terminal."""
+    typer.echo(printable(line), err=True)
+
+
+def show(line: object) -> None:
+    """Print one line on standard output, safe for a terminal."""
+    typer.echo(printable(str(line)))
 
 
 def complete_names(names: Iterable[str]) -> Callable[[str], list[str]]:

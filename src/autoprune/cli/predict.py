@@ -9,6 +9,7 @@ import typer
 
 from autoprune.cli import options
 from autoprune.errors import OptionError
+from autoprune.terminal import SafeOutput
 
 
 def predict(
@@ -33,6 +34,14 @@ def predict(
             "format", ("csv", "jsonl"), "csv or jsonl. [default: by the end of --out, else csv]"
         ),
     ] = None,
+    csv_safe: Annotated[
+        bool,
+        typer.Option(
+            "--csv-safe",
+            help="In CSV, put ' before labels that a spreadsheet would take for a formula: those "
+            "that begin with = + - @.",
+        ),
+    ] = False,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Texts in a batch.")] = 32,
     device: options.DeviceOption = "auto",
 ) -> None:
@@ -53,6 +62,10 @@ def predict(
 
     is_json = out is not None and out.suffix.lower() in (".jsonl", ".json")
     chosen = format or ("jsonl" if is_json else "csv")
+    if csv_safe:
+        if chosen != "csv":
+            raise OptionError(f"--csv-safe is for CSV, got the format {chosen}: leave it out")
+        chosen = "csv-safe"
     notes: tuple[str, ...] = ()
     path = None if file == Path("-") else file
     check_prediction_paths(path, out)
@@ -65,13 +78,13 @@ def predict(
     predictor = open_predictor(model, select_device(device))
     if out is not None:
         count = write_prediction_file(predictor, rows, batch, chosen, out)
-        typer.echo(f"Wrote the labels of {count:,} texts to {out}")
+        options.show(f"Wrote the labels of {count:,} texts to {out}")
     else:
         try:
-            write_predictions(predictor, rows, batch, chosen, sys.stdout)
+            write_predictions(predictor, rows, batch, chosen, SafeOutput())
             sys.stdout.flush()
         except BrokenPipeError:  # the reader (`head`) has seen enough: end without a message
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
     for note in notes:  # not before: a refusal is one line
-        typer.echo(note, err=True)
+        options.say(note)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -12,6 +11,7 @@ from autoprune.cli.shutdown import graceful_shutdown
 from autoprune.experiment.progress import format_duration
 from autoprune.pretraining.run import PretrainingProgress
 from autoprune.pretraining.training import StepResult
+from autoprune.terminal import SafeConsole
 
 _DECAY = 0.98  # of the running mean of the loss, per step
 
@@ -22,7 +22,7 @@ class PretrainingDisplay(PretrainingProgress):
     """Prints messages; shows the last step live on a terminal, else as a line now and then."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = SafeConsole(stderr=True, highlight=False)
         self._loss: float | None = None
         self._first: StepResult | None = None
 

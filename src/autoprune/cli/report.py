@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.options import REPORTS_FOLDER, STUDIES_FOLDER, MovedDataOption, say
+from autoprune.cli.options import REPORTS_FOLDER, STUDIES_FOLDER, MovedDataOption, say, show
 
 
 def report(
@@ -36,6 +36,6 @@ def report(
     folders = select_finished_studies(study or [], STUDIES_FOLDER)
     files = write_study_reports(folders, REPORTS_FOLDER, out, data_dir, say)
     for file in files:
-        typer.echo(file)
+        show(file)
     if open_:
         webbrowser.open(files[-1].resolve().as_uri())

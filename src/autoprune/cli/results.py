@@ -8,8 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import typer
-
+from autoprune.cli.options import show
 from autoprune.cli.shutdown import graceful_shutdown
 from autoprune.cli.tables import print_comparison, print_line
 from autoprune.experiment.context import RunContext
@@ -40,7 +39,7 @@ def print_result(result: StudyResult, seconds: float) -> None:
 
 def print_json(values: Mapping[str, Any], seconds: float) -> None:
     """Print a result as one JSON object on standard output, with the seconds that it took."""
-    typer.echo(json.dumps({**values, "seconds": round(seconds, 1)}))
+    show(json.dumps({**values, "seconds": round(seconds, 1)}))
 
 
 def command_line(arguments: Sequence[str]) -> str:

@@ -106,7 +106,7 @@ def score(
     experiment = build_experiments(configs, run_options)[0]
     scores = score_layouts(experiment, ScoreRequest(keeps, seed, rows, rungs, proxy))
     if json:
-        typer.echo(dumps({**scores.to_dict(), "seconds": time.perf_counter() - started}))
+        options.show(dumps({**scores.to_dict(), "seconds": time.perf_counter() - started}))
     else:
         _print(scores)
 

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from autoprune.cli import options
 from autoprune.errors import StudyError
 
@@ -27,11 +25,11 @@ def studies(json: options.JsonOption = False) -> None:
         )
     overviews = list_studies(root, options.say)
     if json:
-        typer.echo(dumps({"studies": [_as_json(overview) for overview in overviews]}))
+        options.show(dumps({"studies": [_as_json(overview) for overview in overviews]}))
         return
     width = max((len(overview.study) for overview in overviews), default=0)
     for overview in overviews:
-        typer.echo(_line(overview, width))
+        options.show(_line(overview, width))
 
 
 def _line(overview: "StudyOverview", width: int) -> str:

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autoprune.terminal import SafeConsole
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -52,8 +54,8 @@ def print_table(table: "ReportTable") -> None:
 
 def open_console(pipe_width: int = PIPE_WIDTH) -> Console:
     """Return a console on standard output; where that is a pipe, of `pipe_width` cells."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=pipe_width)
+    console = SafeConsole(highlight=False)
+    return console if console.is_terminal else SafeConsole(highlight=False, width=pipe_width)
 
 
 def fit_columns(columns: TableColumns, width: int, optional: Mapping[str, int]) -> TableColumns:
@@ -88,7 +90,7 @@ def print_comparison(comparison: "Comparison") -> None:
 
 def print_line(line: str) -> None:
     """Print one line on standard output; a console breaks it between words."""
-    console = Console(highlight=False)
+    console = SafeConsole(highlight=False)
     console.print(Text(line), soft_wrap=not console.is_terminal)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.encoders.profiling import MedianInterval
-from autoprune.errors import AutopruneError, StudyError
 from autoprune.evaluation.comparison import Comparison
 from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
+from autoprune.reading import check_value_type, load_json, reading
 
 COST_SCHEMA = 1
 
@@ -72,22 +72,18 @@ def read_costs(folder: Path, comparison: Comparison) -> Costs | None:
     for a file that cannot be read.
     """
     path = folder / COST_FILE
+    kind, remedy = "costs of this version", "run `autoprune cost` again"
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        if entry.pop("schema") != COST_SCHEMA:
-            raise ValueError(f"its schema is not {COST_SCHEMA}")
-        models = tuple(_measured_cost(fields) for fields in entry["models"])
-        texts = {name: tuple(map(str, entry[name])) for name in ("alarms", "notes")}
-        costs = Costs(**entry | texts | {"models": models})
+        with reading(path, kind, remedy):
+            entry = load_json(path, kind, remedy)
+            if entry.pop("schema") != COST_SCHEMA:
+                raise ValueError(f"its schema is not {COST_SCHEMA}")
+            models = tuple(_measured_cost(fields) for fields in entry["models"])
+            texts = {name: tuple(entry[name]) for name in ("alarms", "notes")}
+            costs = Costs(**entry | texts | {"models": models})
+            check_value_type(costs, Costs, "costs")
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise StudyError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, AutopruneError) as error:
-        raise StudyError(
-            f"cannot read {path} as costs of this version ({type(error).__name__}): "
-            "run `autoprune cost` again"
-        ) from error
     measured = {(cost.name, cost.layout) for cost in costs.models}
     recommended = comparison.row(comparison.best)
     return costs if (recommended.origin, recommended.layout) in measured else None

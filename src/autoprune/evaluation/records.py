@@ -5,17 +5,18 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, BinaryIO, Literal, NamedTuple
 
-from autoprune.errors import AutopruneError, StudyError
+from autoprune.errors import StudyError, first_line, printable
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
+from autoprune.reading import check_value_type, parse_json, read_regular
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
 
@@ -106,21 +107,10 @@ def record_to_json(record: Record) -> str:
     return json.dumps(entry, allow_nan=False, separators=(",", ":"))
 
 
-_HINTS = get_type_hints(Record)
-
-_TYPES = {
-    name: get_origin(hint) or hint
-    for name, hint in _HINTS.items()
-    if hint in (str, int, dict[str, str])
-}
-
-_CHOICES = {name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal}
-
-
 def record_from_json(text: str) -> Record:
     """Read a record from a line of JSON; raises ValueError, with the reason, where it is none."""
     try:
-        entry: dict[str, Any] = json.loads(text)
+        entry: dict[str, Any] = parse_json(text)
         if entry["schema"] != RECORD_SCHEMA:
             raise ValueError(f"schema {entry['schema']!r} is not {RECORD_SCHEMA}")
         record = Record(
@@ -129,44 +119,96 @@ def record_from_json(text: str) -> Record:
                 "layout": Layout.parse(entry["layout"]),
                 "budget": Budget.from_dict(entry["budget"]),
                 "scores": tuple(Score(**score) for score in entry["scores"]),
-                "predictions": tuple(map(int, entry["predictions"])),
-                "notes": tuple(map(str, entry["notes"])),
+                "predictions": tuple(entry["predictions"]),
+                "notes": tuple(entry["notes"]),
             }
         )
-    except (KeyError, TypeError, AttributeError, AssertionError, AutopruneError) as error:
-        raise ValueError(str(error)) from error
-    for name, expected in _TYPES.items():
-        if not isinstance(getattr(record, name), expected):
-            raise ValueError(f"{name} must be of type {expected.__name__}")
-    for name, choices in _CHOICES.items():
-        if getattr(record, name) not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}")
+        check_value_type(record, Record, "record")
+    except Exception as error:  # a line may be damaged in any way
+        raise ValueError(first_line(error)) from error
     return record
 
 
 def read_records(path: Path) -> list[Record]:
     """Read the records, oldest first; none where there is no file yet.
 
-    A last line without its end, cut off while it was written, is left out. Raises `StudyError`,
-    which names file and line, where another line is no record of this schema.
+    A last line without its end, cut off while it was written, is left out. A line that is there
+    twice counts once. Raises `StudyError`, which names file and line, where another line is no
+    record of this schema, or two lines contradict each other.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StudyError(f"cannot read {path}: {error.strerror}") from error
     *lines, last = content.split(b"\n")
-    records = []
+    records: dict[int, Record] = {}
+    seen: set[bytes] = set()
     for number, line in enumerate(lines, start=1):
+        if line in seen:
+            continue
+        seen.add(line)
         try:
-            records.append(record_from_json(line.decode()))
+            records[number] = record_from_json(line.decode())
+            check_scores(records[number], ("validation",))
         except ValueError as error:
-            reason = " ".join(str(error).split())[:120]
             raise StudyError(
-                f"{path} line {number} is not a record of this version: {reason!a}"
+                f"{path} line {number} is not a record of this version: "
+                f"{printable(first_line(error)[:120])}"
             ) from error
-    return records + _unended_record(last)
+    if last not in seen:
+        records |= {len(lines) + 1: record for record in _unended_record(last)}
+    _check_agreement(path, records)
+    return list(records.values())
+
+
+def check_scores(record: Record, splits: Collection[str]) -> None:
+    """Raise ValueError where a complete record lacks a score on one of `splits`."""
+    present = {score.split for score in record.scores}
+    if record.state == "complete" and not present.issuperset(splits):
+        raise ValueError(f"it lacks a score on {' or '.join(splits)}")
+
+
+def check_test_record(path: Path, record: Record, rows: int, labels: int) -> None:
+    """Raise `StudyError` unless a record of `path` has all that a comparison is made of.
+
+    That is its scores, and for each of the `rows` raw test rows the index of one of the `labels`.
+    """
+    if record.state != "complete":
+        return
+    try:
+        check_scores(record, ("validation", "test", "test-raw"))
+        if len(record.predictions) != rows:
+            raise ValueError(f"it has {len(record.predictions)} predictions for {rows} test rows")
+        if not all(0 <= label < labels for label in set(record.predictions)):
+            raise ValueError(f"a prediction is none of the {labels} labels")
+    except ValueError as error:
+        raise StudyError(
+            f"{path}: the record of {record.origin} {record.layout}, seed {record.seed}, is "
+            f"damaged ({error}): delete its line, and run the study's command again"
+        ) from None
+
+
+def _check_agreement(path: Path, records: Mapping[int, Record]) -> None:
+    """Raise `StudyError` where two records, by line, give one measurement two results."""
+    known: dict[tuple[Phase, RecordKey], int] = {}
+    for number, record in records.items():
+        if record.state == "failed":  # it may be tried again
+            continue
+        first = known.setdefault((record.phase, record_key(record)), number)
+        if _result(records[first]) != _result(record):
+            raise StudyError(
+                f"{path} lines {first} and {number} contradict each other, two results of one run "
+                f"({record.origin} {record.layout}, seed {record.seed}): delete the wrong line, or "
+                "both to have it run again"
+            )
+
+
+def _result(record: Record) -> tuple[object, ...]:
+    """Return what must be the same where a run is repeated: all but how long it took."""
+    scores = tuple(dataclasses.replace(score, seconds=0.0, note="") for score in record.scores)
+    return record.state, scores, record.predictions
 
 
 def _unended_record(line: bytes) -> list[Record]:

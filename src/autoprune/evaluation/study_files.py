@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import AutopruneError, StudyError
+from autoprune.errors import StudyError
 from autoprune.evaluation.comparison import Comparison, build_comparison
 from autoprune.evaluation.entrants import (
     Entrant,
@@ -15,10 +15,17 @@ from autoprune.evaluation.entrants import (
     MeasurementConditions,
     fingerprints_with,
 )
-from autoprune.evaluation.records import ORIGINS, Record, read_records, record_key
+from autoprune.evaluation.records import (
+    ORIGINS,
+    Record,
+    check_test_record,
+    read_records,
+    record_key,
+)
 from autoprune.evaluation.simple_models import SimpleModel
-from autoprune.files import write_atomic
+from autoprune.files import path_exists, write_atomic
 from autoprune.layouts.layout import Layout
+from autoprune.reading import check_value_type, load_json, reading
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 from autoprune.training.budget import Budget
 from autoprune.training.checkpoint import CheckpointFile
@@ -145,7 +152,7 @@ def write_study(
 
 def is_finished_study(folder: Path) -> bool:
     """Return whether a search or a baseline in `folder` came to its end."""
-    return (folder / STUDY_FILE).is_file() or (folder / BASELINE_FILE).is_file()
+    return path_exists(folder / STUDY_FILE) or path_exists(folder / BASELINE_FILE)
 
 
 def read_study(folder: Path, file: str | None = None) -> FinishedStudy:
@@ -153,25 +160,39 @@ def read_study(folder: Path, file: str | None = None) -> FinishedStudy:
 
     Raises `StudyError`.
     """
-    path = folder / (file or (STUDY_FILE if (folder / STUDY_FILE).is_file() else BASELINE_FILE))
+    path = folder / (file or (STUDY_FILE if path_exists(folder / STUDY_FILE) else BASELINE_FILE))
+    kind, remedy = "a study of this version", "run the study's command again"
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        if entry["schema"] != STUDY_SCHEMA:
-            raise ValueError(f"schema {entry['schema']!r} is not {STUDY_SCHEMA}")
-        return _finished_study(folder, entry)
+        with reading(path, kind, remedy):
+            entry = load_json(path, kind, remedy)
+            _check_schema(path, entry["schema"], STUDY_SCHEMA)
+            if entry["schema"] != STUDY_SCHEMA:
+                raise ValueError(f"schema {entry['schema']!r} is not {STUDY_SCHEMA}")
+            return _finished_study(folder, entry)
     except FileNotFoundError as error:
         raise StudyError(
             f"no finished study in {folder}: run `autoprune search` or `baseline` to its end"
         ) from error
-    except StudyError:
-        raise
-    except OSError as error:
-        raise StudyError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError, AttributeError, AutopruneError) as error:
+
+
+def refuse_later_schema(path: Path, schema: int) -> None:
+    """Raise `StudyError` where the JSON file `path` was written by a later version of autoprune.
+
+    What cannot be read at all is not refused: it may be replaced.
+    """
+    try:
+        found = load_json(path, "JSON", "replace it")["schema"]
+    except (FileNotFoundError, StudyError, LookupError, TypeError):
+        return
+    _check_schema(path, found, schema)
+
+
+def _check_schema(path: Path, found: object, schema: int) -> None:
+    if isinstance(found, int) and found > schema:
         raise StudyError(
-            f"cannot read {path} as a study of this version ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:100]!a}): run the study's command again"
-        ) from error
+            f"{path} has schema {found}, this autoprune writes schema {schema}: use the version "
+            "that wrote it, or another --study name"
+        )
 
 
 def with_test_texts(study: FinishedStudy, test: TestSplit) -> FinishedStudy:
@@ -189,6 +210,10 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
     entrants = [_entrant(fields, setting.full) for fields in entry["entrants"]]
     seeds = tuple(map(int, entry["seeds"]))
     records = read_records(folder / RECORDS_FILE)
+    check_value_type(setting, StudyMetadata, "setting")
+    check_value_type(test, TestSplit, "test")
+    if not all(0 <= label < len(setting.labels) for label in test.rows.labels):
+        raise ValueError(f"a test label is none of the {len(setting.labels)} labels")
     if len(test.kept) != len(test.rows.labels):
         raise ValueError(f"{len(test.rows.labels)} test labels, {len(test.kept)} marks of rows")
     conditions = MeasurementConditions(
@@ -199,8 +224,16 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
         setting.device,
     )
     measured = _measured(folder / RECORDS_FILE, entrants, seeds, conditions, records)
+    for record in measured.values():
+        check_test_record(folder / RECORDS_FILE, record, len(test.rows), len(setting.labels))
     # Version 0.1.0 had no simple models.
     simple = [_simple_model(fields) for fields in entry.get("simple", ())]
+    for model in simple:
+        check_value_type(model, SimpleModel, "simple")
+        if len(model.predictions) != len(test.rows) or not all(
+            0 <= label < len(setting.labels) for label in set(model.predictions)
+        ):
+            raise ValueError(f"the predictions of {model.origin} do not fit the test rows")
     choice, quick = entry["choice"], setting.quick and setting.quick.whole()
     return FinishedStudy(
         name=folder.resolve().name,

@@ -21,10 +21,11 @@ from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.encoders.registry import find_encoder as find_encoder
 from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import AutopruneError, OptionError
-from autoprune.evaluation.costs import Costs, MeasuredCost, write_costs
+from autoprune.evaluation.costs import COST_FILE, COST_SCHEMA, Costs, MeasuredCost, write_costs
 from autoprune.evaluation.records import installed_versions, utc_now
-from autoprune.evaluation.study_files import read_study
+from autoprune.evaluation.study_files import read_study, refuse_later_schema
 from autoprune.experiment.config import RunOptions
+from autoprune.experiment.result import check_writable
 from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import find_study, reload_experiment
 from autoprune.export.base_model import fetch_base_model
@@ -122,7 +123,10 @@ def measure_requested_costs(request: CostRequest, studies: Path) -> CostResult:
                 f"{option} is for the folder of a model, and {request.target!r} is none "
                 f"(no {CONFIG} there): leave it out for a study"
             )
-    with _study_subjects(find_study(request.target, studies), request) as subjects:
+    study = find_study(request.target, studies)
+    check_writable(study / COST_FILE)  # before minutes of measuring
+    refuse_later_schema(study / COST_FILE, COST_SCHEMA)
+    with _study_subjects(study, request) as subjects:
         return _measure(request, device, subjects)
 
 

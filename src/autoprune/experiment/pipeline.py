@@ -19,7 +19,7 @@ from autoprune.experiment.events import entrant_run_finished
 from autoprune.experiment.expected_time import report_data, report_expected_time
 from autoprune.experiment.inputs import check_readable
 from autoprune.experiment.proxy_scores import check_proxy, share_proxy_scores
-from autoprune.experiment.result import StudyResult, check_study_paths, write_result
+from autoprune.experiment.result import StudyResult, check_study_files, write_result
 from autoprune.experiment.search_step import describe_interruption, search_layouts
 from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout
@@ -88,8 +88,8 @@ def run_studies(
     _check_readable(first)
     check_proxy(experiments)
     folders = folders or study_folders(experiments, options)
-    for folder in folders:
-        check_study_paths(folder, options)
+    for experiment, folder in zip(experiments, folders, strict=True):
+        check_study_files(experiment, folder, options)
     outcomes: list[StudyOutcome] = []
     with ExitStack() as stack:
         stack.enter_context(first.threads())
@@ -154,7 +154,7 @@ def run_baseline_study(
     started = time.perf_counter()
     _check_readable(experiment)
     [folder] = study_folders([experiment], options)
-    check_study_paths(folder, options)
+    check_study_files(experiment, folder, options)
     with (
         experiment.threads(),
         lock_study_folder(folder),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from statistics import fmean
 
 from rich.columns import Columns
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,7 @@ from autoprune.evaluation.verdict import format_percent
 from autoprune.experiment.context import Progress
 from autoprune.layouts.layout import Layout
 from autoprune.search.trial import SEARCH_ORIGIN
+from autoprune.terminal import SafeConsole
 
 
 def format_duration(seconds: float) -> str:
@@ -64,7 +65,7 @@ class ProgressDisplay(Progress):
     """Prints to standard error; on a terminal the last lines are kept up to date."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = SafeConsole(stderr=True, highlight=False)
         self._label = ""
         self._done = self._total = self._depth = 0
         self._scores: dict[tuple[str, Layout], list[float]] = {}

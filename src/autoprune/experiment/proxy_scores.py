@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoprune.errors import LayoutError, OptionError
+from autoprune.errors import OptionError, StudyError
 from autoprune.evaluation.statistics import layout_rank_correlation
 from autoprune.experiment.config import NO_PROXY
 from autoprune.experiment.context import Progress
@@ -13,6 +13,7 @@ from autoprune.experiment.progress import format_duration
 from autoprune.experiment.setup import Experiment
 from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout, all_layouts, count_layouts
+from autoprune.reading import check_value_type, load_json, reading
 from autoprune.search.result import SearchResult
 from autoprune.training.proxies import PROXIES
 
@@ -96,10 +97,12 @@ def _write(path: Path, proxy: str, scores: Mapping[Layout, float]) -> None:
 def _read(path: Path) -> tuple[str, dict[Layout, float]] | None:
     """Return the proxy's name and scores; None where there are none, or not as written."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        values = {Layout.parse(text): float(value) for text, value in stored["values"].items()}
-        return str(stored["proxy"]), values
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, LayoutError):
+        with reading(path, "proxy scores", "delete it"):
+            stored = load_json(path, "proxy scores", "delete it")
+            values = {Layout.parse(text): float(value) for text, value in stored["values"].items()}
+            check_value_type(values, dict[Layout, float], "values")
+            return str(stored["proxy"]), values
+    except (FileNotFoundError, StudyError):
         return None
 
 

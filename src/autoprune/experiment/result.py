@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from autoprune.errors import StudyError
 from autoprune.evaluation.comparison import Comparison
-from autoprune.evaluation.entrants import Entrant
-from autoprune.evaluation.records import count_repeated, read_records, utc_now
+from autoprune.evaluation.entrants import Entrant, fingerprints_with
+from autoprune.evaluation.records import (
+    check_test_record,
+    count_repeated,
+    read_records,
+    utc_now,
+)
 from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import (
     BASELINE_FILE,
     RECORDS_FILE,
     STUDY_FILE,
+    STUDY_SCHEMA,
     FinishedStudy,
     FoundLayout,
     StudyMetadata,
     read_study,
+    refuse_later_schema,
     write_study,
 )
 from autoprune.evaluation.verdict import comparison_verdict, format_percent, recommendation
@@ -28,7 +35,7 @@ from autoprune.experiment.context import RunContext
 from autoprune.experiment.proxy_scores import proxy_summary
 from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import study_costs
-from autoprune.files import write_atomic
+from autoprune.files import path_exists, write_atomic
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.markdown_report import markdown_report
 from autoprune.reporting.tables import comparison_as_json
@@ -239,18 +246,25 @@ def report_path(folder: Path, options: RunOptions, searched: bool) -> Path:
     return options.reports / deeper / f"{folder.name}{'' if searched else '-baseline'}.md"
 
 
-def check_study_paths(folder: Path, options: RunOptions) -> None:
+def check_study_files(experiment: Experiment, folder: Path, options: RunOptions) -> None:
     """Raise `StudyError` now for files that could not be read or written after hours of work."""
     reports = [report_path(folder, options, searched) for searched in (True, False)]
     for path in (*(folder / name for name in (RECORDS_FILE, STUDY_FILE, BASELINE_FILE)), *reports):
         check_writable(path)
-    read_records(folder / RECORDS_FILE)
+    for name in (STUDY_FILE, BASELINE_FILE):
+        refuse_later_schema(folder / name, STUDY_SCHEMA)
+    fingerprints = fingerprints_with(experiment.test, experiment.conditions.fingerprints)
+    rows, labels = len(experiment.test.rows), len(experiment.splits.names)
+    for record in read_records(folder / RECORDS_FILE):
+        if record.phase == "comparison" and record.fingerprints == fingerprints:
+            check_test_record(folder / RECORDS_FILE, record, rows, labels)
 
 
 def check_writable(path: Path) -> None:
     """Raise `StudyError` where a file cannot be written at `path`."""
-    if path.is_dir():
-        raise StudyError(f"cannot write {path}: it is a folder, move it away")
+    if path_exists(path) and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        raise StudyError(f"cannot write {path}: it is {kind}, move it away")
     parent = next(parent for parent in path.parents if parent.exists())
     if not parent.is_dir():
         raise StudyError(f"cannot write {path}: {parent} is no folder, move it away")

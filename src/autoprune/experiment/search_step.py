@@ -1,11 +1,11 @@
 """Search step: an Optuna study over layouts whose trials are trained and recorded."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from autoprune.errors import LayoutError, TrialError
+from autoprune.errors import LayoutError, StudyError, TrialError
 from autoprune.evaluation.records import (
     Record,
     RecordState,
@@ -24,9 +24,9 @@ from autoprune.layouts.layout import Layout
 from autoprune.search.loop import ReportValue
 from autoprune.search.result import SearchResult, TrialResult
 from autoprune.search.settings import SearchSettings
-from autoprune.search.study import finished_trials, optimize_study
+from autoprune.search.study import add_finished_trials, finished_trials, optimize_study
 from autoprune.search.trial import TrialRun
-from autoprune.storage.storage import Storage
+from autoprune.storage.storage import Storage, storage_name
 from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
 from autoprune.training.evaluator import LayoutEvaluator
 from autoprune.training.metrics import Score
@@ -188,6 +188,13 @@ def search_layouts(
     parameters = evaluator.parameters(next(iter(experiment.strategies.values()))).total
     runner = TrialRunner(experiment, folder, executor, context)
     earlier = finished_trials(storage, folder.name, experiment.depth)
+    if lost := lost_trials(experiment, folder, earlier):
+        progress.say(
+            f"{len(lost)} trials in {folder / RECORDS_FILE} are missing in "
+            f"{storage_name(storage)}: taken up from the records"
+        )
+        add_finished_trials(storage, folder.name, lost)
+        earlier = finished_trials(storage, folder.name, experiment.depth)
     done = len(earlier)
     if done:
         more = "the search is done" if done >= options.trials else f"going on to {options.trials}"
@@ -236,6 +243,53 @@ def search_layouts(
     if summary := proxy_summary(folder, result):
         progress.say(summary)
     return result
+
+
+def lost_trials(
+    experiment: Experiment, folder: Path, trials: Sequence[TrialResult]
+) -> list[TrialResult]:
+    """Return the trials that the records of a study hold, and its storage does not.
+
+    A trial is stored before its record, so the storage was damaged, or is another one. Raises
+    `StudyError` where both have a trial, with two results.
+    """
+    known = {record_key(trial_record(trial, experiment, 0)): trial for trial in trials}
+    lost = []
+    for record in read_records(folder / RECORDS_FILE):
+        if record.phase != "search":
+            continue
+        stored = known.get(record_key(record))
+        recorded = _recorded_trial(experiment, record)
+        if stored is None and recorded is not None:
+            lost.append(recorded)
+        elif stored is not None and (stored.state, stored.score and stored.score.quality) != (
+            record.state,
+            record.scores[0].quality if record.scores else None,
+        ):
+            raise StudyError(
+                f"{folder / RECORDS_FILE} and the study's storage contradict each other about "
+                f"{record.layout}, seed {record.seed}: bring back a copy of both"
+            )
+    return lost
+
+
+def _recorded_trial(experiment: Experiment, record: Record) -> TrialResult | None:
+    """Return the trial of a record; None where the experiment would not make it."""
+    for fidelity in dict.fromkeys((experiment.fidelity, 1.0)):
+        trial = TrialResult(
+            number=0,
+            layout=record.layout,
+            origin=record.origin,
+            state=record.state,
+            score=record.scores[0] if record.scores else None,
+            reason=record.reason,
+            best=None,
+            seed=record.seed,
+            fidelity=fidelity,
+        )
+        if record_key(trial_record(trial, experiment, 0)) == record_key(record):
+            return trial
+    return None
 
 
 def trial_record(trial: TrialResult, experiment: Experiment, parameters: int) -> Record:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from autoprune.evaluation.entrants import Entrant, MeasurementConditions, entran
 from autoprune.evaluation.records import InitialWeights, installed_versions
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.inputs import EncodedSplits, encode_splits
-from autoprune.files import MAX_STUDY_NAME
+from autoprune.files import MAX_STUDY_NAME, is_name_char
 from autoprune.layouts.layout import Layout, check_keep
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.tasks.loading import read_splits, read_test
@@ -239,10 +238,9 @@ def derive_study_name(model: str, task: str, keep: int) -> str:
     >>> derive_study_name("-my model", "क्रीडा", 6)
     'my--model-क्रीडा-keep6'
     """
-    # Vowel signs of Indic scripts are marks (M*), which \w does not match.
+    parts = f"{model}-{task}"
     name = "".join(
-        c if c.isalnum() or c in "._-" or unicodedata.category(c)[0] == "M" else "--"
-        for c in f"{model}-{task}"
+        char if is_name_char(parts, index, "._-") else "--" for index, char in enumerate(parts)
     )
     end = f"-keep{keep}"
     name = re.sub(r"^\W+", "", name) or "study"

@@ -16,7 +16,7 @@ from autoprune.files import write_atomic
 from autoprune.reporting.html.study_page import study_page
 from autoprune.reporting.markdown_report import markdown_report
 from autoprune.search.dashboard import layer_importances
-from autoprune.storage.storage import JOURNAL, open_storage
+from autoprune.storage.storage import JOURNAL, open_journal_of
 from autoprune.tasks.loading import read_test
 from autoprune.tasks.registry import find_task
 
@@ -105,7 +105,7 @@ def _importances(study: FinishedStudy, say: _Say) -> dict[str, float]:
     if not study.trials or not (study.folder / JOURNAL).is_file():
         return {}
     try:
-        return layer_importances(open_storage(None, study.folder), study.name)
+        return layer_importances(open_journal_of(study.folder), study.name)
     except AutopruneError as error:
         say(f"the report on {study.name} shows no importances: {_one_line(error)}")
         return {}

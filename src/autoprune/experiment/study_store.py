@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from autoprune.errors import AutopruneError, StudyError
+from autoprune.errors import AutopruneError, StudyError, quote
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.costs import Costs, read_costs
 from autoprune.evaluation.records import Record, read_records
@@ -20,6 +20,7 @@ from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.files import expand_home, is_folder_locked, path_exists
 from autoprune.layouts.layout import Layout
+from autoprune.reading import reading
 from autoprune.reporting.sections import verdict_in_brief
 from autoprune.storage.storage import JOURNAL
 
@@ -36,12 +37,12 @@ def find_study(name: str, root: Path) -> Path:
     """
     below, path = root / name, expand_home(name)
     for folder in (path, below) if name.startswith((".", "/", "~")) else (below, path):
-        if path_exists(folder) and any((folder / file).is_file() for file in _FILES):
+        if path_exists(folder) and any(path_exists(folder / file) for file in _FILES):
             return folder if folder.name not in ("", "..") else folder.resolve()
     known = [folder.name for folder in all_studies(root)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-    raise StudyError(f"no study {name[:200]!r} below {root} or at that path, {hint}")
+    hint = f"did you mean {quote(near[0])}?" if near else f"known: {', '.join(known) or 'none'}"
+    raise StudyError(f"no study {quote(name)} below {root} or at that path, {hint}")
 
 
 def all_studies(root: Path) -> list[Path]:
@@ -67,7 +68,7 @@ def searched_studies(name: str | None, root: Path) -> list[Path]:
             )
         return found
     folder = find_study(name, root)
-    if not (folder / JOURNAL).is_file():
+    if not path_exists(folder / JOURNAL):
         raise StudyError(
             f"study {name} has no {JOURNAL} in {folder}: a baseline has no trials to show; name "
             "the URL if the trials are in a database"
@@ -80,10 +81,9 @@ def study_config(study: FinishedStudy) -> StudyConfig:
 
     Whether to run a model author's code is not part of it: the user decides anew each time.
     """
-    try:
+    kind, remedy = "the folder of a study", "run the study's command again"
+    with reading(study.folder, kind, remedy):
         return StudyConfig.from_dict(study.config)
-    except AutopruneError as error:
-        raise StudyError(f"the configuration in {study.folder} cannot be read: {error}") from error
 
 
 def study_costs(folder: Path, comparison: Comparison, say: Callable[[str], None]) -> Costs | None:

@@ -18,6 +18,18 @@ from autoprune.experiment.events import (
     TrialFinished,
 )
 
+STUDY_FILES = {
+    "journal.log",
+    "records.jsonl",
+    "study.json",
+    "baseline.json",
+    "cost.json",
+    "proxy.json",
+}
+"""Names of the files that a study owns, here without the imports that they would take."""
+
+_BEGIN = b'{"time": '
+
 Warn = Callable[[str], None]
 
 
@@ -28,13 +40,25 @@ class JsonLinesTracker:
     called once, and nothing more is written: the study counts more.
 
     Raises:
-        OptionError: the file cannot be written.
+        OptionError: the file cannot be written, or is not a log: it stays as it is.
     """
 
     def __init__(self, path: Path, warn: Warn) -> None:
         self._path, self._warn = path, warn
+        if path.resolve().name in STUDY_FILES:
+            raise OptionError(
+                f"--log-file must not have the name of a study's own file, got {path}"
+            )
         try:
-            self._file: int | None = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            # A pipe that nobody reads is not waited for.
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+            self._file: int | None = os.open(path, flags, 0o666)
+            if not _is_log(self._file):
+                os.close(self._file)
+                raise OptionError(
+                    f"--log-file appends to a log of autoprune, {path} holds something else: "
+                    "name a new file"
+                )
             if _ends_within_a_line(self._file):  # after a full disk: start on a new line
                 os.write(self._file, b"\n")
         except OSError as error:
@@ -47,7 +71,7 @@ class JsonLinesTracker:
         """Write one line."""
         if self._file is None:
             return
-        line = f"{_as_json(event)}\n".encode(errors="backslashreplace")
+        line = f"{_as_json(event)}\n".encode()
         try:
             written = os.write(self._file, line)
             problem = "" if written == len(line) else "no room left"
@@ -70,7 +94,16 @@ def _as_json(event: Event) -> str:
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
     process = {"process": os.getpid(), "host": platform.node()}
     line = {"time": time, "event": event.name, **event.fields(), **process}
-    return json.dumps(line, ensure_ascii=False)
+    text = json.dumps(line, ensure_ascii=False)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def _is_log(file: int) -> bool:
+    """Return whether a file is new, not regular, or begins as a log does, be it cut off."""
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        return True
+    begin = os.pread(file, len(_BEGIN), 0)
+    return _BEGIN.startswith(begin)
 
 
 def _ends_within_a_line(file: int) -> bool:

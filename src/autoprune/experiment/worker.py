@@ -2,23 +2,38 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from autoprune.errors import StudyError
+from autoprune.errors import AutopruneError, StudyError
+from autoprune.evaluation.study_files import RECORDS_FILE
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.context import RunContext
 from autoprune.experiment.events import StudyJoined
 from autoprune.experiment.proxy_scores import proxy_scores
-from autoprune.experiment.search_step import TrialRunner, search_settings, trial_executor
+from autoprune.experiment.search_step import (
+    TrialRunner,
+    lost_trials,
+    search_settings,
+    trial_executor,
+)
 from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.experiment.study_store import find_study
+from autoprune.files import path_exists
 from autoprune.search.study import (
     finished_trials,
     open_study,
     run_worker_trials,
     stored_config,
 )
+from autoprune.storage.errors import stored_values
 from autoprune.storage.retry import LONG_RETRY_DELAYS
-from autoprune.storage.storage import JOURNAL, Storage, open_existing, open_storage
+from autoprune.storage.storage import (
+    JOURNAL,
+    Storage,
+    open_existing,
+    open_storage,
+    storage_name,
+)
 from autoprune.training.workers import WorkerPool
 
 
@@ -41,13 +56,25 @@ def run_worker(
         KeyboardInterrupt: the user stops it.
     """
     storage, folder = open_study_storage(study, options)
-    config = StudyConfig.from_dict(stored_config(storage, folder.name))
+    name = folder.name
+    with stored_values(name, storage_name(storage)):
+        config = _read_config(stored_config(storage, name), name, storage_name(storage))
     experiment = build_experiment(_localize(config, local, data_dir), options)
     with experiment.threads(), context.shutdown():
         if run_study_trials(experiment, storage, folder, context, max_trials):
             raise KeyboardInterrupt
     finished = len(finished_trials(storage, folder.name, experiment.depth))
     return finished, config.search.trials
+
+
+def _read_config(stored: Mapping[str, Any], name: str, source: str) -> StudyConfig:
+    try:
+        return StudyConfig.from_dict(stored)
+    except AutopruneError as error:
+        raise StudyError(
+            f"the settings of study {name} in {source} cannot be read ({error}): repeat the "
+            "search's command, which stores them anew"
+        ) from error
 
 
 def _localize(
@@ -68,7 +95,7 @@ def open_study_storage(study: str, options: RunOptions) -> tuple[Storage, Path]:
         folder = options.studies / (Path(study).resolve().name if study.startswith(".") else study)
         return open_existing(options.storage, LONG_RETRY_DELAYS), folder
     folder = find_study(study, options.studies)
-    if not (folder / JOURNAL).is_file():
+    if not path_exists(folder / JOURNAL):
         raise StudyError(
             f"study {study} has no {JOURNAL} in {folder}: name its database with --storage"
         )
@@ -94,7 +121,13 @@ def run_study_trials(
         create=False,
     )
     scores = proxy_scores(experiment, folder, progress)
-    done = len(finished_trials(storage, name, experiment.depth))
+    earlier = finished_trials(storage, name, experiment.depth)
+    done = len(earlier)
+    if lost := lost_trials(experiment, folder, earlier):
+        raise StudyError(
+            f"{len(lost)} trials in {folder / RECORDS_FILE} are missing in "
+            f"{storage_name(storage)}: repeat the search's command first, which takes them up"
+        )
     context.emit(StudyJoined(name, experiment.model, experiment.task.name, done))
     progress.say(f"joined {name}: {done} of {trials} trials are finished")
     with WorkerPool(experiment.workers) as pool:

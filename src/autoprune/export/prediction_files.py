@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,16 @@ from autoprune.files import atomic_file
 from autoprune.tasks.streaming import StreamedRow
 
 PROBABILITY_DIGITS = 6
+
+_FORMULA = tuple("=+-@\t\r")  # what begins a formula in a spreadsheet
+
+
+class TextOutput(Protocol):
+    """What predictions are written to."""
+
+    def write(self, text: str, /) -> object:
+        """Write a text."""
+
 
 RowWriter = Callable[[NDArray[np.float64]], object]  # takes the probabilities of one row, (labels,)
 
@@ -55,7 +65,7 @@ def write_prediction_file(
 
 
 def write_predictions(
-    predictor: Predictor, rows: Iterable[StreamedRow], batch: int, format: str, file: TextIO
+    predictor: Predictor, rows: Iterable[StreamedRow], batch: int, format: str, file: TextOutput
 ) -> int:
     """Write the prediction of each row to `file` in a format of `PREDICTION_FORMATS`.
 
@@ -83,7 +93,7 @@ def write_predictions(
     return count
 
 
-def _csv_writer(labels: Sequence[str], file: TextIO) -> RowWriter:
+def _csv_writer(labels: Sequence[str], file: TextOutput) -> RowWriter:
     """Write a header; each row has its label, its probability, and that of all labels."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["label", "probability", *(f"p({label})" for label in labels)])
@@ -96,7 +106,12 @@ def _csv_writer(labels: Sequence[str], file: TextIO) -> RowWriter:
     return write_row
 
 
-def _json_writer(labels: Sequence[str], file: TextIO) -> RowWriter:
+def _safe_csv_writer(labels: Sequence[str], file: TextOutput) -> RowWriter:
+    """Write CSV in which no label is a formula to a spreadsheet: an apostrophe stands before it."""
+    return _csv_writer([f"'{label}" if label[:1] in _FORMULA else label for label in labels], file)
+
+
+def _json_writer(labels: Sequence[str], file: TextOutput) -> RowWriter:
     def write_row(probabilities: NDArray[np.float64]) -> None:
         best = int(probabilities.argmax())
         rounded = [round(float(value), PROBABILITY_DIGITS) for value in probabilities]
@@ -110,7 +125,8 @@ def _json_writer(labels: Sequence[str], file: TextIO) -> RowWriter:
     return write_row
 
 
-PREDICTION_FORMATS: dict[str, Callable[[Sequence[str], TextIO], RowWriter]] = {
+PREDICTION_FORMATS: dict[str, Callable[[Sequence[str], TextOutput], RowWriter]] = {
     "csv": _csv_writer,
+    "csv-safe": _safe_csv_writer,
     "jsonl": _json_writer,
 }

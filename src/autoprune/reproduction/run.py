@@ -8,7 +8,7 @@ from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
 from autoprune.experiment.context import RunContext
 from autoprune.experiment.pipeline import run_studies
 from autoprune.experiment.progress import format_duration
-from autoprune.experiment.result import check_study_paths
+from autoprune.experiment.result import check_study_files
 from autoprune.files import is_folder_locked, write_atomic
 from autoprune.reproduction.claims import judge_claims
 from autoprune.reproduction.grid import Grid, finished_study
@@ -50,7 +50,7 @@ def run_grid(grid: Grid, context: RunContext) -> None:
     """
     progress = context.progress
     for cell in grid.cells:
-        check_study_paths(cell.folder, grid.run)
+        check_study_files(cell.experiment, cell.folder, grid.run)
     estimate = estimate_grid(grid)
     duration = f", at most {format_duration(estimate.seconds)}" if estimate.to_do else ""
     progress.say(

@@ -23,8 +23,8 @@ from autoprune.errors import OptionError
 from autoprune.layouts.layout import Layout
 from autoprune.search.trial import distributions, flag_params, run_of_trial
 from autoprune.storage.combined import CombinedStorage
-from autoprune.storage.errors import storage_failures
-from autoprune.storage.storage import Storage
+from autoprune.storage.errors import storage_failures, stored_values
+from autoprune.storage.storage import Storage, storage_name
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -188,8 +188,10 @@ def layer_importances(storage: BaseStorage, name: str) -> dict[str, float]:
         if name not in optuna.get_all_study_names(storage):
             return {}
         study_id = storage.get_study_id_from_name(name)
-        depth = storage.get_study_user_attrs(study_id)["depth"]
-        shares = _importances(storage.get_all_trials(study_id, deepcopy=False), depth)
+        attributes = storage.get_study_user_attrs(study_id)
+        trials = storage.get_all_trials(study_id, deepcopy=False)
+        with stored_values(name, storage_name(storage)):
+            shares = _importances(trials, attributes["depth"])
     return {f"layer {int(flag.rpartition('_')[2])}": share for flag, share in shares.items()}
 
 

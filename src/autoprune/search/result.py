@@ -4,19 +4,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoprune.layouts.layout import Layout
+from autoprune.reading import check_value_type
 from autoprune.search.gp_sampler import fit_surrogate, proxy_column
 from autoprune.search.search_space import layout_to_flags
 from autoprune.search.trial import (
     FAILED,
     SEARCH_ORIGIN,
+    STOPPED,
     Observation,
     TrialRun,
+    distributions,
+    flag_params,
     is_finished_trial,
     run_of_trial,
     score_from_attributes,
+    score_to_attributes,
+    trial_attributes,
 )
 from autoprune.training.metrics import Score
 
@@ -94,8 +100,11 @@ def trial_results(trials: Sequence[FrozenTrial], depth: int) -> tuple[TrialResul
     best: float | None = None
     for trial in filter(is_finished_trial, trials):
         run = run_of_trial(trial, depth)
-        assert run is not None, f"trial {trial.number} is finished, so it has a layout"
+        if run is None:
+            raise ValueError(f"trial {trial.number} is finished, but has no layout or seed")
         score = score_from_attributes(trial, run.seed)
+        if score is not None:
+            check_value_type(score, Score, f"trial {trial.number}")
         if score is not None and (best is None or score.quality > best):
             best = score.quality
         weak = f"weak at step {trial.last_step}" if trial.state == TrialState.PRUNED else ""
@@ -113,6 +122,23 @@ def trial_results(trials: Sequence[FrozenTrial], depth: int) -> tuple[TrialResul
             )
         )
     return tuple(results)
+
+
+def finished_trial(result: TrialResult) -> FrozenTrial:
+    """Return the Optuna trial that `trial_results` reads as `result`."""
+    [state] = [state for state, name in _STATES.items() if name == result.state]
+    return create_trial(
+        state=state,
+        value=result.score.quality if result.score else None,
+        params=flag_params(result.layout),
+        distributions=distributions(result.layout.depth),
+        user_attrs={
+            **trial_attributes(result.run, result.origin),
+            **(score_to_attributes(result.score) if result.score else {}),
+            **({FAILED: result.reason} if state == TrialState.FAIL else {}),
+            STOPPED: "taken up from the records",
+        },
+    )
 
 
 def search_result(

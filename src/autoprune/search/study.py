@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,14 +20,21 @@ from autoprune.search.loop import (
     optimize,
 )
 from autoprune.search.pruners import PRUNERS
-from autoprune.search.result import SearchResult, TrialResult, search_result, trial_results
+from autoprune.search.result import (
+    SearchResult,
+    TrialResult,
+    finished_trial,
+    search_result,
+    trial_results,
+)
 from autoprune.search.sampler import SAMPLERS
 from autoprune.search.settings import SearchSettings
 from autoprune.search.trial import TrialRun
 from autoprune.search.trial_queue import TrialQueue
-from autoprune.storage.errors import storage_failures
+from autoprune.storage.errors import storage_failures, stored_values
 from autoprune.storage.heartbeat import Heartbeat
 from autoprune.storage.optuna_internals import study_id_of
+from autoprune.storage.storage import storage_name
 from autoprune.training.metrics import Score
 
 IdentityValue = str | int | float | None
@@ -129,14 +136,20 @@ def open_study(
             study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
         if create and _MARK not in study.user_attrs:
             _write_identity(study, identity)
-        elif differences := _differences(study, identity):
-            raise StudyError(
-                f"study {name} was begun with {differences}: use the same, or another --study name"
-                if create
-                else f"a worker needs the model and data of study {name}, which was begun with "
-                f"{differences}: use the same model and data files here"
-            )
-        elif study.user_attrs[_MARK]["schema"] != _SCHEMA:  # an older version cannot go on here
+            return study
+        with stored_values(name, storage_name(storage)):
+            differences = _differences(study, identity)
+            if not differences:
+                _finished_trials(study, depth)  # before hours of work on top of them
+    if differences:
+        raise StudyError(
+            f"study {name} was begun with {differences}: use the same, or another --study name"
+            if create
+            else f"a worker needs the model and data of study {name}, which was begun with "
+            f"{differences}: use the same model and data files here"
+        )
+    if study.user_attrs[_MARK]["schema"] != _SCHEMA:  # an older version cannot go on here
+        with storage_failures():
             study.set_user_attr(_MARK, study.user_attrs[_MARK] | {"schema": _SCHEMA})
     return study
 
@@ -208,12 +221,24 @@ def finished_trials(storage: BaseStorage, name: str, depth: int) -> tuple[TrialR
         if name not in optuna.get_all_study_names(storage):
             return ()
         study = optuna.load_study(study_name=name, storage=storage)
-        return _finished_trials(study, depth) if study.user_attrs.get("depth") == depth else ()
+        with stored_values(name, storage_name(storage)):
+            return _finished_trials(study, depth) if study.user_attrs.get("depth") == depth else ()
 
 
 def _finished_trials(study: Study, depth: int) -> tuple[TrialResult, ...]:
     with storage_failures():
         return trial_results(study.get_trials(deepcopy=False), depth)
+
+
+def add_finished_trials(storage: BaseStorage, name: str, trials: Sequence[TrialResult]) -> None:
+    """Add trials that ended earlier, and that the storage has lost, to study `name`.
+
+    Raises `StorageError`.
+    """
+    with storage_failures():
+        study_id = storage.get_study_id_from_name(name)
+        for trial in trials:
+            storage.create_new_trial(study_id, finished_trial(trial))
 
 
 def study_exists(storage: BaseStorage, name: str) -> bool:

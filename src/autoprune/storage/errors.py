@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from autoprune.errors import StorageError, is_disk_full
+from autoprune.errors import AutopruneError, StorageError, first_line, is_disk_full
 
 _TRANSIENT_ERRNOS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
 
@@ -38,6 +38,24 @@ def storage_failures() -> Iterator[None]:
             f"the study's storage failed: {failure_reason(error)}; what was measured before is "
             f"kept{remedy}"
         ) from None
+
+
+@contextmanager
+def stored_values(name: str, source: str) -> Iterator[None]:
+    """Raise whatever fails while stored values of study `name` are read as a `StorageError`.
+
+    A storage may be damaged in any way, so any error counts but those of the storage itself.
+    `source` names the file or the database.
+    """
+    try:
+        yield
+    except (AutopruneError, StorageInternalError, SQLAlchemyError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise StorageError(
+            f"study {name} in {source} is damaged ({first_line(error)[:100]}): bring back a copy, "
+            "or move the study away to begin anew"
+        ) from error
 
 
 def unwritable_folder(folder: Path, error: OSError) -> StorageError:

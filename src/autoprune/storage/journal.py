@@ -1,6 +1,5 @@
 """Journal: a study's log file, checked and repaired before it is opened."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,11 +9,15 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from autoprune.errors import StorageError
+from autoprune.files import path_exists
+from autoprune.reading import parse_json, read_regular
 from autoprune.storage.optuna_internals import JOURNAL_OPERATIONS
 
 _ENTRY_START = b'{"op_code":'
 
 _BLOCK = 4096  # bytes
+
+_REMEDY = "bring back a copy, or move the folder away to begin anew"
 
 _POLL_INTERVAL = 0.002  # seconds; writing an entry takes less
 
@@ -56,6 +59,14 @@ class _RepairedJournal(JournalFileBackend):
             super().append_logs(logs)
 
 
+class _ReadOnlyJournal(JournalFileBackend):
+    """A journal that is not written."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:  # noqa: ARG002
+        """Raise `PermissionError`."""
+        raise PermissionError("this journal was opened to read it only")
+
+
 def _cut_incomplete_line(file: BinaryIO) -> None:
     """Cut what follows the last line end; reads back from the end in blocks."""
     end = file.seek(0, os.SEEK_END)
@@ -77,21 +88,36 @@ def open_journal(path: Path) -> JournalStorage:
     An incomplete last line, left by a kill or a crash, is cut off. Optuna ignores it, but would
     append the next entry to it, and could then read nothing after it.
     """
-    if path.is_dir():
-        raise StorageError(f"cannot write {path}: it is a folder, move it away")
+    if path_exists(path) and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        raise StorageError(f"cannot write {path}: it is {kind}, move it away")
     lock = FileLock(path.with_name(path.name + ".guard"), poll_interval=_POLL_INTERVAL)
     with lock, path.open("a+b") as file:
-        file.seek(0)
-        valid = _valid_length(file.read(), path)
+        valid = _valid_length(read_regular(path), path)
         if valid < file.seek(0, os.SEEK_END):
             file.truncate(valid)
             os.fsync(file.fileno())
+    return _open(path, _RepairedJournal(path, lock))
+
+
+def open_journal_to_read(path: Path) -> JournalStorage:
+    """Open the journal at `path` without writing to its folder; raises `StorageError`, `OSError`.
+
+    Whatever is then written to the storage raises `PermissionError`.
+    """
+    _valid_length(read_regular(path), path)
+    return _open(path, _ReadOnlyJournal(str(path)))
+
+
+def _open(path: Path, backend: JournalFileBackend) -> JournalStorage:
     try:
-        return JournalStorage(_RepairedJournal(path, lock))
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        return JournalStorage(backend)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # an entry may be damaged in any way
         raise StorageError(
             f"journal {path} holds no study that Optuna can read ({type(error).__name__}): "
-            "move it away to begin anew, or bring back a copy"
+            f"{_REMEDY}"
         ) from None
 
 
@@ -104,16 +130,13 @@ def _valid_length(content: bytes, path: Path) -> int:
     broken = (number for number, line in enumerate(lines, start=1) if not _is_entry(line))
     number = next(broken, None if is_incomplete else len(lines) + 1)
     if number is not None:
-        raise StorageError(
-            f"journal {path} is broken at line {number}: move it away to begin anew, "
-            "or bring back a copy"
-        )
+        raise StorageError(f"journal {path} is broken at line {number}: {_REMEDY}")
     return len(content) - len(tail)
 
 
 def _is_entry(line: bytes) -> bool:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError:  # UnicodeDecodeError and JSONDecodeError are
         return False
     return isinstance(entry, dict) and entry.get("op_code") in JOURNAL_OPERATIONS

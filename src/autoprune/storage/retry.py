@@ -66,7 +66,7 @@ class RetryStorage(BaseStorage):
         database: BatchedRDBStorage | None = None,
         url: str = "",
     ) -> None:
-        self._inner, self._delays, self._name, self._url = inner, delays, name, url
+        self._inner, self._delays, self.name, self._url = inner, delays, name, url
         self.proposal_lock, self.database = proposal_lock, database
 
     def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -76,7 +76,7 @@ class RetryStorage(BaseStorage):
             return call_with_retry(
                 partial(function, *args, **kwargs),
                 is_transient,
-                self._name,
+                self.name,
                 self._delays,
                 sleep=_sleep,
                 log_level=logging.DEBUG,
@@ -85,7 +85,7 @@ class RetryStorage(BaseStorage):
             if not is_transient(error):
                 raise
             raise StorageError(
-                f"storage {self._name} could not be reached for {time.monotonic() - start:.0f} "
+                f"storage {self.name} could not be reached for {time.monotonic() - start:.0f} "
                 f"seconds: {failure_reason(error, self._url)}; what was measured before is kept, "
                 "run the same command again"
             ) from None

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from autoprune.errors import StorageError
 from autoprune.retry import call_with_retry
 from autoprune.storage.errors import failure_reason, is_transient, mask_password, unwritable_folder
-from autoprune.storage.journal import open_journal
+from autoprune.storage.journal import open_journal, open_journal_to_read
 from autoprune.storage.locks import ProposalLock, advisory_lock, file_lock
 from autoprune.storage.rdb import BatchedRDBStorage
 from autoprune.storage.retry import RETRY_DELAYS, RetryStorage
@@ -55,6 +55,23 @@ def open_storage(
     except OSError as error:
         raise unwritable_folder(folder, error) from None
     return RetryStorage(storage, delays, str(journal), file_lock(folder / PROPOSAL_LOCK))
+
+
+def open_journal_of(folder: Path) -> BaseStorage:
+    """Open the journal in `folder` to read it; the folder may be on a read-only medium.
+
+    Raises `StorageError`.
+    """
+    journal = folder / JOURNAL
+    try:
+        return RetryStorage(open_journal_to_read(journal), (), str(journal))
+    except OSError as error:
+        raise StorageError(f"cannot read {journal}: {error.strerror}") from None
+
+
+def storage_name(storage: BaseStorage) -> str:
+    """Return what messages call a storage: its file, or its URL without passwords."""
+    return storage.name if isinstance(storage, RetryStorage) else "its storage"
 
 
 def open_existing(url: str, delays: Sequence[float] = RETRY_DELAYS) -> BaseStorage:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoprune.errors import DataError
-from autoprune.files import open_regular
+from autoprune.reading import open_regular
 
 MAX_TEXT_BYTES = 1 << 20  # bytes of a line
 
