@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from autoprune.errors import DataError, first_line, format_path, join_names, quote
 from autoprune.tasks.table import (
@@ -41,11 +42,13 @@ class _Form:
 
     def fits(self, cells: Sequence[str]) -> bool:
         """Return whether these are the cells of a row; those beyond the columns must be empty."""
-        return len(cells) >= self.width and not any(map(str.strip, cells[self.width :]))
+        count = len(cells)
+        return count == self.width or (
+            count > self.width and not any(map(str.strip, cells[self.width :]))
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
+class _Record(NamedTuple):
     """A row of cells as read; `raw` is the last one of its lines."""
 
     first_line: int
