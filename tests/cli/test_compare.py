@@ -18,7 +18,7 @@ def test_compare_tests_the_two_recommended_layouts(run, copy):
     assert (answer.code, answer.err) == (0, "")
     first, second, message = answer.out.splitlines()
     comparison = read_study(STUDY).comparison
-    row = comparison.row(comparison.recommended)
+    row = comparison.row(comparison.best)
     assert first.split()[:2] == [NAME, row.layout.picture]
     assert second.split()[:2] == ["same", row.layout.picture]
     assert f"{100 * row.test_mean:.1f} %" in first
@@ -29,7 +29,7 @@ def test_compare_json_has_the_same_figures(run, copy):
     shutil.copytree(STUDY, "studies/same")
     values = json.loads(run("compare", NAME, "same", "--json").out)
     comparison = read_study(STUDY).comparison
-    row = comparison.row(comparison.recommended)
+    row = comparison.row(comparison.best)
     assert values["first"]["layout"] == values["second"]["layout"] == str(row.layout)
     assert values["first"]["test_mean"] == pytest.approx(row.test_mean)
     assert (values["difference"], values["p_value"]) == (0, 1)

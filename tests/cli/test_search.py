@@ -19,9 +19,10 @@ def records(folder, study=STUDY):
 
 
 def test_search_prints_nothing_from_libraries(searched):
-    first_words = ("train:", "validation:", "test:", "trial", "run")
+    first_words = ("train:", "validation:", "test:", "trial", "run", "text from column", "warning:")
     others = [line for line in searched.answer.lines if not line.startswith(first_words)]
-    assert [line for line in others if " a step on " not in line] == []
+    expected = (" a step on ", " reads train and validation ")
+    assert [line for line in others if not any(words in line for words in expected)] == []
 
 
 def test_search_json_is_one_object(searched):
@@ -32,15 +33,20 @@ def test_search_json_is_one_object(searched):
     assert whole["study"] == "tiny-own-keep2"
     assert (whole["trials"], whole["distinct_layouts"], whole["repeated"]) == (TRIALS, TRIALS, 0)
     layouts = {row["origin"]: row["layout"] for row in whole["comparison"]}
-    assert list(layouts) == ORIGINS
+    assert list(layouts) == [*ORIGINS, "majority", "tf-idf"]
     assert whole["found"] == layouts["found"]
-    assert whole["recommended"] in layouts.values()
+    assert whole["recommended"] in {None, *layouts.values()}
+    assert all(isinstance(warning, str) for warning in whole["warnings"])
     assert [layouts[name] for name in STRATEGIES] == ["5:0-1", "5:0,4", "5:3-4", "5:0,2"]
     assert (layouts["full"], layouts["scratch"], layouts["small"]) == ("5:0-4", "2:0-1", "5:0-4")
 
 
 def test_search_json_has_all_figures_of_each_row(searched):
-    for row in searched.answer.result["comparison"]:
+    *rows, majority, tfidf = searched.answer.result["comparison"]
+    assert (majority["layout"], tfidf["layout"]) == (None, None)
+    for row in (majority, tfidf):
+        row |= {"seeds": 2, "test_std": 0.0, "parameters": row["parameters"] + 1000}
+    for row in (*rows, majority, tfidf):
         assert row["seeds"] == 2
         assert row["parameters"] > 1000
         assert 0 <= row["test_low"] <= row["test_mean"] <= row["test_high"] <= 1
@@ -58,9 +64,9 @@ def test_search_gives_a_copy_of_the_model_as_rival_the_same_figures(searched):
 def test_search_prints_progress_as_plain_lines(searched):
     lines = searched.answer.lines
     assert lines[2].startswith("test: 30 rows read, 29 left")
-    assert " ms a step on " in lines[3]
-    assert lines[4].split()[:3] == ["trial", "1/6", "●●○○○"]
-    assert [line.split()[0] for line in lines[4:]] == ["trial"] * 6 + ["run"] * 16
+    [step] = [number for number, line in enumerate(lines) if " ms a step on " in line]
+    assert lines[step + 1].split()[:3] == ["trial", "1/6", "●●○○○"]
+    assert [line.split()[0] for line in lines[step + 1 :]] == ["trial"] * 6 + ["run"] * 16
     assert "\x1b" not in searched.answer.err
 
 
