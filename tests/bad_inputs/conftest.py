@@ -2,6 +2,8 @@
 
 import pytest
 
+from autoprune.errors import OptionError, TrialError
+
 
 def read_tree(folder):
     """Return the content of each path below `folder`, without the empty files of locks."""
@@ -27,3 +29,20 @@ def refused(run, tmp_path):
         return line
 
     return refused
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Let nothing be trained or served: it is the reading that is tested."""
+
+    def stop(*_, **__):
+        raise OptionError("all was read")
+
+    def fail(*_, **__):
+        raise TrialError("not trained here")
+
+    monkeypatch.setattr("autoprune.experiment.study_export.export_layout", stop)
+    monkeypatch.setattr("autoprune.experiment.cost.measure_costs", stop)
+    monkeypatch.setattr("autoprune.search.dashboard._listen", stop)
+    monkeypatch.setattr("autoprune.training.evaluator.LayoutEvaluator.evaluate", fail)
+    monkeypatch.setattr("autoprune.training.evaluator.LayoutEvaluator.train", fail)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.errors import OptionError, StorageError, TrialError
+from autoprune.errors import StorageError
 from autoprune.evaluation.records import read_records
 from autoprune.evaluation.study_files import read_study
 from autoprune.storage.storage import open_journal_of
+from damage import SEEDS, damage, nested
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -32,7 +33,6 @@ COMMANDS = (
     ("worker", "finished", "--model", "model", "--task", "task", "--trials-here", 1),
     ("search", *OPTIONS),
 )
-SEEDS = range(int(os.environ.get("AUTOPRUNE_DAMAGES", "12")))
 
 
 @pytest.fixture
@@ -41,102 +41,6 @@ def made(tmp_path):
     shutil.copytree(MADE, tmp_path, dirs_exist_ok=True)
     shutil.copytree(tmp_path / "studies/finished", tmp_path / "studies/other")
     return tmp_path / "studies/finished"
-
-
-@pytest.fixture
-def untrained(monkeypatch):
-    """Let nothing be trained or served: it is the reading that is tested."""
-
-    def stop(*_, **__):
-        raise OptionError("all was read")
-
-    def fail(*_, **__):
-        raise TrialError("not trained here")
-
-    monkeypatch.setattr("autoprune.experiment.study_export.export_layout", stop)
-    monkeypatch.setattr("autoprune.experiment.cost.measure_costs", stop)
-    monkeypatch.setattr("autoprune.search.dashboard._listen", stop)
-    monkeypatch.setattr("autoprune.training.evaluator.LayoutEvaluator.evaluate", fail)
-    monkeypatch.setattr("autoprune.training.evaluator.LayoutEvaluator.train", fail)
-
-
-def nested(depth):
-    return "[" * depth + "]" * depth
-
-
-def all_places(value, place=()):
-    """Yield the path of each value within a JSON value."""
-    yield place
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else [*enumerate(value)][:2]
-        for key, item in items:
-            yield from all_places(item, (*place, key))
-
-
-def replaced(value, place, new):
-    """Return a JSON value with another one at `place`."""
-    if not place:
-        return new
-    copied = value.copy()
-    copied[place[0]] = replaced(value[place[0]], place[1:], new)
-    return copied
-
-
-VALUES = [
-    None,
-    True,
-    0,
-    -1,
-    7,
-    10**30,
-    1.5,
-    float("nan"),
-    "",
-    "x",
-    "\x1b[31m",
-    [],
-    {},
-    [1],
-    {"a": 1},
-]
-
-
-def damage(content, rng):
-    """Return the bytes of a file damaged in one of several ways, and which."""
-    lines = content.splitlines(keepends=True)
-    kind = rng.choice(["cut", "less", "twice", "flip", "value", "value", "gone", "deep", "swap"])
-    if kind == "cut":
-        return content[: rng.randrange(len(content))], kind
-    if kind == "flip":
-        at = rng.randrange(len(content))
-        return content[:at] + bytes([content[at] ^ 1 << rng.randrange(8)]) + content[at + 1 :], kind
-    first = rng.randrange(len(lines))
-    last = min(first + rng.randrange(1, 5), len(lines))
-    if kind == "less":
-        return b"".join(lines[:first] + lines[last:]), kind
-    if kind == "twice":
-        return b"".join(lines[:last] + lines[first:]), kind
-    if kind == "swap":
-        other = rng.randrange(len(lines))
-        lines[first], lines[other] = lines[other], lines[first]
-        return b"".join(lines), kind
-    try:
-        whole, before, after = json.loads(lines[first]), lines[:first], lines[first + 1 :]
-    except ValueError:  # a file that is one value
-        whole, before, after = json.loads(content), [], []
-    place = rng.choice([*all_places(whole)])
-    if kind == "gone" and place and isinstance(place[-1], str):
-        parent = whole
-        for key in place[:-1]:
-            parent = parent[key]
-        del parent[place[-1]]
-        new = json.dumps(whole)
-    elif kind == "deep":
-        depth = rng.choice([50, 500, 900, 5000, 100_000])
-        new = json.dumps(replaced(whole, place, "DEEP")).replace('"DEEP"', nested(depth))
-    else:
-        new = json.dumps(replaced(whole, place, rng.choice(VALUES)))
-    return b"".join([*before, new.encode() + b"\n", *after]), kind
 
 
 @pytest.mark.parametrize("seed", SEEDS)
