@@ -147,6 +147,8 @@ def _check_distinguishable(raw: RawSplit, others: tuple[str, ...]) -> None:
                 difference = " in another Unicode form"
             elif label.split() == similar.split():
                 difference = " with other spaces"
+            elif _without_joiners(label) == _without_joiners(similar):
+                difference = " with another joiner or sign without width"
             pairs.append(f"{quote(label)} where {quote(similar)} is a label too{difference}")
     if pairs:
         more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
@@ -163,5 +165,8 @@ def _visible(label: str) -> str:
     Characters without width (Cf) are removed, among them the joiners of Indic scripts.
     """
     folded = unicodedata.normalize("NFC", label).casefold()
-    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
-    return " ".join(visible.split())
+    return " ".join(_without_joiners(folded).split())
+
+
+def _without_joiners(label: str) -> str:
+    return "".join(char for char in label if unicodedata.category(char) != "Cf")

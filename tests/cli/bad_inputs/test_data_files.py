@@ -29,7 +29,7 @@ def test_search_refuses_bad_data_in_one_line(search, refused, tmp_path, files, w
 
 def test_labels_with_markup_and_control_characters_are_escaped(run, baseline, tmp_path):
     write_files(tmp_path / "data", {"train.csv": GOOD.replace(",b", ",<b>\x1b[31m*x*|")})
-    answer = run(*baseline("--task", "data", "--study", "s"))
+    answer = run(*baseline("--task", "data", "--study", "s", "--allow-unknown-tokens"))
     assert (answer.code, "Traceback" in answer.err) == (0, False), answer
     assert (tmp_path / "studies/s/baseline.json").is_file()
     assert "\x1b" not in answer.out + answer.err
