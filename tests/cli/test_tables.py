@@ -1,7 +1,6 @@
 """Tables on the console: they fit, and nothing is cut off."""
 
 import pytest
-from rich.console import Console
 from rich.text import Text
 
 from autoprune.cli import tables as table_module
@@ -10,6 +9,7 @@ from autoprune.evaluation.comparison import Comparison, ComparisonRow
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
+from autoprune.terminal import SafeConsole
 
 
 def comparison(depth):
@@ -47,8 +47,8 @@ def printed(monkeypatch, capsys):
         terminal = {} if width is None else {"force_terminal": True, "width": width}
         monkeypatch.setattr(
             table_module,
-            "Console",
-            lambda **named: Console(**{**named, **terminal, "no_color": True}),
+            "SafeConsole",
+            lambda **named: SafeConsole(**{**named, **terminal, "no_color": True}),
         )
         print_comparison(comparison(depth))
         return Text.from_ansi(capsys.readouterr().out).plain.splitlines()

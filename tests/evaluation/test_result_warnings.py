@@ -8,8 +8,13 @@ import pytest
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.simple_models import SimpleModel
-from autoprune.evaluation.verdict import comparison_verdict, describe_interval, recommendation
-from autoprune.reporting.sections import verdict_in_brief
+from autoprune.evaluation.verdict import (
+    comparison_verdict,
+    describe_disagreements,
+    describe_interval,
+    recommendation,
+)
+from autoprune.reporting.sections import comparison_section, verdict_in_brief
 from autoprune.reporting.tables import comparison_as_json, entrants_table
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 
@@ -146,7 +151,7 @@ def test_interval_and_p_that_disagree_are_explained():
     wide = PairedDifference(0.2, -0.9, 1.0, 1e-9, (0.55, -0.1, 0.15))
     assert describe_interval(wide) == (
         "95 % interval −90.0 to +100.0, p < 0.0001: p is small because these trained models "
-        "differ, the interval is wide because the seeds disagree (−10.0 to +55.0)"
+        "differ, and the interval is wide because the seeds disagree (−10.0 to +55.0)"
     )
     narrow = PairedDifference(0.02, 0.01, 0.03, 0.07, (0.02,))
     assert "but the permutation test does not confirm it" in describe_interval(narrow)
@@ -166,3 +171,16 @@ def test_tables_have_the_simple_models_last(entrant, warnings):
     entries = comparison_as_json(comparison)
     assert entries[1]["layout"] is None and entries[1]["difference"] == pytest.approx(-39 / 60)
     assert json.loads(json.dumps(entries)) == entries
+
+
+def test_rows_whose_interval_and_p_disagree_are_named(entrant, warnings):
+    wrong = {7: (), 8: (), 9: range(40)}
+    comparison, _ = warnings(
+        [entrant("top", "4:0-1", (1,), 0.8), entrant("full", "4:0-3", wrong, 0.9)]
+    )
+    [sentence] = describe_disagreements(comparison)
+    assert sentence == (
+        "Against top, p is small because these trained models differ, and the interval is wide "
+        "because the seeds disagree: full (−65.0 to +1.7)."
+    )
+    assert sentence in comparison_section(comparison).parts[1].texts

@@ -79,6 +79,8 @@ _OPTIONAL = {"parameters": 120, "validation": 120, "layout": 120, "layers": 0}
 
 def print_comparison(comparison: "Comparison") -> None:
     """Print the comparison on standard output, with a line above that says how to read it."""
+    from autoprune.evaluation.verdict import describe_disagreements
+
     seeds = len(comparison.seeds)
     print_line(
         f"Means over {seeds} fresh seed{'s' * (seeds > 1)} by {comparison.metric}. test: the "
@@ -86,6 +88,8 @@ def print_comparison(comparison: "Comparison") -> None:
         f"difference, interval and p: against {comparison.reference}, on the cleaned rows."
     )
     print_columns(comparison_columns(comparison), {"origin", "layers", "layout"}, _OPTIONAL)
+    for sentence in describe_disagreements(comparison):
+        print_line(sentence)
 
 
 def print_line(line: str) -> None:

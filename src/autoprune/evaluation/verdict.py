@@ -114,24 +114,42 @@ def describe_interval(difference: PairedDifference) -> str:
         f"95 % interval {format_points(difference.low)} to {format_points(difference.high)}, "
         f"p {'' if p_value.startswith('<') else '= '}{p_value}"
     )
-    why = describe_disagreement(difference)
-    return f"{text}: {why}" if why else text
+    if _is_wide(difference):
+        return f"{text}: {_WIDE} ({_seed_range(difference)})"
+    return f"{text}: {_NARROW}" if _is_narrow(difference) else text
 
 
-def describe_disagreement(difference: PairedDifference) -> str:
-    """Say why p-value and interval disagree; empty where they agree."""
-    significant = difference.p_value < SIGNIFICANCE
-    contains_zero = difference.low <= 0 <= difference.high
-    if significant and contains_zero:
-        by_seed = difference.by_seed or (difference.mean,)
-        least, greatest = format_points(min(by_seed)), format_points(max(by_seed))
-        return (
-            "p is small because these trained models differ, the interval is wide because the "
-            f"seeds disagree ({least} to {greatest})"
-        )
-    if not significant and not contains_zero:
-        return "the interval leaves out 0, but the permutation test does not confirm it"
-    return ""
+def describe_disagreements(comparison: Comparison) -> list[str]:
+    """Say of which rows the interval and the p against the reference disagree, and why."""
+    gaps = {row.origin: row.difference for row in comparison.all_rows}
+    wide = [f"{name} ({_seed_range(gap)})" for name, gap in gaps.items() if _is_wide(gap)]
+    narrow = [name for name, gap in gaps.items() if _is_narrow(gap)]
+    return [
+        f"Against {comparison.reference}, {reason}: {', '.join(names)}."
+        for reason, names in ((_WIDE, wide), (_NARROW, narrow))
+        if names
+    ]
+
+
+_WIDE = (
+    "p is small because these trained models differ, and the interval is wide because the seeds "
+    "disagree"
+)
+
+_NARROW = "the interval leaves out 0, but the permutation test does not confirm it"
+
+
+def _is_wide(gap: PairedDifference) -> bool:
+    return gap.p_value < SIGNIFICANCE and gap.low <= 0 <= gap.high
+
+
+def _is_narrow(gap: PairedDifference) -> bool:
+    return gap.p_value >= SIGNIFICANCE and not gap.low <= 0 <= gap.high
+
+
+def _seed_range(gap: PairedDifference) -> str:
+    by_seed = gap.by_seed or (gap.mean,)
+    return f"{format_points(min(by_seed))} to {format_points(max(by_seed))}"
 
 
 def describe_sample(test_rows: int, seeds: Sequence[int]) -> str:

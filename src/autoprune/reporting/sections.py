@@ -15,7 +15,7 @@ from autoprune.evaluation.permutation_test import PERMUTATIONS
 from autoprune.evaluation.records import Record, count_repeated
 from autoprune.evaluation.statistics import MIN_SEEDS
 from autoprune.evaluation.study_files import StudyMetadata
-from autoprune.evaluation.verdict import against_others, describe_disagreement
+from autoprune.evaluation.verdict import against_others, describe_disagreements
 from autoprune.reporting.tables import (
     Table,
     budgets_table,
@@ -105,11 +105,7 @@ def comparison_section(comparison: Comparison, pictures: str = DOTS_EXPLANATION)
     sentences = (
         *comparison.left_out,
         *against_others(comparison),
-        *(
-            f"{row.origin} against {comparison.reference}: {why}."
-            for row in comparison.rows
-            if (why := describe_disagreement(row.difference))
-        ),
+        *describe_disagreements(comparison),
         *(
             f"{record.origin}, seed {record.seed}: {note}"
             for record in comparison.records
