@@ -165,3 +165,18 @@ def test_deep_nesting_in_a_config_is_no_traceback(bert, depth):
         assert str(bert) in str(error)
     else:
         assert depth < 1000
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"architectures": 1.5}, "a list of names in architectures"),
+        ({"architectures": ["BertModel", None]}, "a list of names in architectures"),
+        ({"hidden_dropout_prob": 7}, "hidden_dropout_prob from 0 to 1, it has 7"),
+        ({"attention_probs_dropout_prob": -1}, "attention_probs_dropout_prob from 0 to 1"),
+    ],
+)
+def test_field_that_would_fail_only_in_training_is_refused(edit_config, fields, message):
+    folder = edit_config(**fields)
+    with pytest.raises(ModelError, match=message):
+        fetch(find_encoder(str(folder)))

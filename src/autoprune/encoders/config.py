@@ -152,12 +152,19 @@ def check_sizes(
 
 
 def _check_fields(path: Path, fields: Mapping[str, Any]) -> None:
-    """Refuse what would use memory, or load other files, while or after the config is built."""
+    """Refuse what would use memory, load other files or fail only later."""
     if "transformers_weights" in fields:
         raise ModelError(
             f"{path} names other weights in transformers_weights, which are not checked: take that "
             "field out, and save the model with its weights in the usual files"
         )
+    architectures = fields.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(n, str) for n in architectures):
+        raise ModelError(f"{path} must have a list of names in architectures: {_REPAIR}")
+    for field, share in fields.items():
+        is_share = "dropout" in field and isinstance(share, int | float)
+        if is_share and not 0 <= share <= 1:
+            raise ModelError(f"{path} must have a {field} from 0 to 1, it has {share}: {_REPAIR}")
     rest: list[Any] = [fields]
     while rest:
         value = rest.pop()

@@ -25,7 +25,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
-from autoprune.encoders.loading import load_classifier, load_trained, trained_labels
+from autoprune.encoders.loading import (
+    check_forward,
+    load_classifier,
+    load_trained,
+    trained_labels,
+)
 from autoprune.encoders.pruning import encoder_layers
 from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import OptionError
@@ -97,6 +102,7 @@ def open_classifier(checkpoint: EncoderFiles, device: torch.device) -> Classifie
 def open_trained(checkpoint: EncoderFiles, device: torch.device) -> Classifier:
     """Load a classifier as it was trained; raises `ModelError`."""
     model: Any = load_trained(checkpoint)
+    check_forward(checkpoint, model)
     return Classifier(model.to(device).eval(), device)
 
 

@@ -74,9 +74,10 @@ def _below_tfidf(comparison: Comparison, tfidf: SimpleRow) -> list[str]:
     gap = tfidf.difference if is_reference else comparison.against[tfidf.origin].reversed
     if gap.mean <= 0:
         return []
+    word = "worse" if gap.finding == "better" else "not better"
     return [
-        f"The recommended layout ({chosen.origin}, {format_percent(chosen.test_mean)}) is below "
-        "TF-IDF with logistic regression, which was trained on the same rows in "
+        f"The recommended layout ({chosen.origin}, {format_percent(chosen.test_mean)}) is {word} "
+        "than TF-IDF with logistic regression, which was trained on the same rows in "
         f"{tfidf.seconds:.0f} s and has {format_percent(tfidf.test_mean)}: "
         f"{format_points(gap.mean)} {METRICS[comparison.metric].unit} "
         f"({describe_interval(gap)}). Train longer, keep more "
