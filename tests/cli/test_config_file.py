@@ -37,7 +37,7 @@ def test_config_file_gives_the_study_and_options_win(run, write_config, tmp_path
     assert answer.code == 0, answer.err
     assert answer.result["trials"] == 1
     assert [row["origin"] for row in answer.result["comparison"]] == [
-        *("found", "middle", "full", "scratch")
+        *("found", "middle", "full", "scratch", "majority", "tf-idf")
     ]
     resolved = tomllib.loads((tmp_path / "resolved.toml").read_text())
     assert (resolved["keep"], resolved["search"]["trials"]) == (2, 1)

@@ -112,6 +112,7 @@ def test_reproduce_prints_a_verdict_for_each_cell_and_a_summary(reproduced):
     rows = [
         line.split("keep")[1].split()[1:] for line in lines[start:] if "tiny, own, keep" in line
     ]
+    rows = rows[:2]  # a reason below the table may name a cell too
     assert [len(row) for row in rows] == [7, 7]
     words = {"supported", "contradicted", "undecided", "untested"}
     assert {word for row in rows for word in row} <= words

@@ -1,5 +1,7 @@
 """Pareto front: known knees, known limits, and what can never be recommended."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,3 +86,11 @@ def test_knee_point_of_a_curve_that_never_flattens_is_its_best_point(qualities):
     made = front(points=steeper)
     assert (made.knee.keep, made.bends) == (5, False)
     assert front().bends
+
+
+def test_layout_that_learned_nothing_is_never_chosen():
+    idle, learned = dataclasses.replace(point(2, 0.9), learned=False), point(4, 0.6)
+    for limits in (Limits(), Limits(drop=50.0)):
+        both = front(limits, [idle, learned])
+        assert both.chosen == both.knee == learned
+        assert front(limits, [idle]).chosen is None

@@ -35,7 +35,8 @@ class ParetoPoint:
     """One number of layers: the layout recommended for it, its quality and its cost.
 
     Qualities are means over fresh seeds: every choice is made by `validation`; `test` with its
-    95 % interval is for the reader. `origin` is `full` for the unpruned model.
+    95 % interval is for the reader. `origin` is `full` for the unpruned model; `learned` says
+    whether it is better than the majority label.
     """
 
     keep: int
@@ -46,6 +47,7 @@ class ParetoPoint:
     test_low: float
     test_high: float
     price: ModelCost
+    learned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +92,36 @@ class ParetoFront:
 
     @property
     def knee(self) -> ParetoPoint:
-        """The point after which another layer adds little, the best one where there is no bend."""
-        return knee_point(self.points)
+        """The point after which another layer adds little, the best one where there is no bend.
+
+        Of those that learned something, or of all where none did.
+        """
+        return knee_point([point for point in self.points if point.learned] or self.points)
+
+    @property
+    def any_learned(self) -> bool:
+        """Whether a pruned model is better than the majority label."""
+        return any(point.learned for point in self.points)
 
     @property
     def bends(self) -> bool:
         """Whether there is a knee: the best point is never one."""
-        return self.knee.validation < max(point.validation for point in self.points)
+        return self.knee.validation < max(
+            point.validation for point in self.points if point.learned or not self.any_learned
+        )
 
     @property
     def chosen(self) -> ParetoPoint | None:
-        """The smallest point within the limits, None where none is; without limits the knee."""
-        return (
-            smallest_within(self.points, self.full, self.limits) if self.limits.any else self.knee
-        )
+        """The smallest point within the limits, None where none is; without limits the knee.
+
+        Of those alone that learned something.
+        """
+        learned = [point for point in self.points if point.learned]
+        if not learned:
+            return None
+        if self.limits.any:
+            return smallest_within(learned, self.full, self.limits)
+        return knee_point(learned)
 
 
 def pareto_point(comparison: Comparison, origin: str, price: ModelCost) -> ParetoPoint:
@@ -118,6 +136,7 @@ def pareto_point(comparison: Comparison, origin: str, price: ModelCost) -> Paret
         test_low=row.test_low,
         test_high=row.test_high,
         price=price,
+        learned=comparison.has_learned(origin),
     )
 
 

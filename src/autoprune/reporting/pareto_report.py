@@ -46,6 +46,12 @@ def pareto_advice(front: ParetoFront) -> list[str]:
     One text each. Validation decides; the test quality is only mentioned.
     """
     full, limits, knee = front.full, front.limits, front.knee
+    idle = ", ".join(str(point.keep) for point in front.points if not point.learned)
+    if not front.any_learned:
+        return [
+            "Nothing is recommended: with no number of layers is a model better than the most "
+            "frequent label alone. The report on each study says what to change."
+        ]
     advice = [
         f"The knee of quality against latency is at {_name(knee)}: {_compare(knee, full)}. "
         "Beyond it, each further layer gains less."
@@ -54,6 +60,8 @@ def pareto_advice(front: ParetoFront) -> list[str]:
         f"from the fastest to the best. The best on validation has {_name(knee)}: "
         f"{_compare(knee, full)}."
     ]
+    if idle:
+        advice.append(f"Not better than the most frequent label, and left out here: keep {idle}.")
     if limits.any and (chosen := front.chosen) is not None:
         advice.append(
             f"The smallest model within the limits, {_name_limits(limits)}, is {_name(chosen)}: "

@@ -53,11 +53,18 @@ def select_columns(table: DataTable, columns: Columns, split: str = "train") -> 
     try:
         label = find_column(table, "label", columns.label, LABEL_SPELLINGS, others)
     except MissingColumnError as error:
-        if split == "train":
+        if {name.strip().casefold() for name in (text, pair or "")} & {*LABEL_SPELLINGS}:
+            label = text  # the only known label column is taken: told below
+        elif split == "train":
             raise
-        raise _without_labels(table.origin, split, f"its columns are {quoted(table)}") from error
+        else:
+            raise _without_labels(
+                table.origin, split, f"its columns are {quoted(table)}"
+            ) from error
     if len({text, label, pair}) < 3:
-        raise DataError(f"text, text-pair and label must be different columns of {table.origin}")
+        raise DataError(
+            f"text, text-pair and label must be different columns of {table.origin}: name each"
+        )
     names = (text, label) if pair is None else (text, label, pair)
     values: tuple[list[str], ...] = tuple([] for _ in names)
     subjects = [f"column {quote(name)} of {table.origin}" for name in names]

@@ -7,7 +7,7 @@ working folder unchanged. Inputs that only look bad are tested beside them, and 
 import pytest
 
 HEADER = "text,label\n"
-GOOD = HEADER + "".join(f"एक {i},a\nदोन {i},b\n" for i in range(8))
+GOOD = HEADER + "".join(f"एक एक {i},a\nदोन दोन {i},b\n" for i in range(8))
 SHORT = ("--epochs", 1, "--full-epochs", 1, "--seeds", 1, "--workers", 1)
 
 
