@@ -3,8 +3,7 @@
 import numpy as np
 
 from autoprune.evaluation.comparison import ComparisonRow
-from autoprune.evaluation.permutation_test import PairedDifference
-from autoprune.evaluation.predictions import Predictions
+from autoprune.evaluation.permutation_test import PairedDifference, Predictions
 from autoprune.layouts.layout import Layout
 from autoprune.reproduction.paired_tests import CellResult
 

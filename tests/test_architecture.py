@@ -18,7 +18,6 @@ ROOMS = [
     "errors",
     "choices",
     "files",
-    "reading",
     "terminal",
     "interrupts",
     "processes",

@@ -27,9 +27,8 @@ from numpy.typing import NDArray
 sys.path.append(str(Path(__file__).parents[1]))
 
 from autoprune.encoders.config import silence_libraries
-from autoprune.encoders.embeddings import restore_embeddings
 from autoprune.encoders.files import read_checkpoint
-from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.profiling import (
     Classifier,
     MedianInterval,
@@ -37,9 +36,8 @@ from autoprune.encoders.profiling import (
     median_interval,
     open_classifier,
 )
-from autoprune.encoders.pruning import keep_layers
+from autoprune.encoders.pruning import keep_layers, restore_embeddings
 from autoprune.encoders.registry import Encoder
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.evaluation.records import installed_versions
 from autoprune.experiment.setup import Experiment
 from autoprune.export.onnx import export_onnx, open_onnx_model

@@ -25,9 +25,8 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from autoprune.encoders.embeddings import keep_embedding_rows
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.pruning import keep_layers
+from autoprune.encoders.pruning import keep_embedding_rows, keep_layers
 from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.training.loop import (

@@ -81,8 +81,8 @@ def _save(folder: str) -> str:
     from transformers import BertConfig, BertForMaskedLM
 
     from autoprune.encoders.hub import fetch
+    from autoprune.encoders.loading import load_tokenizer
     from autoprune.encoders.registry import find_encoder
-    from autoprune.encoders.tokenizer import load_tokenizer
     from autoprune.training.devices import describe_device, select_device
 
     shape = BertConfig(vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=DEPTH)

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from autoprune.errors import DataError
-from autoprune.reading import open_regular, read_regular
-from autoprune.tasks.corpus import read_corpus
+from autoprune.files import open_regular, read_regular
+from autoprune.tasks.text_lines import read_corpus
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from autoprune.encoders.embeddings import keep_embedding_rows, used_token_ids
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.pruning import keep_embedding_rows, used_token_ids
 from autoprune.encoders.registry import Encoder
 
 IDS = np.array([[2, 5, 9, 14, 3, 0], [2, 7, 6, 5, 8, 3]], dtype=np.int32)

@@ -9,9 +9,8 @@ import pytest
 from huggingface_hub import constants
 
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.registry import ENCODERS, find_encoder
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import HubError, ModelError
 from autoprune.retry import RETRY_WAITS
 

@@ -9,11 +9,15 @@ from transformers import AutoModelForMaskedLM
 from transformers import AutoModelForSequenceClassification as Classifier
 
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_classifier, load_trained, random_classifier
+from autoprune.encoders.loading import (
+    load_classifier,
+    load_tokenizer,
+    load_trained,
+    random_classifier,
+)
 from autoprune.encoders.profiling import Parameters, count_parameters
 from autoprune.encoders.pruning import encoder_layers, head_parameters
 from autoprune.encoders.registry import find_encoder
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import LayoutError, ModelError
 
 NAMES = ["क्रीडा", "राजकारण", "तंत्रज्ञान"]

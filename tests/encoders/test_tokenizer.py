@@ -8,9 +8,8 @@ import torch
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.registry import find_encoder
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import ModelError
 from tiny_models import NUMBERS, save_model
 

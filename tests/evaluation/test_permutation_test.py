@@ -12,11 +12,11 @@ from scipy.stats import binomtest, norm
 
 from autoprune.evaluation import permutation_test
 from autoprune.evaluation.permutation_test import (
+    Predictions,
     paired_difference,
     paired_permutation_test,
     sign_flip_test,
 )
-from autoprune.evaluation.predictions import Predictions
 from autoprune.training.metrics import METRICS, Metric, row_mean
 
 differences = st.lists(st.integers(-3, 3), min_size=1, max_size=9)

@@ -11,11 +11,10 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from autoprune.encoders.embeddings import used_token_ids
 from autoprune.encoders.files import read_checkpoint
-from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.loading import load_classifier, load_tokenizer
+from autoprune.encoders.pruning import used_token_ids
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.export.final_training import (
     FinalTraining,
     VerificationSample,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autoprune.layouts.layout import Layout
-from autoprune.search.evolution import evolve
+from autoprune.search.baseline_samplers import evolve
 
 
 def landscape(seed):

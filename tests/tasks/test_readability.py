@@ -4,9 +4,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from autoprune.tasks.readability import measure_readability, refusal
 from autoprune.tasks.task import LabelledRows
-from autoprune.tasks.tokenization import encode
+from autoprune.tasks.tokenization import encode, measure_readability, refusal
 
 
 def read(tokenizer, train, validation=((), ()), tokens=16, longest=512, pairs=None):

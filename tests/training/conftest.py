@@ -8,9 +8,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.registry import find_encoder
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.tasks.task import LabelledRows
 from autoprune.tasks.tokenization import EncodedSplit, encode
 from autoprune.training.budget import Budget

@@ -12,8 +12,7 @@ import torch
 from tqdm import tqdm
 
 from autoprune.choices import METHOD_NAMES
-from autoprune.encoders.embeddings import used_token_ids
-from autoprune.encoders.pruning import encoder_layers
+from autoprune.encoders.pruning import encoder_layers, used_token_ids
 from autoprune.errors import LayoutError, TrialError
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.tokenization import remap_tokens

@@ -1,14 +1,18 @@
-"""The commands models, tasks and layouts: lists of known names, and what strategies keep."""
+"""The commands models, tasks, layouts and studies: lists of what is known."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autoprune.cli import options
 from autoprune.encoders.registry import ENCODERS
+from autoprune.errors import StudyError
 from autoprune.layouts.layout import check_keep, count_layouts
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.registry import TASKS
+
+if TYPE_CHECKING:
+    from autoprune.experiment.study_store import StudyOverview
 
 
 def models() -> None:
@@ -42,3 +46,46 @@ def layouts(
         layout = strategy(depth, keep)
         options.show(f"{name:10} {layout.picture}  {layout}")
     options.show(f"{count_layouts(depth, keep):,} layouts keep {keep} of {depth} layers")
+
+
+def studies(json: options.JsonOption = False) -> None:
+    """List the studies of the folder: running, unfinished or finished, and the best layout.
+
+    Example: `autoprune studies --json`
+    """
+    from json import dumps
+
+    from autoprune.experiment.study_store import all_studies, list_studies
+
+    root = options.STUDIES_FOLDER
+    if not json and not all_studies(root):
+        raise StudyError(
+            f"no studies here: run `autoprune search` first, or go where the folder {root} is"
+        )
+    overviews = list_studies(root, options.say)
+    if json:
+        options.show(dumps({"studies": [_as_json(overview) for overview in overviews]}))
+        return
+    width = max((len(overview.study) for overview in overviews), default=0)
+    for overview in overviews:
+        options.show(_line(overview, width))
+
+
+def _line(overview: "StudyOverview", width: int) -> str:
+    from autoprune.evaluation.verdict import format_percent
+
+    start = f"{overview.study:{width}}  {overview.state:10}  {overview.trials:>4} trials"
+    best = overview.best
+    if best is None:
+        return start
+    return (
+        f"{start}  {best.layout.picture}  {format_percent(best.quality):>7} on {best.split:10}  "
+        f"{best.origin:10} {best.layout!s:18} {overview.finding}"
+    ).rstrip()
+
+
+def _as_json(overview: "StudyOverview") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    best = overview.best and {**asdict(overview.best), "layout": str(overview.best.layout)}
+    return {**asdict(overview), "folder": str(overview.folder), "best": best}

@@ -57,7 +57,7 @@ def predict(
         write_prediction_file,
         write_predictions,
     )
-    from autoprune.tasks.streaming import stream_file, stream_lines
+    from autoprune.tasks.formats import stream_file, stream_lines
     from autoprune.training.devices import select_device
 
     is_json = out is not None and out.suffix.lower() in (".jsonl", ".json")

@@ -25,7 +25,7 @@ from transformers.initialization import no_init_weights
 from transformers.utils import logging as transformers_logging
 
 from autoprune.errors import ModelError, RemoteCodeError, first_line
-from autoprune.reading import read_regular
+from autoprune.files import read_regular
 
 CONFIG = "config.json"
 

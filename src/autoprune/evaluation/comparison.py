@@ -20,9 +20,9 @@ from autoprune.evaluation.entrants import (
 from autoprune.evaluation.permutation_test import (
     SIGNIFICANCE,
     PairedDifference,
+    Predictions,
     paired_difference,
 )
-from autoprune.evaluation.predictions import Predictions
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.evaluation.statistics import mean_interval, seed_std

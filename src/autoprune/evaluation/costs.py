@@ -8,9 +8,8 @@ from typing import Any
 
 from autoprune.encoders.profiling import MedianInterval
 from autoprune.evaluation.comparison import Comparison
-from autoprune.files import write_atomic
+from autoprune.files import check_value_type, load_json, reading, write_atomic
 from autoprune.layouts.layout import Layout
-from autoprune.reading import check_value_type, load_json, reading
 
 COST_SCHEMA = 1
 

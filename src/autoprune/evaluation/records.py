@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 from autoprune.errors import StudyError, first_line, printable
+from autoprune.files import check_value_type, parse_json, read_regular
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.reading import check_value_type, parse_json, read_regular
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
 

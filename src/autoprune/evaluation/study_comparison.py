@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 from autoprune.errors import StudyError
 from autoprune.evaluation.comparison import ComparisonRow
-from autoprune.evaluation.permutation_test import PairedDifference, paired_difference
-from autoprune.evaluation.predictions import Predictions
+from autoprune.evaluation.permutation_test import PairedDifference, Predictions, paired_difference
 from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
 from autoprune.evaluation.verdict import describe_difference, describe_sample
 from autoprune.training.budget import Budget

@@ -23,9 +23,8 @@ from autoprune.evaluation.records import (
     record_key,
 )
 from autoprune.evaluation.simple_models import SimpleModel
-from autoprune.files import path_exists, write_atomic
+from autoprune.files import check_value_type, load_json, path_exists, reading, write_atomic
 from autoprune.layouts.layout import Layout
-from autoprune.reading import check_value_type, load_json, reading
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 from autoprune.training.budget import Budget
 from autoprune.training.checkpoint import CheckpointFile

@@ -33,9 +33,8 @@ from autoprune.choices import (
 )
 from autoprune.encoders.registry import ENCODERS, anchor_model
 from autoprune.errors import OptionError, check_names
-from autoprune.files import validate_study_name, write_atomic
+from autoprune.files import read_regular, validate_study_name, write_atomic
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.reading import read_regular
 from autoprune.tasks.registry import TASKS
 from autoprune.tasks.task import Columns
 

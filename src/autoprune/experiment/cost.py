@@ -14,12 +14,11 @@ from transformers import PreTrainedModel
 from autoprune.encoders.config import CONFIG, silence_libraries
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_classifier
+from autoprune.encoders.loading import load_classifier, load_tokenizer
 from autoprune.encoders.profiling import speed_warnings
 from autoprune.encoders.pruning import keep_layers
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.encoders.registry import find_encoder as find_encoder
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import AutopruneError, OptionError
 from autoprune.evaluation.costs import COST_FILE, COST_SCHEMA, Costs, MeasuredCost, write_costs
 from autoprune.evaluation.records import installed_versions, utc_now
@@ -33,7 +32,7 @@ from autoprune.export.cost import CostConditions, CostMeasurement, CostSubject, 
 from autoprune.export.onnx import INT8_FILE, ONNX_FILE
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.loading import read_splits
-from autoprune.tasks.registry import find_task as find_task
+from autoprune.tasks.registry import find_task
 from autoprune.tasks.task import Columns, LabelledRows
 from autoprune.training.devices import limited_threads, select_device
 from autoprune.training.workers import available_cores

@@ -2,14 +2,24 @@
 
 from dataclasses import dataclass
 
-from autoprune.encoders.embeddings import used_token_ids
-from autoprune.encoders.loading import check_tokens, max_input_length, vocabulary_size
+from autoprune.encoders.loading import (
+    check_tokens,
+    load_tokenizer,
+    max_input_length,
+    vocabulary_size,
+)
+from autoprune.encoders.pruning import used_token_ids
 from autoprune.encoders.registry import EncoderFiles
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import ModelError
-from autoprune.tasks.readability import Readability, measure_readability, refusal
 from autoprune.tasks.task import Splits, TestSplit
-from autoprune.tasks.tokenization import EncodedSplit, encode, remap_tokens
+from autoprune.tasks.tokenization import (
+    EncodedSplit,
+    Readability,
+    encode,
+    measure_readability,
+    refusal,
+    remap_tokens,
+)
 
 _MOST_TOKENS = 10**6  # more than a model takes
 

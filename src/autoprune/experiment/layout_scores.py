@@ -11,7 +11,7 @@ from autoprune.encoders.pruning import check_layout
 from autoprune.errors import LayoutError
 from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout, all_layouts, count_layouts
-from autoprune.search.evolution import evolve
+from autoprune.search.baseline_samplers import evolve
 from autoprune.training.one_shot import OneShot, PrefixCache, SharedScore, sample_rows, score_all
 from autoprune.training.proxies import PROXIES
 

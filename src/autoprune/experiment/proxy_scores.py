@@ -11,9 +11,8 @@ from autoprune.experiment.config import NO_PROXY
 from autoprune.experiment.context import Progress
 from autoprune.experiment.progress import format_duration
 from autoprune.experiment.setup import Experiment
-from autoprune.files import write_atomic
+from autoprune.files import check_value_type, load_json, reading, write_atomic
 from autoprune.layouts.layout import Layout, all_layouts, count_layouts
-from autoprune.reading import check_value_type, load_json, reading
 from autoprune.search.result import SearchResult
 from autoprune.training.proxies import PROXIES
 

@@ -18,9 +18,8 @@ from autoprune.evaluation.study_files import (
 )
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.setup import Experiment, build_experiment
-from autoprune.files import expand_home, is_folder_locked, path_exists
+from autoprune.files import expand_home, is_folder_locked, path_exists, reading
 from autoprune.layouts.layout import Layout
-from autoprune.reading import reading
 from autoprune.reporting.sections import verdict_in_brief
 from autoprune.storage.storage import JOURNAL
 

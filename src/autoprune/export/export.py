@@ -8,9 +8,9 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autoprune.encoders.config import silence_libraries
+from autoprune.encoders.loading import load_tokenizer
 from autoprune.encoders.profiling import count_parameters
 from autoprune.encoders.registry import EncoderFiles
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import LayoutError, OptionError
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import format_percent

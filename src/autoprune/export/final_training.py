@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.encoders.embeddings import restore_embeddings
-from autoprune.encoders.pruning import keep_layers
+from autoprune.encoders.pruning import keep_layers, restore_embeddings
 from autoprune.errors import TrialError
 from autoprune.export.reload import RELOAD_BATCH, SINGLE_TEXTS
 from autoprune.layouts.layout import Layout

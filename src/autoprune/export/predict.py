@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from autoprune.encoders.config import read_config
 from autoprune.encoders.files import read_checkpoint
-from autoprune.encoders.loading import check_tokens, max_input_length, vocabulary_size
+from autoprune.encoders.loading import (
+    check_tokens,
+    load_tokenizer,
+    max_input_length,
+    vocabulary_size,
+)
 from autoprune.encoders.profiling import Classifier, open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import ModelError
 from autoprune.training.problem_types import ProblemType, find_problem_type
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autoprune.errors import DataError, OptionError
 from autoprune.export.predict import Predictor
 from autoprune.files import atomic_file
-from autoprune.tasks.streaming import StreamedRow
+from autoprune.tasks.formats import StreamedRow
 
 PROBABILITY_DIGITS = 6
 

@@ -16,12 +16,12 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autoprune.encoders.config import silence_libraries
-from autoprune.encoders.embeddings import used_token_ids
 from autoprune.encoders.profiling import count_parameters
+from autoprune.encoders.pruning import used_token_ids
 from autoprune.errors import DataError, ModelError
 from autoprune.export.tokenizer_vocab import VocabularyPieces, script_of, scripts_of
-from autoprune.tasks.corpus import read_corpus
 from autoprune.tasks.task import LabelledRows, Splits, TestSplit
+from autoprune.tasks.text_lines import read_corpus
 
 HELD_OUT_INTERVAL = 10  # every so many lines of a corpus, one is held out
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from autoprune.errors import DataError
-from autoprune.tasks.corpus import read_corpus
+from autoprune.tasks.text_lines import read_corpus
 
 HELD_OUT_TEXTS = 0.01  # share of the distinct texts that is never trained on
 

@@ -10,8 +10,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from autoprune.encoders.hub import fetch
+from autoprune.encoders.loading import load_tokenizer
 from autoprune.encoders.registry import ENCODERS, find_encoder
-from autoprune.encoders.tokenizer import load_tokenizer
 from autoprune.errors import AutopruneError
 from autoprune.files import atomic_folder
 from autoprune.interrupts import stop_requested

@@ -12,10 +12,10 @@ from autoprune.evaluation.entrants import fingerprints_with
 from autoprune.evaluation.permutation_test import (
     SIGNIFICANCE,
     PairedDifference,
+    Predictions,
     paired_difference,
     paired_permutation_test,
 )
-from autoprune.evaluation.predictions import Predictions
 from autoprune.evaluation.records import ORIGINS
 from autoprune.evaluation.statistics import holm_correction, paired_interval
 from autoprune.evaluation.study_files import FinishedStudy, entrant_runs

@@ -10,9 +10,8 @@ from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, V
 from autoprune.choices import MAX_TRIALS
 from autoprune.errors import AutopruneError, PlanError, UnknownNameError, check_names
 from autoprune.experiment.config import MAX_TOML_BYTES, BudgetConfig, ConfigSection, Strategy
-from autoprune.files import validate_study_name
+from autoprune.files import read_regular, validate_study_name
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.reading import read_regular
 
 PLANS_FOLDER = Path("studies/plans")
 PACKAGE_FOLDER = Path(__file__).parent

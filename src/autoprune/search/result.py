@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autoprune.files import check_value_type
 from autoprune.layouts.layout import Layout
-from autoprune.reading import check_value_type
 from autoprune.search.gp_sampler import fit_surrogate, proxy_column
 from autoprune.search.search_space import layout_to_flags
 from autoprune.search.trial import (

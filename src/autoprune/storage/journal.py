@@ -9,8 +9,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from autoprune.errors import StorageError
-from autoprune.files import path_exists
-from autoprune.reading import parse_json, read_regular
+from autoprune.files import parse_json, path_exists, read_regular
 from autoprune.storage.optuna_internals import JOURNAL_OPERATIONS
 
 _ENTRY_START = b'{"op_code":'

@@ -13,12 +13,12 @@ from huggingface_hub import HfApi, constants
 
 from autoprune.encoders.hub import UnreachableError, call_hub
 from autoprune.errors import DataError, HubError, first_line, format_path, join_names, quote
-from autoprune.tasks.arrow import arrow_table, open_arrow
 from autoprune.tasks.cleaning import find_scorable_rows
 from autoprune.tasks.download import download_files
 from autoprune.tasks.folders import ARROW, SPLIT_SPELLINGS, SPLITS, find_files
 from autoprune.tasks.formats import open_table
 from autoprune.tasks.labels import merge_spellings, unify_numbers
+from autoprune.tasks.parquet_files import arrow_table, open_arrow
 from autoprune.tasks.splits import hold_out_rows
 from autoprune.tasks.table import DataTable, select_columns
 from autoprune.tasks.task import Columns, RawSplit, Task

@@ -13,9 +13,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.embeddings import keep_embedding_rows
 from autoprune.encoders.profiling import Parameters, count_parameters
-from autoprune.encoders.pruning import keep_layers
+from autoprune.encoders.pruning import keep_embedding_rows, keep_layers
 from autoprune.errors import TrialError
 from autoprune.interrupts import stop_requested
 from autoprune.layouts.layout import Layout
