@@ -140,7 +140,7 @@ def test_texts_longer_than_the_model_are_truncated_with_a_message(run, model, wr
         "--keep-duplicates",
     )
     assert answer.code == 0, answer.err
-    assert "100.0% of texts cut off at 40 tokens" in answer.err
+    assert "100.0 % of texts cut off at 40 tokens" in answer.err
 
 
 def test_strategies_that_a_family_cannot_have_are_left_out(run, task, tmp_path):

@@ -18,8 +18,8 @@ def test_readable_texts_give_a_note_and_no_warning(tokenizer):
     found = read(tokenizer, (["w1 w2", "w3"], [0, 1]), (["w4"], [0]))
     assert (found.tokens, found.unknown, found.texts, found.equal) == (4, 0, 3, 0)
     assert found.note == (
-        "my-model reads train and validation with 0.0% unknown tokens, 0.0% of different texts as "
-        "the same tokens as another, 0.0% of texts cut off at 16 tokens"
+        "my-model reads train and validation with 0.0 % unknown tokens, 0.0 % of different texts "
+        "as the same tokens as another, 0.0 % of texts cut off at 16 tokens"
     )
     assert (found.warnings, refusal(found)) == ((), None)
 
@@ -38,7 +38,7 @@ def test_unknown_tokens_are_warned_of_from_5_percent_and_refused_from_50(
     assert (refusal(found) is not None) == refused
     if refused:
         assert refusal(found) == (
-            "the tokenizer of my-model does not know 50.0% of the tokens of the train and "
+            "the tokenizer of my-model does not know 50.0 % of the tokens of the train and "
             "validation texts: choose a model whose vocabulary is of their language and script, or "
             "give --allow-unknown-tokens to go on"
         )
@@ -72,11 +72,11 @@ def test_cut_texts_are_warned_of_with_a_length_that_reads_them(tokenizer):
     found = read(tokenizer, (texts, [0] * 20), tokens=16)
     [line] = found.warnings
     assert line == (
-        "10.0% of texts have more than 16 tokens for my-model and are cut off there: --tokens 256 "
-        "cuts 0.0%"
+        "10.0 % of texts have more than 16 tokens for my-model and are cut off there: --tokens 256 "
+        "cuts 0.0 %"
     )
-    assert "10.0% of texts cut off at 16 tokens" in found.note
-    assert "--tokens 80 cuts 5.0%" in read(tokenizer, (texts, [0] * 20), longest=80).warnings[0]
+    assert "10.0 % of texts cut off at 16 tokens" in found.note
+    assert "--tokens 80 cuts 5.0 %" in read(tokenizer, (texts, [0] * 20), longest=80).warnings[0]
     assert read(tokenizer, (texts, [0] * 20), longest=16).warnings == ()  # it takes no more
 
 

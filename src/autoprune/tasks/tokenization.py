@@ -229,10 +229,10 @@ class Readability:
     def note(self) -> str:
         """The three shares in one sentence."""
         return (
-            f"{self.tokenizer} reads train and validation with {self.unknown_share:.1%} unknown "
-            f"tokens, {self.equal_share:.1%} of different texts as the same tokens as another"
-            f"{self._contradicting}, {self.cut_share(self.limit):.1%} of texts cut off at "
-            f"{self.limit} tokens"
+            f"{self.tokenizer} reads train and validation with {_percent(self.unknown_share)} "
+            f"unknown tokens, {_percent(self.equal_share)} of different texts as the same tokens "
+            f"as another{self._contradicting}, {_percent(self.cut_share(self.limit))} of texts "
+            f"cut off at {self.limit} tokens"
         )
 
     @property
@@ -244,9 +244,10 @@ class Readability:
         if self.equal_share >= WARN_FROM and self.example:
             first, second = map(quote, self.example)
             found.append(
-                f"{self.tokenizer} reads {self.equal_share:.1%} of different texts as the same "
-                f"tokens as another, such as {first} and {second}{self._contradicting}: choose a "
-                "model whose tokenizer keeps them apart (cased, with accents and vowel signs)"
+                f"{self.tokenizer} reads {_percent(self.equal_share)} of different texts as the "
+                f"same tokens as another, such as {first} and {second}{self._contradicting}: "
+                "choose a model whose tokenizer keeps them apart (cased, with accents and vowel "
+                "signs)"
             )
         cut = self.cut_share(self.limit)
         if cut >= WARN_FROM and self.limit < self.longest:
@@ -254,8 +255,8 @@ class Readability:
             better = [min(each, self.longest) for each in better]
             enough = next((n for n in better if self.cut_share(n) < WARN_FROM), self.longest)
             found.append(
-                f"{cut:.1%} of texts have more than {self.limit} tokens for {self.tokenizer} and "
-                f"are cut off there: --tokens {enough} cuts {self.cut_share(enough):.1%}"
+                f"{_percent(cut)} of texts have more than {self.limit} tokens for {self.tokenizer} "
+                f"and are cut off there: --tokens {enough} cuts {_percent(self.cut_share(enough))}"
             )
         return tuple(found)
 
@@ -263,8 +264,8 @@ class Readability:
     def unknown_problem(self) -> str:
         """What is wrong where too many tokens are unknown."""
         return (
-            f"the tokenizer of {self.tokenizer} does not know {self.unknown_share:.1%} of the "
-            "tokens of the train and validation texts"
+            f"the tokenizer of {self.tokenizer} does not know {_percent(self.unknown_share)} of "
+            "the tokens of the train and validation texts"
         )
 
     @property
@@ -323,3 +324,7 @@ def measure_readability(
 
 def _text(key: RowKey) -> str:
     return key[0] if key[1] is None else f"{key[0]} / {key[1]}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
