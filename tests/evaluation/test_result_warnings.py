@@ -58,7 +58,7 @@ def test_nothing_is_recommended_where_all_answer_one_label(entrant, warnings):
     assert comparison_verdict(comparison).startswith("Nothing was learned: on the test split no ")
     assert recommendation(comparison).startswith("Nothing is recommended")
     assert "a model that always answers 'sport' (33.3 %), so nothing is recommended" in text
-    assert "The full model is not better either (33.3 %)" in text
+    assert "Neither is the full model (33.3 %)" in text
     assert "--full-epochs" in text and "--metric macro-f1" in text
 
 
@@ -66,7 +66,7 @@ def test_full_model_that_learned_asks_for_more_layers(entrant, warnings):
     entrants = [entrant("top", "4:0-1", OTHERS, 0.3), entrant("full", "4:0-3", (), 0.9)]
     comparison, [text] = warnings(entrants)
     assert comparison.recommended is None
-    assert "The full model is better (100.0 %). Try a larger --keep" in text
+    assert "The full model is clearly better (100.0 %). Try a larger --keep" in text
 
 
 def test_one_row_more_than_the_majority_label_is_not_enough(entrant, warnings):

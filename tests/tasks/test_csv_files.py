@@ -152,7 +152,7 @@ def test_what_spreadsheets_write_is_read(tmp_path, content, expected):
     [
         ('"text,label"\n"a,x"\n', "rows in quotes as a whole, .*'\"text,label\"': take out"),
         ('text,label\na,x\n"b,y"\n', "line 3 has 1, as it is in quotes as a whole: take out"),
-        ("My rows\ntext,label\na,x\n", "1 columns, line 2 has 2: is that .* 'My rows' a title"),
+        ("My rows\ntext,label\na,x\n", "1 column, line 2 has 2: is that .* 'My rows' a title"),
         ("My rows,,\nid,title,class\n", "line 2 has 3: is that line the header, and 'My rows' a"),
         ("text,label\na,b,x\n", "2 columns, line 2 has 3: write a text with ',' in quotes"),
         ("text,label,\na,x,y\n", "2 columns, line 2 has 3"),

@@ -139,7 +139,7 @@ def _folder(text: str) -> Path | None:
 
 
 def _folder_name(folder: Path) -> str:
-    """Return the name of a folder as it may stand in a table and in a terminal."""
+    """Return the name of a folder with what a terminal could obey replaced by `_`."""
     return "".join(c if _is_printable(c) else "_" for c in folder.name) or "model"
 
 

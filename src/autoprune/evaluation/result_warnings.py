@@ -39,12 +39,12 @@ def _nothing_learned(comparison: Comparison, majority: SimpleRow) -> list[str]:
     full = ""
     if "full" in comparison.over_majority:
         quality = format_percent(comparison.row("full").test_mean)
-        full = f" The full model is not better either ({quality})."
+        full = f" Neither is the full model ({quality})."
         if comparison.has_learned("full"):
-            full = f" The full model is better ({quality})."
+            full = f" The full model is clearly better ({quality})."
             remedies = f"a larger --keep, {remedies}"
     return [
-        f"No layout is better on the test split than a model that {majority.description} "
+        f"No layout is clearly better on the test split than a model that {majority.description} "
         f"({format_percent(majority.test_mean)}), so nothing is recommended.{full} Try {remedies}."
     ]
 

@@ -21,8 +21,8 @@ def comparison_verdict(comparison: Comparison) -> str:
         majority = comparison.simple_row("majority")
         assert majority is not None, "it was compared with the layouts"
         return (
-            "Nothing was learned: on the test split no layout is better than a model that "
-            f"{majority.description} ({format_percent(majority.test_mean)}; {sample})."
+            "Nothing was learned: on the test split no layout is clearly better than a model "
+            f"that {majority.description} ({format_percent(majority.test_mean)}; {sample})."
         )
     if subject.origin == reference.origin:
         return (
@@ -77,7 +77,8 @@ def recommendation(comparison: Comparison) -> str:
     if comparison.recommended != comparison.best_on_validation:
         return (
             f"Recommended: {chosen.origin} ({chosen.layout}). {comparison.best_on_validation} is "
-            "better on validation, but on the test split no better than always giving one answer."
+            "better on validation, but not clearly better on the test split than always "
+            "giving one answer."
         )
     if subject.origin == reference.origin:
         return f"Recommended: {chosen.origin} ({chosen.layout}), best on validation."

@@ -15,7 +15,7 @@ from autoprune.errors import (
 )
 from autoprune.evaluation.records import read_records
 from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy, read_study
-from autoprune.evaluation.verdict import format_percent
+from autoprune.evaluation.verdict import format_p, format_percent
 from autoprune.experiment.config import RunOptions
 from autoprune.experiment.progress import format_duration
 from autoprune.experiment.setup import Experiment
@@ -198,10 +198,12 @@ def _check_learned(study: FinishedStudy, layout: Layout, origin: str) -> None:
     ]
     if majority and not all(map(comparison.has_learned, origins)):
         quality = format_percent(comparison.row(origins[0]).test_mean)
+        p_value = format_p(comparison.over_majority[origins[0]].p_value)
         raise LayoutError(
-            f"{origin} ({layout}) of study {study.name} is not better on the test split "
-            f"({quality}) than a model that {majority.description} "
-            f"({format_percent(majority.test_mean)}): train longer, or give --force to export it"
+            f"{origin} ({layout}) of study {study.name} is not clearly better on the test "
+            f"split ({quality}) than a model that {majority.description} "
+            f"({format_percent(majority.test_mean)}; p {p_value}): train longer, or give "
+            "--force to export it"
         )
 
 

@@ -71,7 +71,7 @@ class CostMeasurement:
 class CostConditions:
     """What all models are measured with; `tokens` is the longest input.
 
-    With `memory`, peak memory is measured too, for each model in a process of its own.
+    With `memory`, peak memory is measured too, each model in a separate process.
     """
 
     batch: int

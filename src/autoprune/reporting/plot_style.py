@@ -172,7 +172,7 @@ class Dot:
 
 
 def dot_plot(dots: Sequence[Dot], axis: str) -> go.Figure:
-    """Draw each dot in a row of its own with its interval, the first on top.
+    """Draw one dot with its interval in each row, the first on top.
 
     `axis` is the title of the axis of values. The traces have the dots' names in `meta`.
     """

@@ -173,9 +173,8 @@ def _wrong_length(form: _Form, names: list[str], record: _Record, is_first: bool
     cells = record.cells
     filled = max((index for index, cell in enumerate(cells, start=1) if cell.strip()), default=0)
     found = max(filled, min(len(cells), form.width))
-    problem = (
-        f"{format_path(form.path)} has {form.width} columns, line {record.last_line} has {found}"
-    )
+    columns = "1 column" if form.width == 1 else f"{form.width} columns"
+    problem = f"{format_path(form.path)} has {columns}, line {record.last_line} has {found}"
     spellings = {*TEXT_SPELLINGS, *LABEL_SPELLINGS}
     if is_first and spellings.intersection(cell.strip().casefold() for cell in cells):
         return DataError(

@@ -70,7 +70,7 @@ def pareto_page(front: ParetoFront) -> str:
         aside=True,
     )
     table = (TableWithBars(pareto_table(front)), Text(pareto_how_to_read(front), aside=True))
-    studies = Text("Each number of layers is a study of its own, with its own report:")
+    studies = Text("Each number of layers has a separate study and report:")
     sections = [
         ReportSection("plots", "Quality against latency and size", (Plots(plots), explanation)),
         ReportSection("table", "All numbers of layers", table),
