@@ -10,12 +10,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import settings
 
 # Test modules are imported one by one (importmode=importlib), so what they share is put in reach.
 sys.path.insert(0, str(Path(__file__).parent))
 from hub_server import HubServer
 
 torch.set_num_threads(1)
+
+# The same examples in each run, so that a change alone makes a test fail; for others:
+# AUTOPRUNE_NEW_EXAMPLES=1.
+settings.register_profile("repeatable", derandomize="AUTOPRUNE_NEW_EXAMPLES" not in os.environ)
+settings.load_profile("repeatable")
 
 pytest_plugins = ["storage_fixtures", "study_fixtures"]
 

@@ -4,7 +4,7 @@ import csv
 import random
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from autoprune.errors import DataError
@@ -214,7 +214,10 @@ def test_written_rows_are_read_back_or_refused(tmp_path, suffix, rows, quoting):
 @pytest.mark.parametrize("suffix", SEPARATORS)
 @CHECKED
 @given(rows=tables(st.text(st.sampled_from('ab "'), min_size=1, max_size=4)))
+@example(rows=[["a", "x"], ['"', "x"], ['"', "x"], ["a", "y"]])
 def test_rows_without_quoting_keep_their_number_or_are_refused(tmp_path, suffix, rows):
+    # Doubled quotes are evidence that quotes surround cells.
+    assume(not any('""' in cell for row in rows for cell in row))
     path = write_bare(tmp_path / f"rows{suffix}", rows, ["text", "other", "label"][: len(rows[0])])
     try:
         _, found = read_cells(path)

@@ -27,6 +27,8 @@ _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 
 _MOST_VALUES = 1000  # a column with more different values is not one of labels
 
+_FEWEST_ROWS = 8  # fewer do not show what a column holds
+
 _MAX_VALUE = 200  # characters of a label
 
 
@@ -204,6 +206,8 @@ def _is_merged(
         if len(lines) == 1:
             continue
         parts = [line.split(form.separator) for line in lines]
+        # A row whose value would be empty had the stray quote alone there.
+        parts[0][0], parts[-1][-1] = parts[0][0] or '"', parts[-1][-1] or '"'
         rows = [[*cells[:position], *parts[0]], *parts[1:-1], [*parts[-1], *cells[position + 1 :]]]
         # The columns that each line has by itself. The last ones of a merged row stand after it.
         spans = [range(position, form.width), *[range(form.width)] * (len(rows) - 2)]
@@ -277,7 +281,9 @@ def _explore(form: _Form) -> tuple[list[_ColumnValues], bool]:
         pass
     columns = [
         _ColumnValues(
-            frozenset(found) if 0 < len(found) <= min(_MOST_VALUES, count // 2) else None,
+            frozenset(found)
+            if count >= _FEWEST_ROWS and any(found) and len(found) <= min(_MOST_VALUES, count // 2)
+            else None,
             count > 0 and has_numbers,
         )
         for found, has_numbers in zip(values, numbers, strict=True)
