@@ -11,9 +11,10 @@ import sys
 from functools import partial
 
 import pytest
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+import torch
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
-from tiny_models import NUMBERS, tiny_tokenizer
+from tiny_models import NUMBERS, save_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,25 @@ WRONG = {
     "corpus": (["--minutes", 1, "--corpus", "none.txt"], ["none.txt cannot be read"]),
     "rate": (["--minutes", 1, "--learning-rate", 2], ["--learning-rate must lie between 0 and 1"]),
     "device": (["--minutes", 1, "--device", "cup"], ["did you mean 'cpu'?"]),
+    "from": (["--minutes", 1, "--from", "murill"], ["did you mean 'muril'?"]),
+    "from none": (["--minutes", 1, "--from", "./none"], ["found none at './none'"]),
+    "layout": (["--minutes", 1, "--layout", "12:0-3"], ["name that with --from"]),
+    "layout text": (["--minutes", 1, "--from", "demo", "--layout", "x"], ["like 12:0-3,8,11"]),
+    "layout depth": (
+        ["--minutes", 1, "--from", "demo", "--layout", "6:0-3"],
+        ["6:0-3 is for 6 layers, demo has 12"],
+    ),
+    **{
+        f"from and {option[0]}": (
+            ["--minutes", 1, "--from", "demo", *option],
+            ["--from trains a model as it is", option[0]],
+        )
+        for option in (
+            *(("--tokenizer", "demo"), ("--vocabulary", 500), ("--layers", 6), ("--hidden", 128)),
+            *(("--heads", 2), ("--inner", 64), ("--warm-embeddings",), ("--random-embeddings",)),
+            *(("--stack",), ("--no-stack",)),
+        )
+    },
 }
 
 
@@ -140,6 +160,149 @@ def test_pretrain_with_wrong_options_is_one_line_and_writes_nothing(run, corpus,
     assert (answer.code, answer.out, len(answer.lines)) == (2, "", 1), answer
     assert [words for words in said if words not in answer.lines[0]] == []
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def further(corpus):
+    """Return a function that gives the arguments of a further training of so many steps."""
+
+    def further(model, steps, *options):
+        return [
+            *("pretrain", "--from", model, "--corpus", corpus, "--tokens", 16, "--batch", 4),
+            *("--budget-tokens", steps * 64, "--out", "made/more", "--learning-rate", 0.01),
+            *("--device", "cpu", *options),
+        ]
+
+    return further
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """Return a RoBERTa of five layers with its own head, and with dropout."""
+    folder = tmp_path_factory.mktemp("given")
+    return save_model("roberta", folder, hidden_dropout_prob=0.25)
+
+
+def test_pretrain_trains_a_given_model_further(run, further, given, task, tmp_path):
+    answer = run(*further(given, 40))
+    assert (answer.code, answer.out) == (0, ""), answer.err
+    assert answer.lines[-1].startswith("made/more: 5 layers, ")
+    [before] = re.findall(r"^perplexity ([\d,.]+) in held-out texts before", answer.err, re.M)
+    [after] = re.findall(r"perplexity ([\d,.]+) of \d+ masked tokens", answer.lines[-1])
+    assert float(after) < 0.7 * float(before)
+    assert sorted(path.name for path in (tmp_path / "made/more").iterdir()) == [
+        *("README.md", "config.json", "model.safetensors"),
+        *("tokenizer.json", "tokenizer_config.json"),
+    ]
+    old, new = (AutoModelForMaskedLM.from_pretrained(each) for each in (given, "made/more"))
+    changed = (old.get_input_embeddings().weight != new.get_input_embeddings().weight).any(1)
+    tokenizer = AutoTokenizer.from_pretrained("made/more")
+    known = {*tokenizer.get_vocab().values()}  # 15 of the model's 40
+    assert {*changed.nonzero().flatten().tolist()} == known
+    assert tokenizer.get_vocab() == AutoTokenizer.from_pretrained(given).get_vocab()
+    ignored = {"architectures", "dtype", "transformers_version", "_name_or_path"}
+    configs = [
+        {name: value for name, value in model.config.to_dict().items() if name not in ignored}
+        for model in (old, new)
+    ]
+    assert configs[0] == configs[1]
+    assert new.config.hidden_dropout_prob == 0.25
+    _, report = AutoModel.from_pretrained("made/more", output_loading_info=True)
+    assert all("pooler" in name for name in report["missing_keys"])
+    card = (tmp_path / "made/more/README.md").read_text(encoding="utf-8")
+    assert re.search(rf"The encoder {given.name}@sha256:[0-9a-f]+, all its layers", card)
+    assert f"Perplexity {after} of" in card
+    assert f"Before this training it was {before}." in card
+    assert "2,560 tokens seen" in card
+    assert "with its own head" in card
+    answer = run(
+        *("baseline", "--model", "./made/more", "--task", task, "--keep", 2, "--strategy", "top"),
+        *("--full-epochs", 1, "--seeds", 1, "--workers", 1, "--json"),
+    )
+    assert answer.code == 0, answer.err
+
+
+def test_pretrain_further_makes_a_head_and_keeps_the_layers_of_a_layout(run, further, tmp_path):
+    model = AutoModel.from_pretrained(save_model("bert", tmp_path / "whole", num_hidden_layers=4))
+    model.save_pretrained(tmp_path / "bare")
+    tiny_tokenizer().save_pretrained(tmp_path / "bare")
+    answer = run(*further("bare", 1, "--layout", "4:0,2-3", "--learning-rate", 1e-9))
+    assert answer.code == 0, answer.err
+    made = AutoModel.from_pretrained("made/more")
+    assert made.config.num_hidden_layers == 3
+    for layer, source in zip(made.encoder.layer, (0, 2, 3), strict=True):
+        expected = model.encoder.layer[source].output.dense.weight
+        torch.testing.assert_close(layer.output.dense.weight, expected, rtol=0, atol=1e-6)
+    card = (tmp_path / "made/more/README.md").read_text(encoding="utf-8")
+    assert "its layers 4:0,2-3, trained further" in card
+    assert "with a head of random weights" in card
+    AutoModelForMaskedLM.from_pretrained("made/more", output_loading_info=True)
+
+
+def test_pretrain_further_cuts_blocks_to_the_positions_of_the_model(run, further, given):
+    answer = run(*further(given, 1, "--tokens", 64))
+    assert answer.code == 0, answer.err
+    assert "blocks of 39," in answer.err  # 40 positions, counted from the padding on
+
+
+def test_pretrain_further_that_is_resumed_gives_the_same_bytes(
+    run, start, further, given, tmp_path
+):
+    arguments = further(given, 400)
+    with start(*arguments, folder=tmp_path) as process:
+        for line in process.stderr:
+            if " tokens in the corpus, blocks of 16, on cpu" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
+    other = save_model("roberta", tmp_path / "other", layer_norm_eps=0.01)
+    for arguments_of_another, name in (
+        (further(other, 400), r"--from was given\d+@sha256:\w+ and is other@sha256:\w+"),
+        (further(given, 400, "--layout", "5:0-2"), "--layout was None and is 5:0-2"),
+    ):
+        answer = run(*arguments_of_another)
+        assert (answer.code, len(answer.lines)) == (2, 1), answer.err
+        assert re.search(f"{name}: give the same again", answer.lines[0])
+    whole = partial(run_alone, start, arguments, tmp_path)
+    lines = whole()
+    assert re.match("perplexity", lines[0])
+    assert lines[1].startswith("resuming after step ")
+    names = ("model.safetensors", "config.json")
+    resumed = [digest(tmp_path / "made/more" / name) for name in names]
+    before = lines[0]
+    shutil.rmtree(tmp_path / "made")
+    assert before in whole()
+    assert [digest(tmp_path / "made/more" / name) for name in names] == resumed
+
+
+def test_pretrain_from_a_tokenizer_without_a_mask_token_is_refused(run, further, given, tmp_path):
+    model = shutil.copytree(given, tmp_path / "model")
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    del config["mask_token"]
+    (model / "tokenizer_config.json").write_text(json.dumps(config))
+    answer = run(*further("model", 1))
+    assert (answer.code, len(answer.lines)) == (2, 1)
+    assert "needs a mask token, the tokenizer of model has none" in answer.lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_pretrain_from_pickled_weights_is_refused(run, further, given, tmp_path):
+    model = shutil.copytree(given, tmp_path / "model")
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    answer = run(*further("model", 1))
+    assert (answer.code, len(answer.lines)) == (2, 1)
+    assert "only pickled weights" in answer.lines[0]
+
+
+def test_pretrain_from_a_tokenizer_with_more_tokens_than_embeddings_is_refused(
+    run, further, tmp_path
+):
+    save_model("bert", tmp_path / "model", vocab_size=12)
+    answer = run(*further("model", 1, "--out", "more"))
+    assert answer.code == 2
+    assert "the model knows 12 tokens" in answer.lines[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_pretrain_runs_no_code_of_a_tokenizer(tokenizer, corpus, tmp_path):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from autoprune.errors import DataError
 from autoprune.pretraining.data import (
@@ -157,3 +159,51 @@ def test_stream_marks_the_first_token_of_each_word(prepared, tmp_path):
     assert stream.word_starts.tolist() == [not piece.startswith("##") for piece in pieces]
     assert pieces.count("[SEP]") == 2
     assert any(piece.startswith("##") for piece in pieces)
+
+
+def marked_tokenizer(mark, pre_tokenizer, normalizer=None):
+    """Return a tokenizer of letters and of two-letter pieces, with `mark` before a word."""
+    letters = [*"abcxyz,", mark, f"{mark}a", f"{mark}b", f"{mark}x", "bc", "yz"]
+    vocabulary = {token: number for number, token in enumerate(["[SEP]", "[UNK]", *letters])}
+    merges = [(mark, "a"), (mark, "b"), (mark, "x"), ("b", "c"), ("y", "z")]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizer
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, sep_token="[SEP]", unk_token="[UNK]")
+
+
+MARKED = {
+    # SentencePiece as converted for T5 and XLM-R, and as Llama has it: one word for the library
+    "metaspace": ("▁", pre_tokenizers.Metaspace(), None),
+    "no pre-tokenizer": (
+        "▁",
+        None,
+        normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]),
+    ),
+    # byte-level BPE; this split ends words at each comma, as that of GPT-2 does at vowel signs
+    "byte-level": ("Ġ", pre_tokenizers.ByteLevel(add_prefix_space=True), None),
+}
+
+
+@pytest.mark.parametrize("kind", MARKED)
+def test_words_of_marked_tokens_begin_at_the_marks(kind, tmp_path):
+    tokenizer = marked_tokenizer(*MARKED[kind])
+    write_stream(["abc xyz, b", "xa a"], tokenizer, tmp_path / "texts")
+    stream = read_stream(tmp_path / "texts")
+    mark = MARKED[kind][0]
+    expected = [
+        *((f"{mark}a", True), ("bc", False), (f"{mark}x", True), ("yz", False), (",", False)),
+        *((f"{mark}b", True), ("[SEP]", True)),
+        *((f"{mark}x", True), ("a", False), (f"{mark}a", True), ("[SEP]", True)),
+    ]
+    tokens = tokenizer.convert_ids_to_tokens(stream.tokens.tolist())
+    assert list(zip(tokens, stream.word_starts.tolist(), strict=True)) == expected
+
+
+def test_word_without_marks_ends_after_ten_tokens(tmp_path):
+    """As texts of scripts without spaces have no marks between their words."""
+    tokenizer = marked_tokenizer(*MARKED["metaspace"])
+    write_stream(["a" * 25], tokenizer, tmp_path / "texts")
+    starts = read_stream(tmp_path / "texts").word_starts
+    assert np.flatnonzero(starts).tolist() == [0, 10, 20, 25]

@@ -13,7 +13,6 @@ from autoprune.pretraining.model import (
     cooccurrence_counts,
     embedding_factors,
     masked_loss_sum,
-    set_dropout_,
     warm_start_,
 )
 from tiny_models import jitter_
@@ -82,7 +81,6 @@ def test_embedding_factors_rebuild_a_matrix_of_low_rank(prepared):
 
 def test_saved_model_has_the_same_logits_in_transformers(prepared, model, tmp_path):
     jitter_(model)
-    set_dropout_(model)
     model.save_pretrained(tmp_path)
     prepared.tokenizer.save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)

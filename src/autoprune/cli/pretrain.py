@@ -9,7 +9,9 @@ import typer
 from autoprune.choices import MAX_BATCH, MAX_MINUTES
 from autoprune.cli import options
 from autoprune.cli.options import check_positive
+from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import OptionError
+from autoprune.layouts.layout import Layout
 
 
 def pretrain(
@@ -17,8 +19,22 @@ def pretrain(
         list[Path], typer.Option(help="Text file in UTF-8, a text a line; repeat for more.")
     ],
     out: Annotated[Path, typer.Option(help="The model's folder: a new one, or an empty one.")],
-    layers: Annotated[int, typer.Option(min=1, max=96, help="Layers.")] = 6,
-    hidden: Annotated[int, typer.Option(min=8, max=4096, help="Width.")] = 128,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Train this model further, with its own tokenizer: a name, hub id or folder.",
+            autocompletion=options.complete_names(ENCODERS),
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="Keep only these layers of --from, such as 12:0-3,8,11."),
+    ] = None,
+    layers: Annotated[int | None, typer.Option(min=1, max=96, help="Layers. [default: 6]")] = None,
+    hidden: Annotated[
+        int | None, typer.Option(min=8, max=4096, help="Width. [default: 128]")
+    ] = None,
     heads: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Heads. [default: one for 64 units]")
     ] = None,
@@ -50,27 +66,29 @@ def pretrain(
     ] = None,
     learning_rate: options.LearningRateOption = None,
     warm_embeddings: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--warm-embeddings/--random-embeddings",
-            help="Begin with embeddings from counts of which tokens are near each other.",
+            help="Begin with embeddings from counts of which tokens are near each other. "
+            "[default: warm-embeddings]",
         ),
-    ] = True,
+    ] = None,
     stack: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--stack/--no-stack",
-            help="Train half the layers for half the time, then stack them on themselves.",
+            help="Train half the layers for half the time, then stack them on themselves. "
+            "[default: stack]",
         ),
-    ] = True,
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of all random draws.")] = 0,
     device: options.DeviceOption = "auto",
 ) -> None:
-    """Train a small BERT encoder from scratch by masked-language modelling.
+    """Train a small BERT encoder by masked-language modelling, or train a given one further.
 
-    It serves as --model and as --rival. After Ctrl-C, or a crash, the same command resumes where
-    it stopped. One line in a hundred is held out: the perplexity of these lines is printed at the
-    end and written in the model's card.
+    Without --from it begins from random weights. The model serves as --model and as --rival.
+    After Ctrl-C, or a crash, the same command resumes where it stopped. One line in a hundred is
+    held out: the perplexity of these lines is printed at the end and written in the model's card.
 
     Example: `autoprune pretrain --corpus texts.txt --layers 6 --minutes 60 --out my-small-bert`
     """
@@ -81,6 +99,9 @@ def pretrain(
     from autoprune.experiment.progress import format_duration
     from autoprune.files import check_new_folder
     from autoprune.pretraining.config import (
+        FURTHER_RATE,
+        EncoderShape,
+        GivenEncoder,
         PretrainingConfig,
         PretrainingSchedule,
         default_pretraining_rate,
@@ -91,9 +112,34 @@ def pretrain(
 
     if tokenizer is not None and vocabulary is not None:
         raise OptionError("--vocabulary is for a tokenizer trained here: leave out --tokenizer")
+    encoder: EncoderShape | GivenEncoder
+    if from_ is None:
+        if layout is not None:
+            raise OptionError("--layout names layers of a model: name that with --from")
+        hidden = hidden or 128
+        encoder = encoder_shape(layers or 6, hidden, heads, inner, tokens)
+        default_rate = default_pretraining_rate(hidden)
+    else:
+        from_scratch = {
+            "--tokenizer": tokenizer,
+            "--vocabulary": vocabulary,
+            "--layers": layers,
+            "--hidden": hidden,
+            "--heads": heads,
+            "--inner": inner,
+            "--warm-embeddings and --random-embeddings": warm_embeddings,
+            "--stack and --no-stack": stack,
+        }
+        for name, value in from_scratch.items():
+            if value is not None:
+                raise OptionError(
+                    f"--from trains a model as it is, with its own tokenizer: leave out {name}"
+                )
+        encoder = GivenEncoder(from_, None if layout is None else Layout.parse(layout), tokens)
+        default_rate = FURTHER_RATE
     schedule = PretrainingSchedule(
         batch=batch,
-        learning_rate=default_pretraining_rate(hidden) if learning_rate is None else learning_rate,
+        learning_rate=default_rate if learning_rate is None else learning_rate,
         seed=seed,
         seconds=None if minutes is None else minutes * 60,
         budget_tokens=budget_tokens,
@@ -101,12 +147,12 @@ def pretrain(
     config = PretrainingConfig(
         corpus=tuple(corpus),
         out=out,
-        shape=encoder_shape(layers, hidden, heads, inner, tokens),
+        encoder=encoder,
         schedule=schedule,
         tokenizer=tokenizer,
         vocabulary=vocabulary or 16_000,
-        warm_embeddings=warm_embeddings,
-        stack=stack,
+        warm_embeddings=warm_embeddings is not False,
+        stack=stack is not False,
         device=device,
         command=command_line(sys.argv[1:]),
     )
@@ -115,7 +161,7 @@ def pretrain(
     display = PretrainingDisplay()
     result = pretrain_model(config, display)
     display.message(
-        f"{out}: {layers} layers, {result.parameters:,} parameters, {result.tokens_seen:,} tokens "
-        f"seen in {format_duration(result.seconds)}; perplexity {result.perplexity:.1f} of "
-        f"{result.held_out_tokens:,} masked tokens in held-out texts"
+        f"{out}: {result.layers} layers, {result.parameters:,} parameters, "
+        f"{result.tokens_seen:,} tokens seen in {format_duration(result.seconds)}; perplexity "
+        f"{result.perplexity:.1f} of {result.held_out_tokens:,} masked tokens in held-out texts"
     )

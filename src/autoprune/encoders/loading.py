@@ -4,11 +4,14 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentencepiece import SentencePieceProcessor
 from torch import nn
 from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -50,7 +53,9 @@ def load_classifier(
     `ModelError` where weights of the encoder are missing, left over, or of another shape.
     """
     with _seeded_loading(checkpoint, seed):
-        model, missing, unexpected = _load(checkpoint, names, problem_type)
+        model, missing, unexpected = _load(
+            checkpoint, _classifier_config(checkpoint, names, problem_type)
+        )
         _check_family(model)
         if _outside_encoder(model) - missing:
             torch.default_generator.manual_seed(seed)
@@ -66,7 +71,8 @@ def load_trained(checkpoint: EncoderFiles) -> PreTrainedModel:
     of another shape.
     """
     with _seeded_loading(checkpoint, 0):
-        model, missing, unexpected = _load(checkpoint, trained_labels(checkpoint))
+        config = _classifier_config(checkpoint, trained_labels(checkpoint), _SINGLE_LABEL)
+        model, missing, unexpected = _load(checkpoint, config)
     if missing:
         raise ModelError(
             f"{checkpoint.encoder} is not a complete classifier, {len(missing)} of its weights are "
@@ -74,6 +80,34 @@ def load_trained(checkpoint: EncoderFiles) -> PreTrainedModel:
         )
     _check_weights(checkpoint, model, missing, unexpected)
     return model
+
+
+def load_masked_model(checkpoint: EncoderFiles, seed: int) -> tuple[PreTrainedModel, bool]:
+    """Load the encoder with a head for masked-language modelling, and whether that head is new.
+
+    In float32 on the CPU, in evaluation mode. What the checkpoint lacks of its head is drawn from
+    `seed`, and the output layer is tied to the embeddings where that fits. Raises `ModelError` as
+    `load_classifier`, and for a family without such a head.
+    """
+    config = _config(checkpoint)
+    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        raise ModelError(
+            f"transformers has no masked-language-modelling head for {config.model_type}, so "
+            f"{checkpoint.encoder} cannot be pre-trained further: choose another model"
+        )
+    with _seeded_loading(checkpoint, seed):
+        model, missing, unexpected = _load(checkpoint, config, AutoModelForMaskedLM)
+        _check_family(model)
+        is_new = bool(_outside_encoder(model) & missing)
+        output, table = model.get_output_embeddings(), model.get_input_embeddings()
+        fits = output is not None and output.weight.shape == table.weight.shape
+        if is_new and fits and output.weight is not table.weight:
+            config.tie_word_embeddings = True
+            model, missing, unexpected = _load(checkpoint, config, AutoModelForMaskedLM)
+    missing &= {name for name, _ in model.named_parameters()}  # without tied weights' other names
+    _check_weights(checkpoint, model, missing, unexpected)
+    check_forward(checkpoint, model)
+    return model, is_new
 
 
 def random_classifier(
@@ -193,12 +227,14 @@ def _classifier_config(
 
 
 def _load(
-    checkpoint: EncoderFiles, names: Sequence[str], problem_type: str = _SINGLE_LABEL
+    checkpoint: EncoderFiles,
+    config: PreTrainedConfig,
+    kind: Any = AutoModelForSequenceClassification,
 ) -> tuple[PreTrainedModel, set[str], set[str]]:
     """Return the model in evaluation mode, and which weights transformers replaced and dropped."""
-    model, report = AutoModelForSequenceClassification.from_pretrained(
+    model, report = kind.from_pretrained(
         checkpoint.folder,
-        config=_classifier_config(checkpoint, names, problem_type),
+        config=config,
         dtype=torch.float32,
         use_safetensors=True,
         # A head for another number of labels is drawn again; callers refuse any other mismatch.

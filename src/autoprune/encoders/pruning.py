@@ -13,7 +13,7 @@ from autoprune.errors import LayoutError, ModelError
 from autoprune.layouts.layout import Layout
 
 
-def used_token_ids(pad_id: int, *ids: NDArray[np.int32]) -> NDArray[np.int64]:
+def used_token_ids(pad_id: int, *ids: NDArray[np.int32] | NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the token ids that occur in any of `ids`, ascending, and all up to the padding's.
 
     The latter keep the padding's number unchanged: RoBERTa counts positions from it, and MPNet from

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoprune.errors import OptionError
+from autoprune.layouts.layout import Layout
 
 Settings = Mapping[str, str | int | float | bool | None]
 
@@ -39,6 +40,18 @@ def encoder_shape(
 
 
 @dataclass(frozen=True, slots=True)
+class GivenEncoder:
+    """An encoder that is trained further: `model` as the user names it, `layout` what is kept.
+
+    A `layout` of None keeps all layers. `tokens` is the length of a block in training.
+    """
+
+    model: str
+    layout: Layout | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class PretrainingSchedule:
     """How to train: `batch` blocks per step, for `seconds` or for `budget_tokens` tokens.
 
@@ -65,6 +78,10 @@ class PretrainingSchedule:
         return tokens / self.budget_tokens
 
 
+FURTHER_RATE = 2e-4
+"""The peak learning rate by default for an encoder that is trained further."""
+
+
 def default_pretraining_rate(hidden: int) -> float:
     """Return the peak learning rate for an encoder `hidden` units wide.
 
@@ -76,16 +93,18 @@ def default_pretraining_rate(hidden: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PretrainingConfig:
-    """What to train: a model of `shape` on the text files `corpus`, written to the folder `out`.
+    """What to train: a model `encoder` on the text files `corpus`, written to the folder `out`.
 
-    `tokenizer` names a model whose tokenizer is taken; None trains one of `vocabulary` tokens.
-    With `warm_embeddings` the embeddings begin from counts of neighbours; with `stack` half the
-    layers are trained first, then stacked. `command` is written in the card, to repeat the run.
+    An `EncoderShape` begins from random weights, a `GivenEncoder` from its own, with its own
+    tokenizer; only the first has the following options. `tokenizer` names a model whose tokenizer
+    is taken; None trains one of `vocabulary` tokens. With `warm_embeddings` the embeddings begin
+    from counts of neighbours; with `stack` half the layers are trained first, then stacked.
+    `command` is written in the card, to repeat the run.
     """
 
     corpus: tuple[Path, ...]
     out: Path
-    shape: EncoderShape
+    encoder: EncoderShape | GivenEncoder
     schedule: PretrainingSchedule
     tokenizer: str | None = None
     vocabulary: int = 16_000
@@ -94,23 +113,34 @@ class PretrainingConfig:
     device: str = "auto"
     command: str = ""
 
-    def settings(self, fingerprint: str) -> Settings:
-        """Return what must stay the same when the run is resumed, by the names users know."""
-        shape, schedule = self.shape, self.schedule
+    def settings(self, fingerprint: str, model: str | None) -> Settings:
+        """Return what must stay the same when the run is resumed, by the names users know.
+
+        `fingerprint` is that of the corpus, `model` the given encoder with its commit.
+        """
+        encoder, schedule = self.encoder, self.schedule
+        own: dict[str, str | int | float | bool | None]
+        if isinstance(encoder, GivenEncoder):
+            own = {"--layout": None if encoder.layout is None else str(encoder.layout)}
+        else:
+            own = {
+                "--tokenizer": self.tokenizer,
+                "--vocabulary": None if self.tokenizer else self.vocabulary,
+                "--layers": encoder.layers,
+                "--hidden": encoder.hidden,
+                "--heads": encoder.heads,
+                "--inner": encoder.inner,
+                "--warm-embeddings": self.warm_embeddings,
+                "--stack": self.stack,
+            }
         return {
+            "--from": model,
             "the corpus": fingerprint,
-            "--tokenizer": self.tokenizer,
-            "--vocabulary": None if self.tokenizer else self.vocabulary,
-            "--layers": shape.layers,
-            "--hidden": shape.hidden,
-            "--heads": shape.heads,
-            "--inner": shape.inner,
-            "--tokens": shape.tokens,
+            **own,
+            "--tokens": encoder.tokens,
             "--batch": schedule.batch,
             "--minutes": None if schedule.seconds is None else schedule.seconds / 60,
             "--budget-tokens": schedule.budget_tokens,
             "--learning-rate": schedule.learning_rate,
-            "--warm-embeddings": self.warm_embeddings,
-            "--stack": self.stack,
             "--seed": schedule.seed,
         }

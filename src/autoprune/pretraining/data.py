@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerFast
 
 from autoprune.errors import DataError
@@ -28,6 +29,12 @@ _MASK_TOKEN, _RANDOM_TOKEN = 0.8, 0.1  # shares of the masked words; the others 
 _DIGESTS = 1 << 64  # number of possible digests
 
 _ENCODED_TOGETHER = 1000  # texts
+
+_WORD_MARKS = ("▁", "Ġ")  # of SentencePiece and of byte-level BPE
+
+_MARKED_SHARE = 0.01  # share of the tokens with a mark from which on it is taken for one
+
+_LONGEST_WORD = 10  # marked tokens: a script without spaces has none between its words
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ class TokenStream:
 
 def write_stream(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
     """Write the stream of `texts` as two files, `path` with the suffixes `.tokens`, `.begins`."""
-    rest = iter(texts)
+    rest, marked = iter(texts), _marked_tokens(tokenizer)
     with (
         path.with_suffix(".tokens").open("wb") as tokens,
         path.with_suffix(".begins").open("wb") as word_starts,
@@ -103,10 +110,35 @@ def write_stream(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, path:
         while batch := list(islice(rest, _ENCODED_TOGETHER)):
             encoded = tokenizer.backend_tokenizer.encode_batch(batch, add_special_tokens=False)
             for text in encoded:
-                words = text.word_ids
-                starts = [word != last for word, last in zip(words, [None, *words], strict=False)]
+                starts = _word_starts(text, marked)
                 tokens.write(np.array([*text.ids, tokenizer.sep_token_id], "<u4").tobytes())
                 word_starts.write(np.array([*starts, True], "?").tobytes())
+
+
+def _marked_tokens(tokenizer: PreTrainedTokenizerFast) -> set[int]:
+    """Return the tokens that begin a word by their mark; none where words are told otherwise."""
+    vocabulary = tokenizer.get_vocab()
+    for mark in _WORD_MARKS:
+        marked = {number for token, number in vocabulary.items() if token.startswith(mark)}
+        if len(marked) > _MARKED_SHARE * len(vocabulary):
+            return marked
+    return set()
+
+
+def _word_starts(text: Encoding, marked: set[int]) -> list[bool]:
+    """Return for each token of a text whether it begins a word.
+
+    Without marks (WordPiece) a word is what the tokenizer splits before it makes tokens. With marks
+    that is not so: it may be the whole text, or end at each vowel sign.
+    """
+    if not marked:
+        words = text.word_ids
+        return [word != last for word, last in zip(words, [None, *words], strict=False)]
+    starts, length = [], _LONGEST_WORD
+    for token in text.ids:
+        length = 1 if token in marked or length == _LONGEST_WORD else length + 1
+        starts.append(length == 1)
+    return starts
 
 
 def read_stream(path: Path) -> TokenStream:
@@ -121,7 +153,8 @@ def read_stream(path: Path) -> TokenStream:
 class TokenKinds:
     """The tokens of a vocabulary by use.
 
-    `mask` is the number of [MASK], `special` is a flag for each token, (tokens,).
+    `mask` is the number of [MASK], `special` is a flag for each token, (tokens,): these are neither
+    masked nor put in the place of another.
     """
 
     mask: int

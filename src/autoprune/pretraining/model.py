@@ -1,4 +1,4 @@
-"""Model for pre-training: BERT with its masked-language-modelling head, and its first weights."""
+"""Model for pre-training: an encoder with its masked-language-modelling head, new or given."""
 
 import numpy as np
 import torch
@@ -6,13 +6,17 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.utils.extmath import randomized_svd
 from torch import nn
-from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import ModelOutput
 
 from autoprune.pretraining.config import EncoderShape
 from autoprune.pretraining.data import TokenStream
 from autoprune.pretraining.tokenizer import LONGEST_INPUT
-
-DROPOUT = 0.1  # for fine-tuning
 
 COOCCURRENCE_WINDOW = 4  # tokens to either side
 
@@ -24,10 +28,7 @@ _CONTEXT_POWER = 0.75  # smooths the counts of the context tokens, as in word2ve
 def build_encoder(
     shape: EncoderShape, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> BertForMaskedLM:
-    """Return a model with random weights drawn from `seed`, in float32 on the CPU.
-
-    It has no dropout: texts that are seen a few times do not need it (see `set_dropout_`).
-    """
+    """Return a model with random weights drawn from `seed`, in float32 on the CPU, in eval mode."""
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
@@ -36,32 +37,68 @@ def build_encoder(
         intermediate_size=shape.inner,
         max_position_embeddings=max(LONGEST_INPUT, shape.tokens),
         pad_token_id=tokenizer.pad_token_id,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return BertForMaskedLM(config)
-
-
-def set_dropout_(model: BertForMaskedLM) -> None:
-    """Set the dropout in the config, in place, to that with which BERT is fine-tuned."""
-    model.config.hidden_dropout_prob = DROPOUT
-    model.config.attention_probs_dropout_prob = DROPOUT
+        return BertForMaskedLM(config).eval()
 
 
 def masked_loss_sum(
-    model: BertForMaskedLM, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
+    model: PreTrainedModel, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
     """Return the sum of the cross-entropies of the masked tokens, in float32.
 
     `inputs` is (blocks, length); `positions` are the masked places of the flattened inputs,
-    `labels` the tokens before masking, both (masked,). Logits are computed at these places only:
-    with a vocabulary of 16,000 the logits of one token cost more than six layers of 128 units.
+    `labels` the tokens before masking, both (masked,). The head is given the states of these places
+    only: with a vocabulary of 16,000 the logits of one token cost more than six layers of 128
+    units.
     """
-    states = model.bert(input_ids=inputs).last_hidden_state.flatten(0, 1)
-    logits = model.cls(states[positions])  # (masked, vocabulary)
+
+    def select(_module: nn.Module, _inputs: object, output: ModelOutput) -> ModelOutput:
+        output["last_hidden_state"] = output["last_hidden_state"].flatten(0, 1)[positions]
+        return output
+
+    hook = model.base_model.register_forward_hook(select)
+    try:
+        logits = model(input_ids=inputs, return_dict=True).logits  # (masked, vocabulary)
+    finally:
+        hook.remove()
     return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+
+
+def keep_token_rows_(model: PreTrainedModel, kept: NDArray[np.int64]) -> None:
+    """Keep only the rows `kept` of the embeddings and of the output layer of `model`, in place.
+
+    Token `kept[i]` becomes token `i`. The config keeps the old vocabulary.
+    """
+    table, encoder = model.get_input_embeddings().weight, set(model.base_model.modules())
+    before = [
+        (module, name, weight)
+        for module in model.modules()
+        for name, weight in module.named_parameters(recurse=False)
+        if weight is table or (module not in encoder and len(table) in weight.shape)
+    ]
+    rows = torch.from_numpy(kept)
+    after = {
+        id(weight): nn.Parameter(weight.detach().index_select(weight.shape.index(len(table)), rows))
+        for _, _, weight in before
+    }
+    for module, name, weight in before:
+        setattr(module, name, after[id(weight)])  # what was tied stays tied
+
+
+def restore_token_rows_(
+    model: PreTrainedModel, trained: PreTrainedModel, kept: NDArray[np.int64]
+) -> None:
+    """Copy the weights of `trained`, which has the rows `kept` only, to `model`, in place."""
+    sources, rows = dict(trained.named_parameters()), torch.from_numpy(kept).to(model.device)
+    size = len(model.get_input_embeddings().weight)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if sources[name].shape == weight.shape:
+                weight.copy_(sources[name])
+            else:
+                weight.index_copy_(weight.shape.index(size), rows, sources[name])
 
 
 def warm_start_(model: BertForMaskedLM, stream: TokenStream, special: list[int], seed: int) -> None:

@@ -3,22 +3,39 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
-from transformers import PreTrainedTokenizerFast
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from autoprune.encoders.config import read_config
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_tokenizer
-from autoprune.encoders.registry import ENCODERS, find_encoder
+from autoprune.encoders.loading import (
+    check_tokens,
+    load_masked_model,
+    load_tokenizer,
+    max_input_length,
+    vocabulary_size,
+)
+from autoprune.encoders.pruning import keep_layers, used_token_ids
+from autoprune.encoders.registry import ENCODERS, EncoderFiles, find_encoder
 from autoprune.errors import AutopruneError
+from autoprune.export.base_model import read_base_model
 from autoprune.files import atomic_folder
 from autoprune.interrupts import stop_requested
 from autoprune.pretraining.card import PretrainingResult, write_pretrained
-from autoprune.pretraining.config import PretrainingConfig
+from autoprune.pretraining.config import EncoderShape, GivenEncoder, PretrainingConfig
 from autoprune.pretraining.data import Corpus, scan_corpus
-from autoprune.pretraining.model import build_encoder, set_dropout_, warm_start_
+from autoprune.pretraining.model import (
+    build_encoder,
+    keep_token_rows_,
+    restore_token_rows_,
+    warm_start_,
+)
 from autoprune.pretraining.tokenizer import check_tokenizer, read_tokenizer
 from autoprune.pretraining.training import (
     STACKED_AT,
@@ -33,6 +50,7 @@ from autoprune.pretraining.workspace import (
     PreparedCorpus,
     check_settings,
     lock_workspace,
+    measure_once,
     prepare_corpus,
     read_prepared_corpus,
     restore_state,
@@ -62,35 +80,99 @@ def pretrain_model(config: PretrainingConfig, progress: PretrainingProgress) -> 
     A resumed run gives the same bits only with as many torch threads as before.
     """
     device, work = select_device(config.device), work_folder(config.out)
+    base, config = _load_base(config)
+    tokenizer = base.tokenizer if base else _load_tokenizer(config.tokenizer)
     corpus = scan_corpus(config.corpus)
-    tokenizer = None if config.tokenizer is None else _load_tokenizer(config.tokenizer)
     with lock_workspace(work):
-        prepared = _prepare(config, corpus, tokenizer, work, progress)
-        state = _train(config, prepared, device, work, progress)
-        bfloat16, batch = fast_in_bfloat16(device), config.schedule.batch
-        quality, masked = perplexity(
-            state.model, prepared.held_out, batch, _EVALUATION_TOKENS, bfloat16
+        prepared = _prepare(config, corpus, base, tokenizer, work, progress)
+        measure = partial(
+            perplexity,
+            held_out=prepared.held_out,
+            batch=config.schedule.batch,
+            most=_EVALUATION_TOKENS,
+            bfloat16=fast_in_bfloat16(device),
         )
+        before = None
+        if base is not None:
+            before = measure_once(work, lambda: measure(base.load()[0].to(device))[0])
+            progress.message(f"perplexity {before:,.1f} in held-out texts before training")
+        state = _train(config, base, prepared, device, work, progress)
+        model = state.model if base is None else base.restore(state, prepared)
+        quality, masked = measure(model)
         result = PretrainingResult(
             config=config,
             texts=corpus.texts,
             corpus_tokens=len(prepared.train.stream.tokens),
             vocabulary=len(prepared.tokenizer),
-            parameters=state.model.num_parameters(),
+            layers=model.config.num_hidden_layers,
+            parameters=model.num_parameters(),
             steps=state.step,
             seconds=state.seconds,
             device=describe_device(device),
             perplexity=quality,
             held_out_tokens=masked,
+            perplexity_before=before,
+            base=read_base_model(base.checkpoint, base.given.model) if base else None,
+            new_head=base is not None and base.load()[1],
         )
-        set_dropout_(state.model)
         with atomic_folder(config.out) as folder:
-            write_pretrained(state.model.cpu(), prepared.tokenizer, result, folder)
+            write_pretrained(model.cpu(), prepared.tokenizer, result, folder)
         shutil.rmtree(work, ignore_errors=True)
     return result
 
 
-def _load_tokenizer(name: str) -> PreTrainedTokenizerFast:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Base:
+    """The model that is trained further. A head that it lacks is drawn from `seed`."""
+
+    given: GivenEncoder
+    checkpoint: EncoderFiles
+    tokenizer: PreTrainedTokenizerFast
+    seed: int
+
+    def load(self) -> tuple[PreTrainedModel, bool]:
+        """Return the model with the layers that are kept and its head, and whether that is new."""
+        model, is_new = load_masked_model(self.checkpoint, self.seed)
+        if self.given.layout is not None:
+            keep_layers(model, self.given.layout)
+        return model, is_new
+
+    def begin(self, prepared: PreparedCorpus, device: torch.device) -> PretrainingState:
+        """Return a training of the tokens in the corpus; other tokens keep their embeddings."""
+        model, kept = self.load()[0], self._kept(prepared)
+        keep_token_rows_(model, kept)
+        rows = np.zeros(kept[-1] + 1, dtype=np.int64)
+        rows[kept] = np.arange(len(kept))
+        return PretrainingState(model.to(device), pretraining_optimizer(model), rows=rows)
+
+    def restore(self, state: PretrainingState, prepared: PreparedCorpus) -> PreTrainedModel:
+        """Return the trained model with all tokens."""
+        model = self.load()[0].to(state.model.device)
+        restore_token_rows_(model, state.model, self._kept(prepared))
+        return model
+
+    def _kept(self, prepared: PreparedCorpus) -> NDArray[np.int64]:
+        config = read_config(self.checkpoint.folder, trust_remote_code=False)
+        pad = max(config.pad_token_id or 0, self.tokenizer.pad_token_id)
+        return used_token_ids(pad, prepared.used)
+
+
+def _load_base(config: PretrainingConfig) -> tuple[_Base | None, PretrainingConfig]:
+    """Return the model to train further, if any, and the config with blocks that fit it."""
+    given = config.encoder
+    if not isinstance(given, GivenEncoder):
+        return None, config
+    checkpoint = fetch(find_encoder(given.model))
+    tokenizer = check_tokenizer(load_tokenizer(checkpoint), given.model)
+    given = replace(given, tokens=max_input_length(checkpoint, given.tokens))
+    base = _Base(given, checkpoint, tokenizer, config.schedule.seed)
+    base.load()  # so that a wrong model or layout is refused at once
+    return base, replace(config, encoder=given)
+
+
+def _load_tokenizer(name: str | None) -> PreTrainedTokenizerFast | None:
+    if name is None:
+        return None
     folder = Path(name)
     if name not in ENCODERS and folder.is_dir():  # it may hold a tokenizer and no model
         return read_tokenizer(folder)
@@ -100,39 +182,51 @@ def _load_tokenizer(name: str) -> PreTrainedTokenizerFast:
 def _prepare(
     config: PretrainingConfig,
     corpus: Corpus,
+    base: _Base | None,
     tokenizer: PreTrainedTokenizerFast | None,
     work: Path,
     progress: PretrainingProgress,
 ) -> PreparedCorpus:
     """Return the prepared corpus in the work folder. A refused one leaves no work folder behind."""
     folder = work / "prepared"
-    check_settings(work, config.settings(corpus.fingerprint))
-    if not folder.exists():
-        action = "encoding" if tokenizer else "training a tokenizer on and encoding"
-        progress.message(f"{action} {corpus.texts:,} texts …")
-        try:
+    model = f"{base.checkpoint.encoder.name}@{base.checkpoint.commit}" if base else None
+    check_settings(work, config.settings(corpus.fingerprint, model))
+    try:
+        if not folder.exists():
+            action = "encoding" if tokenizer else "training a tokenizer on and encoding"
+            progress.message(f"{action} {corpus.texts:,} texts …")
             prepare_corpus(corpus, tokenizer, config.vocabulary, folder)
-        except AutopruneError:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
-        except KeyboardInterrupt:
-            progress.message("stopped before the first step; the same command resumes")
-            raise
-    return read_prepared_corpus(folder, config.shape.tokens)
+        prepared = read_prepared_corpus(
+            folder, config.encoder.tokens, base.tokenizer if base else None
+        )
+        if base is not None:
+            known = vocabulary_size(base.checkpoint)
+            check_tokens(base.checkpoint.encoder, known, int(prepared.used[-1]))
+    except AutopruneError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    except KeyboardInterrupt:
+        progress.message("stopped before the first step; the same command resumes")
+        raise
+    return prepared
 
 
 def _train(
     config: PretrainingConfig,
+    base: _Base | None,
     prepared: PreparedCorpus,
     device: torch.device,
     work: Path,
     progress: PretrainingProgress,
 ) -> PretrainingState:
     """Return the finished training, resumed from its last checkpoint if there is one."""
-    shape, schedule = config.shape, config.schedule
+    encoder, schedule = config.encoder, config.schedule
 
     def create(layers: int) -> PretrainingState:
-        model = build_encoder(replace(shape, layers=layers), prepared.tokenizer, schedule.seed)
+        if isinstance(encoder, GivenEncoder):
+            assert base is not None
+            return base.begin(prepared, device)
+        model = build_encoder(replace(encoder, layers=layers), prepared.tokenizer, schedule.seed)
         return PretrainingState(model.to(device), pretraining_optimizer(model))
 
     def steps(state: PretrainingState, end: float) -> Iterator[StepResult]:
@@ -142,22 +236,26 @@ def _train(
     state = restore_state(work, create)
     if state is not None:
         progress.message(f"resuming after step {state.step:,}")
+    elif isinstance(encoder, GivenEncoder):
+        state = create(0)
     else:
-        state = create(-(-shape.layers // 2) if config.stack else shape.layers)
+        state = create(-(-encoder.layers // 2) if config.stack else encoder.layers)
         if config.warm_embeddings:
             progress.message("counting which tokens stand near each other …")
             special = prepared.tokenizer.all_special_ids
             warm_start_(state.model, prepared.train.stream, special, schedule.seed)
+    layers = state.model.config.num_hidden_layers
     with progress.training() as show_step:
         progress.message(
-            f"{shape.layers} layers, {len(prepared.train.stream.tokens):,} tokens in the corpus, "
-            f"blocks of {shape.tokens}, on {describe_device(device)}"
+            f"{layers if isinstance(encoder, GivenEncoder) else encoder.layers} layers, "
+            f"{len(prepared.train.stream.tokens):,} tokens in the corpus, "
+            f"blocks of {encoder.tokens}, on {describe_device(device)}"
         )
         try:
-            if state.model.config.num_hidden_layers < shape.layers:
+            if isinstance(encoder, EncoderShape) and layers < encoder.layers:
                 for step in steps(state, STACKED_AT):
                     show_step(step)
-                state = stack_layers(state, shape, prepared.tokenizer, schedule.seed)
+                state = stack_layers(state, encoder, prepared.tokenizer, schedule.seed)
             for step in steps(state, 1.0):
                 show_step(step)
         except KeyboardInterrupt:

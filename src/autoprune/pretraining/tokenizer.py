@@ -66,9 +66,12 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrained
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(
             f"pre-training needs a fast tokenizer (tokenizer.json), {name} has none: "
-            "name another --tokenizer"
+            "name another model"
         )
     for kind in ("pad", "unk", "cls", "sep", "mask"):
         if getattr(tokenizer, f"{kind}_token_id") is None:
-            raise ModelError(f"pre-training needs a {kind} token, the tokenizer of {name} has none")
+            raise ModelError(
+                f"pre-training needs a {kind} token, the tokenizer of {name} has none: name "
+                "another model"
+            )
     return tokenizer

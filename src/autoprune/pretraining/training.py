@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import BertForMaskedLM, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from autoprune.errors import TrialError
 from autoprune.pretraining.config import EncoderShape, PretrainingSchedule
@@ -28,12 +28,16 @@ _LAYERS = "bert.encoder.layer."
 
 @dataclass(slots=True)
 class PretrainingState:
-    """A training in progress: model and optimizer, changed in place, and what was spent so far."""
+    """A training in progress: model and optimizer, changed in place, and what was spent so far.
 
-    model: BertForMaskedLM
+    `rows` is the row of each token in the embeddings of `model`, None where it is its number.
+    """
+
+    model: PreTrainedModel
     optimizer: torch.optim.AdamW
     step: int = 0
     seconds: float = 0.0
+    rows: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def one_cycle_rate(done: float) -> float:
     return max(0.0, (1 - done) / (1 - WARMUP_SHARE))
 
 
-def pretraining_optimizer(model: BertForMaskedLM) -> torch.optim.AdamW:
+def pretraining_optimizer(model: PreTrainedModel) -> torch.optim.AdamW:
     """Return the AdamW of fine-tuning with the betas and epsilon of RoBERTa."""
     optimizer = make_optimizer(model, model.device)
     for group in optimizer.param_groups:
@@ -75,9 +79,10 @@ def train_masked(
 ) -> Iterator[StepResult]:
     """Train `state` in place until the share `end` of the schedule is done; yield each step.
 
+    There is no dropout: texts that are seen a few times do not need it (arXiv 2505.24788).
     Raises `TrialError` when the loss is not a finite number.
     """
-    state.model.train()
+    state.model.eval()  # without dropout, however the family implements it
     tokens_per_step = schedule.batch * blocks.length
     while (done := schedule.done(state.seconds, state.step * tokens_per_step)) < end:
         began = clock()
@@ -86,6 +91,8 @@ def train_masked(
         tokens, word_starts = batch_for_step(blocks, state.step, schedule.batch, schedule.seed)
         rng = np.random.default_rng([schedule.seed, state.step])
         inputs, masked = mask_tokens(tokens, word_starts, blocks.kinds, rng)
+        if state.rows is not None:
+            inputs, tokens = state.rows[inputs], state.rows[tokens]
         loss = _loss_sum(state.model, inputs, masked, tokens, bfloat16) / max(1, masked.sum())
         loss.backward()
         mean = loss.item()
@@ -103,7 +110,7 @@ def train_masked(
 
 
 def perplexity(
-    model: BertForMaskedLM, held_out: TokenBlocks, batch: int, most: int, bfloat16: bool
+    model: PreTrainedModel, held_out: TokenBlocks, batch: int, most: int, bfloat16: bool
 ) -> tuple[float, int]:
     """Return the perplexity of masked tokens in held-out texts, and the number of these tokens.
 
@@ -124,7 +131,7 @@ def perplexity(
 
 
 def _loss_sum(
-    model: BertForMaskedLM,
+    model: PreTrainedModel,
     inputs: NDArray[np.int64],
     masked: NDArray[np.bool_],
     tokens: NDArray[np.int64],

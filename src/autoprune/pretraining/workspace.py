@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import no_grad
@@ -42,7 +43,11 @@ _SAVE_SHARE = 50  # the interval is at least so many times the duration of writi
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # the state of AdamW for each weight
 
+_READ_TOGETHER = 1 << 20  # tokens
+
 _SETTINGS_FILE = "settings.json"
+
+_QUALITY_FILE = "before.json"
 
 _TRAIN, _HELD_OUT = "learned", "apart"  # file names of the streams
 
@@ -91,13 +96,25 @@ def check_settings(folder: Path, settings: Settings) -> None:
             )
 
 
+def measure_once(folder: Path, measure: Callable[[], float]) -> float:
+    """Return what `measure` returns before the first step, also to a training that is resumed."""
+    path = folder / _QUALITY_FILE
+    if not path.exists():
+        write_atomic(path, json.dumps(measure()))
+    return float(json.loads(path.read_text(encoding="utf-8")))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedCorpus:
-    """The tokenizer, and the corpus in its tokens: for training, and held out from it."""
+    """The tokenizer, and the corpus in its tokens: for training, and held out from it.
+
+    `used` are the tokens in the corpus and in each block, ascending.
+    """
 
     tokenizer: PreTrainedTokenizerFast
     train: TokenBlocks
     held_out: TokenBlocks
+    used: NDArray[np.int64]
 
 
 def prepare_corpus(
@@ -120,20 +137,31 @@ def prepare_corpus(
             if unknown > MAX_UNKNOWN:
                 raise DataError(
                     f"the tokenizer must know the corpus, {unknown:.0%} of its tokens are unknown: "
-                    "take another --tokenizer, or leave it out to have one trained"
+                    "take another --tokenizer (or --from), or leave it out to have one trained"
                 )
 
 
-def read_prepared_corpus(folder: Path, length: int) -> PreparedCorpus:
-    """Read what `prepare_corpus` wrote, in blocks of `length` tokens."""
-    tokenizer = read_tokenizer(folder)
-    special = np.isin(np.arange(len(tokenizer)), tokenizer.all_special_ids)
-    kinds = TokenKinds(tokenizer.mask_token_id, special)
+def read_prepared_corpus(
+    folder: Path, length: int, given: PreTrainedTokenizerFast | None = None
+) -> PreparedCorpus:
+    """Read what `prepare_corpus` wrote, in blocks of `length` tokens.
+
+    A `given` tokenizer is used as it is; then no token is drawn that the corpus does not have.
+    """
+    tokenizer = given or read_tokenizer(folder)
+    streams = [read_stream(folder / name) for name in (_TRAIN, _HELD_OUT)]
+    special = np.zeros(max(tokenizer.get_vocab().values()) + 1, dtype=np.bool_)
+    special[tokenizer.all_special_ids] = True
+    used = np.zeros_like(special)
+    used[[tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id]] = True
+    for stream in streams:
+        for start in range(0, len(stream.tokens), _READ_TOGETHER):
+            used[stream.tokens[start : start + _READ_TOGETHER]] = True
+    kinds = TokenKinds(tokenizer.mask_token_id, special if given is None else special | ~used)
     train, held_out = (
-        TokenBlocks(read_stream(folder / name), length, tokenizer.cls_token_id, kinds)
-        for name in (_TRAIN, _HELD_OUT)
+        TokenBlocks(stream, length, tokenizer.cls_token_id, kinds) for stream in streams
     )
-    return PreparedCorpus(tokenizer, train, held_out)
+    return PreparedCorpus(tokenizer, train, held_out, np.flatnonzero(used))
 
 
 def save_checkpoints(
