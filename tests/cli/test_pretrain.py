@@ -295,6 +295,29 @@ def test_pretrain_from_pickled_weights_is_refused(run, further, given, tmp_path)
     assert "only pickled weights" in answer.lines[0]
 
 
+def test_pretrain_from_a_model_with_code_of_its_own_is_refused(run, further, given, tmp_path):
+    model = shutil.copytree(given, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Mine: pass\n")
+    answer = run(*further("model", 1))
+    assert (answer.code, len(answer.lines)) == (2, 1)
+    assert "model runs its own code, which pretrain does not do" in answer.lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_pretrain_from_a_family_without_masked_language_modelling_is_refused(
+    run, further, given, tmp_path
+):
+    model = shutil.copytree(given, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text()) | {"model_type": "gpt2"}
+    (model / "config.json").write_text(json.dumps(config))
+    answer = run(*further("model", 1))
+    assert (answer.code, len(answer.lines)) == (2, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_pretrain_from_a_tokenizer_with_more_tokens_than_embeddings_is_refused(
     run, further, tmp_path
 ):

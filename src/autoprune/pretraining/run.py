@@ -23,7 +23,7 @@ from autoprune.encoders.loading import (
 )
 from autoprune.encoders.pruning import keep_layers, used_token_ids
 from autoprune.encoders.registry import ENCODERS, EncoderFiles, find_encoder
-from autoprune.errors import AutopruneError
+from autoprune.errors import AutopruneError, ModelError, RemoteCodeError
 from autoprune.export.base_model import read_base_model
 from autoprune.files import atomic_folder
 from autoprune.interrupts import stop_requested
@@ -162,7 +162,7 @@ def _load_base(config: PretrainingConfig) -> tuple[_Base | None, PretrainingConf
     given = config.encoder
     if not isinstance(given, GivenEncoder):
         return None, config
-    checkpoint = fetch(find_encoder(given.model))
+    checkpoint = _fetch(given.model)
     tokenizer = check_tokenizer(load_tokenizer(checkpoint), given.model)
     given = replace(given, tokens=max_input_length(checkpoint, given.tokens))
     base = _Base(given, checkpoint, tokenizer, config.schedule.seed)
@@ -176,7 +176,16 @@ def _load_tokenizer(name: str | None) -> PreTrainedTokenizerFast | None:
     folder = Path(name)
     if name not in ENCODERS and folder.is_dir():  # it may hold a tokenizer and no model
         return read_tokenizer(folder)
-    return check_tokenizer(load_tokenizer(fetch(find_encoder(name))), name)
+    return check_tokenizer(load_tokenizer(_fetch(name)), name)
+
+
+def _fetch(name: str) -> EncoderFiles:
+    try:
+        return fetch(find_encoder(name))
+    except RemoteCodeError as error:
+        raise ModelError(
+            f"{name} runs its own code, which pretrain does not do: choose another model"
+        ) from error
 
 
 def _prepare(
