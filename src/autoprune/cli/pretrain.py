@@ -64,7 +64,13 @@ def pretrain(
     budget_tokens: Annotated[
         int | None, typer.Option(min=1, max=10**15, help="Or until so many tokens were seen.")
     ] = None,
-    learning_rate: options.LearningRateOption = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak rate. [default: by the width, smaller with --from]",
+            callback=options.check_rate,
+        ),
+    ] = None,
     warm_embeddings: Annotated[
         bool | None,
         typer.Option(

@@ -21,7 +21,7 @@ from autoprune.encoders.loading import (
     max_input_length,
     vocabulary_size,
 )
-from autoprune.encoders.pruning import keep_layers, used_token_ids
+from autoprune.encoders.pruning import check_layout, keep_layers, used_token_ids
 from autoprune.encoders.registry import ENCODERS, EncoderFiles, find_encoder
 from autoprune.errors import AutopruneError, ModelError, RemoteCodeError
 from autoprune.export.base_model import read_base_model
@@ -94,8 +94,11 @@ def pretrain_model(config: PretrainingConfig, progress: PretrainingProgress) -> 
         )
         before = None
         if base is not None:
-            before = measure_once(work, lambda: measure(base.load()[0].to(device))[0])
-            progress.message(f"perplexity {before:,.1f} in held-out texts before training")
+            before = measure_once(work, lambda: measure(base.load().to(device))[0])
+            progress.message(
+                f"perplexity {before:,.1f} in held-out texts before training"
+                + (", with a new head" if base.new_head else "")
+            )
         state = _train(config, base, prepared, device, work, progress)
         model = state.model if base is None else base.restore(state, prepared)
         quality, masked = measure(model)
@@ -113,7 +116,7 @@ def pretrain_model(config: PretrainingConfig, progress: PretrainingProgress) -> 
             held_out_tokens=masked,
             perplexity_before=before,
             base=read_base_model(base.checkpoint, base.given.model) if base else None,
-            new_head=base is not None and base.load()[1],
+            new_head=base is not None and base.new_head,
         )
         with atomic_folder(config.out) as folder:
             write_pretrained(model.cpu(), prepared.tokenizer, result, folder)
@@ -123,23 +126,24 @@ def pretrain_model(config: PretrainingConfig, progress: PretrainingProgress) -> 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Base:
-    """The model that is trained further. A head that it lacks is drawn from `seed`."""
+    """The model that is trained further; `new_head` tells whether its head is drawn from `seed`."""
 
     given: GivenEncoder
     checkpoint: EncoderFiles
     tokenizer: PreTrainedTokenizerFast
     seed: int
+    new_head: bool
 
-    def load(self) -> tuple[PreTrainedModel, bool]:
-        """Return the model with the layers that are kept and its head, and whether that is new."""
-        model, is_new = load_masked_model(self.checkpoint, self.seed)
+    def load(self) -> PreTrainedModel:
+        """Return the model with the layers that are kept and its head."""
+        model, _ = load_masked_model(self.checkpoint, self.seed)
         if self.given.layout is not None:
             keep_layers(model, self.given.layout)
-        return model, is_new
+        return model
 
     def begin(self, prepared: PreparedCorpus, device: torch.device) -> PretrainingState:
         """Return a training of the tokens in the corpus; other tokens keep their embeddings."""
-        model, kept = self.load()[0], self._kept(prepared)
+        model, kept = self.load(), self._kept(prepared)
         keep_token_rows_(model, kept)
         rows = np.zeros(kept[-1] + 1, dtype=np.int64)
         rows[kept] = np.arange(len(kept))
@@ -147,7 +151,7 @@ class _Base:
 
     def restore(self, state: PretrainingState, prepared: PreparedCorpus) -> PreTrainedModel:
         """Return the trained model with all tokens."""
-        model = self.load()[0].to(state.model.device)
+        model = self.load().to(state.model.device)
         restore_token_rows_(model, state.model, self._kept(prepared))
         return model
 
@@ -165,8 +169,11 @@ def _load_base(config: PretrainingConfig) -> tuple[_Base | None, PretrainingConf
     checkpoint = _fetch(given.model)
     tokenizer = check_tokenizer(load_tokenizer(checkpoint), given.model)
     given = replace(given, tokens=max_input_length(checkpoint, given.tokens))
-    base = _Base(given, checkpoint, tokenizer, config.schedule.seed)
-    base.load()  # so that a wrong model or layout is refused at once
+    seed = config.schedule.seed
+    model, is_new = load_masked_model(checkpoint, seed)  # a wrong model is refused at once
+    if given.layout is not None:
+        check_layout(model, given.layout)
+    base = _Base(given, checkpoint, tokenizer, seed, is_new)
     return base, replace(config, encoder=given)
 
 
