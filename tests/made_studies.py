@@ -11,9 +11,9 @@ import pytest
 
 from autoprune.encoders.profiling import MedianInterval
 from autoprune.errors import TrialError
-from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.costs import Costs, MeasuredCost
 from autoprune.evaluation.entrants import Entrant, EntrantRun, MeasurementConditions
+from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
 from autoprune.layouts.layout import Layout

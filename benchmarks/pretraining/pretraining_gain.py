@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from autoprune.evaluation.entrants import measure_entrants
+from autoprune.evaluation.entrants import comparison_runs
 from autoprune.evaluation.records import installed_versions
 from autoprune.evaluation.study_files import RECORDS_FILE
 from autoprune.experiment.setup import Experiment
@@ -30,20 +30,14 @@ def qualities(experiment: Experiment, seeds: list[int]) -> dict[str, list[float]
     whole = replace(experiment, config=config, strategies={})
     with WorkerPool(experiment.workers) as pool, TemporaryDirectory() as folder:
         entrants = [entrant for (entrant,) in whole.entrants(None, pool)]
-        measured = measure_entrants(
-            entrants,
-            seeds,
-            whole.test,
-            whole.conditions,
-            Path(folder) / RECORDS_FILE,
-            lambda _: None,
-        )
-    return {
-        entrant.origin: [
-            100 * measured[entrant.origin, seed].score("test").quality for seed in seeds
-        ]
-        for entrant in entrants
-    }
+        path = Path(folder) / RECORDS_FILE
+        runs = comparison_runs(whole.test, whole.conditions, path, lambda _: None)
+        all_runs = [(entrant, seed) for seed in seeds for entrant in entrants]
+        records = runs.finish(all_runs)
+    measured: dict[str, list[float]] = {entrant.origin: [] for entrant in entrants}
+    for (entrant, _), record in zip(all_runs, records, strict=True):
+        measured[entrant.origin].append(100 * record.score("test").quality)
+    return measured
 
 
 def main() -> None:

@@ -51,7 +51,8 @@ class StudyOptions(TypedDict, total=False):
     learning_rate: float
     learning_rates: Sequence[float]
     method: str
-    seeds: int
+    seeds: int | str
+    race: bool
     strategies: Sequence[str]
     rivals: Sequence[str]
     trials: int

@@ -41,7 +41,12 @@ def test_config_file_gives_the_study_and_options_win(run, write_config, tmp_path
     ]
     resolved = tomllib.loads((tmp_path / "resolved.toml").read_text())
     assert (resolved["keep"], resolved["search"]["trials"]) == (2, 1)
-    assert resolved["comparison"] == {"seeds": 1, "strategies": ["middle"], "rivals": []}
+    assert resolved["comparison"] == {
+        "seeds": 1,
+        "race": True,
+        "strategies": ["middle"],
+        "rivals": [],
+    }
     again = run("search", "--config", "resolved.toml", "--workers", 1, "--json")
     assert again.result == answer.result
 

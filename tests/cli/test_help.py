@@ -51,8 +51,8 @@ def test_help_shows_the_defaults_of_the_configuration(group):
     shown = {field.name: field.default for field in dataclasses.fields(group)}
     common = settings.keys() & shown.keys()
     assert len(common) > 5
-    assert {name: shown[name] or None for name in common} == {
-        name: settings[name] or None for name in common
+    assert {name: str(shown[name] or None) for name in common} == {
+        name: str(settings[name] or None) for name in common
     }
 
 

@@ -6,6 +6,7 @@ from rich.text import Text
 from autoprune.cli import tables as table_module
 from autoprune.cli.tables import print_comparison
 from autoprune.evaluation.comparison import Comparison, ComparisonRow
+from autoprune.evaluation.entrants import SeedSchedule
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
@@ -36,7 +37,11 @@ def comparison(depth):
         )
         for origin, layout in layouts.items()
     )
-    return Comparison(rows, "top", "found", {}, (1, 2, 3), 1000, 1200, "accuracy", (), ())
+    seeds, runs = (1, 2, 3), {row.origin: row.seeds for row in rows}
+    schedule = SeedSchedule(seeds)
+    return Comparison(
+        rows, "top", "found", {}, seeds, 1000, 1200, "accuracy", (), (), schedule, runs
+    )
 
 
 @pytest.fixture

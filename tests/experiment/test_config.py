@@ -1,5 +1,7 @@
 """Study configuration: mistakes are refused in one line, all forms give the same study."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -197,3 +199,40 @@ def test_flat_form_of_0_1_0_is_read():
     )
     searched = flat | {"trials": 5, "sampler": "tpe", "pruner": "median", "proxy": "none"}
     assert StudyConfig.from_dict(searched).search.trials == 5
+
+
+@pytest.mark.parametrize(
+    ("seeds", "stored", "least", "most"),
+    [(3, 3, 3, 3), ("3", 3, 3, 3), ("3-10", "3-10", 3, 10), (" 4 - 4 ", 4, 4, 4)],
+)
+def test_seeds_are_a_number_or_a_range(tmp_path, seeds, stored, least, most):
+    config = StudyConfig.from_options(model="muril", task="shc", keep=2, seeds=seeds, race=False)
+    comparison = config.comparison
+    assert (comparison.least_seeds, comparison.most_seeds) == (least, most)
+    assert config.to_dict()["comparison"]["seeds"] == stored
+    assert StudyConfig.from_dict(config.to_dict()) == config
+    write_toml(tmp_path / "study.toml", config, 2)
+    assert StudyConfig.from_dict(read_toml(tmp_path / "study.toml")) == config
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ("", "--seeds takes a number such as 3, or a range such as 3-10, got"),
+        ("three", "--seeds takes a number such as 3, or a range such as 3-10, got 'three'"),
+        ("3-5-7", "--seeds takes a number such as 3, or a range such as 3-10, got '3-5-7'"),
+        (0, "--seeds lie between 1 and 100, the least first, got 0"),
+        (-1, "--seeds takes a number such as 3, or a range such as 3-10, got -1"),
+        ("10-3", "--seeds lie between 1 and 100, the least first, got 10-3"),
+        ("3-101", "--seeds lie between 1 and 100, the least first, got 3-101"),
+        ("2-5", "a range of --seeds begins at 3 or above"),
+        (2.5, "seeds must be"),
+        ("9" * 5000, "--seeds takes a number such as 3"),
+        ("²-3", "--seeds takes a number such as 3"),
+    ],
+)
+def test_wrong_seeds_are_refused_in_one_line(seeds, message):
+    with pytest.raises(OptionError, match=re.escape(message)) as caught:
+        StudyConfig.from_options(model="muril", task="shc", keep=2, seeds=seeds)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250

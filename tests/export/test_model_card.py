@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.entrants import Entrant, EntrantRun, MeasurementConditions
+from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
 from autoprune.export.base_model import BaseModel
 from autoprune.export.model_card import Provenance, model_card

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.racing import compare_entrants
 from autoprune.reporting.html.errors import (
     MAX_CHARACTERS,
     MAX_CLASSES,

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.layer_effects import layer_effects
+from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.verdict import comparison_verdict
 from autoprune.reporting.markdown import escape_markdown
 from autoprune.reporting.markdown_report import markdown_report

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.evaluation.comparison import compare_entrants
 from autoprune.evaluation.layer_effects import same_budget_trials
+from autoprune.evaluation.racing import compare_entrants
 from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.reporting.html.comparison import differences_plot, quality_plot
 from autoprune.reporting.html.render import layout_svg

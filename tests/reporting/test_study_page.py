@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.html.study_page import study_page

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.racing import compare_entrants
 from autoprune.reporting.html.study_page import study_page
 from autoprune.tasks.task import LabelledRows
 

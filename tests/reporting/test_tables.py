@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from autoprune.evaluation.comparison import compare_entrants
+from autoprune.evaluation.racing import compare_entrants
 from autoprune.reporting.tables import comparison_as_json
 
 

@@ -115,7 +115,21 @@ class StudyArguments(Arguments):
         typer.Option(help="Write the settings to this TOML file as well.", metavar="FILE"),
     ] = None
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the search.")] = 0
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Fresh seeds of the comparison.")] = 3
+    seeds: Annotated[
+        str,
+        typer.Option(
+            help="Fresh seeds of the comparison; `3-10`: at least 3, and up to 10 until it is "
+            "clear whether found is better than the best fixed strategy, worse or equal.",
+            metavar="N|N-N",
+        ),
+    ] = "3"
+    race: Annotated[
+        bool,
+        typer.Option(
+            " /--no-race",
+            help="Train every entrant with every seed, also one that is surely behind.",
+        ),
+    ] = True
     strategies: Annotated[
         list[str] | None,
         options.name_option(

@@ -74,12 +74,12 @@ def table_width(columns: TableColumns, padding: int = 1) -> int:
 
 
 # Columns of a comparison that are left out first, in this order, and the least width they need.
-_OPTIONAL = {"parameters": 120, "validation": 120, "layout": 120, "layers": 0}
+_OPTIONAL = {"parameters": 120, "validation": 120, "layout": 120, "layers": 0, "seeds": 0}
 
 
 def print_comparison(comparison: "Comparison") -> None:
     """Print the comparison on standard output, with a line above that says how to read it."""
-    from autoprune.evaluation.verdict import describe_disagreements
+    from autoprune.evaluation.verdict import describe_disagreements, describe_seeds
 
     seeds = len(comparison.seeds)
     print_line(
@@ -88,7 +88,7 @@ def print_comparison(comparison: "Comparison") -> None:
         f"difference, interval and p: against {comparison.reference}, on the cleaned rows."
     )
     print_columns(comparison_columns(comparison), {"origin", "layers", "layout"}, _OPTIONAL)
-    for sentence in describe_disagreements(comparison):
+    for sentence in (*describe_seeds(comparison), *describe_disagreements(comparison)):
         print_line(sentence)
 
 
@@ -103,6 +103,7 @@ def comparison_columns(comparison: "Comparison") -> dict[str, list[str]]:
     from autoprune.evaluation.verdict import format_percent
 
     rows = comparison.all_rows
+    stopped = any(row.stopped for row in comparison.rows)
     return {
         "origin": [row.origin for row in rows],
         "layers": [row.layout.picture if row.layout else "" for row in rows],
@@ -112,6 +113,7 @@ def comparison_columns(comparison: "Comparison") -> dict[str, list[str]]:
         "validation": [format_percent(row.validation_mean) for row in rows],
         "parameters": [format_millions(row.parameters) for row in rows],
         **_differences(rows, comparison.reference),
+        **({"seeds": [str(row.seeds or "") for row in rows]} if stopped else {}),
     }
 
 

@@ -1,31 +1,19 @@
 """Comparison: the found layout compared with fixed strategies, scratch-trained models, rivals."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 from typing import ClassVar
 
 import numpy as np
 
-from autoprune.errors import DataError, StudyError
-from autoprune.evaluation.entrants import (
-    Entrant,
-    EntrantMeasurement,
-    EntrantProgress,
-    MeasurementConditions,
-    measure_entrants,
-)
-from autoprune.evaluation.permutation_test import (
-    SIGNIFICANCE,
-    PairedDifference,
-    Predictions,
-    paired_difference,
-)
+from autoprune.errors import StudyError
+from autoprune.evaluation.entrants import Entrant, Measured, SeedSchedule
+from autoprune.evaluation.permutation_test import PairedDifference, Predictions, paired_difference
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.simple_models import SimpleModel
-from autoprune.evaluation.statistics import mean_interval, seed_std
+from autoprune.evaluation.statistics import SIGNIFICANCE, mean_interval, seed_std
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.task import TestSplit
@@ -34,12 +22,13 @@ from autoprune.training.metrics import METRICS
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
-    """One entrant over all fresh seeds: qualities, means over seeds.
+    """One entrant over its fresh seeds: qualities, means over seeds.
 
     `test_*` are on the cleaned test rows, `test_by_seed` in the order of the seeds, `test_std` over
     seeds, None for one seed; `seconds` is
     the training time of a run, `learning_rate` its peak; `difference` is this row minus the
-    reference (all 0, p 1 for itself).
+    reference (all 0, p 1 for itself), on the seeds that both have. `stopped` says why it has
+    fewer seeds than others.
     """
 
     origin: str
@@ -57,6 +46,7 @@ class ComparisonRow:
     learning_rate: float
     difference: PairedDifference
     test_by_seed: tuple[float, ...] = ()
+    stopped: str = ""
 
     @property
     def description(self) -> str:
@@ -79,6 +69,7 @@ class SimpleRow:
     layout: ClassVar[None] = None
     test_std: ClassVar[None] = None
     seeds: ClassVar[None] = None
+    stopped: ClassVar[str] = ""
     learning_rate: ClassVar[None] = None
 
     @property
@@ -116,6 +107,8 @@ class Comparison:
     than the reference's.
     `against` has, for each other origin, the subject (`found`, else the reference) minus it.
     `records` are the distinct measurements; `left_out` names the entrants that failed, a line each.
+    `seeds` are those of `schedule` that were used; an entrant has the first of them, `runs` tells
+    how many.
 
     `simple` are the simple models, none in studies of version 0.1.0. `over_majority` has, for each
     entrant, its quality minus that of the majority label. `collapsed` names the seeds with which an
@@ -132,6 +125,8 @@ class Comparison:
     metric: str
     records: tuple[Record, ...]
     left_out: tuple[str, ...]
+    schedule: SeedSchedule
+    runs: Mapping[str, int]
     simple: tuple[SimpleRow, ...] = ()
     over_majority: Mapping[str, PairedDifference] = field(default_factory=dict)
     collapsed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -178,52 +173,30 @@ class Comparison:
         return self.row("found" if has_found else self.reference)
 
 
-def compare_entrants(
-    entrants: Sequence[Entrant],
-    seeds: Sequence[int],
-    test: TestSplit,
-    conditions: MeasurementConditions,
-    path: Path,
-    watch: Callable[[EntrantProgress], None] = lambda _: None,
-    simple: Callable[[], Sequence[SimpleModel]] = tuple,
-) -> Comparison:
-    """Measure every entrant on every seed (see `measure_entrants`) and compare them.
-
-    `simple` returns the simple models to compare them with; it is called last.
-
-    At least one entrant is a fixed strategy. Records go to `path`; what is there already is not
-    measured again. An entrant that fails on a seed is left out. Raises `DataError` where cleaning
-    leaves fewer than two test rows, `StudyError` where no strategy could be trained.
-    """
-    assert seeds and len(set(seeds)) == len(seeds), "seeds are given, each once"
-    assert len({entrant.origin for entrant in entrants}) == len(entrants), "origins differ"
-    if sum(test.kept) < 2:
-        raise DataError(f"cleaning must leave at least 2 test rows, it left {sum(test.kept)}")
-    measured = measure_entrants(entrants, seeds, test, conditions, path, watch)
-    return build_comparison(entrants, seeds, test, conditions.metric, measured, simple())
-
-
 def build_comparison(
     entrants: Sequence[Entrant],
-    seeds: Sequence[int],
+    measured: Measured,
     test: TestSplit,
     metric: str,
-    measured: EntrantMeasurement,
     simple: Sequence[SimpleModel] = (),
 ) -> Comparison:
-    """Compare what was measured of every entrant on every seed; see `compare_entrants`."""
+    """Compare what was measured of the entrants; see `racing.compare_entrants`.
+
+    Only a strategy with all seeds can be the reference. Raises `StudyError` where there is none.
+    """
+    schedule, seeds = measured.schedule, measured.seeds
     failed = {
         origin: f"{origin} failed with seed {seed}: {record.reason}"
-        for (origin, seed), record in reversed(measured.items())
+        for (origin, seed), record in reversed(measured.records.items())
         if record.state == "failed"
     }
     runs = {
-        entrant.origin: [measured[entrant.origin, seed] for seed in seeds]
+        entrant.origin: measured.runs(entrant.origin)
         for entrant in entrants
         if entrant.origin not in failed
     }
     validation = {origin: _mean(records, "validation") for origin, records in runs.items()}
-    strategies = [origin for origin in STRATEGIES if origin in runs]
+    strategies = [name for name in STRATEGIES if name in runs and len(runs[name]) == len(seeds)]
     if not strategies:
         raise StudyError(f"no fixed strategy to compare with: {'; '.join(failed.values())}")
     reference = max(strategies, key=lambda origin: validation[origin])
@@ -235,16 +208,20 @@ def build_comparison(
         model.origin: Predictions.of_simple_model(model, test, metric, len(seeds))
         for model in simple
     }
-    over_majority, collapsed = _compare_with_majority(
-        predictions, of_simple.get("majority"), tuple(seeds)
-    )
+    over_majority, collapsed = _compare_with_majority(predictions, of_simple.get("majority"), seeds)
+
+    def difference(first: Predictions, second: Predictions) -> PairedDifference:
+        common = min(len(first.predicted), len(second.predicted))
+        return paired_difference(first, second, schedule.level(common))
+
     return Comparison(
         rows=tuple(
             _row(
                 entrant,
                 runs[entrant.origin],
                 predictions[entrant.origin],
-                paired_difference(predictions[entrant.origin], predictions[reference]),
+                difference(predictions[entrant.origin], predictions[reference]),
+                measured.stopped[entrant.origin] if len(runs[entrant.origin]) < len(seeds) else "",
             )
             for entrant in entrants
             if entrant.origin in runs
@@ -252,18 +229,25 @@ def build_comparison(
         reference=reference,
         best_on_validation=subject if validation[subject] > validation[reference] else reference,
         against={
-            origin: paired_difference(predictions[subject], other)
+            origin: difference(predictions[subject], other)
             for origin, other in (predictions | of_simple).items()
             if origin != subject
         },
-        seeds=tuple(seeds),
+        seeds=seeds,
         test_rows=sum(test.kept),
         raw_rows=len(test.rows),
         metric=metric,
-        records=tuple({id(record): record for record in measured.values()}.values()),
+        records=tuple({id(record): record for record in measured.records.values()}.values()),
         left_out=tuple(failed.values()),
+        schedule=schedule,
+        runs={entrant.origin: len(measured.runs(entrant.origin)) for entrant in entrants},
         simple=tuple(
-            _simple_row(model, of_simple[model.origin], predictions[reference], test)
+            _simple_row(
+                model,
+                of_simple[model.origin],
+                difference(of_simple[model.origin], predictions[reference]),
+                test,
+            )
             for model in simple
         ),
         over_majority=over_majority,
@@ -286,13 +270,13 @@ def _compare_with_majority(
     }
     collapsed = {}
     for origin, each in predictions.items():
-        gaps = each.values - majority.values  # (seeds, rows)
+        gaps = each.values - majority.values[: len(each.values)]  # (seeds, rows)
         means, noise = gaps.mean(axis=1), 1.96 * gaps.std(axis=1) / math.sqrt(gaps.shape[1])
         best = int(means.argmax())
         if means[best] > noise[best]:
             bad = (means <= noise) & (means < means[best] / 4)
             collapsed[origin] = tuple(
-                seed for seed, is_bad in zip(seeds, bad, strict=True) if is_bad
+                seed for seed, is_bad in zip(seeds, bad, strict=False) if is_bad
             )
     return over_majority, {origin: bad for origin, bad in collapsed.items() if bad}
 
@@ -302,6 +286,7 @@ def _row(
     records: Sequence[Record],
     predictions: Predictions,
     difference: PairedDifference,
+    stopped: str,
 ) -> ComparisonRow:
     interval = mean_interval(predictions.values)
     by_seed = tuple(record.score("test").quality for record in records)
@@ -322,11 +307,12 @@ def _row(
         learning_rate=entrant.budget.learning_rate,
         difference=difference,
         test_by_seed=by_seed,
+        stopped=stopped,
     )
 
 
 def _simple_row(
-    model: SimpleModel, predictions: Predictions, reference: Predictions, test: TestSplit
+    model: SimpleModel, predictions: Predictions, difference: PairedDifference, test: TestSplit
 ) -> SimpleRow:
     interval = mean_interval(predictions.values[:1])
     metric, labels = METRICS[predictions.metric], np.array(test.rows.labels)
@@ -338,7 +324,7 @@ def _simple_row(
         test_high=min(greatest, interval.high),
         raw_mean=metric.quality(labels, np.array(model.predictions)),
         macro_f1=METRICS["macro-f1"].quality(predictions.labels, predictions.predicted[0]),
-        difference=paired_difference(predictions, reference),
+        difference=difference,
     )
 
 

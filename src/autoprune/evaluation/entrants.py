@@ -1,9 +1,9 @@
-"""Entrants: train each on every fresh seed, predict the test split, and keep it as records."""
+"""Entrants: train them on fresh seeds, predict the test split, and keep it as records."""
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from autoprune.evaluation.records import (
     record_key,
     utc_now,
 )
+from autoprune.evaluation.statistics import SIGNIFICANCE, look_levels
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import TestSplit
 from autoprune.tasks.tokenization import EncodedSplit
@@ -46,7 +47,10 @@ class EntrantRun:
 
 @dataclass(frozen=True, slots=True)
 class MeasurementConditions:
-    """What all measurements share: the task, the data (`fingerprints` of it), the machine."""
+    """What all measurements share: the task, the data (`fingerprints` of it), the machine.
+
+    `validation_rows` is how many rows a run is scored on before the test split.
+    """
 
     task: str
     metric: str
@@ -54,6 +58,7 @@ class MeasurementConditions:
     versions: dict[str, str]
     device: str
     problem_type: ProblemType = SINGLE_LABEL
+    validation_rows: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,70 @@ class EntrantProgress:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class EntrantStopped:
+    """An entrant of the comparison gets no further seed, and why."""
+
+    origin: str
+    reason: str
+
+
+Watch = Callable[[EntrantProgress | EntrantStopped], None]
+
+
+EntrantSeed = tuple[Entrant, int]
+
 EntrantMeasurement = dict[tuple[str, int], Record]  # by origin and seed
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSchedule:
+    """The fresh seeds of a comparison in their order: at least the first `least`, at most all.
+
+    Where `least` is 0 it is all of them. With `race`, an entrant that is surely behind gets no
+    further seed; without it, each gets all that are used.
+    """
+
+    seeds: tuple[int, ...]
+    least: int = 0
+    race: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.seeds and len(set(self.seeds)) == len(self.seeds), "seeds are given, each once"
+
+    @property
+    def minimum(self) -> int:
+        """How many seeds are used at least."""
+        return self.least or len(self.seeds)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the results decide how many seeds are used."""
+        return self.minimum < len(self.seeds)
+
+    def level(self, seeds: int) -> float:
+        """Return the level of a test after so many seeds; below the minimum there is no look."""
+        if not self.is_open or seeds < self.minimum:
+            return SIGNIFICANCE
+        return look_levels(self.minimum, len(self.seeds))[seeds]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The records of a comparison by origin and seed.
+
+    `seeds` are those of `schedule` that were used, an entrant has the first of them; `stopped` says
+    why it has no more.
+    """
+
+    schedule: SeedSchedule
+    seeds: tuple[int, ...]
+    records: EntrantMeasurement
+    stopped: Mapping[str, str]
+
+    def runs(self, origin: str) -> list[Record]:
+        """Return the records of an entrant in the order of the seeds."""
+        return [self.records[origin, seed] for seed in self.seeds if (origin, seed) in self.records]
 
 
 def entrant_variants(
@@ -154,7 +222,7 @@ def choose_learning_rates(
     seed: int,
     conditions: MeasurementConditions,
     path: Path,
-    watch: Callable[[EntrantProgress], None],
+    watch: Watch,
 ) -> list[Entrant]:
     """Return of each entrant's variants, which differ in `budget`, the best on validation.
 
@@ -168,7 +236,7 @@ def choose_learning_rates(
         return lambda: _validation_results(wait())
 
     runs = [(entrant, seed) for each in variants for entrant in each]
-    records = _run_all(runs, "tuning", start, conditions, path, watch)
+    records = EntrantRuns("tuning", start, conditions, path, watch).finish(runs)
     qualities = {
         record_key(record): record.score("validation").quality if record.scores else -math.inf
         for record in records
@@ -178,33 +246,18 @@ def choose_learning_rates(
     ]
 
 
-def measure_entrants(
-    entrants: Sequence[Entrant],
-    seeds: Sequence[int],
-    test: TestSplit,
-    conditions: MeasurementConditions,
-    path: Path,
-    watch: Callable[[EntrantProgress], None],
-) -> EntrantMeasurement:
-    """Return a record for each entrant's origin and seed, the seeds in the outer loop.
-
-    Complete records in `path` with the same key are taken as they are; failed ones are tried
-    again. A new one is appended as soon as it is measured, before `watch` is called. Unfinished
-    runs are saved beside `path` until their record is written.
-    """
+def comparison_runs(
+    test: TestSplit, conditions: MeasurementConditions, path: Path, watch: Watch
+) -> "EntrantRuns":
+    """Return what trains entrants and scores them on the test split."""
 
     def start(entrant: Entrant, seed: int, checkpoint: CheckpointFile) -> Callable[[], _Results]:
         wait = entrant.begin(seed, checkpoint)
         return lambda: _test_results(wait(), test, conditions, seed)
 
-    runs = [(entrant, seed) for seed in seeds for entrant in entrants]
     fingerprints = fingerprints_with(test, conditions.fingerprints)
-    conditions = replace(conditions, fingerprints=fingerprints)
-    records = _run_all(runs, "comparison", start, conditions, path, watch)
-    return {
-        (entrant.origin, seed): record
-        for (entrant, seed), record in zip(runs, records, strict=True)
-    }
+    fingerprinted = replace(conditions, fingerprints=fingerprints)
+    return EntrantRuns("comparison", start, fingerprinted, path, watch)
 
 
 def fingerprints_with(test: TestSplit, fingerprints: dict[str, str]) -> dict[str, str]:
@@ -245,43 +298,67 @@ def _test_results(
     return _Results((run.validation, cleaned, raw), predictions, notes)
 
 
-def _run_all(
-    runs: Sequence[tuple[Entrant, int]],
-    phase: Phase,
-    start: Callable[[Entrant, int, CheckpointFile], Callable[[], _Results]],
-    conditions: MeasurementConditions,
-    path: Path,
-    watch: Callable[[EntrantProgress], None],
-) -> list[Record]:
-    """Return the record of each run (entrant and seed); all that are not in `path` start at once.
+@dataclass(frozen=True, slots=True)
+class EntrantRuns:
+    """Runs of entrants in one phase; their records go to the file `path`.
 
-    Equal runs are made once. A run that raises `TrialError` gets a failed record.
+    Complete records in it with the same key are taken as they are; failed ones are tried again. A
+    new one is appended as soon as it is measured, before `watch` is called. Unfinished runs are
+    saved beside the file until their record is written. Equal runs are made once.
     """
-    known = {
-        record_key(record): record
-        for record in read_records(path)
-        if record.phase == phase and record.state == "complete"
-    }
-    started: dict[RecordKey, Callable[[], _Results]] = {}
-    for entrant, seed in runs:
-        key = entrant.key(seed, conditions)
-        if key not in known and key not in started:
-            started[key] = start(entrant, seed, checkpoint_file(path.parent, tuple(key)))
-    records = []
-    for number, (entrant, seed) in enumerate(runs, start=1):
-        key = entrant.key(seed, conditions)
-        reused = key in known
-        if not reused:
-            try:
-                results = started.pop(key)()
-            except TrialError as error:
-                results = _Results(reason=str(error) or "no reason given")
-            known[key] = _make_record(phase, entrant, seed, results, conditions)
-            append_record(path, known[key])
-            checkpoint_file(path.parent, tuple(key)).remove()
-        records.append(known[key])
-        watch(EntrantProgress(entrant.origin, seed, known[key], reused, number, len(runs)))
-    return records
+
+    phase: Phase
+    begin: Callable[[Entrant, int, CheckpointFile], Callable[[], _Results]]
+    conditions: MeasurementConditions
+    path: Path
+    watch: Watch
+    known: dict[RecordKey, Record] = field(default_factory=dict)
+    started: dict[RecordKey, Callable[[], _Results]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for record in read_records(self.path):
+            if record.phase == self.phase and record.state == "complete":
+                self.known[record_key(record)] = record
+
+    def is_free(self, entrant: Entrant, seed: int) -> bool:
+        """Tell whether a run is on file, or is made for another entrant."""
+        key = entrant.key(seed, self.conditions)
+        return key in self.known or key in self.started
+
+    def start(self, runs: Sequence[EntrantSeed]) -> None:
+        """Start the runs that are not there, in their order."""
+        for entrant, seed in runs:
+            if not self.is_free(entrant, seed):
+                key = entrant.key(seed, self.conditions)
+                file = checkpoint_file(self.path.parent, tuple(key))
+                self.started[key] = self.begin(entrant, seed, file)
+
+    def finish(
+        self, runs: Sequence[EntrantSeed], done: int = 0, total: int | None = None
+    ) -> list[Record]:
+        """Return the record of each run, once all have ended.
+
+        A run that raises `TrialError` gets a failed record. `done` of the `total` runs of the phase
+        ended before.
+        """
+        self.start(runs)
+        records = []
+        for number, (entrant, seed) in enumerate(runs, start=done + 1):
+            key = entrant.key(seed, self.conditions)
+            is_new = key in self.started
+            if is_new:
+                try:
+                    results = self.started.pop(key)()
+                except TrialError as error:
+                    results = _Results(reason=str(error) or "no reason given")
+                self.known[key] = _make_record(self.phase, entrant, seed, results, self.conditions)
+                append_record(self.path, self.known[key])
+                checkpoint_file(self.path.parent, tuple(key)).remove()
+            record = self.known[key]
+            records.append(record)
+            of = total or len(runs)
+            self.watch(EntrantProgress(entrant.origin, seed, record, not is_new, number, of))
+        return records
 
 
 def _make_record(

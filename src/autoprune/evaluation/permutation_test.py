@@ -1,7 +1,7 @@
 """Paired permutation test: whether two entrants differ on the same test rows, in any metric."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -11,7 +11,7 @@ from scipy import stats
 
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.simple_models import SimpleModel
-from autoprune.evaluation.statistics import paired_interval, row_contributions
+from autoprune.evaluation.statistics import SIGNIFICANCE, paired_interval, row_contributions
 from autoprune.tasks.task import TestSplit
 from autoprune.training.metrics import METRICS, Labels, Metric, Sums
 
@@ -53,15 +53,13 @@ TIE_TOLERANCE = 1e-9  # differences this near to each other are taken as equal
 
 _MAX_ELEMENTS = 2_000_000  # of a matrix
 
-SIGNIFICANCE = 0.05
-"""A p-value below this is taken as evidence of a difference."""
-
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
     """One entrant's test quality minus another's, same rows and seeds: 95 % interval and p.
 
-    `by_seed` are the differences of the single seeds.
+    `by_seed` are the differences of the single seeds, `row_error` is the standard error that more
+    seeds would leave.
     """
 
     mean: float
@@ -69,6 +67,7 @@ class PairedDifference:
     high: float
     p_value: float
     by_seed: tuple[float, ...] = ()
+    row_error: float = 0.0
 
     @property
     def finding(self) -> str:
@@ -83,20 +82,40 @@ class PairedDifference:
     def reversed(self) -> Self:
         """The second entrant's quality minus the first's."""
         by_seed = tuple(-gap for gap in self.by_seed)
-        return type(self)(-self.mean, -self.high, -self.low, self.p_value, by_seed)
+        return replace(self, mean=-self.mean, low=-self.high, high=-self.low, by_seed=by_seed)
 
 
-def paired_difference(first: Predictions, second: Predictions) -> PairedDifference:
-    """Return the first entrant's quality minus the second's, with its interval and test."""
-    interval = paired_interval(first.values, second.values)
+def paired_difference(
+    first: Predictions, second: Predictions, level: float = SIGNIFICANCE
+) -> PairedDifference:
+    """Return the first entrant's quality minus the second's, with its interval and test.
+
+    Where one has more seeds, those that both have are compared. With another `level`, that of one
+    of several looks at the data, the interval is wider, and p is multiplied accordingly: both again
+    mean what they say, an interval of 95 % and a p to be compared with 0.05.
+    """
+    first, second = common_seeds(first, second)
+    interval = paired_interval(first.values, second.values, level)
     span = METRICS[first.metric].span
+    p_value = paired_permutation_test([[(first, second)]])
     return PairedDifference(
         mean=interval.mean,
         low=max(-span, interval.low),
         high=min(span, interval.high),
-        p_value=paired_permutation_test([[(first, second)]]),
+        p_value=min(1.0, p_value * (SIGNIFICANCE / level)),
         by_seed=tuple(map(float, (first.values - second.values).mean(axis=1))),
+        row_error=interval.row_error,
     )
+
+
+def common_seeds(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
+    """Return both with the seeds that both have, which are the first ones."""
+    seeds = min(len(first.predicted), len(second.predicted))
+    a, b = (
+        each if len(each.predicted) == seeds else replace(each, predicted=each.predicted[:seeds])
+        for each in (first, second)
+    )
+    return a, b
 
 
 def paired_permutation_test(groups: Sequence[Sequence[tuple[Predictions, Predictions]]]) -> float:

@@ -53,7 +53,7 @@ def _collapsed_seeds(comparison: Comparison, majority: SimpleRow) -> list[str]:
     """Warn of entrants that learned nothing with some seeds, and much with others."""
     warnings = []
     for origin, seeds in comparison.collapsed.items():
-        by_seed = dict(zip(comparison.seeds, comparison.row(origin).test_by_seed, strict=True))
+        by_seed = dict(zip(comparison.seeds, comparison.row(origin).test_by_seed, strict=False))
         bad = " and ".join(f"{format_percent(by_seed[seed])} with seed {seed}" for seed in seeds)
         best = max(by_seed, key=by_seed.__getitem__)
         warnings.append(

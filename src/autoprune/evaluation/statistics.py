@@ -1,13 +1,15 @@
-"""Statistics: confidence intervals, Holm's correction, and rank correlation with a bootstrap."""
+"""Statistics: confidence intervals, corrections for several tests, and rank correlation."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.optimize import brentq
 
 from autoprune.layouts.layout import Layout
 from autoprune.training.metrics import Labels, Metric
@@ -15,14 +17,18 @@ from autoprune.training.metrics import Labels, Metric
 MIN_SEEDS = 3
 """The fewest seeds whose spread an interval can allow for."""
 
+SIGNIFICANCE = 0.05
+"""A p-value below this is taken as evidence of a difference."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and its 95 % interval."""
+    """A mean and its 95 % interval; `row_error` is the standard error that more seeds leave."""
 
     mean: float
     low: float
     high: float
+    row_error: float = 0.0
 
 
 def row_contributions(metric: Metric, labels: Labels, predictions: Labels) -> NDArray[np.float64]:
@@ -43,8 +49,10 @@ def row_contributions(metric: Metric, labels: Labels, predictions: Labels) -> ND
     return np.asarray(metric.sign * (metric.value(sums) + influence), dtype=np.float64)
 
 
-def mean_interval(values: NDArray[np.float64]) -> Interval:
+def mean_interval(values: NDArray[np.float64], level: float = SIGNIFICANCE) -> Interval:
     """Return the mean of `values` (seeds, rows) with a 95 % interval for other seeds and rows.
+
+    Another `level` gives an interval that covers with the chance 1 - `level`.
 
     Seeds and rows are both samples (crossed random effects): the variance of the mean is
     MS_seed / n + (MS_row - MS_rest) / n, n = seeds x rows, the Cornfield-Tukey mean squares that
@@ -62,27 +70,76 @@ def mean_interval(values: NDArray[np.float64]) -> Interval:
     mean = float(values.mean())
     by_row, by_seed = values.mean(0) - mean, values.mean(1) - mean
     ms_row = seeds * float(by_row @ by_row) / (rows - 1)
-    variance = _quantile(rows - 1) ** 2 * ms_row
+    variance = _quantile(rows - 1, level) ** 2 * ms_row
+    ms_left = ms_row  # what other seeds would not change
     if seeds >= MIN_SEEDS:
         rest = values - mean - by_row - by_seed[:, None]
         ms_rest = float((rest**2).sum()) / ((seeds - 1) * (rows - 1))
         ms_seed = rows * float(by_seed @ by_seed) / (seeds - 1)
-        of_seeds = _quantile(seeds - 1) ** 2 * ms_seed
-        of_rows = _quantile(rows - 1) ** 2 * max(ms_row - ms_rest, 0.0)
+        ms_left = max(ms_row - ms_rest, 0.0)
+        of_seeds = _quantile(seeds - 1, level) ** 2 * ms_seed
+        of_rows = _quantile(rows - 1, level) ** 2 * ms_left
         variance = max(variance, of_seeds + of_rows)  # never below that of the rows alone
     half = math.sqrt(variance / values.size)
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, mean - half, mean + half, math.sqrt(ms_left / values.size))
 
 
-def paired_interval(a: NDArray[np.float64], b: NDArray[np.float64]) -> Interval:
+def paired_interval(
+    a: NDArray[np.float64], b: NDArray[np.float64], level: float = SIGNIFICANCE
+) -> Interval:
     """Return the mean of `a` minus `b`, both (seeds, rows), on the same seeds and rows."""
     assert a.shape == b.shape, f"pairs need equal shapes, got {a.shape} and {b.shape}"
-    return mean_interval(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
+    return mean_interval(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64), level)
 
 
-def _quantile(freedom: int) -> float:
-    """Return the half-width of a 95 % interval in standard errors (Student's t)."""
-    return float(stats.t.ppf(0.975, freedom))
+def _quantile(freedom: int, level: float) -> float:
+    """Return the half-width of a 1 - `level` interval in standard errors (Student's t)."""
+    return float(stats.t.ppf(1 - level / 2, freedom))
+
+
+SPENDING_POWER = 2
+
+_GRID = 1001  # points of a density
+
+
+@cache
+def look_levels(least: int, most: int) -> Mapping[int, float]:
+    """Return the level of a two-sided test after each number of seeds from `least` to `most`.
+
+    A test at each of these levels, until one is significant, finds a difference where there is none
+    with a chance of at most 0.05 in all (group-sequential test). After a share t of the seeds,
+    0.05 t^2 of it are spent (Lan and DeMets 1983, doi 10.1093/biomet/70.3.659, with the spending
+    function of Kim and DeMets 1987, doi 10.1093/biomet/74.1.149). The levels follow from the joint
+    normal distribution of the means, and hold for Student's t as usual (Jennison and Turnbull 1999,
+    chapter 4). Test rows are the same at all looks, which makes the chance smaller.
+
+    >>> [round(level, 4) for level in look_levels(3, 5).values()]
+    [0.018, 0.0238, 0.0352]
+    """
+    levels = {}
+    grid, density, spent = np.zeros(1), np.ones(1), 0.0  # of the sum while nothing was found
+    for seeds in range(least, most + 1):
+        step = math.sqrt(seeds if seeds == least else 1)
+        spend = SIGNIFICANCE * (seeds / most) ** SPENDING_POWER - spent
+
+        def excess(
+            bound: float,
+            grid: NDArray[np.float64] = grid,
+            density: NDArray[np.float64] = density,
+            step: float = step,
+            spend: float = spend,
+        ) -> float:
+            beyond = stats.norm.sf((bound - grid) / step) + stats.norm.cdf((-bound - grid) / step)
+            return float(density @ beyond) - spend
+
+        bound = float(brentq(excess, 0.0, 20 * math.sqrt(seeds)))
+        levels[seeds] = 2 * float(stats.norm.sf(bound / math.sqrt(seeds)))
+        following = np.linspace(-bound, bound, _GRID)
+        moves = stats.norm.pdf((following[:, None] - grid) / step) / step
+        weights = np.full(_GRID, following[1] - following[0])
+        weights[[0, -1]] /= 2  # the trapezoidal rule
+        grid, density, spent = following, (moves @ density) * weights, spent + spend
+    return levels
 
 
 def holm_correction(p_values: Sequence[float]) -> list[float]:

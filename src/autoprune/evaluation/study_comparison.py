@@ -69,7 +69,7 @@ def compare_winners(first: FinishedStudy, second: FinishedStudy) -> StudyPair:
     return StudyPair(
         first=winners[0],
         second=winners[1],
-        difference=paired_difference(*predictions),
+        difference=paired_difference(predictions[0], predictions[1]),
         seeds=seeds,
         test_rows=sum(first.test.kept),
         metric=first.setting.metric,

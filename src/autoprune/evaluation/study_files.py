@@ -12,7 +12,10 @@ from autoprune.evaluation.comparison import Comparison, build_comparison
 from autoprune.evaluation.entrants import (
     Entrant,
     EntrantMeasurement,
+    EntrantSeed,
+    Measured,
     MeasurementConditions,
+    SeedSchedule,
     fingerprints_with,
 )
 from autoprune.evaluation.records import (
@@ -119,12 +122,14 @@ def write_study(
     A baseline (no `choice`) has its own file and leaves a search's unchanged. Raises `StudyError`
     where it cannot be written.
     """
+    stopped = {row.origin: row.stopped for row in comparison.rows}
     content = {
         "schema": STUDY_SCHEMA,
         "config": dict(config),
         "setting": dataclasses.asdict(setting)
         | {"quick": setting.quick and setting.quick.to_dict(), "full": setting.full.to_dict()},
         "seeds": comparison.seeds,
+        "schedule": dataclasses.asdict(comparison.schedule),
         "entrants": [
             {
                 "origin": entrant.origin,
@@ -133,6 +138,8 @@ def write_study(
                 "model": entrant.model,
                 "parameters": entrant.parameters,
                 "learning_rate": entrant.budget.learning_rate,
+                "seeds": comparison.runs[entrant.origin],
+                "stopped": stopped.get(entrant.origin, ""),
             }
             for entrant in entrants
         ],
@@ -208,6 +215,10 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
     setting, test = _metadata(entry["setting"]), _test_split(entry["test"])
     entrants = [_entrant(fields, setting.full) for fields in entry["entrants"]]
     seeds = tuple(map(int, entry["seeds"]))
+    schedule = _schedule(entry["schedule"]) if "schedule" in entry else SeedSchedule(seeds)
+    # In version 0.1.0 every entrant had all seeds.
+    numbers = [int(fields.get("seeds", len(seeds))) for fields in entry["entrants"]]
+    stopped = {fields["origin"]: str(fields.get("stopped", "")) for fields in entry["entrants"]}
     records = read_records(folder / RECORDS_FILE)
     check_value_type(setting, StudyMetadata, "setting")
     check_value_type(test, TestSplit, "test")
@@ -222,8 +233,15 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
         setting.versions,
         setting.device,
     )
-    measured = _measured(folder / RECORDS_FILE, entrants, seeds, conditions, records)
-    for record in measured.values():
+    runs = [
+        (entrant, seed)
+        for place, seed in enumerate(seeds)
+        for entrant, number in zip(entrants, numbers, strict=True)
+        if place < number
+    ]
+    found_records = _find_records(folder / RECORDS_FILE, runs, conditions, records)
+    measured = Measured(schedule, seeds, found_records, stopped)
+    for record in found_records.values():
         check_test_record(folder / RECORDS_FILE, record, len(test.rows), len(setting.labels))
     # Version 0.1.0 had no simple models.
     simple = [_simple_model(fields) for fields in entry.get("simple", ())]
@@ -243,7 +261,7 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
             for record in records
             if record.phase == "search" and record.budget.whole() == quick
         ),
-        comparison=build_comparison(entrants, seeds, test, setting.metric, measured, simple),
+        comparison=build_comparison(entrants, measured, test, setting.metric, simple),
         test=test,
         texts=False,
         found=Layout.parse(choice["layout"]) if choice else None,
@@ -253,14 +271,13 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
     )
 
 
-def _measured(
+def _find_records(
     path: Path,
-    entrants: Sequence[Entrant],
-    seeds: Sequence[int],
+    runs: Sequence[EntrantSeed],
     conditions: MeasurementConditions,
     records: Sequence[Record],
 ) -> EntrantMeasurement:
-    """Find the record of every entrant and seed: the complete one, else the last that failed."""
+    """Find the record of every run: the complete one, else the last that failed."""
     known = {
         record_key(record): record
         for state in ("failed", "complete")
@@ -268,15 +285,18 @@ def _measured(
         if record.phase == "comparison" and record.state == state
     }
     measured: EntrantMeasurement = {}
-    for seed in seeds:
-        for entrant in entrants:
-            key = entrant.key(seed, conditions)
-            if key not in known:
-                raise StudyError(
-                    f"{path} lacks {entrant.origin} with seed {seed}: run the study's command again"
-                )
-            measured[entrant.origin, seed] = known[key]
+    for entrant, seed in runs:
+        key = entrant.key(seed, conditions)
+        if key not in known:
+            raise StudyError(
+                f"{path} lacks {entrant.origin} with seed {seed}: run the study's command again"
+            )
+        measured[entrant.origin, seed] = known[key]
     return measured
+
+
+def _schedule(entry: dict[str, Any]) -> SeedSchedule:
+    return SeedSchedule(tuple(map(int, entry["seeds"])), int(entry["least"]), bool(entry["race"]))
 
 
 def _metadata(entry: dict[str, Any]) -> StudyMetadata:
@@ -343,4 +363,4 @@ def entrant_runs(study: FinishedStudy, origin: str) -> dict[int, Record]:
         if (record.layout, record.start, record.state) == (layout, start, "complete")
         and (record.model.rpartition("@")[0] == origin if is_rival else record.model == model)
     }
-    return {seed: by_seed[seed] for seed in comparison.seeds}
+    return {seed: by_seed[seed] for seed in comparison.seeds[: comparison.runs[origin]]}

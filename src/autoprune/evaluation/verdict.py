@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from autoprune.evaluation.comparison import Comparison
-from autoprune.evaluation.permutation_test import SIGNIFICANCE, PairedDifference
-from autoprune.evaluation.statistics import MIN_SEEDS
+from autoprune.evaluation.permutation_test import PairedDifference
+from autoprune.evaluation.racing import EQUAL_WITHIN, judge
+from autoprune.evaluation.statistics import MIN_SEEDS, SIGNIFICANCE
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.metrics import METRICS
 
@@ -39,18 +40,55 @@ def comparison_verdict(comparison: Comparison) -> str:
         )
     alike = [row.origin for row in comparison.rows if row.layout == subject.layout]
     strategy = next((f" (that of {origin})" for origin in alike if origin in STRATEGIES), "")
-    return describe_difference(
-        f"The found layout {subject.layout}{strategy}",
-        f"{reference.origin} ({reference.layout}), the best fixed strategy on validation",
-        comparison.against[reference.origin],
-        comparison.metric,
-        sample,
-    )
+    name = f"The found layout {subject.layout}{strategy}"
+    other = f"{reference.origin} ({reference.layout}), the best fixed strategy on validation"
+    difference = comparison.against[reference.origin]
+    if comparison.schedule.is_open and judge(difference, comparison.schedule) == "equal":
+        return (
+            f"{name} and {other} are equal within {100 * EQUAL_WITHIN:g} "
+            f"{METRICS[comparison.metric].unit.replace('points', 'point', 1)}: "
+            f"{format_points(difference.mean)} on the test split "
+            f"({describe_interval(difference)}; {sample})."
+        )
+    return describe_difference(name, other, difference, comparison.metric, sample)
+
+
+def describe_seeds(comparison: Comparison) -> list[str]:
+    """Say why not all seeds were used, and which entrants have fewer, a sentence each."""
+    schedule, used = comparison.schedule, len(comparison.seeds)
+    sentences = []
+    if schedule.is_open:
+        most, reference = len(schedule.seeds), comparison.reference
+        sentence = f"{used} of {schedule.minimum} to {most} seeds were used"
+        gap = comparison.against.get(reference)
+        reasons = {
+            "": "",
+            "too few rows": ": more seeds would not make it clear, more test rows may",
+        }
+        if gap is not None:
+            state = judge(gap, schedule)
+            sentence += reasons.get(state, f": the difference from {reference} is clear")
+        sentences.append(
+            f"{sentence}. Intervals and p allow for a look after each seed (group-sequential test)."
+        )
+    return sentences + [
+        f"{row.origin} has {describe_count(row.seeds)} only: {row.stopped}."
+        for row in comparison.rows
+        if row.stopped
+    ]
+
+
+def describe_count(seeds: int) -> str:
+    """Write a number of seeds.
+
+    >>> describe_count(1), describe_count(2)
+    ('1 seed', '2 seeds')
+    """
+    return f"{seeds} seed{'s' * (seeds > 1)}"
 
 
 def against_others(comparison: Comparison) -> list[str]:
     """Return a sentence each that compares the same layout with full, scratch and rivals."""
-    sample = describe_sample(comparison.test_rows, comparison.seeds)
     names = {"full": "the full model", "scratch": "the model of equal depth trained from scratch"}
     return [
         describe_difference(
@@ -58,7 +96,9 @@ def against_others(comparison: Comparison) -> list[str]:
             names.get(row.origin, f"the rival {row.origin}"),
             comparison.against[row.origin],
             comparison.metric,
-            sample,
+            describe_sample(
+                comparison.test_rows, comparison.seeds[: row.seeds], stopped=bool(row.stopped)
+            ),
         )
         for row in comparison.rows
         if row.origin in comparison.against and row.origin not in STRATEGIES
@@ -153,8 +193,14 @@ def _seed_range(gap: PairedDifference) -> str:
     return f"{format_points(min(by_seed))} to {format_points(max(by_seed))}"
 
 
-def describe_sample(test_rows: int, seeds: Sequence[int]) -> str:
-    """Return the rows and seeds that a result rests on, in words."""
+def describe_sample(test_rows: int, seeds: Sequence[int], stopped: bool = False) -> str:
+    """Return the rows and seeds that a result rests on, in words.
+
+    `stopped`: one of the two has no more seeds because it was surely behind.
+    """
+    if stopped and len(seeds) < MIN_SEEDS:
+        named = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        return f"{test_rows} test rows, {named} only, for it was surely behind on validation"
     if len(seeds) >= MIN_SEEDS:
         return f"{test_rows} test rows, {len(seeds)} seeds: {', '.join(map(str, seeds))}"
     count = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"

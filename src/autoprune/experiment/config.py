@@ -1,6 +1,7 @@
 """Study configuration: what a study is, checked when it is made, read from and written to TOML."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from autoprune.choices import (
     MAX_EPOCHS,
     MAX_GPUS,
     MAX_MINUTES,
+    MAX_SEEDS,
     MAX_TOKENS,
     MAX_TRIALS,
     METHOD_NAMES,
@@ -33,6 +35,7 @@ from autoprune.choices import (
 )
 from autoprune.encoders.registry import ENCODERS, anchor_model
 from autoprune.errors import OptionError, check_names
+from autoprune.evaluation.statistics import MIN_SEEDS
 from autoprune.files import read_regular, validate_study_name, write_atomic
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.registry import TASKS
@@ -66,6 +69,28 @@ def _distinct_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
     if len(distinct) == 1:
         raise OptionError("--learning-rates takes two or more different numbers between 0 and 1")
     return distinct
+
+
+def parse_seeds(seeds: int | str) -> int | str:
+    """Check a number of seeds, or the least and the greatest, and return it in its usual form.
+
+    >>> parse_seeds("3"), parse_seeds(" 3 - 10")
+    (3, '3-10')
+    """
+    found = re.fullmatch(r"\s*([0-9]{1,6})\s*(?:-\s*([0-9]{1,6})\s*)?", str(seeds))
+    if found is None:
+        raise OptionError(
+            f"--seeds takes a number such as 3, or a range such as 3-10, got {seeds!r:.60}"
+        )
+    least, most = int(found[1]), int(found[2] or found[1])
+    if not 1 <= least <= most <= MAX_SEEDS:
+        raise OptionError(f"--seeds lie between 1 and {MAX_SEEDS}, the least first, got {seeds}")
+    if least < most and least < MIN_SEEDS:
+        raise OptionError(
+            f"a range of --seeds begins at {MIN_SEEDS} or above, for fewer say nothing of the "
+            f"noise of training, got {seeds}"
+        )
+    return least if least == most else f"{least}-{most}"
 
 
 class ConfigSection(BaseModel):
@@ -132,11 +157,26 @@ class BudgetConfig(ConfigSection):
 
 
 class ComparisonConfig(ConfigSection):
-    """Who enters the final comparison, and on how many fresh seeds; no strategies: all of them."""
+    """Who enters the final comparison, and on how many fresh seeds; no strategies: all of them.
 
-    seeds: int = Field(default=3, ge=1, le=100)
+    `seeds` is a number, or the least and the greatest as in `3-10`. With `race`, an entrant that is
+    surely behind gets no further seed.
+    """
+
+    seeds: Annotated[int | str, AfterValidator(parse_seeds)] = 3
+    race: bool = True
     strategies: tuple[Strategy, ...] | None = None
     rivals: tuple[ModelName, ...] = ()
+
+    @property
+    def least_seeds(self) -> int:
+        """How many seeds are used at least."""
+        return int(str(self.seeds).partition("-")[0])
+
+    @property
+    def most_seeds(self) -> int:
+        """How many seeds are used at most."""
+        return int(str(self.seeds).rpartition("-")[2])
 
 
 class SearchOptions(ConfigSection):

@@ -20,6 +20,9 @@ class Progress:
         """Show a phase of `total` runs, `done` of them there already, `parallel` at a time."""
         yield
 
+    def expect(self, total: int) -> None:
+        """Show that the phase has so many runs, not as many as was said before."""
+
     def compare_with_proxy(self, proxy: str, scores: Mapping[Layout, float] | None) -> None:
         """Show how far the results of this phase rank layouts as a cheap score does, if any."""
 

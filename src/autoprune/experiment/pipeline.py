@@ -8,16 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoprune.errors import AutopruneError, StorageError
-from autoprune.evaluation.comparison import Comparison, compare_entrants
-from autoprune.evaluation.entrants import Entrant, EntrantProgress, choose_learning_rates
+from autoprune.evaluation.comparison import Comparison
+from autoprune.evaluation.entrants import (
+    Entrant,
+    EntrantProgress,
+    EntrantStopped,
+    Watch,
+    choose_learning_rates,
+)
+from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.records import reuse_shared_runs
 from autoprune.evaluation.simple_models import fit_simple_models
 from autoprune.evaluation.study_files import RECORDS_FILE, read_study
 from autoprune.experiment.config import RunOptions
 from autoprune.experiment.context import RunContext
 from autoprune.experiment.events import entrant_run_finished
-from autoprune.experiment.expected_time import report_data, report_expected_time
 from autoprune.experiment.inputs import check_readable
+from autoprune.experiment.progress import report_data, report_expected_time
 from autoprune.experiment.proxy_scores import check_proxy, share_proxy_scores
 from autoprune.experiment.result import StudyResult, check_study_files, write_result
 from autoprune.experiment.search_step import describe_interruption, search_layouts
@@ -280,19 +287,19 @@ def run_comparison(
     executor: Executor,
     context: RunContext,
 ) -> Comparison:
-    """Train all entrants on fresh seeds with the full budget and compare them on the test split."""
+    """Train the entrants on fresh seeds with the full budget and compare them on the test split."""
     layouts = {entrant.origin: entrant.layout for entrant in entrants}
-    seeds = experiment.comparison_seeds
+    schedule = experiment.schedule
     metric = experiment.task.metric
     simple = executor.start(fit_simple_models, experiment.splits, experiment.test, metric)
 
     def remark(progress: EntrantProgress) -> str:
         return "on file" if progress.reused else progress.record.reason or f"seed {progress.seed}"
 
-    with context.progress.phase("run", 0, len(entrants) * len(seeds), executor.workers):
+    with context.progress.phase("run", 0, len(entrants) * schedule.minimum, executor.workers):
         comparison = compare_entrants(
             entrants,
-            seeds,
+            schedule,
             experiment.test,
             experiment.conditions,
             folder / RECORDS_FILE,
@@ -308,11 +315,15 @@ def _show_runs(
     remark: Callable[[EntrantProgress], str],
     study: str,
     context: RunContext,
-) -> Callable[[EntrantProgress], None]:
+) -> Watch:
     """Return what shows and emits each finished run of an entrant."""
 
-    def show(progress: EntrantProgress) -> None:
+    def show(progress: EntrantProgress | EntrantStopped) -> None:
+        if isinstance(progress, EntrantStopped):
+            context.progress.say(f"{progress.origin} gets no further seed: {progress.reason}")
+            return
         record = progress.record
+        context.progress.expect(progress.total)
         context.progress.finished(
             progress.origin,
             layouts[progress.origin],

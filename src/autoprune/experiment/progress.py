@@ -1,4 +1,4 @@
-"""What is seen while a study runs: a line for each result, and below them a live view."""
+"""Progress: what was read, how long a study takes, a line for each result, a live view."""
 
 import math
 import time
@@ -15,9 +15,12 @@ from rich.text import Text
 from autoprune.evaluation.statistics import RankCorrelation, layout_rank_correlation
 from autoprune.evaluation.verdict import format_percent
 from autoprune.experiment.context import Progress
-from autoprune.layouts.layout import Layout
+from autoprune.experiment.setup import Experiment
+from autoprune.layouts.layout import Layout, count_layouts
 from autoprune.search.trial import SEARCH_ORIGIN
+from autoprune.tasks.task import CleaningReport
 from autoprune.terminal import SafeConsole
+from autoprune.training.devices import describe_device
 
 
 def format_duration(seconds: float) -> str:
@@ -101,6 +104,11 @@ class ProgressDisplay(Progress):
             )
             raise
 
+    def expect(self, total: int) -> None:
+        """Show that the phase has so many runs, not as many as was said before."""
+        self._estimate.remaining += total - self._total
+        self._total = total
+
     def compare_with_proxy(
         self, proxy: str = "", scores: Mapping[Layout, float] | None = None
     ) -> None:
@@ -172,3 +180,63 @@ class ProgressDisplay(Progress):
             "time left", "known after the first" if left is None else format_duration(left)
         )
         return Group(Text(""), table)
+
+
+def report_data(experiment: Experiment, progress: Progress) -> None:
+    """Say what was read, what cleaning removed, and what is doubtful in the data."""
+    splits = experiment.splits
+    for report in (*splits.cleaned, experiment.test.cleaned):
+        progress.say(_describe_cleaning(report))
+    if experiment.left_out:
+        progress.say(
+            f"this family of models cannot have {', '.join(experiment.left_out)}: not compared"
+        )
+    if splits.held_out:
+        progress.say(
+            f"the data have no {' and no '.join(splits.held_out)} split: "
+            "a fifth of the train rows was cut off for each, by label and seed"
+        )
+    for note in experiment.notes:
+        progress.say(note)
+    for warning in experiment.warnings:
+        progress.say(f"warning: {warning}")
+
+
+def _describe_cleaning(report: CleaningReport) -> str:
+    return (
+        f"{report.split}: {report.read} rows read, {report.left} left (removed: "
+        f"{report.headers} stray headers, {report.empty} empty, {report.duplicates} "
+        f"duplicates, {report.leaked} that are also in an earlier split)"
+    )
+
+
+def report_expected_time(experiment: Experiment, progress: Progress, trials: int) -> None:
+    """Measure a training step on this device and say how long the study takes at most."""
+    quick, full, workers = experiment.quick, experiment.full, experiment.workers
+    depth, keep, schedule = experiment.depth, experiment.keep, experiment.schedule
+    first = next(iter(experiment.strategies.values()))
+    step = experiment.evaluator(quick).seconds_per_step(first)
+    rest = format_duration((full.steps - quick.ends) * step)
+    promoted = f", those that go on {rest} more each" if experiment.promotes else ""
+    searching = format_duration(trials * quick.ends * step / workers)
+    search = f"{searching} for {trials} trials of {quick.ends} steps{promoted}, "
+    pruned = len(experiment.strategies) + (trials > 0) + 1 + len(experiment.rivals)  # 1: scratch
+    rates = len(experiment.learning_rates)
+    run = full.steps * step / workers  # of the layers to keep
+    everyone = pruned + depth / keep
+    comparing = format_duration((len(schedule.seeds) + rates) * run * everyone)
+    seeds = f"{schedule.minimum} to {len(schedule.seeds)}" if schedule.is_open else schedule.minimum
+    raced = ""
+    if schedule.race and schedule.minimum > 1:
+        sure = (trials > 0) + 1 + depth / keep  # found, a strategy, full
+        least = (1 + rates) * run * everyone + (schedule.minimum - 1) * run * sure
+        raced = f" ({format_duration(least)} where most are surely behind after one)"
+    progress.say(
+        f"{step * 1000:.0f} ms a step on {describe_device(experiment.device)}: "
+        f"{search if trials else ''}"
+        f"at most {comparing} for the comparison on {seeds} seeds{raced}"
+        f"{f' and {rates} learning rates' if rates else ''}, "
+        f"up to {full.steps} steps a run, {workers} at a time "
+        f"({count_layouts(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, "
+        "smaller --epochs, --full-epochs or --tokens, a GPU"
+    )

@@ -19,7 +19,12 @@ from autoprune.encoders.loading import (
 from autoprune.encoders.pruning import check_layout
 from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder, find_rivals
 from autoprune.errors import LayoutError, OptionError, check_names
-from autoprune.evaluation.entrants import Entrant, MeasurementConditions, entrant_variants
+from autoprune.evaluation.entrants import (
+    Entrant,
+    MeasurementConditions,
+    SeedSchedule,
+    entrant_variants,
+)
 from autoprune.evaluation.records import InitialWeights, installed_versions
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.inputs import EncodedSplits, encode_splits
@@ -84,9 +89,11 @@ class Experiment:
         return self.config.seed
 
     @property
-    def comparison_seeds(self) -> list[int]:
+    def schedule(self) -> SeedSchedule:
         """The comparison's seeds: none of them is the search's."""
-        return [self.seed + 1 + i for i in range(self.config.comparison.seeds)]
+        comparison, first = self.config.comparison, self.seed + 1
+        seeds = tuple(range(first, first + comparison.most_seeds))
+        return SeedSchedule(seeds, comparison.least_seeds, comparison.race)
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
@@ -128,6 +135,7 @@ class Experiment:
             versions=installed_versions(),
             device=f"{describe_device(self.device)}, {self.workers} at a time",
             problem_type=self.problem_type,
+            validation_rows=len(self.splits.validation),
         )
 
     @property

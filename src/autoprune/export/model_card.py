@@ -8,7 +8,12 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import FinishedStudy
-from autoprune.evaluation.verdict import against_others, comparison_verdict, recommendation
+from autoprune.evaluation.verdict import (
+    against_others,
+    comparison_verdict,
+    describe_seeds,
+    recommendation,
+)
 from autoprune.export.base_model import OWN_METADATA, BaseModel
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.markdown import (
@@ -165,7 +170,9 @@ def _study_section(study: FinishedStudy) -> list[str]:
         escape_markdown(comparison_verdict(comparison)),
         escape_markdown(recommendation(comparison)),
         table_to_markdown(entrants_table(comparison)),
-        markdown_list([*comparison.left_out, *against_others(comparison)]),
+        markdown_list(
+            [*comparison.left_out, *describe_seeds(comparison), *against_others(comparison)]
+        ),
         escape_markdown(f"{how_to_read(comparison)} {DOTS_EXPLANATION}"),
     ]
 

@@ -15,7 +15,11 @@ from autoprune.evaluation.permutation_test import PERMUTATIONS
 from autoprune.evaluation.records import Record, count_repeated
 from autoprune.evaluation.statistics import MIN_SEEDS
 from autoprune.evaluation.study_files import StudyMetadata
-from autoprune.evaluation.verdict import against_others, describe_disagreements
+from autoprune.evaluation.verdict import (
+    against_others,
+    describe_disagreements,
+    describe_seeds,
+)
 from autoprune.reporting.tables import (
     Table,
     budgets_table,
@@ -104,6 +108,7 @@ def comparison_section(comparison: Comparison, pictures: str = DOTS_EXPLANATION)
     """Return the comparison on the test split; `pictures` explains how layouts are drawn."""
     sentences = (
         *comparison.left_out,
+        *describe_seeds(comparison),
         *against_others(comparison),
         *describe_disagreements(comparison),
         *(
@@ -132,6 +137,11 @@ def how_to_read(comparison: Comparison) -> str:
         if seeds >= MIN_SEEDS
         else f"With {few} the intervals allow for other test rows only, not for another training."
     )
+    if any(row.stopped for row in comparison.rows):
+        noise += (
+            f" Rows with fewer seeds are compared on these; fewer than {MIN_SEEDS} say nothing of "
+            "another training."
+        )
     simple = (
         " majority always gives the most frequent label of the train rows, and tf-idf is logistic "
         "regression on words and characters: an encoder should be better than both."

@@ -36,9 +36,19 @@ def entrants_table(comparison: Comparison) -> Table:
     reference = comparison.reference
     measured = ("test, cleaned", "95 % interval", "test, raw", "validation", "macro-F1")
     cost, difference = ("parameters", "seconds a run"), (f"against {reference}", "95 % interval")
-    header = ("origin", "layers", "layout", *measured, *cost, *difference, "p")
-    rows = tuple(_entrant_cells(row, reference) for row in comparison.all_rows)
-    return Table("Comparison on the test split", header, rows)
+    stopped = any(row.stopped for row in comparison.rows)
+    seeds = ("seeds",) if stopped else ()
+    header = ("origin", "layers", "layout", *measured, *cost, *difference, "p", *seeds)
+    rows = [
+        _entrant_cells(row, reference) + ((seeds_cell(row),) if stopped else ())
+        for row in comparison.all_rows
+    ]
+    return Table("Comparison on the test split", header, tuple(rows))
+
+
+def seeds_cell(row: ComparisonRow | SimpleRow) -> str:
+    """Return how many seeds a row has, and whether it was stopped."""
+    return f"{row.seeds or ''}{', stopped' * bool(row.stopped)}"
 
 
 def _entrant_cells(row: ComparisonRow | SimpleRow, reference: str) -> tuple[TableCell, ...]:
@@ -82,6 +92,7 @@ def comparison_as_json(comparison: Comparison) -> list[dict[str, Any]]:
             "validation_mean": row.validation_mean,
             "macro_f1": row.macro_f1,
             "seeds": row.seeds,
+            "stopped": row.stopped or None,
             "parameters": row.parameters,
             "learning_rate": row.learning_rate,
             "difference": row.difference.mean,

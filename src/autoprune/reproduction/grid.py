@@ -116,7 +116,10 @@ def build_grid(plan: Plan, options: GridOptions) -> Grid:
                 data=data,
                 budget=plan.budgets[task],
                 comparison=ComparisonConfig(
-                    seeds=plan.seeds, strategies=plan.strategies, rivals=rivals.get(keep, ())
+                    seeds=plan.seeds,
+                    race=plan.race,
+                    strategies=plan.strategies,
+                    rivals=rivals.get(keep, ()),
                 ),
                 search=search,
             )
@@ -147,6 +150,7 @@ def finished_study(cell: GridCell, plan: Plan) -> FinishedStudy | None:
         and (metadata.commit, metadata.keep) == (experiment.checkpoint.commit, cell.keep)
         and metadata.fingerprints == fingerprints
         and len(comparison.seeds) == plan.seeds
+        and (plan.race or not any(row.stopped for row in comparison.rows))
         and len(study.trials) >= plan.trials
         and origins >= {*experiment.strategies, *(one.encoder.name for one in experiment.rivals)}
     )

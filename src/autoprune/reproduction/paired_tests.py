@@ -10,14 +10,14 @@ import numpy as np
 from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.entrants import fingerprints_with
 from autoprune.evaluation.permutation_test import (
-    SIGNIFICANCE,
     PairedDifference,
     Predictions,
+    common_seeds,
     paired_difference,
     paired_permutation_test,
 )
 from autoprune.evaluation.records import ORIGINS
-from autoprune.evaluation.statistics import holm_correction, paired_interval
+from autoprune.evaluation.statistics import SIGNIFICANCE, holm_correction, paired_interval
 from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.metrics import METRICS
@@ -131,14 +131,13 @@ class PairedTestResult:
 
 
 def paired_test(cell: CellResult, first: str, second: str) -> PairedTest:
-    """Pair two entrants of a cell; raises KeyError where one of them is missing."""
+    """Pair two entrants of a cell on the seeds of both; raises KeyError where one is missing."""
     return PairedTest(
         cell.name,
         first,
         second,
         cell.test_rows,
-        cell.predictions[first],
-        cell.predictions[second],
+        *common_seeds(cell.predictions[first], cell.predictions[second]),
         cell.is_same_model(first, second),
     )
 

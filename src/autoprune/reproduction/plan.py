@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationInfo,
+)
 
 from autoprune.choices import MAX_TRIALS
 from autoprune.errors import AutopruneError, PlanError, UnknownNameError, check_names
@@ -36,7 +44,8 @@ class Plan(ConfigSection):
     """A grid: each model on each task with each number of layers to keep is a cell.
 
     `rivals` are small pre-trained models by number of layers. `multilingual` are those of `models`
-    that were trained on several languages. `trials`, `seeds` and `seed` are as in a study.
+    that were trained on several languages. `trials`, `seeds` and `seed` are as in a study, and so
+    is `race`: without it each entrant has all seeds, as the claims on each of them need.
     `margin` is how many points below another model still count as comparable. `budgets` are by
     task.
     """
@@ -51,6 +60,7 @@ class Plan(ConfigSection):
     trials: Annotated[StrictInt, Field(ge=1, le=MAX_TRIALS)] = 16
     seeds: Annotated[StrictInt, Field(ge=1, le=100)] = 3
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
+    race: StrictBool = False
     margin: Annotated[StrictFloat, Field(gt=0, lt=100)] = 1.0
     budgets: Mapping[str, BudgetConfig]
 
