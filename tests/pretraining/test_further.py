@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForMaskedLM
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import load_masked_model
@@ -88,6 +88,20 @@ def test_new_head_is_tied_and_depends_on_the_seed_alone(headless):
         model.bert.encoder.layer[3].output.dense.weight,
         encoder.encoder.layer[3].output.dense.weight,
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_classifier_of_any_family_gets_a_head_and_keeps_its_encoder(family, tmp_path):
+    """As an export is one."""
+    source = save_model(family, tmp_path / "source")
+    classifier = AutoModelForSequenceClassification.from_pretrained(source, num_labels=3)
+    classifier.save_pretrained(tmp_path / "classifier")
+    tiny_tokenizer().save_pretrained(tmp_path / "classifier")
+    model, is_new = load_masked_model(open_checkpoint(tmp_path / "classifier"), 0)
+    assert is_new
+    trained = dict(classifier.base_model.named_parameters())
+    for name, weight in model.base_model.named_parameters():
+        assert torch.equal(weight, trained[name]), name
 
 
 def test_new_head_is_tied_where_the_config_does_not_tie(headless, tmp_path):
