@@ -67,7 +67,7 @@ def pretrain(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="Peak rate. [default: by the width, smaller with --from]",
+            help="Peak rate. [default: by the width; 1e-4 with --from]",
             callback=options.check_rate,
         ),
     ] = None,
