@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from autoprune.errors import ModelError, OptionError
 from autoprune.export import onnx as onnx_module
 from autoprune.export.onnx import INT8_FILE, ONNX_FILE, export_onnx, onnx_logits, open_onnx_model
-from autoprune.export.onnx_graph import first_token_graph, first_token_only, without_padding
+from autoprune.export.onnx_graph import first_token_graph, shortened_last_layer, without_padding
 from autoprune.export.predict import make_tokenizer
 from tiny_models import FAMILIES, NUMBERS, jitter_, save_model
 
@@ -105,8 +105,8 @@ def test_onnx_logits_equal_torchs_for_any_batch(folder, rows, longest):
 @pytest.mark.parametrize(
     ("change", "side"),
     [
-        (first_token_only, "left"),
-        (first_token_only, "right"),
+        (shortened_last_layer, "left"),
+        (shortened_last_layer, "right"),
         (without_padding, "right"),
         (first_token_graph, "right"),
     ],
@@ -136,7 +136,7 @@ def shapes(model):
 
 def test_graph_computes_only_first_tokens_after_the_last_attention(traced):
     whole = [shape for shape in shapes(traced).values() if len(shape) == 2]
-    first_token_only(traced.graph)
+    shortened_last_layer(traced.graph)
     less = [shape for shape in shapes(traced).values() if len(shape) == 2]
     # The pooler only; then also the last layer's output, intermediate and output maps.
     assert (len(whole), len(less)) == (1, 4)

@@ -287,3 +287,20 @@ def test_evaluations_are_cheap_below_a_tenth_of_the_training(evaluator, budget):
         changed = replace(budget, steps=steps, checks=checks)
         assert replace(evaluator, budget=changed).evaluations_are_cheap is cheap
     assert replace(evaluator, budget=replace(budget, steps=1, checks=1)).evaluations_are_cheap
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "head"])
+def test_last_layer_computes_the_first_token_alone_while_it_is_trained(evaluator, budget, method):
+    seen = []
+
+    def load_watched(seed):
+        model = evaluator.load(seed)
+        encoder_layers(model)[-1].register_forward_hook(
+            lambda layer, _, output: seen.append(output.shape[1]) if layer.training else None
+        )
+        return model
+
+    watched = replace(evaluator, load=load_watched, budget=replace(budget, method=method))
+    trained = watched.train(Layout.full(4), 3)
+    assert len(seen) == budget.steps and set(seen) == {1}
+    assert "forward" not in vars(encoder_layers(trained.model)[-1])

@@ -6,7 +6,8 @@ how each layer is called, then by a stub that returns a given state.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,8 @@ from transformers import PreTrainedModel
 
 from autoprune.encoders.pruning import check_layout, encoder_layers
 from autoprune.layouts.layout import Layout
+
+_TOLERANCE = 1e-4  # between logits in fp32 that differ by rounding alone
 
 
 class LayerStack:
@@ -95,7 +98,7 @@ class LayerStack:
         with ExitStack() as stack:
             stack.enter_context(replace_layers(self._model, self._list, layers))
             for part, output in self._before:
-                stack.enter_context(_returning(part, output))
+                stack.enter_context(_calling(part, lambda *_, output=output, **__: output))
             return cast(torch.Tensor, self._model(**self._inputs).logits)
 
 
@@ -126,6 +129,51 @@ def run_as_pruned(model: PreTrainedModel, layout: Layout) -> Iterator[None]:
 
 
 @contextmanager
+def shortened_last_layer(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """Let the last layer of `model` compute a row's first token alone inside the block.
+
+    The head of a BERT reads no other. Where `model` does not give the same logits for `inputs` in
+    evaluation mode, or where its layers are built unlike BERT's, it stays as it is.
+    """
+    plain: Any = model
+    if hasattr(plain, "get_base_model"):  # adapters of peft surround it
+        plain = plain.get_base_model()
+    layer = encoder_layers(plain)[-1]
+    short = LayerStub(layer, partial(_run_on_first_token, layer)).forward
+    model.eval()
+    same = False
+    with torch.inference_mode(), suppress(AttributeError, IndexError, RuntimeError, TypeError):
+        logits = model(**inputs).logits
+        with _calling(layer, short):
+            found = model(**inputs).logits
+        same = torch.allclose(logits, found, rtol=_TOLERANCE, atol=_TOLERANCE)
+    with _calling(layer, short) if same else nullcontext():
+        yield
+
+
+def _run_on_first_token(
+    layer: Any, hidden: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> torch.Tensor:
+    """Return what `BertLayer.forward` does for the first token: (rows, 1, hidden)."""
+    attention, first = layer.attention.self, hidden[:, :1]
+    mask = args[0] if args else kwargs.get("attention_mask")
+
+    def heads(states: torch.Tensor) -> torch.Tensor:
+        split = states.unflatten(-1, (-1, attention.attention_head_size))
+        return split.transpose(1, 2)  # (rows, heads, tokens, head size)
+
+    context = nn.functional.scaled_dot_product_attention(
+        heads(attention.query(first)),
+        heads(attention.key(hidden)),
+        heads(attention.value(hidden)),
+        None if mask is None else mask[:, :, :1],
+        attention.dropout.p if layer.training else 0.0,
+    )
+    state = layer.attention.output(context.transpose(1, 2).flatten(2), first)
+    return cast(torch.Tensor, layer.output(layer.intermediate(state), state))
+
+
+@contextmanager
 def replace_layers(
     model: PreTrainedModel, layers: nn.ModuleList, others: Sequence[nn.Module]
 ) -> Iterator[None]:
@@ -144,9 +192,9 @@ def replace_layers(
 
 
 @contextmanager
-def _returning(part: nn.Module, output: Any) -> Iterator[None]:
-    """Let `part` return `output` inside the block, without running."""
-    vars(part)["forward"] = lambda *_, **__: output
+def _calling(part: nn.Module, function: Callable[..., Any]) -> Iterator[None]:
+    """Let `part` call `function` inside the block in place of its own `forward`."""
+    vars(part)["forward"] = function
     try:
         yield
     finally:

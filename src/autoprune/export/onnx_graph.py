@@ -30,11 +30,11 @@ def first_token_graph(graph: GraphProto) -> None:
 
     Logits stay equal only in models that do not look at padding: compare them afterwards.
     """
-    first_token_only(graph)
+    shortened_last_layer(graph)
     without_padding(graph)
 
 
-def first_token_only(graph: GraphProto) -> None:
+def shortened_last_layer(graph: GraphProto) -> None:
     """Take the first token of each row as early as possible, in place.
 
     If the head uses no other token, only the attention of the last layer needs them all.

@@ -21,7 +21,7 @@ from autoprune.training.metrics import Score
 
 CHECKPOINT_FOLDER = ".checkpoints"
 
-CHECKPOINT_SCHEMA = 1
+CHECKPOINT_SCHEMA = 2  # a run does not go on where steps computed otherwise left it
 
 _FINGERPRINT_VALUES = 8  # so many values of each weight are hashed
 

@@ -2,8 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from autoprune.encoders.layerwise import shortened_last_layer
 from autoprune.encoders.profiling import Parameters, count_parameters
 from autoprune.encoders.pruning import keep_embedding_rows, keep_layers
 from autoprune.errors import TrialError
@@ -30,6 +31,7 @@ from autoprune.training.loop import (
     TrainingClock,
     TrainingState,
     evaluation_steps,
+    load_batch,
     make_optimizer,
     predict_logits,
     train,
@@ -162,9 +164,9 @@ class LayoutEvaluator:
         """
         budget = replace(self.budget, steps=steps + 2, pause_at=None)
         state = self._start(layout, 0)
-        times = [
-            time.perf_counter() for _ in train(state, self.rows, self.loss, budget, 0, self.device)
-        ]
+        with self._splits(state) as (rows, _):
+            run = train(state, rows, self.loss, budget, 0, self.device)
+            times = [time.perf_counter() for _ in run]
         return statistics.median(later - earlier for earlier, later in pairwise(times[1:]))
 
     def _start(self, layout: Layout, seed: int) -> TrainingState:
@@ -188,13 +190,21 @@ class LayoutEvaluator:
         checkpoint.resume()
         return checkpoint
 
-    def _splits(self, state: TrainingState) -> AbstractContextManager[Sequence[EncodedSplit]]:
-        """Return train and validation rows in the form in which the model takes them."""
-        splits = (self.rows, self.validation)
-        if self.budget.method not in CACHES_ACTIVATIONS:
-            return nullcontext(splits)
-        model = cast(PreTrainedModel, state.model)
-        return cached_activations(model, splits, state.micro_batcher.rows, self.device)
+    @contextmanager
+    def _splits(self, state: TrainingState) -> Iterator[Sequence[EncodedSplit]]:
+        """Yield train and validation rows in the form in which the model takes them.
+
+        Inside the block the model computes little besides what its head reads.
+        """
+        model, splits = cast(PreTrainedModel, state.model), (self.rows, self.validation)
+        if self.budget.method in CACHES_ACTIVATIONS:
+            with cached_activations(model, splits, state.micro_batcher.rows, self.device) as cached:
+                yield cached
+            return
+        longest = max(splits, key=lambda split: split.lengths.max())
+        order = np.argsort(longest.lengths, kind="stable")
+        with shortened_last_layer(model, load_batch(longest, order[[0, -1]], self.device).inputs):
+            yield splits
 
     def _run(
         self,
