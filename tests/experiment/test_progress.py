@@ -138,3 +138,13 @@ def test_progress_prints_a_promoted_run_without_comparing_it(display):
         display.finished("search", MIDDLE, 0.9, "went on to the full budget", compared=False)
         assert any("best so far" in line and "50.0 %" in line for line in view_lines(display))
     assert "90.0 %" in display.console.file.getvalue()
+
+
+def test_progress_counts_the_runs_that_are_still_expected(display, clock):
+    with display.phase("run", 0, 6):
+        display.finished("found", TOP, 0.5, "seed 1")
+        display.expect(4)
+        display.finished("top", TOP, 0.5, "seed 1")
+        assert display._estimate.remaining == 2
+    lines = display.console.file.getvalue().splitlines()
+    assert [line[:9] for line in lines] == ["run   1/6", "run   2/4"]

@@ -73,3 +73,13 @@ def test_holm_correction_over_two_cells_makes_both_insignificant():
     assert alone.better
     assert [result.corrected for result in both] == pytest.approx([2 / 32, 2 / 32])
     assert not any(result.better for result in both)
+
+
+def test_entrants_with_different_seeds_are_paired_on_those_of_both():
+    right = np.arange(ROWS) < 70
+    three = np.stack([right, right, ~right])
+    cell = cell_of({"found": predictions_with(three), "scratch": predictions_with(~right[None])})
+    pair = paired_test(cell, "found", "scratch")
+    assert pair.first_predictions.predicted.shape == pair.second_predictions.predicted.shape
+    difference = mean_difference([pair])
+    assert difference.mean == pytest.approx((70 - (ROWS - 70)) / ROWS)

@@ -191,8 +191,22 @@ def compare_entrants(
     if sum(test.kept) < 2:
         raise DataError(f"cleaning must leave at least 2 test rows, it left {sum(test.kept)}")
     schedule = seeds if isinstance(seeds, SeedSchedule) else SeedSchedule(tuple(seeds))
-    trials = repeated_trials(read_records(path))
     runs = comparison_runs(test, conditions, path, watch)
+    return race_entrants(
+        entrants, schedule, test, runs, repeated_trials(read_records(path)), simple
+    )
+
+
+def race_entrants(
+    entrants: Sequence[Entrant],
+    schedule: SeedSchedule,
+    test: TestSplit,
+    runs: EntrantRuns,
+    trials: Sequence[Sequence[float]],
+    simple: Callable[[], Sequence[SimpleModel]] = tuple,
+) -> Comparison:
+    """Measure the entrants by `runs`, seed by seed; see `compare_entrants`, `repeated_trials`."""
+    metric, rows = runs.conditions.metric, runs.conditions.validation_rows
     stopped: dict[str, str] = {}
     measured = Measured(schedule, (), {}, stopped)
     models: Sequence[SimpleModel] | None = None
@@ -205,9 +219,9 @@ def compare_entrants(
         behind = {}
         if schedule.race:
             floor = {model.origin: model.validation for model in models}.get("majority")
-            behind = surely_behind(measured, conditions.validation_rows, trials, floor)
+            behind = surely_behind(measured, rows, trials, floor)
         if number >= schedule.minimum:
-            comparison = build_comparison(entrants, measured, test, conditions.metric, models)
+            comparison = build_comparison(entrants, measured, test, metric, models)
             decided = decided_entrants(comparison, {*stopped, *behind})
             if decided is None:
                 break
@@ -215,9 +229,9 @@ def compare_entrants(
         for origin, reason in behind.items():
             if origin not in stopped:
                 stopped[origin] = reason
-                watch(EntrantStopped(origin, reason))
+                runs.watch(EntrantStopped(origin, reason))
     assert models is not None, "there is a seed"
-    return build_comparison(entrants, measured, test, conditions.metric, models)
+    return build_comparison(entrants, measured, test, metric, models)
 
 
 def decided_entrants(comparison: Comparison, behind: Collection[str]) -> dict[str, str] | None:

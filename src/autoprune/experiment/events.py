@@ -166,6 +166,16 @@ class EntrantRunFinished(Event):
         return f"{self.phase} run {'failed' if self.failed else 'ended'}"
 
 
+@dataclass(frozen=True, slots=True)
+class EntrantBehind(Event):
+    """An entrant of the comparison gets no further seed."""
+
+    label = "entrant stopped"
+    study: str
+    origin: str
+    reason: str
+
+
 Emit = Callable[[Event], None]
 
 

@@ -22,7 +22,7 @@ from autoprune.evaluation.simple_models import fit_simple_models
 from autoprune.evaluation.study_files import RECORDS_FILE, read_study
 from autoprune.experiment.config import RunOptions
 from autoprune.experiment.context import RunContext
-from autoprune.experiment.events import entrant_run_finished
+from autoprune.experiment.events import EntrantBehind, entrant_run_finished
 from autoprune.experiment.inputs import check_readable
 from autoprune.experiment.progress import report_data, report_expected_time
 from autoprune.experiment.proxy_scores import check_proxy, share_proxy_scores
@@ -321,6 +321,7 @@ def _show_runs(
     def show(progress: EntrantProgress | EntrantStopped) -> None:
         if isinstance(progress, EntrantStopped):
             context.progress.say(f"{progress.origin} gets no further seed: {progress.reason}")
+            context.emit(EntrantBehind(study, progress.origin, progress.reason))
             return
         record = progress.record
         context.progress.expect(progress.total)
