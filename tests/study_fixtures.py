@@ -119,7 +119,7 @@ def command(model, task):
     return [
         *("search", "--model", model, "--task", task, "--keep", 2, "--trials", TRIALS),
         *("--epochs", 4, "--full-epochs", 4, "--seeds", 2, "--batch", 16, "--learning-rate", 0.02),
-        *("--workers", 1, "--rival", model.parent / "small", "--json"),
+        *("--workers", 1, "--no-race", "--rival", model.parent / "small", "--json"),
     ]
 
 

@@ -1,6 +1,7 @@
 """Options of search and baseline: what each of them changes in the result."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -165,3 +166,22 @@ def test_pruner_search_has_a_record_for_each_trial(brief, tmp_path, pruner):
     assert (answer.result["trials"], answer.result["repeated"]) == (8, 0)
     states = [json.loads(line) for line in next(tmp_path.glob("studies/*/records.jsonl")).open()]
     assert len([state for state in states if state["phase"] == "search"]) == 8
+
+
+@pytest.mark.parametrize("seeds", ["2-5", "0", "x", "5-3", "3-101"])
+def test_wrong_seeds_are_refused(brief, seeds):
+    answer = brief("baseline", "--seeds", seeds)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--seeds" in answer.err.splitlines()[-1]
+
+
+def test_a_range_of_seeds_and_no_race_are_what_the_study_is(brief, tmp_path):
+    answer = brief("baseline", "--seeds", "3-4", "--no-race", "--strategy", "top")
+    assert answer.code == 0, answer.err
+    assert {row["seeds"] for row in answer.result["comparison"][:3]} == {3}  # one strategy: clear
+    assert not any(row["stopped"] for row in answer.result["comparison"])
+    [file] = tmp_path.glob("studies/*/baseline.json")
+    written = json.loads(file.read_text())
+    assert written["config"]["comparison"]["seeds"] == "3-4"
+    assert written["schedule"] == {"seeds": [1, 2, 3, 4], "least": 3, "race": False}
+    assert "3 of 3 to 4 seeds were used" in Path(answer.result["report"]).read_text()
