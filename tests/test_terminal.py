@@ -9,8 +9,7 @@ from rich.text import Text
 
 from autoprune.errors import OptionError, format_path, printable, quote
 from autoprune.experiment.progress import ProgressDisplay
-from autoprune.experiment.setup import derive_study_name
-from autoprune.files import validate_study_name
+from autoprune.files import derive_study_name, validate_study_name
 from autoprune.terminal import SafeConsole, SafeOutput
 
 KARHAD = "कर्\u200dहाड"  # Karad, a town, as Marathi writes it

@@ -4,6 +4,7 @@
     ... --full --seeds 3,4 --spread 60      some layouts at the full budget
     ... --full --seeds 3,4 --as 2           those that quick.csv has with that seed
     ... --tokens 32                         texts cut shorter than a search would
+    ... --epochs 1 --full-epochs 4 --learning-rate 2e-4     other budgets
 
 Searches are judged by this table, so unlike a search it reads the test split too. One CSV for each
 budget: a row for each check of each run. The order of the layouts is drawn once, so that a table
@@ -16,31 +17,19 @@ import argparse
 import csv
 import os
 import random
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-sys.path.append(str(Path(__file__).parents[1]))
-
-from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.pruning import keep_embedding_rows, keep_layers
-from autoprune.experiment.setup import Experiment
+from autoprune.experiment.config import RunOptions, StudyConfig
+from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.layouts.layout import Layout, all_layouts
-from autoprune.training.loop import (
-    MicroBatcher,
-    TrainingClock,
-    TrainingState,
-    evaluation_steps,
-    make_optimizer,
-    predict_logits,
-    train,
-)
+from autoprune.training.loop import evaluation_steps, predict_logits, train
 from autoprune.training.problem_types import SINGLE_LABEL
 from autoprune.training.workers import WorkerPool, available_cores
-from experiments import build_default_experiment
 
 COLUMNS = (
     "layout",
@@ -54,7 +43,19 @@ COLUMNS = (
 )
 Row = tuple[str, int, int, float, float, float, float, float]
 
-Study = tuple[str, str, str, int, int | None]  # model, task, data_dir, keep, tokens
+
+class Study(NamedTuple):
+    """What a table is of; None stands for the defaults of a search."""
+
+    model: str
+    task: str
+    data_dir: str
+    keep: int
+    tokens: int | None = None
+    epochs: int = 3
+    full_epochs: int | None = None
+    learning_rate: float | None = None
+
 
 _experiments: dict[Study, Experiment] = {}
 
@@ -63,15 +64,11 @@ def measure_layout(study: Study, layout: str, seed: int, full: bool) -> list[Row
     """Return a row for each check of one run; `seconds` are processor time of the training."""
     experiment = load_experiment(study)
     budget = experiment.full if full else experiment.quick
-    assert experiment.inputs.train.kept is not None
-    model = load_classifier(experiment.checkpoint, experiment.splits.names, seed)
-    keep_embedding_rows(model, experiment.inputs.train.kept)
-    keep_layers(model, Layout.parse(layout))
-    batcher, clock, rows = MicroBatcher(budget.batch), TrainingClock(), list[Row]()
-    state = TrainingState(model, make_optimizer(model, experiment.device), batcher, clock)
+    evaluator, rows = experiment.evaluator(budget), list[Row]()
     seconds, started = 0.0, time.process_time()
-    loss = experiment.evaluator(budget).loss
-    for step in train(state, experiment.inputs.train, loss, budget, seed, experiment.device):
+    state = evaluator._start(Layout.parse(layout), seed)
+    train_rows, device = experiment.inputs.train, experiment.device
+    for step in train(state, train_rows, evaluator.loss, budget, seed, device):
         if step not in evaluation_steps(budget):
             continue
         seconds += time.process_time() - started
@@ -80,7 +77,7 @@ def measure_layout(study: Study, layout: str, seed: int, full: bool) -> list[Row
             ("validation", experiment.inputs.validation),
             ("test", experiment.inputs.test),
         ):
-            logits = predict_logits(model, encoded, experiment.device, batcher, clock)
+            logits = predict_logits(state.model, encoded, device, state.micro_batcher)
             scores.append(SINGLE_LABEL.score(logits, encoded.labels, "accuracy", name, seed, 0.0))
         validation, test = scores
         figures = (
@@ -95,12 +92,11 @@ def measure_layout(study: Study, layout: str, seed: int, full: bool) -> list[Row
 
 
 def load_experiment(study: Study) -> Experiment:
-    """Load a study with the command line's defaults, except `tokens`; once in a process."""
+    """Load a study, once in a process."""
     if study not in _experiments:
-        model, task, data_dir, keep, tokens = study
-        _experiments[study] = build_default_experiment(
-            model, task, Path(data_dir), keep, tokens=tokens
-        )
+        values = {name: value for name, value in study._asdict().items() if value is not None}
+        config = StudyConfig.from_options(strategies=("top",), **values)
+        _experiments[study] = build_experiment(config, RunOptions())
     return _experiments[study]
 
 
@@ -146,9 +142,12 @@ def main() -> None:
     subset.add_argument("--spread", type=int)
     subset.add_argument("--as", dest="like", type=int)
     parser.add_argument("--tokens", type=int)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--full-epochs", type=int)
+    parser.add_argument("--learning-rate", type=float)
     arguments = parser.parse_args()
 
-    study = (arguments.model, arguments.task, arguments.data_dir, arguments.keep, arguments.tokens)
+    study = Study(**{name: getattr(arguments, name) for name in Study._fields})
     table = arguments.out / ("full.csv" if arguments.full else "quick.csv")
     depth = load_experiment(study).checkpoint.depth
     if arguments.spread:

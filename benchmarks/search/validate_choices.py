@@ -22,7 +22,7 @@ import torch
 from autoprune.layouts.layout import Layout
 from autoprune.search.search_space import layout_to_flags
 from autoprune.training.workers import WorkerPool, available_cores
-from exhaustive import append_rows, measure_layout, read_rows
+from exhaustive import Study, append_rows, measure_layout, read_rows
 from replay_strategies import replay_strategy
 from replay_tables import CHOSEN_FILE, World, fit_model, read_runs
 from search_efficiency import STRATEGY_NAMES, TABLE
@@ -58,7 +58,7 @@ def main() -> None:
     for name, layouts in chosen.items():
         counts = ", ".join(f"{layout} ({n})" for layout, n in Counter(layouts).most_common())
         print(f"{name}: {counts}", flush=True)
-    study = (arguments.model, arguments.task, arguments.data_dir, world.keep, arguments.tokens)
+    study = Study(arguments.model, arguments.task, arguments.data_dir, world.keep, arguments.tokens)
     distinct = sorted({str(layout) for layouts in chosen.values() for layout in layouts})
     done = {(row["layout"], int(row["seed"])) for row in read_rows(table)}
     to_do = [(text, seed) for seed in seeds for text in distinct if (text, seed) not in done]

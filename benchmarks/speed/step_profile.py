@@ -161,7 +161,7 @@ def start(
     with (
         nullcontext()
         if last_layer
-        else mock.patch.object(evaluators, "shortened_last_layer", lambda *_: nullcontext())
+        else mock.patch.object(evaluators, "first_token_only", lambda *_: nullcontext())
     ):
         rows, _ = stack.enter_context(evaluator._splits(state))
     steps = train(state, rows, evaluator.loss, evaluator.budget, 0, evaluator.device)

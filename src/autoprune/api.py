@@ -51,6 +51,12 @@ class StudyOptions(TypedDict, total=False):
     learning_rate: float
     learning_rates: Sequence[float]
     method: str
+    head: str
+    distill: str
+    teacher: str
+    unlabelled: Path | str
+    temperatures: Sequence[float]
+    distill_weights: Sequence[float]
     seeds: int | str
     race: bool
     strategies: Sequence[str]

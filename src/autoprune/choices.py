@@ -4,7 +4,9 @@ Help, completion and checks read them.
 """
 
 DEVICE_NAMES = ("auto", "cpu", "cuda", "mps")
+HEAD_NAMES = ("fitted", "drawn")
 METHOD_NAMES = ("full", "lora", "head", "probe")
+DISTILLATION_NAMES = ("none", "logits", "hidden")
 METRIC_NAMES = ("accuracy", "macro-f1", "weighted-f1", "mcc")
 PROBLEM_TYPE_NAMES = ("single_label_classification",)
 PROXY_NAMES = ("alignment", "leave-one-out")

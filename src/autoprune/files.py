@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -188,6 +189,21 @@ def path_exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # too long for the file system, or with a NUL
         return False
+
+
+def derive_study_name(model: str, task: str, keep: int) -> str:
+    """Return a name for a study, as `validate_study_name` demands it.
+
+    >>> derive_study_name("-my model", "क्रीडा", 6)
+    'my--model-क्रीडा-keep6'
+    """
+    parts = f"{model}-{task}"
+    name = "".join(
+        char if is_name_char(parts, index, "._-") else "--" for index, char in enumerate(parts)
+    )
+    end = f"-keep{keep}"
+    name = re.sub(r"^\W+", "", name) or "study"
+    return name.encode()[: MAX_STUDY_NAME - len(end)].decode(errors="ignore") + end
 
 
 def validate_study_name(name: str | None) -> str | None:

@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from autoprune.encoders.layerwise import LayerStack, run_as_pruned, shortened_last_layer
+from autoprune.encoders.layerwise import LayerStack, first_token_only, run_as_pruned
 from autoprune.encoders.loading import load_classifier
 from autoprune.encoders.pruning import check_layout, encoder_layers, keep_layers
 from autoprune.encoders.registry import Encoder, EncoderFiles
@@ -148,7 +148,7 @@ def test_last_layer_of_the_first_token_gives_the_same_logits_and_gradients(
         return logits, {n: w.grad for n, w in model.named_parameters() if w.grad is not None}
 
     expected = gradients()
-    with shortened_last_layer(model, {name: values[:2] for name, values in inputs.items()}):
+    with first_token_only(model, {name: values[:2] for name, values in inputs.items()}):
         found = gradients()
         assert shapes[-1][1] == (1 if family in SHORT else inputs["input_ids"].shape[1])
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
@@ -159,5 +159,5 @@ def test_last_layer_of_the_first_token_gives_the_same_logits_and_gradients(
 def test_last_layer_of_the_first_token_is_not_used_by_a_head_of_all_tokens(whole, jitter, inputs):
     model = copy.deepcopy(whole("bert", jitter))
     model.bert.pooler.forward = lambda hidden: hidden.mean(dim=1)
-    with shortened_last_layer(model, inputs):
+    with first_token_only(model, inputs):
         assert model.bert(**inputs).last_hidden_state.shape[1] == inputs["input_ids"].shape[1]

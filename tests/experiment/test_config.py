@@ -17,8 +17,7 @@ from autoprune.experiment.config import (
     read_toml,
     write_toml,
 )
-from autoprune.experiment.setup import derive_study_name
-from autoprune.files import validate_study_name
+from autoprune.files import derive_study_name, validate_study_name
 from autoprune.layouts.strategies import STRATEGIES
 
 REQUIRED = {"model": "muril", "task": "shc", "keep": 6}

@@ -12,6 +12,7 @@ from command import run
 
 MADE = Path(__file__).with_name("made_by_365078f")
 BUDGET = ("--full-epochs", 2, "--seeds", 2, "--batch", 16, "--learning-rate", 0.02)
+BUDGET = (*BUDGET, "--head", "drawn")  # there was no other
 STUDY = ("--model", "model", "--task", "task", "--keep", 2, *BUDGET, "--workers", 1)
 
 
@@ -31,6 +32,7 @@ def test_finished_study_is_loaded(made):
         full_epochs=2,
         batch=16,
         learning_rate=0.02,
+        head="drawn",
         strategies=("top", "middle"),
     )
     stored = json.loads((made / "studies/finished/study.json").read_text())
@@ -56,6 +58,13 @@ def test_finished_study_is_resumed(made):
     assert more.code == 0, more.err
     assert more.result["trials"] == 5
     assert (made / "studies/finished/records.jsonl").read_text().startswith(records)
+
+
+def test_study_of_the_drawn_head_is_not_gone_on_with_another(made):
+    options = ("--epochs", 2, "--strategy", "top", "--strategy", "middle", "--study", "finished")
+    answer = run("search", *STUDY, *options, "--head", "fitted")
+    assert answer.code == 2
+    assert "was begun with head drawn, got fitted" in answer.err
 
 
 def test_unfinished_study_is_resumed_from_its_pauses(made):

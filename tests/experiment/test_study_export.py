@@ -21,15 +21,24 @@ ROWS = {
 @pytest.fixture
 def rate_for():
     """Return a function that gives the rate that a layout's text is exported with."""
-    rows = [
-        SimpleNamespace(origin=origin, layout=Layout.parse(text), learning_rate=rate)
+    records = [
+        SimpleNamespace(
+            origin=origin,
+            layout=Layout.parse(text),
+            budget=dataclasses.replace(FULL, learning_rate=rate),
+        )
         for origin, (text, rate) in ROWS.items()
     ]
-    study = SimpleNamespace(comparison=SimpleNamespace(rows=rows))
+    study = SimpleNamespace(comparison=SimpleNamespace(records=records))
     unused = dict.fromkeys(("checkpoint", "task", "splits", "test"))
     inputs = SimpleNamespace(test=None)
     experiment = SimpleNamespace(
-        full=FULL, inputs=inputs, evaluator=lambda budget: budget, **unused
+        depth=4,
+        full_budgets=lambda: (FULL,),
+        entrant_budgets=lambda: (FULL,),
+        inputs=inputs,
+        evaluator=lambda budget: budget,
+        **unused,
     )
 
     def rate_for(text):

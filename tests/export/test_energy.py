@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoprune.export.energy import EnergyMeter
+from autoprune.export.cost import EnergyMeter
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_energy_of_a_counter_that_wraps_around(counters):
 
 
 def test_energy_is_read_regularly(counters, monkeypatch):
-    monkeypatch.setattr("autoprune.export.energy.POWER_INTERVAL", 0.005)
+    monkeypatch.setattr("autoprune.export.cost.POWER_INTERVAL", 0.005)
     seen = []
     monkeypatch.setattr(EnergyMeter, "add", lambda meter: seen.append(meter))
     with EnergyMeter(counters(0, 0, 0)) as meter:

@@ -95,7 +95,7 @@ def provenance():
         joules=None,
         device="cpu (x86, 1 thread, fp32)",
         tokens=64,
-        learning_rate=5e-4,
+        budget=Budget(steps=300, learning_rate=5e-4),
         pairs=False,
         command="autoprune export s --out pruned",
     )

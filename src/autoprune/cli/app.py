@@ -6,7 +6,6 @@ import sys
 import typer
 
 from autoprune import __version__
-from autoprune.cli.baseline import baseline
 from autoprune.cli.compare import compare
 from autoprune.cli.cost import cost
 from autoprune.cli.dashboard import dashboard
@@ -17,7 +16,7 @@ from autoprune.cli.pretrain import pretrain
 from autoprune.cli.report import report
 from autoprune.cli.reproduce import reproduce
 from autoprune.cli.score import score
-from autoprune.cli.search import search
+from autoprune.cli.search import baseline, search
 from autoprune.cli.trackers import close_trackers, emit
 from autoprune.cli.worker import worker
 from autoprune.errors import AutopruneError, is_disk_full, is_out_of_memory, printable

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from autoprune.choices import (
+    DISTILLATION_NAMES,
+    HEAD_NAMES,
     MAX_EPOCHS,
     MAX_GPUS,
     MAX_MINUTES,
@@ -190,6 +192,53 @@ class StudyArguments(Arguments):
         ),
     ] = None
     method: options.MethodOption = "full"
+    head: Annotated[
+        str,
+        options.name_option(
+            "start of the head",
+            HEAD_NAMES,
+            "How the new head starts: fitted to the states of the untrained layers, or drawn at "
+            "random as in earlier versions.",
+        ),
+    ] = "fitted"
+    distill: Annotated[
+        str,
+        options.name_option(
+            "kind of distillation",
+            DISTILLATION_NAMES,
+            "What runs learn of a teacher beside the labels: none, its logits, or the hidden "
+            "states of kept layers as well.",
+        ),
+    ] = "none"
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="`full`: the full model, fine-tuned on the comparison's seeds; or the folder of a "
+            "fine-tuned classifier with the same labels."
+        ),
+    ] = "full"
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="UTF-8 file of texts without labels, a text a line, of which the teacher "
+            "teaches as well.",
+            metavar="FILE",
+        ),
+    ] = None
+    temperature: Annotated[
+        str,
+        typer.Option(
+            help="Temperature of distillation; of several such as 1,2,4 each entrant of the "
+            "comparison takes the best on validation.",
+        ),
+    ] = "2"
+    distill_weight: Annotated[
+        str,
+        typer.Option(
+            help="The teacher's share of the loss of a labelled row; several such as 0.5,0.9 as "
+            "with --temperature.",
+        ),
+    ] = "0.7"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,6 +384,9 @@ def study_configs(study: StudyArguments, search: SearchArguments | None) -> "lis
         given.pop(name, None)
     if study.learning_rates is not None:
         given["learning_rates"] = options.parse_rates(study.learning_rates)
+    for name, flag in (("temperature", "--temperature"), ("distill_weight", "--distill-weight")):
+        if name in given:
+            given[f"{name}s"] = options.parse_numbers(flag, given.pop(name))
     values = merge_options(read_toml(study.config) if study.config else {}, given)
     if study.keep is not None:
         values["keep"] = study.keep

@@ -10,7 +10,7 @@ from typer import CallbackParam
 
 from autoprune.choices import DEVICE_NAMES, MAX_BATCH, MAX_TOKENS, METHOD_NAMES
 from autoprune.encoders.registry import ENCODERS
-from autoprune.errors import OptionError, check_names, printable
+from autoprune.errors import OptionError, check_names, printable, quote
 from autoprune.layouts.layout import parse_keeps
 from autoprune.tasks.registry import TASKS
 
@@ -68,6 +68,20 @@ def parse_rates(text: str) -> list[float]:
             f"2e-5,5e-5, got {text!r:.60}"
         )
     return rates
+
+
+def parse_numbers(flag: str, text: str) -> list[float]:
+    """Read one number or several; raises `OptionError`, which names the option `flag`.
+
+    >>> parse_numbers("--temperature", "1, 2.5")
+    [1.0, 2.5]
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise OptionError(
+            f"{flag} takes a number, or several such as 1,2, got {quote(text)}"
+        ) from None
 
 
 def check_rates(text: str | None) -> str | None:

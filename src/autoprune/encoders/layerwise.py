@@ -129,7 +129,7 @@ def run_as_pruned(model: PreTrainedModel, layout: Layout) -> Iterator[None]:
 
 
 @contextmanager
-def shortened_last_layer(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
+def first_token_only(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
     """Let the last layer of `model` compute a row's first token alone inside the block.
 
     The head of a BERT reads no other. Where `model` does not give the same logits for `inputs` in

@@ -1,10 +1,11 @@
 """Encoder registry: the encoders that have a short name, and how a text names an encoder."""
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoprune.errors import ModelError, UnknownNameError
+from autoprune.errors import ModelError, OptionError, UnknownNameError
 from autoprune.files import expand_home, path_exists
 
 
@@ -37,6 +38,11 @@ class EncoderFiles:
     commit: str
     depth: int
     trust_remote_code: bool = False
+
+    @property
+    def versioned(self) -> str:
+        """The encoder's name with its commit."""
+        return f"{self.encoder.name}@{self.commit}"
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -115,6 +121,20 @@ def find_rivals(encoder: Encoder, keep: int) -> list[Encoder]:
         for name, by_keep in RIVALS.items()
         if ENCODERS[name].source == encoder.source and keep in by_keep
     ]
+
+
+def distinct_rivals(rivals: Sequence[Encoder], names: Collection[str]) -> list[Encoder]:
+    """Return the rivals, each once; raises `OptionError` for one that has one of `names`."""
+    distinct = list({(rival.source, rival.revision): rival for rival in rivals}.values())
+    taken = set(names)
+    for rival in distinct:
+        if rival.name in taken:
+            raise OptionError(
+                f"each rival needs another name in the table, {rival.name!r} ({rival.source}) is "
+                "taken: rename its folder"
+            )
+        taken.add(rival.name)
+    return distinct
 
 
 def _with_revision(encoder: Encoder, revision: str) -> Encoder:

@@ -26,7 +26,7 @@ from autoprune.tasks.task import TestSplit
 from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.budget import Budget
 from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
-from autoprune.training.evaluator import LayoutEvaluator
+from autoprune.training.evaluator import LayoutEvaluator, TrainedModel
 from autoprune.training.loop import MicroBatcher, predict_logits
 from autoprune.training.metrics import Score
 from autoprune.training.problem_types import SINGLE_LABEL, ProblemType
@@ -211,13 +211,19 @@ def _train_and_predict(
     seed: int,
     checkpoint: CheckpointFile,
 ) -> EntrantRun:
-    trained = evaluator.train(layout, seed, checkpoint=checkpoint)
+    return predict_test(evaluator, evaluator.train(layout, seed, checkpoint=checkpoint), test)
+
+
+def predict_test(
+    evaluator: LayoutEvaluator, trained: TrainedModel, test: EncodedSplit
+) -> EntrantRun:
+    """Return a trained model's validation score and its logits of the test rows."""
     batcher = MicroBatcher(evaluator.budget.batch)
     logits = predict_logits(trained.model, test, evaluator.device, batcher)
     return EntrantRun(trained.score, logits, tuple(batcher.notes))
 
 
-def choose_learning_rates(
+def choose_budgets(
     variants: Sequence[Sequence[Entrant]],
     seed: int,
     conditions: MeasurementConditions,

@@ -29,7 +29,7 @@ from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.files import check_value_type, load_json, path_exists, reading, write_atomic
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
-from autoprune.training.budget import Budget
+from autoprune.training.budget import Budget, Distillation
 from autoprune.training.checkpoint import CheckpointFile
 
 
@@ -42,7 +42,9 @@ class StudyMetadata:
     a report for each split; `command` is the command line as typed; `finished` is ISO 8601 in UTC;
     `rates` are the peak learning rates that each entrant of the comparison was tuned over, none
     where all use that of `full`; `hint` says how well the proxy score that informed the search
-    agreed with it, empty without one; `data_notes` say how the data were read, `warnings` what is
+    agreed with it, empty without one; `distillation` is what entrants learn from a teacher, with
+    the first temperature and weight to choose from, and `unlabelled` the number of texts without
+    labels that it teaches as well; `data_notes` say how the data were read, `warnings` what is
     doubtful in them, a sentence each.
     """
 
@@ -65,6 +67,8 @@ class StudyMetadata:
     rates: tuple[float, ...] = ()
     data_notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    distillation: Distillation | None = None
+    unlabelled: int = 0
 
 
 STUDY_SCHEMA = 1
@@ -140,6 +144,7 @@ def write_study(
                 "learning_rate": entrant.budget.learning_rate,
                 "seeds": comparison.runs[entrant.origin],
                 "stopped": stopped.get(entrant.origin, ""),
+                **({"budget": entrant.budget.to_dict()} if entrant.budget.distillation else {}),
             }
             for entrant in entrants
         ],
@@ -310,6 +315,9 @@ def _metadata(entry: dict[str, Any]) -> StudyMetadata:
             "cleaned": tuple(CleaningReport(**fields) for fields in entry["cleaned"]),
             "data_notes": tuple(map(str, entry.get("data_notes", ()))),
             "warnings": tuple(map(str, entry.get("warnings", ()))),
+            "distillation": Distillation(**entry["distillation"])
+            if entry.get("distillation")
+            else None,
         }
     )
 
@@ -327,13 +335,14 @@ def _test_split(entry: dict[str, Any]) -> TestSplit:
 def _entrant(entry: dict[str, Any], full: Budget) -> Entrant:
     # Older files have no learning rate: all entrants used that of `full`.
     rate = float(entry.get("learning_rate", full.learning_rate))
+    budget = Budget.from_dict(entry["budget"]) if "budget" in entry else full
     return Entrant(
         origin=str(entry["origin"]),
         layout=Layout.parse(entry["layout"]),
         start=entry["start"],
         model=str(entry["model"]),
         parameters=int(entry["parameters"]),
-        budget=dataclasses.replace(full, learning_rate=rate),
+        budget=dataclasses.replace(budget, learning_rate=rate),
         begin=_refuse_to_run,
         validate=_refuse_to_run,
     )

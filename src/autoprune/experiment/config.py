@@ -20,6 +20,8 @@ from pydantic import (
 
 from autoprune.choices import (
     DEVICE_NAMES,
+    DISTILLATION_NAMES,
+    HEAD_NAMES,
     MAX_BATCH,
     MAX_EPOCHS,
     MAX_GPUS,
@@ -61,6 +63,10 @@ Strategy = Annotated[str, _one_of("strategy", STRATEGIES)]
 LearningRate = Annotated[float, Field(gt=0, lt=1)]
 ModelName = Annotated[str, AfterValidator(anchor_model)]
 MetricName = Annotated[str | None, _one_of("metric", METRIC_NAMES)]
+
+
+def _sorted_values(values: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sorted(set(values)))
 
 
 def _distinct_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
@@ -154,6 +160,45 @@ class BudgetConfig(ConfigSection):
     learning_rate: LearningRate | None = None
     learning_rates: Annotated[tuple[LearningRate, ...], AfterValidator(_distinct_rates)] = ()
     method: Annotated[str, _one_of("method", METHOD_NAMES)] = "full"
+    head: Annotated[str, _one_of("start of the head", HEAD_NAMES)] = "fitted"
+
+
+FULL_TEACHER = "full"
+
+
+class DistillationConfig(ConfigSection):
+    """What runs learn beside the labels: nothing, or what a teacher says of their rows.
+
+    `teacher` is `full`, the full model fine-tuned on the comparison's seeds, or a fine-tuned
+    classifier. Of several `temperatures` and `distill_weights`, each entrant of the comparison
+    takes what is best on validation; trials take the first.
+    """
+
+    distill: Annotated[str, _one_of("kind of distillation", DISTILLATION_NAMES)] = "none"
+    teacher: str = FULL_TEACHER
+    unlabelled: Path | None = None
+    temperatures: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=100)], ...],
+        Field(min_length=1),
+        AfterValidator(_sorted_values),
+    ] = (2.0,)
+    distill_weights: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1)], ...],
+        Field(min_length=1),
+        AfterValidator(_sorted_values),
+    ] = (0.7,)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        given = self.model_fields_set - {"distill"}
+        if self.distill == "none" and given:
+            names = {"temperatures": "--temperature", "distill_weights": "--distill-weight"}
+            first = min(given)
+            raise OptionError(
+                f"{names.get(first, f'--{first}')} is for distillation: give --distill logits as "
+                "well"
+            )
+        return self
 
 
 class ComparisonConfig(ConfigSection):
@@ -222,17 +267,45 @@ class StudyConfig(ConfigSection):
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     data: DataConfig = DataConfig()
     budget: BudgetConfig = BudgetConfig()
+    distillation: DistillationConfig = DistillationConfig()
     comparison: ComparisonConfig = ComparisonConfig()
     search: SearchOptions = SearchOptions()
 
+    @model_validator(mode="after")
+    def _layers_learn(self) -> Self:
+        if self.distillation.distill == "hidden" and self.budget.method in ("head", "probe"):
+            raise OptionError(
+                f"--distill hidden is for layers that learn, --method {self.budget.method} trains "
+                "none: give --distill logits"
+            )
+        return self
+
+    @property
+    def teacher_seeds(self) -> list[int]:
+        """The seeds of the full model where it teaches: the comparison's first ones."""
+        return [self.seed + 1 + i for i in range(self.comparison.least_seeds)]
+
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values; what is None is left out."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Return JSON values; what is None is left out, and so is distillation without any."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        if self.distillation.distill == "none":
+            del values["distillation"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_dict` gave, or the flat form of version 0.1.0; raises `OptionError`."""
         return cls.model_validate(_from_flat(values) if "columns" in values else dict(values))
+
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any]) -> Self:
+        """Read what a study stored; one of an earlier version had a head drawn at random."""
+        config = cls.from_dict(values)
+        if "head" in values.get("budget", {}):
+            return config
+        return config.model_copy(
+            update={"budget": config.budget.model_copy(update={"head": "drawn"})}
+        )
 
     @classmethod
     def from_options(cls, **options: Any) -> Self:
@@ -254,7 +327,14 @@ class StudyConfig(ConfigSection):
         if self.data.data_dir is not None:
             data_dir = self.data.data_dir.resolve()
             paths["data"] = self.data.model_copy(update={"data_dir": data_dir})  # type: ignore[assignment]
-        return self.model_copy(update=paths)
+        distillation = self.distillation
+        if distillation.unlabelled is not None:
+            resolved = {"unlabelled": distillation.unlabelled.resolve()}
+            distillation = distillation.model_copy(update=resolved)
+        if Path(distillation.teacher).is_dir():
+            resolved = {"teacher": str(Path(distillation.teacher).resolve())}  # type: ignore[dict-item]
+            distillation = distillation.model_copy(update=resolved)
+        return self.model_copy(update={**paths, "distillation": distillation})
 
 
 class RunOptions(ConfigSection):
@@ -283,6 +363,7 @@ class RunOptions(ConfigSection):
 SECTIONS: dict[str, type[ConfigSection]] = {
     "data": DataConfig,
     "budget": BudgetConfig,
+    "distillation": DistillationConfig,
     "comparison": ComparisonConfig,
     "search": SearchOptions,
 }

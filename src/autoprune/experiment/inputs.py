@@ -1,57 +1,78 @@
-"""Inputs: the rows of a study as a model's tokens, and whether its tokenizer can read them."""
+"""Inputs: the rows of a study as a model's tokens, whether it can read them, and the teacher."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import (
     check_tokens,
     load_tokenizer,
     max_input_length,
+    trained_labels,
     vocabulary_size,
 )
 from autoprune.encoders.pruning import used_token_ids
-from autoprune.encoders.registry import EncoderFiles
-from autoprune.errors import ModelError
-from autoprune.tasks.task import Splits, TestSplit
+from autoprune.encoders.registry import EncoderFiles, find_encoder
+from autoprune.errors import ModelError, OptionError, join_names
+from autoprune.experiment.config import FULL_TEACHER, StudyConfig
+from autoprune.tasks.task import LabelledRows, Splits, TestSplit
+from autoprune.tasks.text_lines import UnlabelledTexts, read_unlabelled
 from autoprune.tasks.tokenization import (
     EncodedSplit,
     Readability,
     encode,
+    join_splits,
     measure_readability,
     refusal,
     remap_tokens,
 )
+from autoprune.training.budget import Distillation
 
 _MOST_TOKENS = 10**6  # more than a model takes
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedSplits:
-    """The three splits as one model's tokens, renumbered alike, and how it reads the texts."""
+    """The three splits as one model's tokens, renumbered alike, and how it reads the texts.
+
+    `unlabelled` are texts without labels to learn from a teacher, if there are any.
+    """
 
     train: EncodedSplit
     validation: EncodedSplit
     test: EncodedSplit
     readability: Readability
+    unlabelled: EncodedSplit | None = None
+
+    @property
+    def with_unlabelled(self) -> EncodedSplit:
+        """The train rows, then the texts without labels."""
+        return self.train if self.unlabelled is None else join_splits(self.train, self.unlabelled)
 
 
 def encode_splits(
-    checkpoint: EncoderFiles, splits: Splits, test: TestSplit, tokens: int
+    checkpoint: EncoderFiles,
+    splits: Splits,
+    test: TestSplit,
+    tokens: int,
+    unlabelled: Sequence[str] = (),
 ) -> EncodedSplits:
     """Tokenize the three splits for one model, each text cut to `tokens` or what it can take."""
     tokenizer, longest = load_tokenizer(checkpoint), max_input_length(checkpoint, tokens)
-    encoded = [
-        encode(rows, tokenizer, longest) for rows in (splits.train, splits.validation, test.rows)
-    ]
+    rows = [splits.train, splits.validation, test.rows]
+    if unlabelled:
+        rows.append(LabelledRows(tuple(unlabelled), (0,) * len(unlabelled)))
+    encoded = [encode(each, tokenizer, longest) for each in rows]
     kept = used_token_ids(encoded[0].pad_id, *(rows.ids for rows in encoded))
     check_tokens(checkpoint.encoder, vocabulary_size(checkpoint), int(kept[-1]))
-    train, validation, test_rows = (remap_tokens(rows, kept) for rows in encoded)
+    train, validation, test_rows, *others = (remap_tokens(rows, kept) for rows in encoded)
     readability = measure_readability(
         checkpoint.encoder.name,
         [(splits.train, train), (splits.validation, validation)],
         limit=min(longest, tokenizer.model_max_length),
         longest=min(max_input_length(checkpoint, _MOST_TOKENS), tokenizer.model_max_length),
     )
-    return EncodedSplits(train, validation, test_rows, readability)
+    return EncodedSplits(train, validation, test_rows, readability, *others)
 
 
 def check_readable(inputs: EncodedSplits) -> None:
@@ -61,3 +82,66 @@ def check_readable(inputs: EncodedSplits) -> None:
     """
     if (reason := refusal(inputs.readability)) is not None:
         raise ModelError(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherInputs:
+    """What candidates learn from a teacher: `settings`, with the first temperature and weight.
+
+    None without a teacher. `classifier` is one of the user, None where the full model teaches;
+    `unlabelled` are texts without labels of which it teaches as well; `notes` say so, a sentence
+    each.
+    """
+
+    settings: Distillation | None = None
+    classifier: EncoderFiles | None = None
+    unlabelled: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+NO_TEACHER = TeacherInputs()
+
+
+def read_teacher_inputs(
+    study: StudyConfig, splits: Splits, test: TestSplit, trust_remote_code: bool
+) -> TeacherInputs:
+    """Read what a study distills.
+
+    Raises `AutopruneError` for a classifier of other labels, and for texts that cannot be used.
+    """
+    config, seeds = study.distillation, study.teacher_seeds
+    if config.distill == "none":
+        return NO_TEACHER
+    classifier, teacher = None, f"{FULL_TEACHER}, seeds {' '.join(map(str, seeds))}"
+    if config.teacher != FULL_TEACHER:
+        classifier = _find_classifier(config.teacher, splits.names, trust_remote_code)
+        teacher = classifier.versioned
+    texts = UnlabelledTexts()
+    if config.unlabelled is not None:
+        texts = read_unlabelled(config.unlabelled, splits, test)
+    what = {"logits": "the logits", "hidden": "the logits and the states of kept layers"}
+    name = classifier.encoder.name if classifier else f"the full model (mean of {len(seeds)} seeds)"
+    note = (
+        "beside the labels, trials and all entrants but the full model learn "
+        f"{what[config.distill]} of {name}"
+    )
+    settings = Distillation(
+        kind=config.distill,
+        teacher=teacher,
+        temperature=config.temperatures[0],
+        weight=config.distill_weights[0],
+        unlabelled=texts.fingerprint,
+    )
+    notes = tuple(filter(None, (texts.note, note)))
+    return TeacherInputs(settings, classifier, texts.texts, notes)
+
+
+def _find_classifier(name: str, labels: Sequence[str], trust_remote_code: bool) -> EncoderFiles:
+    checkpoint = fetch(find_encoder(name), trust_remote_code)
+    known = trained_labels(checkpoint)
+    if sorted(known) != sorted(labels):
+        raise OptionError(
+            f"--teacher must have the labels of the task ({join_names(labels, 4)}), "
+            f"{checkpoint.encoder} has {join_names(known, 4)}"
+        )
+    return checkpoint

@@ -14,7 +14,7 @@ from autoprune.evaluation.entrants import (
     EntrantProgress,
     EntrantStopped,
     Watch,
-    choose_learning_rates,
+    choose_budgets,
 )
 from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.records import reuse_shared_runs
@@ -29,6 +29,7 @@ from autoprune.experiment.proxy_scores import check_proxy, share_proxy_scores
 from autoprune.experiment.result import StudyResult, check_study_files, write_result
 from autoprune.experiment.search_step import describe_interruption, search_layouts
 from autoprune.experiment.setup import Experiment
+from autoprune.experiment.teacher import share_targets, with_teacher
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.dashboard_note import (
     StudyDescription,
@@ -116,6 +117,7 @@ def run_studies(
                 folder / RECORDS_FILE,
                 experiment.models,
             )
+            share_targets(experiment, earlier, folder)
             result = _run_study(experiment, folder, storage, executor, options, context)
             outcomes.append(StudyOutcome(experiment, result))
     return outcomes
@@ -136,6 +138,7 @@ def _run_study(
 ) -> StudyResult:
     started = time.perf_counter()
     report_expected_time(experiment, context.progress, experiment.config.search.trials)
+    experiment = _with_teacher(experiment, folder, executor, context)
     found = search_layouts(experiment, folder, storage, executor, context)
     if found.interrupted or found.found is None:
         context.progress.say(describe_interruption(found))
@@ -169,6 +172,7 @@ def run_baseline_study(
     ):
         report_data(experiment, context.progress)
         report_expected_time(experiment, context.progress, trials=0)
+        experiment = _with_teacher(experiment, folder, executor, context)
         variants = experiment.entrants(None, executor)
         entrants = tune_entrants(experiment, variants, folder, executor, context)
         comparison = run_comparison(experiment, entrants, folder, executor, context)
@@ -249,6 +253,29 @@ def _remove(folders: Sequence[Path], studies: Path) -> None:
             parent.rmdir()
 
 
+def _with_teacher(
+    experiment: Experiment, folder: Path, executor: Executor, context: RunContext
+) -> Experiment:
+    """Return the experiment with its teacher, trained now where it is not stored."""
+    if experiment.distillation is None:
+        return experiment
+    layout = Layout.full(experiment.depth)
+
+    def full() -> Entrant:
+        [entrant] = tune_entrants(
+            experiment, [experiment.full_entrants(executor)], folder, executor, context
+        )
+        return entrant
+
+    def remark(progress: EntrantProgress) -> str:
+        return "on file" if progress.reused else progress.record.reason or f"seed {progress.seed}"
+
+    total = 0 if experiment.teaching.classifier else len(experiment.config.teacher_seeds)
+    with context.progress.phase("teacher", 0, total, executor.workers):
+        watch = _show_runs({"full": layout}, remark, folder.name, context)
+        return with_teacher(experiment, full, folder, executor, watch)
+
+
 def tune_entrants(
     experiment: Experiment,
     variants: Sequence[Sequence[Entrant]],
@@ -256,28 +283,33 @@ def tune_entrants(
     executor: Executor,
     context: RunContext,
 ) -> list[Entrant]:
-    """Return each entrant with the learning rate that is best on validation with the search's seed.
+    """Return each entrant with the budget that is best on validation with the search's seed.
 
-    Where there is none to choose, nothing is run.
+    Of an entrant with one budget nothing is run.
     """
-    if not experiment.learning_rates:
+    tuned = [each for each in variants if len(each) > 1]
+    if not tuned:
         return [entrant for (entrant,) in variants]
-    layouts = {entrant.origin: entrant.layout for entrant, *_ in variants}
+    layouts = {entrant.origin: entrant.layout for entrant, *_ in tuned}
 
     def remark(progress: EntrantProgress) -> str:
         record = progress.record
-        rate = record.reason or f"peak rate {record.budget.learning_rate:g}"
-        return f"{rate}{', on file' if progress.reused else ''}"
+        choice = record.reason or f"peak rate {record.budget.learning_rate:g}"
+        if (distilled := record.budget.distillation) and not record.reason:
+            choice += f", temperature {distilled.temperature:g}, weight {distilled.weight:g}"
+        return f"{choice}{', on file' if progress.reused else ''}"
 
-    total = len(variants) * len(experiment.full_budgets())
+    total = sum(map(len, tuned))
     with context.progress.phase("rate", 0, total, executor.workers):
-        return choose_learning_rates(
-            variants,
+        chosen = choose_budgets(
+            tuned,
             experiment.seed,
             experiment.conditions,
             folder / RECORDS_FILE,
             _show_runs(layouts, remark, folder.name, context),
         )
+    by_origin = {entrant.origin: entrant for entrant in chosen}
+    return [by_origin.get(first.origin, first) for first, *_ in variants]
 
 
 def run_comparison(

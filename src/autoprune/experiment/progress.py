@@ -215,28 +215,32 @@ def report_expected_time(experiment: Experiment, progress: Progress, trials: int
     quick, full, workers = experiment.quick, experiment.full, experiment.workers
     depth, keep, schedule = experiment.depth, experiment.keep, experiment.schedule
     first = next(iter(experiment.strategies.values()))
-    step = experiment.evaluator(quick).seconds_per_step(first)
+    step = experiment.evaluator(experiment.timed).seconds_per_step(first)
     rest = format_duration((full.steps - quick.ends) * step)
     promoted = f", those that go on {rest} more each" if experiment.promotes else ""
     searching = format_duration(trials * quick.ends * step / workers)
     search = f"{searching} for {trials} trials of {quick.ends} steps{promoted}, "
     pruned = len(experiment.strategies) + (trials > 0) + 1 + len(experiment.rivals)  # 1: scratch
-    rates = len(experiment.learning_rates)
-    run = full.steps * step / workers  # of the layers to keep
-    everyone = pruned + depth / keep
-    comparing = format_duration((len(schedule.seeds) + rates) * run * everyone)
+    budgets, rates = experiment.entrant_budgets(), len(experiment.learning_rates)
+    choices = len(budgets) if len(budgets) > 1 else 0  # each is tried on another seed
+    run = budgets[0].steps * step / workers  # of the layers to keep
+    full_run = full.steps * step / workers * depth / keep
+    comparing = format_duration(
+        (len(schedule.seeds) + choices) * run * pruned + (len(schedule.seeds) + rates) * full_run
+    )
     seeds = f"{schedule.minimum} to {len(schedule.seeds)}" if schedule.is_open else schedule.minimum
     raced = ""
     if schedule.race and schedule.minimum > 1:
-        sure = (trials > 0) + 1 + depth / keep  # found, a strategy, full
-        least = (1 + rates) * run * everyone + (schedule.minimum - 1) * run * sure
+        sure = ((trials > 0) + 1) * run + full_run  # found, a strategy, full
+        least = (1 + choices) * run * pruned + (1 + rates) * full_run
+        least += (schedule.minimum - 1) * sure
         raced = f" ({format_duration(least)} where most are surely behind after one)"
     progress.say(
         f"{step * 1000:.0f} ms a step on {describe_device(experiment.device)}: "
         f"{search if trials else ''}"
         f"at most {comparing} for the comparison on {seeds} seeds{raced}"
-        f"{f' and {rates} learning rates' if rates else ''}, "
-        f"up to {full.steps} steps a run, {workers} at a time "
+        f"{f' and {choices} settings' if choices else ''}, "
+        f"up to {budgets[0].steps} steps a run, {workers} at a time "
         f"({count_layouts(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, "
         "smaller --epochs, --full-epochs or --tokens, a GPU"
     )

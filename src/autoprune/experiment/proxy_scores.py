@@ -83,7 +83,7 @@ def _compute(
     proxy = experiment.config.search.proxy
     progress.say(f"{proxy}: scoring {what}")
     started = time.perf_counter()
-    values = PROXIES[proxy](experiment.evaluator(experiment.quick), layouts, experiment.seed)
+    values = PROXIES[proxy](experiment.evaluator(experiment.timed), layouts, experiment.seed)
     progress.say(f"{proxy}: {format_duration(time.perf_counter() - started)}")
     return dict(zip(layouts, values, strict=True))
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +115,7 @@ class StudyResult:
     @property
     def config(self) -> StudyConfig:
         """What the study is."""
-        return StudyConfig.from_dict(self.study.config)
+        return StudyConfig.from_stored(self.study.config)
 
     @property
     def found(self) -> Layout | None:
@@ -168,12 +168,20 @@ class StudyResult:
             **searched,
             "recommended": str(self.recommended) if self.recommended else None,
             "recommended_origin": self.study.comparison.recommended,
+            "distillation": self._distillation(),
             "repeated": count_repeated(read_records(self.folder / RECORDS_FILE)),
             "verdict": self.verdict,
             "warnings": list(self.warnings),
             "report": str(self.report),
             "comparison": list(self.comparison),
         }
+
+    def _distillation(self) -> dict[str, Any] | None:
+        """Return what entrants learned from a teacher, None without one."""
+        setting = self.study.setting
+        if setting.distillation is None:
+            return None
+        return asdict(setting.distillation) | {"unlabelled": setting.unlabelled}
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.recommendation}\n{self.comparison!r}"
@@ -216,6 +224,8 @@ def write_result(
         hint=proxy_summary(folder, search) if search else "",
         data_notes=experiment.notes,
         warnings=experiment.warnings,
+        distillation=experiment.distillation,
+        unlabelled=len(experiment.teaching.unlabelled),
     )
     found = _found_layout(search)
     config = experiment.config.to_dict()

@@ -1,7 +1,6 @@
 """Experiment set-up: what a study asks for is checked, cheapest first, and loaded."""
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -17,7 +16,12 @@ from autoprune.encoders.loading import (
     max_input_length,
 )
 from autoprune.encoders.pruning import check_layout
-from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder, find_rivals
+from autoprune.encoders.registry import (
+    EncoderFiles,
+    distinct_rivals,
+    find_encoder,
+    find_rivals,
+)
 from autoprune.errors import LayoutError, OptionError, check_names
 from autoprune.evaluation.entrants import (
     Entrant,
@@ -25,17 +29,24 @@ from autoprune.evaluation.entrants import (
     SeedSchedule,
     entrant_variants,
 )
-from autoprune.evaluation.records import InitialWeights, installed_versions
+from autoprune.evaluation.records import ORIGINS, InitialWeights, installed_versions
 from autoprune.experiment.config import RunOptions, StudyConfig
-from autoprune.experiment.inputs import EncodedSplits, encode_splits
-from autoprune.files import MAX_STUDY_NAME, is_name_char
+from autoprune.experiment.inputs import (
+    NO_TEACHER,
+    EncodedSplits,
+    TeacherInputs,
+    encode_splits,
+    read_teacher_inputs,
+)
+from autoprune.files import derive_study_name
 from autoprune.layouts.layout import Layout, check_keep
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.registry import find_task
 from autoprune.tasks.task import Splits, Task, TestSplit
-from autoprune.training.budget import Budget, default_learning_rate
+from autoprune.training.budget import Budget, Distillation, default_learning_rate
 from autoprune.training.devices import describe_device, limited_threads, select_device
+from autoprune.training.distillation import TeacherTargets
 from autoprune.training.evaluator import LayoutEvaluator
 from autoprune.training.problem_types import PROBLEM_TYPES, ProblemType
 from autoprune.training.ray_workers import check_ray
@@ -43,6 +54,9 @@ from autoprune.training.workers import Executor, available_cores, default_worker
 
 EARLY_STOPPING_PATIENCE = 3
 """Checks without a better validation quality after which a run of the full budget stops."""
+
+DISTILLED_LENGTH = 2
+"""How many times as many steps a distilled run of the full budget has as a plain one."""
 
 LoadModel = Callable[[int], PreTrainedModel]
 
@@ -54,6 +68,9 @@ class Experiment:
     `strategies` are the layouts to compare with, `left_out` the strategies that the model's family
     cannot have. `notes` say how the data were read and tokenized, `warnings` what is doubtful in
     that, a sentence each.
+
+    `teaching` is what candidates learn from a teacher, if they do; `targets` are what that says,
+    None as long as it is not trained.
     """
 
     config: StudyConfig
@@ -72,6 +89,8 @@ class Experiment:
     workers: int
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    teaching: TeacherInputs = NO_TEACHER
+    targets: TeacherTargets | None = None
 
     @property
     def keep(self) -> int:
@@ -113,12 +132,12 @@ class Experiment:
     @property
     def model(self) -> str:
         """The model with the commit that it resolved to."""
-        return _with_commit(self.checkpoint)
+        return self.checkpoint.versioned
 
     @property
     def models(self) -> set[str]:
         """The model and its rivals, each with its commit."""
-        return {_with_commit(checkpoint) for checkpoint in (self.checkpoint, *self.rivals)}
+        return {checkpoint.versioned for checkpoint in (self.checkpoint, *self.rivals)}
 
     @property
     def default_name(self) -> str:
@@ -150,6 +169,7 @@ class Experiment:
             "method": self.quick.method,
             "patience": self.quick.patience,
             "parts": self.quick.parts,
+            "head": self.quick.head,
         }
         return {
             "model": self.model,
@@ -160,7 +180,18 @@ class Experiment:
             "proxy": self.config.search.proxy,
             **quick,
             **({"promote": self.quick.pause_at} if self.promotes else {}),
+            **({"distillation": repr(self.distillation)} if self.distillation else {}),
         }
+
+    @property
+    def distillation(self) -> Distillation | None:
+        """What candidates learn from a teacher, None without one."""
+        return self.teaching.settings
+
+    @property
+    def timed(self) -> Budget:
+        """The budget of a trial that needs no teacher: to time a step, and for cheap scores."""
+        return replace(self.quick, distillation=None)
 
     @property
     def promotes(self) -> bool:
@@ -181,9 +212,34 @@ class Experiment:
         return self.quick.whole() if fidelity == 1.0 else self.quick
 
     def full_budgets(self) -> tuple[Budget, ...]:
-        """Return the budgets that an entrant may have, one for each learning rate."""
+        """Return the budgets that the full model may have, one for each learning rate."""
         rates = self.learning_rates or (self.full.learning_rate,)
         return tuple(replace(self.full, learning_rate=rate) for rate in rates)
+
+    def entrant_budgets(self, with_states: bool = True) -> tuple[Budget, ...]:
+        """Return the budgets that an entrant may have: for each rate, temperature and weight.
+
+        Without distillation these are the full model's. A distilled run is longer, since it goes on
+        learning where a plain one has stopped: see `DISTILLED_LENGTH`. Its steps are as many with
+        texts without labels as without. Without `with_states` it learns logits alone.
+        """
+        if self.distillation is None:
+            return self.full_budgets()
+        asked = self.config.distillation
+        kind = self.distillation.kind if with_states else "logits"
+        return tuple(
+            replace(
+                budget,
+                steps=DISTILLED_LENGTH * budget.steps,
+                checks=DISTILLED_LENGTH * budget.checks,
+                distillation=replace(
+                    self.distillation, kind=kind, temperature=temperature, weight=weight
+                ),
+            )
+            for budget in self.full_budgets()
+            for temperature in asked.temperatures
+            for weight in asked.distill_weights
+        )
 
     def threads(self) -> AbstractContextManager[None]:
         """Return a block in which torch uses this process's share of the cores."""
@@ -194,10 +250,19 @@ class Experiment:
         load = partial(self.problem_type.load_classifier, self.checkpoint, self.splits.names)
         return self._evaluator(load, self.inputs, budget)
 
+    def full_entrants(self, executor: Executor) -> list[Entrant]:
+        """Return the full model as it enters the comparison, once for each of `full_budgets`."""
+        load = partial(self.problem_type.load_classifier, self.checkpoint, self.splits.names)
+        evaluators = [self._evaluator(load, self.inputs, each) for each in self.full_budgets()]
+        full, test = Layout.full(self.depth), self.inputs.test
+        return entrant_variants("full", full, evaluators, test, self.model, "pretrained", executor)
+
     def entrants(self, found: Layout | None, executor: Executor) -> list[list[Entrant]]:
         """Return who is compared: found, strategies, full, scratch-trained, rivals.
 
-        Each has one entrant for each of `full_budgets`.
+        Each has one entrant for each budget that it may have. The full model learns from the labels
+        alone. All others learn alike from its logits, if they do; states are learned by layers of
+        the same model.
         """
 
         def variants(
@@ -208,55 +273,40 @@ class Experiment:
             model: str,
             start: InitialWeights,
         ) -> list[Entrant]:
-            evaluators = [self._evaluator(load, inputs, budget) for budget in self.full_budgets()]
+            is_pruned = model == self.model and start == "pretrained"
+            budgets = self.entrant_budgets(with_states=is_pruned)
+            evaluators = [self._evaluator(load, inputs, budget) for budget in budgets]
             return entrant_variants(origin, layout, evaluators, inputs.test, model, start, executor)
 
         names = self.splits.names
-        layouts = {"found": found} if found else {}
-        layouts |= self.strategies | {"full": Layout.full(self.depth)}
+        layouts = ({"found": found} if found else {}) | self.strategies
         load = partial(self.problem_type.load_classifier, self.checkpoint, names)
         entrants = [
             variants(origin, layout, load, self.inputs, self.model, "pretrained")
             for origin, layout in layouts.items()
         ]
+        entrants.append(self.full_entrants(executor))
         scratch = partial(self.problem_type.random_classifier, self.checkpoint, names, self.keep)
         shape = Layout.full(self.keep)
         entrants.append(variants("scratch", shape, scratch, self.inputs, self.model, "random"))
         for rival, inputs in zip(self.rivals, self.rival_inputs, strict=True):
             load = partial(self.problem_type.load_classifier, rival, names)
             name, shape = rival.encoder.name, Layout.full(rival.depth)
-            entrants.append(variants(name, shape, load, inputs, _with_commit(rival), "pretrained"))
+            entrants.append(variants(name, shape, load, inputs, rival.versioned, "pretrained"))
         return entrants
 
     def _evaluator(self, load: LoadModel, inputs: EncodedSplits, budget: Budget) -> LayoutEvaluator:
+        settings = budget.distillation
         return LayoutEvaluator(
             load,
-            inputs.train,
+            inputs.with_unlabelled if settings and settings.unlabelled else inputs.train,
             inputs.validation,
             budget,
             self.device,
             self.task.metric,
             self.problem_type,
+            self.targets if settings else None,
         )
-
-
-def derive_study_name(model: str, task: str, keep: int) -> str:
-    """Return a name for a study, as `validate_study_name` demands it.
-
-    >>> derive_study_name("-my model", "क्रीडा", 6)
-    'my--model-क्रीडा-keep6'
-    """
-    parts = f"{model}-{task}"
-    name = "".join(
-        char if is_name_char(parts, index, "._-") else "--" for index, char in enumerate(parts)
-    )
-    end = f"-keep{keep}"
-    name = re.sub(r"^\W+", "", name) or "study"
-    return name.encode()[: MAX_STUDY_NAME - len(end)].decode(errors="ignore") + end
-
-
-def _with_commit(checkpoint: EncoderFiles) -> str:
-    return f"{checkpoint.encoder.name}@{checkpoint.commit}"
 
 
 def build_experiment(config: StudyConfig, options: RunOptions) -> Experiment:
@@ -283,8 +333,8 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
     check_names("metric", [task.metric], problem_type.metrics)
     device = select_device(options.device)
     rivals = [
-        _distinct_rivals(
-            [*find_rivals(encoder, each.keep), *map(find_encoder, each.comparison.rivals)]
+        distinct_rivals(
+            [*find_rivals(encoder, each.keep), *map(find_encoder, each.comparison.rivals)], ORIGINS
         )
         for each in configs
     ]
@@ -299,11 +349,15 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
         check_forward(rival, problem_type.load_classifier(rival, splits.names, config.seed))
     full_model = problem_type.load_classifier(checkpoint, splits.names, config.seed)
     check_forward(checkpoint, full_model)
+    teaching = read_teacher_inputs(config, splits, test, options.trust_remote_code)
     quick, full = _budgets(config, task, checkpoint, len(splits.train))
-    inputs = encode_splits(checkpoint, splits, test, quick.tokens)
+    if teaching.settings is not None:  # texts without labels would make trials longer
+        quick = replace(quick, distillation=replace(teaching.settings, unlabelled=""))
+    inputs = encode_splits(checkpoint, splits, test, quick.tokens, teaching.unlabelled)
     tokens = config.budget.tokens or task.tokens
     rival_inputs = {
-        rival: encode_splits(file, splits, test, tokens) for rival, file in files.items()
+        rival: encode_splits(file, splits, test, tokens, teaching.unlabelled)
+        for rival, file in files.items()
     }
     experiments = []
     for each, named in zip(configs, rivals, strict=True):
@@ -325,7 +379,12 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
                 full=full,
                 device=device,
                 workers=options.workers or default_workers(hidden_size(checkpoint), device),
-                notes=(*splits.notes, *(each.readability.note for each in read)),
+                notes=(
+                    *splits.notes,
+                    *(each.readability.note for each in read),
+                    *teaching.notes,
+                ),
+                teaching=teaching,
                 warnings=(
                     *splits.warnings,
                     *(line for each in read for line in each.readability.warnings),
@@ -350,6 +409,7 @@ def _budgets(
         checks=asked.epochs,
         method=asked.method,
         parts=asked.parts,
+        head=asked.head,
     )
     epochs = asked.full_epochs or task.full_epochs
     full = replace(quick, steps=epochs * steps, checks=epochs)
@@ -386,17 +446,3 @@ def _can_have(model: PreTrainedModel, layout: Layout) -> bool:
     except LayoutError:
         return False
     return True
-
-
-def _distinct_rivals(rivals: Sequence[Encoder]) -> list[Encoder]:
-    """Return the rivals, each once; refuse one that has the name of another entrant."""
-    distinct = list({(rival.source, rival.revision): rival for rival in rivals}.values())
-    taken = {"found", "full", "scratch", *STRATEGIES}
-    for rival in distinct:
-        if rival.name in taken:
-            raise OptionError(
-                f"each rival needs another name in the table, {rival.name!r} ({rival.source}) is "
-                "taken: rename its folder"
-            )
-        taken.add(rival.name)
-    return distinct

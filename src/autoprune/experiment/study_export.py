@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoprune.errors import (
@@ -20,6 +20,7 @@ from autoprune.experiment.config import RunOptions
 from autoprune.experiment.progress import format_duration
 from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import reload_experiment, study_config
+from autoprune.experiment.teacher import with_stored_teacher
 from autoprune.export.export import ExportRequest, ExportResult, ExportSource, export_layout
 from autoprune.export.final_training import FinalRun, export_seeds
 from autoprune.files import check_new_folder
@@ -208,13 +209,19 @@ def _check_learned(study: FinishedStudy, layout: Layout, origin: str) -> None:
 
 
 def export_source(study: FinishedStudy, experiment: Experiment, layout: Layout) -> ExportSource:
-    """Return what the export of `layout` starts from, with its tuned learning rate, if any."""
-    rates = [
-        row.learning_rate
-        for row in study.comparison.rows
-        if row.origin in _OWN_ORIGINS and row.layout == layout
+    """Return what the export of `layout` starts from, with the settings it was compared with."""
+    budgets = [
+        record.budget
+        for record in study.comparison.records
+        if record.origin in _OWN_ORIGINS and record.layout == layout
     ]
-    rate = rates[0] if rates else experiment.full.learning_rate
+    if budgets:
+        budget = budgets[0]
+    else:
+        is_full = layout == Layout.full(experiment.depth)
+        budget = (experiment.full_budgets() if is_full else experiment.entrant_budgets())[0]
+    if budget.distillation is not None:
+        experiment = with_stored_teacher(experiment, study.folder)
     return ExportSource(
         study=study,
         checkpoint=experiment.checkpoint,
@@ -222,7 +229,7 @@ def export_source(study: FinishedStudy, experiment: Experiment, layout: Layout) 
         splits=experiment.splits,
         test=experiment.test,
         encoded=experiment.inputs.test,
-        evaluator=experiment.evaluator(replace(experiment.full, learning_rate=rate)),
+        evaluator=experiment.evaluator(budget),
     )
 
 

@@ -82,7 +82,7 @@ def study_config(study: FinishedStudy) -> StudyConfig:
     """
     kind, remedy = "the folder of a study", "run the study's command again"
     with reading(study.folder, kind, remedy):
-        return StudyConfig.from_dict(study.config)
+        return StudyConfig.from_stored(study.config)
 
 
 def study_costs(folder: Path, comparison: Comparison, say: Callable[[str], None]) -> Costs | None:

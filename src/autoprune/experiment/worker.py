@@ -18,6 +18,7 @@ from autoprune.experiment.search_step import (
 )
 from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.experiment.study_store import find_study
+from autoprune.experiment.teacher import with_stored_teacher
 from autoprune.files import path_exists
 from autoprune.search.study import (
     finished_trials,
@@ -60,6 +61,7 @@ def run_worker(
     with stored_values(name, storage_name(storage)):
         config = _read_config(stored_config(storage, name), name, storage_name(storage))
     experiment = build_experiment(_localize(config, local, data_dir), options)
+    experiment = with_stored_teacher(experiment, folder)
     with experiment.threads(), context.shutdown():
         if run_study_trials(experiment, storage, folder, context, max_trials):
             raise KeyboardInterrupt
@@ -69,7 +71,7 @@ def run_worker(
 
 def _read_config(stored: Mapping[str, Any], name: str, source: str) -> StudyConfig:
     try:
-        return StudyConfig.from_dict(stored)
+        return StudyConfig.from_stored(stored)
     except AutopruneError as error:
         raise StudyError(
             f"the settings of study {name} in {source} cannot be read ({error}): repeat the "

@@ -15,7 +15,7 @@ from autoprune.errors import LayoutError, OptionError
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import format_percent
 from autoprune.export.base_model import CARD_FILE, read_base_model
-from autoprune.export.energy import EnergyMeter
+from autoprune.export.cost import EnergyMeter
 from autoprune.export.final_training import (
     FinalRun,
     FinalTraining,
@@ -142,7 +142,7 @@ def export_layout(
             joules=joules,
             device=describe_device(evaluator.device),
             tokens=tokens,
-            learning_rate=evaluator.budget.learning_rate,
+            budget=evaluator.budget,
             pairs=splits.train.pairs is not None,
             command=request.command,
             notes=notes,

@@ -29,6 +29,7 @@ from autoprune.reporting.sections import DOTS_EXPLANATION, data_section, how_to_
 from autoprune.reporting.tables import entrants_table, repeat_table
 from autoprune.tasks.registry import TASKS
 from autoprune.tasks.task import Task
+from autoprune.training.budget import Budget, Distillation
 from autoprune.training.metrics import Score
 
 
@@ -38,8 +39,8 @@ class Provenance:
 
     The model is loaded by `name`, a folder or a hub id. `scores` are on `validation`, `test` and
     `test-raw`. `seeds` are those of all runs, `seconds` their wall time, `joules` the energy that
-    the processors used, None if not measured. `tokens` is the longest input, `learning_rate` the
-    peak. `pairs` is true for two texts per row. `notes` are sentences on vocabulary and ONNX.
+    the processors used, None if not measured. `tokens` is the longest input, `budget` that of each
+    run. `pairs` is true for two texts per row. `notes` are sentences on vocabulary and ONNX.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Provenance:
     joules: float | None
     device: str
     tokens: int
-    learning_rate: float
+    budget: Budget
     pairs: bool
     command: str
     notes: tuple[str, ...] = ()
@@ -82,7 +83,7 @@ def model_card(study: FinishedStudy, provenance: Provenance) -> str:
         *_quality_section(study, provenance),
         *_study_section(study),
         section_to_markdown(data_section(study.setting)),
-        *_training_section(study, provenance),
+        *_training_section(provenance),
         *(["## Files", *map(escape_markdown, provenance.notes)] if provenance.notes else []),
         "## To repeat it",
         code_block(study.setting.command),
@@ -177,8 +178,8 @@ def _study_section(study: FinishedStudy) -> list[str]:
     ]
 
 
-def _training_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
-    budget, seed = study.setting.full, provenance.scores[0].seed
+def _training_section(provenance: Provenance) -> list[str]:
+    budget, seed = provenance.budget, provenance.scores[0].seed
     until = (
         "to the end"
         if budget.patience is None
@@ -187,11 +188,24 @@ def _training_section(study: FinishedStudy, provenance: Provenance) -> list[str]
     )
     text = (
         f"Fine-tuned (method {budget.method}) for at most {budget.steps:,} steps of {budget.batch} "
-        f"rows, peak learning rate {provenance.learning_rate:g}, {until}. "
+        f"rows, peak learning rate {budget.learning_rate:g}, {until}. "
+        f"{_distillation_text(budget.distillation)}"
         f"{_seeds_text(provenance.seeds, seed)} "
         f"{provenance.seconds:.0f} s of training on {provenance.device}. {_energy_text(provenance)}"
     )
     return ["## Training, time and energy", escape_markdown(text)]
+
+
+def _distillation_text(distillation: Distillation | None) -> str:
+    if distillation is None:
+        return ""
+    what = "logits" if distillation.kind == "logits" else "logits and hidden states"
+    texts = ", also for texts without labels" if distillation.unlabelled else ""
+    return (
+        f"It was distilled: beside the labels it learned the {what} of a teacher "
+        f"({distillation.teacher}){texts}, temperature {distillation.temperature:g}, weight "
+        f"{distillation.weight:g}. "
+    )
 
 
 def _seeds_text(seeds: Sequence[int], chosen: int) -> str:

@@ -71,7 +71,7 @@ def estimate_grid(grid: Grid) -> GridEstimate:
 def _estimate_cell(cell: GridCell, trials: int, seeds: int, with_full: bool) -> CellEstimate:
     experiment, records = cell.experiment, cell.records
     layout = next(iter(experiment.strategies.values()))
-    step = experiment.evaluator(experiment.quick).seconds_per_step(layout)
+    step = experiment.evaluator(experiment.timed).seconds_per_step(layout)
     left = max(0, trials - sum(record.phase == "search" for record in records))
     measured = [record for record in records if record.state == "complete"]
     budgets = _chosen_budgets(experiment, measured)

@@ -178,6 +178,8 @@ def _differences(study: Study, identity: Mapping[str, IdentityValue]) -> str:
             f"writes schema {_SCHEMA}: use another --study name, or the version that began it"
         )
     stored = {key: attrs[key] for key in attrs[_MARK]["identity"]}
+    if "head" in identity:  # studies of earlier versions had no other than this
+        stored.setdefault("head", "drawn")
     return "; ".join(
         f"{key} {stored.get(key, '(not stated)')}, got {identity.get(key, '(not stated)')}"
         for key in dict.fromkeys([*stored, *identity])

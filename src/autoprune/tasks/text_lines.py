@@ -1,6 +1,8 @@
 """Text lines: read UTF-8 text line by line; what is no such text is refused with its line."""
 
+import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -8,8 +10,11 @@ from typing import IO
 
 from autoprune.errors import DataError, first_line, format_path
 from autoprune.files import open_regular
+from autoprune.tasks.task import Splits, TestSplit
 
 MAX_TEXT_BYTES = 1 << 20  # bytes of a line
+
+MAX_UNLABELLED = 1_000_000  # texts, which are kept in memory
 
 _BINARY = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b\x1c\x1d\x1e\x1f"))
 
@@ -142,3 +147,61 @@ def _not_utf8(path: Path) -> DataError:
         f"{format_path(path)} must be UTF-8, line {line} has the byte {place}{hint}: "
         "save it as UTF-8"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class UnlabelledTexts:
+    """Texts without labels, none of them a row of the task; `note` says what was left out."""
+
+    texts: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the texts in their order, empty where there are none."""
+        content = "\n".join(self.texts).encode()
+        return hashlib.sha256(content).hexdigest() if self.texts else ""
+
+
+def read_unlabelled(path: Path, splits: Splits, test: TestSplit) -> UnlabelledTexts:
+    """Read the texts of a file for training without labels, a text a line.
+
+    Rows of the task are left out: what is learned must be measured on other texts. Raises
+    `DataError` where no text is left, for too many, and for a task of two texts a row.
+    """
+    if splits.train.pairs is not None:
+        raise DataError(
+            f"{format_path(path)} has one text a row, the task has two: leave --unlabelled out"
+        )
+    rows = {*splits.validation.texts, *test.rows.texts}
+    train, seen = set(splits.train.texts), set[str]()
+    read = held_out = labelled = 0
+    for text in read_corpus(path):
+        read += 1
+        held_out += text in rows
+        labelled += text in train and text not in rows
+        if text not in rows and text not in train:
+            seen.add(text)
+        if len(seen) > MAX_UNLABELLED:
+            raise DataError(
+                f"{format_path(path)} has more than {MAX_UNLABELLED:,} different texts: give a "
+                "shorter file to --unlabelled"
+            )
+    repeated = read - held_out - labelled - len(seen)
+    if not seen:
+        raise DataError(
+            f"{format_path(path)} has no text that is not a row of the task ({read:,} lines read): "
+            "give other texts to --unlabelled"
+        )
+    left_out = ", ".join(
+        f"{count:,} {reason}"
+        for count, reason in (
+            (held_out, "are validation or test rows"),
+            (labelled, "are train rows"),
+            (repeated, "are repeated"),
+        )
+        if count
+    )
+    note = f"{len(seen):,} of {read:,} texts of {format_path(path)} are used without labels"
+    # In the order of the texts, not of the file: it is the same for the same texts.
+    return UnlabelledTexts(tuple(sorted(seen)), f"{note} ({left_out})" if left_out else note)

@@ -92,6 +92,42 @@ def remap_tokens(encoded: EncodedSplit, kept: NDArray[np.int64]) -> EncodedSplit
     return replace(encoded, ids=ids.astype(np.int32), kept=kept)
 
 
+def take_rows(encoded: EncodedSplit, index: NDArray[np.int64]) -> EncodedSplit:
+    """Return the rows with the numbers `index`, in that order."""
+    lengths, starts = encoded.lengths[index], encoded.starts[index]
+    ends = lengths.cumsum()
+    positions = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)
+    return replace(
+        encoded,
+        ids=encoded.ids[positions],
+        types=None if encoded.types is None else encoded.types[positions],
+        starts=ends - lengths,
+        lengths=lengths,
+        labels=encoded.labels[index],
+        whole_lengths=None,
+        digests=None,
+    )
+
+
+def join_splits(first: EncodedSplit, second: EncodedSplit) -> EncodedSplit:
+    """Return the rows of `first`, then those of `second`, whose tokens are numbered alike."""
+    assert first.kept is second.kept, "all rows are numbered alike"
+    return replace(
+        first,
+        ids=np.concatenate([first.ids, second.ids]),
+        types=None
+        if first.types is None or second.types is None
+        else np.concatenate([first.types, second.types]),
+        starts=np.concatenate([first.starts, second.starts + len(first.ids)]),
+        lengths=np.concatenate([first.lengths, second.lengths]),
+        labels=np.concatenate([first.labels, second.labels]),
+        truncated=first.truncated + second.truncated,
+        unknown=first.unknown + second.unknown,
+        whole_lengths=None,
+        digests=None,
+    )
+
+
 def shuffled_batches(
     lengths: NDArray[np.int64], batch: int, rng: np.random.Generator
 ) -> list[NDArray[np.int64]]:

@@ -4,10 +4,30 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-from autoprune.choices import METHOD_NAMES
+from autoprune.choices import HEAD_NAMES, METHOD_NAMES
 from autoprune.errors import OptionError, UnknownNameError
 
+DRAWN_HEAD = "drawn"
+
 _REMOVED_METHODS = ("lora-upper",)  # still read in the records of earlier versions
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """Knowledge distillation: what a run learns from its teacher, beside the labels.
+
+    `kind`: `logits`, or `hidden` for those and the states of kept layers. `temperature` divides the
+    logits of both before the softmax; `weight` is the teacher's share of the loss of a labelled
+    row, a row without a label has the teacher's alone. `teacher` tells the teacher from all others;
+    `unlabelled` is a hash of the texts without labels, empty where there are none. Source: Hinton
+    et al. 2015 (arXiv 1503.02531).
+    """
+
+    kind: str
+    teacher: str
+    temperature: float
+    weight: float
+    unlabelled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +40,9 @@ class Budget:
     over the steps and at the end; `method`: which weights are trained; `patience`: stop early after
     so many checks without a better validation quality, and return to the best one (None: train all
     steps and take the last weights); `pause_at`: pause after so many of the steps. A run with a
-    later `pause_at`, or none, resumes there. Raises `OptionError`, `UnknownNameError`.
+    later `pause_at`, or none, resumes there. `distillation`: learn from a teacher too. `head`: how
+    the new head starts, `drawn` at random or `fitted` to the states of the untrained layers. Raises
+    `OptionError`, `UnknownNameError`.
     """
 
     steps: int
@@ -32,6 +54,8 @@ class Budget:
     patience: int | None = None
     parts: int = 1
     pause_at: int | None = None
+    distillation: Distillation | None = None
+    head: str = DRAWN_HEAD
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "tokens", "checks", "parts"):
@@ -41,6 +65,8 @@ class Budget:
             raise OptionError(f"learning rate must be between 0 and 1, got {self.learning_rate}")
         if self.method not in (*METHOD_NAMES, *_REMOVED_METHODS):
             raise UnknownNameError("method", self.method, METHOD_NAMES)
+        if self.head not in HEAD_NAMES:
+            raise UnknownNameError("start of the head", self.head, HEAD_NAMES)
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience must be at least 1, got {self.patience}")
         if self.pause_at is not None and not 0 < self.pause_at <= self.steps:
@@ -56,8 +82,15 @@ class Budget:
         return replace(self, pause_at=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON; `pause_at` has the key `until`, as in the first version."""
+        """Return the fields as JSON; `pause_at` has the key `until`, as in the first version.
+
+        `distillation` and `head` are left out where they are as in the first version.
+        """
         fields = asdict(self)
+        if self.distillation is None:
+            del fields["distillation"]
+        if self.head == DRAWN_HEAD:
+            del fields["head"]
         return fields | {"until": fields.pop("pause_at")}
 
     @classmethod
@@ -67,6 +100,8 @@ class Budget:
         Raises TypeError for unknown keys, and what the constructor raises.
         """
         values = {"pause_at" if key == "until" else key: fields[key] for key in fields}
+        if values.get("distillation") is not None:
+            values["distillation"] = Distillation(**values["distillation"])
         return cls(**values)
 
 

@@ -135,8 +135,12 @@ def data_fingerprint(splits: Sequence[EncodedSplit]) -> str:
 
 
 def _identity_text(identity: object) -> str:
-    """Return `repr(identity)` as the first version wrote it, which called `pause_at` `until`."""
-    return repr(identity).replace("pause_at=", "until=")
+    """Return `repr(identity)` as the first version wrote it.
+
+    It called `pause_at` `until`, and had no distillation and no fitted head.
+    """
+    text = repr(identity).replace("pause_at=", "until=").replace(", head='drawn')", ")")
+    return text.replace(", distillation=None)", ")").replace(", distillation=None,", ",")
 
 
 def _fingerprint(model: nn.Module, run: str) -> str:

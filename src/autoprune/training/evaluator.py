@@ -3,8 +3,9 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.layerwise import shortened_last_layer
+from autoprune.encoders.layerwise import first_token_only
 from autoprune.encoders.profiling import Parameters, count_parameters
 from autoprune.encoders.pruning import keep_embedding_rows, keep_layers
 from autoprune.errors import TrialError
@@ -21,12 +22,19 @@ from autoprune.interrupts import stop_requested
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.activation_cache import cached_activations
-from autoprune.training.budget import Budget
+from autoprune.training.budget import DRAWN_HEAD, Budget
 from autoprune.training.checkpoint import CheckpointFile, TrainingCheckpoint, data_fingerprint
 from autoprune.training.devices import fast_in_bfloat16
+from autoprune.training.distillation import (
+    TeacherTargets,
+    distillation_loss,
+    hidden_losses,
+    recorded_states,
+)
 from autoprune.training.loop import (
     Batch,
     BestCheckpoint,
+    LossFunction,
     MicroBatcher,
     TrainingClock,
     TrainingState,
@@ -36,7 +44,7 @@ from autoprune.training.loop import (
     predict_logits,
     train,
 )
-from autoprune.training.methods import CACHES_ACTIVATIONS, METHODS, merge_adapters
+from autoprune.training.methods import CACHES_ACTIVATIONS, METHODS, fit_head, merge_adapters
 from autoprune.training.metrics import Score
 from autoprune.training.problem_types import SINGLE_LABEL, ProblemType
 
@@ -65,8 +73,9 @@ class LayoutEvaluator:
     `load` returns a new full classifier for each call; its new head depends on the seed alone, so
     that every layout starts from the same head. `rows` are the train rows. Where their tokens are
     renumbered, the embedding rows of all other tokens are left out, and all rows to predict must be
-    renumbered alike. The same seed on the same machine with the same number of threads gives the
-    same score, bit for bit on a processor.
+    renumbered alike. With a budget that distills, `targets` are what the teacher says of the train
+    rows; the last of these may have no label. The same seed on the same machine with the same
+    number of threads gives the same score, bit for bit on a processor.
     """
 
     load: Callable[[int], PreTrainedModel]
@@ -76,8 +85,10 @@ class LayoutEvaluator:
     device: torch.device
     metric: str = "accuracy"
     problem_type: ProblemType = SINGLE_LABEL
+    targets: TeacherTargets | None = None
 
     def __post_init__(self) -> None:
+        assert (self.targets is None) == (self.budget.distillation is None), "a teacher has targets"
         assert self.validation.kept is self.rows.kept, "all rows are numbered alike"
 
     def evaluate(
@@ -106,12 +117,13 @@ class LayoutEvaluator:
     ) -> TrainedModel:
         """Return `layout` trained from the loaded weights; see `evaluate`."""
         state = self._start(layout, seed)
-        with self._splits(state) as splits:
+        with self._splits(state) as splits, self._recorded_states(state) as states:
             saver = None if checkpoint is None else self._resume(state, checkpoint, layout, seed)
             if callback is not None:
                 for quality, steps in state.history:
                     callback(quality, steps)
-            self._run(state, splits, seed, callback, saver)
+            loss = partial(self.loss, states=states, layout=layout)
+            self._run(state, splits, loss, seed, callback, saver)
             if self.budget.pause_at is not None and saver is not None:
                 saver.save(paused=True)
         assert state.best is not None, "validation is scored after the last step"
@@ -132,9 +144,22 @@ class LayoutEvaluator:
         evaluated = (len(evaluation_steps(self.budget)) - 1) * len(self.validation)
         return 10 * evaluated < 3 * self.budget.ends * self.budget.batch
 
-    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the training loss, summed over the rows; the training loop is given it."""
-        return self.problem_type.loss(logits, batch.labels)
+    def loss(
+        self,
+        logits: torch.Tensor,
+        batch: Batch,
+        states: Sequence[torch.Tensor] = (),
+        layout: Layout | None = None,
+    ) -> torch.Tensor:
+        """Return the training loss, summed over the rows; the training loop is given it.
+
+        `states` are those of the layers of `layout`, where they are learned from a teacher.
+        """
+        settings = self.budget.distillation
+        if settings is None or self.targets is None:
+            return self.problem_type.loss(logits, batch.labels)
+        hidden = hidden_losses(states, self.targets, batch.rows, layout) if layout else 0.0
+        return distillation_loss(logits, batch, settings, self.targets, self.problem_type, hidden)
 
     def untrained(self, layout: Layout, seed: int) -> PreTrainedModel:
         """Return the loaded model with only the layers of `layout`, on the device.
@@ -162,20 +187,24 @@ class LayoutEvaluator:
 
         Two more steps come first: they allocate memory and select kernels.
         """
-        budget = replace(self.budget, steps=steps + 2, pause_at=None)
-        state = self._start(layout, 0)
+        budget = replace(self.budget, steps=steps + 2, pause_at=None, head=DRAWN_HEAD)
+        state = self._start(layout, 0, budget)
         with self._splits(state) as (rows, _):
             run = train(state, rows, self.loss, budget, 0, self.device)
             times = [time.perf_counter() for _ in run]
         return statistics.median(later - earlier for earlier, later in pairwise(times[1:]))
 
-    def _start(self, layout: Layout, seed: int) -> TrainingState:
+    def _start(self, layout: Layout, seed: int, budget: Budget | None = None) -> TrainingState:
         """Return the state of a run before its first step, the model on the device."""
+        budget = budget or self.budget
         started = time.perf_counter()
         pruned = self.untrained(layout, seed)
+        if budget.head != DRAWN_HEAD:
+            labelled = np.arange(len(self.rows) if self.targets is None else self.targets.labelled)
+            fit_head(pruned, self.rows, labelled, self.problem_type, seed, self.device)
         torch.manual_seed(seed)  # adapters are drawn at random
-        model = METHODS[self.budget.method](pruned)
-        micro_batcher = MicroBatcher(-(-self.budget.batch // self.budget.parts))
+        model = METHODS[budget.method](pruned)
+        micro_batcher = MicroBatcher(-(-budget.batch // budget.parts))
         optimizer = make_optimizer(model, self.device)
         return TrainingState(model, optimizer, micro_batcher, TrainingClock(), started)
 
@@ -185,6 +214,8 @@ class LayoutEvaluator:
         """Bring `state` to where an earlier process left it; return what saves it from now on."""
         data = data_fingerprint((self.rows, self.validation))
         fast = fast_in_bfloat16(self.device)
+        if self.targets is not None:
+            data += self.targets.fingerprint
         identity = (layout, seed, self.budget.whole(), self.metric, self.device.type, fast, data)
         checkpoint = TrainingCheckpoint(file, state, self.device, identity)
         checkpoint.resume()
@@ -203,13 +234,20 @@ class LayoutEvaluator:
             return
         longest = max(splits, key=lambda split: split.lengths.max())
         order = np.argsort(longest.lengths, kind="stable")
-        with shortened_last_layer(model, load_batch(longest, order[[0, -1]], self.device).inputs):
+        with first_token_only(model, load_batch(longest, order[[0, -1]], self.device).inputs):
             yield splits
+
+    def _recorded_states(self, state: TrainingState) -> AbstractContextManager[list[torch.Tensor]]:
+        """Return a block in which the states of the kept layers are known to the loss."""
+        settings = self.budget.distillation
+        learned = settings is not None and settings.kind == "hidden"
+        return recorded_states(state.model if learned else None)
 
     def _run(
         self,
         state: TrainingState,
         splits: Sequence[EncodedSplit],
+        loss: LossFunction,
         seed: int,
         callback: EvaluationCallback | None,
         checkpoint: TrainingCheckpoint | None,
@@ -223,7 +261,7 @@ class LayoutEvaluator:
         if callback is None and budget.patience is None:
             budget = replace(budget, checks=1)  # nothing depends on the others
         evaluated = evaluation_steps(budget)
-        for steps in train(state, rows, self.loss, budget, seed, self.device):
+        for steps in train(state, rows, loss, budget, seed, self.device):
             if steps in evaluated:
                 score = self._score(state.model, validation, seed, state)
                 state.history.append((score.quality, steps))

@@ -1,0 +1,194 @@
+"""Teacher of a study: trained once, stored with the study, and refused where it cannot teach."""
+
+import json
+import shutil
+
+import pytest
+from safetensors.numpy import load_file
+
+SHORT = ("--keep", 2, "--epochs", 1, "--full-epochs", 1, "--seeds", 2, "--strategy", "top")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """Return a file of texts without labels, of which one is repeated."""
+    path = tmp_path_factory.mktemp("texts") / "texts.txt"
+    lines = [f"एक दोन {number} तीन" for number in ("चार", "पाच", "सहा", "सात", "आठ")]
+    path.write_text("\n".join([*lines, lines[0]]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def study(run, model, task, texts, tmp_path_factory):
+    """Return the folder of a distilled search, and what it printed."""
+    folder = tmp_path_factory.mktemp("distilled")
+    options = ("--distill", "logits", "--unlabelled", texts, "--study", "d", "--trials", 3)
+    arguments = ("search", "--model", model, "--task", task, *SHORT, *options, "--json")
+    answer = run(*arguments, folder=folder)
+    assert answer.code == 0, answer.err
+    return folder, answer, arguments
+
+
+def records_of(folder):
+    lines = (folder / "studies/d/records.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_study_says_what_it_distilled(study):
+    folder, answer, _ = study
+    found = answer.result["distillation"]
+    assert (found["kind"], found["teacher"]) == ("logits", "full, seeds 1 2")
+    assert found["unlabelled"] == 5
+    assert "5 of 6 texts" in answer.err
+    assert "1 are repeated" in answer.err
+    report = (folder / "reports/d.md").read_text()
+    assert "learn the logits of the full model (mean of 2 seeds)" in report
+
+
+def test_all_but_the_full_model_are_distilled_and_for_longer(study):
+    folder, _, _ = study
+    for record in records_of(folder):
+        distillation = record["budget"].get("distillation")
+        assert (distillation is None) == (record["origin"] == "full")
+        if record["phase"] == "search":
+            assert distillation["unlabelled"] == ""
+    by_origin = {r["origin"]: r["budget"] for r in records_of(folder) if r["phase"] != "search"}
+    pruned = by_origin.get("top") or by_origin["found"]
+    assert by_origin["scratch"]["distillation"] == pruned["distillation"]
+    assert pruned["steps"] == 2 * by_origin["full"]["steps"]
+
+
+def test_finished_study_is_repeated_without_training(run, study):
+    folder, answer, arguments = study
+    before = (folder / "studies/d/records.jsonl").read_bytes()
+    again = run(*arguments, folder=folder)
+    assert again.code == 0, again.err
+    assert again.result["comparison"] == answer.result["comparison"]
+    assert (folder / "studies/d/records.jsonl").read_bytes() == before
+
+
+def test_lost_teacher_is_trained_again_to_the_same_bits(run, study, tmp_path):
+    folder, _, arguments = study
+    shutil.copytree(folder / "studies", tmp_path / "studies")
+    lost = tmp_path / "studies/d/teacher/seed-2.safetensors"
+    before = load_file(lost)["logits"]
+    lost.unlink()
+    again = run(*arguments, folder=tmp_path)
+    assert again.code == 0, again.err
+    assert (load_file(lost)["logits"] == before).all()
+    assert (tmp_path / "studies/d/records.jsonl").read_bytes() == (
+        folder / "studies/d/records.jsonl"
+    ).read_bytes()
+
+
+def test_export_is_distilled_too_and_needs_the_teacher(run, study, tmp_path):
+    folder, _, _ = study
+    shutil.copytree(folder / "studies", tmp_path / "studies")
+    done = run("export", "d", "--out", "out", "--seeds", 1, "--force", folder=tmp_path)
+    assert done.code == 0, done.err
+    assert "distilled" in (tmp_path / "out/README.md").read_text()
+    shutil.rmtree(tmp_path / "studies/d/teacher")
+    refused = run("export", "d", "--out", "other", "--seeds", 1, "--force", folder=tmp_path)
+    assert refused.code == 2
+    assert "lacks what the teacher of this study says" in refused.err
+
+
+def test_worker_needs_the_teacher(run, study, tmp_path):
+    folder, _, _ = study
+    shutil.copytree(folder / "studies", tmp_path / "studies")
+    shutil.rmtree(tmp_path / "studies/d/teacher")
+    refused = run("worker", "d", folder=tmp_path)
+    assert refused.code == 2
+    assert "lacks what the teacher of this study says" in refused.err
+
+
+@pytest.fixture(scope="module")
+def classifier(run, study):
+    """Return the folder of an exported model, which can teach."""
+    folder, _, _ = study
+    done = run(
+        "export", "d", "--layout", "full", "--out", "t", "--seeds", 1, "--force", folder=folder
+    )
+    assert done.code == 0, done.err
+    return folder / "t"
+
+
+def test_classifier_of_the_user_teaches(run, model, task, classifier, tmp_path):
+    options = ("--distill", "hidden", "--teacher", classifier, "--study", "d", "--json")
+    answer = run("baseline", "--model", model, "--task", task, *SHORT, *options, folder=tmp_path)
+    assert answer.code == 0, answer.err
+    assert answer.result["distillation"]["teacher"].startswith("t@sha256:")
+    assert (tmp_path / "studies/d/teacher/given.safetensors").is_file()
+
+
+def test_classifier_of_other_labels_is_refused(run, model, classifier, write, tmp_path):
+    rows = [(f"एक दोन {word}", label) for word, label in zip("अआइईउऊएऐ", "xyxyxyxy", strict=True)]
+    write(tmp_path / "own/train.csv", rows * 2)
+    options = ("--distill", "logits", "--teacher", classifier)
+    answer = run("baseline", "--model", model, "--task", "own", *SHORT, *options, folder=tmp_path)
+    assert answer.code == 2
+    assert "--teacher must have the labels of the task ('x', 'y')" in answer.err
+    assert not (tmp_path / "studies").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--unlabelled", "none.txt"), "--unlabelled is for distillation"),
+        (("--temperature", 3), "--temperature is for distillation"),
+        (("--distill", "logits", "--temperature", 0), "temperatures must be"),
+        (("--distill", "logits", "--temperature", "hot"), "--temperature takes a number"),
+        (("--distill", "logits", "--distill-weight", 2), "distill_weights must be"),
+        (("--distill", "logits", "--unlabelled", "none.txt"), "none.txt cannot be read"),
+        (("--distill", "hidden", "--method", "head"), "--method head trains none"),
+        (("--distill", "logit"), "did you mean 'logits'?"),
+        (("--distill", "logits", "--teacher", "nobody"), "unknown model"),
+        (("--head", "fit"), "did you mean 'fitted'?"),
+    ],
+)
+def test_wrong_option_is_one_line(run, model, task, tmp_path, options, words):
+    answer = run("baseline", "--model", model, "--task", task, *SHORT, *options, folder=tmp_path)
+    assert answer.code == 2
+    assert len(answer.err.strip().splitlines()) == 1
+    assert words in answer.err
+    assert not (tmp_path / "studies").exists()
+
+
+def test_texts_of_the_task_are_not_learned_without_labels(run, model, task, tmp_path):
+    source = next(path for path in sorted(task.rglob("*test*.csv")))
+    lines = source.read_text(encoding="utf-8").splitlines()[1:]
+    texts = [line.rpartition(",")[0].strip('"') for line in lines]
+    (tmp_path / "own.txt").write_text("\n".join(texts), encoding="utf-8")
+    options = ("--distill", "logits", "--unlabelled", "own.txt")
+    answer = run("baseline", "--model", model, "--task", task, *SHORT, *options, folder=tmp_path)
+    assert answer.code == 2
+    assert "has no text that is not a row of the task" in answer.err
+
+
+def test_each_entrant_takes_the_best_temperature_on_validation(run, model, task, tmp_path):
+    options = ("--distill", "logits", "--temperature", "1,4", "--study", "d", "--json")
+    arguments = ("baseline", "--model", model, "--task", task, *SHORT, *options)
+    answer = run(*arguments, folder=tmp_path)
+    assert answer.code == 0, answer.err
+    records = records_of(tmp_path)
+    tried = {
+        record["budget"]["distillation"]["temperature"]: record["scores"][0]["quality"]
+        for record in records
+        if record["phase"] == "tuning" and record["origin"] == "top"
+    }
+    assert set(tried) == {1.0, 4.0}
+    chosen = next(r for r in records if r["phase"] == "comparison" and r["origin"] == "top")
+    assert tried[chosen["budget"]["distillation"]["temperature"]] == max(tried.values())
+
+
+def test_worker_processes_give_the_same_scores(run, model, task, tmp_path):
+    options = ("--distill", "hidden", "--study", "d", "--json")
+    arguments = ("baseline", "--model", model, "--task", task, *SHORT, *options)
+    tables = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        answer = run(*arguments, "--workers", workers, folder=folder)
+        assert answer.code == 0, answer.err
+        tables.append([row["test_mean"] for row in answer.result["comparison"]])
+    assert tables[0] == tables[1]
