@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autoprune.errors import AutopruneError
-from autoprune.experiment.config import BudgetConfig
+from autoprune.experiment.config import BudgetConfig, DistillationConfig
 from autoprune.reproduction.plan import find_plan, known_plans, read_plan
 
 GOOD = """
@@ -46,6 +46,15 @@ def test_plan_is_read_as_written(tmp_path):
         "shc": BudgetConfig(epochs=2, learning_rate=5e-5),
         "ldc": BudgetConfig(epochs=1, learning_rate=5e-5, tokens=256),
     }
+
+
+def test_plan_distils_all_its_cells(tmp_path):
+    text = GOOD + '\n[distillation]\ndistill = "logits"\nunlabelled = "texts.txt"\n'
+    plan = read_plan(written(tmp_path, text))
+    assert plan.distillation == DistillationConfig(distill="logits", unlabelled="texts.txt")
+    assert read_plan(written(tmp_path, GOOD)).distillation.distill == "none"
+    with pytest.raises(AutopruneError, match="plan mine: unknown kind of distillation 'logit'"):
+        read_plan(written(tmp_path, text.replace("logits", "logit")))
 
 
 @pytest.mark.parametrize(

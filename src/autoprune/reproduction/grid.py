@@ -115,6 +115,7 @@ def build_grid(plan: Plan, options: GridOptions) -> Grid:
                 seed=plan.seed,
                 data=data,
                 budget=plan.budgets[task],
+                distillation=plan.distillation,
                 comparison=ComparisonConfig(
                     seeds=plan.seeds,
                     race=plan.race,
@@ -147,6 +148,7 @@ def finished_study(cell: GridCell, plan: Plan) -> FinishedStudy | None:
     is_same = (
         (metadata.quick, metadata.full) == (experiment.quick, experiment.full)
         and metadata.rates == experiment.learning_rates
+        and metadata.distillation == experiment.distillation
         and (metadata.commit, metadata.keep) == (experiment.checkpoint.commit, cell.keep)
         and metadata.fingerprints == fingerprints
         and len(comparison.seeds) == plan.seeds

@@ -17,7 +17,13 @@ from pydantic import (
 
 from autoprune.choices import MAX_TRIALS
 from autoprune.errors import AutopruneError, PlanError, UnknownNameError, check_names
-from autoprune.experiment.config import MAX_TOML_BYTES, BudgetConfig, ConfigSection, Strategy
+from autoprune.experiment.config import (
+    MAX_TOML_BYTES,
+    BudgetConfig,
+    ConfigSection,
+    DistillationConfig,
+    Strategy,
+)
 from autoprune.files import read_regular, validate_study_name
 from autoprune.layouts.strategies import STRATEGIES
 
@@ -47,7 +53,7 @@ class Plan(ConfigSection):
     that were trained on several languages. `trials`, `seeds` and `seed` are as in a study, and so
     is `race`: without it each entrant has all seeds, as the claims on each of them need.
     `margin` is how many points below another model still count as comparable. `budgets` are by
-    task.
+    task, `distillation` is that of all cells.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Plan(ConfigSection):
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
     race: StrictBool = False
     margin: Annotated[StrictFloat, Field(gt=0, lt=100)] = 1.0
+    distillation: DistillationConfig = DistillationConfig()
     budgets: Mapping[str, BudgetConfig]
 
 

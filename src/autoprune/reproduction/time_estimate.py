@@ -81,32 +81,42 @@ def _estimate_cell(cell: GridCell, trials: int, seeds: int, with_full: bool) -> 
         if record.phase == "comparison" and record.budget == budgets.get(record.origin)
     }
     tuned = {(record.origin, record.budget) for record in measured if record.phase == "tuning"}
-    rates = experiment.full_budgets() if experiment.learning_rates else ()
-    runs = passes = 0
+    runs, steps = 0, float(left * experiment.quick.steps)
     for origin, depth in _entrants(cell, with_full):
-        first = cell.experiment.config.seed + 1
+        choices, first = _budgets(experiment, origin), cell.experiment.config.seed + 1
         count = sum((origin, seed) not in compared for seed in range(first, first + seeds))
-        count += sum((origin, budget) not in tuned for budget in rates)
+        if len(choices) > 1:
+            count += sum((origin, budget) not in tuned for budget in choices)
         runs += count
-        passes += count * depth
-    steps = left * experiment.quick.steps + passes / experiment.keep * experiment.full.steps
+        steps += count * choices[0].steps * depth / experiment.keep
     return CellEstimate(cell, step, left, runs, steps * step / experiment.workers)
 
 
+def _budgets(experiment: Experiment, origin: str) -> tuple[Budget, ...]:
+    """Return the budgets that an entrant may have."""
+    if origin == "full":
+        return experiment.full_budgets()
+    return experiment.entrant_budgets(with_states=origin in {"found", *experiment.strategies})
+
+
 def _chosen_budgets(experiment: Experiment, measured: Sequence[Record]) -> Mapping[str, Budget]:
-    """Return the full budget of each origin; without those whose rate is not yet chosen."""
-    if not experiment.learning_rates:
-        return {record.origin: experiment.full for record in measured}
+    """Return the full budget of each origin; without those that have not yet chosen among several.
+
+    The choice is that of the best validation quality.
+    """
     qualities: dict[str, dict[Budget, float]] = {}
     for record in measured:
-        if record.phase == "tuning" and record.budget in experiment.full_budgets():
+        if record.phase == "tuning" and record.budget in _budgets(experiment, record.origin):
             quality = record.score("validation").quality
             qualities.setdefault(record.origin, {})[record.budget] = quality
-    return {
-        origin: max(experiment.full_budgets(), key=by_budget.__getitem__)
-        for origin, by_budget in qualities.items()
-        if len(by_budget) == len(experiment.learning_rates)
-    }
+    chosen = {}
+    for origin in {record.origin for record in measured}:
+        budgets, by_budget = _budgets(experiment, origin), qualities.get(origin, {})
+        if len(budgets) == 1:
+            chosen[origin] = budgets[0]
+        elif len(by_budget) == len(budgets):
+            chosen[origin] = max(budgets, key=by_budget.__getitem__)
+    return chosen
 
 
 def _entrants(cell: GridCell, with_full: bool) -> list[tuple[str, int]]:
