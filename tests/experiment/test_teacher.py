@@ -3,8 +3,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 SHORT = ("--keep", 2, "--epochs", 1, "--full-epochs", 1, "--seeds", 2, "--strategy", "top")
 
@@ -79,6 +81,19 @@ def test_lost_teacher_is_trained_again_to_the_same_bits(run, study, tmp_path):
     assert (tmp_path / "studies/d/records.jsonl").read_bytes() == (
         folder / "studies/d/records.jsonl"
     ).read_bytes()
+
+
+@pytest.mark.parametrize("damage", [lambda array: array[:-1], lambda array: array * np.nan])
+def test_damaged_teacher_is_trained_again(run, study, tmp_path, damage):
+    folder, _, arguments = study
+    shutil.copytree(folder / "studies", tmp_path / "studies")
+    path = tmp_path / "studies/d/teacher/seed-1.safetensors"
+    with safe_open(path, "np") as file:
+        arrays, metadata = {"logits": file.get_tensor("logits")}, file.metadata()
+    save_file({"logits": damage(arrays["logits"]).copy()}, path, metadata)
+    again = run(*arguments, folder=tmp_path)
+    assert again.code == 0, again.err
+    assert (load_file(path)["logits"] == arrays["logits"]).all()
 
 
 def test_export_is_distilled_too_and_needs_the_teacher(run, study, tmp_path):

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autoprune.encoders.loading import (
     hidden_size,
     load_tokenizer,
@@ -38,12 +40,18 @@ TEACHER_FOLDER = "teacher"
 
 def stored_targets(experiment: Experiment, folder: Path) -> TeacherTargets | None:
     """Return what the study's teachers say, their mean; None unless it is stored for all."""
-    targets = [
-        TeacherTargets.read(folder / TEACHER_FOLDER / name, identity)
-        for name, identity in _files(experiment).items()
-    ]
+    targets = [_read(experiment, folder, name) for name in _files(experiment)]
     found = [each for each in targets if each is not None]
     return TeacherTargets.average(found) if len(found) == len(targets) else None
+
+
+def _read(experiment: Experiment, folder: Path, name: str) -> TeacherTargets | None:
+    """Return what one teacher says; None where it is not stored, or damaged."""
+    found = TeacherTargets.read(folder / TEACHER_FOLDER / name, _files(experiment)[name])
+    rows, labels = len(experiment.inputs.with_unlabelled), len(experiment.splits.names)
+    if found is None or found.logits.shape != (rows, labels):
+        return None
+    return found if np.isfinite(found.logits).all() else None
 
 
 def share_targets(experiment: Experiment, sources: Iterable[Path], folder: Path) -> None:
@@ -51,12 +59,11 @@ def share_targets(experiment: Experiment, sources: Iterable[Path], folder: Path)
     if experiment.distillation is None:
         return
     for source in sources:
-        for name, identity in _files(experiment).items():
-            own, other = (each / TEACHER_FOLDER / name for each in (folder, source))
-            if TeacherTargets.read(own, identity) or not TeacherTargets.read(other, identity):
-                continue
-            own.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(other, own)
+        for name in _files(experiment):
+            if not _read(experiment, folder, name) and _read(experiment, source, name):
+                own, other = (each / TEACHER_FOLDER / name for each in (folder, source))
+                own.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(other, own)
 
 
 def with_stored_teacher(experiment: Experiment, folder: Path) -> Experiment:
@@ -169,12 +176,7 @@ def _train_teachers(
             raise StudyError(
                 f"the teacher (the full model) failed with seed {record.seed}: {record.reason}"
             )
-    lacking = [
-        seed
-        for seed in seeds
-        if TeacherTargets.read(folder / TEACHER_FOLDER / _file_name(seed), files[_file_name(seed)])
-        is None
-    ]
+    lacking = [seed for seed in seeds if _read(experiment, folder, _file_name(seed)) is None]
     # Their runs were recorded without what they say of the train rows, by a study without a
     # teacher, say.
     checkpoints = [checkpoint_file(folder, ("teacher", seed)) for seed in lacking]
