@@ -106,8 +106,9 @@ def fit_head(
         if len(maps) > 1:
             states = _inputs_of(maps[0], model, cached, device)
             means, deviations = states.mean(0), states.std(0, correction=0)
-            # Units that hardly vary would be noise, those far from 0 be lost to bfloat16.
-            least = torch.maximum(0.1 * deviations.median() + 1e-6, means.abs() / 64)
+            # Units that hardly vary would be noise, and a small change of one far from 0 would
+            # saturate the activation. With e5-12 a bound of a quarter to a 64th is as good.
+            least = torch.maximum(0.1 * deviations.median() + 1e-6, means.abs() / 8)
             scales = _DEVIATION / torch.maximum(deviations, least)
             maps[0].weight.copy_(torch.diag(scales))
             maps[0].bias.copy_(-means * scales)
