@@ -21,8 +21,8 @@ RECORDS, STUDY, JOURNAL = "records.jsonl", "study.json", "journal.log"
 OPTIONS = (
     *("--model", "model", "--task", "task", "--keep", 2, "--full-epochs", 2, "--seeds", 2),
     *("--batch", 16, "--learning-rate", 0.02, "--workers", 1, "--epochs", 2),
-    *("--strategy", "top", "--strategy", "middle", "--trials", 4, "--study", "finished"),
     *("--head", "drawn"),  # of which the study was made
+    *("--strategy", "top", "--strategy", "middle", "--trials", 4, "--study", "finished"),
 )
 COMMANDS = (
     ("studies",),
