@@ -2,7 +2,8 @@
 
 Arguments: storage URL or folder, sampler, trials, milliseconds a trial, and the moment at which it
 hangs until it is killed: "claim" (nothing written yet), "close" (half written) or "" (never). A
-number is the check, of two in each trial, at which it kills itself.
+number is the check, of two in each trial, at which it kills itself. With "start" it says that it is
+ready, and begins at a line on its standard input.
 """
 
 import os
@@ -84,5 +85,9 @@ def _hang():
 
 
 if __name__ == "__main__":
+    if sys.argv[-1] == "start":
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
     for result in run_search(*sys.argv[1:]).trial_results:
         sys.stdout.write(f"{result.layout} {result.seed} {result.score.quality}\n")

@@ -33,9 +33,8 @@ def workers():
 
     def start(*arguments):
         command = [sys.executable, PROGRAM, *map(str, arguments)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        process = subprocess.Popen(command, **pipes, text=True)
         begun.append(process)
         return process
 
@@ -59,7 +58,11 @@ def undisturbed(tmp_path, sampler, trials):
 
 
 def test_trial_queue_of_four_processes_runs_each_trial_once(location, workers, tmp_path):
-    begun = [workers(location, "random", RUNS, 5) for _ in range(4)]
+    begun = [workers(location, "random", RUNS, 20, "start") for _ in range(4)]
+    assert [process.stdout.readline() for process in begun] == ["ready\n"] * 4
+    for process in begun:
+        process.stdin.write("\n")
+        process.stdin.flush()
     outputs = [process.communicate(timeout=120) for process in begun]
     assert [err for _, err in outputs] == [""] * 4
     assert len({out for out, _ in outputs}) == 1  # all waited for the others' last ones
