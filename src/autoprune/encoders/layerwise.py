@@ -135,10 +135,7 @@ def first_token_only(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> It
     The head of a BERT reads no other. Where `model` does not give the same logits for `inputs` in
     evaluation mode, or where its layers are built unlike BERT's, it stays as it is.
     """
-    plain: Any = model
-    if hasattr(plain, "get_base_model"):  # adapters of peft surround it
-        plain = plain.get_base_model()
-    layer = encoder_layers(plain)[-1]
+    layer = encoder_layers(model)[-1]
     short = LayerStub(layer, partial(_run_on_first_token, layer)).forward
     model.eval()
     same = False

@@ -67,21 +67,25 @@ _PER_LAYER_FIELDS = ("layer_types", "mlp_layer_types", "attention_window")
 _LAYER_INDEX = ("layer_idx", "layer_id")  # attributes in which modules store their layer's number
 
 
-def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+def encoder_layers(model: nn.Module) -> nn.ModuleList:
     """Return the encoder's layers: the outermost `ModuleList` with as many as the config says.
 
-    Raises `ModelError` where layers are shared (ALBERT), and where no list or several match.
+    `model` may have peft's adapters. Raises `ModelError` where layers are shared (ALBERT), and
+    where no list or several match.
     """
-    kind = model.config.model_type
+    plain: Any = model
+    if hasattr(plain, "get_base_model"):
+        plain = plain.get_base_model()
+    kind = plain.config.model_type
     if kind == "albert":
         raise ModelError(
             "albert uses the same layer at every depth, so no layer can be removed: "
             "choose another model"
         )
-    depth = model.config.num_hidden_layers
+    depth = plain.config.num_hidden_layers
     lists: dict[str, nn.ModuleList] = {
         name: module
-        for name, module in model.base_model.named_modules()
+        for name, module in plain.base_model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == depth
     }
     # A list inside another belongs to its layers (MobileBERT's feed-forward networks).

@@ -205,7 +205,7 @@ def _prepare(
 ) -> PreparedCorpus:
     """Return the prepared corpus in the work folder. A refused one leaves no work folder behind."""
     folder = work / "prepared"
-    model = f"{base.checkpoint.encoder.name}@{base.checkpoint.commit}" if base else None
+    model = base.checkpoint.versioned if base else None
     check_settings(work, config.settings(corpus.fingerprint, model))
     try:
         if not folder.exists():

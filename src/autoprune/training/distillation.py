@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -110,10 +110,7 @@ def recorded_states(model: nn.Module | None) -> Iterator[list[torch.Tensor]]:
     if model is None:
         yield recorded
         return
-    plain: Any = model
-    if hasattr(plain, "get_base_model"):  # adapters of peft surround it
-        plain = plain.get_base_model()
-    layers = list(encoder_layers(cast(PreTrainedModel, plain)))
+    layers = list(encoder_layers(model))
 
     def start(*_: Any) -> None:
         recorded.clear()
