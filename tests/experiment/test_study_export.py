@@ -34,8 +34,7 @@ def rate_for():
     inputs = SimpleNamespace(test=None)
     experiment = SimpleNamespace(
         depth=4,
-        full_budgets=lambda: (FULL,),
-        entrant_budgets=lambda: (FULL,),
+        entrant_budgets=lambda _: (FULL,),
         inputs=inputs,
         evaluator=lambda budget: budget,
         **unused,

@@ -57,6 +57,8 @@ def test_all_but_the_full_model_are_distilled_and_for_longer(study):
     by_origin = {r["origin"]: r["budget"] for r in records_of(folder) if r["phase"] != "search"}
     pruned = by_origin.get("top") or by_origin["found"]
     assert by_origin["scratch"]["distillation"] == pruned["distillation"]
+    assert pruned["head"] == by_origin["full"]["head"] == "fitted"
+    assert "head" not in by_origin["scratch"]  # the states of random weights tell nothing
     assert pruned["steps"] == 2 * by_origin["full"]["steps"]
 
 

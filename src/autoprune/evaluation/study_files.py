@@ -144,7 +144,7 @@ def write_study(
                 "learning_rate": entrant.budget.learning_rate,
                 "seeds": comparison.runs[entrant.origin],
                 "stopped": stopped.get(entrant.origin, ""),
-                **({"budget": entrant.budget.to_dict()} if entrant.budget.distillation else {}),
+                **_own_budget(entrant.budget, setting.full),
             }
             for entrant in entrants
         ],
@@ -159,6 +159,12 @@ def write_study(
     }
     text = json.dumps(content, ensure_ascii=False, indent=1)
     write_atomic(folder / (STUDY_FILE if choice else BASELINE_FILE), text + "\n")
+
+
+def _own_budget(budget: Budget, full: Budget) -> dict[str, Any]:
+    """Return the budget of an entrant where more than its learning rate differs from `full`."""
+    same = dataclasses.replace(budget, learning_rate=full.learning_rate) == full
+    return {} if same else {"budget": budget.to_dict()}
 
 
 def is_finished_study(folder: Path) -> bool:

@@ -44,7 +44,7 @@ from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.registry import find_task
 from autoprune.tasks.task import Splits, Task, TestSplit
-from autoprune.training.budget import Budget, Distillation, default_learning_rate
+from autoprune.training.budget import DRAWN_HEAD, Budget, Distillation, default_learning_rate
 from autoprune.training.devices import describe_device, limited_threads, select_device
 from autoprune.training.distillation import TeacherTargets
 from autoprune.training.evaluator import LayoutEvaluator
@@ -216,17 +216,22 @@ class Experiment:
         rates = self.learning_rates or (self.full.learning_rate,)
         return tuple(replace(self.full, learning_rate=rate) for rate in rates)
 
-    def entrant_budgets(self, with_states: bool = True) -> tuple[Budget, ...]:
+    def entrant_budgets(self, origin: str = "found") -> tuple[Budget, ...]:
         """Return the budgets that an entrant may have: for each rate, temperature and weight.
 
-        Without distillation these are the full model's. A distilled run is longer, since it goes on
+        The full model learns from the labels alone. A distilled run is longer, since it goes on
         learning where a plain one has stopped: see `DISTILLED_LENGTH`. Its steps are as many with
-        texts without labels as without. Without `with_states` it learns logits alone.
+        texts without labels as without. Rivals and scratch learn logits alone: their layers have no
+        place in the teacher. The states of random weights tell a head nothing, so that of scratch
+        starts at random.
         """
-        if self.distillation is None:
-            return self.full_budgets()
+        budgets = self.full_budgets()
+        if origin == "scratch":
+            budgets = tuple(replace(budget, head=DRAWN_HEAD) for budget in budgets)
+        if self.distillation is None or origin == "full":
+            return budgets
         asked = self.config.distillation
-        kind = self.distillation.kind if with_states else "logits"
+        kind = self.distillation.kind if origin in ("found", *self.strategies) else "logits"
         return tuple(
             replace(
                 budget,
@@ -236,7 +241,7 @@ class Experiment:
                     self.distillation, kind=kind, temperature=temperature, weight=weight
                 ),
             )
-            for budget in self.full_budgets()
+            for budget in budgets
             for temperature in asked.temperatures
             for weight in asked.distill_weights
         )
@@ -260,9 +265,7 @@ class Experiment:
     def entrants(self, found: Layout | None, executor: Executor) -> list[list[Entrant]]:
         """Return who is compared: found, strategies, full, scratch-trained, rivals.
 
-        Each has one entrant for each budget that it may have. The full model learns from the labels
-        alone. All others learn alike from its logits, if they do; states are learned by layers of
-        the same model.
+        Each has one entrant for each of its `entrant_budgets`.
         """
 
         def variants(
@@ -273,8 +276,7 @@ class Experiment:
             model: str,
             start: InitialWeights,
         ) -> list[Entrant]:
-            is_pruned = model == self.model and start == "pretrained"
-            budgets = self.entrant_budgets(with_states=is_pruned)
+            budgets = self.entrant_budgets(origin)
             evaluators = [self._evaluator(load, inputs, budget) for budget in budgets]
             return entrant_variants(origin, layout, evaluators, inputs.test, model, start, executor)
 

@@ -219,7 +219,7 @@ def export_source(study: FinishedStudy, experiment: Experiment, layout: Layout) 
         budget = budgets[0]
     else:
         is_full = layout == Layout.full(experiment.depth)
-        budget = (experiment.full_budgets() if is_full else experiment.entrant_budgets())[0]
+        budget = experiment.entrant_budgets("full" if is_full else "found")[0]
     if budget.distillation is not None:
         experiment = with_stored_teacher(experiment, study.folder)
     return ExportSource(

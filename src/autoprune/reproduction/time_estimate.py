@@ -83,20 +83,13 @@ def _estimate_cell(cell: GridCell, trials: int, seeds: int, with_full: bool) -> 
     tuned = {(record.origin, record.budget) for record in measured if record.phase == "tuning"}
     runs, steps = 0, float(left * experiment.quick.steps)
     for origin, depth in _entrants(cell, with_full):
-        choices, first = _budgets(experiment, origin), cell.experiment.config.seed + 1
+        choices, first = experiment.entrant_budgets(origin), cell.experiment.config.seed + 1
         count = sum((origin, seed) not in compared for seed in range(first, first + seeds))
         if len(choices) > 1:
             count += sum((origin, budget) not in tuned for budget in choices)
         runs += count
         steps += count * choices[0].steps * depth / experiment.keep
     return CellEstimate(cell, step, left, runs, steps * step / experiment.workers)
-
-
-def _budgets(experiment: Experiment, origin: str) -> tuple[Budget, ...]:
-    """Return the budgets that an entrant may have."""
-    if origin == "full":
-        return experiment.full_budgets()
-    return experiment.entrant_budgets(with_states=origin in {"found", *experiment.strategies})
 
 
 def _chosen_budgets(experiment: Experiment, measured: Sequence[Record]) -> Mapping[str, Budget]:
@@ -106,12 +99,12 @@ def _chosen_budgets(experiment: Experiment, measured: Sequence[Record]) -> Mappi
     """
     qualities: dict[str, dict[Budget, float]] = {}
     for record in measured:
-        if record.phase == "tuning" and record.budget in _budgets(experiment, record.origin):
+        if record.phase == "tuning" and record.budget in experiment.entrant_budgets(record.origin):
             quality = record.score("validation").quality
             qualities.setdefault(record.origin, {})[record.budget] = quality
     chosen = {}
     for origin in {record.origin for record in measured}:
-        budgets, by_budget = _budgets(experiment, origin), qualities.get(origin, {})
+        budgets, by_budget = experiment.entrant_budgets(origin), qualities.get(origin, {})
         if len(budgets) == 1:
             chosen[origin] = budgets[0]
         elif len(by_budget) == len(budgets):
