@@ -1,11 +1,13 @@
 """Tables of a study as plain values."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from autoprune.evaluation.racing import compare_entrants
-from autoprune.reporting.tables import comparison_as_json
+from autoprune.reporting.tables import budgets_table, comparison_as_json
+from autoprune.training.budget import Distillation
 
 
 def test_comparison_as_json_has_documented_keys_and_plain_values(
@@ -27,3 +29,15 @@ def test_comparison_as_json_of_one_seed_has_no_nan(entrants, split, conditions, 
     comparison = compare_entrants(entrants, (7,), split, conditions, tmp_path / "r.jsonl")
     [first, *_] = json.loads(json.dumps(comparison_as_json(comparison), allow_nan=False))
     assert first["test_std"] is None
+
+
+def test_budgets_of_distilled_entrants_are_a_row_in_words(setting, comparison):
+    learned = Distillation("logits", "full, seeds 1 2", 2.0, 0.7)
+    first, *others = comparison.records
+    distilled = replace(first.budget, steps=2 * first.budget.steps, distillation=learned)
+    table = budgets_table(setting, [*others, replace(first, budget=distilled)])
+    named = dict(zip(table.header, table.rows[-1], strict=True))
+    assert named["budget"] == "distilled (comparison)"
+    assert named["steps"] == str(2 * first.budget.steps)
+    assert named["distillation"] == "logits, temperature 2, weight 0.7"
+    assert len(budgets_table(setting, comparison.records).rows) == 2

@@ -249,7 +249,7 @@ def budgets_section(
     search = f"{searched:.0f} s for {len(trials)} trials, " if trials else ""
     runs = f"{compared:.0f} s for {len(comparison.records)} runs of the comparison"
     parts = (
-        TableWithBars(budgets_table(setting)),
+        TableWithBars(budgets_table(setting, comparison.records)),
         *([Text(rates)] if tried else []),
         Text(f"Training took {search}{runs}."),
     )

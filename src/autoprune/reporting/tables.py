@@ -13,7 +13,7 @@ from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import format_p, format_points
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import CleaningReport
-from autoprune.training.budget import Budget
+from autoprune.training.budget import Budget, Distillation
 
 TableCell = str | Layout
 """Plain text, shown unchanged; or a layout, drawn as a picture."""
@@ -172,10 +172,18 @@ def cleaning_table(setting: StudyMetadata) -> Table:
     return Table("Cleaning", tuple(labels.get(name, name) for name in names), tuple(rows))
 
 
-def budgets_table(setting: StudyMetadata) -> Table:
-    """Return what one candidate could spend, in the search and in the comparison."""
-    both = {"quick (search)": setting.quick, "full (comparison)": setting.full}
-    budgets = {label: budget for label, budget in both.items() if budget is not None}
+def budgets_table(setting: StudyMetadata, runs: Sequence[Record]) -> Table:
+    """Return what one candidate could spend, in the search and in the comparison.
+
+    Distilled entrants have a budget of their own: that of the first of `runs` with a teacher.
+    """
+    distilled = next((run.budget for run in runs if run.budget.distillation), None)
+    named = {
+        "quick (search)": setting.quick,
+        "full (comparison)": setting.full,
+        "distilled (comparison)": distilled,
+    }
+    budgets = {label: budget for label, budget in named.items() if budget is not None}
     names = [
         field.name
         for field in fields(Budget)
@@ -190,9 +198,12 @@ def budgets_table(setting: StudyMetadata) -> Table:
 
 
 def _budget_cell(budget: Budget, name: str, setting: StudyMetadata) -> str:
-    if name == "learning_rate" and budget is setting.full and setting.rates:
+    value = getattr(budget, name)
+    if name == "learning_rate" and budget is not setting.quick and setting.rates:
         return "chosen, see below"
-    return str(getattr(budget, name)).replace("None", "none")
+    if isinstance(value, Distillation):
+        return f"{value.kind}, temperature {value.temperature:g}, weight {value.weight:g}"
+    return "none" if value is None else str(value)
 
 
 LATENCY_COLUMN, THROUGHPUT_COLUMN = "ms for one text", "texts a second"
