@@ -2,16 +2,24 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo reproduce-demo test lint clean
+.PHONY: setup demo reproduce-demo test lint soak lowest package clean
 
 setup: $(STAMP)
 
-# The constraints pin every package, torch 2.13.0 among them; pip finds its CPU build where one lies on disk.
-$(STAMP): pyproject.toml constraints.txt
+# The package, the demo's data, and what export and dashboard need. The constraints pin every package, torch 2.13.0 among
+# them; pip finds its CPU build where one lies on disk.
+$(STAMP): pyproject.toml demo/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[dashboard,onnx]" --editable demo
 	touch $(STAMP)
+
+# What only the tests need, beside it: Ray, MLflow, a browser's driver, a database.
+$(DEV_STAMP): $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]" --editable demo
+	touch $(DEV_STAMP)
 
 demo: $(STAMP)
 	$(VENV)/bin/autoprune search --model demo --task demo --keep 6
@@ -20,7 +28,7 @@ demo: $(STAMP)
 reproduce-demo: $(STAMP)
 	$(VENV)/bin/autoprune reproduce demo
 
-lint: $(STAMP)
+lint: $(DEV_STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -31,7 +39,7 @@ test: lint
 	$(VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 # What kills, starves and overloads a study, and ONNX of every family, for many minutes; reports/reliability.md has figures.
-soak: $(STAMP)
+soak: $(DEV_STAMP)
 	$(VENV)/bin/python -m pytest -m soak
 
 clean:

@@ -1,6 +1,6 @@
-"""Built-in encoder: copy a pre-trained one into the package, with its weights in 16-bit floats.
+"""Built-in encoder: copy a pre-trained one into the demo package, with its weights in 16-bit floats.
 
-    python benchmarks/maintenance/built_in.py FOLDER src/autoprune/encoders/demo
+    python benchmarks/maintenance/built_in.py FOLDER demo/src/autoprune_demo/models/demo
 
 FOLDER is what `autoprune pretrain` wrote. The card and the licence in the target folder are kept.
 """

@@ -72,6 +72,15 @@ class StorageError(AutopruneError):
     """Check the database or file in which the study is stored."""
 
 
+def missing_package(feature: str, package: str) -> OptionError:
+    """Return the error for a `feature` whose package, named as pip does, is not installed.
+
+    >>> str(missing_package("--ray", "autoprune[ray]"))
+    '--ray needs a package that is not installed: pip install "autoprune[ray]"'
+    """
+    return OptionError(f'{feature} needs a package that is not installed: pip install "{package}"')
+
+
 def check_names(kind: str, names: Iterable[str], known: Collection[str]) -> None:
     """Raise `UnknownNameError` for the first of `names` that is not known."""
     for name in names:

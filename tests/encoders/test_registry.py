@@ -122,7 +122,7 @@ def test_impossible_revision_is_refused(text):
 
 
 def test_packaged_model_has_no_revision():
-    with pytest.raises(ModelError, match="comes with the package"):
+    with pytest.raises(ModelError, match="comes with a package"):
         find_encoder("demo@main")
 
 

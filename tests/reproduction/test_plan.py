@@ -141,9 +141,10 @@ def test_plan_of_the_paper_has_its_grid():
     assert plan.rivals == {6: ("mahabert-small",), 2: ("mahabert-smaller",)}
 
 
-def test_wheel_and_source_package_contain_the_plans():
+def test_wheel_has_the_plans_whose_models_users_can_get():
     root = Path(__file__).parents[2]
     build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = build["targets"]["wheel"]["force-include"]
-    assert wheel == {"studies/plans": "autoprune/reproduction/plans"}
+    names = ("demo.toml", "paper.toml")
+    assert wheel == {f"studies/plans/{name}": f"autoprune/reproduction/plans/{name}" for name in names}
     assert "/studies/plans" in build["targets"]["sdist"]["include"]

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +29,7 @@ from autoprune.encoders.files import (
     pick_weight_files,
     read_checkpoint,
 )
-from autoprune.encoders.registry import Encoder, EncoderFiles
+from autoprune.encoders.registry import Encoder, EncoderFiles, package_folder
 from autoprune.errors import HubError, ModelError, first_line
 from autoprune.files import atomic_file
 from autoprune.retry import call_with_retry
@@ -66,8 +65,7 @@ def fetch(encoder: Encoder, trust_remote_code: bool = False) -> EncoderFiles:
     """
     if encoder.source.startswith("package:"):
         name = encoder.source.removeprefix("package:")
-        folder = Path(str(resources.files("autoprune.encoders").joinpath(name)))
-        return read_checkpoint(encoder, folder)
+        return read_checkpoint(encoder, package_folder("models", name))
     if not encoder.revision:
         folder = Path(encoder.source)
         return read_checkpoint(encoder, folder, trust_remote_code=trust_remote_code)

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
-from autoprune.errors import ModelError, OptionError, UnknownNameError
+from autoprune.errors import ModelError, OptionError, UnknownNameError, missing_package
 from autoprune.files import expand_home, path_exists
 
 
@@ -100,6 +101,18 @@ def find_encoder(text: str) -> Encoder:
     )
 
 
+def package_folder(kind: str, name: str) -> Path:
+    """Return a folder of the package `autoprune-demo`; `kind` is `models` or `tasks`.
+
+    Raises `OptionError` where that package is not installed.
+    """
+    spec = find_spec("autoprune_demo")
+    if spec is None or not spec.submodule_search_locations:
+        option = {"models": "--model", "tasks": "--task"}[kind]
+        raise missing_package(f"{option} {name}", "autoprune-demo")
+    return Path(spec.submodule_search_locations[0]) / kind / name
+
+
 def anchor_model(text: str) -> str:
     """Return the absolute path of a folder that `text` names only by where one stands.
 
@@ -142,7 +155,7 @@ def _with_revision(encoder: Encoder, revision: str) -> Encoder:
         return encoder
     if encoder.source.startswith("package:"):
         raise ModelError(
-            f"{encoder.name} comes with the package, it has no revision {_short(revision)}"
+            f"{encoder.name} comes with a package, it has no revision {_short(revision)}"
         )
     if not _REVISION.fullmatch(revision):
         raise ModelError(f"a revision is a branch, tag or commit, got {_short(revision)}")

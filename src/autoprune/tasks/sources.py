@@ -12,6 +12,7 @@ import platformdirs
 from huggingface_hub import HfApi, constants
 
 from autoprune.encoders.hub import UnreachableError, call_hub
+from autoprune.encoders.registry import package_folder
 from autoprune.errors import DataError, HubError, first_line, format_path, join_names, quote
 from autoprune.tasks.cleaning import find_scorable_rows
 from autoprune.tasks.download import download_files
@@ -226,7 +227,7 @@ SOURCES: dict[str, Callable[[str, Columns, Path | None], dict[str, RawSplit]]] =
         {split: (file,) for split, file in mahanews_files(name, data_dir).items()}, columns
     ),
     "package": lambda name, columns, _: read_files(
-        find_files(Path(__file__).with_name(name)), columns
+        find_files(package_folder("tasks", name)), columns
     ),
     "files": lambda path, columns, _: _read_path(Path(path), columns),
     "hub": lambda name, columns, _: read_hub(name, columns),
