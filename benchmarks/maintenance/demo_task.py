@@ -16,7 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.pipeline import Pipeline
 
-TASK_DIR = Path(__file__).resolve().parents[2] / "demo" / "src" / "autoprune_demo" / "tasks" / "demo"
+TASK_DIR = (
+    Path(__file__).resolve().parents[2] / "demo" / "src" / "autoprune_demo" / "tasks" / "demo"
+)
 PER_LABEL = {"train": 60, "validation": 20, "test": 20}
 LABELS = (
     "Auto",

@@ -146,5 +146,7 @@ def test_wheel_has_the_plans_whose_models_users_can_get():
     build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = build["targets"]["wheel"]["force-include"]
     names = ("demo.toml", "paper.toml")
-    assert wheel == {f"studies/plans/{name}": f"autoprune/reproduction/plans/{name}" for name in names}
+    assert wheel == {
+        f"studies/plans/{name}": f"autoprune/reproduction/plans/{name}" for name in names
+    }
     assert "/studies/plans" in build["targets"]["sdist"]["include"]
