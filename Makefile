@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo reproduce-demo test lint soak lowest package clean
+.PHONY: setup demo reproduce-demo test lint docs showcase soak lowest package clean
 
 setup: $(STAMP)
 
@@ -38,9 +38,19 @@ lint: $(DEV_STAMP)
 test: lint
 	$(VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
+# The documents: no broken link, no misspelt word. They are built into site/.
+docs: $(STAMP)
+	$(VENV)/bin/python -m mkdocs --version >/dev/null 2>&1 || $(PIP) install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(VENV)/bin/codespell README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs deploy
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
+
+# All that the documents show (transcript, pictures, report) anew, from one run of the demo.
+showcase: $(DEV_STAMP)
+	$(VENV)/bin/python docs/showcase.py
+
 # What kills, starves and overloads a study, and ONNX of every family, for many minutes; reports/reliability.md has figures.
 soak: $(DEV_STAMP)
 	$(VENV)/bin/python -m pytest -m soak
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist site

@@ -26,7 +26,7 @@ OPTIONS = {
     "workers": 1,
     "strategies": ("top", "middle"),
 }
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "search.ipynb"
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 
 
 def rows(count, first=0):
@@ -251,12 +251,13 @@ print(result.recommended)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
 
 
-def test_notebook_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(notebook, tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
     from nbclient import NotebookClient
 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(notebook, as_version=4)
     NotebookClient(notebook, timeout=240, resources={"metadata": {"path": tmp_path}}).execute()
     shown = [
         output["data"].get("text/html", "")

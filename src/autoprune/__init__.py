@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from autoprune.errors import AutopruneError
     from autoprune.experiment.config import RunOptions, SearchOptions, StudyConfig
     from autoprune.experiment.result import StudyResult
+    from autoprune.experiment.study_export import ExportOptions
     from autoprune.layouts.layout import Layout
 
 __version__ = version("autoprune")
 
 __all__ = [
     "AutopruneError",
+    "ExportOptions",
     "Layout",
     "RunOptions",
     "SearchOptions",
@@ -37,6 +39,7 @@ __all__ = [
 
 _MODULES = {
     "AutopruneError": "errors",
+    "ExportOptions": "experiment.study_export",
     "Layout": "layouts.layout",
     "RunOptions": "experiment.config",
     "SearchOptions": "experiment.config",

@@ -31,8 +31,8 @@ Study = StudyResult | Path | str
 class StudyOptions(TypedDict, total=False):
     """The settings of a study by their names; see `StudyConfig` and `RunOptions` for defaults."""
 
-    model: str
-    task: str
+    model: Path | str
+    task: Path | str
     keep: int
     metric: str
     seed: int
@@ -225,6 +225,7 @@ def _resolve(
 ) -> tuple[StudyConfig, RunOptions]:
     """Return the study, and where and how it runs; raises `AutopruneError`."""
     given: dict[str, Any] = dict(options)
+    given |= {name: str(given[name]) for name in ("model", "task") if name in given}
     changed = {name: given.pop(name) for name in RunOptions.model_fields if name in given}
     if isinstance(train, str | Path):
         given["task"] = str(train)

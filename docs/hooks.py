@@ -1,0 +1,225 @@
+"""Documentation hooks: pages of the reference are made from the code, others from files of the root.
+
+mkdocs calls `on_page_markdown`; `tests/test_docs.py` calls the functions for their own sake.
+"""
+
+import dataclasses
+import re
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+REPOSITORY = "https://github.com/autoprune/autoprune/blob/main/"
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Fill the marks `<!-- NAME -->` of a page by what the code says."""
+    if page.file.src_uri in ("contributing.md", "changelog.md"):
+        return from_root(page.file.src_uri.upper().replace(".MD", ".md"))
+    makers = {
+        "commands": command_reference,
+        "configuration": configuration_reference,
+        "record": record_reference,
+        "events": event_reference,
+    }
+    return re.sub(
+        r"<!-- (\w+) -->",
+        lambda match: makers[match[1]]() if match[1] in makers else match[0],
+        markdown,
+    )
+
+
+def from_root(name: str) -> str:
+    """Return a document of the root with links as they are in the folder of documents."""
+    text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+    return re.sub(r"\]\(((?:[\w-]+/)+[\w.-]*|[A-Z]+(?:\.md)?)\)", rf"]({REPOSITORY}\1)", text)
+
+
+def command_reference() -> str:
+    """Return each command with its options, as Typer has them."""
+    import typer
+
+    from autoprune.cli.app import app
+
+    group: Any = typer.main.get_command(app)
+    parts = [_table(("command", "what it does"), (_summary(each) for each in _commands(group)))]
+    return "\n\n".join([*parts, *(_command(each) for each in _commands(group))])
+
+
+def _commands(group: Any) -> list[Any]:
+    return [command for command in group.commands.values() if not command.hidden]
+
+
+def _summary(command: Any) -> tuple[str, str]:
+    first = command.help.partition("\n")[0]
+    return f"[`{command.name}`](#autoprune-{command.name})", first
+
+
+def _command(command: Any) -> str:
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    usage = " ".join(_usage(argument) for argument in arguments)
+    panels: dict[str, list[Any]] = {}
+    for option in options:
+        if not option.hidden:
+            panels.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(
+                option
+            )
+    parts = [
+        f"## autoprune {command.name}",
+        f"`autoprune {command.name} {usage}{' ' * bool(usage)}[OPTIONS]`",
+        command.help.strip(),
+    ]
+    if arguments:
+        rows = [(f"`{_metavar(each)}`", _help(each)) for each in arguments]
+        parts.append(_table(("argument", "meaning"), rows))
+    for name, panel in panels.items():
+        rows = [
+            (
+                " ".join(
+                    f"`{flag}`" for flag in (*each.opts, *each.secondary_opts) if flag.strip()
+                ),
+                _help(each),
+                _default(each),
+            )
+            for each in panel
+        ]
+        parts.append(f"**{name}**\n\n" + _table(("option", "meaning", "default"), rows))
+    return "\n\n".join(parts)
+
+
+def _usage(argument: Any) -> str:
+    name = _metavar(argument) + "..." * (argument.nargs != 1)
+    return name if argument.required else f"[{name}]"
+
+
+def _metavar(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
+
+
+def _help(parameter: Any) -> str:
+    return re.sub(r"\s*\[default: (?!.*\[default)[^\]]*\]$", "", parameter.help or "")
+
+
+def _default(option: Any) -> str:
+    stated = re.search(r"\[default: ([^\]]*)\]$", option.help or "")
+    if stated:
+        return stated[1]
+    if option.required:
+        return "required"
+    value = option.default
+    return "" if value in (None, False, True, ()) or callable(value) else f"`{value}`"
+
+
+def configuration_reference() -> str:
+    """Return each section of a study's TOML file with its settings."""
+    from autoprune.experiment.config import SECTIONS, RunOptions, StudyConfig
+
+    helps = _option_helps()
+    parts = []
+    for title, section in (
+        ("Top level", StudyConfig),
+        *((f"`[{name}]`", section) for name, section in SECTIONS.items()),
+        ("Where and how it runs: `RunOptions` (Python only)", RunOptions),
+    ):
+        rows = [
+            (f"`{name}`", _type_name(field.annotation), helps.get(name, ""), _field_default(field))
+            for name, field in section.model_fields.items()
+            if name not in SECTIONS
+        ]
+        about = (section.__doc__ or "").partition("\n\n")[0]
+        parts.append(
+            f"## {title}\n\n{about}\n\n{_table(('setting', 'type', 'meaning', 'default'), rows)}"
+        )
+    return "\n\n".join(parts)
+
+
+def _option_helps() -> dict[str, str]:
+    import typer
+
+    from autoprune.cli.app import app
+
+    group: Any = typer.main.get_command(app)
+    helps = {}
+    for option in group.commands["search"].params:
+        name = {"temperature": "temperatures", "distill_weight": "distill_weights"}.get(option.name)
+        helps[name or option.name] = _help(option)
+    return helps
+
+
+def _field_default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "" if value in (None, ()) else f"`{value}`"
+
+
+def _type_name(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _type_name(typing.get_args(annotation)[0])
+    arguments = typing.get_args(annotation)
+    if not arguments:
+        return getattr(annotation, "__name__", str(annotation))
+    if typing.get_origin(annotation) is tuple:
+        return f"list of {_type_name(arguments[0])}"
+    if typing.get_origin(annotation) is typing.Literal:
+        return ", ".join(map(str, arguments))
+    names = [_type_name(each) for each in arguments if each not in (type(None), Ellipsis)]
+    return " or ".join(dict.fromkeys(names))
+
+
+def record_reference() -> str:
+    """Return the fields of a line of `records.jsonl`."""
+    from autoprune.evaluation.records import Record
+    from autoprune.training.budget import Budget
+    from autoprune.training.metrics import Score
+
+    parts = []
+    for name, kind in (("A record", Record), ("`budget`", Budget), ("An entry of `scores`", Score)):
+        hints = typing.get_type_hints(kind)
+        rows = [
+            (f"`{each.name}`", _readable(hints[each.name])) for each in dataclasses.fields(kind)
+        ]
+        about = (kind.__doc__ or "").strip()
+        about = "\n".join(line.strip() for line in about.splitlines())
+        parts.append(f"### {name}\n\n{about}\n\n{_table(('field', 'type'), rows)}")
+    return "\n\n".join(parts)
+
+
+def _readable(hint: Any) -> str:
+    name = re.sub(r"typing.Literal\[([^]]*)\]", r"\1", str(hint)).replace("'", '"')
+    name = re.sub(r'<class "(?:\w+\.)*(\w+)">', r"\1", name)
+    return re.sub(r"(?:\w+\.)+(\w+)", r"\1", name).replace("|", "or")
+
+
+def event_reference() -> str:
+    """Return the events of the log file with their fields."""
+    from autoprune.experiment import events
+
+    rows = []
+    kinds = {kind.__name__: kind for kind in events.Event.__subclasses__()}  # slots make it twice
+    for kind in kinds.values():
+        shown = [each.name for each in dataclasses.fields(kind) if each.name not in kind.hidden]
+        about = " ".join((kind.__doc__ or "").split())
+        rows.append((_event_names(kind), about, ", ".join(f"`{name}`" for name in shown)))
+    return _table(("event", "meaning", "fields"), rows)
+
+
+def _event_names(kind: Any) -> str:
+    if kind.label:
+        return f"`{kind.label}`"
+    return {
+        "TrialFinished": "`trial ended`, `trial failed`, each also with `elsewhere` behind it",
+        "SearchFinished": "`search ended`, `search stopped`",
+        "EntrantRunFinished": "`comparison run ended`, `tuning run ended`, or `... failed`",
+    }[kind.__name__]
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(
+        "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line) + " |"
+        for line in lines
+    )
