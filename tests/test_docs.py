@@ -81,7 +81,9 @@ def test_links_name_files_that_exist(page):
     missing = []
     for link in mentioned(page)[1]:
         target = re.sub(rf"^{re.escape(REPOSITORY)}(?:blob|tree)/main/", "/", link)
-        target = re.sub(r"^https://raw.githubusercontent.com/autoprune/autoprune/main/", "/", target)
+        target = re.sub(
+            r"^https://raw.githubusercontent.com/autoprune/autoprune/main/", "/", target
+        )
         path = target.partition("#")[0]
         if path.startswith("http") or not path:
             continue
