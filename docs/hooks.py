@@ -1,4 +1,4 @@
-"""Documentation hooks: pages of the reference are made from the code, others from files of the root.
+"""Documentation hooks: pages of the reference are made from the code, others from files here.
 
 mkdocs calls `on_page_markdown`; `tests/test_docs.py` calls the functions for their own sake.
 """

@@ -1,6 +1,7 @@
 """Help with examples that parse, the lists, and shell completion by its own protocol."""
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -54,6 +55,76 @@ def test_help_shows_the_defaults_of_the_configuration(group):
     assert {name: str(shown[name] or None) for name in common} == {
         name: str(settings[name] or None) for name in common
     }
+
+
+def test_help_of_search_has_panels_and_begins_with_ten_options():
+    panels = {}
+    for option in COMMANDS["search"].params:
+        panels.setdefault(option.rich_help_panel or "", []).append(option.name)
+    assert panels[""][:4] == ["model", "task", "keep", "trials"]
+    assert len(panels.pop("")) == 10
+    names = ["Data", "Model and training", "Search", "Comparison", "Compute", "Output"]
+    assert list(panels) == names
+
+
+def test_help_has_commands_in_groups(run):
+    out = run("--help").out
+    places = [out.index(f"─ {name} ─") for name in ("Search", "Results", "Take home", "More")]
+    assert places == sorted(places)
+
+
+def test_short_flags_are_known(run):
+    assert run("search", "-h").out == run("search", "--help").out
+    arguments = ["-m", "demo", "-t", "demo", "-k", "6", "-n", "3"]
+    values = COMMANDS["search"].make_context("search", arguments).params
+    assert [values[name] for name in ("model", "task", "keep", "trials")] == [
+        "demo",
+        "demo",
+        "6",
+        3,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "first"),
+    [
+        (
+            ["models"],
+            "models",
+            {
+                "name": "mahabert-v2",
+                "source": "l3cube-pune/marathi-bert-v2",
+                "language": "mr",
+                "layers": 12,
+            },
+        ),
+        (
+            ["tasks"],
+            "tasks",
+            {
+                "name": "shc",
+                "source": "official:SHC",
+                "language": "mr",
+                "labels": 12,
+                "tokens": 64,
+                "metric": "accuracy",
+            },
+        ),
+        (
+            ["layouts", "--depth", 12, "--keep", 2],
+            "layouts",
+            {"strategy": "top", "layout": "12:0-1", "keep": [0, 1]},
+        ),
+    ],
+)
+def test_lists_as_json(run, arguments, key, first):
+    assert json.loads(run(*arguments, "--json").out)[key][0] == first
+
+
+def test_former_name_of_a_hub_model_is_corrected(run):
+    answer = run("search", "--model", "bert-base-uncased", "--task", "demo", "--keep", 6)
+    assert answer.code == 2
+    assert "did you mean 'google-bert/bert-base-uncased'?" in answer.err
 
 
 def test_help_names_all_commands(run):
@@ -122,11 +193,17 @@ def test_python_m_runs_the_same_command(arguments, code, message):
         ("search --metric ", set(METRIC_NAMES)),
         ("search --device c", {"cpu", "cuda"}),
         ("mod", {"models"}),
+        *((f"{name} o", {"one"}) for name in ("report", "export", "cost", "dashboard", "worker")),
+        ("compare one p", {"plan/cell"}),
     ],
 )
-def test_completion_offers_matching_names(line, names):
+def test_completion_offers_matching_names(line, names, tmp_path):
+    for study in ("one", "plan/cell"):
+        (tmp_path / "studies" / study).mkdir(parents=True)
+        (tmp_path / "studies" / study / "study.json").touch()
     done = subprocess.run(
         [AUTOPRUNE],
+        cwd=tmp_path,
         env={
             **os.environ,
             "_AUTOPRUNE_COMPLETE": "complete_bash",

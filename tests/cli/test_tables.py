@@ -61,20 +61,21 @@ def printed(monkeypatch, capsys):
     return printed
 
 
-ESSENTIAL = ["origin", "test", "raw", "difference", "95 % interval", "p"]
+ESSENTIAL = ["origin", "test", "validation", "difference", "95 % interval", "p"]
 
 
 @pytest.mark.parametrize(
     ("depth", "width", "more"),
     [
-        (12, 80, ["layers"]),
-        (24, 80, []),
-        (12, 100, ["layers"]),
-        (12, 140, ["layers", "layout", "validation", "parameters"]),
-        (24, 140, ["layers", "layout", "validation"]),
-        (12, 120, ["layers", "layout", "validation", "parameters"]),
-        (12, None, ["layers", "layout", "validation", "parameters"]),
-        (40, None, ["layers", "layout", "validation", "parameters"]),
+        (12, 80, ["raw"]),
+        (24, 80, ["raw"]),
+        (12, 100, ["layers", "raw"]),
+        (12, 110, ["layers", "raw"]),
+        (12, 140, ["layers", "layout", "raw", "parameters"]),
+        (24, 140, ["layers", "layout", "raw"]),
+        (12, 120, ["layers", "layout", "raw", "parameters"]),
+        (12, None, ["layers", "layout", "raw", "parameters"]),
+        (40, None, ["layers", "layout", "raw", "parameters"]),
     ],
 )
 def test_comparison_table_fits_the_console(printed, depth, width, more):
@@ -84,7 +85,7 @@ def test_comparison_table_fits_the_console(printed, depth, width, more):
     assert max(map(len, lines)) <= (width or 10_000)
     head = next(line for line in lines if "origin" in line)
     assert [heading for heading in [*ESSENTIAL, *more] if heading not in head] == []
-    spare = {"layers", "layout", "validation", "parameters"} - set(more)
+    spare = {"layers", "layout", "raw", "parameters"} - set(more)
     assert [heading for heading in spare if heading in head] == []
     found = next(line for line in lines if "found" in line)
     assert found.index("71.2 %") < found.index("72.3 %")

@@ -28,27 +28,19 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (
-    search,
-    worker,
-    baseline,
-    score,
-    export,
-    predict,
-    cost,
-    reproduce,
-    pretrain,
-    report,
-    studies,
-    compare,
-    dashboard,
-    models,
-    tasks,
-    layouts,
-):
-    app.command()(command)
+_PANELS = {
+    "Search": (search, baseline, worker, score),
+    "Results": (report, studies, compare, dashboard, cost),
+    "Take home": (export, predict),
+    "More": (pretrain, reproduce, models, tasks, layouts),
+}
+
+for panel, commands in _PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 
 _FULL_DISK = "; the disk is full: make room on it and run the same command again"
 

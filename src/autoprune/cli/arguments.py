@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable
+from copy import copy
 from dataclasses import asdict, dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -32,6 +33,20 @@ if TYPE_CHECKING:
     from autoprune.experiment.config import RunOptions, StudyConfig
 
 _CONTEXT = "_context"
+
+# The panels of help, and the order of the options in them; the first has no name of its own.
+_PANELS: dict[str | None, str] = {
+    None: "model task keep trials text label metric epochs full_epochs seeds",
+    "Data": "text_pair data_dir problem_type label_separator labels keep_duplicates merge_labels "
+    "allow_unknown_tokens",
+    "Model and training": "tokens batch parts learning_rate learning_rates method head distill "
+    "teacher unlabelled temperature distill_weight trust_remote_code",
+    "Search": "minutes sampler pruner promote proxy seed",
+    "Comparison": "strategies rivals race max_drop max_latency_ms max_megabytes",
+    "Compute": "device workers storage ray gpus_per_worker",
+    "Output": "study config write_config log_file mlflow json",
+}
+_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names.split()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +99,20 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(**arguments, **values)
 
+    order = list(_PANEL_OF)
+    parameters.sort(key=lambda each: order.index(each.name) if each.name in order else -1)
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
 def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    """Return a parameter of a command, in its panel of the help."""
+    if (panel := _PANEL_OF.get(name)) is not None:
+        kind, shared = get_args(hint)
+        option = copy(shared)  # other commands have it in another panel, or in none
+        option.rich_help_panel = panel
+        hint = Annotated[kind, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
@@ -102,6 +125,8 @@ class StudyArguments(Arguments):
     keep: Annotated[
         str | None,
         typer.Option(
+            "--keep",
+            "-k",
             help="How many layers stay; `2-8` or `2,4,6`: a study for each, and what each costs.",
             callback=options.check_keeps,
         ),
@@ -248,6 +273,8 @@ class SearchArguments(Arguments):
     trials: Annotated[
         int,
         typer.Option(
+            "--trials",
+            "-n",
             min=1,
             max=MAX_TRIALS,
             help="Trials of the search in all; with more, the same study continues.",

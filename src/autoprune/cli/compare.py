@@ -11,8 +11,18 @@ if TYPE_CHECKING:
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="A finished study, by name or folder.")],
-    second: Annotated[str, typer.Argument(help="The study to compare it with.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            help="A finished study, by name or folder.", autocompletion=options.complete_studies
+        ),
+    ],
+    second: Annotated[
+        str,
+        typer.Argument(
+            help="The study to compare it with.", autocompletion=options.complete_studies
+        ),
+    ],
     json: options.JsonOption = False,
 ) -> None:
     """Test whether the layout that one study recommends is better than the other study's.

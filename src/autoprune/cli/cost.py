@@ -21,7 +21,11 @@ OPTIONAL_COLUMNS = ("GFLOP a text", "embeddings", "parameters", "disk", "memory"
 
 def cost(
     target: Annotated[
-        str, typer.Argument(help="A finished study, or the folder of an exported model.")
+        str,
+        typer.Argument(
+            help="A finished study, or the folder of an exported model.",
+            autocompletion=options.complete_studies,
+        ),
     ],
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Texts in a batch.")] = 32,
     device: options.DeviceOption = "auto",

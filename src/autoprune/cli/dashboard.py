@@ -4,14 +4,15 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.options import STUDIES_FOLDER, show
+from autoprune.cli.options import STUDIES_FOLDER, complete_studies, show
 
 
 def dashboard(
     study: Annotated[
         str | None,
         typer.Argument(
-            help="A study's name or folder, or a storage URL; else all studies of ./studies."
+            help="A study's name or folder, or a storage URL; else all studies of ./studies.",
+            autocompletion=complete_studies,
         ),
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The next free one if taken.")] = 8080,

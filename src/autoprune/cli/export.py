@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def export(
-    study: Annotated[str, typer.Argument(help="Name or folder of a finished study.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="Name or folder of a finished study.", autocompletion=options.complete_studies
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The model's folder: a new one, or an empty one.")],
     layout: Annotated[
         str | None,

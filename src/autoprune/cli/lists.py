@@ -1,5 +1,6 @@
 """The commands models, tasks, layouts and studies: lists of what is known."""
 
+from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,35 +16,74 @@ if TYPE_CHECKING:
     from autoprune.experiment.study_store import StudyOverview
 
 
-def models() -> None:
+def models(json: options.JsonOption = False) -> None:
     """List the models known by name; any hub id or local folder serves too.
 
     Example: `autoprune models`
     """
+    if json:
+        known = [
+            {
+                "name": name,
+                "source": encoder.source,
+                "language": encoder.language,
+                "layers": encoder.layers,
+            }
+            for name, encoder in ENCODERS.items()
+        ]
+        options.show(dumps({"models": known}))
+        return
     for name, encoder in ENCODERS.items():
-        options.show(f"{name:16} {encoder.source}")
+        options.show(
+            f"{name:16} {encoder.source:32} {encoder.layers:>2} layers  {encoder.language}"
+        )
 
 
-def tasks() -> None:
+def tasks(json: options.JsonOption = False) -> None:
     """List the tasks known by name; your own files or a hub data set serve too.
 
     Example: `autoprune tasks`
     """
+    if json:
+        known = [
+            {
+                "name": name,
+                "source": task.source,
+                "language": "mr",
+                "labels": len(task.labels or ()),
+                "tokens": task.tokens,
+                "metric": task.metric,
+            }
+            for name, task in TASKS.items()
+        ]
+        options.show(dumps({"tasks": known}))
+        return
     for name, task in TASKS.items():
-        options.show(f"{name:16} {task.source:16} up to {task.tokens} tokens, {task.metric}")
+        options.show(
+            f"{name:16} {task.source:16} {len(task.labels or ()):>2} labels, up to {task.tokens} "
+            f"tokens, {task.metric}  mr"
+        )
 
 
 def layouts(
     depth: Annotated[int, typer.Option(min=2, max=1000, help="Layers of the full model.")],
-    keep: Annotated[int, typer.Option(min=1, max=999, help="Layers that stay.")],
+    keep: Annotated[int, typer.Option("--keep", "-k", min=1, max=999, help="Layers that stay.")],
+    json: options.JsonOption = False,
 ) -> None:
     """Show what each fixed strategy keeps (● stays, ○ goes; the left end is next to the input).
 
     Example: `autoprune layouts --depth 12 --keep 6`
     """
     check_keep(depth, keep)
-    for name, strategy in STRATEGIES.items():
-        layout = strategy(depth, keep)
+    known = {name: strategy(depth, keep) for name, strategy in STRATEGIES.items()}
+    if json:
+        named = [
+            {"strategy": name, "layout": str(layout), "keep": layout.keep}
+            for name, layout in known.items()
+        ]
+        options.show(dumps({"layouts": named, "count": count_layouts(depth, keep)}))
+        return
+    for name, layout in known.items():
         options.show(f"{name:10} {layout.picture}  {layout}")
     options.show(f"{count_layouts(depth, keep):,} layouts keep {keep} of {depth} layers")
 
@@ -53,8 +93,6 @@ def studies(json: options.JsonOption = False) -> None:
 
     Example: `autoprune studies --json`
     """
-    from json import dumps
-
     from autoprune.experiment.study_store import all_studies, list_studies
 
     root = options.STUDIES_FOLDER

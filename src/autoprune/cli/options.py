@@ -35,6 +35,14 @@ def complete_names(names: Iterable[str]) -> Callable[[str], list[str]]:
     return lambda incomplete: [name for name in ordered if name.startswith(incomplete)]
 
 
+def complete_studies(incomplete: str) -> list[str]:
+    """Return the studies of the folder whose names begin so."""
+    files = ("study.json", "records.jsonl", "journal.log")
+    folders = (path.parent for file in files for path in STUDIES_FOLDER.glob(f"**/{file}"))
+    names = {folder.relative_to(STUDIES_FOLDER).as_posix() for folder in folders}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 def name_option(kind: str, names: Collection[str], help: str, *flags: str) -> Any:
     """Return an option that takes one of `names`, or several of them."""
 
@@ -120,11 +128,15 @@ def check_folder(parameter: CallbackParam, value: Path | None) -> Path | None:
 
 
 _MODEL = typer.Option(
+    "--model",
+    "-m",
     help="A name from `autoprune models`, a hub id `org/name[@revision]`, or a folder.",
     autocompletion=complete_names(ENCODERS),
 )
 
 _TASK = typer.Option(
+    "--task",
+    "-t",
     help="A name from `autoprune tasks`, a file or folder of yours, or a hub data set "
     "`org/name[:config]`.",
     autocompletion=complete_names(TASKS),

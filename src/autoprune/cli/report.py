@@ -5,13 +5,23 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.options import REPORTS_FOLDER, STUDIES_FOLDER, MovedDataOption, say, show
+from autoprune.cli.options import (
+    REPORTS_FOLDER,
+    STUDIES_FOLDER,
+    MovedDataOption,
+    complete_studies,
+    say,
+    show,
+)
 
 
 def report(
     study: Annotated[
         list[str] | None,
-        typer.Argument(help="Names or folders of finished studies; else all of ./studies."),
+        typer.Argument(
+            help="Names or folders of finished studies; else all of ./studies.",
+            autocompletion=complete_studies,
+        ),
     ] = None,
     out: Annotated[
         Path | None,

@@ -21,6 +21,8 @@ def score(
     keep: Annotated[
         str,
         typer.Option(
+            "--keep",
+            "-k",
             help="How many layers stay; `2-8` or `2,4,6`: all of them in one table.",
             callback=options.check_keeps,
         ),

@@ -11,7 +11,12 @@ from autoprune.cli.trackers import open_trackers
 
 
 def worker(
-    study: Annotated[str, typer.Argument(help="Name of the study, or its folder.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the study, or its folder.", autocompletion=options.complete_studies
+        ),
+    ],
     model: Annotated[
         str | None, typer.Option(help="The model's folder, if it is elsewhere on this machine.")
     ] = None,

@@ -15,12 +15,14 @@ class Encoder:
     """A pre-trained encoder by name.
 
     `source` is a hub id (`org/name`), a folder, or `package:NAME`; `revision` a branch, tag or
-    commit of the hub, empty for folders.
+    commit of the hub, empty for folders. `language` and `layers` are told of known ones only.
     """
 
     name: str
     source: str
     revision: str = ""
+    language: str = ""
+    layers: int | None = None
 
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
@@ -49,12 +51,12 @@ class EncoderFiles:
 ENCODERS: dict[str, Encoder] = {
     encoder.name: encoder
     for encoder in (
-        Encoder("mahabert-v2", "l3cube-pune/marathi-bert-v2", "main"),
-        Encoder("muril", "google/muril-base-cased", "main"),
-        Encoder("mahabert-small", "l3cube-pune/marathi-bert-small", "main"),
-        Encoder("mahabert-smaller", "l3cube-pune/marathi-bert-smaller", "main"),
-        Encoder("demo", "package:demo"),
-        Encoder("demo-2", "package:demo-2"),
+        Encoder("mahabert-v2", "l3cube-pune/marathi-bert-v2", "main", "mr", 12),
+        Encoder("muril", "google/muril-base-cased", "main", "17 languages of India", 12),
+        Encoder("mahabert-small", "l3cube-pune/marathi-bert-small", "main", "mr", 6),
+        Encoder("mahabert-smaller", "l3cube-pune/marathi-bert-smaller", "main", "mr", 2),
+        Encoder("demo", "package:demo", language="mr", layers=12),
+        Encoder("demo-2", "package:demo-2", language="mr", layers=2),
     )
 }
 
@@ -96,9 +98,32 @@ def find_encoder(text: str) -> Encoder:
         if match := _HUB_ID.fullmatch(text):
             encoder = Encoder(match["id"], match["id"], "main")
             return _with_revision(encoder, match["revision"] or "")
+    known = [
+        *ENCODERS,
+        *(f"{organization}/{text[:80]}" for organization in _former_organization(text)),
+    ]
     raise UnknownNameError(
-        "model", text[:80], ENCODERS, hint="(or give a folder or a hub id org/name)"
+        "model", text[:80], known, hint="(or give a folder or a hub id org/name)"
     )
+
+
+def _former_organization(name: str) -> list[str]:
+    """Return the organization of a model that the hub once named without one; else nothing.
+
+    >>> _former_organization("bert-base-uncased"), _former_organization("my-model")
+    (['google-bert'], [])
+    """
+    return [
+        organization
+        for prefix, organization in (
+            ("bert-", "google-bert"),
+            ("distilbert-", "distilbert"),
+            ("roberta-", "FacebookAI"),
+            ("xlm-roberta-", "FacebookAI"),
+            ("camembert-", "almanach"),
+        )
+        if name.startswith(prefix) and "/" not in name
+    ]
 
 
 def package_folder(kind: str, name: str) -> Path:

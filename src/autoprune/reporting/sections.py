@@ -17,6 +17,7 @@ from autoprune.evaluation.statistics import MIN_SEEDS
 from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import (
     against_others,
+    describe_count,
     describe_disagreements,
     describe_seeds,
 )
@@ -156,7 +157,7 @@ def how_to_read(comparison: Comparison) -> str:
     )
     return (
         f"How to read the table: numbers are {name} in % unless their column says otherwise, "
-        f"means over {seeds} fresh seed(s); {spread}. “test, cleaned” leaves out duplicates and "
+        f"means over {describe_count(seeds).replace(' ', ' fresh ')}; {spread}. “test, cleaned” leaves out duplicates and "
         f"rows that are also in train or validation, {comparison.test_rows} of "
         f"{comparison.raw_rows} rows remain; “test, raw” is the whole split. “against {reference}” "
         f"is the difference in points, on the same rows and seeds; {reference} was chosen among "
@@ -297,7 +298,7 @@ def limits_section(comparison: Comparison) -> ReportSection:
 def limits_text(comparison: Comparison) -> str:
     """Say what the results cannot show, in one paragraph."""
     return (
-        f"One model, one task, one budget, {len(comparison.seeds)} seed(s), "
+        f"One model, one task, one budget, {describe_count(len(comparison.seeds))}, "
         f"{comparison.test_rows} test rows: differences smaller than the intervals cannot be "
         "seen, and another model, another task or longer training may change the order. On tasks "
         "of this size, two training runs of one model can differ by more than a point. A model of "
