@@ -1,4 +1,4 @@
-"""The packages that the repository makes: what is in them, and what is said where one is missing."""
+"""The packages that the repository makes: what is in them, and what is said without one."""
 
 import sys
 import tomllib

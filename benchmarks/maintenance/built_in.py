@@ -1,4 +1,4 @@
-"""Built-in encoder: copy a pre-trained one into the demo package, with its weights in 16-bit floats.
+"""Built-in encoder: copy a pre-trained one into the demo package, its weights in 16-bit floats.
 
     python benchmarks/maintenance/built_in.py FOLDER demo/src/autoprune_demo/models/demo
 

@@ -1,1 +1,1 @@
-"""The demo of autoprune: encoders in `models/`, headlines in `tasks/`. Their terms are beside them."""
+"""The demo of autoprune: encoders in `models/`, headlines in `tasks/`, each with its terms."""
