@@ -52,5 +52,24 @@ showcase: $(DEV_STAMP)
 soak: $(DEV_STAMP)
 	$(VENV)/bin/python -m pytest -m soak
 
+# The lowest versions that pyproject.toml allows, and the tests of what each user needs.
+lowest:
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet uv
+	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
+		--editable ".[dashboard,hub-datasets,lora,onnx]" --editable demo \
+		"pytest>=9" "pytest-timeout>=2.4" "hypothesis>=6.140" "pandas>=2.2"
+	build/lowest/bin/python -m pytest tests/layouts tests/encoders tests/tasks tests/training tests/search \
+		tests/evaluation tests/experiment tests/export tests/cli/test_search.py tests/cli/test_export.py
+
+# Both packages as an index gets them, in dist/.
+package:
+	$(PYTHON) -m venv build/package
+	build/package/bin/python -m pip install --quiet build twine
+	rm -rf dist
+	build/package/bin/python -m build --outdir dist .
+	build/package/bin/python -m build --outdir dist demo
+	build/package/bin/twine check --strict dist/*
+
 clean:
 	rm -rf $(VENV) build dist site

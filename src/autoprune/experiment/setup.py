@@ -48,6 +48,7 @@ from autoprune.training.budget import DRAWN_HEAD, Budget, Distillation, default_
 from autoprune.training.devices import describe_device, limited_threads, select_device
 from autoprune.training.distillation import TeacherTargets
 from autoprune.training.evaluator import LayoutEvaluator
+from autoprune.training.methods import check_method_installed
 from autoprune.training.problem_types import PROBLEM_TYPES, ProblemType
 from autoprune.training.ray_workers import check_ray
 from autoprune.training.workers import Executor, available_cores, default_workers
@@ -321,13 +322,11 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
 
     The studies may differ in `keep` and in their rivals; they share rows and checkpoints. Without
     strategies, all are compared that the model's family can have. With `promote`, a trial is a run
-    of the full budget that pauses after `epochs`.
-
-    Raises:
-        AutopruneError: a model, a task or a setting cannot be used.
+    of the full budget that pauses after `epochs`. Raises `AutopruneError`.
     """
     config = configs[0]
     check_ray(options.ray, options.gpus_per_worker, options.workers, config.search.pruner)
+    check_method_installed(config.budget.method)
     encoder, task = find_encoder(config.model), find_task(config.task, config.data.columns)
     if config.metric is not None:
         task = replace(task, metric=config.metric)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import OptionError
+from autoprune.errors import OptionError, missing_package
 from autoprune.experiment.events import (
     EntrantRunFinished,
     Event,
@@ -195,7 +195,7 @@ def _mlflow_client() -> Any:
     try:
         from mlflow import MlflowClient, get_tracking_uri
     except ImportError:
-        raise OptionError('--mlflow needs MLflow: pip install "autoprune[mlflow]"') from None
+        raise missing_package("--mlflow", "autoprune[mlflow]") from None
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     try:
         client = MlflowClient()

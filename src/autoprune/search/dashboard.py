@@ -8,18 +8,17 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
-import optuna_dashboard
 from optuna.distributions import IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from optuna_dashboard import get_note, save_note, save_plotly_graph_object
 
-from autoprune.errors import OptionError
+from autoprune.errors import OptionError, missing_package
 from autoprune.layouts.layout import Layout
 from autoprune.search.trial import distributions, flag_params, run_of_trial
 from autoprune.storage.combined import CombinedStorage
@@ -37,12 +36,26 @@ class Figure(Protocol):
         """Return the figure in plotly's JSON."""
 
 
+def _dashboard_package() -> ModuleType | None:
+    """Return Optuna's dashboard, which knows how notes and plots are stored; None without it."""
+    try:
+        import optuna_dashboard
+    except ImportError:
+        return None
+    return cast(ModuleType, optuna_dashboard)
+
+
 def save_first_note(storage: BaseStorage, name: str, note: str) -> None:
-    """Store a note, in Markdown, in study `name` if it has none; raises `StorageError`."""
+    """Store a note, in Markdown, in study `name` if it has none; raises `StorageError`.
+
+    Without the extra `dashboard` nothing is stored, for nothing could show it.
+    """
+    if (dashboard := _dashboard_package()) is None:
+        return
     with storage_failures():
         study = optuna.load_study(study_name=name, storage=storage)
-        if not get_note(study):
-            save_note(study, note)
+        if not dashboard.get_note(study):
+            dashboard.save_note(study, note)
 
 
 def save_note_and_plots(
@@ -50,13 +63,16 @@ def save_note_and_plots(
 ) -> None:
     """Store a note, in Markdown, and figures by title in study `name`; replaces earlier ones.
 
-    A title has letters, digits and hyphens only. Raises `StorageError`.
+    A title has letters, digits and hyphens only. Without the extra `dashboard` nothing is stored.
+    Raises `StorageError`.
     """
+    if (dashboard := _dashboard_package()) is None:
+        return
     with storage_failures():
         study = optuna.load_study(study_name=name, storage=storage)
-        save_note(study, note)
+        dashboard.save_note(study, note)
         for title, figure in figures.items():
-            save_plotly_graph_object(study, figure, graph_object_id=title)
+            dashboard.save_plotly_graph_object(study, figure, graph_object_id=title)
 
 
 LOOPBACK = "127.0.0.1"
@@ -90,8 +106,10 @@ def serve(
     Calls `ready` with the address. Unless `writable`, all requests that write are answered with
     405. With several storages, no study can be created or renamed. Raises `OptionError`.
     """
+    if (dashboard := _dashboard_package()) is None:
+        raise missing_package("the dashboard", "autoprune[dashboard]")
     storage = storages[0] if len(storages) == 1 else CombinedStorage(storages, writable)
-    app = _with_layer_importances(optuna_dashboard.wsgi(storage), storage)
+    app = _with_layer_importances(dashboard.wsgi(storage), storage)
     app = _guarded(app, writable=writable, is_combined=len(storages) > 1)
     with _listen(app, port) as server:
         address = f"http://{LOOPBACK}:{server.server_port}/dashboard/"

@@ -13,7 +13,15 @@ from huggingface_hub import HfApi, constants
 
 from autoprune.encoders.hub import UnreachableError, call_hub
 from autoprune.encoders.registry import package_folder
-from autoprune.errors import DataError, HubError, first_line, format_path, join_names, quote
+from autoprune.errors import (
+    DataError,
+    HubError,
+    first_line,
+    format_path,
+    join_names,
+    missing_package,
+    quote,
+)
 from autoprune.tasks.cleaning import find_scorable_rows
 from autoprune.tasks.download import download_files
 from autoprune.tasks.folders import ARROW, SPLIT_SPELLINGS, SPLITS, find_files
@@ -113,9 +121,14 @@ def read_hub(name: str, columns: Columns) -> dict[str, RawSplit]:
 
     A split whose labels are all hidden (-1), as in GLUE, is left out. The files are downloaded once
     into the cache of `datasets`; `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` apply. Raises
-    `DataError`, `HubError`.
+    `DataError`, `HubError`, and `OptionError` without the extra `hub-datasets`.
     """
-    import datasets  # type: ignore[import-untyped]
+    try:
+        import datasets  # type: ignore[import-untyped]
+    except ImportError:
+        raise missing_package(
+            f"a data set of the hub ({name})", "autoprune[hub-datasets]"
+        ) from None
 
     had_bars = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()

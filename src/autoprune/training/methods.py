@@ -3,17 +3,18 @@
 import threading
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, get_peft_model
 from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from autoprune.encoders.pruning import encoder_layers, head_parameters
+from autoprune.errors import missing_package
 from autoprune.tasks.tokenization import EncodedSplit, length_sorted_batches, take_rows
 from autoprune.training.activation_cache import cached_activations
 from autoprune.training.loop import TrainingClock, forward, load_batch
@@ -30,8 +31,10 @@ def _train_head(model: PreTrainedModel) -> nn.Module:
 def _add_adapters(model: PreTrainedModel) -> nn.Module:
     """Return the model with LoRA adapters on every linear map of its layers.
 
-    Source: arXiv 2106.09685. Pooler and head are trained as well.
+    Source: arXiv 2106.09685. Pooler and head are trained as well. Needs the extra `lora`.
     """
+    from peft import LoraConfig, get_peft_model
+
     inside_layers = {id(module) for module in encoder_layers(model).modules()}
     adapted = [
         name
@@ -55,6 +58,12 @@ METHODS: dict[str, Callable[[PreTrainedModel], nn.Module]] = {
 
 CACHES_ACTIVATIONS = ("probe",)
 """Methods whose frozen layers run without dropout, so that their activations can be cached."""
+
+
+def check_method_installed(method: str) -> None:
+    """Raise `OptionError` where a method's package is not installed."""
+    if method == "lora" and find_spec("peft") is None:
+        raise missing_package("--method lora", "autoprune[lora]")
 
 
 def merge_adapters(model: nn.Module) -> PreTrainedModel:

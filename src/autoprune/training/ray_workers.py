@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 
 import torch
 
-from autoprune.errors import OptionError, TrialError
+from autoprune.errors import OptionError, TrialError, missing_package
 from autoprune.interrupts import stop_requested
 from autoprune.training.devices import limited_threads
 from autoprune.training.workers import MAX_ATTEMPTS, Executor, WorkerPool, available_cores
@@ -167,5 +167,5 @@ def _import_ray() -> ModuleType:
         import ray
         import ray.exceptions
     except ImportError:
-        raise OptionError('--ray needs Ray: pip install "autoprune[ray]"') from None
+        raise missing_package("--ray", "autoprune[ray]") from None
     return cast(ModuleType, ray)
