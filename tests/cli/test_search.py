@@ -86,6 +86,11 @@ def test_search_writes_records_and_report(searched):
     assert "29 of 30 rows" in report
 
 
+def test_search_writes_the_page_without_being_asked(searched):
+    page = searched.folder / "reports/tiny-own-keep2.html"
+    assert page.read_text(encoding="utf-8").lstrip().startswith("<!doctype html>")
+
+
 def test_search_again_measures_nothing(searched, copy, run, command):
     again = run(*command)
     assert again.result == searched.answer.result
@@ -134,7 +139,9 @@ def test_search_without_json_prints_table_and_verdict(searched, copy, run, comma
         assert word in answer.out
     assert "…" not in answer.out
     assert searched.answer.result["verdict"] in answer.out
-    assert "reports/tiny-own-keep2.md" in answer.out.splitlines()[-1]
+    *_, files, following = answer.out.splitlines()
+    assert "reports/tiny-own-keep2.md" in files and "reports/tiny-own-keep2.html" in files
+    assert "autoprune export tiny-own-keep2 --out my-model" in following
 
 
 @pytest.fixture(scope="module")

@@ -222,6 +222,11 @@ def test_speed_warnings_give_the_figures_of_a_small_gain():
     assert "the embeddings and the head, which take 62% of" in warning
 
 
+def test_speed_warnings_tell_the_gain_that_is_shown():
+    [warning] = speed_warnings(layer_times(12, outside=10), layer_times(6, outside=10), 32, 1.41)
+    assert warning.startswith("Little gain: 1.41 times the full model's throughput")
+
+
 def test_speed_warnings_begin_below_the_expected_gain():
     just, under = layer_times(6, layer=1.2499), layer_times(6, layer=1.2501)
     assert speed_warnings(layer_times(12), just, 32) == ()
@@ -230,7 +235,7 @@ def test_speed_warnings_begin_below_the_expected_gain():
 
 def test_speed_warnings_name_a_slow_tokenizer():
     [warning] = speed_warnings(layer_times(12, tokenising=20), layer_times(6, tokenising=20), 32)
-    assert "from text to label: 1.23 times" in warning
+    assert "with the tokenizer counted: 1.23 times" in warning
     assert "the tokenizer, which takes 77% of" in warning
 
 

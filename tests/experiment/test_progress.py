@@ -84,7 +84,7 @@ def test_progress_shows_the_live_view(display, clock):
         display.started(Layout(12, (0, 1, 2, 3, 8, 11)))
         clock.now += 12
         assert view_lines(display) == [
-            "               trial 5 of 16",
+            f"search         {'━' * 6:24}  4 of 16",
             "now            ●●●●○○○○●○○●  12 s",
             "best so far    ●●●○○○○○○●●●  62.5 %  middle",
             "on validation  top 50.0 %  middle 62.5 %",
@@ -115,7 +115,10 @@ def test_progress_of_the_next_phase_starts_anew(display, clock):
         display.finished("search", TOP, 0.9, "")
         assert "on validation" not in "".join(view_lines(display))
     with display.phase("run", 0, 2, 2):
-        assert view_lines(display) == ["           run 1 of 2", "time left  known after the first"]
+        assert view_lines(display) == [
+            f"comparison  {'':24}  0 of 2",
+            "time left   known after the first",
+        ]
         display.finished("found", TOP, 0.4, "seed 1")
         display.finished("found", TOP, 0.6, "seed 2")
         assert "best so far    ●●●●●●○○○○○○  50.0 %  found" in view_lines(display)
@@ -148,3 +151,42 @@ def test_progress_counts_the_runs_that_are_still_expected(display, clock):
         assert display._estimate.remaining == 2
     lines = display.console.file.getvalue().splitlines()
     assert [line[:9] for line in lines] == ["run   1/6", "run   2/4"]
+
+
+def test_progress_has_one_time_left_for_the_whole_study(display, clock):
+    display.expect_time({"trial": (4, 40.0), "run": (12, 600.0)})
+    with display.phase("trial", 0, 4):
+        lines = view_lines(display)
+        assert lines[1] == f"comparison  {'':24}  0 of 12"
+        assert lines[-1] == "time left   at most 10.7 min in all, 40 s of them for the search"
+        clock.now += 20  # twice as slow as expected, and so will the comparison be
+        display.finished("top", TOP, 0.5, "")
+        assert view_lines(display)[-1].endswith(
+            "at most 21.0 min in all, 60 s of them for the search"
+        )
+    with display.phase("run", 0, 12):
+        assert "search" not in "".join(view_lines(display))
+        assert view_lines(display)[-1] == "time left   5.0 min"
+
+
+def test_progress_shows_all_layouts_in_training(display):
+    with display.phase("trial", 0, 4, 2):
+        display.started(TOP)
+        display.started(MIDDLE)
+        assert [line.split()[1] for line in view_lines(display)[1:3]] == [
+            TOP.picture,
+            MIDDLE.picture,
+        ]
+        display.finished("middle", MIDDLE, 0.5, "")
+        assert "".join(view_lines(display)).count("now") == 1
+
+
+def test_progress_colours_scores_by_their_rank(display):
+    with display.phase("trial", 0, 4):
+        for place, score in enumerate((0.1, 0.5, 0.9)):
+            display.finished("search", Layout(12, (place,)), score, "")
+        assert [display._score_style(score) for score in (0.1, 0.5, 0.9)] == [
+            "red",
+            "yellow",
+            "green",
+        ]

@@ -64,7 +64,7 @@ def reproduce(
         if not json:
             _print_estimate(estimate)
     else:
-        report = reproduce_grid(grid, command_context(emit, quiet=True))
+        report = reproduce_grid(grid, command_context(emit))
         values = report.to_dict()
         if report.cells:
             values |= {"report": str(grid.report), "page": str(grid.page)}

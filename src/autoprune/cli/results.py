@@ -3,14 +3,16 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from autoprune.cli.options import show
+from autoprune.cli.options import REPORTS_FOLDER, show
 from autoprune.cli.shutdown import graceful_shutdown
 from autoprune.cli.tables import print_comparison, print_line
+from autoprune.errors import AutopruneError, first_line
 from autoprune.experiment.context import RunContext
 from autoprune.experiment.events import Emit
 from autoprune.experiment.progress import ProgressDisplay
@@ -18,23 +20,54 @@ from autoprune.experiment.result import StudyResult
 from autoprune.storage.errors import mask_password
 
 
-def command_context(emit: Emit, quiet: bool) -> RunContext:
-    """Return what a study is handed by a command; `quiet` leaves standard output alone."""
+def command_context(emit: Emit) -> RunContext:
+    """Return what a study is handed by a command; standard output is left alone."""
     display = ProgressDisplay()
     shutdown = partial(graceful_shutdown, display.say)
-    context = RunContext(command_line(sys.argv[1:]), display, emit, shutdown)
-    return context if quiet else replace(context, on_result=print_result)
+    return RunContext(command_line(sys.argv[1:]), display, emit, shutdown)
 
 
-def print_result(result: StudyResult, seconds: float) -> None:
-    """Print a study's table, verdict and recommendation."""
+def study_context(emit: Emit, quiet: bool) -> RunContext:
+    """Return a context in which each study's page is written, and its result printed.
+
+    `quiet` leaves standard output alone.
+    """
+    context = command_context(emit)
+    show_result = partial(_write_page_only if quiet else print_result, say=context.progress.say)
+    return replace(context, on_result=show_result)
+
+
+def _write_page_only(result: StudyResult, seconds: float, say: Callable[[str], None]) -> None:  # noqa: ARG001
+    write_page(result, say)
+
+
+def write_page(result: StudyResult, say: Callable[[str], None]) -> Path | None:
+    """Write the report as a page for the browser; a study is not lost where that fails."""
+    from autoprune.experiment.study_reports import write_study_reports
+
+    try:
+        return write_study_reports([result.folder], REPORTS_FOLDER, None, None, say)[-1]
+    except (AutopruneError, OSError) as error:
+        say(f"the page of {result.name} was not written: {first_line(error)}")
+        return None
+
+
+def print_result(result: StudyResult, seconds: float, say: Callable[[str], None]) -> None:
+    """Print a study's table, verdict, recommendation, files, and what can be done next."""
     print_comparison(result.study.comparison)
     print_line(result.verdict)
     print_line(result.recommendation)
     for warning in result.warnings:
         print_line(f"Warning: {warning}")
     records = result.folder / "records.jsonl"
-    print_line(f"Report: {result.report}   records: {records}   {seconds:.0f} s")
+    page = write_page(result, say)
+    shown = f"   page: {page}" if page else ""
+    print_line(f"Report: {result.report}{shown}   records: {records}   {seconds:.0f} s")
+    name = shlex.quote(result.name)
+    print_line(
+        f"Next: autoprune report {name} --open   autoprune export {name} --out my-model   "
+        f"autoprune dashboard {name}"
+    )
 
 
 def print_json(values: Mapping[str, Any], seconds: float) -> None:

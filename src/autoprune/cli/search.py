@@ -37,7 +37,7 @@ def search(
     started = time.perf_counter()
     emit = open_trackers("search", run.log_file, run.mlflow)
     from autoprune.api import run_search
-    from autoprune.cli.results import command_context, print_json
+    from autoprune.cli.results import print_json, study_context
     from autoprune.cli.tables import print_pareto
     from autoprune.experiment.pareto import check_limits, search_several
 
@@ -49,7 +49,7 @@ def search(
         limits.max_megabytes,
     )
     run_options = make_run_options(run, cluster)
-    context = command_context(emit, quiet=json)
+    context = study_context(emit, quiet=json)
     if len(configs) == 1:
         values = run_search(configs[0], run=run_options, context=context).to_dict()
     else:
@@ -72,12 +72,12 @@ def baseline(study: StudyArguments, run: RunArguments, json: options.JsonOption 
     started = time.perf_counter()
     emit = open_trackers("baseline", run.log_file, run.mlflow)
     from autoprune.api import run_baseline
-    from autoprune.cli.results import command_context, print_json
+    from autoprune.cli.results import print_json, study_context
 
     configs = study_configs(study, None)
     if len(configs) > 1:
         raise OptionError(f"a baseline takes one number of layers, got --keep {study.keep}")
-    context = command_context(emit, quiet=json)
+    context = study_context(emit, quiet=json)
     result = run_baseline(configs[0], run=make_run_options(run, None), context=context)
     if json:
         print_json(result.to_dict(), time.perf_counter() - started)

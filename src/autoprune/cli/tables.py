@@ -73,8 +73,8 @@ def table_width(columns: TableColumns, padding: int = 1) -> int:
     return sum(cells) + 2 * padding * len(cells) + len(cells) + 1
 
 
-# Columns of a comparison that are left out first, in this order, and the least width they need. What
-# the recommendation goes by, validation, stays.
+# Columns of a comparison that are left out first, in this order, and the least width they need.
+# Validation, by which the recommendation goes, stays.
 _OPTIONAL = {"parameters": 120, "layout": 120, "layers": 0, "raw": 0, "seeds": 0}
 
 

@@ -54,7 +54,7 @@ def worker(
     run_options = RunOptions(
         storage=storage, device=device, workers=workers, trust_remote_code=trust_remote_code
     )
-    context = command_context(emit, quiet=True)
+    context = command_context(emit)
     local = {"model": model, "task": task}
     finished, trials = run_worker(study, run_options, context, local, data_dir, trials_here)
     name = Path(study).resolve().name  # also of `.`

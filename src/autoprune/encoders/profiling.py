@@ -215,13 +215,17 @@ class LayerTimes:
     alone: float
 
 
-def speed_warnings(full: LayerTimes, small: LayerTimes, batch: int) -> tuple[str, ...]:
+def speed_warnings(
+    full: LayerTimes, small: LayerTimes, batch: int, gain: float | None = None
+) -> tuple[str, ...]:
     """Return a warning for each gain below `EXPECTED_GAIN` of what the layers promise, often none.
 
-    `full` and `small` are one model before and after pruning, measured with `batch` rows. One
-    warning is about the models alone, another about the way from text to label.
+    `full` and `small` are one model before and after pruning, measured with `batch` rows; `gain` is
+    the gain in throughput that is shown elsewhere, so that a model has one. One warning is about
+    the models alone, another about the way from text to label.
     """
-    promised, gain = full.layers / small.layers, full.forward / small.forward
+    promised = full.layers / small.layers
+    gain = full.forward / small.forward if gain is None else gain
     whole = (full.forward + full.tokenising) / (small.forward + small.tokenising)
     warnings = []
     if gain < EXPECTED_GAIN * promised:
@@ -234,7 +238,7 @@ def speed_warnings(full: LayerTimes, small: LayerTimes, batch: int) -> tuple[str
     if whole < EXPECTED_GAIN * min(promised, gain):
         share = small.tokenising / (small.forward + small.tokenising)
         warnings.append(
-            f"Little gain from text to label: {whole:.2f} times, where {full.layers} to "
+            f"Little gain with the tokenizer counted: {whole:.2f} times, where {full.layers} to "
             f"{small.layers} layers promise {promised:.2f}. Likely reason: the tokenizer, which "
             f"takes {share:.0%} of the pruned model's time and has no layers: tokenise ahead, or "
             "in other processes."

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,8 +21,8 @@ class Encoder:
     name: str
     source: str
     revision: str = ""
-    language: str = ""
-    layers: int | None = None
+    language: str = field(default="", compare=False)
+    layers: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name

@@ -20,6 +20,9 @@ class Progress:
         """Show a phase of `total` runs, `done` of them there already, `parallel` at a time."""
         yield
 
+    def expect_time(self, phases: Mapping[str, tuple[int, float]]) -> None:
+        """Take the phases of a study to come: runs of each, and how many seconds they may take."""
+
     def expect(self, total: int) -> None:
         """Show that the phase has so many runs, not as many as was said before."""
 

@@ -206,7 +206,10 @@ def _measure(request: CostRequest, device: torch.device, models: _Subjects) -> C
         costs = measure_costs(models.subjects, models.rows, conditions)
         machine = conditions.machine  # it says how many threads there are
     full = costs[0].pace
-    pruned = next((cost.pace for cost in costs if cost.name == models.pruned), None)
+    pruned = next((cost for cost in costs if cost.name == models.pruned), None)
+    alarms: tuple[str, ...] = ()
+    if full and pruned and pruned.pace:
+        alarms = speed_warnings(full, pruned.pace, request.batch, pruned.gain.median)
     return CostResult(
         target=request.target,
         study=models.study,
@@ -215,7 +218,7 @@ def _measure(request: CostRequest, device: torch.device, models: _Subjects) -> C
         conditions=conditions,
         machine=machine,
         threads=threads,
-        alarms=speed_warnings(full, pruned, request.batch) if full and pruned else (),
+        alarms=alarms,
         notes=models.notes,
     )
 

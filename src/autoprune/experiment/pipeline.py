@@ -17,7 +17,7 @@ from autoprune.evaluation.entrants import (
     choose_budgets,
 )
 from autoprune.evaluation.racing import compare_entrants
-from autoprune.evaluation.records import reuse_shared_runs
+from autoprune.evaluation.records import read_records, reuse_shared_runs
 from autoprune.evaluation.simple_models import fit_simple_models
 from autoprune.evaluation.study_files import RECORDS_FILE, read_study
 from autoprune.experiment.config import RunOptions
@@ -38,7 +38,13 @@ from autoprune.reporting.dashboard_note import (
     result_note,
 )
 from autoprune.search.dashboard import save_first_note, save_note_and_plots
-from autoprune.search.study import delete_new_study, open_study, store_config, study_exists
+from autoprune.search.study import (
+    delete_new_study,
+    finished_trials,
+    open_study,
+    store_config,
+    study_exists,
+)
 from autoprune.storage.locks import lock_study_folder, single_search_lock
 from autoprune.storage.storage import Storage, open_storage
 from autoprune.training.checkpoint import remove_old_checkpoints
@@ -137,7 +143,9 @@ def _run_study(
     context: RunContext,
 ) -> StudyResult:
     started = time.perf_counter()
-    report_expected_time(experiment, context.progress, experiment.config.search.trials)
+    earlier = len(finished_trials(storage, folder.name, experiment.depth))
+    trials = max(0, experiment.config.search.trials - earlier)
+    report_expected_time(experiment, context.progress, trials, _runs_on_file(folder))
     experiment = _with_teacher(experiment, folder, executor, context)
     found = search_layouts(experiment, folder, storage, executor, context)
     if found.interrupted or found.found is None:
@@ -152,6 +160,11 @@ def _run_study(
     save_note_and_plots(storage, folder.name, note, dashboard_plots(study.trials))
     context.on_result(result, time.perf_counter() - started)
     return result
+
+
+def _runs_on_file(folder: Path) -> int:
+    records = read_records(folder / RECORDS_FILE)
+    return sum(record.phase == "comparison" and record.state == "complete" for record in records)
 
 
 def run_baseline_study(
@@ -171,7 +184,7 @@ def run_baseline_study(
         WorkerPool(experiment.workers) as executor,
     ):
         report_data(experiment, context.progress)
-        report_expected_time(experiment, context.progress, trials=0)
+        report_expected_time(experiment, context.progress, None, _runs_on_file(folder))
         experiment = _with_teacher(experiment, folder, executor, context)
         variants = experiment.entrants(None, executor)
         entrants = tune_entrants(experiment, variants, folder, executor, context)

@@ -9,6 +9,7 @@ from statistics import fmean
 from rich.columns import Columns
 from rich.console import Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -64,6 +65,13 @@ class TimeEstimate:
         return max(0.0, whole - (time.monotonic() - self._last))
 
 
+_MAX_RUNNING = 8  # layouts in training that the live view shows
+
+_PHASE_NAMES = {"trial": "search", "run": "comparison", "rate": "settings"}
+
+_SCORE_STYLES = ("red", "yellow", "green")  # the worst third of what was seen, ..., the best
+
+
 class ProgressDisplay(Progress):
     """Prints to standard error; on a terminal the last lines are kept up to date."""
 
@@ -72,8 +80,9 @@ class ProgressDisplay(Progress):
         self._label = ""
         self._done = self._total = self._depth = 0
         self._scores: dict[tuple[str, Layout], list[float]] = {}
-        self._current: Layout | None = None
-        self._since = time.monotonic()
+        self._running: list[tuple[Layout, float]] = []
+        self._phases: dict[str, tuple[int, float]] = {}
+        self._began = time.monotonic()
         self._estimate = TimeEstimate(0, 1)
         self.compare_with_proxy()
 
@@ -88,7 +97,9 @@ class ProgressDisplay(Progress):
         Ctrl-C goes through, after a line that says what is kept.
         """
         self._label, self._done, self._total = label, done, total
-        self._scores, self._current = {}, None
+        self._scores, self._running, self._began = {}, [], time.monotonic()
+        if label in self._phases:
+            self._phases[label] = (total, self._phases[label][1])
         self.compare_with_proxy()
         self._estimate = TimeEstimate(total - done, parallel)
         try:
@@ -97,12 +108,26 @@ class ProgressDisplay(Progress):
                     yield
             else:
                 yield
+            self._end_phase()
         except KeyboardInterrupt:
             self.say(
                 f"stopped: {self._done} of {self._total} {label}s are kept; "
                 "the same command again goes on"
             )
             raise
+
+    def _end_phase(self) -> None:
+        """Take the phase out of the plan; those that follow take as much longer as it did."""
+        _, planned = self._phases.pop(self._label, (0, 0.0))
+        if planned and self._estimate.left() is not None:
+            pace = (time.monotonic() - self._began) / planned
+            self._phases = {
+                label: (total, pace * seconds) for label, (total, seconds) in self._phases.items()
+            }
+
+    def expect_time(self, phases: Mapping[str, tuple[int, float]]) -> None:
+        """Take the phases of a study to come: runs of each, and how many seconds they may take."""
+        self._phases = dict(phases)
 
     def expect(self, total: int) -> None:
         """Show that the phase has so many runs, not as many as was said before."""
@@ -126,7 +151,7 @@ class ProgressDisplay(Progress):
 
     def started(self, layout: Layout) -> None:
         """Show which layout is being trained now."""
-        self._current, self._since = layout, time.monotonic()
+        self._running.append((layout, time.monotonic()))
 
     def finished(
         self,
@@ -139,15 +164,28 @@ class ProgressDisplay(Progress):
     ) -> None:
         """Print one result; what had another budget stays out of the view's figures."""
         self._estimate.ends(measured)
-        self._done, self._current = self._done + 1, None
+        self._done += 1
+        ended = next((run for run in self._running if run[0] == layout), None)
+        if ended is not None:
+            self._running.remove(ended)
         self._depth = max(self._depth, layout.depth)
         score = "–" if quality is None else format_percent(quality)
         if quality is not None and compared:
             self.recall(origin, layout, quality)
-        self.say(
+        line = Text(
             f"{self._label} {self._done:>3}/{self._total}  {layout.picture:{self._depth}}  "
-            f"{score:>7}  {origin:10} {layout!s:18} {remark}".rstrip()
         )
+        line.append(f"{score:>7}", self._score_style(quality))
+        line.append(f"  {origin:10} {layout!s:18} {remark}".rstrip())
+        self.console.print(line, soft_wrap=not self.console.is_terminal)
+
+    def _score_style(self, quality: float | None) -> str:
+        """Return a colour by where a score lies between the least and the greatest seen."""
+        seen = [score for scores in self._scores.values() for score in scores]
+        if quality is None or len(seen) < 3 or max(seen) == min(seen):
+            return ""
+        share = (quality - min(seen)) / (max(seen) - min(seen))
+        return _SCORE_STYLES[min(max(int(3 * share), 0), 2)]
 
     def _live(self) -> Live:
         return Live(
@@ -156,10 +194,13 @@ class ProgressDisplay(Progress):
 
     def _view(self) -> Group:
         table = Table.grid(padding=(0, 2))
-        table.add_row("", f"{self._label} {min(self._done + 1, self._total)} of {self._total}")
-        if self._current is not None:
-            spent = format_duration(time.monotonic() - self._since)
-            table.add_row("now", Text(f"{self._current.picture}  {spent}"))
+        table.add_row(*self._bar(self._label, self._done, self._total))
+        for label, (total, _) in self._phases.items():
+            if label != self._label:
+                table.add_row(*self._bar(label, 0, total))
+        for layout, since in self._running[:_MAX_RUNNING]:
+            spent = format_duration(time.monotonic() - since)
+            table.add_row("now", Text(f"{layout.picture}  {spent}"))
         means = {key: fmean(values) for key, values in self._scores.items()}
         if means:
             (origin, layout), best = max(means.items(), key=lambda item: item[1])
@@ -175,11 +216,34 @@ class ProgressDisplay(Progress):
             table.add_row("on validation", Columns(named, padding=(0, 2)))
         if self._agreement is not None:
             table.add_row(self._proxy, f"rank correlation {self._agreement}")
-        left = self._estimate.left()
-        table.add_row(
-            "time left", "known after the first" if left is None else format_duration(left)
-        )
+        table.add_row("time left", self._time_left())
         return Group(Text(""), table)
+
+    @staticmethod
+    def _bar(label: str, done: int, total: int) -> tuple[str, Columns]:
+        bar = ProgressBar(total=max(total, 1), completed=done, width=24)
+        return _PHASE_NAMES.get(label, label), Columns([bar, f"{done} of {total}"], padding=(0, 2))
+
+    def _time_left(self) -> str:
+        """Return the time left for this phase and all that follow it."""
+        spent = time.monotonic() - self._began
+        _, planned = self._phases.get(self._label, (0, 0.0))
+        here = self._estimate.left()
+        pace = 1.0  # seconds for each that were expected
+        if here is not None and planned:
+            pace = (here + spent) / planned
+        if here is None and planned:
+            here = max(0.0, planned - spent)
+        later = sum(seconds for label, (_, seconds) in self._phases.items() if label != self._label)
+        if here is None:
+            return "known after the first"
+        if not later:
+            return format_duration(here)
+        name = _PHASE_NAMES.get(self._label, self._label)
+        return (
+            f"at most {format_duration(here + pace * later)} in all, {format_duration(here)} of "
+            f"them for the {name}"
+        )
 
 
 def report_data(experiment: Experiment, progress: Progress) -> None:
@@ -210,35 +274,48 @@ def _describe_cleaning(report: CleaningReport) -> str:
     )
 
 
-def report_expected_time(experiment: Experiment, progress: Progress, trials: int) -> None:
-    """Measure a training step on this device and say how long the study takes at most."""
+def report_expected_time(
+    experiment: Experiment, progress: Progress, trials: int | None, runs_on_file: int = 0
+) -> None:
+    """Measure a training step on this device and say how long the study takes at most.
+
+    `trials` are those still to be made, None where there is no search; so many runs of the
+    comparison are on file.
+    """
     quick, full, workers = experiment.quick, experiment.full, experiment.workers
     depth, keep, schedule = experiment.depth, experiment.keep, experiment.schedule
     first = next(iter(experiment.strategies.values()))
     step = experiment.evaluator(experiment.timed).seconds_per_step(first)
     rest = format_duration((full.steps - quick.ends) * step)
     promoted = f", those that go on {rest} more each" if experiment.promotes else ""
-    searching = format_duration(trials * quick.ends * step / workers)
-    search = f"{searching} for {trials} trials of {quick.ends} steps{promoted}, "
-    pruned = len(experiment.strategies) + (trials > 0) + 1 + len(experiment.rivals)  # 1: scratch
+    searching = (trials or 0) * quick.ends * step / workers
+    search = f"{format_duration(searching)} for {trials} trials of {quick.ends} steps{promoted}, "
+    searched = trials is not None
+    pruned = len(experiment.strategies) + searched + 1 + len(experiment.rivals)  # 1: scratch
     budgets, rates = experiment.entrant_budgets(), len(experiment.learning_rates)
     choices = len(budgets) if len(budgets) > 1 else 0  # each is tried on another seed
     run = budgets[0].steps * step / workers  # of the layers to keep
     full_run = full.steps * step / workers * depth / keep
-    comparing = format_duration(
-        (len(schedule.seeds) + choices) * run * pruned + (len(schedule.seeds) + rates) * full_run
-    )
+    comparing = (len(schedule.seeds) + choices) * run * pruned
+    comparing += (len(schedule.seeds) + rates) * full_run
+    entrants = pruned + 1  # with the full model
+    new = max(0.0, 1 - runs_on_file / (entrants * len(schedule.seeds)))  # share still to be trained
     seeds = f"{schedule.minimum} to {len(schedule.seeds)}" if schedule.is_open else schedule.minimum
     raced = ""
-    if schedule.race and schedule.minimum > 1:
-        sure = ((trials > 0) + 1) * run + full_run  # found, a strategy, full
+    if runs_on_file:
+        raced = f" ({runs_on_file} runs are on file)"
+    elif schedule.race and schedule.minimum > 1:
+        sure = (searched + 1) * run + full_run  # found, a strategy, full
         least = (1 + choices) * run * pruned + (1 + rates) * full_run
         least += (schedule.minimum - 1) * sure
         raced = f" ({format_duration(least)} where most are surely behind after one)"
+    phases = {"trial": (trials, searching)} if trials else {}
+    phases["run"] = (entrants * schedule.minimum, new * comparing)
+    progress.expect_time(phases)
     progress.say(
         f"{step * 1000:.0f} ms a step on {describe_device(experiment.device)}: "
         f"{search if trials else ''}"
-        f"at most {comparing} for the comparison on {seeds} seeds{raced}"
+        f"at most {format_duration(new * comparing)} for the comparison on {seeds} seeds{raced}"
         f"{f' and {choices} settings' if choices else ''}, "
         f"up to {budgets[0].steps} steps a run, {workers} at a time "
         f"({count_layouts(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, "

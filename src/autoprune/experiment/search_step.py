@@ -88,11 +88,8 @@ class TrialRunner:
         else:
             result = reporting_result(start(train_and_collect, evaluator, run, file), report)
 
-        def wait() -> Score:
-            self._progress.started(run.layout)
-            return result()
-
-        return wait
+        self._progress.started(run.layout)
+        return result
 
     def finished(self, trial: TrialResult) -> None:
         """Show how a trial ended."""

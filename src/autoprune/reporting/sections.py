@@ -157,7 +157,8 @@ def how_to_read(comparison: Comparison) -> str:
     )
     return (
         f"How to read the table: numbers are {name} in % unless their column says otherwise, "
-        f"means over {describe_count(seeds).replace(' ', ' fresh ')}; {spread}. “test, cleaned” leaves out duplicates and "
+        f"means over {describe_count(seeds).replace(' ', ' fresh ')}; {spread}. “test, cleaned” "
+        "leaves out duplicates and "
         f"rows that are also in train or validation, {comparison.test_rows} of "
         f"{comparison.raw_rows} rows remain; “test, raw” is the whole split. “against {reference}” "
         f"is the difference in points, on the same rows and seeds; {reference} was chosen among "
