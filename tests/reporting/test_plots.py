@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.evaluation.layer_effects import same_budget_trials
 from autoprune.evaluation.racing import compare_entrants
 from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.reporting.html.comparison import differences_plot, quality_plot
@@ -23,7 +22,7 @@ from autoprune.reporting.search_plots import (
     rank_layouts,
 )
 from autoprune.reporting.sections import search_summary
-from autoprune.reporting.tables import trials_table
+from autoprune.reporting.tables import same_budget_trials, trials_table
 from autoprune.training.budget import Budget
 
 

@@ -6,18 +6,16 @@ import sys
 import typer
 
 from autoprune import __version__
-from autoprune.cli.compare import compare
 from autoprune.cli.cost import cost
-from autoprune.cli.dashboard import dashboard
 from autoprune.cli.export import export
 from autoprune.cli.lists import layouts, models, studies, tasks
 from autoprune.cli.predict import predict
 from autoprune.cli.pretrain import pretrain
-from autoprune.cli.report import report
+from autoprune.cli.report import compare, dashboard, report
 from autoprune.cli.reproduce import reproduce
 from autoprune.cli.score import score
 from autoprune.cli.search import baseline, search
-from autoprune.cli.trackers import close_trackers, emit
+from autoprune.cli.shutdown import close_trackers, emit
 from autoprune.cli.worker import worker
 from autoprune.errors import AutopruneError, is_disk_full, is_out_of_memory, printable
 from autoprune.experiment.events import CommandRefused

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoprune.cli import options
-from autoprune.cli.trackers import open_trackers
+from autoprune.cli.shutdown import open_trackers
 
 if TYPE_CHECKING:
     from autoprune.reproduction.grid import Grid

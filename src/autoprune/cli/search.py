@@ -13,7 +13,7 @@ from autoprune.cli.arguments import (
     study_configs,
     with_groups,
 )
-from autoprune.cli.trackers import open_trackers
+from autoprune.cli.shutdown import open_trackers
 from autoprune.errors import OptionError
 
 

@@ -1,15 +1,24 @@
-"""Graceful shutdown: Ctrl-C or SIGTERM lets the current step end; the second one does not."""
+"""Graceful shutdown: what Ctrl-C or SIGTERM does to a command, and the trackers closed at its end.
+
+The first lets the current step end, the second does not.
+"""
 
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import typer
 
 from autoprune import interrupts
+from autoprune.cli.options import say
+from autoprune.experiment.events import CommandFinished, CommandStarted, Emit, Event, Tracker
+
+_TRACKERS: list[Tracker] = []
+"""The log file and MLflow of the command under way, opened first and closed last."""
 
 
 @contextmanager
@@ -40,3 +49,29 @@ def graceful_shutdown(say: Callable[[str], None]) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         interrupts.clear_stop()
+
+
+def emit(event: Event) -> None:
+    """Hand an event to the trackers of this command."""
+    for tracker in _TRACKERS:
+        tracker.track(event)
+
+
+def open_trackers(command: str, log_file: Path | None = None, mlflow: bool = False) -> Emit:
+    """Open what was asked for and return what hands events to it; raises `OptionError`."""
+    if log_file is not None or mlflow:
+        from autoprune.experiment.tracking import JsonLinesTracker, MlflowTracker
+
+        if log_file is not None:
+            _TRACKERS.append(JsonLinesTracker(log_file, say))
+            emit(CommandStarted(command))
+        if mlflow:
+            _TRACKERS.append(MlflowTracker(say))
+    return emit
+
+
+def close_trackers(code: int) -> None:
+    """Tell the trackers the exit code, and close them."""
+    emit(CommandFinished(code))
+    while _TRACKERS:
+        _TRACKERS.pop().close()

@@ -7,7 +7,7 @@ import typer
 
 from autoprune.choices import MAX_TRIALS
 from autoprune.cli import options
-from autoprune.cli.trackers import open_trackers
+from autoprune.cli.shutdown import open_trackers
 
 
 def worker(

@@ -9,11 +9,6 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from autoprune.evaluation.layer_effects import (
-    layer_effects,
-    promoted_to_full_budget,
-    same_budget_trials,
-)
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.verdict import format_points
 from autoprune.layouts.layout import Layout
@@ -27,6 +22,11 @@ from autoprune.reporting.plot_style import (
     ZERO_LINE,
     apply_style,
     short_label,
+)
+from autoprune.reporting.tables import (
+    layer_effects,
+    promoted_to_full_budget,
+    same_budget_trials,
 )
 
 _LAYER_AXIS = "layer, 0 is nearest the embeddings"

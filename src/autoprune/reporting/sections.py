@@ -10,7 +10,6 @@ from typing import Any
 
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.costs import Costs
-from autoprune.evaluation.layer_effects import promoted_to_full_budget
 from autoprune.evaluation.permutation_test import PERMUTATIONS
 from autoprune.evaluation.records import Record, count_repeated
 from autoprune.evaluation.statistics import MIN_SEEDS
@@ -28,6 +27,7 @@ from autoprune.reporting.tables import (
     costs_table,
     entrants_table,
     layers_table,
+    promoted_to_full_budget,
     rank_trials,
     repeat_table,
     trials_table,

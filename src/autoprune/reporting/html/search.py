@@ -7,7 +7,6 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from autoprune.evaluation.layer_effects import same_budget_trials
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.verdict import format_points
 from autoprune.reporting.html.components import Plot
@@ -20,7 +19,7 @@ from autoprune.reporting.search_plots import (
     tick_step,
 )
 from autoprune.reporting.sections import Text
-from autoprune.reporting.tables import Table, layers_table, trial_states
+from autoprune.reporting.tables import Table, layers_table, same_budget_trials, trial_states
 
 MIN_PAIR_TRIALS = 2  # trials in each of the four groups; a pair with fewer is left out
 
