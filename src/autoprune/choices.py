@@ -4,6 +4,14 @@ Help, completion and checks read them.
 """
 
 DEVICE_NAMES = ("auto", "cpu", "cuda", "mps")
+FORMAT_NAMES = (
+    "transformers",
+    "onnx",
+    "onnx-fp16",
+    "onnx-int8",
+    "openvino",
+    "openvino-int8",
+)
 HEAD_NAMES = ("fitted", "drawn")
 METHOD_NAMES = ("full", "lora", "head", "probe")
 DISTILLATION_NAMES = ("none", "logits", "hidden")

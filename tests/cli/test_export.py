@@ -1,8 +1,10 @@
 """The export command: a folder that plain transformers loads, or a refusal without any file."""
 
 import json
+import re
 import shutil
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from autoprune.errors import ModelError, RemoteCodeError
 from autoprune.evaluation.study_files import read_study
 from autoprune.export import reload
 from autoprune.export.export import save_model
-from autoprune.export.onnx import onnx_logits
+from autoprune.export.formats import MODEL_FORMATS, predict_rows
+from autoprune.export.gate import GateResult
 from autoprune.export.verify import verify_export
+from autoprune.tasks.task import LabelledRows
 
 NAME = "tiny-own-keep2"
 STUDY = Path("studies") / NAME
@@ -163,7 +167,8 @@ WRONG = {
     "file": ([NAME, "--out", "file"], ["file is a file"]),
     "in a file": ([NAME, "--out", "file/new"], ["file is a file"]),
     "here": ([NAME, "--out", "."], [". is the working folder"]),
-    "int8": ([NAME, "--out", "new", "--int8"], ["--int8", "give --onnx as well"]),
+    "format": ([NAME, "--out", "new", "--format", "onnx,int8"], ["unknown format 'int8'"]),
+    "drop": ([NAME, "--out", "new", "--max-quantization-drop", "-1"], ["--max-quantization-drop"]),
     "public": ([NAME, "--out", "new", "--public"], ["--public", "give --push"]),
     "corpus": ([NAME, "--out", "new", "--corpus", "file"], ["give --trim-vocabulary as well"]),
     "push": ([NAME, "--out", "new", "--push", "model"], ["--push takes a hub id", "'model'"]),
@@ -203,7 +208,7 @@ def test_export_finds_a_missing_permission_before_training(run, copy, monkeypatc
             ModelError("none"),
             "none",
         ),
-        (["--onnx"], "export.export._MAX_ONNX_PARAMETERS", None, "at most 2 GB"),
+        (["--format", "onnx"], "export.export._MAX_ONNX_PARAMETERS", None, "at most 2 GB"),
         (
             [],
             "experiment.study_export.reload_experiment",
@@ -277,22 +282,103 @@ def test_export_trims_the_vocabulary(run, copy, reload_here, tmp_path):
     assert "3 lines of the corpus left out for it" in answer.out
 
 
-def test_export_with_onnx_and_int8_gives_the_same_predictions(run, copy):
-    texts = ["एक दोन एक", "तीन", "सात नऊ दहा"]
-    options = ("--seeds", 1, "--trim-vocabulary", "--onnx", "--int8")
-    answer = run("export", NAME, "--out", "model", *options)
+TEXTS = ("एक दोन एक", "तीन", "सात नऊ दहा")
+
+
+@pytest.fixture(scope="module")
+def all_formats(run, searched, tmp_path_factory):
+    """Export the study's layout once in all formats; return the folder and the answer."""
+    folder = tmp_path_factory.mktemp("formats")
+    shutil.copytree(searched.folder, folder, dirs_exist_ok=True)
+    formats = ("--format", ",".join(MODEL_FORMATS), "--max-quantization-drop", 100)
+    options = ("--seeds", 1, "--trim-vocabulary", "--force", *formats)
+    answer = run("export", NAME, "--out", "model", *options, folder=folder)
     assert answer.code == 0, answer.err
-    accuracies = [
-        line for line in answer.out.splitlines() if "accuracy on the cleaned test rows" in line
+    return folder / "model", answer
+
+
+def test_export_in_all_formats_has_the_names_that_runtimes_look_for(all_formats):
+    folder, answer = all_formats
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    assert names == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "onnx/model.onnx",
+        "onnx/model_fp16.onnx",
+        "onnx/model_quantized.onnx",
+        "openvino/openvino_model.bin",
+        "openvino/openvino_model.xml",
+        "openvino/openvino_model_qint8_quantized.bin",
+        "openvino/openvino_model_qint8_quantized.xml",
+        "tokenizer.json",
+        "tokenizer_config.json",
     ]
-    assert [line.split(":")[0] for line in accuracies] == ["model.onnx", "model-int8.onnx"]
-    Path("texts.txt").write_text("\n".join(texts), encoding="utf-8")
-    rows = run("predict", "model", "texts.txt", "--format", "jsonl").out.splitlines()
+    lines = [line for line in answer.out.splitlines() if "on the cleaned test rows" in line]
+    files = [format.file for format in MODEL_FORMATS.values()][1:]
+    assert [line.split(":")[0] for line in lines[1:]] == files
+    exact = [line for line in lines if "of torch's in a new process; accuracy" in line]
+    assert [line.split(":")[0] for line in exact] == [files[0], files[3]]
+    assert sum("on validation (95 % interval " in line for line in lines) == 3
+    [chosen] = [line for line in lines if "(chosen of 5 on validation)" in line]
+    assert "MB, dynamic, a scale per column, 7 bits (chosen" in chosen
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert "local_files_only" not in config
+
+
+@pytest.mark.parametrize("name", MODEL_FORMATS)
+def test_export_in_each_format_gives_the_same_probabilities(run, all_formats, tmp_path, name):
+    folder, _ = all_formats
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(TEXTS), encoding="utf-8")
+    rows = run("predict", folder, texts, "--format", "jsonl").out.splitlines()
     shares = np.array([list(json.loads(row)["probabilities"].values()) for row in rows])
-    logits = onnx_logits(Path("model/model.onnx"), Path("model"), texts)
-    powers = np.exp(logits)
-    assert np.abs(powers / powers.sum(-1, keepdims=True) - shares).max() < 1e-4
+    format = MODEL_FORMATS[name]
+    rows = LabelledRows(TEXTS, (0,) * len(TEXTS))
+    powers = np.exp(predict_rows(format.opener(folder / format.file), folder, rows))
+    gap = np.abs(powers / powers.sum(-1, keepdims=True) - shares).max()
+    assert gap < (0.02 if format.quantized else 1e-5)
     assert shares.std() > 0.01
+
+
+def test_export_card_has_a_snippet_for_each_format_that_runs(all_formats, tmp_path, monkeypatch):
+    folder, _ = all_formats
+    monkeypatch.chdir(folder.parent)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"^```python\n(.*?)^```", card, re.DOTALL | re.MULTILINE)
+    assert len(snippets) == len(MODEL_FORMATS)
+    logits = []
+    for snippet in snippets:
+        *lines, last = snippet.splitlines()
+        values = {}
+        exec("\n".join([*lines, last if " = " in last else f"answer = {last}"]), values)
+        if "logits" in values:
+            logits.append(values["logits"])
+        else:
+            assert values["answer"][0]["label"] in LABELS
+    assert all(np.abs(each - logits[0]).max() < 0.05 for each in logits)
+    assert [size.shape for size in logits] == [(1, 3)] * 5
+    assert card.count("```js") == 3
+
+
+def test_export_without_transformers_has_no_weights_of_torch(run, copy, reload_here, monkeypatch):
+    def add(folder, names, rows):
+        return GateResult({"onnx-int8": "small"}, ("onnx is refused: it is worse",))
+
+    monkeypatch.setattr("autoprune.export.export.add_formats", add)
+    opened = replace(MODEL_FORMATS["onnx-int8"], opener=lambda _: lambda tokens: np.eye(3)[:1])
+    monkeypatch.setitem(MODEL_FORMATS, "onnx-int8", opened)
+    monkeypatch.setattr(
+        "autoprune.export.export.predict_rows", lambda _, folder, rows: np.zeros((len(rows), 3))
+    )
+    answer = run("export", NAME, "--out", "m", "--seeds", 1, "--format", "onnx,onnx-int8")
+    assert (answer.code, answer.lines[-1]) == (2, "onnx is refused: it is worse")
+    assert "small; accuracy on the cleaned test rows" in answer.out
+    assert not list(Path("m").glob("*.safetensors"))
+    card = Path("m/README.md").read_text(encoding="utf-8")
+    assert "onnx/model_quantized.onnx" in card
+    assert "onnx/model.onnx" not in card
 
 
 def test_export_pushes_to_the_hub(run, copy, reload_here, monkeypatch):

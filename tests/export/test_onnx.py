@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -13,10 +14,14 @@ from onnx import shape_inference
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from autoprune.errors import ModelError, OptionError
+from autoprune.export import formats
 from autoprune.export import onnx as onnx_module
-from autoprune.export.onnx import INT8_FILE, ONNX_FILE, export_onnx, onnx_logits, open_onnx_model
+from autoprune.export.formats import MODEL_FORMATS, open_onnx_model, predict_rows
+from autoprune.export.onnx import export_onnx
 from autoprune.export.onnx_graph import first_token_graph, shortened_last_layer, without_padding
 from autoprune.export.predict import make_tokenizer
+from autoprune.export.quantization import QUANTIZATIONS, quantize_onnx
+from autoprune.tasks.task import LabelledRows
 from tiny_models import FAMILIES, NUMBERS, jitter_, save_model
 
 # Exports in a process of its own, and keeps the graph as the exporter made it.
@@ -32,9 +37,31 @@ def kept(*args):
     onnx.save(model, folder.with_name("traced.onnx"))
     return model
 onnx_export._trace = kept
-export = onnx_export.export_onnx(folder, texts, int8=True)
+from autoprune.export.quantization import QUANTIZATIONS, quantize_onnx
+from autoprune.tasks.task import LabelledRows
+rows = LabelledRows(tuple(texts), (0,) * len(texts))
+export = onnx_export.export_onnx(folder, rows, folder / "model.onnx")
+quantize_onnx(folder / "model.onnx", folder / "int8.onnx", QUANTIZATIONS[0], [])
 assert export.shortened and export.difference < 1e-5, export
 """
+
+
+ONNX_FILE, INT8_FILE = "model.onnx", "int8.onnx"
+
+
+def rows_of(*columns):
+    """Return rows of texts, and maybe of second texts, without a label."""
+    texts, *pairs = map(tuple, columns)
+    return LabelledRows(texts, (0,) * len(texts), pairs[0] if pairs else None)
+
+
+def export(folder, texts):
+    return export_onnx(folder, rows_of(texts), folder / ONNX_FILE)
+
+
+def onnx_logits(file, folder, texts, batch=32, pairs=None):
+    rows = rows_of(texts) if pairs is None else rows_of(texts, pairs)
+    return predict_rows(open_onnx_model(file), folder, rows, batch)
 
 
 def texts_of(count, seed=0, longest=12):
@@ -212,16 +239,15 @@ def misfit(graph):
 @pytest.mark.parametrize("harm", [spoil, misfit])
 def test_onnx_export_falls_back_to_the_traced_graph(saved, monkeypatch, harm):
     monkeypatch.setattr("autoprune.export.onnx_graph.first_token_graph", harm)
-    export = export_onnx(saved, texts_of(20), int8=False)
-    assert not export.shortened and export.difference < 1e-5
-    assert (export.file, export.int8) == (saved / ONNX_FILE, None)
-    assert np.isfinite(onnx_logits(export.file, saved, texts_of(3))).all()
+    made = export(saved, texts_of(20))
+    assert not made.shortened and made.difference < 1e-5
+    assert np.isfinite(onnx_logits(saved / ONNX_FILE, saved, texts_of(3))).all()
 
 
 def test_onnx_export_of_a_model_that_looks_at_padding_is_not_shortened(saved):
     AutoTokenizer.from_pretrained(saved, padding_side="left").save_pretrained(saved)
-    export = export_onnx(saved, texts_of(20), int8=False)
-    assert not export.shortened and export.difference < 1e-5
+    made = export(saved, texts_of(20))
+    assert not made.shortened and made.difference < 1e-5
 
 
 @pytest.mark.parametrize(("harm", "message"), [(spoil, "differ by"), (misfit, "differ by inf")])
@@ -229,7 +255,7 @@ def test_onnx_export_with_wrong_logits_is_refused_and_leaves_no_file(saved, trac
     before = names(saved)
     harm(traced.graph)
     with pytest.raises(ModelError, match=message):
-        export_onnx(saved, texts_of(20), int8=True)
+        export(saved, texts_of(20))
     assert names(saved) == before
 
 
@@ -238,9 +264,9 @@ def test_onnx_export_that_is_interrupted_leaves_no_file(saved, monkeypatch):
         raise KeyboardInterrupt
 
     before = names(saved)
-    monkeypatch.setattr(onnx_module, "_quantize", fail)
+    monkeypatch.setattr(onnx_module, "open_onnx_model", fail)
     with pytest.raises(KeyboardInterrupt):
-        export_onnx(saved, texts_of(4), int8=True)
+        export(saved, texts_of(4))
     assert names(saved) == before
 
 
@@ -252,14 +278,15 @@ def test_onnx_export_of_a_model_that_cannot_be_traced_is_refused(folder, tmp_pat
     spare = shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("*.onnx"))
     before = names(spare)
     with pytest.raises(ModelError, match=r"cannot be exported to ONNX \(no such thing\)"):
-        export_onnx(spare, texts_of(4), int8=False)
+        export(spare, texts_of(4))
     assert names(spare) == before
 
 
 def test_onnx_without_the_extra_names_what_to_install(folder, monkeypatch):
-    monkeypatch.setattr(onnx_module, "ONNX_PACKAGES", ("onnx", "no_such_package"))
+    without = replace(MODEL_FORMATS["onnx"], packages=("onnx", "no_such_package"))
+    monkeypatch.setitem(formats.MODEL_FORMATS, "onnx", without)
     with pytest.raises(OptionError, match=r"no_such_package.*pip install 'autoprune\[onnx\]'"):
-        export_onnx(folder, texts_of(2), int8=False)
+        export(folder, texts_of(2))
     with pytest.raises(OptionError, match="pip install"):
         open_onnx_model(folder / ONNX_FILE)
     assert ONNX_FILE in names(folder)
@@ -279,6 +306,6 @@ def test_onnx_export_of_every_family(family, tmp_path):
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
     jitter_(model)
     model.save_pretrained(folder)
-    export = export_onnx(folder, texts_of(30), int8=True)
-    assert export.difference < 1e-4
+    assert export(folder, texts_of(30)).difference < 1e-4
+    quantize_onnx(folder / ONNX_FILE, folder / INT8_FILE, QUANTIZATIONS[0], [])
     assert names(folder) >= {ONNX_FILE, INT8_FILE}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autoprune.choices import FORMAT_NAMES
 from autoprune.cli import options
 
 if TYPE_CHECKING:
@@ -37,12 +38,25 @@ def export(
         list[Path] | None,
         typer.Option(help="Text file, a text a line, whose tokens are kept too; repeat for more."),
     ] = None,
-    onnx: Annotated[
-        bool, typer.Option("--onnx", help="Add the model in ONNX; needs autoprune[onnx].")
-    ] = False,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="With --onnx: add it in 8 bits as well.")
-    ] = False,
+    format: Annotated[
+        str,
+        typer.Option(
+            help=f"Any of {', '.join(FORMAT_NAMES)}, with commas; needs autoprune[onnx] or "
+            "autoprune[openvino].",
+            callback=options.check_formats,
+            autocompletion=options.complete_names(FORMAT_NAMES),
+        ),
+    ] = FORMAT_NAMES[0],
+    onnx: Annotated[bool, typer.Option("--onnx", help="Add the format onnx.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Add the format onnx-int8.")] = False,
+    max_quantization_drop: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Points that a format of fewer bits may lose on validation, else it is refused.",
+        ),
+    ] = 1.0,
     push: Annotated[
         str | None, typer.Option(help="Upload to the hub as org/name, private.")
     ] = None,
@@ -64,7 +78,9 @@ def export(
     """Fine-tune a study's layout on fresh seeds and write the best run as a model folder.
 
     Plain transformers loads it. It is reloaded in a fresh process and kept only if it gives the
-    logits that were measured.
+    logits that were measured. So is each other format: one in fp32 must have the same logits, one
+    of fewer bits the same quality on validation, within --max-quantization-drop; what has not is
+    left out, and the exit code is 2.
 
     Example: `autoprune export mahabert-v2-ldc-keep6 --out my-model --trim-vocabulary`
     """
@@ -73,13 +89,15 @@ def export(
     from autoprune.cli.tables import print_line
     from autoprune.experiment.study_export import ExportOptions, push_export
 
+    wanted = {*format.split(","), *["onnx"] * onnx, *["onnx-int8"] * int8}
+    formats = [name for name in FORMAT_NAMES if name in wanted]
     chosen = ExportOptions(
         layout=layout,
         seeds=seeds,
         trim_vocabulary=trim_vocabulary,
         corpus=tuple(corpus or ()),
-        onnx=onnx,
-        int8=int8,
+        formats=tuple(formats),
+        max_quantization_drop=max_quantization_drop,
         push=push,
         public=public,
         data_dir=data_dir,
@@ -88,10 +106,15 @@ def export(
         command=command_line(sys.argv[1:]),
         force=force,
     )
-    _print(export_model(study, out, chosen, progress=True), out)
+    exported = export_model(study, out, chosen, progress=True)
+    _print(exported, out)
     if push:
         address = push_export(out, chosen)
         print_line(f"Pushed to {address}, {'for everyone to see' if public else 'private'}.")
+    for line in exported.result.refused:
+        options.say(line)
+    if exported.result.refused:
+        raise typer.Exit(2)
 
 
 def _print(exported: "StudyExport", out: Path) -> None:

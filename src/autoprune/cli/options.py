@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer import CallbackParam
 
-from autoprune.choices import DEVICE_NAMES, MAX_BATCH, MAX_TOKENS, METHOD_NAMES
+from autoprune.choices import DEVICE_NAMES, FORMAT_NAMES, MAX_BATCH, MAX_TOKENS, METHOD_NAMES
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import OptionError, check_names, printable, quote
 from autoprune.layouts.layout import parse_keeps
@@ -104,6 +104,13 @@ def check_keeps(text: str | None) -> str | None:
     if text is not None:
         parse_keeps(text)
     return text
+
+
+def check_formats(text: str) -> str:
+    """Check a list of formats of a model; return it without spaces."""
+    names = [name.strip() for name in text.split(",")]
+    check_names("format", names, FORMAT_NAMES)
+    return ",".join(names)
 
 
 def check_finite(parameter: CallbackParam, value: float | None) -> float | None:

@@ -29,7 +29,12 @@ from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import find_study, reload_experiment
 from autoprune.export.base_model import fetch_base_model
 from autoprune.export.cost import CostConditions, CostMeasurement, CostSubject, measure_costs
-from autoprune.export.onnx import INT8_FILE, ONNX_FILE
+from autoprune.export.formats import (
+    MODEL_FORMATS,
+    TRANSFORMERS,
+    find_formats,
+    read_formats_checkpoint,
+)
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.loading import read_splits
 from autoprune.tasks.registry import find_task
@@ -224,19 +229,21 @@ def _measure(request: CostRequest, device: torch.device, models: _Subjects) -> C
 
 
 def _folder_subjects(folder: Path, request: CostRequest) -> _Subjects:
-    """Return an exported model, its ONNX files, and first the model to compare it with, if any.
+    """Return an exported model in all its formats, and first the model to compare it with, if any.
 
     That is the model `against`, else the base model that the folder's card names.
     """
     trust = request.trust_remote_code
     encoder = Encoder(folder.resolve().name or "model", str(folder.resolve()))
-    model = CostSubject(encoder.name, read_checkpoint(encoder, folder, trust_remote_code=trust))
-    formats = {ONNX_FILE: "ONNX", INT8_FILE: "ONNX int8"}
-    subjects = [model] + [
-        CostSubject(f"{model.name}, {name}", model.checkpoint, folder / file)
-        for file, name in formats.items()
-        if (folder / file).is_file()
+    formats = find_formats(folder)
+    checkpoint = read_formats_checkpoint(encoder, folder, trust)
+    subjects = [
+        CostSubject(encoder.name, checkpoint)
+        if name == TRANSFORMERS
+        else CostSubject(f"{encoder.name}, {MODEL_FORMATS[name].title}", checkpoint, name, file)
+        for name, file in formats.items()
     ]
+    model = subjects[0]
     reference, notes = _reference_model(folder, model.name, request)
     pruned = None
     if reference is not None:

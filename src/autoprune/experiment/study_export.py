@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoprune.choices import FORMAT_NAMES
 from autoprune.errors import (
     HubError,
     LayoutError,
@@ -12,6 +13,7 @@ from autoprune.errors import (
     RemoteCodeError,
     TrialError,
     UnknownNameError,
+    check_names,
 )
 from autoprune.evaluation.records import read_records
 from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy, read_study
@@ -23,6 +25,7 @@ from autoprune.experiment.study_store import reload_experiment, study_config
 from autoprune.experiment.teacher import with_stored_teacher
 from autoprune.export.export import ExportRequest, ExportResult, ExportSource, export_layout
 from autoprune.export.final_training import FinalRun, export_seeds
+from autoprune.export.formats import MODEL_FORMATS
 from autoprune.files import check_new_folder
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
@@ -45,15 +48,17 @@ class ExportOptions:
     `layout` is `found`, `recommended`, a strategy, `full` or a layout in its text form; None means
     the found layout, for a baseline the recommended one. `seeds` is the number of runs. `push` is a
     hub id to upload to. `data_dir` is where the data of the task are now, if they were moved.
-    `command` goes into the model card. `force` exports a layout that has learned nothing.
+    `formats` are names of `FORMAT_NAMES`; a quantized one that loses more than
+    `max_quantization_drop` points on validation is refused. `command` goes into the model card.
+    `force` exports a layout that has learned nothing.
     """
 
     layout: str | None = None
     seeds: int = 3
     trim_vocabulary: bool = False
     corpus: tuple[Path, ...] = ()
-    onnx: bool = False
-    int8: bool = False
+    formats: tuple[str, ...] = FORMAT_NAMES[:1]
+    max_quantization_drop: float = 1.0
     push: str | None = None
     public: bool = False
     data_dir: Path | None = None
@@ -64,8 +69,7 @@ class ExportOptions:
 
     def check(self) -> None:
         """Raise `OptionError` for options that do not go together, before anything is loaded."""
-        if self.int8 and not self.onnx:
-            raise OptionError("--int8 is for the model in ONNX: give --onnx as well")
+        check_names("format", self.formats, FORMAT_NAMES)
         if self.public and self.push is None:
             raise OptionError("--public is for what is uploaded: give --push org/name as well")
         if self.corpus and not self.trim_vocabulary:
@@ -74,10 +78,8 @@ class ExportOptions:
             raise OptionError(
                 f"--push takes a hub id such as my-org/my-model, got {self.push[:80]!r}"
             )
-        if self.onnx:
-            from autoprune.export.onnx import check_onnx_installed
-
-            check_onnx_installed()
+        for name in self.formats:
+            MODEL_FORMATS[name].check_installed()
         if self.corpus:
             from autoprune.export.trim_vocabulary import check_corpus
 
@@ -117,8 +119,9 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
         command=options.command,
         trim=options.trim_vocabulary,
         corpus=options.corpus,
-        onnx=options.onnx,
-        int8=options.int8,
+        formats=options.formats,
+        on_hub=options.push is not None,
+        max_drop=options.max_quantization_drop,
         force=options.force,
     )
     run = RunOptions(workers=options.workers, device=options.device)

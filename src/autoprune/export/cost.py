@@ -10,7 +10,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from autoprune.encoders.files import pick_weight_files
 from autoprune.encoders.profiling import (
@@ -27,7 +26,12 @@ from autoprune.encoders.profiling import (
     time_outside_layers,
 )
 from autoprune.encoders.registry import EncoderFiles
-from autoprune.export.onnx import open_onnx_model
+from autoprune.export.formats import (
+    MODEL_FORMATS,
+    TRANSFORMERS,
+    ForwardPass,
+    files_of_format,
+)
 from autoprune.export.predict import TextTokenizer, TokenTensors, make_tokenizer
 from autoprune.tasks.task import LabelledRows
 from autoprune.training.devices import describe_device
@@ -36,16 +40,18 @@ COST_TEXTS = 64  # rows that are measured; more if two batches take more
 
 _SINGLE_TEXTS = 8  # rows that go through the model one by one
 
-ForwardPass = Callable[[TokenTensors], NDArray[np.float32]]
-
 
 @dataclass(frozen=True, slots=True)
 class CostSubject:
-    """A saved model to measure: in torch, or its file `onnx` in onnxruntime, always on the CPU."""
+    """A saved model to measure: in torch, or another of its formats, always on the CPU.
+
+    `format` is a name in `MODEL_FORMATS`, and `file` the file of another format than torch's.
+    """
 
     name: str
     checkpoint: EncoderFiles
-    onnx: Path | None = None
+    format: str = TRANSFORMERS
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,8 @@ class CostMeasurement:
     `bytes` on disk, weights and tokenizer; `peak_bytes` of memory to load it and run a batch, None
     if not measured; `latency`, seconds for a batch of one text; `throughput`, texts per second in
     batches; `gain`, the ratio of throughput to that of the first model; `flops` per text, padding
-    included. `parameters`, `flops` and `pace` (times per text) are None for an ONNX file.
+    included. `parameters`, `flops` and `pace` (times per text) are None for other formats than
+    torch's.
     """
 
     name: str
@@ -106,7 +113,7 @@ def measure_costs(
     """Measure each model on the same rows, drawn from `rows`.
 
     Raises `ModelError` for a model that cannot be loaded, `OptionError` for one that does not fit
-    into memory or, for ONNX, without the extra `onnx`.
+    into memory or whose packages are missing.
     """
     drawn = _draw_rows(rows, conditions.batch)
     models = [_load(subject, drawn, conditions) for subject in subjects]
@@ -151,8 +158,8 @@ def _tokenize(tokenizer: TextTokenizer, rows: LabelledRows, batch: int) -> list[
 
 
 def _open(subject: CostSubject, device: torch.device) -> ForwardPass:
-    if subject.onnx is not None:
-        return open_onnx_model(subject.onnx)
+    if subject.file is not None:
+        return MODEL_FORMATS[subject.format].opener(subject.file)
     return open_classifier(subject.checkpoint, device)
 
 
@@ -203,7 +210,7 @@ def _summarize(
 
 
 def _peak_memory(model: _LoadedModel, device: torch.device) -> int:
-    device = torch.device("cpu") if model.subject.onnx else device
+    device = torch.device("cpu") if model.subject.file else device
     load = partial(_load_and_run, model.subject, device, model.batches[0])
     return measure_peak_memory(load, device, __name__)
 
@@ -212,10 +219,12 @@ def _size_on_disk(subject: CostSubject) -> int:
     """Return the size of the files that are needed to run the model, in bytes."""
     folder, trusted = subject.checkpoint.folder, subject.checkpoint.trust_remote_code
     names = pick_weight_files((path.name for path in folder.iterdir()), trusted)
-    if subject.onnx is not None:
-        weights = [name for name in names if name.endswith((".safetensors", ".index.json"))]
-        names = [*(name for name in names if name not in weights), subject.onnx.name]
-    return sum((folder / name).stat().st_size for name in names)
+    files = [folder / name for name in names]
+    if subject.file is not None:
+        weights = (".safetensors", ".safetensors.index.json")
+        files = [path for path in files if not path.name.endswith(weights)]
+        files += files_of_format(subject.file)
+    return sum(path.stat().st_size for path in files)
 
 
 # Linux shows the counters of Intel's and AMD's processors (RAPL) here, mostly only to root:

@@ -1,5 +1,6 @@
 """Export: a layout fine-tuned to the full budget, as a folder that plain transformers loads."""
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from autoprune.export.final_training import (
     merged_model,
     train_best,
 )
+from autoprune.export.formats import MODEL_FORMATS, TRANSFORMERS, predict_rows
+from autoprune.export.gate import GateResult, GateRows, add_formats
 from autoprune.export.model_card import Provenance, model_card
 from autoprune.export.trim_vocabulary import check_trimmable, cut_vocabulary
 from autoprune.export.verify import expect_export, verify_export
@@ -35,7 +38,6 @@ from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.devices import describe_device
 from autoprune.training.evaluator import LayoutEvaluator
 from autoprune.training.metrics import METRICS
-from autoprune.training.problem_types import ProblemType
 from autoprune.training.workers import WorkerPool
 
 _MAX_ONNX_PARAMETERS = 2**31 // 4  # of 4 bytes: a protobuf file holds 2 GB
@@ -65,7 +67,8 @@ class ExportRequest:
     `origin` tells where the layout is from: `found`, a strategy, `full` or `given`. `seeds` are
     seeds that the study did not use. The model will be loaded by `name`; `command` is what the
     user typed. `trim` cuts the vocabulary to the tokens of the task and of the files `corpus`.
-    `force` writes also a model that has learned nothing.
+    `formats` are names in `MODEL_FORMATS`; a quantized one may lose `max_drop` points on
+    validation. With `on_hub`, `name` is a hub id. `force` writes a model that learned nothing too.
     """
 
     layout: Layout
@@ -75,8 +78,9 @@ class ExportRequest:
     command: str
     trim: bool = False
     corpus: tuple[Path, ...] = ()
-    onnx: bool = False
-    int8: bool = False
+    formats: tuple[str, ...] = (TRANSFORMERS,)
+    max_drop: float = 1.0
+    on_hub: bool = False
     force: bool = False
 
 
@@ -86,7 +90,7 @@ class ExportResult:
 
     `gap` is the largest difference of a logit on `rows` rows after reloading. `bytes` is the size
     of the folder, `weights` that of its safetensors files. `notes` are sentences on the vocabulary
-    and ONNX.
+    and the formats, `refused` those on formats that were not good enough.
     """
 
     best: FinalRun
@@ -95,6 +99,7 @@ class ExportResult:
     bytes: int
     weights: int
     notes: tuple[str, ...]
+    refused: tuple[str, ...]
 
 
 def export_layout(
@@ -127,8 +132,9 @@ def export_layout(
         # As in training: longer inputs are cut, padding is on the right.
         tokenizer.model_max_length, tokenizer.padding_side = tokens, "right"
         save_model(model, tokenizer, folder)
-        if request.onnx:
-            notes += _add_onnx(folder, sample.rows, test, evaluator.problem_type, request.int8)
+        added = _add_formats(source, request, folder, sample.rows)
+        formats = tuple(name for name in request.formats if name in {TRANSFORMERS, *added.notes})
+        notes += tuple(added.notes.values())
         provenance = Provenance(
             name=request.name,
             base=read_base_model(source.checkpoint, source.study.config["model"]),
@@ -146,10 +152,15 @@ def export_layout(
             pairs=splits.train.pairs is not None,
             command=request.command,
             notes=notes,
+            formats=formats,
+            on_hub=request.on_hub,
         )
         (folder / CARD_FILE).write_text(model_card(source.study, provenance), encoding="utf-8")
         expected = expect_export(sample, best.logits, splits.names, model, tokenizer, numbers)
         gap = verify_export(folder, expected)
+        if TRANSFORMERS not in formats:
+            for path in folder.glob("model*.safetensors*"):
+                path.unlink()
         sizes = {path: path.stat().st_size for path in folder.rglob("*")}
     return ExportResult(
         best=best,
@@ -158,6 +169,7 @@ def export_layout(
         bytes=sum(sizes.values()),
         weights=sum(size for path, size in sizes.items() if path.suffix == ".safetensors"),
         notes=notes,
+        refused=added.refused,
     )
 
 
@@ -166,19 +178,29 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     with silence_libraries():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    # The name by which earlier versions of transformers, and what is built on them, know the class.
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        for name in ("backend", "is_local", "local_files_only"):  # of this machine
+            config.pop(name, None)
+        path.write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def _check_request(
     source: ExportSource, request: ExportRequest, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     """Raise `OptionError` or `ModelError` for a request that this model or task cannot meet."""
-    if request.onnx and source.splits.train.pairs is not None:
-        raise OptionError("--onnx is for tasks of one text a row, this one has two")
     if request.trim:
         check_trimmable(tokenizer)
-    elif request.onnx and source.evaluator.parameters(request.layout).total > _MAX_ONNX_PARAMETERS:
+    elif (
+        request.formats != (TRANSFORMERS,)
+        and source.evaluator.parameters(request.layout).total > _MAX_ONNX_PARAMETERS
+    ):
         raise OptionError(
-            "--onnx writes one file of at most 2 GB, this model is larger: add --trim-vocabulary"
+            "an ONNX file has at most 2 GB, this model is larger: add --trim-vocabulary, or give "
+            "--format transformers"
         )
 
 
@@ -215,21 +237,28 @@ def _fine_tune(
     return best, time.perf_counter() - started, meter.joules
 
 
-def _add_onnx(
-    folder: Path, rows: LabelledRows, test: TestSplit, problem_type: ProblemType, int8: bool
-) -> tuple[str, ...]:
-    """Add the model in `folder` as ONNX, with `int8` also in 8 bits; return a note on each.
-
-    Raises `ModelError` where its logits on `rows` differ from torch's.
-    """
-    from autoprune.export.onnx import export_onnx, onnx_logits
-
-    export = export_onnx(folder, rows.texts, int8)
-    cleaned, labels = np.array(test.kept), np.array(test.rows.labels)
-    notes = []
-    for file in filter(None, (export.file, export.int8)):
-        predictions = problem_type.predict(onnx_logits(file, folder, test.rows.texts))
-        share = METRICS["accuracy"].quality(labels[cleaned], predictions[cleaned])
-        size = f"{file.name}: {file.stat().st_size / 1e6:.1f} MB"
-        notes.append(f"{size}, accuracy on the cleaned test rows {share * 100:.1f} %.")
-    return tuple(notes)
+def _add_formats(
+    source: ExportSource, request: ExportRequest, folder: Path, sample: LabelledRows
+) -> GateResult:
+    """Add the formats to the model in `folder`; the notes tell their quality on the test split."""
+    if request.formats == (TRANSFORMERS,):
+        return GateResult({}, ())
+    evaluator, splits, test = source.evaluator, source.splits, source.test
+    problem_type, metric = evaluator.problem_type, evaluator.metric
+    rows = GateRows(
+        sample=sample,
+        train=splits.train,
+        validation=splits.validation,
+        labels=evaluator.validation.labels,
+        problem_type=problem_type,
+        metric=metric,
+        max_drop=request.max_drop,
+    )
+    result = add_formats(folder, request.formats, rows)
+    cleaned, notes = np.array(test.kept), {}
+    for name, note in result.notes.items():
+        forward = MODEL_FORMATS[name].opener(folder / MODEL_FORMATS[name].file)
+        predictions = problem_type.predict(predict_rows(forward, folder, test.rows))
+        quality = METRICS[metric].quality(source.encoded.labels[cleaned], predictions[cleaned])
+        notes[name] = f"{note}; {metric} on the cleaned test rows {format_percent(quality)}."
+    return GateResult(notes, result.refused)

@@ -15,6 +15,7 @@ from autoprune.evaluation.verdict import (
     recommendation,
 )
 from autoprune.export.base_model import OWN_METADATA, BaseModel
+from autoprune.export.formats import MODEL_FORMATS, TRANSFORMERS
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.markdown import (
     code_block,
@@ -40,7 +41,8 @@ class Provenance:
     The model is loaded by `name`, a folder or a hub id. `scores` are on `validation`, `test` and
     `test-raw`. `seeds` are those of all runs, `seconds` their wall time, `joules` the energy that
     the processors used, None if not measured. `tokens` is the longest input, `budget` that of each
-    run. `pairs` is true for two texts per row. `notes` are sentences on vocabulary and ONNX.
+    run. `pairs` is true for two texts per row. `notes` are sentences on vocabulary and formats,
+    `formats` the names of those in the folder. With `on_hub`, `name` is a hub id.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Provenance:
     pairs: bool
     command: str
     notes: tuple[str, ...] = ()
+    formats: tuple[str, ...] = (TRANSFORMERS,)
+    on_hub: bool = False
 
 
 _SPLITS = {
@@ -119,13 +123,76 @@ def _summary(study: FinishedStudy, provenance: Provenance) -> str:
 
 def _use_section(provenance: Provenance) -> list[str]:
     text = '{"text": "…", "text_pair": "…"}' if provenance.pairs else '"…"'
-    name = json.dumps(provenance.name, ensure_ascii=False)
-    call = f'transformers.pipeline("text-classification", {name})({text}, truncation=True)'
+    name = json.dumps(single_line(provenance.name), ensure_ascii=False)
+    values = {
+        "NAME": name,
+        "FOLDER": f"huggingface_hub.snapshot_download({name})" if provenance.on_hub else name,
+        "TEXTS": '["…"], ["…"]' if provenance.pairs else '["…"]',
+        "TEXT": text,
+    }
+    parts = ["## Use"]
+    for format in provenance.formats:
+        for title, language, code in _snippets(format, provenance.pairs):
+            if not provenance.on_hub:
+                code = code.replace("import huggingface_hub, ", "import ")
+            for word, value in values.items():
+                code = code.replace(word, value)
+            parts += [f"{title}:", code_block(code, language)]
     note = (
-        f"It needs only transformers. Its quality was measured on inputs cut to "
-        f"{provenance.tokens} tokens; truncation=True cuts them in the same way."
+        f"Its quality was measured on inputs cut to {provenance.tokens} tokens; truncation=True "
+        "cuts them in the same way."
     )
-    return ["## Use", code_block(call), escape_markdown(note)]
+    return [*parts, escape_markdown(note)]
+
+
+_TRANSFORMERS = """\
+import transformers
+
+transformers.pipeline("text-classification", NAME)(TEXT, truncation=True)"""
+
+_ONNXRUNTIME = """\
+import huggingface_hub, onnxruntime, transformers
+
+folder = FOLDER
+tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+session = onnxruntime.InferenceSession(f"{folder}/FILE")
+tokens = tokenizer(TEXTS, truncation=True, padding=True, return_tensors="np")
+inputs = {part.name: tokens[part.name] for part in session.get_inputs()}
+logits = session.run(["logits"], inputs)[0]"""
+
+_OPENVINO = """\
+import huggingface_hub, openvino, transformers
+
+folder = FOLDER
+tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+model = openvino.Core().compile_model(f"{folder}/FILE", "CPU")
+tokens = tokenizer(TEXTS, truncation=True, padding=True, return_tensors="np")
+logits = model({part.any_name: tokens[part.any_name] for part in model.inputs})[0]"""
+
+_TRANSFORMERS_JS = """\
+import { pipeline } from "@huggingface/transformers";
+
+const classify = await pipeline("text-classification", NAME, { dtype: "DTYPE" });
+console.log(await classify("…"));"""
+
+_DTYPES = {"onnx": "fp32", "onnx-fp16": "fp16", "onnx-int8": "q8"}  # their names in transformers.js
+
+
+def _snippets(format: str, pairs: bool) -> list[tuple[str, str, str]]:
+    """Return title, language and code of each way to run a format; capitals are to be replaced.
+
+    The classifier of transformers.js takes no second text.
+    """
+    if format == TRANSFORMERS:
+        return [("With transformers", "python", _TRANSFORMERS)]
+    title, file = MODEL_FORMATS[format].title, MODEL_FORMATS[format].file
+    if format not in _DTYPES:
+        return [(title, "python", _OPENVINO.replace("FILE", file))]
+    snippets = [(f"{title}, with onnxruntime", "python", _ONNXRUNTIME.replace("FILE", file))]
+    if not pairs:
+        code = _TRANSFORMERS_JS.replace("DTYPE", _DTYPES[format])
+        snippets.append((f"{title}, with transformers.js", "js", code))
+    return snippets
 
 
 def _layers_section(study: FinishedStudy, provenance: Provenance) -> list[str]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,6 +62,44 @@ def reload_logits(
         "weights": weight_digests(model),
         "tokenizer": tokenizer_traits(tokenizer),
     }
+
+
+def format_logits(
+    folder: str, file: str, texts: Sequence[str], pairs: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return the logits (rows, classes) of a model file on the rows, from its own runtime.
+
+    `file` is an ONNX model (.onnx) or one of OpenVINO (.xml), `folder` has its tokenizer.
+    """
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    run = _open_openvino(file) if file.endswith(".xml") else _open_onnx(file)
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    logits: dict[int, list[float]] = {}
+    for start in range(0, len(order), RELOAD_BATCH):
+        rows = order[start : start + RELOAD_BATCH]
+        second = [pairs[row] for row in rows] if pairs else None
+        batch = tokenizer(
+            [texts[row] for row in rows], second, padding=True, truncation=True, return_tensors="np"
+        )
+        found = run({name: batch[name].astype("int64") for name in batch})
+        logits |= zip(rows, found.tolist(), strict=True)
+    return {"logits": [logits[row] for row in range(len(texts))]}
+
+
+def _open_onnx(file: str) -> Callable[[Mapping[str, Any]], Any]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    names = [tensor.name for tensor in session.get_inputs()]
+    return lambda tokens: session.run(["logits"], {name: tokens[name] for name in names})[0]
+
+
+def _open_openvino(file: str) -> Callable[[Mapping[str, Any]], Any]:
+    import openvino
+
+    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    names = [tensor.any_name for tensor in compiled.inputs]
+    return lambda tokens: compiled({name: tokens[name] for name in names})[0]
 
 
 def token_ids(
@@ -118,11 +156,13 @@ def _logits(
 
 
 def main() -> None:
-    """Read the arguments of `reload_logits` by name and write its result, or its error."""
+    """Read the arguments of one of the two functions by name; write its result, or its error."""
     out = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not get into the result
     try:
-        result = reload_logits(**json.load(sys.stdin))
+        arguments = json.load(sys.stdin)
+        function = format_logits if "file" in arguments else reload_logits
+        result = function(**arguments)
     except Exception as error:
         result = {"error": f"{type(error).__name__}: {error}"}
     with os.fdopen(out, "w", encoding="utf-8") as file:

@@ -34,7 +34,10 @@ ALLOWED_FILES = (
     "merges.txt",
     "*.model",
     "README.md",
-    "model*.onnx",
+    "model*.onnx",  # of earlier versions
+    "onnx/model*.onnx",
+    "openvino/openvino_model*.xml",
+    "openvino/openvino_model*.bin",
 )
 
 # What texts of a task may lack: case, accents, joiners, other scripts, digits, emoji, spaces.
@@ -97,11 +100,15 @@ def expect_export(
 def reload_in_new_process(
     folder: str, texts: Sequence[str], pairs: Sequence[str] | None, probes: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the result of `reload.reload_logits` from a process that has never seen the model.
+    """Return the result of `reload.reload_logits` from a process that has never seen the model."""
+    return run_in_new_process(folder=folder, texts=texts, pairs=pairs, probes=probes)
 
-    It has no network, no accelerator and does not import autoprune. Raises `ModelError`.
+
+def run_in_new_process(**arguments: Any) -> dict[str, Any]:
+    """Return the result of the function of `reload` that takes these arguments.
+
+    The process has no network, no accelerator and does not import autoprune. Raises `ModelError`.
     """
-    arguments = {"folder": folder, "texts": texts, "pairs": pairs, "probes": probes}
     process = subprocess.run(
         # -P: the script's folder is not searched for modules.
         [sys.executable, "-P", reload.__file__],
@@ -164,8 +171,11 @@ def _refusal(reason: str) -> ModelError:
 
 def _check_files(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or not any(fnmatch(path.name, pattern) for pattern in ALLOWED_FILES):
-            raise _refusal(f"{path.name} does not belong in the folder of a model")
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() and name in ("onnx", "openvino"):
+            continue
+        if not path.is_file() or not any(fnmatch(name, pattern) for pattern in ALLOWED_FILES):
+            raise _refusal(f"{name} does not belong in the folder of a model")
 
 
 def _check_labels(labels: Sequence[str], result: Mapping[str, Any]) -> None:

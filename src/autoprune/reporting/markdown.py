@@ -18,12 +18,15 @@ def single_line(text: str) -> str:
     Zero-width joiners stay, because Marathi needs them. Half a surrogate pair, which can come from
     a file name, becomes `?`.
     """
+    return " ".join(_without_controls(text).split())
+
+
+def _without_controls(text: str) -> str:
     encodable = text.encode("utf-8", "replace").decode("utf-8")
-    visible = "".join(
+    return "".join(
         " " if unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in _TEXT_DIRECTION else c
         for c in encodable
     )
-    return " ".join(visible.split())
 
 
 def escape_markdown(text: str) -> str:
@@ -35,10 +38,13 @@ def escape_markdown(text: str) -> str:
     return _MARKUP.sub(r"\\\1", html.escape(single_line(text), quote=False))
 
 
-def code_block(text: str) -> str:
-    """Return a code block of one line; its fence is longer than any run of backticks inside."""
+def code_block(text: str, language: str = "") -> str:
+    """Return a code block: of one line, or of code in `language`. Its fence cannot occur inside."""
     fence = "`" * (max([2, *map(len, re.findall("`+", text))]) + 1)
-    return f"{fence}\n{single_line(text)}\n{fence}"
+    lines = [single_line(text)]
+    if language:
+        lines = [_without_controls(line).rstrip() for line in text.split("\n")]
+    return "\n".join([f"{fence}{language}", *lines, fence])
 
 
 def markdown_list(texts: Sequence[str]) -> str:

@@ -1,0 +1,169 @@
+"""The gate: a format is kept if it answers as the model in torch does, else nothing is left."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from autoprune.errors import ModelError
+from autoprune.export import gate as gate_module
+from autoprune.export import quantization, reload
+from autoprune.export.export import save_model
+from autoprune.export.final_training import merged_model
+from autoprune.export.formats import MODEL_FORMATS, find_formats
+from autoprune.export.gate import GateRows, add_formats
+from autoprune.layouts.layout import Layout
+from autoprune.training.problem_types import SINGLE_LABEL
+
+LAYOUT = Layout.parse("5:1,3")
+
+
+@pytest.fixture(scope="module")
+def saved(tiny, tmp_path_factory):
+    """Return the folder of a tiny trained model, and what its formats are measured on."""
+    made = tiny("bert")
+    folder = tmp_path_factory.mktemp("gate") / "model"
+    made.tokenizer.model_max_length, made.tokenizer.padding_side = 12, "right"
+    save_model(merged_model(made.evaluator, LAYOUT, made.train(LAYOUT)), made.tokenizer, folder)
+    validation = made.splits.validation
+    rows = GateRows(
+        made.sample.rows,
+        made.splits.train,
+        validation,
+        np.array(validation.labels),
+        SINGLE_LABEL,
+        "accuracy",
+        max_drop=10,
+    )
+    return folder, rows
+
+
+def run_here(**arguments):
+    return reload.format_logits(**arguments)
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def traced(saved, tmp_path_factory):
+    """Return the model as ONNX, which takes seconds to make."""
+    folder, rows = saved
+    file = tmp_path_factory.mktemp("traced") / "model.onnx"
+    gate_module.export_onnx(folder, rows.sample, file)
+    return file
+
+
+@pytest.fixture
+def copy(saved, traced, tmp_path, monkeypatch):
+    """Return a folder without other formats, which costs little to export, and the rows."""
+    folder, rows = saved
+    out = tmp_path / "model"
+    out.mkdir()
+    for path in folder.iterdir():
+        if path.is_file():
+            (out / path.name).write_bytes(path.read_bytes())
+
+    def export(folder, rows, file):
+        file.write_bytes(traced.read_bytes())
+
+    monkeypatch.setattr(gate_module, "export_onnx", export)
+    return out, rows
+
+
+def test_gate_keeps_formats_that_answer_alike(copy):
+    folder, rows = copy
+    result = add_formats(folder, list(MODEL_FORMATS), rows, run_here)
+    assert result.refused == ()
+    assert list(result.notes) == list(MODEL_FORMATS)[1:]
+    assert list(find_formats(folder)) == list(MODEL_FORMATS)
+
+
+def test_gate_runs_a_format_in_a_new_process(copy):
+    folder, rows = copy
+    result = add_formats(folder, ["onnx"], rows)
+    assert "of torch's in a new process" in result.notes["onnx"]
+
+
+def test_gate_refuses_fewer_bits_that_are_worse(copy):
+    folder, rows = copy
+    before = files(folder)
+
+    def guess(folder, file, texts, pairs):
+        return {"logits": np.eye(3)[(np.array(rows.labels) + 1) % 3].tolist()}
+
+    result = add_formats(folder, ["onnx-int8", "openvino-int8"], rows, guess)
+    assert (result.notes, len(result.refused)) == ({}, 2)
+    assert "is refused and nothing of it is left: \u2212" in result.refused[0]
+    assert "points of accuracy on validation (95 % interval " in result.refused[0]
+    assert result.refused[0].endswith("--max-quantization-drop allows 10")
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_gate_refuses_other_logits_in_fp32(copy, name):
+    folder, rows = copy
+    before = files(folder)
+
+    def shifted(**arguments):
+        found = run_here(**arguments)
+        found["logits"][5][1] += 2e-4
+        return found
+
+    result = add_formats(folder, [name], rows, shifted)
+    assert "must be within 0.0001 of torch's, they differ by 0.0002" in result.refused[0]
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [({"error": "no such operator"}, "does not run it: no such operator"), ("nan", "not finite")],
+)
+def test_gate_refuses_what_does_not_run(copy, answer, reason):
+    folder, rows = copy
+    nan = {"logits": np.full((len(rows.validation), 3), np.nan).tolist()}
+    result = add_formats(
+        folder, ["onnx-fp16"], rows, lambda **_: nan if answer == "nan" else answer
+    )
+    assert reason in result.refused[0]
+
+
+def test_gate_takes_another_quantization_where_the_first_is_bad(copy, monkeypatch):
+    folder, rows = copy
+    quantize = quantization.quantize_onnx
+
+    def spoil(file, small, way, calibration):
+        if way.per_channel and way.bits == 7:
+            raise ModelError("it cannot")
+        quantize(file, small, way, calibration)
+        if way.bits == 7:
+            model = onnx.load(small)
+            bias = next(each for each in model.graph.initializer if list(each.dims) == [3])
+            values = onnx.numpy_helper.to_array(bias) + np.float32([0, 0, 99])
+            bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+            onnx.save(model, small)
+
+    monkeypatch.setattr(gate_module, "quantize_onnx", spoil)
+    result = add_formats(folder, ["onnx-int8"], replace(rows, max_drop=1), run_here)
+    assert "dynamic, a scale per column, 8 bits (chosen of 3 on " in result.notes["onnx-int8"]
+
+
+def test_gate_measures_the_grid_on_validation_in_every_way(copy):
+    folder, rows = copy
+    tokens = quantization.calibration_tokens(folder, rows.train)
+    assert len(tokens) == len(rows.train)
+    assert len({str(way) for way in quantization.QUANTIZATIONS}) == 5
+
+
+def test_formats_of_earlier_versions_are_found(copy, traced):
+    folder, _ = copy
+    for name in ("model.onnx", "model-int8.onnx"):
+        (folder / name).write_bytes(traced.read_bytes())
+    found = find_formats(folder)
+    assert {name: path.name for name, path in found.items()} == {
+        "transformers": "model.safetensors",
+        "onnx": "model.onnx",
+        "onnx-int8": "model-int8.onnx",
+    }
