@@ -48,11 +48,13 @@ EXTRAS = {
     "lora": ("peft", ("search", "--model", "tiny", *OWN, "--method", "lora")),
     "mlflow": ("mlflow", ("search", "--model", "tiny", *OWN, "--mlflow")),
     "onnx": ("onnxruntime", ("export", "name", "--out", "out", "--onnx")),
+    "openvino": ("openvino", ("export", "name", "--out", "out", "--format", "openvino")),
     "postgresql": (
         "psycopg",
         ("search", "--model", "tiny", *OWN, "--storage", "postgresql+psycopg://a@127.0.0.1:1/x"),
     ),
     "ray": ("ray", ("search", "--model", "tiny", *OWN, "--ray", "auto", "--workers", 2)),
+    "serve": ("uvicorn", ("serve", "tiny")),
 }
 
 
@@ -68,7 +70,7 @@ def own(tmp_path):
 def test_extra_that_is_not_installed_is_one_line(run, own, tmp_path, monkeypatch, extra):
     assert extra in project(ROOT)["optional-dependencies"]
     package, arguments = EXTRAS[extra]
-    if extra in ("dashboard", "onnx"):
+    if extra in ("dashboard", "onnx", "openvino"):
         (tmp_path / "studies/name").mkdir(parents=True)
         (tmp_path / "studies/name/journal.log").touch()
     monkeypatch.setitem(sys.modules, package, None)

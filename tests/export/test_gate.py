@@ -39,7 +39,7 @@ def saved(tiny, tmp_path_factory):
     return folder, rows
 
 
-def run_here(**arguments):
+def run_here(arguments):
     return reload.format_logits(**arguments)
 
 
@@ -91,7 +91,7 @@ def test_gate_refuses_fewer_bits_that_are_worse(copy):
     folder, rows = copy
     before = files(folder)
 
-    def guess(folder, file, texts, pairs):
+    def guess(arguments):
         return {"logits": np.eye(3)[(np.array(rows.labels) + 1) % 3].tolist()}
 
     result = add_formats(folder, ["onnx-int8", "openvino-int8"], rows, guess)
@@ -107,8 +107,8 @@ def test_gate_refuses_other_logits_in_fp32(copy, name):
     folder, rows = copy
     before = files(folder)
 
-    def shifted(**arguments):
-        found = run_here(**arguments)
+    def shifted(arguments):
+        found = run_here(arguments)
         found["logits"][5][1] += 2e-4
         return found
 
@@ -124,9 +124,7 @@ def test_gate_refuses_other_logits_in_fp32(copy, name):
 def test_gate_refuses_what_does_not_run(copy, answer, reason):
     folder, rows = copy
     nan = {"logits": np.full((len(rows.validation), 3), np.nan).tolist()}
-    result = add_formats(
-        folder, ["onnx-fp16"], rows, lambda **_: nan if answer == "nan" else answer
-    )
+    result = add_formats(folder, ["onnx-fp16"], rows, lambda _: nan if answer == "nan" else answer)
     assert reason in result.refused[0]
 
 

@@ -9,7 +9,7 @@ from autoprune import __version__
 from autoprune.cli.cost import cost
 from autoprune.cli.export import export
 from autoprune.cli.lists import layouts, models, studies, tasks
-from autoprune.cli.predict import predict
+from autoprune.cli.predict import predict, serve
 from autoprune.cli.pretrain import pretrain
 from autoprune.cli.report import compare, dashboard, report
 from autoprune.cli.reproduce import reproduce
@@ -32,7 +32,7 @@ app = typer.Typer(
 _PANELS = {
     "Search": (search, baseline, worker, score),
     "Results": (report, studies, compare, dashboard, cost),
-    "Take home": (export, predict),
+    "Take home": (export, predict, serve),
     "More": (pretrain, reproduce, models, tasks, layouts),
 }
 

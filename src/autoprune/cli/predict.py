@@ -1,4 +1,4 @@
-"""The predict command: labels and probabilities of the texts in a file."""
+"""The predict and serve commands: an exported model labels the texts of a file, or of requests."""
 
 import os
 import sys
@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from autoprune.choices import FORMAT_NAMES
 from autoprune.cli import options
-from autoprune.errors import OptionError
+from autoprune.errors import OptionError, check_names, missing_package
 from autoprune.terminal import SafeOutput
 
 
@@ -88,3 +89,63 @@ def predict(
             return
     for note in notes:  # not before: a refusal is one line
         options.say(note)
+
+
+def serve(
+    model: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an exported model.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Format to run. [default: the fastest that is there and installed]",
+            autocompletion=options.complete_names(FORMAT_NAMES),
+        ),
+    ] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, max=4096, help="Waiting texts that run together.")
+    ] = 32,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="[default: the cores]")
+    ] = None,
+    max_body: Annotated[
+        int, typer.Option(min=1, max=1 << 20, help="Largest body of a request, in KiB.")
+    ] = 1024,
+    max_texts: Annotated[
+        int, typer.Option(min=1, max=65536, help="Most texts in one request.")
+    ] = 256,
+) -> None:
+    """Answer HTTP requests with labels and probabilities, until Ctrl-C or SIGTERM.
+
+    POST /predict takes {"text": "..."} or {"texts": ["...", "..."]}, with "pair" or "pairs" for
+    second texts. GET /health and GET /metrics tell its state. Needs autoprune[serve]. It has no
+    passwords: before it is open to others, put a proxy in front.
+
+    Example: `autoprune serve my-model --port 8080`
+    """
+    from importlib.util import find_spec
+
+    from autoprune.training.workers import available_cores
+
+    check_names("format", [format] if format else [], FORMAT_NAMES)
+    if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
+        raise missing_package("serve", "autoprune[serve]")
+    from autoprune.export.serve import ServeSettings, serve_model
+
+    settings = ServeSettings(
+        host=host,
+        port=port,
+        format=format,
+        batch=batch,
+        threads=threads or available_cores(),
+        max_body=max_body << 10,
+        max_texts=max_texts,
+    )
+
+    def ready(address: str, name: str) -> None:
+        options.say(f"{model} ({name}) at {address}/predict until Ctrl-C")
+
+    accepted, answered = serve_model(model, settings, ready)
+    options.say(f"stopped: {accepted:,} requests accepted, {accepted - answered:,} lost")

@@ -20,7 +20,7 @@ from autoprune.encoders.config import read_config
 from autoprune.encoders.files import has_weights, read_checkpoint
 from autoprune.encoders.profiling import open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.errors import ModelError, OptionError, first_line
+from autoprune.errors import ModelError, first_line, missing_package
 from autoprune.export.predict import TokenTensors, make_tokenizer
 from autoprune.tasks.task import LabelledRows
 
@@ -57,12 +57,8 @@ class ModelFormat:
 
     def check_installed(self) -> None:
         """Raise `OptionError` where the packages that write and run it are not installed."""
-        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
-        if missing:
-            raise OptionError(
-                f"{self.title} needs packages that are not installed ({', '.join(missing)}): "
-                f"pip install 'autoprune[{self.extra}]'"
-            )
+        if any(importlib.util.find_spec(name) is None for name in self.packages):
+            raise missing_package(self.title, f"autoprune[{self.extra}]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

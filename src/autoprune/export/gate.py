@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,7 @@ from autoprune.tasks.task import LabelledRows
 from autoprune.training.metrics import METRICS, Labels
 from autoprune.training.problem_types import ProblemType
 
-RunFormat = Callable[..., dict[str, Any]]  # as `verify.run_in_new_process`
+RunFormat = Callable[[Mapping[str, object]], dict[str, Any]]  # as `verify.run_in_new_process`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,9 +141,8 @@ class _Gate:
     def _check(self, format: ModelFormat, file: Path) -> str:
         """Run the format in a new process and return what was found; raises `ModelError`."""
         rows = self.rows.validation if format.quantized else self.rows.sample
-        result = self.run(
-            folder=str(self.folder), file=str(file), texts=rows.texts, pairs=rows.pairs
-        )
+        arguments = {"file": str(file), "texts": rows.texts, "pairs": rows.pairs}
+        result = self.run({"folder": str(self.folder), **arguments})
         if "error" in result:
             raise ModelError(f"its runtime does not run it: {result['error']}")
         logits = np.array(result["logits"], dtype=np.float32)

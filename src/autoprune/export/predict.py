@@ -1,6 +1,6 @@
 """Prediction: a saved classifier gives the probabilities of labels for a stream of texts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from autoprune.encoders.loading import (
     max_input_length,
     vocabulary_size,
 )
-from autoprune.encoders.profiling import Classifier, open_trained
+from autoprune.encoders.profiling import open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError
 from autoprune.training.problem_types import ProblemType, find_problem_type
@@ -75,10 +75,10 @@ def make_tokenizer(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictor:
-    """A saved classifier; `labels` are its names in index order."""
+    """A saved classifier in any format; `labels` are its names in index order."""
 
     labels: tuple[str, ...]
-    classifier: Classifier
+    classifier: Callable[[TokenTensors], NDArray[np.float32]]
     tokenize: TextTokenizer
     problem_type: ProblemType
 
@@ -108,11 +108,18 @@ class Predictor:
 
 
 def open_predictor(folder: Path, device: torch.device) -> Predictor:
-    """Load the classifier in `folder`.
+    """Load the classifier in `folder` in torch.
 
     Raises `ModelError` where there is none, `UnknownNameError` for another problem type.
     """
     checkpoint = read_checkpoint(Encoder(folder.name, str(folder)), folder)
+    return make_predictor(folder, lambda: open_trained(checkpoint, device))
+
+
+def make_predictor(
+    folder: Path, open_classifier: Callable[[], Callable[[TokenTensors], NDArray[np.float32]]]
+) -> Predictor:
+    """Return the classifier in `folder`, as `open_classifier` opens it; raises the same errors."""
     config = read_config(folder, trust_remote_code=False)
     classes = config.architectures or ()
     if not any(name.endswith("ForSequenceClassification") for name in classes):
@@ -124,4 +131,4 @@ def open_predictor(folder: Path, device: torch.device) -> Predictor:
     problem_type = find_problem_type(config.problem_type)
     labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
     tokenize = make_tokenizer(folder)
-    return Predictor(labels, open_trained(checkpoint, device), tokenize, problem_type)
+    return Predictor(labels, open_classifier(), tokenize, problem_type)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,16 +113,20 @@ def _safe_csv_writer(labels: Sequence[str], file: TextOutput) -> RowWriter:
 
 def _json_writer(labels: Sequence[str], file: TextOutput) -> RowWriter:
     def write_row(probabilities: NDArray[np.float64]) -> None:
-        best = int(probabilities.argmax())
-        rounded = [round(float(value), PROBABILITY_DIGITS) for value in probabilities]
-        prediction = {
-            "label": labels[best],
-            "probability": rounded[best],
-            "probabilities": dict(zip(labels, rounded, strict=True)),
-        }
-        file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+        file.write(json.dumps(prediction_entry(labels, probabilities), ensure_ascii=False) + "\n")
 
     return write_row
+
+
+def prediction_entry(labels: Sequence[str], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the prediction of one row, (labels,), as JSON values."""
+    best = int(probabilities.argmax())
+    rounded = [round(float(value), PROBABILITY_DIGITS) for value in probabilities]
+    return {
+        "label": labels[best],
+        "probability": rounded[best],
+        "probabilities": dict(zip(labels, rounded, strict=True)),
+    }
 
 
 PREDICTION_FORMATS: dict[str, Callable[[Sequence[str], TextOutput], RowWriter]] = {

@@ -101,11 +101,11 @@ def reload_in_new_process(
     folder: str, texts: Sequence[str], pairs: Sequence[str] | None, probes: Sequence[str]
 ) -> dict[str, Any]:
     """Return the result of `reload.reload_logits` from a process that has never seen the model."""
-    return run_in_new_process(folder=folder, texts=texts, pairs=pairs, probes=probes)
+    return run_in_new_process({"folder": folder, "texts": texts, "pairs": pairs, "probes": probes})
 
 
-def run_in_new_process(**arguments: Any) -> dict[str, Any]:
-    """Return the result of the function of `reload` that takes these arguments.
+def run_in_new_process(arguments: Mapping[str, object]) -> dict[str, Any]:
+    """Return the result of the function of `reload` that takes these `arguments` by name.
 
     The process has no network, no accelerator and does not import autoprune. Raises `ModelError`.
     """

@@ -1,0 +1,349 @@
+"""HTTP server: an exported model answers requests, those that wait together in one batch.
+
+`POST /predict` takes `{"text": ...}` and maybe `"pair"`, or `{"texts": [...]}` and maybe `"pairs"`;
+`GET /health` and `GET /metrics` (Prometheus) are for what watches the server. After SIGTERM it
+answers what it has accepted, asks clients to close their connections, and ends.
+"""
+
+import asyncio
+import json
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import uvicorn
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from autoprune.errors import AutopruneError, ModelError, OptionError, first_line
+from autoprune.export.formats import MODEL_FORMATS, find_formats
+from autoprune.export.predict import Predictor, make_predictor
+from autoprune.export.prediction_files import prediction_entry
+from autoprune.training.devices import limited_threads
+
+TextPair = tuple[str, str | None]
+
+_PREFERRED = ("openvino-int8", "onnx-int8", "openvino", "onnx", "onnx-fp16", "transformers")
+
+_DRAIN_SECONDS = 0.5  # after SIGTERM, in which clients learn to close their connections
+
+_GRACE_SECONDS = 30  # for answers under way
+
+_MAX_CHARACTERS = 100_000  # of one text
+
+_MAX_WAITING = 64  # batches of rows that may wait
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """Where and how a model is served.
+
+    `format` is a name in `MODEL_FORMATS`, None for the fastest that is there. `batch` rows run
+    together. A body has at most `max_body` bytes and `max_texts` texts.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    format: str | None = None
+    batch: int = 32
+    threads: int = 1
+    max_body: int = 1 << 20
+    max_texts: int = 256
+
+
+class RequestError(AutopruneError):
+    """A request that is refused with the HTTP status `status`."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class BatchQueue:
+    """Runs the rows of concurrent requests together, at most `batch` at a time, in one thread."""
+
+    def __init__(self, predictor: Predictor, batch: int) -> None:
+        self.predictor, self.batch = predictor, batch
+        self.waiting = 0
+        self.batches = 0
+        self._requests: asyncio.Queue[
+            tuple[Sequence[TextPair], asyncio.Future[list[NDArray[np.float64]]]]
+        ] = asyncio.Queue()
+
+    async def predict(self, rows: Sequence[TextPair]) -> list[NDArray[np.float64]]:
+        """Return the probabilities of each row; raises `RequestError` where too many wait."""
+        if self.waiting > self.batch * _MAX_WAITING:
+            raise RequestError(503, "too many texts are waiting: send them later")
+        future: asyncio.Future[list[NDArray[np.float64]]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self.waiting += len(rows)
+        self._requests.put_nowait((rows, future))
+        return await future
+
+    async def run(self) -> None:
+        """Answer requests until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as thread:
+            while True:
+                taken = [await self._requests.get()]
+                while not self._requests.empty() and sum(len(rows) for rows, _ in taken) < (
+                    self.batch
+                ):
+                    taken.append(self._requests.get_nowait())
+                rows = [row for part, _ in taken for row in part]
+                try:
+                    found = await loop.run_in_executor(thread, self._predict, rows)
+                except Exception as error:
+                    for _, future in taken:
+                        if not future.done():
+                            future.set_exception(error)
+                    continue
+                finally:
+                    self.waiting -= len(rows)
+                start = 0
+                for part, future in taken:
+                    if not future.done():  # it is, where the client has gone
+                        future.set_result(found[start : start + len(part)])
+                    start += len(part)
+
+    def _predict(self, rows: Sequence[TextPair]) -> list[NDArray[np.float64]]:
+        """Return the probabilities of each row; single texts and pairs run apart."""
+        self.batches += 1
+        found: dict[int, NDArray[np.float64]] = {}
+        for paired in (False, True):
+            index = [row for row, (_, pair) in enumerate(rows) if (pair is not None) is paired]
+            answers = self.predictor([rows[row] for row in index], self.batch)
+            found |= zip(index, answers, strict=True)
+        return [found[row] for row in range(len(rows))]
+
+
+class _Metrics:
+    """Counts for `/metrics`."""
+
+    def __init__(self) -> None:
+        self.started, self.texts = 0, 0
+        self.statuses: Counter[int] = Counter()
+        self.seconds = 0.0
+        self.below: Counter[float] = Counter()
+
+    def answer(self, status: int, seconds: float) -> None:
+        self.statuses[status] += 1
+        self.seconds += seconds
+        self.below.update(bucket for bucket in _BUCKETS if seconds <= bucket)
+
+    def text(self, queue: BatchQueue) -> str:
+        name, count = "autoprune_request_seconds", sum(self.statuses.values())
+        lines = ["# TYPE autoprune_requests_total counter"]
+        lines += [
+            f'autoprune_requests_total{{status="{status}"}} {number}'
+            for status, number in sorted(self.statuses.items())
+        ]
+        for counter, value in (("texts", self.texts), ("batches", queue.batches)):
+            lines += [
+                f"# TYPE autoprune_{counter}_total counter",
+                f"autoprune_{counter}_total {value}",
+            ]
+        lines += [
+            "# TYPE autoprune_waiting_texts gauge",
+            f"autoprune_waiting_texts {queue.waiting}",
+        ]
+        lines.append(f"# TYPE {name} histogram")
+        lines += [f'{name}_bucket{{le="{bucket}"}} {self.below[bucket]}' for bucket in _BUCKETS]
+        lines.append(f'{name}_bucket{{le="+Inf"}} {count}')
+        lines += [f"{name}_sum {self.seconds:.6f}", f"{name}_count {count}"]
+        return "\n".join(lines) + "\n"
+
+
+class PredictionApp:
+    """The routes of the server; with `stopping` every answer closes its connection."""
+
+    def __init__(self, predictor: Predictor, settings: ServeSettings) -> None:
+        self.predictor, self.settings = predictor, settings
+        self.queue = BatchQueue(predictor, settings.batch)
+        self.metrics = _Metrics()
+        self.stopping = False
+        self.asgi = Starlette(
+            routes=[
+                Route("/predict", self._answer, methods=["POST"]),
+                Route("/health", self._health),
+                Route("/metrics", self._show_metrics),
+            ],
+            lifespan=self._lifespan,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.queue.run())
+        yield
+        task.cancel()
+
+    async def _answer(self, request: Request) -> Response:
+        started, status = time.perf_counter(), 500
+        self.metrics.started += 1
+        try:
+            rows, is_single = parse_rows(await self._body(request), self.settings.max_texts)
+            self.metrics.texts += len(rows)
+            labels = self.predictor.labels
+            entries = [prediction_entry(labels, row) for row in await self.queue.predict(rows)]
+            body: Any = entries[0] if is_single else {"predictions": entries}
+            status = 200
+        except RequestError as error:
+            status, body = error.status, {"error": str(error)}
+        except ClientDisconnect:
+            status, body = 499, {"error": "the client has closed the connection"}
+        except Exception as error:  # of the runtime: the server goes on
+            body = {"error": f"the model failed: {first_line(error)}"}
+        finally:
+            self.metrics.answer(status, time.perf_counter() - started)
+        return JSONResponse(body, status, headers=self._headers())
+
+    async def _body(self, request: Request) -> bytes:
+        """Return the body; raises `RequestError` where it is too long, before it is read whole."""
+        most, body = self.settings.max_body, b""
+        too_long = RequestError(413, f"a body has at most {most:,} bytes: send fewer texts at once")
+        if int(request.headers.get("content-length") or 0) > most:
+            raise too_long
+        async for part in request.stream():
+            body += part
+            if len(body) > most:
+                raise too_long
+        return body
+
+    async def _health(self, _: Request) -> Response:
+        state = {
+            "status": "stopping" if self.stopping else "ok",
+            "labels": list(self.predictor.labels),
+        }
+        return JSONResponse(state, 503 if self.stopping else 200, headers=self._headers())
+
+    async def _show_metrics(self, _: Request) -> Response:
+        return PlainTextResponse(self.metrics.text(self.queue), headers=self._headers())
+
+    def _headers(self) -> dict[str, str]:
+        return {"connection": "close"} if self.stopping else {}
+
+
+def parse_rows(body: bytes, max_texts: int) -> tuple[list[TextPair], bool]:
+    """Return the texts of a request, each with a second one or None, and whether it is a single.
+
+    Raises `RequestError` that says what is wrong in which field.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"the body must be JSON in UTF-8: {first_line(error)}") from error
+    if not isinstance(fields, dict) or ("text" in fields) is ("texts" in fields):
+        raise RequestError(400, 'the body must be an object with either "text" or "texts"')
+    is_single = "text" in fields
+    name, second = ("text", "pair") if is_single else ("texts", "pairs")
+    if unknown := sorted(fields.keys() - {name, second}):
+        raise RequestError(400, f"unknown field {unknown[0][:80]!r}: give {name!r}, {second!r}")
+    texts, pairs = fields[name], fields.get(second)
+    if is_single:
+        texts, pairs = [texts], None if pairs is None else [pairs]
+    for field, values in ((name, texts), (second, pairs)):
+        if values is None and field == second:
+            continue
+        if not isinstance(values, list) or not all(isinstance(text, str) for text in values):
+            kind = "a text" if is_single else "a list of texts"
+            raise RequestError(400, f"{field!r} must be {kind}")
+        if max(map(len, values), default=0) > _MAX_CHARACTERS:
+            raise RequestError(413, f"a text has at most {_MAX_CHARACTERS:,} characters")
+    if not 0 < len(texts) <= max_texts:
+        status = 413 if texts else 400
+        raise RequestError(status, f"{name!r} must have 1 to {max_texts} texts, got {len(texts)}")
+    if pairs is not None and len(pairs) != len(texts):
+        raise RequestError(400, f"{second!r} must have as many texts as {name!r}")
+    return list(zip(texts, pairs or [None] * len(texts), strict=True)), is_single
+
+
+class _Server(uvicorn.Server):
+    """Stops a little after the signal, so that clients can close their connections themselves."""
+
+    def __init__(self, config: uvicorn.Config, app: PredictionApp) -> None:
+        super().__init__(config)
+        self._app, self._ends = app, float("inf")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Begin to stop; a second signal does not wait."""
+        self.should_exit = self._app.stopping
+        self._app.stopping = True
+        self._ends = time.monotonic() + _DRAIN_SECONDS
+
+    async def on_tick(self, counter: int) -> bool:
+        self.should_exit = self.should_exit or time.monotonic() >= self._ends
+        return await super().on_tick(counter)
+
+
+def open_served(folder: Path, format: str | None) -> tuple[Predictor, str]:
+    """Open the model in `folder` and return it with its format.
+
+    None takes the fastest format that is there and whose packages are installed. Raises
+    `ModelError`, `OptionError`.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"a model is a folder, found none at {str(folder)!r}")
+    formats = find_formats(folder)
+    if format is not None and format not in formats:
+        there = ", ".join(formats) or "none"
+        raise OptionError(f"--format {format} is not in {folder}, which has {there}")
+    names = [format] if format else [name for name in _PREFERRED if name in formats]
+    if not names:
+        raise ModelError(f"{folder} holds no model: name the folder of an exported model")
+    for name in names:
+        try:
+            MODEL_FORMATS[name].check_installed()
+        except OptionError:
+            if name == names[-1]:
+                raise
+            continue
+        return make_predictor(folder, lambda: MODEL_FORMATS[name].opener(formats[name])), name  # noqa: B023
+    raise AssertionError("the last name was tried")
+
+
+def serve_model(
+    folder: Path, settings: ServeSettings, ready: Callable[[str, str], object]
+) -> tuple[int, int]:
+    """Serve the model in `folder` until SIGTERM or Ctrl-C.
+
+    Calls `ready` with address and format when requests are accepted. Returns how many requests for
+    predictions were accepted, and how many of them were answered. Raises `AutopruneError`.
+    """
+    with limited_threads(settings.threads):
+        predictor, name = open_served(folder, settings.format)
+        list(predictor([("a", None)], 1))  # the first run allocates
+        app = PredictionApp(predictor, settings)
+        try:
+            listening = socket.create_server((settings.host, settings.port), backlog=1024)
+        except OSError as error:
+            raise OptionError(
+                f"cannot listen at {settings.host}:{settings.port} ({error.strerror or error}): "
+                "give another --port or --host"
+            ) from error
+        config = uvicorn.Config(
+            app.asgi,
+            http="h11",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        with listening:
+            host, port = listening.getsockname()[:2]
+            ready(f"http://{host}:{port}", name)
+            _Server(config, app).run(sockets=[listening])
+        return app.metrics.started, sum(app.metrics.statuses.values())

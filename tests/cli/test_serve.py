@@ -1,0 +1,143 @@
+"""The serve command: requests are answered as predict does, wrong ones refused, none lost."""
+
+import http.client
+import json
+import re
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from autoprune.export.serve import RequestError, parse_rows
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks" / "export"))
+
+TEXTS = ["एक दोन एक", "तीन", "सात नऊ दहा", "एक"]
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    """Return the folder of a saved classifier."""
+    folder = tmp_path_factory.mktemp("serve") / "mine"
+    loaded = AutoModelForSequenceClassification.from_pretrained(model, num_labels=3)
+    loaded.config.problem_type = "single_label_classification"
+    loaded.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def server(exported, start):
+    """Return the process of a server and its port."""
+    options = ("--port", 0, "--max-body", 2, "--max-texts", 5)
+    with start("serve", exported, *options, folder=".") as process:
+        ready = process.stderr.readline()
+        port = int(re.search(r"mine \(transformers\) at http://127.0.0.1:(\d+)/predict", ready)[1])
+        yield process, port
+        process.terminate()
+
+
+def ask(port, path, body=None):
+    """Return status and body of one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    connection.request("GET" if body is None else "POST", path, data)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    return answer.status, json.loads(text) if path != "/metrics" else text
+
+
+def test_serve_answers_as_predict_does_and_stops_without_loss(server, exported, run, tmp_path):
+    process, port = server
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(TEXTS), encoding="utf-8")
+    lines = run("predict", exported, texts, "--format", "jsonl").out.splitlines()
+    wanted = [json.loads(line) for line in lines]
+
+    def equal(found, expected):
+        assert found["label"] == expected["label"]
+        assert found["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
+
+    status, found = ask(port, "/predict", {"texts": TEXTS})
+    assert status == 200
+    for each, expected in zip(found["predictions"], wanted, strict=True):
+        equal(each, expected)
+    equal(ask(port, "/predict", {"text": TEXTS[2]})[1], wanted[2])
+    paired = ask(port, "/predict", {"text": TEXTS[0], "pair": TEXTS[1]})[1]
+    both = ask(port, "/predict", {"texts": TEXTS[:2], "pairs": TEXTS[1:3]})[1]
+    equal(both["predictions"][0], paired)
+    assert paired["probabilities"] != pytest.approx(wanted[0]["probabilities"], abs=1e-5)
+
+    assert ask(port, "/predict", {"texts": TEXTS * 2})[0] == 413
+    assert ask(port, "/predict", {"text": "एक " * 2000})[0] == 413
+    assert ask(port, "/predict", b"{")[0] == 400
+    for path, status in (("/predict", 405), ("/other", 404)):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", path)
+        assert connection.getresponse().status == status
+
+    status, health = ask(port, "/health")
+    assert (status, health["status"], len(health["labels"])) == (200, "ok", 3)
+    metrics = ask(port, "/metrics")[1]
+    assert 'autoprune_requests_total{status="200"} 4' in metrics
+    assert 'autoprune_requests_total{status="413"} 2' in metrics
+    assert "autoprune_texts_total 8" in metrics
+    assert "autoprune_request_seconds_count 7" in metrics
+
+    # Under load: all are answered, also those under way when the signal comes.
+    from serve_load import load
+
+    held = load(port, TEXTS, 8, 200)
+    assert (len(held.statuses), {*held.statuses}, held.broken) == (200, {200}, 0)
+    stopped = load(port, TEXTS, 8, sys.maxsize, process)
+    assert ({*stopped.statuses}, stopped.broken) == ({200}, 0)
+    assert process.wait(30) == 0
+    accepted = 4 + 3 + 200 + len(stopped.statuses)
+    assert process.stderr.read() == f"stopped: {accepted:,} requests accepted, 0 lost\n"
+
+
+BAD = {
+    "not JSON": (b"no", 400, "must be JSON"),
+    "not UTF-8": (b'{"text": "\xff"}', 400, "must be JSON"),
+    "a list": (b"[]", 400, "either"),
+    "neither": (b"{}", 400, "either"),
+    "both": (b'{"text": "a", "texts": ["a"]}', 400, "either"),
+    "unknown": (b'{"text": "a", "paar": "b"}', 400, "unknown field 'paar'"),
+    "a number": (b'{"text": 1}', 400, "'text' must be a text"),
+    "null": (b'{"texts": null}', 400, "'texts' must be a list"),
+    "a text": (b'{"texts": "a"}', 400, "'texts' must be a list"),
+    "none": (b'{"texts": []}', 400, "1 to 2 texts, got 0"),
+    "many": (b'{"texts": ["a", "b", "c"]}', 413, "1 to 2 texts, got 3"),
+    "long": (json.dumps({"text": "a" * 100_001}).encode(), 413, "100,000 characters"),
+    "pairs": (b'{"texts": ["a", "b"], "pairs": ["a"]}', 400, "as many"),
+    "deep": (b'{"text": ' + b"[" * 100_000, 400, "must be JSON"),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "reason"), BAD.values(), ids=BAD)
+def test_serve_refuses_wrong_bodies(body, status, reason):
+    with pytest.raises(RequestError, match=reason) as refusal:
+        parse_rows(body, 2)
+    assert refusal.value.status == status
+
+
+def test_serve_reads_texts_and_pairs():
+    assert parse_rows(b'{"text": "a"}', 2) == ([("a", None)], True)
+    assert parse_rows(b'{"texts": ["a", "b"], "pairs": ["c", "d"]}', 2) == (
+        [("a", "c"), ("b", "d")],
+        False,
+    )
+
+
+def test_serve_names_what_is_wrong(exported, run, tmp_path):
+    def refusal(*arguments):
+        return run("serve", *arguments).refusal()
+
+    assert "found none at" in refusal(tmp_path / "nowhere")
+    assert "holds no model" in refusal(tmp_path)
+    assert "which has transformers" in refusal(exported, "--format", "onnx")
+    assert "unknown format 'int8'" in refusal(exported, "--format", "int8")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "another --port" in refusal(exported, "--port", taken.getsockname()[1])
