@@ -64,9 +64,7 @@ def compare(
     ],
     second: Annotated[
         str,
-        typer.Argument(
-            help="The study to compare it with.", autocompletion=complete_studies
-        ),
+        typer.Argument(help="The study to compare it with.", autocompletion=complete_studies),
     ],
     json: JsonOption = False,
 ) -> None:

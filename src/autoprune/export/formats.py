@@ -221,7 +221,8 @@ def length_batches(count: int, sizes: Sequence[int]) -> list[slice]:
     >>> length_batches(6, (1, 2))
     [slice(0, 1, None), slice(1, 3, None), slice(3, 4, None), slice(4, 6, None)]
     """
-    batches, start = [], 0
+    batches: list[slice] = []
+    start = 0
     while start < count:
         size = sizes[len(batches) % len(sizes)]
         batches.append(slice(start, min(start + size, count)))
