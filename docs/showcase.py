@@ -5,6 +5,7 @@ report. Needs the `dev` extra with Chromium (`playwright install chromium`).
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -100,7 +101,10 @@ def readme_table(lines: list[str]) -> list[str]:
 def take_pictures(folder: Path) -> None:
     """Take the head of the report, and the study's page in the dashboard."""
     with sync_playwright() as player:
-        browser = player.chromium.launch()
+        browser = player.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
+            args=["--no-sandbox"],
+        )
         page = browser.new_page(viewport={"width": 1200, "height": 900}, device_scale_factor=1.5)
         page.goto((folder / "reports" / f"{STUDY}.html").resolve().as_uri())
         page.wait_for_timeout(1500)

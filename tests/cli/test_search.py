@@ -82,7 +82,7 @@ def test_search_writes_records_and_report(searched):
     report = searched.folder.joinpath("reports/tiny-own-keep2.md").read_text()
     result = searched.answer.result
     assert result["verdict"] in report.replace("\\", "")
-    assert "test, cleaned" in report and "test, raw" in report
+    assert "| test | raw | validation |" in report
     assert "29 of 30 rows" in report
 
 

@@ -167,7 +167,7 @@ def test_tables_have_the_simple_models_last(entrant, warnings):
     comparison, _ = warnings([entrant("top", "4:0-1", (1,), 0.8)], (MAJORITY, TFIDF))
     table = entrants_table(comparison)
     assert [row[0] for row in table.rows] == ["top", "majority", "tf-idf"]
-    assert table.rows[1][1:4] == ("", "always answers 'sport'", "33.3")
+    assert table.rows[1][1:4] == ("", "always answers 'sport'", "33.3 %")
     entries = comparison_as_json(comparison)
     assert entries[1]["layout"] is None and entries[1]["difference"] == pytest.approx(-39 / 60)
     assert json.loads(json.dumps(entries)) == entries

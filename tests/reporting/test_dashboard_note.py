@@ -36,8 +36,8 @@ def test_result_note_has_what_how_and_result(note, finished_study):
     assert finished_study.setting.command in how
     assert comparison_verdict(finished_study.comparison) in result
     assert recommendation(finished_study.comparison) in result
-    assert "| found | ●○●○ | 90.0 ± 0.0 | 81.0 | +20.0 |" in result
-    assert "| top | ●●○○ | 70.0 ± 0.0 | 61.0 | reference |" in result
+    assert "| found | ●○●○ | 90.0 % | 81.0 % | +20.0 |" in result
+    assert "| top | ●●○○ | 70.0 % | 61.0 % | reference |" in result
 
 
 def test_first_note_says_the_same_without_a_result(note, finished_study):

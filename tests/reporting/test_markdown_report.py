@@ -47,19 +47,25 @@ def test_comparison_table_has_each_number_in_its_column(setting, comparison, tri
     found = dict(zip(header, rows[0], strict=True))
     assert found["origin"] == "found"
     assert (found["layers"], found["layout"]) == ("●○●○", "4:0,2")
-    assert found["test, cleaned"] == "90.0 ± 0.0"
-    assert found["test, raw"] == "91.7"
-    assert found["validation"] == "81.0"
-    assert found["macro-F1"] == f"{comparison.row('found').macro_f1 * 100:.1f}"
+    assert found["test"] == "90.0 %"
+    assert found["raw"] == "91.7 %"
+    assert found["validation"] == "81.0 %"
     assert found["parameters"] == "7,000"
-    assert found["against top"] == "+20.0"
+    assert found["difference"] == "+20.0"
     assert [row[0] for row in rows] == ["found", "top", "bottom", "full", "scratch"]
-    assert rows[1][header.index("against top")] == "reference"
-    assert rows[2][header.index("against top")] == "−50.0"
+    assert rows[1][header.index("difference")] == "reference"
+    assert rows[2][header.index("difference")] == "−50.0"
+
+
+def test_spread_table_has_what_the_comparison_has_no_room_for(setting, comparison, trials):
+    header, *rows = tables(markdown_report(setting, comparison, trials))[1]
+    found = dict(zip(header, rows[0], strict=True))
+    assert (found["test"], found["± over seeds"]) == ("90.0 %", "0.0")
+    assert found["macro-F1"] == f"{comparison.row('found').macro_f1 * 100:.1f}"
 
 
 def test_trials_table_is_sorted_and_gives_the_reasons_of_failures(setting, comparison, trials):
-    header, *rows = tables(markdown_report(setting, comparison, trials))[1]
+    header, *rows = tables(markdown_report(setting, comparison, trials))[2]
     assert [row[1] for row in rows] == ["4:0,2", "4:0,3", "4:0-1", "4:1-2", "4:2-3"]
     assert [row[4] for row in rows] == ["83.0", "64.0", "41.0", "22.0", ""]
     assert rows[3][-1] == "pruned"
@@ -72,14 +78,14 @@ def test_layers_table_counts_complete_trials_only(setting, comparison, trials):
     assert [(e.kept, e.removed) for e in found] == [(3, 0), (1, 2), (1, 2), (1, 2)]
     assert found[2].difference == pytest.approx(0.83 - (0.41 + 0.64) / 2)
     assert found[0].difference is None
-    rows = tables(markdown_report(setting, comparison, trials))[2]
+    rows = tables(markdown_report(setting, comparison, trials))[3]
     assert rows[3] == ["2", "1", "83.0", "2", "52.5", "+30.5"]
     assert layer_effects(trials[1:2]) == []
 
 
 def test_report_has_cleaning_budgets_and_what_repeats_the_study(setting, comparison, trials):
     text = markdown_report(setting, comparison, trials)
-    cleaning, budgets, repeat = tables(text)[3:]
+    cleaning, budgets, repeat = tables(text)[4:]
     assert cleaning[2] == ["validation", "40", "0", "0", "4", "5", "31"]
     assert [row[:2] for row in budgets[1:]] == [
         ["quick (search)", "10"],

@@ -173,7 +173,8 @@ def test_differences_plot_leaves_out_the_reference_and_names_findings(
         "bottom": "−10.0",
     }
     assert dots["found"].marker.color != dots["bottom"].marker.color
-    assert {dot.textposition for dot in dots.values()} == {"top left"}  # off the line at 0
+    figure = differences_plot(comparison).figure
+    assert [label.text for label in figure.layout.annotations] == ["−100.0 worse", "−10.0"]
 
 
 def test_importances_plot_is_in_per_cent():

@@ -9,6 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from autoprune.evaluation.racing import compare_entrants
 from autoprune.reporting.html.study_page import study_page
 from autoprune.tasks.task import LabelledRows
+from page_faults import page_faults
 
 NASTY = "<script>window.pwned=1</script><b>क्‍ष</b><img src=http://x.invalid/ onerror=pwned=2>"
 TEXT = "<script>window.pwned=3</script> नागपूर : आरोग्य </script>"
@@ -52,6 +53,23 @@ def test_page_is_accessible(show, width, theme):
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(tab).response["violations"]
     assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 800, 1400, 1920])
+def test_no_text_is_cut_off_and_no_table_scrolls(browse, finished_study, costs, width, theme):
+    shares = {finished_study.name: {"layer 0": 1.0}}
+    page = study_page([finished_study], shares, {finished_study.name: costs})
+    assert page_faults(browse(page, width, theme)) == []
+
+
+def test_page_faults_are_found(browse, finished_study, costs):
+    page = study_page([finished_study], {}, {finished_study.name: costs})
+    tab = browse(page, 1400)
+    tab.evaluate("document.querySelector('.plot').style.width = '90px'")
+    tab.evaluate("document.querySelector('.box').style.width = '200px'")
+    kinds = {fault.partition(":")[0] for fault in page_faults(tab)}
+    assert {"cut off", "scrolls"} <= kinds
 
 
 def test_page_loads_nothing_and_runs_no_hostile_text(show, tmp_path):
@@ -110,8 +128,9 @@ def test_page_works_with_a_keyboard(show):
 
 
 def test_wide_table_scrolls_in_its_own_box(show):
-    tab = show(400)
+    tab = show(1000)
     box = tab.locator(".box[aria-label='Table: Comparison on the test split']").first
+    box.evaluate("(box) => { box.style.width = '300px' }")
     box.focus()
     tab.keyboard.press("ArrowRight")
     box.evaluate("(box) => new Promise((done) => setTimeout(done, 300))")

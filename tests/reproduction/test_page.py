@@ -7,6 +7,7 @@ from autoprune.reproduction.claims import judge_claims
 from autoprune.reproduction.page import claims_page, grid_plot, grid_table
 from autoprune.reproduction.report import ReproductionReport
 from made_cells import make_cell
+from page_faults import page_faults
 
 NASTY = "<script>window.pwned=1</script><img src=http://x.invalid/ onerror=pwned=2>"
 
@@ -32,6 +33,15 @@ def test_page_is_accessible_and_runs_no_code_of_names(browse, page, width, theme
     verdicts = tab.locator(".badge").all_inner_texts()
     assert len(verdicts) == 7
     assert set(verdicts) <= {"Supported", "Contradicted", "Undecided", "Untested"}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 800, 1400, 1920])
+def test_no_text_is_cut_off_and_no_table_scrolls(browse, width, theme):
+    cells = (make_cell(keep=6), make_cell(keep=2, full=70, mr_6=71))
+    claims = tuple(judge_claims(cells, (), 0.01))
+    page = claims_page(ReproductionReport("mini", cells, claims, (), (), "Two cells."))
+    assert page_faults(browse(page, width, theme)) == []
 
 
 def test_page_is_below_six_megabytes(page):

@@ -102,7 +102,7 @@ def _print(result: "CostResult") -> None:
 
 
 def _columns(costs: "Sequence[CostMeasurement]") -> dict[str, list[str]]:
-    from autoprune.cli.tables import format_millions
+    from autoprune.reporting.tables import format_millions
 
     rows = [
         {

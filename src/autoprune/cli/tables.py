@@ -12,9 +12,7 @@ from rich.text import Text
 from autoprune.terminal import SafeConsole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from autoprune.evaluation.comparison import Comparison, ComparisonRow, SimpleRow
+    from autoprune.evaluation.comparison import Comparison
     from autoprune.experiment.pareto import ParetoResult
     from autoprune.reporting.tables import Table as ReportTable
 
@@ -100,42 +98,15 @@ def print_line(line: str) -> None:
 
 
 def comparison_columns(comparison: "Comparison") -> dict[str, list[str]]:
-    """Return the cells of each column by its heading."""
-    from autoprune.evaluation.verdict import format_percent
+    """Return the cells of each column by its heading, as reports have them."""
+    from autoprune.reporting.tables import entrants_table
 
-    rows = comparison.all_rows
-    stopped = any(row.stopped for row in comparison.rows)
+    table = entrants_table(comparison)
+    columns = zip(*table.rows, strict=True)
     return {
-        "origin": [row.origin for row in rows],
-        "layers": [row.layout.picture if row.layout else "" for row in rows],
-        "layout": [row.description for row in rows],
-        "test": [format_percent(row.test_mean) for row in rows],
-        "raw": [format_percent(row.raw_mean) for row in rows],
-        "validation": [format_percent(row.validation_mean) for row in rows],
-        "parameters": [format_millions(row.parameters) for row in rows],
-        **_differences(rows, comparison.reference),
-        **({"seeds": [str(row.seeds or "") for row in rows]} if stopped else {}),
+        heading: [cell if isinstance(cell, str) else cell.picture for cell in column]
+        for heading, column in zip(table.header, columns, strict=True)
     }
-
-
-def _differences(
-    rows: "Sequence[ComparisonRow | SimpleRow]", reference: str
-) -> dict[str, list[str]]:
-    from autoprune.evaluation.verdict import format_p, format_points
-
-    gaps = [None if row.origin == reference else row.difference for row in rows]
-    return {
-        "difference": [format_points(gap.mean) if gap else "reference" for gap in gaps],
-        "95 % interval": [
-            f"{format_points(gap.low)} to {format_points(gap.high)}" if gap else "" for gap in gaps
-        ],
-        "p": [format_p(gap.p_value) if gap else "" for gap in gaps],
-    }
-
-
-def format_millions(count: int) -> str:
-    """Write a count of parameters, in millions with three digits unless it is small."""
-    return f"{count / 1e6:.3g} M" if count >= 10_000 else f"{count:,}"
 
 
 # Columns of a Pareto front that are in the report only: a console has no room for them.

@@ -102,7 +102,7 @@ def _describe(study: StudyDescription) -> list[str]:
 def _short_table(comparison: Comparison) -> Table:
     """Return the columns of the comparison that a note has room for."""
     table = entrants_table(comparison)
-    names = ("origin", "layers", "test, cleaned", "validation", f"against {comparison.reference}")
+    names = ("origin", "layers", "test", "validation", "difference")
     columns = [table.header.index(name) for name in names]
     header, *rows = (tuple(cells[i] for i in columns) for cells in (table.header, *table.rows))
     return Table(table.caption, tuple(map(str, header)), tuple(rows))

@@ -158,6 +158,9 @@ def interval_bars(
     }
 
 
+_LETTER = 8  # pixels that a letter of a label takes at most
+
+
 @dataclass(frozen=True, slots=True)
 class Dot:
     """One row of a dot plot: a value with its interval, its label, and the look of its mark."""
@@ -182,11 +185,9 @@ def dot_plot(dots: Sequence[Dot], axis: str) -> go.Figure:
             x=[dot.value],
             y=[row],
             error_x=interval_bars([dot.value], [(dot.low, dot.high)], dot.color),
-            mode="markers+text",
+            mode="markers",
             marker={"color": dot.color, "symbol": dot.symbol, "size": 11},
             text=[dot.label],
-            textposition="top center",
-            textfont={"size": 12},
             customdata=[[name, f"{dot.low:.1f} to {dot.high:.1f}"]],
             hovertemplate="%{customdata[0]}: %{text}<br>%{customdata[1]}<extra></extra>",
             meta=name,
@@ -194,6 +195,22 @@ def dot_plot(dots: Sequence[Dot], axis: str) -> go.Figure:
         )
         for row, (name, dot) in enumerate(zip(names, dots, strict=True))
     ]
-    figure = apply_style(go.Figure(traces), 70 + 40 * len(dots), axis, "")
-    label_rows(figure, names, top=-0.8)
+    figure = apply_style(go.Figure(traces), 80 + 34 * len(dots), axis, "")
+    label_rows(figure, names, top=-0.6)
+    for row, dot in enumerate(dots):  # beside the plot, where no mark can cut or cover them
+        figure.add_annotation(
+            {
+                "x": 1,
+                "xref": "paper",
+                "xanchor": "left",
+                "xshift": 6,
+                "y": row,
+                "yanchor": "middle",
+            },
+            text=dot.label,
+            showarrow=False,
+            font={"size": 12, "color": INK},
+        )
+    longest = max((len(dot.label) for dot in dots), default=0)
+    figure.update_layout(margin_r=14 + _LETTER * longest)
     return figure.update_yaxes(tickfont={"size": 13})

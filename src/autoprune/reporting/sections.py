@@ -29,6 +29,7 @@ from autoprune.reporting.tables import (
     layers_table,
     promoted_to_full_budget,
     rank_trials,
+    spread_table,
     repeat_table,
     trials_table,
 )
@@ -122,6 +123,7 @@ def comparison_section(comparison: Comparison, pictures: str = DOTS_EXPLANATION)
         TableWithBars(entrants_table(comparison)),
         *([Items(sentences)] if sentences else []),
         Text(f"{how_to_read(comparison)} {pictures}", aside=True),
+        TableWithBars(spread_table(comparison)),
     )
     return ReportSection("comparison", "Comparison on the test split", parts)
 
@@ -157,11 +159,10 @@ def how_to_read(comparison: Comparison) -> str:
     )
     return (
         f"How to read the table: numbers are {name} in % unless their column says otherwise, "
-        f"means over {describe_count(seeds).replace(' ', ' fresh ')}; {spread}. “test, cleaned” "
-        "leaves out duplicates and "
-        f"rows that are also in train or validation, {comparison.test_rows} of "
-        f"{comparison.raw_rows} rows remain; “test, raw” is the whole split. “against {reference}” "
-        f"is the difference in points, on the same rows and seeds; {reference} was chosen among "
+        f"means over {describe_count(seeds).replace(' ', ' fresh ')}; {spread}. “test” leaves out "
+        f"duplicates and rows that are also in train or validation, {comparison.test_rows} of "
+        f"{comparison.raw_rows} rows remain; “raw” is the whole split. “difference” "
+        f"is in points against {reference}, on the same rows and seeds; {reference} was chosen among "
         f"the fixed strategies by validation, not by test. {noise} p is from {test}, and holds for "
         "these trained models. A model is called better or worse only where p is below 0.05 and "
         "the interval does not contain 0. Each row is one test: of many tests, one in twenty has "

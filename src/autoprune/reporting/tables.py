@@ -10,7 +10,7 @@ from autoprune.evaluation.comparison import Comparison, ComparisonRow, SimpleRow
 from autoprune.evaluation.costs import Costs, MeasuredCost
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.study_files import StudyMetadata
-from autoprune.evaluation.verdict import format_p, format_points
+from autoprune.evaluation.verdict import format_p, format_percent, format_points
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import CleaningReport
 from autoprune.training.budget import Budget, Distillation
@@ -79,15 +79,18 @@ def layer_effects(trials: Sequence[Record]) -> list[LayerEffect]:
 
 
 def entrants_table(comparison: Comparison) -> Table:
-    """Return the results of all entrants; the best fixed strategy is the reference."""
-    reference = comparison.reference
-    measured = ("test, cleaned", "95 % interval", "test, raw", "validation", "macro-F1")
-    cost, difference = ("parameters", "seconds a run"), (f"against {reference}", "95 % interval")
+    """Return the results of all entrants; the best fixed strategy is the reference.
+
+    The console, Markdown and pages show these columns in this order.
+    """
     stopped = any(row.stopped for row in comparison.rows)
-    seeds = ("seeds",) if stopped else ()
-    header = ("origin", "layers", "layout", *measured, *cost, *difference, "p", *seeds)
+    header = (
+        *("origin", "layers", "layout", "test", "raw", "validation", "parameters"),
+        *("difference", "95 % interval", "p"),
+        *(("seeds",) if stopped else ()),
+    )
     rows = [
-        _entrant_cells(row, reference) + ((seeds_cell(row),) if stopped else ())
+        _entrant_cells(row, comparison.reference) + ((seeds_cell(row),) if stopped else ())
         for row in comparison.all_rows
     ]
     return Table("Comparison on the test split", header, tuple(rows))
@@ -99,7 +102,6 @@ def seeds_cell(row: ComparisonRow | SimpleRow) -> str:
 
 
 def _entrant_cells(row: ComparisonRow | SimpleRow, reference: str) -> tuple[TableCell, ...]:
-    std = "" if row.test_std is None else f" ± {row.test_std * 100:.1f}"
     difference = ("reference", "", "")
     if row.origin != reference:
         gap = row.difference
@@ -109,15 +111,34 @@ def _entrant_cells(row: ComparisonRow | SimpleRow, reference: str) -> tuple[Tabl
         row.origin,
         row.layout or "",
         row.description,
-        f"{row.test_mean * 100:.1f}{std}",
-        f"{row.test_low * 100:.1f} to {row.test_high * 100:.1f}",
-        f"{row.raw_mean * 100:.1f}",
-        f"{row.validation_mean * 100:.1f}",
-        f"{row.macro_f1 * 100:.1f}",
-        f"{row.parameters:,}",
-        f"{row.seconds:.1f}",
+        format_percent(row.test_mean),
+        format_percent(row.raw_mean),
+        format_percent(row.validation_mean),
+        format_millions(row.parameters),
         *difference,
     )
+
+
+def spread_table(comparison: Comparison) -> Table:
+    """Return the spread, the interval and the cost of each entrant's runs."""
+    header = ("origin", "test", "± over seeds", "95 % interval", "macro-F1", "seconds a run")
+    rows = [
+        (
+            row.origin,
+            format_percent(row.test_mean),
+            "" if row.test_std is None else f"{row.test_std * 100:.1f}",
+            f"{row.test_low * 100:.1f} to {row.test_high * 100:.1f}",
+            f"{row.macro_f1 * 100:.1f}",
+            f"{row.seconds:.1f}",
+        )
+        for row in comparison.all_rows
+    ]
+    return Table("Spread and time of each", header, tuple(rows))
+
+
+def format_millions(count: int) -> str:
+    """Write a count of parameters, in millions with three digits unless it is small."""
+    return f"{count / 1e6:.3g} M" if count >= 10_000 else f"{count:,}"
 
 
 def comparison_as_json(comparison: Comparison) -> list[dict[str, Any]]:

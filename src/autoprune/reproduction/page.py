@@ -81,7 +81,7 @@ def grid_plot(cells: Sequence[CellResult]) -> go.Figure:
             customdata=[short_label(origin) for _, origin, _ in marks],
             hovertemplate="%{customdata}: %{x:+.1f} points<extra></extra>",
         )
-    figure = apply_style(figure, 110 + 64 * len(cells), "points against the full model", "")
+    figure = apply_style(figure, 190 + 64 * len(cells), "points against the full model", "")
     labels = [
         f"{short_label(cell.model)}<br>{short_label(cell.task)}, keep {cell.keep}<br>"
         f"full {100 * cell.rows['full'].test_mean:.1f} %"
@@ -138,8 +138,10 @@ def effects_plot(claims: Sequence[Claim]) -> go.Figure:
         for claim in claims
         if claim.effect is not None
     ]
-    figure = dot_plot(dots, "points, mean over the cells, with 95 % interval")
-    return figure.update_xaxes(ZERO_LINE)
+    figure = dot_plot(dots, "points, mean over the cells,<br>with 95 % interval")
+    names = [short_label(dot.name).replace(" − ", "<br>− ") for dot in dots]
+    figure.update_yaxes(ticktext=names)  # in two lines, for narrow screens
+    return figure.update_layout(height=80 + 46 * len(dots)).update_xaxes(ZERO_LINE)
 
 
 GRID_EXPLANATION = (

@@ -19,7 +19,7 @@ def _plot(id: str, title: str, column: str, dots: Sequence[Dot], digits: int = 1
         (dot.name, dot.label, f"{dot.low:,.{digits}f}", f"{dot.high:,.{digits}f}") for dot in dots
     )
     table = Table(title, ("origin", column, "low", "high"), rows)
-    return Plot(id, title, dot_plot(dots, f"{column}, with 95 % interval"), table)
+    return Plot(id, title, dot_plot(dots, f"{column},<br>with 95 % interval"), table)
 
 
 def entrant_mark(origin: str) -> tuple[str, str]:
@@ -69,8 +69,7 @@ def differences_plot(comparison: Comparison) -> Plot:
             dots.append(Dot(row.origin, *numbers, label, _FINDING_COLORS[gap.finding]))
     title = f"Difference from {reference}, the best fixed strategy"
     plot = _plot("differences", title, f"points against {reference}", dots)
-    for trace in plot.figure.update_xaxes(ZERO_LINE).data:  # beside the line at 0
-        trace.textposition = "top left" if trace.x[0] < 0 else "top right"
+    plot.figure.update_xaxes(ZERO_LINE)
     return plot
 
 
