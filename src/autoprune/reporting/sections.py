@@ -29,8 +29,8 @@ from autoprune.reporting.tables import (
     layers_table,
     promoted_to_full_budget,
     rank_trials,
-    spread_table,
     repeat_table,
+    spread_table,
     trials_table,
 )
 from autoprune.training.metrics import METRICS
