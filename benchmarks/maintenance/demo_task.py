@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 TASK_DIR = (
     Path(__file__).resolve().parents[2] / "demo" / "src" / "autoprune_demo" / "tasks" / "demo"
 )
-PER_LABEL = {"train": 60, "validation": 20, "test": 20}
+PER_LABEL = {"train": 15, "validation": 10, "test": 20}
 LABELS = (
     "Auto",
     "Bhakti",

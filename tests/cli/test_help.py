@@ -145,7 +145,7 @@ def test_version_is_printed(run):
 def test_models_lists_the_known_models(run):
     out = run("models").out.splitlines()
     assert "l3cube-pune/marathi-bert-v2" in out[0]
-    names = ["mahabert-v2", "muril", "mahabert-small", "mahabert-smaller", "demo", "demo-2"]
+    names = ["mahabert-v2", "muril", "mahabert-small", "mahabert-smaller", "demo"]
     assert [line.split()[0] for line in out] == names
 
 

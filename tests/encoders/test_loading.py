@@ -240,10 +240,9 @@ def test_tied_tables_count_once(make_model):
     assert count_parameters(model).total == count_parameters(model.base_model).total + head
 
 
-@pytest.mark.parametrize(("name", "depth"), [("demo", 12), ("demo-2", 2)])
-def test_packaged_models_load_and_take_marathi(name, depth):
-    checkpoint = fetch(find_encoder(name))
-    assert (checkpoint.depth, checkpoint.encoder.name) == (depth, name)
+def test_demo_encoder_loads_and_takes_marathi():
+    checkpoint = fetch(find_encoder("demo"))
+    assert (checkpoint.depth, checkpoint.encoder.name) == (12, "demo")
     model = load_classifier(checkpoint, NAMES, 0)
     tokens = load_tokenizer(checkpoint)(["पुण्यात आज पाऊस", "नवा मोबाइल"], padding=True)
     assert model.dtype == torch.float32
@@ -251,6 +250,5 @@ def test_packaged_models_load_and_take_marathi(name, depth):
         logits = model(**tokens.convert_to_tensors("pt")).logits  # (2, 3)
     assert logits.shape == (2, 3)
     assert logits.isfinite().all()
-    notes = {path.name for path in checkpoint.folder.iterdir()}
-    assert {"README.md", "LICENSE"} <= notes
-    assert "CC BY-NC-SA 4.0" in (checkpoint.folder / "LICENSE").read_text()
+    assert "MIT License" in (checkpoint.folder / "LICENSE").read_text()
+    assert sum(path.stat().st_size for path in checkpoint.folder.iterdir()) < 45_000_000

@@ -22,7 +22,6 @@ def test_registry_has_the_encoders_of_the_paper():
         "mahabert-small": "l3cube-pune/marathi-bert-small",
         "mahabert-smaller": "l3cube-pune/marathi-bert-smaller",
         "demo": "package:demo",
-        "demo-2": "package:demo-2",
     }
 
 
@@ -138,7 +137,6 @@ def test_find_rivals_compares_sources():
     assert [str(each) for each in find_rivals(find_encoder("google/muril-base-cased@v1"), 6)] == [
         "mahabert-small@main"
     ]
-    assert [str(each) for each in find_rivals(find_encoder("demo"), 2)] == ["demo-2"]
     assert find_rivals(find_encoder("demo"), 6) == []
 
 

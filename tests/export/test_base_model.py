@@ -86,7 +86,7 @@ def test_base_model_without_a_card_is_an_error(tmp_path):
 
 def test_base_model_card_is_read(tmp_path):
     demo = fetch(find_encoder("demo"))
-    wanted = BaseModel("demo", "", "cc-by-nc-sa-4.0", "", ("mr",), "demo", demo.commit)
+    wanted = BaseModel("demo", "", "mit", "", ("mr",), "demo", demo.commit)
     assert read_base_model(demo, "demo") == wanted
 
 

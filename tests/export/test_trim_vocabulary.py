@@ -257,6 +257,14 @@ def test_trimming_removes_unused_scripts_and_counts_unknown_tokens():
     assert trimmed.unknown_after == cut.count("[UNK]") / len(cut) > trimmed.unknown_before
 
 
+def test_trimming_keeps_the_characters_that_are_asked_for():
+    tokenizer = KINDS["WordPiece"]()
+    trimmed = trim_tokenizer(model_for(tokenizer), tokenizer, ["क"], [], lambda text: text != ".")
+    assert {"क", "ख", "."} & set(tokenizer.get_vocab()) - set(trimmed.tokenizer.get_vocab()) == {
+        "."
+    }
+
+
 def test_trimming_keeps_the_score_of_unknown_characters():
     # Unknown ळ and then ओ must not become cheaper than the rare piece that holds both.
     tokenizer = KINDS["Unigram"]()

@@ -194,9 +194,9 @@ def test_folder_without_train_or_with_two_is_refused(write, tmp_path):
 
 def test_demo_task_is_complete_and_clean():
     splits, test = read_splits(TASKS["demo"]), read_test(TASKS["demo"])
-    assert (len(splits.train), len(splits.validation), len(test.rows)) == (720, 240, 240)
+    assert (len(splits.train), len(splits.validation), len(test.rows)) == (180, 120, 240)
     assert all(c.read == c.left for c in (*splits.cleaned, test.cleaned))
-    for rows, each in ((splits.train, 60), (splits.validation, 20), (test.rows, 20)):
+    for rows, each in ((splits.train, 15), (splits.validation, 10), (test.rows, 20)):
         assert [rows.labels.count(label) for label in range(12)] == [each] * 12
 
 

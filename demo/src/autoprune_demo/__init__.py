@@ -1,1 +1,1 @@
-"""The demo of autoprune: encoders in `models/`, headlines in `tasks/`, each with its terms."""
+"""The demo of autoprune: an encoder in `models/`, headlines in `tasks/`, each with its terms."""

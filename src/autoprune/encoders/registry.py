@@ -56,7 +56,6 @@ ENCODERS: dict[str, Encoder] = {
         Encoder("mahabert-small", "l3cube-pune/marathi-bert-small", "main", "mr", 6),
         Encoder("mahabert-smaller", "l3cube-pune/marathi-bert-smaller", "main", "mr", 2),
         Encoder("demo", "package:demo", language="mr", layers=12),
-        Encoder("demo-2", "package:demo-2", language="mr", layers=2),
     )
 }
 
@@ -64,7 +63,6 @@ ENCODERS: dict[str, Encoder] = {
 RIVALS: dict[str, dict[int, str]] = {
     "mahabert-v2": {6: "mahabert-small", 2: "mahabert-smaller"},
     "muril": {6: "mahabert-small", 2: "mahabert-smaller"},
-    "demo": {2: "demo-2"},
 }
 
 _REVISION = re.compile(r"(?!.*\.\.)[\w-][\w./-]*", re.ASCII)

@@ -3,7 +3,7 @@
 import copy
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -127,12 +127,13 @@ def trim_tokenizer(
     tokenizer: PreTrainedTokenizerBase,
     texts: Iterable[str],
     held_out: Sequence[str],
+    keeps: Callable[[str], bool] = lambda _: True,
 ) -> TrimmedVocabulary:
     """Cut `model` in place, and a copy of `tokenizer`, to the tokens that `texts` use.
 
-    Special tokens stay, and single characters of the scripts in use, so that other texts can still
-    be encoded. The tokens of `texts` and the logits on them do not change. Raises `ModelError` for
-    tokenizers that cannot be cut.
+    Special tokens stay, and single characters of the scripts in use (those for which `keeps` is
+    true), so that other texts can still be encoded. The tokens of `texts` and the logits on them do
+    not change. Raises `ModelError` for tokenizers that cannot be cut.
     """
     backend = _backend(tokenizer)
     pieces = VocabularyPieces(backend)
@@ -141,7 +142,9 @@ def trim_tokenizer(
         characters = characters.union(*map(backend.normalizer.normalize_str, characters))
     scripts = scripts_of(characters)
     used |= pieces.always() | set(tokenizer.all_special_ids)
-    used |= {number for text, number in pieces.characters() if script_of(text) in scripts}
+    used |= {
+        number for text, number in pieces.characters() if script_of(text) in scripts and keeps(text)
+    }
     used |= set(_config_tokens(model).values()) & set(pieces.numbers.values())
     ids = np.array(sorted(pieces.with_parts(used)), dtype=np.int32)
     kept = used_token_ids(_position_padding(model, tokenizer), ids)

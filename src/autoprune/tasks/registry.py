@@ -19,7 +19,7 @@ TASKS: dict[str, Task] = {
     "shc": Task("shc", "official:SHC", labels=_MAHANEWS_LABELS, tokens=64),
     "lpc": Task("lpc", "official:LPC", labels=_MAHANEWS_LABELS, tokens=256),
     "ldc": Task("ldc", "official:LDC", labels=_MAHANEWS_LABELS, tokens=512),
-    "demo": Task("demo", "package:demo", labels=_MAHANEWS_LABELS, tokens=64, full_epochs=5),
+    "demo": Task("demo", "package:demo", labels=_MAHANEWS_LABELS, tokens=32, full_epochs=4),
 }
 
 # A data set of the hub, with a configuration or without.
