@@ -1,6 +1,7 @@
 """Model card of an exported model: Markdown below YAML front matter. Outside text is escaped."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -126,6 +127,8 @@ def _use_section(provenance: Provenance) -> list[str]:
     name = json.dumps(single_line(provenance.name), ensure_ascii=False)
     values = {
         "NAME": name,
+        # Where a folder is looked for: its name must not begin with a slash.
+        "LOCAL": f'env.localModelPath = "{"/" if provenance.name.startswith("/") else "."}";',
         "FOLDER": f"huggingface_hub.snapshot_download({name})" if provenance.on_hub else name,
         "TEXTS": '["…"], ["…"]' if provenance.pairs else '["…"]',
         "TEXT": text,
@@ -133,10 +136,11 @@ def _use_section(provenance: Provenance) -> list[str]:
     parts = ["## Use"]
     for format in provenance.formats:
         for title, language, code in _snippets(format, provenance.pairs):
-            if not provenance.on_hub:
+            if provenance.on_hub:
+                code = code.replace("LOCAL\n", "").replace("{ env, ", "{ ")
+            else:
                 code = code.replace("import huggingface_hub, ", "import ")
-            for word, value in values.items():
-                code = code.replace(word, value)
+            code = re.sub("|".join(values), lambda word: values[word[0]], code)
             parts += [f"{title}:", code_block(code, language)]
     note = (
         f"Its quality was measured on inputs cut to {provenance.tokens} tokens; truncation=True "
@@ -170,10 +174,11 @@ tokens = tokenizer(TEXTS, truncation=True, padding=True, return_tensors="np")
 logits = model({part.any_name: tokens[part.any_name] for part in model.inputs})[0]"""
 
 _TRANSFORMERS_JS = """\
-import { pipeline } from "@huggingface/transformers";
+import { env, pipeline } from "@huggingface/transformers";
 
+LOCAL
 const classify = await pipeline("text-classification", NAME, { dtype: "DTYPE" });
-console.log(await classify("…"));"""
+console.log(await classify(TEXT));"""
 
 _DTYPES = {"onnx": "fp32", "onnx-fp16": "fp16", "onnx-int8": "q8"}  # their names in transformers.js
 
