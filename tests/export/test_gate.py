@@ -1,17 +1,24 @@
 """The gate: a format is kept if it answers as the model in torch does, else nothing is left."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 
+from autoprune.encoders.registry import Encoder
 from autoprune.errors import ModelError
 from autoprune.export import gate as gate_module
 from autoprune.export import quantization, reload
 from autoprune.export.export import save_model
 from autoprune.export.final_training import merged_model
-from autoprune.export.formats import MODEL_FORMATS, find_formats
+from autoprune.export.formats import (
+    MODEL_FORMATS,
+    find_formats,
+    open_format,
+    read_formats_checkpoint,
+)
 from autoprune.export.gate import GateRows, add_formats
 from autoprune.layouts.layout import Layout
 from autoprune.training.problem_types import SINGLE_LABEL
@@ -153,6 +160,61 @@ def test_gate_measures_the_grid_on_validation_in_every_way(copy):
     tokens = quantization.calibration_tokens(folder, rows.train)
     assert len(tokens) == len(rows.train)
     assert len({str(way) for way in quantization.QUANTIZATIONS}) == 5
+
+
+def test_gate_of_two_texts_per_row(saved, tmp_path):
+    folder, rows = saved
+
+    def paired(split):
+        return replace(split, pairs=split.texts[::-1])
+
+    out = tmp_path / "model"
+    shutil.copytree(folder, out)
+    pairs = replace(
+        rows,
+        sample=paired(rows.sample),
+        train=paired(rows.train),
+        validation=paired(rows.validation),
+    )
+    names = ["onnx", "onnx-int8", "openvino-int8"]
+    result = add_formats(out, names, pairs, run_here)
+    assert (list(result.notes), result.refused) == (names, ())
+
+
+def test_folder_without_torch_is_read_in_its_fastest_format(copy):
+    folder, rows = copy
+    add_formats(folder, ["onnx", "onnx-int8"], rows, run_here)
+    (folder / "model.safetensors").unlink()
+    predictor, name = open_format(folder)
+    assert name == "onnx-int8"
+    [answer] = predictor([("एक", None)], 1)
+    assert answer.sum() == pytest.approx(1)
+    checkpoint = read_formats_checkpoint(Encoder("tiny", str(folder)), folder)
+    assert checkpoint.depth == 2
+
+
+@pytest.mark.soak  # half a minute a family
+def test_gate_takes_or_refuses_each_format_of_each_family(tiny, family, tmp_path):
+    made = tiny(family)
+    layout = Layout.parse("5:0,2")
+    made.tokenizer.model_max_length, made.tokenizer.padding_side = 12, "right"
+    model = merged_model(made.evaluator, layout, made.train(layout))
+    save_model(model, made.tokenizer, tmp_path / "model")
+    rows = GateRows(
+        made.sample.rows,
+        made.splits.train,
+        made.splits.validation,
+        np.array(made.splits.validation.labels),
+        SINGLE_LABEL,
+        "accuracy",
+        max_drop=10,
+    )
+    result = add_formats(tmp_path / "model", list(MODEL_FORMATS), rows, run_here)
+    refused = [line.split()[0] for line in result.refused]
+    assert sorted([*result.notes, *refused]) == sorted(MODEL_FORMATS)[:-1]
+    assert not any("\n" in line for line in result.refused)
+    assert "onnx" in result.notes
+    assert set(find_formats(tmp_path / "model")) == {"transformers", *result.notes}
 
 
 def test_formats_of_earlier_versions_are_found(copy, traced):

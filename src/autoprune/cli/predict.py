@@ -52,6 +52,7 @@ def predict(
 
     Example: `autoprune predict my-model headlines.csv --out labels.jsonl`
     """
+    from autoprune.export.formats import TRANSFORMERS, find_formats, open_format
     from autoprune.export.predict import open_predictor
     from autoprune.export.prediction_files import (
         check_prediction_paths,
@@ -76,7 +77,11 @@ def predict(
         rows = stream_lines(sys.stdin.buffer, "standard input")
     else:
         rows, notes = stream_file(path, text, text_pair)
-    predictor = open_predictor(model, select_device(device))
+    formats = find_formats(model) if model.is_dir() else {}
+    if formats and TRANSFORMERS not in formats:
+        predictor, _ = open_format(model)
+    else:
+        predictor = open_predictor(model, select_device(device))
     if out is not None:
         count = write_prediction_file(predictor, rows, batch, chosen, out)
         options.show(f"Wrote the labels of {count:,} texts to {out}")

@@ -20,8 +20,8 @@ from autoprune.encoders.config import read_config
 from autoprune.encoders.files import has_weights, read_checkpoint
 from autoprune.encoders.profiling import open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.errors import ModelError, first_line, missing_package
-from autoprune.export.predict import TokenTensors, make_tokenizer
+from autoprune.errors import ModelError, OptionError, first_line, missing_package
+from autoprune.export.predict import Predictor, TokenTensors, make_predictor, make_tokenizer
 from autoprune.tasks.task import LabelledRows
 
 ForwardPass = Callable[[TokenTensors], NDArray[np.float32]]  # tokens -> logits (rows, classes)
@@ -192,6 +192,35 @@ def read_formats_checkpoint(
         return read_checkpoint(encoder, folder, trust_remote_code=trust_remote_code)
     config = read_config(folder, trust_remote_code)
     return EncoderFiles(encoder, folder, "", int(config.num_hidden_layers))
+
+
+_FASTEST_FIRST = ("openvino-int8", "onnx-int8", "openvino", "onnx", "onnx-fp16", TRANSFORMERS)
+
+
+def open_format(folder: Path, format: str | None = None) -> tuple[Predictor, str]:
+    """Open the model in `folder` and return it with its format.
+
+    None takes the fastest format that is there and whose packages are installed. Raises
+    `ModelError`, `OptionError`.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"a model is a folder, found none at {str(folder)!r}")
+    formats = find_formats(folder)
+    if format is not None and format not in formats:
+        there = ", ".join(formats) or "none"
+        raise OptionError(f"--format {format} is not in {folder}, which has {there}")
+    names = [format] if format else [name for name in _FASTEST_FIRST if name in formats]
+    if not names:
+        raise ModelError(f"{folder} holds no model: name the folder of an exported model")
+    for name in names:
+        try:
+            MODEL_FORMATS[name].check_installed()
+        except OptionError:
+            if name == names[-1]:
+                raise
+            continue
+        return make_predictor(folder, lambda: MODEL_FORMATS[name].opener(formats[name])), name  # noqa: B023
+    raise AssertionError("the last name was tried")
 
 
 def files_of_format(file: Path) -> list[Path]:

@@ -26,15 +26,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from autoprune.errors import AutopruneError, ModelError, OptionError, first_line
-from autoprune.export.formats import MODEL_FORMATS, find_formats
-from autoprune.export.predict import Predictor, make_predictor
+from autoprune.errors import AutopruneError, OptionError, first_line
+from autoprune.export.formats import open_format
+from autoprune.export.predict import Predictor
 from autoprune.export.prediction_files import prediction_entry
 from autoprune.training.devices import limited_threads
 
 TextPair = tuple[str, str | None]
-
-_PREFERRED = ("openvino-int8", "onnx-int8", "openvino", "onnx", "onnx-fp16", "transformers")
 
 _DRAIN_SECONDS = 0.5  # after SIGTERM, in which clients learn to close their connections
 
@@ -289,32 +287,6 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def open_served(folder: Path, format: str | None) -> tuple[Predictor, str]:
-    """Open the model in `folder` and return it with its format.
-
-    None takes the fastest format that is there and whose packages are installed. Raises
-    `ModelError`, `OptionError`.
-    """
-    if not folder.is_dir():
-        raise ModelError(f"a model is a folder, found none at {str(folder)!r}")
-    formats = find_formats(folder)
-    if format is not None and format not in formats:
-        there = ", ".join(formats) or "none"
-        raise OptionError(f"--format {format} is not in {folder}, which has {there}")
-    names = [format] if format else [name for name in _PREFERRED if name in formats]
-    if not names:
-        raise ModelError(f"{folder} holds no model: name the folder of an exported model")
-    for name in names:
-        try:
-            MODEL_FORMATS[name].check_installed()
-        except OptionError:
-            if name == names[-1]:
-                raise
-            continue
-        return make_predictor(folder, lambda: MODEL_FORMATS[name].opener(formats[name])), name  # noqa: B023
-    raise AssertionError("the last name was tried")
-
-
 def serve_model(
     folder: Path, settings: ServeSettings, ready: Callable[[str, str], object]
 ) -> tuple[int, int]:
@@ -324,7 +296,7 @@ def serve_model(
     predictions were accepted, and how many of them were answered. Raises `AutopruneError`.
     """
     with limited_threads(settings.threads):
-        predictor, name = open_served(folder, settings.format)
+        predictor, name = open_format(folder, settings.format)
         list(predictor([("a", None)], 1))  # the first run allocates
         app = PredictionApp(predictor, settings)
         try:
