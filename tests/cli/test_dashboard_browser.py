@@ -77,6 +77,15 @@ def show(tab, address):
     return show
 
 
+def test_read_only_dashboard_hides_what_changes_studies(show):
+    tab = show()
+    tab.get_by_text(STUDY).first.wait_for()
+    for name in ("Create", "delete study", "rename study"):
+        button = tab.get_by_label(name) if name != "Create" else tab.get_by_text("Create")
+        assert [each.is_visible() for each in button.all()] == [False] * button.count()
+    assert tab.evaluate("document.head.innerHTML.includes('delete study')")
+
+
 @pytest.fixture(scope="module")
 def numbers(address):
     """Return the number of each study by its name."""

@@ -162,7 +162,7 @@ def how_to_read(comparison: Comparison) -> str:
         f"means over {describe_count(seeds).replace(' ', ' fresh ')}; {spread}. “test” leaves out "
         f"duplicates and rows that are also in train or validation, {comparison.test_rows} of "
         f"{comparison.raw_rows} rows remain; “raw” is the whole split. “difference” "
-        f"is in points against {reference}, on the same rows and seeds; {reference} was chosen among "
+        f"is in points against {reference}, on the same rows and seeds; {reference} was chosen of "
         f"the fixed strategies by validation, not by test. {noise} p is from {test}, and holds for "
         "these trained models. A model is called better or worse only where p is below 0.05 and "
         "the interval does not contain 0. Each row is one test: of many tests, one in twenty has "

@@ -110,6 +110,7 @@ def serve(
         raise missing_package("the dashboard", "autoprune[dashboard]")
     storage = storages[0] if len(storages) == 1 else CombinedStorage(storages, writable)
     app = _with_layer_importances(dashboard.wsgi(storage), storage)
+    app = app if writable else _without_buttons(app)
     app = _guarded(app, writable=writable, is_combined=len(storages) > 1)
     with _listen(app, port) as server:
         address = f"http://{LOOPBACK}:{server.server_port}/dashboard/"
@@ -149,6 +150,37 @@ def _guarded(app: "WSGIApplication", *, writable: bool, is_combined: bool) -> "W
         return [f"{refused[1]}\n".encode()]
 
     return guarded
+
+
+# What would be answered with 405 in a dashboard that is read-only.
+_HIDE_BUTTONS = (
+    "<style>"
+    '[aria-label="delete study"], [aria-label="rename study"], [aria-label="delete artifact"], '
+    '[aria-label="skip trial"], button:has([data-testid="AddBoxIcon"]), '
+    'button:has([data-testid="EditIcon"]), button:has([data-testid="DeleteIcon"]) '
+    "{ display: none !important; }</style></head>"
+)
+
+
+def _without_buttons(app: "WSGIApplication") -> "WSGIApplication":
+    """Return `app` with pages in which what creates, changes and deletes is hidden."""
+
+    def answered(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        if not environ.get("PATH_INFO", "").startswith("/dashboard"):
+            return app(environ, start)
+        state: list[Any] = []
+
+        def keep(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], object]:
+            state[:] = [status, headers]
+            return state.append
+
+        environ = {k: v for k, v in environ.items() if k != "HTTP_IF_MODIFIED_SINCE"}
+        body = b"".join(app(environ, keep)).replace(b"</head>", _HIDE_BUTTONS.encode(), 1)
+        status, headers = state[0], [pair for pair in state[1] if pair[0] != "Content-Length"]
+        start(status, [*headers, ("Content-Length", str(len(body)))])
+        return [body]
+
+    return answered
 
 
 def _with_layer_importances(app: "WSGIApplication", storage: BaseStorage) -> "WSGIApplication":
