@@ -73,7 +73,7 @@ def fine_tune(
     started = time.process_time()
     score = experiment.evaluator(budget).evaluate(kept, seed)
     return {
-        "accuracy": round(score.accuracy, 5),
+        "accuracy": round(score.quality, 5),
         "loss": round(score.loss, 5),
         "seconds": round(time.process_time() - started, 1),
         "device": describe_device(experiment.device),

@@ -232,7 +232,7 @@ def main() -> None:
         print_ranking(
             arguments.study,
             f"{name}: accuracy",
-            {score.layout: score.accuracy for score in scores},
+            {score.layout: score.accuracy or 0.0 for score in scores},
             cost,
         )
         timed(

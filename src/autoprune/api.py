@@ -39,6 +39,9 @@ class StudyOptions(TypedDict, total=False):
     text: str
     text_pair: str
     label: str
+    labels: Sequence[str]
+    label_separator: str
+    problem_type: str
     data_dir: Path | str
     keep_duplicates: bool
     merge_labels: bool

@@ -15,8 +15,14 @@ FORMAT_NAMES = (
 HEAD_NAMES = ("fitted", "drawn")
 METHOD_NAMES = ("full", "lora", "head", "probe")
 DISTILLATION_NAMES = ("none", "logits", "hidden")
-METRIC_NAMES = ("accuracy", "macro-f1", "weighted-f1", "mcc")
-PROBLEM_TYPE_NAMES = ("single_label_classification",)
+METRIC_NAMES = (
+    "accuracy", "macro-f1", "weighted-f1", "mcc", "micro-f1", "subset-accuracy",
+    "entity-f1", "token-accuracy", "spearman", "pearson", "mse",
+)  # fmt: skip
+PROBLEM_TYPE_NAMES = (
+    "single_label_classification", "multi_label_classification", "regression",
+    "token_classification",
+)  # fmt: skip
 PROXY_NAMES = ("alignment", "leave-one-out")
 SAMPLER_NAMES = ("gp", "random", "tpe", "brute-force")
 PRUNER_NAMES = ("none", "median", "halving")

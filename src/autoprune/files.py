@@ -325,14 +325,19 @@ def check_value_type(value: Any, hint: Any, name: str) -> None:
     if origin in (Union, UnionType):
         if value is None and NoneType in arguments:
             return
-        [hint] = [argument for argument in arguments if argument is not NoneType]
-        check_value_type(value, hint, name)
+        *others, last = [argument for argument in arguments if argument is not NoneType]
+        for other in others:
+            with contextlib.suppress(ValueError):
+                check_value_type(value, other, name)
+                return
+        check_value_type(value, last, name)
     elif origin is Literal:
         if value not in arguments:
             raise ValueError(f"{name} must be one of {', '.join(arguments)}")
     elif origin is tuple:
         _check_class(value, tuple, name)
-        if arguments[0] is int and set(map(type, value)) <= {int}:  # predictions: many thousands
+        takes_int = arguments[0] is int or int in get_args(arguments[0])
+        if takes_int and set(map(type, value)) <= {int}:  # predictions: many thousands
             return
         for item in value:
             check_value_type(item, arguments[0], name)

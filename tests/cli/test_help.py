@@ -16,6 +16,7 @@ from autoprune.choices import METRIC_NAMES
 from autoprune.cli.app import app
 from autoprune.cli.arguments import SearchArguments, StudyArguments
 from autoprune.experiment.config import SECTIONS, StudyConfig
+from autoprune.tasks.registry import TASKS
 
 COMMANDS = typer.main.get_command(app).commands
 AUTOPRUNE = Path(sys.executable).with_name("autoprune")
@@ -151,7 +152,7 @@ def test_models_lists_the_known_models(run):
 
 def test_tasks_lists_the_known_tasks(run):
     lines = {line.split()[0]: line for line in run("tasks").out.splitlines()}
-    assert set(lines) == {"shc", "lpc", "ldc", "demo"}
+    assert set(lines) == {*TASKS}
     assert "official:LDC" in lines["ldc"]
 
 

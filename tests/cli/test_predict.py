@@ -21,6 +21,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from autoprune.encoders.profiling import Classifier
 from autoprune.export.predict import make_tokenizer, open_predictor
 from autoprune.export.prediction_files import write_predictions
+from autoprune.training.problem_types import SINGLE_LABEL
 from tiny_models import NUMBERS, jitter_, save_model, tiny_tokenizer
 
 LABELS = ("खेळ", "राज्य, देश", "label")
@@ -167,6 +168,7 @@ def test_predict_does_not_shift_labels(run, folder):
 def test_predict_refuses_to_lose_rows(folder):
     class Forgetful:
         labels = LABELS
+        problem_type = SINGLE_LABEL
 
         def __call__(self, rows, batch):
             yield from (np.array([0.2, 0.3, 0.5]) for _ in itertools.islice(list(rows), 2))

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from autoprune.errors import DataError, StudyError
 from autoprune.evaluation.records import count_repeated, read_records
-from autoprune.training.metrics import METRICS
+from autoprune.training.problem_types import SINGLE_LABEL
 
 
 def test_comparison_rows_hold_known_figures(comparison):
@@ -196,7 +196,7 @@ def test_comparison_on_too_few_clean_rows_is_refused_before_training(entrant, co
     assert calls == []
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SINGLE_LABEL.metrics)
 def test_difference_is_that_of_the_means_in_every_metric(metric, entrants, compare, conditions):
     conditions = dataclasses.replace(conditions, metric=metric)
     comparison = compare(entrants, conditions=conditions)

@@ -18,6 +18,7 @@ from autoprune.evaluation.permutation_test import (
     sign_flip_test,
 )
 from autoprune.training.metrics import METRICS, Metric, row_mean
+from autoprune.training.problem_types import SINGLE_LABEL
 
 differences = st.lists(st.integers(-3, 3), min_size=1, max_size=9)
 
@@ -42,7 +43,7 @@ def all_exchanges(pairs, rows):
     return np.mean([abs(difference(np.array(swap))) >= observed - 1e-9 for swap in swaps])
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SINGLE_LABEL.metrics)
 @example(  # the first seed has no difference between the two, the other two have
     [0, 1, 2, 0, 1, 2, 0],
     [
@@ -62,7 +63,7 @@ def test_p_is_the_share_of_all_exchanges(metric, labels, seeds):
     )
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SINGLE_LABEL.metrics)
 def test_pairs_of_a_group_are_exchanged_together(metric):
     labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])
     rng = np.random.default_rng(1)
@@ -104,7 +105,7 @@ def test_where_metrics_disagree_p_follows_the_metric():
     assert by_accuracy.finding != "better"
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SINGLE_LABEL.metrics)
 def test_p_is_the_same_with_either_entrant_first(metric):
     rng = np.random.default_rng(0)
     labels, a, b = (rng.integers(4, size=(3, 50)) for _ in range(3))
@@ -115,7 +116,7 @@ def test_p_is_the_same_with_either_entrant_first(metric):
     assert paired_permutation_test([[(first, first)]]) == 1.0
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SINGLE_LABEL.metrics)
 def test_alike_entrants_differ_in_few_cases_only(metric):
     """Rare classes, three seeds, nothing between the two: p is below 0.1 in about one of ten."""
     rng, low = np.random.default_rng(5), 0

@@ -29,8 +29,8 @@ def test_problem_type_travels_between_processes_and_has_known_metrics(name):
 
 def test_problem_type_of_a_config_is_found_or_refused():
     assert find_problem_type(None) is find_problem_type(SINGLE_LABEL.name) is SINGLE_LABEL
-    with pytest.raises(UnknownNameError, match="unknown problem type 'multi_label"):
-        find_problem_type("multi_label_classification")
+    with pytest.raises(UnknownNameError, match="unknown problem type 'ranking'"):
+        find_problem_type("ranking")
 
 
 @pytest.mark.parametrize("metric", SINGLE_LABEL.metrics)

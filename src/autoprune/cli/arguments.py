@@ -179,13 +179,16 @@ class StudyArguments(Arguments):
     text: options.TextColumnOption = None
     text_pair: options.PairColumnOption = None
     label: options.LabelColumnOption = None
+    labels: options.LabelColumnsOption = None
+    label_separator: options.LabelSeparatorOption = None
+    problem_type: options.ProblemTypeOption = None
     metric: Annotated[
         str | None,
         options.name_option(
             "metric",
             METRIC_NAMES,
-            f"What layouts are chosen and compared by: {', '.join(METRIC_NAMES)}. "
-            "[default: the task's]",
+            f"What layouts are chosen and compared by: {', '.join(METRIC_NAMES)}; each problem "
+            "type has some of them. [default: the task's]",
         ),
     ] = None
     keep_duplicates: options.KeepDuplicatesOption = False
@@ -409,6 +412,8 @@ def study_configs(study: StudyArguments, search: SearchArguments | None) -> "lis
     given = study.given_options() | (search.given_options() if search else {})
     for name in ("config", "write_config", "keep"):
         given.pop(name, None)
+    if study.labels is not None:
+        given["labels"] = options.split_columns(study.labels)
     if study.learning_rates is not None:
         given["learning_rates"] = options.parse_rates(study.learning_rates)
     for name, flag in (("temperature", "--temperature"), ("distill_weight", "--distill-weight")):

@@ -59,10 +59,8 @@ def tasks(json: options.JsonOption = False) -> None:
         options.show(dumps({"tasks": known}))
         return
     for name, task in TASKS.items():
-        options.show(
-            f"{name:16} {task.source:16} {len(task.labels or ()):>2} labels, up to {task.tokens} "
-            f"tokens, {task.metric}  mr"
-        )
+        what = f"{len(task.labels)} labels" if task.labels else str(task.problem_type)
+        options.show(f"{name:16} {task.source:20} {what:28} up to {task.tokens} tokens  mr")
 
 
 def layouts(

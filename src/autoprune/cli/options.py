@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import typer
 from typer import CallbackParam
 
-from autoprune.choices import DEVICE_NAMES, FORMAT_NAMES, MAX_BATCH, MAX_TOKENS, METHOD_NAMES
+from autoprune.choices import (
+    DEVICE_NAMES,
+    FORMAT_NAMES,
+    MAX_BATCH,
+    MAX_TOKENS,
+    METHOD_NAMES,
+    PROBLEM_TYPE_NAMES,
+)
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import OptionError, check_names, printable, quote
 from autoprune.layouts.layout import parse_keeps
@@ -178,6 +185,32 @@ TextColumnOption = Annotated[str | None, typer.Option(help="Column of the texts.
 PairColumnOption = Annotated[str | None, typer.Option(help="Column of second texts.")]
 
 LabelColumnOption = Annotated[str | None, typer.Option(help="Column of the labels.")]
+
+LabelColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--labels", help="Columns of 0 and 1, one for each label a row may have, such as a,b,c."
+    ),
+]
+
+LabelSeparatorOption = Annotated[
+    str | None, typer.Option(help="What is between the labels of a row in one column, such as |.")
+]
+
+ProblemTypeOption = Annotated[
+    str | None,
+    name_option(
+        "problem type",
+        PROBLEM_TYPE_NAMES,
+        f"What a label is: {', '.join(PROBLEM_TYPE_NAMES)}. [default: what the rows tell]",
+    ),
+]
+
+
+def split_columns(text: str | None) -> tuple[str, ...]:
+    """Return the names of columns between commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
 
 KeepDuplicatesOption = Annotated[
     bool, typer.Option("--keep-duplicates", help="Leave duplicate and leaked rows in.")

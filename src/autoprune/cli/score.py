@@ -53,6 +53,9 @@ def score(
     text: options.TextColumnOption = None,
     text_pair: options.PairColumnOption = None,
     label: options.LabelColumnOption = None,
+    labels: options.LabelColumnsOption = None,
+    label_separator: options.LabelSeparatorOption = None,
+    problem_type: options.ProblemTypeOption = None,
     keep_duplicates: options.KeepDuplicatesOption = False,
     merge_labels: options.MergeLabelsOption = False,
     epochs: Annotated[
@@ -94,6 +97,9 @@ def score(
         text=text,
         text_pair=text_pair,
         label=label,
+        labels=options.split_columns(labels),
+        label_separator=label_separator,
+        problem_type=problem_type,
         keep_duplicates=keep_duplicates,
         merge_labels=merge_labels,
         epochs=epochs,
@@ -116,16 +122,18 @@ def score(
 def _print(scores: "LayoutScores") -> None:
     """Print the layouts as CSV on standard output, and the layers' effects on standard error."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(("layout", "loss", "accuracy"))
+    has_accuracy = scores.scores[0].accuracy is not None
+    writer.writerow(("layout", "loss", "accuracy")[: 2 + has_accuracy])
     for score in scores.scores:
-        writer.writerow((score.layout, f"{score.loss:.5f}", f"{score.accuracy:.5f}"))
+        accuracy = [] if score.accuracy is None else [f"{score.accuracy:.5f}"]
+        writer.writerow((score.layout, f"{score.loss:.5f}", *accuracy))
     sys.stdout.flush()
     options.say(
         f"{len(scores.scores)} layouts by {scores.layer_passes:,.0f} layer passes, as much as "
         f"{scores.full_depth_passes:,.1f} passes of the full model"
     )
     for effect in scores.layer_effects():
+        right = f"  accuracy {100 * effect['accuracy']:+.1f} points" if has_accuracy else ""
         options.say(
-            f"layer {effect['layer']:>2}  loss {effect['loss']:+.3f}  "
-            f"accuracy {100 * effect['accuracy']:+.1f} points where it is kept"
+            f"layer {effect['layer']:>2}  loss {effect['loss']:+.3f}{right} where it is kept"
         )

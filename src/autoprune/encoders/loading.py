@@ -11,8 +11,10 @@ from sentencepiece import SentencePieceProcessor
 from torch import nn
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -36,6 +38,10 @@ _POSITION_TABLES = ("position_embeddings", "embed_positions")
 
 _SINGLE_LABEL = PROBLEM_TYPE_NAMES[0]
 
+_BY_WORD = PROBLEM_TYPE_NAMES[-1]
+
+_TOKEN_FAMILIES = {*MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING}
+
 _REPAIR_CONFIG = f"correct {CONFIG}, or save the model again"
 
 
@@ -52,10 +58,14 @@ def load_classifier(
     again, else it would be the same for all seeds. The caller's random state is unchanged. Raises
     `ModelError` where weights of the encoder are missing, left over, or of another shape.
     """
-    with _seeded_loading(checkpoint, seed):
-        model, missing, unexpected = _load(
-            checkpoint, _classifier_config(checkpoint, names, problem_type)
+    config, kind = _classifier_config(checkpoint, names, problem_type), head_class(problem_type)
+    if problem_type == _BY_WORD and type(config) not in _TOKEN_FAMILIES:
+        raise ModelError(
+            f"transformers has no token-classification head for {config.model_type}, so "
+            f"{checkpoint.encoder} cannot tag words: choose another model"
         )
+    with _seeded_loading(checkpoint, seed):
+        model, missing, unexpected = _load(checkpoint, config, kind)
         _check_family(model)
         if _outside_encoder(model) - missing:
             torch.default_generator.manual_seed(seed)
@@ -70,9 +80,10 @@ def load_trained(checkpoint: EncoderFiles) -> PreTrainedModel:
     In float32 on the CPU, in evaluation mode. Raises `ModelError` where any weight is missing or
     of another shape.
     """
+    problem_type = trained_problem_type(checkpoint)
     with _seeded_loading(checkpoint, 0):
-        config = _classifier_config(checkpoint, trained_labels(checkpoint), _SINGLE_LABEL)
-        model, missing, unexpected = _load(checkpoint, config)
+        config = _classifier_config(checkpoint, trained_labels(checkpoint), problem_type)
+        model, missing, unexpected = _load(checkpoint, config, head_class(problem_type))
     if missing:
         raise ModelError(
             f"{checkpoint.encoder} is not a complete classifier, {len(missing)} of its weights are "
@@ -130,7 +141,7 @@ def random_classifier(
     config = _classifier_config(checkpoint, names, problem_type)
     prune_config(config, range(depth))
     with _seeded_loading(checkpoint, seed):
-        model = AutoModelForSequenceClassification.from_config(
+        model = head_class(problem_type).from_config(
             config, dtype=torch.float32, trust_remote_code=checkpoint.trust_remote_code
         )
     assert isinstance(model, PreTrainedModel)
@@ -143,6 +154,18 @@ def trained_labels(checkpoint: EncoderFiles) -> list[str]:
     """Return the labels that the checkpoint's config names, in index order."""
     labels = _config(checkpoint).id2label
     return [str(labels[index]) for index in sorted(labels)]
+
+
+def trained_problem_type(checkpoint: EncoderFiles) -> str:
+    """Return the problem type of a trained classifier, as its config tells it."""
+    return problem_type_of(_config(checkpoint))
+
+
+def problem_type_of(config: PreTrainedConfig) -> str:
+    """Return the problem type that the config of a trained classifier tells."""
+    if any(name.endswith("ForTokenClassification") for name in config.architectures or ()):
+        return _BY_WORD
+    return str(config.problem_type or _SINGLE_LABEL)
 
 
 def hidden_size(checkpoint: EncoderFiles) -> int:
@@ -222,8 +245,15 @@ def _classifier_config(
     config = _config(checkpoint)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
-    config.problem_type = problem_type
+    # transformers has no such name for tags: the class of the model tells.
+    config.problem_type = None if problem_type == _BY_WORD else problem_type
     return config
+
+
+def head_class(problem_type: str) -> Any:
+    """Return the class of transformers that loads a model with this kind of head."""
+    is_token = problem_type == _BY_WORD
+    return AutoModelForTokenClassification if is_token else AutoModelForSequenceClassification
 
 
 def _load(

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import ClassVar
 
-import numpy as np
-
 from autoprune.errors import StudyError
 from autoprune.evaluation.entrants import Entrant, Measured, SeedSchedule
 from autoprune.evaluation.permutation_test import PairedDifference, Predictions, paired_difference
@@ -16,7 +14,7 @@ from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.evaluation.statistics import SIGNIFICANCE, mean_interval, seed_std
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.tasks.task import TestSplit
+from autoprune.tasks.task import TestSplit, label_array
 from autoprune.training.metrics import METRICS
 
 
@@ -41,7 +39,7 @@ class ComparisonRow:
     test_high: float
     raw_mean: float
     validation_mean: float
-    macro_f1: float
+    macro_f1: float | None
     seconds: float
     learning_rate: float
     difference: PairedDifference
@@ -63,7 +61,7 @@ class SimpleRow:
     test_low: float
     test_high: float
     raw_mean: float
-    macro_f1: float
+    macro_f1: float | None
     difference: PairedDifference
 
     layout: ClassVar[None] = None
@@ -247,6 +245,7 @@ def build_comparison(
                 of_simple[model.origin],
                 difference(of_simple[model.origin], predictions[reference]),
                 test,
+                runs[reference][0].score("test").macro_f1 is not None,
             )
             for model in simple
         ),
@@ -290,6 +289,7 @@ def _row(
 ) -> ComparisonRow:
     interval = mean_interval(predictions.values)
     by_seed = tuple(record.score("test").quality for record in records)
+    macro_f1 = [f1 for each in records if (f1 := each.score("test").macro_f1) is not None]
     least, greatest = METRICS[predictions.metric].bounds
     return ComparisonRow(
         origin=entrant.origin,
@@ -302,7 +302,7 @@ def _row(
         test_high=min(greatest, interval.high),
         raw_mean=_mean(records, "test-raw"),
         validation_mean=_mean(records, "validation"),
-        macro_f1=fmean(record.score("test").macro_f1 for record in records),
+        macro_f1=fmean(macro_f1) if macro_f1 else None,
         seconds=fmean(record.score("validation").seconds for record in records),
         learning_rate=entrant.budget.learning_rate,
         difference=difference,
@@ -312,18 +312,24 @@ def _row(
 
 
 def _simple_row(
-    model: SimpleModel, predictions: Predictions, difference: PairedDifference, test: TestSplit
+    model: SimpleModel,
+    predictions: Predictions,
+    difference: PairedDifference,
+    test: TestSplit,
+    has_macro_f1: bool,
 ) -> SimpleRow:
     interval = mean_interval(predictions.values[:1])
-    metric, labels = METRICS[predictions.metric], np.array(test.rows.labels)
+    metric, labels = METRICS[predictions.metric], label_array(test.rows.labels)
     least, greatest = metric.bounds
     return SimpleRow(
         model=model,
         test_mean=interval.mean,
         test_low=max(least, interval.low),
         test_high=min(greatest, interval.high),
-        raw_mean=metric.quality(labels, np.array(model.predictions)),
-        macro_f1=METRICS["macro-f1"].quality(predictions.labels, predictions.predicted[0]),
+        raw_mean=metric.quality(labels, label_array(model.predictions)),
+        macro_f1=METRICS["macro-f1"].quality(predictions.labels, predictions.predicted[0])
+        if has_macro_f1
+        else None,
         difference=difference,
     )
 

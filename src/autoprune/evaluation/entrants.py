@@ -22,7 +22,7 @@ from autoprune.evaluation.records import (
 )
 from autoprune.evaluation.statistics import SIGNIFICANCE, look_levels
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.task import TestSplit
+from autoprune.tasks.task import NO_LABEL, Label, TestSplit, label_array, label_tuples
 from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.budget import Budget
 from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
@@ -277,7 +277,7 @@ class _Results:
     """What a record holds of a run that came to its end; failed where there is a `reason`."""
 
     scores: tuple[Score, ...] = ()
-    predictions: tuple[int, ...] = ()
+    predictions: tuple[Label, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
 
@@ -295,13 +295,15 @@ def _test_results(
     notes = tuple(note for note in (run.validation.note, *run.notes) if note)
     if not np.isfinite(run.logits).all():
         return _Results(notes=notes, reason="the trained model's outputs are not finite numbers")
-    labels, kept = np.array(test.rows.labels), np.array(test.kept)
+    labels, kept = label_array(test.rows.labels), np.array(test.kept)
     seconds = run.validation.seconds
     problem_type, metric = conditions.problem_type, conditions.metric
     cleaned = problem_type.score(run.logits[kept], labels[kept], metric, "test", seed, seconds)
     raw = problem_type.score(run.logits, labels, metric, "test-raw", seed, seconds)
-    predictions = tuple(map(int, problem_type.predict(run.logits)))
-    return _Results((run.validation, cleaned, raw), predictions, notes)
+    predictions = problem_type.predict(run.logits)
+    if problem_type.by_word:
+        predictions = np.where(labels == NO_LABEL, NO_LABEL, predictions)
+    return _Results((run.validation, cleaned, raw), label_tuples(predictions), notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,16 @@ from scipy import stats
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.evaluation.statistics import SIGNIFICANCE, paired_interval, row_contributions
-from autoprune.tasks.task import TestSplit
+from autoprune.tasks.task import TestSplit, label_array
 from autoprune.training.metrics import METRICS, Labels, Metric, Sums
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One entrant on the cleaned test rows: `labels` (rows,) and `predicted` (seeds, rows)."""
+    """One entrant on the cleaned test rows: `labels` (rows,) and `predicted` (seeds, rows).
+
+    Both may have one more axis: see `training.metrics.Labels`.
+    """
 
     labels: Labels
     predicted: Labels
@@ -28,15 +31,16 @@ class Predictions:
     def of(cls, records: Sequence[Record], test: TestSplit, metric: str) -> Self:
         """Take the predictions of one record per seed; records hold those of the raw rows."""
         kept = np.array(test.kept)
-        predicted = np.array([record.predictions for record in records])[:, kept]
-        return cls(np.array(test.rows.labels)[kept], predicted, metric)
+        predicted = np.stack([label_array(record.predictions) for record in records])[:, kept]
+        return cls(label_array(test.rows.labels)[kept], predicted, metric)
 
     @classmethod
     def of_simple_model(cls, model: SimpleModel, test: TestSplit, metric: str, seeds: int) -> Self:
         """Take a simple model's predictions, which are the same with each of `seeds` seeds."""
         kept = np.array(test.kept)
-        predicted = np.tile(np.array(model.predictions, dtype=np.int64)[kept], (seeds, 1))
-        return cls(np.array(test.rows.labels)[kept], predicted, metric)
+        predicted = label_array(model.predictions)[kept]
+        repeated = np.repeat(predicted[None], seeds, axis=0)
+        return cls(label_array(test.rows.labels)[kept], repeated, metric)
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
@@ -139,7 +143,7 @@ def paired_permutation_test(groups: Sequence[Sequence[tuple[Predictions, Predict
     rng = np.random.default_rng(0)
     observed, permuted = 0.0, np.zeros(PERMUTATIONS)
     for pairs in groups:
-        differ = np.any([(a.predicted != b.predicted).any(0) for a, b in pairs], axis=0)
+        differ = np.any([_differ(a.predicted, b.predicted) for a, b in pairs], axis=0)
         rows = int(differ.sum())  # exchanging the others changes nothing
         models = [model for first, second in pairs for model in _pair_models(first, second, differ)]
         observed += sum(float(model.differences(np.zeros((1, rows)))[0]) for model in models)
@@ -151,6 +155,12 @@ def paired_permutation_test(groups: Sequence[Sequence[tuple[Predictions, Predict
                 part += model.differences(exchanged)
     reached = np.abs(permuted) >= abs(observed) - TIE_TOLERANCE
     return (1 + int(reached.sum())) / (1 + PERMUTATIONS)
+
+
+def _differ(first: Labels, second: Labels) -> NDArray[np.bool_]:
+    """Return for which rows any seed predicts another label: (rows,)."""
+    differ: NDArray[np.bool_] = (first != second).any(axis=0)
+    return differ if differ.ndim == 1 else np.asarray(differ.any(axis=-1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from autoprune.errors import StudyError, first_line, printable
 from autoprune.files import check_value_type, parse_json, read_regular
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
+from autoprune.tasks.task import Label
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
 
@@ -40,8 +41,8 @@ class Record:
 
     `scores` of a complete search trial or tuning run is its validation score, of a complete
     comparison run those on `validation`, `test` (cleaned) and `test-raw`; then `predictions` are
-    the label indexes predicted for each raw test row. A pruned trial has its last validation
-    score, a failed one has none, and a `reason`.
+    what is predicted for each raw test row, of the form of its label. A pruned trial has its last
+    validation score, a failed one has none, and a `reason`.
     """
 
     phase: Phase
@@ -59,7 +60,7 @@ class Record:
     versions: dict[str, str]
     device: str
     finished: str
-    predictions: tuple[int, ...] = ()
+    predictions: tuple[Label, ...] = ()
     notes: tuple[str, ...] = ()
     state: RecordState = "complete"
     reason: str = ""
@@ -119,7 +120,7 @@ def record_from_json(text: str) -> Record:
                 "layout": Layout.parse(entry["layout"]),
                 "budget": Budget.from_dict(entry["budget"]),
                 "scores": tuple(Score(**score) for score in entry["scores"]),
-                "predictions": tuple(entry["predictions"]),
+                "predictions": read_labels(entry["predictions"]),
                 "notes": tuple(entry["notes"]),
             }
         )
@@ -170,19 +171,40 @@ def check_scores(record: Record, splits: Collection[str]) -> None:
         raise ValueError(f"it lacks a score on {' or '.join(splits)}")
 
 
-def check_test_record(path: Path, record: Record, rows: int, labels: int) -> None:
+def read_labels(values: Iterable[Any]) -> tuple[Label, ...]:
+    """Return labels read from JSON, which has lists for tuples."""
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
+
+
+def check_labels(found: Sequence[Label], expected: Sequence[Label], names: int) -> None:
+    """Raise ValueError unless `found` are labels of the form of `expected`, one for each.
+
+    The numbers of classes, or of tags, are below `names`.
+    """
+    if len(found) != len(expected):
+        raise ValueError(f"it has {len(found)} predictions for {len(expected)} test rows")
+    forms = {type(label) for label in expected}
+    for label, other in zip(found, expected, strict=True) if forms != {int} else ():
+        if type(label) is not type(other) and not forms <= {int, float}:
+            raise ValueError("a prediction is of another form than the labels")
+        if isinstance(label, tuple) and isinstance(other, tuple) and len(label) != len(other):
+            raise ValueError("a prediction has another number of values than its label")
+    numbers = {n for label in found for n in (label if isinstance(label, tuple) else (label,))}
+    if float not in forms and not all(type(n) is int and 0 <= n < names for n in numbers):
+        raise ValueError(f"a prediction is none of the {names} labels")
+
+
+def check_test_record(path: Path, record: Record, labels: Sequence[Label], names: int) -> None:
     """Raise `StudyError` unless a record of `path` has all that a comparison is made of.
 
-    That is its scores, and for each of the `rows` raw test rows the index of one of the `labels`.
+    That is its scores, and a prediction for each raw test row with one of `labels`, whose numbers
+    are below `names`.
     """
     if record.state != "complete":
         return
     try:
         check_scores(record, ("validation", "test", "test-raw"))
-        if len(record.predictions) != rows:
-            raise ValueError(f"it has {len(record.predictions)} predictions for {rows} test rows")
-        if not all(0 <= label < labels for label in set(record.predictions)):
-            raise ValueError(f"a prediction is none of the {labels} labels")
+        check_labels(record.predictions, labels, names)
     except ValueError as error:
         raise StudyError(
             f"{path}: the record of {record.origin} {record.layout}, seed {record.seed}, is "

@@ -18,7 +18,8 @@ def result_warnings(
 
     `trials` are the search's records, none for a baseline.
     """
-    majority, tfidf = map(comparison.simple_row, ("majority", "tf-idf"))
+    majority = comparison.simple_row("majority")
+    tfidf = next((row for row in comparison.simple if row.origin != "majority"), None)
     return (
         *setting.warnings,
         *(_nothing_learned(comparison, majority) if majority else []),

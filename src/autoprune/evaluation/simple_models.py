@@ -1,16 +1,26 @@
-"""Simple models: the majority label, and TF-IDF with logistic regression (scikit-learn).
+"""Simple models: the majority label, TF-IDF with a linear model, a dictionary of tags.
 
 An encoder that is not better than these is not worth its cost.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from autoprune.errors import quote
-from autoprune.tasks.task import LabelledRows, Splits, TestSplit
+from autoprune.tasks.task import (
+    Label,
+    LabelledRows,
+    Splits,
+    TestSplit,
+    label_array,
+    label_tuples,
+    words_of,
+)
 from autoprune.training.metrics import METRICS, Labels
 
 MAX_TEXT_LENGTH = 3_000  # characters of a text that TF-IDF reads: about 500 tokens of an encoder
@@ -30,44 +40,101 @@ _WORD = rf"(?u)[^\s{_PUNCTUATION}]+|[{_PUNCTUATION}]+"
 class SimpleModel:
     """A simple model, trained on the cleaned train rows.
 
-    `origin` is `majority` or `tf-idf`; `description` says what was fitted; `validation` is its
-    quality there; `predictions` are label indexes of the raw test rows in order.
+    `origin` is `majority`, `tf-idf` or `dictionary`; `description` says what was fitted;
+    `validation` is its quality there; `predictions` are labels of the raw test rows in order.
     """
 
     origin: str
     description: str
     validation: float
-    predictions: tuple[int, ...]
+    predictions: tuple[Label, ...]
     parameters: int
     seconds: float
 
 
 def fit_simple_models(splits: Splits, test: TestSplit, metric: str) -> list[SimpleModel]:
-    """Fit the majority label and TF-IDF; the same rows always give the same models."""
-    return [_fit_majority(splits, test, metric), _fit_tfidf(splits, test, metric)]
+    """Fit the majority label and one simple model; the same rows always give the same models.
+
+    The latter is TF-IDF, or for words the dictionary of the tags that train words have.
+    """
+    majority = _fit_majority(splits, test, metric)
+    if splits.train.by_word:
+        return [majority, _fit_dictionary(splits, test, metric)]
+    return [majority, _fit_tfidf(splits, test, metric)]
 
 
 def _fit_majority(splits: Splits, test: TestSplit, metric: str) -> SimpleModel:
+    """Return what always answers the same: the most frequent label, labels or tag, or the mean."""
     started = time.perf_counter()
-    label = int(np.bincount(splits.train.labels).argmax())
-    predicted = np.full(len(splits.validation), label)
+    labels: Sequence[Label] = splits.train.labels
+    answer: Label
+    if splits.train.by_word:
+        answer, named = 0, splits.names[0]
+    elif isinstance(labels[0], float):
+        answer = float(np.mean(label_array(labels)))
+        named = f"{answer:.3g}, the mean"
+    else:
+        answer = max(Counter(sorted(labels)).items(), key=lambda item: item[1])[0]
+        named = _names_of(answer, splits.names)
+
+    def answers(rows: LabelledRows) -> tuple[Label, ...]:
+        if rows.by_word:
+            return tuple((0,) * len(words_of(text)) for text in rows.texts)
+        return (answer,) * len(rows)
+
+    predicted = label_array(answers(splits.validation))
     return SimpleModel(
         "majority",
-        f"always answers {quote(splits.names[label])}",
-        METRICS[metric].quality(np.array(splits.validation.labels), predicted),
-        (label,) * len(test.rows),
+        f"always answers {quote(named)}",
+        METRICS[metric].quality(label_array(splits.validation.labels), predicted),
+        answers(test.rows),
         parameters=1,
         seconds=time.perf_counter() - started,
     )
 
 
-def _fit_tfidf(splits: Splits, test: TestSplit, metric: str) -> SimpleModel:
-    """Fit logistic regression on TF-IDF of words, word pairs and 2 to 4 characters of a word.
+def _names_of(label: Label, names: Sequence[str]) -> str:
+    if isinstance(label, tuple):
+        return ", ".join(name for name, has in zip(names, label, strict=True) if has) or "no label"
+    return names[int(label)]
 
-    The regularization is the best on validation.
+
+def _fit_dictionary(splits: Splits, test: TestSplit, metric: str) -> SimpleModel:
+    """Give each word the tag that it has most often in train, and a new word none."""
+    started = time.perf_counter()
+    counts: dict[str, Counter[int]] = {}
+    for text, tags in zip(splits.train.texts, splits.train.labels, strict=True):
+        assert isinstance(tags, tuple), "each word has a tag"
+        for word, tag in zip(words_of(text), tags, strict=True):
+            counts.setdefault(word, Counter())[tag] += 1
+    usual = {
+        word: max(sorted(tags.items()), key=lambda item: item[1])[0]
+        for word, tags in counts.items()
+    }
+
+    def predict(rows: LabelledRows) -> tuple[Label, ...]:
+        return tuple(tuple(usual.get(word, 0) for word in words_of(text)) for text in rows.texts)
+
+    validation = METRICS[metric].quality(
+        label_array(splits.validation.labels), label_array(predict(splits.validation))
+    )
+    return SimpleModel(
+        "dictionary",
+        f"the usual tag of each of {len(usual):,} words",
+        validation,
+        predict(test.rows),
+        parameters=len(usual),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _fit_tfidf(splits: Splits, test: TestSplit, metric: str) -> SimpleModel:
+    """Fit a linear model on TF-IDF of words, word pairs and 2 to 4 characters of a word.
+
+    Logistic regression, for several labels one for each, and ridge regression for numbers. The
+    regularization is the best on validation.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import FeatureUnion
 
     started = time.perf_counter()
@@ -80,24 +147,40 @@ def _fit_tfidf(splits: Splits, test: TestSplit, metric: str) -> SimpleModel:
     features = FeatureUnion([("words", words), ("characters", characters)])
     train = features.fit_transform(_joined_texts(splits.train))
     validation = features.transform(_joined_texts(splits.validation))
-    labels = np.array(splits.validation.labels)
+    labels = label_array(splits.validation.labels)
+    known = label_array(splits.train.labels)
     best, best_quality, best_model = 0.0, -np.inf, None
     for regularization in REGULARIZATIONS:
-        model = LogisticRegression(C=regularization, max_iter=1000, tol=1e-3)
-        model.fit(train, splits.train.labels)
-        quality = METRICS[metric].quality(labels, _as_labels(model.predict(validation)))
+        model = _linear_model(known, regularization)
+        model.fit(train, known)
+        quality = METRICS[metric].quality(labels, _as_labels(model.predict(validation), known))
         if quality > best_quality:
             best, best_quality, best_model = regularization, quality, model
     assert best_model is not None, "a quality is finite"
-    predicted = _as_labels(best_model.predict(features.transform(_joined_texts(test.rows))))
+    predicted = best_model.predict(features.transform(_joined_texts(test.rows)))
+    parts = getattr(best_model, "estimators_", [best_model])
     return SimpleModel(
         "tf-idf",
-        f"logistic regression, C {best:g}",
+        f"{'ridge' if known.dtype.kind == 'f' else 'logistic'} regression, C {best:g}",
         float(best_quality),
-        tuple(map(int, predicted)),
-        parameters=int(best_model.coef_.size + best_model.intercept_.size),
+        label_tuples(_as_labels(predicted, known)),
+        parameters=sum(
+            int(np.size(part.coef_) + np.size(part.intercept_))
+            for part in parts
+            if hasattr(part, "coef_")
+        ),
         seconds=time.perf_counter() - started,
     )
+
+
+def _linear_model(labels: Labels, regularization: float) -> Any:
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.multiclass import OneVsRestClassifier
+
+    if labels.dtype.kind == "f":
+        return Ridge(alpha=1 / regularization)
+    model = LogisticRegression(C=regularization, max_iter=1000, tol=1e-3)
+    return model if labels.ndim == 1 else OneVsRestClassifier(model)
 
 
 def _joined_texts(rows: LabelledRows) -> Sequence[str]:
@@ -108,5 +191,5 @@ def _joined_texts(rows: LabelledRows) -> Sequence[str]:
     return [text[:MAX_TEXT_LENGTH] for text in texts]
 
 
-def _as_labels(predicted: object) -> Labels:
-    return np.asarray(predicted, dtype=np.int64)
+def _as_labels(predicted: object, like: Labels) -> Labels:
+    return np.asarray(predicted, dtype=like.dtype)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.errors import StudyError
 from autoprune.evaluation.comparison import Comparison, build_comparison
 from autoprune.evaluation.entrants import (
@@ -21,7 +22,9 @@ from autoprune.evaluation.entrants import (
 from autoprune.evaluation.records import (
     ORIGINS,
     Record,
+    check_labels,
     check_test_record,
+    read_labels,
     read_records,
     record_key,
 )
@@ -38,14 +41,14 @@ class StudyMetadata:
     """Everything needed to repeat a study, as plain values.
 
     `commit` is what the model's name resolved to; `labels` are the label names in index order;
-    `quick` is the search's budget (None without a search), `full` the comparison's; `cleaned` has
-    a report for each split; `command` is the command line as typed; `finished` is ISO 8601 in UTC;
+    `quick` is the search's budget (None without a search), `full` the comparison's; `cleaned` has a
+    report for each split; `command` is the command line as typed; `finished` is ISO 8601 in UTC;
     `rates` are the peak learning rates that each entrant of the comparison was tuned over, none
     where all use that of `full`; `hint` says how well the proxy score that informed the search
     agreed with it, empty without one; `distillation` is what entrants learn from a teacher, with
     the first temperature and weight to choose from, and `unlabelled` the number of texts without
-    labels that it teaches as well; `data_notes` say how the data were read, `warnings` what is
-    doubtful in them, a sentence each.
+    labels that it teaches as well; `problem_type` says what a label is; `data_notes` say how the
+    data were read, `warnings` what is doubtful in them, a sentence each.
     """
 
     model: str
@@ -69,6 +72,7 @@ class StudyMetadata:
     warnings: tuple[str, ...] = ()
     distillation: Distillation | None = None
     unlabelled: int = 0
+    problem_type: str = PROBLEM_TYPE_NAMES[0]
 
 
 STUDY_SCHEMA = 1
@@ -233,8 +237,7 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
     records = read_records(folder / RECORDS_FILE)
     check_value_type(setting, StudyMetadata, "setting")
     check_value_type(test, TestSplit, "test")
-    if not all(0 <= label < len(setting.labels) for label in test.rows.labels):
-        raise ValueError(f"a test label is none of the {len(setting.labels)} labels")
+    check_labels(test.rows.labels, test.rows.labels, max(2, len(setting.labels)))
     if len(test.kept) != len(test.rows.labels):
         raise ValueError(f"{len(test.rows.labels)} test labels, {len(test.kept)} marks of rows")
     conditions = MeasurementConditions(
@@ -253,15 +256,13 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
     found_records = _find_records(folder / RECORDS_FILE, runs, conditions, records)
     measured = Measured(schedule, seeds, found_records, stopped)
     for record in found_records.values():
-        check_test_record(folder / RECORDS_FILE, record, len(test.rows), len(setting.labels))
+        names = max(2, len(setting.labels))
+        check_test_record(folder / RECORDS_FILE, record, test.rows.labels, names)
     # Version 0.1.0 had no simple models.
     simple = [_simple_model(fields) for fields in entry.get("simple", ())]
     for model in simple:
         check_value_type(model, SimpleModel, "simple")
-        if len(model.predictions) != len(test.rows) or not all(
-            0 <= label < len(setting.labels) for label in set(model.predictions)
-        ):
-            raise ValueError(f"the predictions of {model.origin} do not fit the test rows")
+        check_labels(model.predictions, test.rows.labels, max(2, len(setting.labels)))
     choice, quick = entry["choice"], setting.quick and setting.quick.whole()
     return FinishedStudy(
         name=folder.resolve().name,
@@ -329,7 +330,7 @@ def _metadata(entry: dict[str, Any]) -> StudyMetadata:
 
 
 def _test_split(entry: dict[str, Any]) -> TestSplit:
-    labels = tuple(map(int, entry["labels"]))
+    labels = read_labels(entry["labels"])
     return TestSplit(
         rows=LabelledRows(("",) * len(labels), labels),
         kept=tuple(map(bool, entry["kept"])),
@@ -355,7 +356,7 @@ def _entrant(entry: dict[str, Any], full: Budget) -> Entrant:
 
 
 def _simple_model(entry: dict[str, Any]) -> SimpleModel:
-    return SimpleModel(**entry | {"predictions": tuple(map(int, entry["predictions"]))})
+    return SimpleModel(**entry | {"predictions": read_labels(entry["predictions"])})
 
 
 def _refuse_to_run(seed: int, _: CheckpointFile) -> Callable[[], Any]:

@@ -31,6 +31,7 @@ from autoprune.choices import (
     MAX_TRIALS,
     METHOD_NAMES,
     METRIC_NAMES,
+    PROBLEM_TYPE_NAMES,
     PROXY_NAMES,
     PRUNER_NAMES,
     SAMPLER_NAMES,
@@ -63,6 +64,7 @@ Strategy = Annotated[str, _one_of("strategy", STRATEGIES)]
 LearningRate = Annotated[float, Field(gt=0, lt=1)]
 ModelName = Annotated[str, AfterValidator(anchor_model)]
 MetricName = Annotated[str | None, _one_of("metric", METRIC_NAMES)]
+ProblemTypeName = Annotated[str | None, _one_of("problem type", PROBLEM_TYPE_NAMES)]
 
 
 def _sorted_values(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -138,6 +140,8 @@ class DataConfig(ConfigSection):
     text: str | None = None
     text_pair: str | None = None
     label: str | None = None
+    labels: tuple[str, ...] = ()
+    label_separator: Annotated[str | None, Field(min_length=1, max_length=10)] = None
     data_dir: Path | None = None
     keep_duplicates: bool = False
     merge_labels: bool = False
@@ -146,7 +150,15 @@ class DataConfig(ConfigSection):
     @property
     def columns(self) -> Columns:
         """The columns of the task's files."""
-        return Columns(self.text, self.text_pair, self.label)
+        return Columns(self.text, self.text_pair, self.label, self.labels, self.label_separator)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.labels and (self.label is not None or self.label_separator is not None):
+            raise OptionError("--labels takes the place of --label and --label-separator")
+        if len(set(self.labels)) == 1:
+            raise OptionError("--labels takes two or more columns of 0 and 1, such as a,b,c")
+        return self
 
 
 class BudgetConfig(ConfigSection):
@@ -251,7 +263,8 @@ class SearchOptions(ConfigSection):
 class StudyConfig(ConfigSection):
     """What a study is; the command line, files, workers and the Python API share it.
 
-    `metric` None is the task's own. `seed` is the search's; the comparison's seeds follow it.
+    `metric` None is the task's own, `problem_type` None what the rows tell. `seed` is the search's;
+    the comparison's seeds follow it.
 
     >>> config = StudyConfig.from_options(model="muril", task="shc", keep=6, epochs=2)
     >>> config.budget.epochs, config.search.trials
@@ -264,6 +277,7 @@ class StudyConfig(ConfigSection):
     task: str
     keep: int = Field(ge=1)
     metric: MetricName = None
+    problem_type: ProblemTypeName = None
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     data: DataConfig = DataConfig()
     budget: BudgetConfig = BudgetConfig()

@@ -9,6 +9,7 @@ from autoprune.encoders.loading import (
     load_tokenizer,
     max_input_length,
     trained_labels,
+    trained_problem_type,
     vocabulary_size,
 )
 from autoprune.encoders.pruning import used_token_ids
@@ -61,7 +62,7 @@ def encode_splits(
     tokenizer, longest = load_tokenizer(checkpoint), max_input_length(checkpoint, tokens)
     rows = [splits.train, splits.validation, test.rows]
     if unlabelled:
-        rows.append(LabelledRows(tuple(unlabelled), (0,) * len(unlabelled)))
+        rows.append(unlabelled_rows(unlabelled, splits.train))
     encoded = [encode(each, tokenizer, longest) for each in rows]
     kept = used_token_ids(encoded[0].pad_id, *(rows.ids for rows in encoded))
     check_tokens(checkpoint.encoder, vocabulary_size(checkpoint), int(kept[-1]))
@@ -73,6 +74,20 @@ def encode_splits(
         longest=min(max_input_length(checkpoint, _MOST_TOKENS), tokenizer.model_max_length),
     )
     return EncodedSplits(train, validation, test_rows, readability, *others)
+
+
+def unlabelled_rows(texts: Sequence[str], train: LabelledRows) -> LabelledRows:
+    """Return texts without labels as rows like those of train; what they have as labels is unread.
+
+    Where words have labels, they are what is between spaces.
+    """
+    if train.by_word:
+        cut = [text.split() for text in texts]
+        joined = tuple(" ".join(words) for words in cut)
+        return LabelledRows(joined, tuple((0,) * len(words) for words in cut), by_word=True)
+    label = train.labels[0]
+    unread = (0,) * len(label) if isinstance(label, tuple) else type(label)(0)
+    return LabelledRows(tuple(texts), (unread,) * len(texts))
 
 
 def check_readable(inputs: EncodedSplits) -> None:
@@ -114,7 +129,7 @@ def read_teacher_inputs(
         return NO_TEACHER
     classifier, teacher = None, f"{FULL_TEACHER}, seeds {' '.join(map(str, seeds))}"
     if config.teacher != FULL_TEACHER:
-        classifier = _find_classifier(config.teacher, splits.names, trust_remote_code)
+        classifier = _find_classifier(config.teacher, splits, trust_remote_code)
         teacher = classifier.versioned
     texts = UnlabelledTexts()
     if config.unlabelled is not None:
@@ -136,9 +151,15 @@ def read_teacher_inputs(
     return TeacherInputs(settings, classifier, texts.texts, notes)
 
 
-def _find_classifier(name: str, labels: Sequence[str], trust_remote_code: bool) -> EncoderFiles:
+def _find_classifier(name: str, splits: Splits, trust_remote_code: bool) -> EncoderFiles:
+    labels, problem_type = splits.names, splits.problem_type
     checkpoint = fetch(find_encoder(name), trust_remote_code)
     known = trained_labels(checkpoint)
+    if trained_problem_type(checkpoint) != problem_type:
+        raise OptionError(
+            f"--teacher must be a model for {problem_type}, {checkpoint.encoder} is one for "
+            f"{trained_problem_type(checkpoint)}"
+        )
     if sorted(known) != sorted(labels):
         raise OptionError(
             f"--teacher must have the labels of the task ({join_names(labels, 4)}), "

@@ -62,6 +62,8 @@ class LayoutScores:
             "loss": np.array([score.loss for score in self.scores]),
             "accuracy": np.array([score.accuracy for score in self.scores]),
         }
+        if columns["accuracy"].dtype == object:  # there is none
+            del columns["accuracy"]
         return [
             {"layer": layer}
             | {

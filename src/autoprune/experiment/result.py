@@ -226,6 +226,7 @@ def write_result(
         warnings=experiment.warnings,
         distillation=experiment.distillation,
         unlabelled=len(experiment.teaching.unlabelled),
+        problem_type=experiment.problem_type.name,
     )
     found = _found_layout(search)
     config = experiment.config.to_dict()
@@ -264,10 +265,10 @@ def check_study_files(experiment: Experiment, folder: Path, options: RunOptions)
     for name in (STUDY_FILE, BASELINE_FILE):
         refuse_later_schema(folder / name, STUDY_SCHEMA)
     fingerprints = fingerprints_with(experiment.test, experiment.conditions.fingerprints)
-    rows, labels = len(experiment.test.rows), len(experiment.splits.names)
+    labels, names = experiment.test.rows.labels, max(2, len(experiment.splits.names))
     for record in read_records(folder / RECORDS_FILE):
         if record.phase == "comparison" and record.fingerprints == fingerprints:
-            check_test_record(folder / RECORDS_FILE, record, rows, labels)
+            check_test_record(folder / RECORDS_FILE, record, labels, names)
 
 
 def check_writable(path: Path) -> None:

@@ -22,7 +22,7 @@ from autoprune.encoders.registry import (
     find_encoder,
     find_rivals,
 )
-from autoprune.errors import LayoutError, OptionError, check_names
+from autoprune.errors import LayoutError, OptionError
 from autoprune.evaluation.entrants import (
     Entrant,
     MeasurementConditions,
@@ -128,7 +128,7 @@ class Experiment:
     @property
     def problem_type(self) -> ProblemType:
         """What the task's labels are: it gives head, loss, predictions and metrics."""
-        return PROBLEM_TYPES[self.task.problem_type]
+        return PROBLEM_TYPES[self.splits.problem_type]
 
     @property
     def model(self) -> str:
@@ -327,11 +327,8 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
     config = configs[0]
     check_ray(options.ray, options.gpus_per_worker, options.workers, config.search.pruner)
     check_method_installed(config.budget.method)
-    encoder, task = find_encoder(config.model), find_task(config.task, config.data.columns)
-    if config.metric is not None:
-        task = replace(task, metric=config.metric)
-    problem_type = PROBLEM_TYPES[task.problem_type]
-    check_names("metric", [task.metric], problem_type.metrics)
+    encoder, data = find_encoder(config.model), config.data
+    task = find_task(config.task, data.columns, config.metric, config.problem_type)
     device = select_device(options.device)
     rivals = [
         distinct_rivals(
@@ -339,9 +336,13 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
         )
         for each in configs
     ]
-    data = config.data
     rows = (task, data.data_dir, data.keep_duplicates, config.seed, data.merge_labels)
     splits, test = read_splits(*rows), read_test(*rows)
+    problem_type = PROBLEM_TYPES[splits.problem_type]
+    problem_type.check_metric(task.metric)
+    metric = task.metric or problem_type.metrics[0]
+    longest = max(task.tokens, 512 * problem_type.by_word)  # no sentence is cut
+    task = replace(task, problem_type=problem_type.name, metric=metric, tokens=longest)
     checkpoint = fetch(encoder, options.trust_remote_code)
     for each in configs:
         check_keep(checkpoint.depth, each.keep)

@@ -88,7 +88,7 @@ def _read_with_texts(folder: Path, data_dir: Path | None, say: _Say) -> Finished
     try:
         config = study_config(study)
         test = read_test(
-            find_task(config.task, config.data.columns),
+            find_task(config.task, config.data.columns, problem_type=config.problem_type),
             data_dir or config.data.data_dir,
             config.data.keep_duplicates,
             config.seed,

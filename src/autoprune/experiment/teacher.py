@@ -25,9 +25,9 @@ from autoprune.evaluation.entrants import (
     predict_test,
 )
 from autoprune.evaluation.study_files import RECORDS_FILE
+from autoprune.experiment.inputs import unlabelled_rows
 from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.task import LabelledRows
 from autoprune.tasks.tokenization import EncodedSplit, encode
 from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
 from autoprune.training.distillation import TeacherTargets, predict_targets
@@ -49,7 +49,7 @@ def _read(experiment: Experiment, folder: Path, name: str) -> TeacherTargets | N
     """Return what one teacher says; None where it is not stored, or damaged."""
     found = TeacherTargets.read(folder / TEACHER_FOLDER / name, _files(experiment)[name])
     rows, labels = len(experiment.inputs.with_unlabelled), len(experiment.splits.names)
-    if found is None or found.logits.shape != (rows, labels):
+    if found is None or (len(found.logits), found.logits.shape[-1]) != (rows, labels):
         return None
     return found if np.isfinite(found.logits).all() else None
 
@@ -217,14 +217,16 @@ def _classifier_targets(experiment: Experiment, folder: Path) -> None:
         )
     model: Any = load_trained(files)
     train, texts = experiment.splits.train, experiment.teaching.unlabelled
-    pairs = train.pairs if not texts else None  # a task of two texts has none without labels
-    rows = LabelledRows((*train.texts, *texts), (*train.labels, *(0,) * len(texts)), pairs)
+    rows = train
+    if texts:  # of which a task of two texts has none
+        others = unlabelled_rows(texts, train)
+        rows = replace(train, texts=train.texts + others.texts, labels=train.labels + others.labels)
     tokenizer = load_tokenizer(files)
     encoded = encode(rows, tokenizer, max_input_length(files, experiment.tokens))
     targets = predict_targets(
         model.to(device), encoded, len(train), with_states, device, experiment.full.batch
     )
     order = [trained_labels(files).index(label) for label in experiment.splits.names]
-    targets = replace(targets, logits=targets.logits[:, order].copy())
+    targets = replace(targets, logits=targets.logits[..., order].copy())
     [(name, identity)] = _files(experiment).items()
     targets.write(folder / TEACHER_FOLDER / name, identity)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +156,10 @@ def export_layout(
             on_hub=request.on_hub,
         )
         (folder / CARD_FILE).write_text(model_card(source.study, provenance), encoding="utf-8")
-        expected = expect_export(sample, best.logits, splits.names, model, tokenizer, numbers)
+        expected = replace(
+            expect_export(sample, best.logits, splits.names, model, tokenizer, numbers),
+            problem_type=evaluator.problem_type,
+        )
         gap = verify_export(folder, expected)
         if TRANSFORMERS not in formats:
             for path in folder.glob("model*.safetensors*"):
@@ -246,7 +249,7 @@ def _add_formats(
     evaluator, splits, test = source.evaluator, source.splits, source.test
     problem_type, metric = evaluator.problem_type, evaluator.metric
     rows = GateRows(
-        sample=sample,
+        sample=replace(sample, by_word=problem_type.by_word),
         train=splits.train,
         validation=splits.validation,
         labels=evaluator.validation.labels,

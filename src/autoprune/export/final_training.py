@@ -34,6 +34,8 @@ class VerificationSample:
 class SampleLogits:
     """A model's logits on a sample, computed in float32 on the CPU, (rows, classes).
 
+    Of a model that tags words they are those of all tokens, (tokens, classes).
+
     `together` are those of all rows, padded in batches of `RELOAD_BATCH`; `alone` those of the
     first `SINGLE_TEXTS` rows, each by itself.
     """
@@ -76,8 +78,12 @@ def sample_logits(model: PreTrainedModel, encoded: EncodedSplit) -> SampleLogits
         for index in batches:
             inputs = collate(encoded, index)
             del inputs["labels"]
+            inputs.pop("words", None)
             with torch.inference_mode():
-                found.append(model(**inputs).logits.float().numpy())
+                output = model(**inputs).logits.float()
+            if output.ndim == 3:  # of each token: (rows, longest, classes) -> (tokens, classes)
+                output = output[inputs["attention_mask"].bool()]
+            found.append(output.numpy())
         return np.concatenate(found)
 
     rows = np.arange(len(encoded))

@@ -22,7 +22,8 @@ from autoprune.encoders.profiling import open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError, OptionError, first_line, missing_package
 from autoprune.export.predict import Predictor, TokenTensors, make_predictor, make_tokenizer
-from autoprune.tasks.task import LabelledRows
+from autoprune.tasks.task import LabelledRows, words_of
+from autoprune.tasks.tokenization import first_tokens
 
 ForwardPass = Callable[[TokenTensors], NDArray[np.float32]]  # tokens -> logits (rows, classes)
 
@@ -233,14 +234,25 @@ def predict_rows(
 ) -> NDArray[np.float32]:
     """Return the logits of `rows`, (rows, classes), in their order.
 
+    Where each word has a label, they are (rows, words, classes), 0 after a row's last word.
+
     The tokenizer is the one in `folder`. Texts are sorted by length into batches, for less padding.
     """
     tokenize, texts, pairs = make_tokenizer(folder), rows.texts, rows.pairs
     order = np.argsort([len(text) for text in texts], kind="stable")
+    most = max(len(words_of(text)) for text in texts) if rows.by_word else 0
     logits = []
     for index in np.split(order, range(batch, len(order), batch)):
         second = None if pairs is None else [pairs[row] for row in index]
-        logits.append(forward(tokenize([texts[row] for row in index], second)))
+        batch_texts = [texts[row] for row in index]
+        found = forward(tokenize(batch_texts, second))
+        if not rows.by_word:
+            logits.append(found)
+            continue
+        places = first_tokens(batch_texts, tokenize.offsets(batch_texts))
+        is_word = np.arange(places.shape[1]) < [[len(words_of(text))] for text in batch_texts]
+        of_words = found[np.arange(len(found))[:, None], places] * is_word[..., None]
+        logits.append(np.pad(of_words, ((0, 0), (0, most - places.shape[1]), (0, 0))))
     return np.concatenate(logits)[np.argsort(order)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from huggingface_hub import EvalResult, ModelCardData
 
 from autoprune.evaluation.result_warnings import result_warnings
-from autoprune.evaluation.study_files import FinishedStudy
+from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
 from autoprune.evaluation.verdict import (
     against_others,
     comparison_verdict,
@@ -33,6 +33,7 @@ from autoprune.tasks.registry import TASKS
 from autoprune.tasks.task import Task
 from autoprune.training.budget import Budget, Distillation
 from autoprune.training.metrics import Score
+from autoprune.training.problem_types import find_problem_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def model_card(study: FinishedStudy, provenance: Provenance) -> str:
     kept = f"{len(layout.keep)} of {layout.depth} layers"
     title = f"{provenance.base.name} with {kept} for {provenance.task.name}"
     parts = [
-        f"---\n{_front_matter(provenance, title)}\n---",
+        f"---\n{_front_matter(study.setting, provenance, title)}\n---",
         f"# {escape_markdown(title)}",
         escape_markdown(_summary(study, provenance)),
         *warning_paragraphs(result_warnings(study.setting, study.comparison, study.trials)),
@@ -115,8 +116,12 @@ def _summary(study: FinishedStudy, provenance: Provenance) -> str:
         if len(layout.keep) == layout.depth
         else f"of whose {layout.depth} layers only {len(layout.keep)} were kept"
     )
+    what = {
+        "regression": "A model that gives a number to a text",
+        "token_classification": "A tagger of words",
+    }.get(study.setting.problem_type, "A text classifier")
     return (
-        f"A text classifier: the encoder {provenance.base.name}, {kept}, fine-tuned for the task "
+        f"{what}: the encoder {provenance.base.name}, {kept}, fine-tuned for the task "
         f"{provenance.task.name}. It has {provenance.parameters:,} parameters and {len(labels)} "
         f"labels: {', '.join(labels)}."
     )
@@ -135,7 +140,7 @@ def _use_section(provenance: Provenance) -> list[str]:
     }
     parts = ["## Use"]
     for format in provenance.formats:
-        for title, language, code in _snippets(format, provenance.pairs):
+        for title, language, code in _snippets(format, provenance):
             if provenance.on_hub:
                 code = code.replace("LOCAL\n", "").replace("{ env, ", "{ ")
             else:
@@ -183,18 +188,25 @@ console.log(await classify(TEXT));"""
 _DTYPES = {"onnx": "fp32", "onnx-fp16": "fp16", "onnx-int8": "q8"}  # their names in transformers.js
 
 
-def _snippets(format: str, pairs: bool) -> list[tuple[str, str, str]]:
+def _snippets(format: str, provenance: Provenance) -> list[tuple[str, str, str]]:
     """Return title, language and code of each way to run a format; capitals are to be replaced.
 
-    The classifier of transformers.js takes no second text.
+    The classifier of transformers.js takes no second text, and tags no words here.
     """
+    by_word = provenance.task.problem_type == "token_classification"
     if format == TRANSFORMERS:
-        return [("With transformers", "python", _TRANSFORMERS)]
+        code = _TRANSFORMERS
+        if by_word:
+            code = code.replace(", truncation=True", "").replace('"text-', '"token-')
+            code = code.replace("NAME)", 'NAME, aggregation_strategy="simple")')
+        if provenance.task.problem_type == "multi_label_classification":
+            code = code.replace("NAME)", "NAME, top_k=None)")
+        return [("With transformers", "python", code)]
     title, file = MODEL_FORMATS[format].title, MODEL_FORMATS[format].file
     if format not in _DTYPES:
         return [(title, "python", _OPENVINO.replace("FILE", file))]
     snippets = [(f"{title}, with onnxruntime", "python", _ONNXRUNTIME.replace("FILE", file))]
-    if not pairs:
+    if not provenance.pairs and not by_word:
         code = _TRANSFORMERS_JS.replace("DTYPE", _DTYPES[format])
         snippets.append((f"{title}, with transformers.js", "js", code))
     return snippets
@@ -213,6 +225,15 @@ def _layers_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     return ["## Layers", markdown_table(["layout", "layers"], rows), escape_markdown(explanation)]
 
 
+def _qualities(setting: StudyMetadata, score: Score) -> list[tuple[str, float]]:
+    """Return the metrics of a score by their names, that of the study last if it is another."""
+    kind = find_problem_type(setting.problem_type)
+    found = [(kind.accuracy or "", score.accuracy), ("macro-F1", score.macro_f1)]
+    if setting.metric not in (kind.accuracy, kind.macro_f1):
+        found.append((setting.metric, score.quality))
+    return [(name, value) for name, value in found if value is not None]
+
+
 def _quality_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     comparison = study.comparison
     counts = {"test": f"{comparison.test_rows:,}", "test-raw": f"{comparison.raw_rows:,}"}
@@ -223,16 +244,12 @@ def _quality_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
         [
             escape_markdown(_SPLITS[score.split]),
             counts[score.split],
-            f"{score.accuracy * 100:.1f}",
-            f"{score.macro_f1 * 100:.1f}",
+            *(f"{value * 100:.1f}" for _, value in _qualities(study.setting, score)),
         ]
         for score in provenance.scores
     ]
-    header = ["split", "rows", "accuracy in %", "macro-F1 in %"]
-    if study.setting.metric not in ("accuracy", "macro-f1"):
-        header.append(f"{escape_markdown(study.setting.metric)} in %")
-        for row, score in zip(rows, provenance.scores, strict=True):
-            row.append(f"{score.quality * 100:.1f}")
+    names = (f"{name} in %" for name, _ in _qualities(study.setting, provenance.scores[0]))
+    header = ["split", "rows", *map(escape_markdown, names)]
     return ["## Quality of this model", markdown_table(header, rows)]
 
 
@@ -313,7 +330,25 @@ def _license_text(base: BaseModel) -> str:
     )
 
 
-def _front_matter(provenance: Provenance, title: str) -> str:
+_PIPELINES = (
+    ("text-classification", "Text classification"),
+    ("token-classification", "Token classification"),
+)
+
+_METRIC_TYPES = {
+    "macro-F1": "f1",
+    "micro-f1": "f1",
+    "weighted-f1": "f1",
+    "entity-f1": "f1",
+    "spearman": "spearmanr",
+    "pearson": "pearsonr",
+    "token-accuracy": "accuracy",
+    "subset-accuracy": "accuracy",
+    "mcc": "matthews_correlation",
+}  # of the hub
+
+
+def _front_matter(setting: StudyMetadata, provenance: Provenance, title: str) -> str:
     """Return the YAML for the hub: license, languages, base model, test metrics."""
     base = provenance.base
     kind, _, name = provenance.task.source.partition(":")
@@ -321,16 +356,17 @@ def _front_matter(provenance: Provenance, title: str) -> str:
     is_built_in = provenance.task.source in {task.source for task in TASKS.values()}
     languages = ("mr",) if is_built_in else base.languages  # all built-in tasks are Marathi
     scores = {score.split: score for score in provenance.scores}
-    metrics: list[tuple[str, str, float]] = [
-        ("accuracy", "Accuracy, cleaned test rows", scores["test"].accuracy),
-        ("f1", "Macro-F1, cleaned test rows", scores["test"].macro_f1),
-        ("accuracy", "Accuracy, all test rows", scores["test-raw"].accuracy),
-        ("f1", "Macro-F1, all test rows", scores["test-raw"].macro_f1),
+    by_word = setting.problem_type == "token_classification"
+    pipeline, named = _PIPELINES[by_word]
+    metrics = [
+        (_METRIC_TYPES.get(name, name), f"{name[:1].upper()}{name[1:]}, {rows} test rows", value)
+        for split, rows in (("test", "cleaned"), ("test-raw", "all"))
+        for name, value in _qualities(setting, scores[split])
     ]
     results = [
         EvalResult(
-            task_type="text-classification",
-            task_name="Text classification",
+            task_type=pipeline,
+            task_name=named,
             dataset_type=hub_task or single_line(provenance.task.name),
             dataset_config=configuration or None,
             dataset_name=single_line(provenance.task.name),
@@ -346,7 +382,7 @@ def _front_matter(provenance: Provenance, title: str) -> str:
         license=single_line(base.license) or "unknown",
         license_link=single_line(base.license_link) or None,
         library_name="transformers",
-        pipeline_tag="text-classification",
+        pipeline_tag=pipeline,
         tags=["autoprune", "layer-pruning"],
         base_model=base.hub or None,
         datasets=[hub_task] if hub_task else None,

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
-from autoprune.encoders.config import UNREADABLE, silence_libraries
+from autoprune.encoders.config import UNREADABLE, read_config, silence_libraries
+from autoprune.encoders.loading import head_class, problem_type_of
 from autoprune.errors import ModelError, first_line
 from autoprune.export.formats import MODEL_FORMATS, length_batches, open_onnx_model
 from autoprune.export.predict import TextTokenizer, TokenTensors, make_tokenizer
@@ -87,7 +88,8 @@ def _too_large(error: Exception) -> ModelError:
 
 def _load(folder: Path) -> PreTrainedModel:
     try:
-        model: Any = AutoModelForSequenceClassification.from_pretrained(
+        kind = head_class(problem_type_of(read_config(folder, trust_remote_code=False)))
+        model: Any = kind.from_pretrained(
             folder,
             dtype=torch.float32,
             use_safetensors=True,

@@ -1,10 +1,12 @@
-"""Prediction: a saved classifier gives the probabilities of labels for a stream of texts."""
+"""Prediction: a saved classifier gives labels, numbers or entities for a stream of texts."""
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +18,40 @@ from autoprune.encoders.loading import (
     check_tokens,
     load_tokenizer,
     max_input_length,
+    problem_type_of,
     vocabulary_size,
 )
 from autoprune.encoders.profiling import open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError
+from autoprune.training.metrics import find_entities
 from autoprune.training.problem_types import ProblemType, find_problem_type
+
+_CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification")
 
 _DEFAULT_LENGTH = 512  # tokens, where neither tokenizer nor model has a limit
 
 _NO_LIMIT = 1_000_000  # tokens; a tokenizer without a limit gives a number far above
 
 _BATCHES = 32  # batches of rows that are held at once and sorted by length
+
+
+class Entity(NamedTuple):
+    """An entity of a text: its type, its characters from `start` to before `end`.
+
+    `probability` is the mean of its words' tags.
+    """
+
+    type: str
+    text: str
+    start: int
+    end: int
+    probability: float
+
+
+RowPrediction = NDArray[np.float64] | list[Entity]
+"""What is predicted of a row: a probability for each label, (labels,), a number, (1,), or its
+entities."""
 
 TokenTensors = dict[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
 
@@ -57,6 +81,14 @@ class TextTokenizer:
         check_tokens(self.name, self.known, int(np.max(batch["input_ids"], initial=0)))
         return {name: np.asarray(ids, dtype=np.int64) for name, ids in batch.items()}
 
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Return for each token of each text its first character and the one after its last."""
+        batch = self.tokenizer(
+            list(texts), truncation=True, max_length=self.longest, return_offsets_mapping=True
+        )
+        found: list[list[tuple[int, int]]] = batch["offset_mapping"]
+        return found
+
 
 def make_tokenizer(
     folder: Path, tokens: int | None = None, trust_remote_code: bool = False
@@ -84,27 +116,67 @@ class Predictor:
 
     def __call__(
         self, rows: Iterable[tuple[str, str | None]], batch: int
-    ) -> Iterator[NDArray[np.float64]]:
-        """Yield the probabilities of the labels, (labels,), for each row in their order.
+    ) -> Iterator[RowPrediction]:
+        """Yield the prediction of each row in their order.
 
         A row is a text and a second text or None. At most some batches of rows are read ahead.
         """
         rest = iter(rows)
         while held := list(islice(rest, batch * _BATCHES)):
             order = np.argsort([len(text) + len(pair or "") for text, pair in held], kind="stable")
-            probabilities = np.concatenate(
-                [
-                    self._predict([held[row] for row in order[start : start + batch]])
-                    for start in range(0, len(held), batch)
-                ]
-            )
-            yield from probabilities[np.argsort(order)]
+            predicted = [
+                prediction
+                for start in range(0, len(held), batch)
+                for prediction in self._predict([held[row] for row in order[start : start + batch]])
+            ]
+            yield from (predicted[place] for place in np.argsort(order))
 
-    def _predict(self, rows: Sequence[tuple[str, str | None]]) -> NDArray[np.float64]:
-        """Return the probabilities of one batch, (rows, labels)."""
+    def _predict(self, rows: Sequence[tuple[str, str | None]]) -> Sequence[RowPrediction]:
+        """Return the predictions of one batch."""
         pairs = [pair for _, pair in rows if pair is not None]
-        tokens = self.tokenize([text for text, _ in rows], pairs or None)
-        return self.problem_type.probabilities(self.classifier(tokens))
+        texts = [text for text, _ in rows]
+        tokens = self.tokenize(texts, pairs or None)
+        probabilities = self.problem_type.probabilities(self.classifier(tokens))
+        if not self.problem_type.by_word:
+            return list(probabilities)
+        return [
+            self._entities(text, places, each)
+            for text, places, each in zip(
+                texts, self.tokenize.offsets(texts), probabilities, strict=True
+            )
+        ]
+
+    def _entities(
+        self, text: str, offsets: Sequence[tuple[int, int]], probabilities: NDArray[np.float64]
+    ) -> list[Entity]:
+        """Return the entities of a text; a word is what is between spaces, as in training.
+
+        The first token of a word tells its tag. `probabilities` are those of all tokens.
+        """
+        words = list(re.finditer(r"\S+", text))
+        starts = [word.start() for word in words]
+        first: dict[int, int] = {}
+        for place, (start, end) in enumerate(offsets):
+            start += len(text[start:end]) - len(text[start:end].lstrip())
+            if start < end:
+                first.setdefault(bisect_right(starts, start) - 1, place)
+        if not first:
+            return []
+        of_words = probabilities[[first.get(word, 0) for word in range(len(words))]]
+        tags = np.array(
+            [of_words[word].argmax() if word in first else 0 for word in range(len(words))]
+        )
+        begins, last = find_entities(tags)
+        return [
+            Entity(
+                self.labels[tags[word]][2:],
+                text[words[word].start() : words[last[word]].end()],
+                words[word].start(),
+                words[last[word]].end(),
+                float(of_words[word : last[word] + 1].max(-1).mean()),
+            )
+            for word in np.flatnonzero(begins).tolist()
+        ]
 
 
 def open_predictor(folder: Path, device: torch.device) -> Predictor:
@@ -122,13 +194,13 @@ def make_predictor(
     """Return the classifier in `folder`, as `open_classifier` opens it; raises the same errors."""
     config = read_config(folder, trust_remote_code=False)
     classes = config.architectures or ()
-    if not any(name.endswith("ForSequenceClassification") for name in classes):
+    if not any(name.endswith(_CLASSIFIERS) for name in classes):
         raise ModelError(
             f"{folder} holds no trained classifier "
             f"({', '.join(classes) or 'no architecture in config.json'}): name the folder of "
             "an exported model"
         )
-    problem_type = find_problem_type(config.problem_type)
+    problem_type = find_problem_type(problem_type_of(config))
     labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
     tokenize = make_tokenizer(folder)
     return Predictor(labels, open_classifier(), tokenize, problem_type)

@@ -1,8 +1,9 @@
-"""Prediction files: the label and the probabilities of each text, as CSV or JSON lines."""
+"""Prediction files: what is predicted of each text, as CSV or JSON lines."""
 
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprune.errors import DataError, OptionError
-from autoprune.export.predict import Predictor
+from autoprune.export.predict import Entity, Predictor
 from autoprune.files import atomic_file
 from autoprune.tasks.formats import StreamedRow
 
@@ -27,7 +28,7 @@ class TextOutput(Protocol):
         """Write a text."""
 
 
-RowWriter = Callable[[NDArray[np.float64]], object]  # takes the probabilities of one row, (labels,)
+RowWriter = Callable[[Any], object]  # takes a `RowPrediction`
 
 
 def check_prediction_paths(file: Path | None, out: Path | None) -> None:
@@ -83,7 +84,8 @@ def write_predictions(
     first = next(predictions, None)
     if first is None:
         raise DataError("the file has no texts")
-    write_row = PREDICTION_FORMATS[format](predictor.labels, file)
+    columns = _COLUMNS[predictor.problem_type.name](predictor.labels)
+    write_row = PREDICTION_FORMATS[format](columns, file)
     count = 0
     for probabilities in chain([first], predictions):
         write_row(probabilities)
@@ -93,43 +95,126 @@ def write_predictions(
     return count
 
 
-def _csv_writer(labels: Sequence[str], file: TextOutput) -> RowWriter:
-    """Write a header; each row has its label, its probability, and that of all labels."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["label", "probability", *(f"p({label})" for label in labels)])
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What a prediction is written as: the names of the columns, and a row's values for CSV.
 
-    def write_row(probabilities: NDArray[np.float64]) -> None:
+    `cells` takes a prediction and gives those of CSV, `entry` the value for a line of JSON.
+    """
+
+    names: Sequence[str]
+    cells: Callable[[Any], Sequence[str]]
+    entry: Callable[[Any], object]
+    are_numbers: bool = False
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), PROBABILITY_DIGITS)
+
+
+def _digits(value: float) -> str:
+    return f"{value:.{PROBABILITY_DIGITS}f}"
+
+
+def _class_columns(labels: Sequence[str]) -> _Columns:
+    """Write the label, its probability, and that of all labels."""
+
+    def cells(probabilities: NDArray[np.float64]) -> list[str]:
         best = int(probabilities.argmax())
-        values = (probabilities[best], *probabilities)
-        writer.writerow([labels[best], *(f"{value:.{PROBABILITY_DIGITS}f}" for value in values)])
+        return [labels[best], *map(_digits, (probabilities[best], *probabilities))]
+
+    def entry(probabilities: NDArray[np.float64]) -> dict[str, object]:
+        best = int(probabilities.argmax())
+        return {
+            "label": labels[best],
+            "probability": _rounded(probabilities[best]),
+            "probabilities": dict(zip(labels, map(_rounded, probabilities), strict=True)),
+        }
+
+    return _Columns(["label", "probability", *(f"p({label})" for label in labels)], cells, entry)
+
+
+def _set_columns(labels: Sequence[str]) -> _Columns:
+    """Write the labels with a probability above one half, and that of all."""
+
+    def likely(probabilities: NDArray[np.float64]) -> list[str]:
+        return [name for name, p in zip(labels, probabilities, strict=True) if p > 0.5]
+
+    def entry(probabilities: NDArray[np.float64]) -> dict[str, object]:
+        rounded = dict(zip(labels, map(_rounded, probabilities), strict=True))
+        return {"labels": likely(probabilities), "probabilities": rounded}
+
+    return _Columns(
+        ["labels", *(f"p({label})" for label in labels)],
+        lambda each: ["|".join(likely(each)), *map(_digits, each)],
+        entry,
+    )
+
+
+def _number_columns(labels: Sequence[str]) -> _Columns:
+    [name] = labels
+    return _Columns(
+        [name], lambda each: [_digits(each[0])], lambda each: {name: _rounded(each[0])}, True
+    )
+
+
+def _entity_columns(_: Sequence[str]) -> _Columns:
+    """Write all entities of a text, in CSV as JSON in one cell."""
+
+    def entry(entities: list[Entity]) -> list[dict[str, object]]:
+        rounded = (each._replace(probability=_rounded(each.probability)) for each in entities)
+        return [each._asdict() for each in rounded]
+
+    return _Columns(
+        ["entities"],
+        lambda each: [json.dumps(entry(each), ensure_ascii=False)],
+        lambda each: {"entities": entry(each)},
+    )
+
+
+_COLUMNS: dict[str, Callable[[Sequence[str]], _Columns]] = {
+    "single_label_classification": _class_columns,
+    "multi_label_classification": _set_columns,
+    "regression": _number_columns,
+    "token_classification": _entity_columns,
+}
+"""By the name of a problem type."""
+
+
+def _csv_writer(columns: _Columns, file: TextOutput) -> RowWriter:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns.names)
+    return lambda prediction: writer.writerow(columns.cells(prediction))
+
+
+def _safe_csv_writer(columns: _Columns, file: TextOutput) -> RowWriter:
+    """Write CSV in which no text is a formula to a spreadsheet: an apostrophe stands before it."""
+
+    def safe(cell: str) -> str:
+        return f"'{cell}" if cell[:1] in _FORMULA else cell
+
+    def cells(prediction: Any) -> list[str]:
+        found = list(columns.cells(prediction))
+        return found if columns.are_numbers else list(map(safe, found))
+
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(list(map(safe, columns.names)))
+    return lambda prediction: writer.writerow(cells(prediction))
+
+
+def _json_writer(columns: _Columns, file: TextOutput) -> RowWriter:
+    def write_row(prediction: Any) -> None:
+        file.write(json.dumps(columns.entry(prediction), ensure_ascii=False) + "\n")
 
     return write_row
 
 
-def _safe_csv_writer(labels: Sequence[str], file: TextOutput) -> RowWriter:
-    """Write CSV in which no label is a formula to a spreadsheet: an apostrophe stands before it."""
-    return _csv_writer([f"'{label}" if label[:1] in _FORMULA else label for label in labels], file)
+def prediction_entry(predictor: Predictor, prediction: Any) -> object:
+    """Return the prediction of one row as JSON values."""
+    return _COLUMNS[predictor.problem_type.name](predictor.labels).entry(prediction)
 
 
-def _json_writer(labels: Sequence[str], file: TextOutput) -> RowWriter:
-    def write_row(probabilities: NDArray[np.float64]) -> None:
-        file.write(json.dumps(prediction_entry(labels, probabilities), ensure_ascii=False) + "\n")
-
-    return write_row
-
-
-def prediction_entry(labels: Sequence[str], probabilities: NDArray[np.float64]) -> dict[str, Any]:
-    """Return the prediction of one row, (labels,), as JSON values."""
-    best = int(probabilities.argmax())
-    rounded = [round(float(value), PROBABILITY_DIGITS) for value in probabilities]
-    return {
-        "label": labels[best],
-        "probability": rounded[best],
-        "probabilities": dict(zip(labels, rounded, strict=True)),
-    }
-
-
-PREDICTION_FORMATS: dict[str, Callable[[Sequence[str], TextOutput], RowWriter]] = {
+PREDICTION_FORMATS: dict[str, Callable[[_Columns, TextOutput], RowWriter]] = {
     "csv": _csv_writer,
     "csv-safe": _safe_csv_writer,
     "jsonl": _json_writer,

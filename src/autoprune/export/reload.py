@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -31,12 +33,16 @@ def reload_logits(
 ) -> dict[str, Any]:
     """Load model and tokenizer from `folder`, run them on the rows, and return values for JSON.
 
-    `report` holds transformers' complaints about names and shapes of weights, `labels` the names
-    in index order, `numbers` the index by name, `ids` the tokens of each row and then of each
-    probe, `logits` (rows, classes), `pipeline` label and probability of the first rows from the
-    pipeline, `weights` a digest of each weight, `tokenizer` its traits.
+    `report` holds transformers' complaints about names and shapes of weights, `labels` the names in
+    index order, `numbers` the index by name, `ids` the tokens of each row and then of each probe,
+    `logits` (rows, classes), or (tokens, classes) where each token has a label, `pipeline` what the
+    pipeline says of the first rows: token, label and probability, `weights` a digest of each
+    weight, `tokenizer` its traits.
     """
-    loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+    classes = AutoConfig.from_pretrained(folder).architectures or ()
+    by_token = any(name.endswith("ForTokenClassification") for name in classes)
+    kind = AutoModelForTokenClassification if by_token else AutoModelForSequenceClassification
+    loaded: Any = kind.from_pretrained(
         # A wrong shape would raise an error without the weight's name; so it is only reported.
         folder,
         output_loading_info=True,
@@ -48,17 +54,29 @@ def reload_logits(
     single = [
         (text, pairs[row] if pairs else None) for row, text in enumerate(texts[:SINGLE_TEXTS])
     ]
-    classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
-    answers = [
-        classify({"text": text, "text_pair": pair}, truncation=True) for text, pair in single
-    ]
+    if by_token:
+        tag: Any = pipeline("token-classification", model=model, tokenizer=tokenizer, device="cpu")
+        answers = [tag(text) for text, _ in single]
+    else:
+        classify: Any = pipeline(
+            "text-classification", model=model, tokenizer=tokenizer, device="cpu", top_k=None
+        )
+        answers = [
+            classify({"text": text, "text_pair": pair}, truncation=True) for text, pair in single
+        ]
     return {
         "report": {name: sorted(map(str, keys)) for name, keys in report.items() if keys},
         "labels": [model.config.id2label.get(index) for index in range(model.config.num_labels)],
         "numbers": model.config.label2id,
         "ids": token_ids(tokenizer, texts, pairs) + token_ids(tokenizer, probes, None),
         "logits": _logits(model, tokenizer, texts, pairs),
-        "pipeline": [[answer["label"], answer["score"]] for answer in answers],
+        "pipeline": [
+            [
+                [each.get("index", 0), each.get("label", each.get("entity")), float(each["score"])]
+                for each in answer
+            ]
+            for answer in answers
+        ],
         "weights": weight_digests(model),
         "tokenizer": tokenizer_traits(tokenizer),
     }
@@ -151,7 +169,10 @@ def _logits(
             list(texts[rows]), second, padding=True, truncation=True, return_tensors="pt"
         )
         with torch.inference_mode():
-            logits += model(**batch).logits.float().tolist()  # (rows, classes)
+            output = model(**batch).logits.float()
+        if output.ndim == 3:  # of each token: (rows, longest, classes) -> (tokens, classes)
+            output = output[batch["attention_mask"].bool()]
+        logits += output.tolist()
     return logits
 
 

@@ -18,9 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import uvicorn
-from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -28,7 +26,7 @@ from starlette.routing import Route
 
 from autoprune.errors import AutopruneError, OptionError, first_line
 from autoprune.export.formats import open_format
-from autoprune.export.predict import Predictor
+from autoprune.export.predict import Predictor, RowPrediction
 from autoprune.export.prediction_files import prediction_entry
 from autoprune.training.devices import limited_threads
 
@@ -78,16 +76,14 @@ class BatchQueue:
         self.waiting = 0
         self.batches = 0
         self._requests: asyncio.Queue[
-            tuple[Sequence[TextPair], asyncio.Future[list[NDArray[np.float64]]]]
+            tuple[Sequence[TextPair], asyncio.Future[list[RowPrediction]]]
         ] = asyncio.Queue()
 
-    async def predict(self, rows: Sequence[TextPair]) -> list[NDArray[np.float64]]:
+    async def predict(self, rows: Sequence[TextPair]) -> list[RowPrediction]:
         """Return the probabilities of each row; raises `RequestError` where too many wait."""
         if self.waiting > self.batch * _MAX_WAITING:
             raise RequestError(503, "too many texts are waiting: send them later")
-        future: asyncio.Future[list[NDArray[np.float64]]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        future: asyncio.Future[list[RowPrediction]] = asyncio.get_running_loop().create_future()
         self.waiting += len(rows)
         self._requests.put_nowait((rows, future))
         return await future
@@ -118,10 +114,10 @@ class BatchQueue:
                         future.set_result(found[start : start + len(part)])
                     start += len(part)
 
-    def _predict(self, rows: Sequence[TextPair]) -> list[NDArray[np.float64]]:
+    def _predict(self, rows: Sequence[TextPair]) -> list[RowPrediction]:
         """Return the probabilities of each row; single texts and pairs run apart."""
         self.batches += 1
-        found: dict[int, NDArray[np.float64]] = {}
+        found: dict[int, RowPrediction] = {}
         for paired in (False, True):
             index = [row for row, (_, pair) in enumerate(rows) if (pair is not None) is paired]
             answers = self.predictor([rows[row] for row in index], self.batch)
@@ -195,8 +191,9 @@ class PredictionApp:
         try:
             rows, is_single = parse_rows(await self._body(request), self.settings.max_texts)
             self.metrics.texts += len(rows)
-            labels = self.predictor.labels
-            entries = [prediction_entry(labels, row) for row in await self.queue.predict(rows)]
+            entries = [
+                prediction_entry(self.predictor, row) for row in await self.queue.predict(rows)
+            ]
             body: Any = entries[0] if is_single else {"predictions": entries}
             status = 200
         except RequestError as error:

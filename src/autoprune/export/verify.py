@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autoprune.errors import ModelError, first_line
 from autoprune.export import reload
 from autoprune.export.final_training import SampleLogits, VerificationSample
+from autoprune.training.problem_types import SINGLE_LABEL, ProblemType
 
 LOGIT_TOLERANCE = 1e-5  # the largest difference of a logit
 
@@ -67,6 +67,7 @@ class ExpectedExport:
     ids: list[list[int]]
     weights: dict[str, str]
     tokenizer: dict[str, Any]
+    problem_type: ProblemType = SINGLE_LABEL
 
 
 def expect_export(
@@ -209,17 +210,21 @@ def _check_logits(expected: NDArray[np.float32], actual: NDArray[np.float32]) ->
     return gap
 
 
-def _check_pipeline(expected: ExpectedExport, answers: Sequence[tuple[str, float]]) -> None:
+def _check_pipeline(
+    expected: ExpectedExport, answers: Sequence[Sequence[tuple[int, str, float]]]
+) -> None:
     """Check the labels and probabilities that the pipeline gives for single rows."""
-    for row, (label, probability) in enumerate(answers):
-        probabilities = softmax(expected.logits.alone[row].astype(np.float64))
-        by_label = dict(zip(expected.labels, probabilities, strict=True))
-        if (
-            label not in by_label
-            or abs(by_label[label] - probability) > LOGIT_TOLERANCE
-            or max(probabilities) - probability > LOGIT_TOLERANCE
-        ):
-            raise _refusal(
-                f"its pipeline gives {label!a} with {probability:.6f} for row {row + 1}, not "
-                f"{max(by_label, key=lambda name: by_label[name])!a} with {max(probabilities):.6f}"
-            )
+    kind, first = expected.problem_type, 0
+    for row, answer in enumerate(answers):
+        outputs = int(expected.sample.encoded.lengths[row]) if kind.by_word else 1
+        probabilities = kind.probabilities(expected.logits.alone[first : first + outputs])
+        first += outputs
+        for token, label, probability in answer:
+            by_label = dict(zip(expected.labels, probabilities[token], strict=True))
+            if label not in by_label or not abs(by_label[label] - probability) <= LOGIT_TOLERANCE:
+                raise _refusal(
+                    f"its pipeline gives {label!a} with {probability:.6f} for row {row + 1}, not "
+                    + ", ".join(f"{name!a} with {p:.6f}" for name, p in by_label.items())
+                )
+        if not kind.by_word and len(answer) != len(expected.labels):
+            raise _refusal(f"its pipeline gives {len(answer)} labels for row {row + 1}")

@@ -146,8 +146,9 @@ def how_to_read(comparison: Comparison) -> str:
             "another training."
         )
     simple = (
-        " majority always gives the most frequent label of the train rows, and tf-idf is logistic "
-        "regression on words and characters: an encoder should be better than both."
+        " majority always gives the most frequent label of the train rows (of numbers their mean), "
+        "and tf-idf is a linear model on words and characters, for tags a dictionary of the words: "
+        "an encoder should be better than both."
         if comparison.simple
         else ""
     )

@@ -128,7 +128,7 @@ def spread_table(comparison: Comparison) -> Table:
             format_percent(row.test_mean),
             "" if row.test_std is None else f"{row.test_std * 100:.1f}",
             f"{row.test_low * 100:.1f} to {row.test_high * 100:.1f}",
-            f"{row.macro_f1 * 100:.1f}",
+            "" if row.macro_f1 is None else f"{row.macro_f1 * 100:.1f}",
             f"{row.seconds:.1f}",
         )
         for row in comparison.all_rows

@@ -64,9 +64,10 @@ def find_scorable_rows(raw: RawSplit) -> tuple[list[int], int, int]:
     scorable, headers, empty = [], 0, 0
     names = (raw.text_column.strip().casefold(), raw.label_column.strip().casefold())
     for index, (text, label) in enumerate(zip(raw.texts, raw.labels, strict=True)):
-        if label.casefold() in _HEADER_LABELS or (text.casefold(), label.casefold()) == names:
+        name = label.casefold() if isinstance(label, str) else ""
+        if name in _HEADER_LABELS or (text.casefold(), name) == names:
             headers += 1
-        elif not text or not label:
+        elif not text or label == "":
             empty += 1
         else:
             scorable.append(index)

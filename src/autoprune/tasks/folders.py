@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autoprune.errors import DataError, format_path, join_names
 from autoprune.tasks.formats import READERS
+from autoprune.tasks.tags import PLAIN_SUFFIX
 
 SPLITS = ("train", "validation", "test")
 
@@ -74,6 +75,11 @@ def find_files(path: Path) -> dict[str, tuple[Path, ...]]:
 
 
 def _files_in(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Return the files of each split in `folder`; without any, its CoNLL files that end in .txt."""
+    return _files_with(folder, tuple(READERS)) or _files_with(folder, (PLAIN_SUFFIX,))
+
+
+def _files_with(folder: Path, suffixes: Sequence[str]) -> dict[str, tuple[Path, ...]]:
     """Return the files of each split that has a file or a folder in `folder`."""
     ends: dict[str, list[Path]] = {}  # `train.csv`
     folders: dict[str, list[Path]] = {}  # `train/`
@@ -82,7 +88,7 @@ def _files_in(folder: Path) -> dict[str, tuple[Path, ...]]:
         if entry.is_dir():
             if (split := SPLIT_SPELLINGS.get(entry.name.lower())) and _files_in_split(entry):
                 folders.setdefault(split, []).append(entry)
-        elif entry.suffix.lower() in READERS:
+        elif entry.suffix.lower() in suffixes:
             shard = _SHARD.fullmatch(entry.name)
             name = shard[1] if shard else entry.stem
             inside = {SPLIT_SPELLINGS[word.lower()] for word in _ANYWHERE.findall(name)}

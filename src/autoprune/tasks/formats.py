@@ -17,6 +17,7 @@ from autoprune.tasks.table import (
     find_texts,
     value_to_text,
 )
+from autoprune.tasks.tags import CONLL_SUFFIXES, open_conll
 from autoprune.tasks.task import Columns
 from autoprune.tasks.text_lines import decode_lines, read_lines, unreadable
 
@@ -92,6 +93,7 @@ READERS: dict[str, Callable[[Path], DataTable]] = {
     ".jsonl": _open_json_lines,
     ".json": _open_json_lines,
     ".parquet": open_parquet,
+    **dict.fromkeys(CONLL_SUFFIXES, open_conll),
 }
 
 StreamedRow = tuple[str, str | None]  # a text, and the second text where a row has two
@@ -137,7 +139,7 @@ def _locate(lines: Iterable[str]) -> Iterator[Row]:
 def _to_texts(subjects: Sequence[str], rows: Iterable[Row]) -> Iterator[StreamedRow]:
     for location, values in rows:
         first, *second = (
-            value_to_text(value, subject, location)
+            " ".join(value) if isinstance(value, list) else value_to_text(value, subject, location)
             for value, subject in zip(values, subjects, strict=True)
         )
         yield first, second[0] if second else None

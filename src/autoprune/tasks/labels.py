@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from autoprune.errors import DataError, join_names, quote
 from autoprune.tasks.cleaning import CleanedSplit, find_scorable_rows
-from autoprune.tasks.task import LabelledRows, RawSplit
+from autoprune.tasks.tags import OUTSIDE, unify_tags
+from autoprune.tasks.task import LabelledRows, RawLabel, RawSplit
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,100}")
 
@@ -37,7 +38,7 @@ def merge_spellings(
 
     A known label keeps its spelling; else the one that most train rows have is kept.
     """
-    counts = Counter(splits["train"].labels)
+    counts = Counter(_members(splits["train"].labels))
     order = [*(known or ()), *(label for label, _ in counts.most_common())]
     found = sorted(_scorable_labels(splits))
     kept: dict[str, str] = {}
@@ -46,7 +47,7 @@ def merge_spellings(
     changed = {label: name for label in found if (name := kept[_visible(label)]) != label}
     merged = _rename(splits, changed)
     for split, raw in splits.items():
-        rows = Counter(raw.labels)
+        rows = Counter(_members(raw.labels))
         notes = tuple(
             f"label {quote(label)} is read as {quote(name)} in {rows[label]} "
             f"{'row' if rows[label] == 1 else 'rows'} (--merge-labels)"
@@ -66,16 +67,17 @@ def label_names(known: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) 
     occurs in train.
     """
     train = splits["train"].raw
+    found = set(_members(train.labels))
     for split in splits.values():
-        _check_distinguishable(split.raw, (*(known or ()), *train.labels))
-    names = known or order_labels(train.labels, train.classes)
-    unknown = sorted(set(train.labels) - set(names))
+        _check_distinguishable(split.raw, (*(known or ()), *_members(train.labels)))
+    names = known or order_labels(found, train.classes)
+    unknown = sorted(found - set(names))
     if unknown:
         raise DataError(
             f"labels of this task are {', '.join(names)}; "
             f"{train.origin} has {join_names(unknown, 3)}"
         )
-    present = set(splits["train"].kept_rows().labels)
+    present = set(_members(splits["train"].kept_rows().labels))
     check_two_labels(train.origin, present)
     for name, split in splits.items():
         _check_present(name, split.raw, present, names)
@@ -96,10 +98,70 @@ def order_labels(labels: Iterable[str], classes: Sequence[str] = ()) -> tuple[st
     return tuple(sorted(found))
 
 
-def index_labels(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
-    """Return the rows with each label replaced by its index in `names`."""
+def _members(labels: Iterable[RawLabel]) -> Iterator[str]:
+    """Yield each label, of several ones of a row each."""
+    for label in labels:
+        yield from (label,) if isinstance(label, str) else label
+
+
+def _index_classes(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
     index = {name: number for number, name in enumerate(names)}
-    return LabelledRows(raw.texts, tuple(index[label] for label in raw.labels), raw.pairs)
+    return LabelledRows(raw.texts, tuple(index[str(label)] for label in raw.labels), raw.pairs)
+
+
+def _index_sets(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
+    rows = (tuple(int(name in label) for name in names) for label in raw.labels)
+    return LabelledRows(raw.texts, tuple(rows), raw.pairs)
+
+
+def _index_numbers(raw: RawSplit, _: tuple[str, ...]) -> LabelledRows:
+    return LabelledRows(raw.texts, tuple(float(str(label)) for label in raw.labels), raw.pairs)
+
+
+def _index_tags(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
+    index = {name: number for number, name in enumerate(names)}
+    rows = (tuple(index[tag] for tag in label) for label in raw.labels)
+    return LabelledRows(raw.texts, tuple(rows), by_word=True)
+
+
+def _number_name(_: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
+    """Return the name of what is predicted; raises `DataError` where all numbers are equal."""
+    train = splits["train"].raw
+    if len(set(splits["train"].kept_rows().labels)) < 2:
+        raise DataError(
+            f"regression needs different numbers, {train.origin} has only {train.labels[0]}: name "
+            "their column by --label"
+        )
+    return (train.label_column,)
+
+
+def _tag_names(_: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
+    """Return `O`, then B and I of each entity type of train; raises `DataError` for unknown ones.
+
+    The order is what `training.metrics.find_entities` takes.
+    """
+    types = {
+        name: {tag[2:] for tag in _members(split.kept_rows().labels) if tag != OUTSIDE}
+        for name, split in splits.items()
+    }
+    if not types["train"]:
+        raise DataError(
+            f"token classification needs entities, all words of {splits['train'].raw.origin} have "
+            f"the tag {OUTSIDE}: name their column by --label"
+        )
+    for name, found in types.items():
+        if unseen := sorted(found - types["train"]):
+            raise DataError(
+                f"each entity type must occur in train, {join_names(unseen, 3)} occurs only in "
+                f"{name} ({splits[name].raw.origin}): correct those tags, take the rows out, or "
+                "add train rows of that type"
+            )
+    ordered = (f"{prefix}-{kind}" for kind in sorted(types["train"]) for prefix in "BI")
+    return (OUTSIDE, *ordered)
+
+
+def _as_they_are(splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
+    return splits
 
 
 def check_two_labels(origin: str, labels: set[str]) -> None:
@@ -112,7 +174,7 @@ def check_two_labels(origin: str, labels: set[str]) -> None:
 
 
 def _check_present(name: str, raw: RawSplit, present: set[str], names: tuple[str, ...]) -> None:
-    unseen = Counter(label for label in raw.labels if label not in present)
+    unseen = Counter(label for label in _members(raw.labels) if label not in present)
     if unseen and name != "train":
         known = join_names((label for label in names if label in present), 6)
         raise DataError(
@@ -123,15 +185,22 @@ def _check_present(name: str, raw: RawSplit, present: set[str], names: tuple[str
 
 
 def _scorable_labels(splits: Mapping[str, RawSplit]) -> set[str]:
-    return {raw.labels[row] for raw in splits.values() for row in find_scorable_rows(raw)[0]}
+    rows = (raw.labels[row] for raw in splits.values() for row in find_scorable_rows(raw)[0])
+    return set(_members(rows))
 
 
 def _rename(splits: dict[str, RawSplit], changed: Mapping[str, str]) -> dict[str, RawSplit]:
-    def new_names(labels: Iterable[str]) -> tuple[str, ...]:
-        return tuple(changed.get(label, label) for label in labels)
+    def new_name(label: RawLabel) -> RawLabel:
+        if isinstance(label, str):
+            return changed.get(label, label)
+        return tuple(dict.fromkeys(changed.get(name, name) for name in label))
 
     return {
-        name: replace(raw, labels=new_names(raw.labels), classes=new_names(raw.classes))
+        name: replace(
+            raw,
+            labels=tuple(map(new_name, raw.labels)),
+            classes=tuple(changed.get(name, name) for name in raw.classes),
+        )
         for name, raw in splits.items()
     }
 
@@ -139,7 +208,7 @@ def _rename(splits: dict[str, RawSplit], changed: Mapping[str, str]) -> dict[str
 def _check_distinguishable(raw: RawSplit, others: tuple[str, ...]) -> None:
     first: dict[str, str] = {}
     pairs = []
-    for label in dict.fromkeys((*others, *raw.labels)):
+    for label in dict.fromkeys((*others, *_members(raw.labels))):
         similar = first.setdefault(_visible(label), label)
         if similar != label:
             difference = ""  # named where the two look the same in a message
@@ -170,3 +239,27 @@ def _visible(label: str) -> str:
 
 def _without_joiners(label: str) -> str:
     return "".join(char for char in label if unicodedata.category(char) != "Cf")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelKind:
+    """How labels as read become those of a problem type.
+
+    `unify` writes equal labels of all splits alike. `names` returns the names that a model has for
+    its outputs, given the known ones, and `index` the rows with labels by these names; both raise
+    `DataError`. With `has_classes` a row has one of them.
+    """
+
+    unify: Callable[[dict[str, RawSplit]], dict[str, RawSplit]]
+    names: Callable[[tuple[str, ...] | None, dict[str, CleanedSplit]], tuple[str, ...]]
+    index: Callable[[RawSplit, tuple[str, ...]], LabelledRows]
+    has_classes: bool = False
+
+
+LABEL_KINDS: dict[str, LabelKind] = {
+    "single_label_classification": LabelKind(unify_numbers, label_names, _index_classes, True),
+    "multi_label_classification": LabelKind(unify_numbers, label_names, _index_sets),
+    "regression": LabelKind(_as_they_are, _number_name, _index_numbers),
+    "token_classification": LabelKind(unify_tags, _tag_names, _index_tags),
+}
+"""By the name of a problem type."""

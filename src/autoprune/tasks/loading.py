@@ -4,7 +4,7 @@ from pathlib import Path
 
 from autoprune.errors import DataError
 from autoprune.tasks.cleaning import CleanedSplit, clean_splits, warn_of_loss
-from autoprune.tasks.labels import index_labels, label_names
+from autoprune.tasks.labels import LABEL_KINDS
 from autoprune.tasks.sources import read_source
 from autoprune.tasks.splits import fingerprint
 from autoprune.tasks.task import Splits, Task, TestSplit
@@ -25,9 +25,12 @@ def read_splits(
     in case, spaces or Unicode form as one. Raises `DataError`, also for a test split that could not
     be scored later.
     """
-    names, splits, held_out = _read_and_clean(task, data_dir, keep_duplicates, seed, merge_labels)
-    parts = splits["train"], splits["validation"]
-    train, validation = (index_labels(split.kept_rows(), names) for split in parts)
+    task, names, splits, held_out = _read_and_clean(
+        task, data_dir, keep_duplicates, seed, merge_labels
+    )
+    problem_type = task.problem_type or ""
+    parts, index = (splits["train"], splits["validation"]), LABEL_KINDS[problem_type].index
+    train, validation = (index(split.kept_rows(), names) for split in parts)
     return Splits(
         names=names,
         train=train,
@@ -37,6 +40,7 @@ def read_splits(
         held_out=held_out,
         notes=_notes(splits),
         warnings=tuple(warning for split in splits.values() if (warning := warn_of_loss(split))),
+        problem_type=problem_type,
     )
 
 
@@ -51,20 +55,20 @@ def read_test(
 
     Arguments and errors are those of `read_splits`; pass the same to both.
     """
-    names, splits, _ = _read_and_clean(task, data_dir, keep_duplicates, seed, merge_labels)
+    task, names, splits, _ = _read_and_clean(task, data_dir, keep_duplicates, seed, merge_labels)
     test = splits["test"]
-    rows = index_labels(test.raw, names)
+    rows = LABEL_KINDS[task.problem_type or ""].index(test.raw, names)
     return TestSplit(rows, test.kept, test.report, fingerprint(names, rows))
 
 
 def _read_and_clean(
     task: Task, data_dir: Path | None, keep_duplicates: bool, seed: int, merge_labels: bool
-) -> tuple[tuple[str, ...], dict[str, CleanedSplit], tuple[str, ...]]:
-    """Return the label names, all cleaned splits, and the names of those held out of train.
+) -> tuple[Task, tuple[str, ...], dict[str, CleanedSplit], tuple[str, ...]]:
+    """Return the task with its problem type, the label names, all cleaned splits, those held out.
 
     Checks all of them, so that a bad test split is found before the search.
     """
-    raw_splits, held_out = read_source(task, data_dir, seed, merge_labels)
+    task, raw_splits, held_out = read_source(task, data_dir, seed, merge_labels)
     splits = clean_splits(raw_splits, keep_duplicates)
     for name, split in splits.items():
         if not any(split.kept):
@@ -73,7 +77,8 @@ def _read_and_clean(
                 f"cleaning must leave some {name} rows, of {split.report.read} in "
                 f"{split.raw.origin} it left none{hint}"
             )
-    return label_names(task.labels, splits), splits, held_out
+    names = LABEL_KINDS[task.problem_type or ""].names(task.labels, splits)
+    return task, names, splits, held_out
 
 
 def _notes(splits: dict[str, CleanedSplit]) -> tuple[str, ...]:

@@ -30,8 +30,11 @@ def open_parquet(path: Path) -> DataTable:
 
     def rows(selected: Sequence[str]) -> Iterator[Row]:
         texts = [name for name in selected if check_type(origin, name, schema.field(name).type)]
+        # A few bytes can stand for a list of a billion numbers.
+        lists = [name for name in selected if schema.field(name).type.num_fields == 1]
         with _open_file(path, texts) as file:
             _check_size(origin, size, _uncompressed_size(file.metadata, selected))
+            _check_size(origin, size, _list_bytes(file.metadata, lists))
             number = total = 0
             for batch in file.iter_batches(_ROWS, columns=list(selected)):
                 batch.validate(full=True)  # of a damaged file
@@ -79,12 +82,16 @@ def check_rows(origin: str, size: int, count: int) -> None:
 
 
 def check_type(origin: str, name: str, kind: Any) -> bool:
-    """Return whether the values of a column are texts; raises `DataError` for lists and their like.
+    """Return whether the values of a column are texts; raises `DataError` for what is nested.
 
-    A few bytes can stand for a list of a billion numbers.
+    Lists of texts and of whole numbers are words, tags or several labels.
     """
     from pyarrow import types
 
+    if types.is_list(kind) or types.is_large_list(kind):
+        inner = kind.value_type
+        if types.is_string(inner) or types.is_large_string(inner) or types.is_integer(inner):
+            return False
     if types.is_nested(kind) or types.is_fixed_size_binary(kind):
         raise DataError(
             f"column {quote(name)} of {origin} must hold texts, it has {quote(kind)}: "
@@ -116,6 +123,16 @@ def _uncompressed_size(metadata: Any, names: Sequence[str]) -> int:
         for column in map(group.column, range(metadata.num_columns)):
             if column.path_in_schema in names:
                 total += column.total_uncompressed_size
+    return total
+
+
+def _list_bytes(metadata: Any, names: Sequence[str]) -> int:
+    """Return how many bytes the numbers or texts in the lists of some columns take at least."""
+    total = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(metadata.num_columns)):
+            if column.path_in_schema.partition(".")[0] in names:
+                total += 8 * column.num_values
     return total
 
 

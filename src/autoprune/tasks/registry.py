@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from autoprune.errors import DataError, UnknownNameError, format_path, quote
+from autoprune.errors import DataError, OptionError, UnknownNameError, format_path, quote
 from autoprune.files import expand_home, path_exists
 from autoprune.tasks.formats import READERS
 from autoprune.tasks.task import Columns, Task
@@ -16,10 +16,35 @@ _MAHANEWS_LABELS = (
 # `tokens`: in a tokenizer of 16,000 pieces, 99.8 % of SHC's headlines have at most 64 (with MuRIL's
 # larger vocabulary still more), 94 % of LPC's paragraphs at most 256; LDC takes BERT's limit.
 TASKS: dict[str, Task] = {
-    "shc": Task("shc", "official:SHC", labels=_MAHANEWS_LABELS, tokens=64),
-    "lpc": Task("lpc", "official:LPC", labels=_MAHANEWS_LABELS, tokens=256),
-    "ldc": Task("ldc", "official:LDC", labels=_MAHANEWS_LABELS, tokens=512),
-    "demo": Task("demo", "package:demo", labels=_MAHANEWS_LABELS, tokens=32, full_epochs=4),
+    "shc": Task("shc", "official:SHC", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=64),
+    "lpc": Task("lpc", "official:LPC", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=256),
+    "ldc": Task("ldc", "official:LDC", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=512),
+    "demo": Task(
+        "demo", "package:demo", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=32, full_epochs=4
+    ),
+    "maha-emotions": Task(
+        "maha-emotions",
+        "official:emotions",
+        Columns("Tweet", label="Label"),
+        metric="macro-f1",
+        merge_labels=True,  # in validation some are written in lower case
+    ),
+    "maha-paraphrase": Task(
+        "maha-paraphrase",
+        "official:paraphrase",
+        Columns("Sentence1", "Sentence2", "Label"),
+        metric="accuracy",
+    ),
+    "maha-sts": Task(
+        "maha-sts",
+        "official:sts",
+        Columns("text1", "text2", "score"),
+        metric="spearman",
+        problem_type="regression",
+    ),
+    "maha-ner": Task(
+        "maha-ner", "official:ner", metric="entity-f1", problem_type="token_classification"
+    ),
 }
 
 # A data set of the hub, with a configuration or without.
@@ -28,25 +53,41 @@ _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::([\w.+-]+))?",
 _ANY_COLUMNS = Columns()
 
 
-def find_task(text: str, columns: Columns = _ANY_COLUMNS, metric: str | None = None) -> Task:
+def find_task(
+    text: str,
+    columns: Columns = _ANY_COLUMNS,
+    metric: str | None = None,
+    problem_type: str | None = None,
+) -> Task:
     """Return the task that `text` names: a known name, a file or folder, or a hub data set.
 
     The latter is an id `org/name`, or `org/name:config` for one of its configurations.
 
     A known name takes precedence over a folder of the same name (write `./shc` for the folder), an
-    existing path over a hub id. `columns` and `metric` (default: accuracy) replace the task's own.
+    existing path over a hub id. `columns`, `metric` and `problem_type` replace the task's own; of
+    files and data sets the rows tell them where they are not given.
     Raises `UnknownNameError`, and `DataError` for a path that does not exist.
     """
+    several = columns.labels or columns.separator is not None
+    if several and problem_type not in (None, "multi_label_classification"):
+        raise OptionError(
+            "--labels and --label-separator are for multi_label_classification, got "
+            f"{problem_type}: leave them or --problem-type out"
+        )
     known = TASKS.get(text)
     if known is not None:
         columns = known.columns if columns == _ANY_COLUMNS else columns
+        if problem_type not in (None, known.problem_type):
+            raise OptionError(
+                f"task {text} has labels for {known.problem_type}: leave --problem-type out"
+            )
         return replace(known, columns=columns, metric=metric or known.metric)
-    metric = metric or "accuracy"
+    own = Task("", "", columns, metric=metric or "", problem_type=problem_type)
     path = expand_home(text)
     if text and path_exists(path):
         resolved = path.resolve()
         name = resolved.name if resolved.is_dir() else resolved.stem
-        return Task(name or "root", f"files:{path}", columns, metric=metric)
+        return replace(own, name=name or "root", source=f"files:{path}")
     if text.startswith(("./", "../", "/", "~")) or text.lower().endswith(tuple(READERS)):
         raise DataError(
             f"a task's file or folder must exist, there is nothing at {format_path(path)}"
@@ -58,7 +99,7 @@ def find_task(text: str, columns: Columns = _ANY_COLUMNS, metric: str | None = N
                 f"such as {match[1]}/{match[2]}"
             )
         name = text.rpartition("/")[2].replace(":", "-")
-        return Task(name, f"hub:{text}", columns, metric=metric)
+        return replace(own, name=name, source=f"hub:{text}")
     raise UnknownNameError(
         "task",
         quote(text)[1:-1],

@@ -1,7 +1,7 @@
 """Data sources: read a task's rows from files, the hub, the package or the MahaNews release."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any
 import platformdirs
 from huggingface_hub import HfApi, constants
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.encoders.hub import UnreachableError, call_hub
 from autoprune.encoders.registry import package_folder
 from autoprune.errors import (
@@ -26,70 +27,110 @@ from autoprune.tasks.cleaning import find_scorable_rows
 from autoprune.tasks.download import download_files
 from autoprune.tasks.folders import ARROW, SPLIT_SPELLINGS, SPLITS, find_files
 from autoprune.tasks.formats import open_table
-from autoprune.tasks.labels import merge_spellings, unify_numbers
+from autoprune.tasks.labels import LABEL_KINDS, merge_spellings
 from autoprune.tasks.parquet_files import arrow_table, open_arrow
 from autoprune.tasks.splits import hold_out_rows
-from autoprune.tasks.table import DataTable, select_columns
-from autoprune.tasks.task import Columns, RawSplit, Task
-
-_MAHANEWS_SPLITS = {"train": "Train", "validation": "Valid", "test": "Test"}
+from autoprune.tasks.table import DataTable, Row, guess_problem_type, select_columns
+from autoprune.tasks.tags import PLAIN_SUFFIX, open_conll
+from autoprune.tasks.task import RawSplit, Task
+from autoprune.tasks.text_lines import read_lines
 
 _BASE_URL = "https://raw.githubusercontent.com/l3cube-pune"
 
-# Below the base URL, `{}` for Train, Valid or Test. The first mirror that has all three serves the
-# whole set: the Marathi part of IndicNews (arXiv 2401.02254) has paragraphs with the same labels.
-_MIRRORS: dict[str, tuple[str, ...]] = {
-    "SHC": ("MarathiNLP/main/L3Cube-MahaNews/SHC/SHC_{}.csv",),
+
+def _mirror(path: str, train: str, validation: str, test: str) -> dict[str, str]:
+    names = {"train": train, "validation": validation, "test": test}
+    return {split: path.format(name) for split, name in names.items()}
+
+
+_NEWS = ("Train", "Valid", "Test")
+
+_NEWS_SETS = ("SHC", "LPC", "LDC")
+
+_EMOTIONS = ("train", "validation", "test")
+
+# Below the base URL. The first mirror that has all three files serves the whole set: the Marathi
+# part of IndicNews (arXiv 2401.02254) has paragraphs with the same labels.
+_OFFICIAL: dict[str, tuple[dict[str, str], ...]] = {
+    "SHC": (_mirror("MarathiNLP/main/L3Cube-MahaNews/SHC/SHC_{}.csv", *_NEWS),),
     "LPC": (
-        "MarathiNLP/main/L3Cube-MahaNews/LPC/LPC_{}.csv",
-        "indic-nlp/main/L3Cube-IndicNews/Marathi/LPC/Marathi_LPC_{}.csv",
+        _mirror("MarathiNLP/main/L3Cube-MahaNews/LPC/LPC_{}.csv", *_NEWS),
+        _mirror("indic-nlp/main/L3Cube-IndicNews/Marathi/LPC/Marathi_LPC_{}.csv", *_NEWS),
     ),
-    "LDC": ("MarathiNLP/main/L3Cube-MahaNews/LDC/LDC_{}.csv",),
+    "LDC": (_mirror("MarathiNLP/main/L3Cube-MahaNews/LDC/LDC_{}.csv", *_NEWS),),
+    "emotions": (_mirror("MarathiNLP/main/L3Cube-MahaEmotions/{}.csv", *_EMOTIONS),),
+    "paraphrase": (
+        _mirror("MarathiNLP/main/L3Cube-MahaParaphrase/{}.csv", "train", "val", "test"),
+    ),
+    "sts": (
+        _mirror("MarathiNLP/main/STSb-translated/marathi/sts-{}-mr.tsv", "train", "dev", "test"),
+    ),
+    "ner": (_mirror("MarathiNLP/main/L3Cube-MahaNER/IOB/{}_iob.txt", "train", "valid", "test"),),
 }
 
 
 _MOST_CONFIGURATIONS = 20  # that a message lists
 
 
+Tables = dict[str, list[DataTable]]
+"""The tables of each split, to be read one after another."""
+
+
 def read_source(
     task: Task, data_dir: Path | None, seed: int, merge_labels: bool = False
-) -> tuple[dict[str, RawSplit], tuple[str, ...]]:
-    """Return train, validation and test as read, and the names of those held out of train.
+) -> tuple[Task, dict[str, RawSplit], tuple[str, ...]]:
+    """Return the task with its problem type, all splits as read, and the names of those held out.
 
-    The latter are the splits that the source lacks. With `merge_labels`, labels that differ only in
-    case, spaces or Unicode form are one. Raises `DataError`.
+    The latter are the splits that the source lacks. A problem type that is not given is guessed
+    from the first rows of train, and the notes say so where it is not classification with one
+    label. With `merge_labels`, labels that differ only in case, spaces or Unicode form are one.
+    Raises `DataError`.
     """
     kind, _, location = task.source.partition(":")
-    splits = unify_numbers(SOURCES[kind](location, task.columns, data_dir))
-    if merge_labels:
+    tables = SOURCES[kind](location, data_dir)
+    problem_type = task.problem_type or guess_problem_type(tables["train"][0], task.columns)
+    read = {
+        split: _join(
+            [
+                # Of a data set of the hub, a split may have hidden labels.
+                select_columns(
+                    each, task.columns, "train" if kind == "hub" else split, problem_type
+                )
+                for each in parts
+            ]
+        )
+        for split, parts in tables.items()
+    }
+    if kind == "hub":  # a split whose labels are all hidden (-1), as in GLUE, is left out
+        read = {name: raw for name, raw in read.items() if name == "train" or any(raw.labels)}
+    if task.problem_type is None and problem_type != PROBLEM_TYPE_NAMES[0]:
+        note = f"the labels look like those of {problem_type} (--problem-type says otherwise)"
+        read = {name: replace(raw, notes=(*raw.notes, note)) for name, raw in read.items()}
+    if kind == "files" and Path(location).is_dir():
+        read = {
+            name: replace(raw, notes=(*raw.notes, f"rows from {raw.origin}"))
+            for name, raw in read.items()
+        }
+    labels = LABEL_KINDS[problem_type]
+    splits = labels.unify(read)
+    if merge_labels or task.merge_labels:
         splits = merge_spellings(splits, task.labels)
     missing = [split for split in ("test", "validation") if split not in splits]
     if missing:
         scorable, *_ = find_scorable_rows(splits["train"])
-        splits |= hold_out_rows(splits["train"], scorable, missing, seed)
-    return {split: splits[split] for split in SPLITS}, tuple(missing)
+        splits |= hold_out_rows(splits["train"], scorable, missing, seed, labels.has_classes)
+    found = replace(task, problem_type=problem_type)
+    return found, {split: splits[split] for split in SPLITS}, tuple(missing)
 
 
-def read_files(files: dict[str, tuple[Path, ...]], columns: Columns) -> dict[str, RawSplit]:
-    """Read the files of each split, one after another; raises `DataError`."""
-    return {
-        split: _join([select_columns(_open_file(path), columns, split) for path in paths])
-        for split, paths in files.items()
-    }
-
-
-def _read_path(path: Path, columns: Columns) -> dict[str, RawSplit]:
-    """Read a file or a folder; the notes say which files of a folder are which split."""
-    splits = read_files(find_files(path), columns)
-    if not path.is_dir():
-        return splits
-    return {
-        split: replace(raw, notes=(*raw.notes, f"rows from {raw.origin}"))
-        for split, raw in splits.items()
-    }
+def open_files(files: dict[str, tuple[Path, ...]]) -> Tables:
+    """Open the files of each split; raises `DataError`."""
+    return {split: [_open_file(path) for path in paths] for split, paths in files.items()}
 
 
 def _open_file(path: Path) -> DataTable:
+    if path.suffix.lower() == PLAIN_SUFFIX:
+        return open_conll(path)
     return open_arrow(path) if path.suffix == ARROW else open_table(path)
 
 
@@ -116,12 +157,12 @@ def _join(parts: list[RawSplit]) -> RawSplit:
     )
 
 
-def read_hub(name: str, columns: Columns) -> dict[str, RawSplit]:
-    """Read the splits of the data set `org/name`, or of its configuration `org/name:config`.
+def open_hub(name: str) -> Tables:
+    """Open the splits of the data set `org/name`, or of its configuration `org/name:config`.
 
-    A split whose labels are all hidden (-1), as in GLUE, is left out. The files are downloaded once
-    into the cache of `datasets`; `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` apply. Raises
-    `DataError`, `HubError`, and `OptionError` without the extra `hub-datasets`.
+    The files are downloaded once into the cache of `datasets`; `HF_HOME`, `HF_ENDPOINT` and
+    `HF_HUB_OFFLINE` apply. Raises `DataError`, `HubError`, and `OptionError` without the extra
+    `hub-datasets`.
     """
     try:
         import datasets  # type: ignore[import-untyped]
@@ -142,16 +183,20 @@ def read_hub(name: str, columns: Columns) -> dict[str, RawSplit]:
         raise DataError(
             f"hub data set {name} must have a train split, it has {join_names(dataset)}"
         )
-    read = {}
+    tables = {}
     for split, stored in splits.items():
         rows, origin = dataset[stored], f"{name} ({stored})"
+        inner = {  # a list of classes says what is in it by `feature`
+            column: getattr(feature, "feature", feature)
+            for column, feature in rows.features.items()
+        }
         classes = {
             column: feature.names
-            for column, feature in rows.features.items()
+            for column, feature in inner.items()
             if getattr(feature, "names", None) is not None
         }
-        read[split] = select_columns(arrow_table(origin, rows.data, classes), columns)
-    return {split: raw for split, raw in read.items() if split == "train" or any(raw.labels)}
+        tables[split] = [arrow_table(origin, rows.data, classes)]
+    return tables
 
 
 def _load_hub(name: str) -> Any:
@@ -203,45 +248,80 @@ def _ask_hub(repository: str) -> HubError | None:
     return None
 
 
-def mahanews_files(name: str, data_dir: Path | None) -> dict[str, Path]:
-    """Return the file of each split of the set `name` (`SHC`): `SHC/SHC_Train.csv` and so on.
+def official_files(name: str, data_dir: Path | None) -> dict[str, tuple[Path, ...]]:
+    """Return the files of each split of an official set, one of `_OFFICIAL`.
 
-    They are in `data_dir`, else in `AUTOPRUNE_DATA_DIR`, else they are downloaded once into the
-    user's cache (`AUTOPRUNE_CACHE_DIR`) from `AUTOPRUNE_DATA_URL` or the official repositories.
-    Raises `DataError` that names what is missing.
+    They are in the folder `name` in `data_dir`, else in `AUTOPRUNE_DATA_DIR`, else they are
+    downloaded once into the user's cache (`AUTOPRUNE_CACHE_DIR`) from `AUTOPRUNE_DATA_URL` or the
+    official repositories. Raises `DataError` that names what is missing.
     """
     given = data_dir or os.environ.get("AUTOPRUNE_DATA_DIR")
     cache = os.environ.get("AUTOPRUNE_CACHE_DIR") or platformdirs.user_cache_dir("autoprune")
     root = Path(given) if given else Path(cache) / "mahanews"
     folder = root.expanduser() / name
-    files = {split: folder / f"{name}_{word}.csv" for split, word in _MAHANEWS_SPLITS.items()}
-    if given:
-        for path in (folder.parent, folder, *files.values()):
-            if not path.exists():
+    first = _OFFICIAL[name][0]
+    files = {split: folder / Path(path).name for split, path in first.items()}
+    if not given:
+        base = (os.environ.get("AUTOPRUNE_DATA_URL") or _BASE_URL).rstrip("/")
+        mirrors = [
+            {files[split].name: f"{base}/{path}" for split, path in mirror.items()}
+            for mirror in _OFFICIAL[name]
+        ]
+        download_files(mirrors, folder)
+    needed = f"{name}/{', '.join(path.name for path in files.values())}"
+    found = {split: path for split, path in files.items() if path.exists()}
+    if name == "ner" and "train" not in found and len(found) == 2:
+        # Some copies of MahaNER lack its train file.
+        return {"train": (found["validation"],), "test": (found["test"],)}
+    if given and name not in _NEWS_SETS and len(found) < len(files):  # under other usual names
+        with suppress(DataError):
+            return find_files(folder)
+    for path in (folder.parent, folder, *files.values()):
+        if not path.exists():
+            raise DataError(
+                f"the data folder must hold {needed}, there is nothing at {format_path(path)}"
+            )
+    return {split: (path,) for split, path in found.items()}
+
+
+_STS_COLUMNS = ("genre", "source", "year", "number", "score", "text1", "text2")
+
+
+def _open_sts(path: Path) -> DataTable:
+    """Open a file of the STS benchmark: tabs between cells, no header, and quotes are text."""
+    origin = format_path(path)
+
+    def rows(selected: Sequence[str]) -> Iterator[Row]:
+        places = [_STS_COLUMNS.index(name) for name in selected]
+        for number, line in enumerate(read_lines(path), start=1):
+            cells = line.rstrip("\r\n").split("\t")
+            if len(cells) < len(_STS_COLUMNS):
                 raise DataError(
-                    f"the data folder must hold {name}/{name}_Train.csv, _Valid.csv and _Test.csv, "
-                    f"there is nothing at {format_path(path)}"
+                    f"{origin} must have {len(_STS_COLUMNS)} cells between tabs, line {number} has "
+                    f"{len(cells)}: fetch it again"
                 )
-        return files
-    base = (os.environ.get("AUTOPRUNE_DATA_URL") or _BASE_URL).rstrip("/")
-    mirrors = [
-        {
-            files[split].name: f"{base}/{mirror.format(word)}"
-            for split, word in _MAHANEWS_SPLITS.items()
-        }
-        for mirror in _MIRRORS[name]
-    ]
-    download_files(mirrors, folder)
-    return files
+            yield f"line {number}", [cells[place] for place in places]
+
+    return DataTable(origin, _STS_COLUMNS, rows)
 
 
-SOURCES: dict[str, Callable[[str, Columns, Path | None], dict[str, RawSplit]]] = {
-    "official": lambda name, columns, data_dir: read_files(
-        {split: (file,) for split, file in mahanews_files(name, data_dir).items()}, columns
-    ),
-    "package": lambda name, columns, _: read_files(
-        find_files(package_folder("tasks", name)), columns
-    ),
-    "files": lambda path, columns, _: _read_path(Path(path), columns),
-    "hub": lambda name, columns, _: read_hub(name, columns),
+def _open_path(path: Path) -> Tables:
+    """Open a file or a folder; a file alone must have a suffix that tells its format."""
+    if path.suffix.lower() == PLAIN_SUFFIX and path.is_file():
+        open_table(path)  # which says what is known
+    return open_files(find_files(path))
+
+
+def _open_official(name: str, data_dir: Path | None) -> Tables:
+    files = official_files(name, data_dir)
+    if name == "sts":
+        return {split: [_open_sts(path)] for split, (path,) in files.items()}
+    return open_files(files)
+
+
+SOURCES: dict[str, Callable[[str, Path | None], Tables]] = {
+    "official": _open_official,
+    "package": lambda name, _: open_files(find_files(package_folder("tasks", name))),
+    "files": lambda path, _: _open_path(Path(path)),
+    "hub": lambda name, _: open_hub(name),
 }

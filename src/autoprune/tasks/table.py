@@ -4,10 +4,13 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.errors import DataError, join_names, quote
-from autoprune.tasks.task import Columns, RawSplit
+from autoprune.tasks.task import Columns, RawLabel, RawSplit, words_of
 
 _KEY = b"huggingface"  # of the schema's metadata, in Parquet and Arrow files alike
 
@@ -19,9 +22,11 @@ def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, 
     """
     try:
         features = json.loads((metadata or {})[_KEY])["info"]["features"]
+        # A list of them says what is in it by `feature`.
+        inner = {column: feature.get("feature", feature) for column, feature in features.items()}
         found = {
             column: tuple(feature["names"])
-            for column, feature in features.items()
+            for column, feature in inner.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
@@ -36,8 +41,11 @@ def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, 
 def class_name(value: object, names: Sequence[str], subject: str, location: str) -> object:
     """Return the name of a class number, None for NaN and for -1, which hides a label.
 
-    What is no number is left as it is. Raises `DataError` for a number without a name.
+    What is no number is left as it is; of a list each is named. Raises `DataError` for a number
+    without a name.
     """
+    if isinstance(value, list):
+        return [class_name(each, names, subject, location) for each in value]
     if not isinstance(value, int | float):
         return value
     if not value >= 0:  # or NaN
@@ -66,6 +74,18 @@ TEXT_SPELLINGS = (
 
 LABEL_SPELLINGS = ("label", "labels", "class", "category", "target", "topic")
 
+WORD_SPELLINGS = ("tokens", "words", "token", "word")  # of rows whose words have labels
+
+TAG_SPELLINGS = ("ner_tags", "tags", "ner", "tag", "pos_tags")
+
+_SPELLINGS = {  # by problem type: of texts, of labels; those of classification for the others
+    "regression": (TEXT_SPELLINGS, ("score", "scores", "similarity", "rating", *LABEL_SPELLINGS)),
+    "token_classification": (
+        (*WORD_SPELLINGS, *TEXT_SPELLINGS),
+        (*TAG_SPELLINGS, *LABEL_SPELLINGS),
+    ),
+}
+
 MISSING = object()  # the value of a key that a JSON row lacks, which differs from null
 
 Row = tuple[str, Sequence[object]]  # where it is in its file (`line 7`), and its selected values
@@ -89,67 +109,117 @@ class DataTable:
     hint: str = ""
 
 
-def select_columns(table: DataTable, columns: Columns, split: str = "train") -> RawSplit:
+def select_columns(
+    table: DataTable,
+    columns: Columns,
+    split: str = "train",
+    problem_type: str = PROBLEM_TYPE_NAMES[0],
+) -> RawSplit:
     """Return the texts and labels of a table, without white space around them.
 
     A null becomes an empty text, which cleaning counts and removes, and so does NaN as a label; a
     whole number as a label, also 1.0, becomes its digits. Raises `DataError` for a table without
-    rows, for a missing column, for a value that is not a text, and for another split than train
-    without any label.
+    rows, for a missing column, for a value that is not what the problem type takes, and for another
+    split than train without any label.
     """
-    text, pair = find_texts(table, columns)
-    others = (text, pair, columns.text, columns.pair)
-    try:
-        label = find_column(table, "label", columns.label, LABEL_SPELLINGS, others)
-    except MissingColumnError as error:
-        if {name.strip().casefold() for name in (text, pair or "")} & {*LABEL_SPELLINGS}:
-            label = text  # the only known label column is taken: told below
-        elif split == "train":
-            raise
-        else:
-            raise _without_labels(
-                table.origin, split, f"its columns are {quoted(table)}"
-            ) from error
-    if len({text, label, pair}) < 3:
+    by_word = problem_type == "token_classification"
+    text, pair = find_texts(table, columns, problem_type)
+    if by_word and pair is not None:
+        raise DataError("token classification takes one text a row: leave --text-pair out")
+    labels = columns.labels or (find_label(table, columns, split, problem_type),)
+    if len({text, pair, *labels}) < 2 + len(labels):
         raise DataError(
             f"text, text-pair and label must be different columns of {table.origin}: name each"
         )
-    names = (text, label) if pair is None else (text, label, pair)
-    values: tuple[list[str], ...] = tuple([] for _ in names)
+    if missing := [name for name in labels if name not in table.names]:
+        raise MissingColumnError(
+            f"{table.origin} has no column {join_names(missing)}: --labels names columns of 0 and "
+            f"1, one for each class; its columns are {quoted(table)}{table.hint}"
+        )
+    names = [text, *([] if pair is None else [pair]), *labels]
     subjects = [f"column {quote(name)} of {table.origin}" for name in names]
     classes = [table.classes.get(name) for name in names]
+    of_texts, first = list[list[str]](), len(names) - len(labels)
+    of_labels = list[RawLabel]()
     for location, row in table.rows(names):
-        for position, value in enumerate(row):
-            subject, known = subjects[position], classes[position]
-            named = value if known is None else class_name(value, known, subject, location)
-            values[position].append(
-                value_to_text(named, subject, location, accept_numbers=position == 1)
+        values = [
+            value if known is None else class_name(value, known, subject, location)
+            for value, known, subject in zip(row, classes, subjects, strict=True)
+        ]
+        read = _read_words if by_word else value_to_text
+        texts = [read(values[i], subjects[i], location) for i in range(first)]
+        if columns.labels:
+            label = _read_flags(values[first:], labels, table.origin, location)
+        else:
+            label = _LABEL_READERS[problem_type](values[first], subjects[first], location, columns)
+        if by_word and texts[0] and label and len(words_of(texts[0])) != len(label):
+            raise DataError(
+                f"{table.origin} must have a tag for each word, {location} has "
+                f"{len(words_of(texts[0]))} words and {len(label)} tags"
             )
-    if not values[0]:
+        of_texts.append(texts)
+        of_labels.append(label)
+    if not of_texts:
         raise DataError(f"{table.origin} must have rows below its header, got none")
-    if split != "train" and set(values[1]) <= {"", "-1"}:
-        raise _without_labels(table.origin, split, f"in column {quote(label)} all are empty or -1")
-    read = f"text from column {quote(text)}, label from column {quote(label)}"
+    if split != "train" and set(of_labels) <= {"", "-1"}:
+        raise _without_labels(
+            table.origin, split, f"in column {quote(labels[0])} all are empty or -1"
+        )
+    of = f"labels from columns {join_names(labels, 6)}" if columns.labels else ""
+    note = f"text from column {quote(text)}, {of or f'label from column {quote(labels[0])}'}"
     return RawSplit(
         origin=table.origin,
-        texts=tuple(values[0]),
-        labels=tuple(values[1]),
-        pairs=None if pair is None else tuple(values[2]),
+        texts=tuple(texts[0] for texts in of_texts),
+        labels=tuple(of_labels),
+        pairs=None if pair is None else tuple(texts[1] for texts in of_texts),
         text_column=text,
-        label_column=label,
-        notes=(read + (f", second text from column {quote(pair)}" if pair else ""), *table.notes),
-        classes=tuple(name.strip() for name in classes[1] or ()),
+        label_column=labels[0],
+        notes=(note + (f", second text from column {quote(pair)}" if pair else ""), *table.notes),
+        classes=columns.labels or tuple(name.strip() for name in classes[first] or ()),
     )
 
 
-def find_texts(table: DataTable, columns: Columns) -> tuple[str, str | None]:
+def find_label(table: DataTable, columns: Columns, split: str, problem_type: str) -> str:
+    """Return the column of the labels; raises `DataError`."""
+    text, pair = find_texts(table, columns, problem_type)
+    others = (text, pair, columns.text, columns.pair)
+    _, spellings = _SPELLINGS.get(problem_type, (TEXT_SPELLINGS, LABEL_SPELLINGS))
+    try:
+        return _first_known(table, "label", columns.label, spellings, others)
+    except MissingColumnError as error:
+        if {name.strip().casefold() for name in (text, pair or "")} & {*LABEL_SPELLINGS}:
+            return text  # the only known label column is taken: the caller tells
+        if split == "train":
+            raise
+        raise _without_labels(table.origin, split, f"its columns are {quoted(table)}") from error
+
+
+def find_texts(
+    table: DataTable, columns: Columns, problem_type: str = PROBLEM_TYPE_NAMES[0]
+) -> tuple[str, str | None]:
     """Return the column of the texts, and that of the second texts if one is named.
 
     Raises `DataError` where they are not there or several may be meant.
     """
     pair = columns.pair and find_column(table, "text-pair", columns.pair)
-    text = find_column(table, "text", columns.text, TEXT_SPELLINGS, (pair, columns.label))
-    return text, pair
+    spellings, _ = _SPELLINGS.get(problem_type, (TEXT_SPELLINGS, LABEL_SPELLINGS))
+    others = (pair, columns.label, *columns.labels)
+    return _first_known(table, "text", columns.text, spellings, others), pair
+
+
+def _first_known(
+    table: DataTable,
+    option: str,
+    requested: str | None,
+    spellings: Sequence[str],
+    others: Collection[str | None],
+) -> str:
+    """Return what `find_column` does; of the spellings of words and tags the first one is taken."""
+    for spelling in (*WORD_SPELLINGS, *TAG_SPELLINGS) if requested is None else ():
+        if spelling in spellings:
+            with suppress(MissingColumnError):
+                return find_column(table, option, None, (spelling,), others)
+    return find_column(table, option, requested, spellings, others)
 
 
 class MissingColumnError(DataError):
@@ -216,6 +286,146 @@ def value_to_text(value: object, subject: str, location: str, accept_numbers: bo
     if not valid:
         raise DataError(f"{subject} must hold texts, {location} has a NUL or half a character")
     return text
+
+
+def _read_class(value: object, subject: str, location: str, _: Columns) -> RawLabel:
+    return value_to_text(value, subject, location, accept_numbers=True)
+
+
+def _read_classes(value: object, subject: str, location: str, columns: Columns) -> RawLabel:
+    """Return the labels of a list, or of a cell; an empty cell has none that is known."""
+    if isinstance(value, list):
+        cells = [value_to_text(each, subject, location, accept_numbers=True) for each in value]
+    else:
+        text = value_to_text(value, subject, location, accept_numbers=True)
+        if not text:
+            return ""
+        cells = text.split(columns.separator) if columns.separator else [text]
+    return tuple(dict.fromkeys(cell.strip() for cell in cells if cell.strip()))
+
+
+_LARGEST_NUMBER = 1e6
+
+
+def _read_number(value: object, subject: str, location: str, _: Columns) -> RawLabel:
+    """Return a number as text, an empty text for null and NaN."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        value = value_to_text(value, subject, location)
+    try:
+        number = float(value) if value != "" else math.nan
+    except (ValueError, OverflowError):
+        raise DataError(
+            f"{subject} must hold numbers, {location} has {quote(value)}: correct it, or give "
+            "--problem-type single_label_classification"
+        ) from None
+    if math.isnan(number):
+        return ""
+    if abs(number) > _LARGEST_NUMBER:
+        raise DataError(
+            f"{subject} must hold numbers between -{_LARGEST_NUMBER:,.0f} and "
+            f"{_LARGEST_NUMBER:,.0f}, {location} has {quote(value)}: scale them"
+        )
+    return repr(number)
+
+
+def _read_words(value: object, subject: str, location: str) -> str:
+    """Return the words of a list, or of a text, with one space between two."""
+    if not isinstance(value, list):
+        return " ".join(value_to_text(value, subject, location).split())
+    words = [value_to_text(each, subject, location, accept_numbers=True) for each in value]
+    if "" in words:
+        raise DataError(f"{subject} must hold words, {location} has an empty one: take it out")
+    return " ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
+
+
+def _read_tags(value: object, subject: str, location: str, _: Columns) -> RawLabel:
+    if isinstance(value, list):
+        tags = [value_to_text(each, subject, location, accept_numbers=True) for each in value]
+    else:
+        tags = value_to_text(value, subject, location).split()
+    if "" in tags:
+        raise DataError(f"{subject} must hold a tag for each word, {location} has an empty one")
+    return tuple(tags)
+
+
+def _read_flags(
+    values: Sequence[object], names: Sequence[str], origin: str, location: str
+) -> RawLabel:
+    """Return the columns that have a 1; an empty text where all are empty."""
+    found, empty = [], 0
+    for name, value in zip(names, values, strict=True):
+        text = value_to_text(
+            int(value) if isinstance(value, bool) else value,
+            f"column {quote(name)} of {origin}",
+            location,
+            accept_numbers=True,
+        )
+        empty += text == ""
+        if text in ("1", "1.0", "True", "true"):
+            found.append(name)
+        elif text not in ("", "0", "0.0", "False", "false"):
+            raise DataError(
+                f"column {quote(name)} of {origin} must hold 0 or 1, {location} has {quote(text)}: "
+                "--labels names columns of 0 and 1, one for each class"
+            )
+    return "" if empty == len(names) else tuple(found)
+
+
+_LABEL_READERS: dict[str, Callable[[object, str, str, Columns], RawLabel]] = {
+    "single_label_classification": _read_class,
+    "multi_label_classification": _read_classes,
+    "regression": _read_number,
+    "token_classification": _read_tags,
+}
+
+_GUESSED_ROWS = 200  # by which the problem type is guessed
+
+_FEWEST_NUMBERS = 12  # different ones that cannot be classes
+
+
+def guess_problem_type(table: DataTable, columns: Columns) -> str:
+    """Return the only problem type that fits the first rows of a table.
+
+    Lists of tags beside lists of words, several labels (a list, a separator, columns of 0 and 1),
+    or many numbers of which some are no whole ones. Raises `DataError` for a missing column, and
+    where two types fit.
+    """
+    single, multi, regression, by_word = PROBLEM_TYPE_NAMES
+    if columns.labels or columns.separator is not None:
+        return multi
+    for kind in (single, regression, by_word):  # each knows other names of columns
+        try:
+            names = [find_texts(table, columns, kind)[0], find_label(table, columns, "train", kind)]
+            break
+        except MissingColumnError as error:
+            missing = error
+    else:
+        raise missing
+    if len(set(names)) < 2:
+        return single
+    classes = table.classes.get(names[1])
+    rows = [values for _, values in islice(table.rows(names), _GUESSED_ROWS)]
+    if any(isinstance(label, list) for _, label in rows):
+        return by_word if any(isinstance(text, list) for text, _ in rows) else multi
+    labels = [str(label).strip() for _, label in rows if label not in (None, "")]
+    numbers = [number for label in labels if (number := _as_number(label)) is not None]
+    if classes is not None or len(numbers) < len(labels) or all(map(float.is_integer, numbers)):
+        return single
+    if len(set(numbers)) < _FEWEST_NUMBERS:
+        raise DataError(
+            f"column {quote(names[1])} of {table.origin} has {len(set(numbers))} different numbers "
+            f"in its first rows, which may be classes or a scale: give --problem-type {single} or "
+            f"{regression}"
+        )
+    return regression
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def check_column_names(origin: str, names: Collection[str]) -> None:

@@ -1,16 +1,18 @@
 """Tokenization: texts become token ids once; what the tokenizer cannot read is counted."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autoprune.errors import ModelError, OptionError, quote
-from autoprune.tasks.task import LabelledRows, RowKey
+from autoprune.errors import DataError, ModelError, OptionError, quote
+from autoprune.tasks.task import NO_LABEL, Label, LabelledRows, RowKey, label_array, words_of
 
 # Batches that are sorted by length together: enough for similar lengths, few enough to stay random.
 BATCHES_PER_CHUNK = 50
@@ -21,8 +23,10 @@ class EncodedSplit:
     """Token ids of all rows in one flat array, without padding.
 
     `ids`, int32 (tokens,): row `i` is `ids[starts[i] : starts[i] + lengths[i]]`; `types`, the
-    token types in the same order, or None where the model has none; `lengths`, `starts` and
-    `labels`, int64 (rows,); `truncated` is how many rows were longer than the limit;
+    token types in the same order, or None where the model has none; `lengths` and `starts`, int64
+    (rows,); `labels` (rows,) or as `label_array`; `words`, where each word of a row has a label,
+    int64 (rows, words): its first token's place in the row, 0 after the last word; `truncated` is
+    how many rows were longer than the limit;
     `kept`: token `i` is the tokenizer's token `kept[i]` (see `remap_tokens`), None where the two
     are equal. `unknown` is how many tokens stand for what the tokenizer does not know, `special`
     how many it adds to a row; `whole_lengths`, int64 (rows,), are the lengths before the cut, and
@@ -33,7 +37,7 @@ class EncodedSplit:
     types: NDArray[np.int32] | None
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     pad_id: int
     pad_type: int
     truncated: int
@@ -42,6 +46,7 @@ class EncodedSplit:
     special: int = 0
     whole_lengths: NDArray[np.int64] | None = None
     digests: NDArray[np.uint64] | None = None
+    words: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -50,17 +55,20 @@ class EncodedSplit:
 def encode(rows: LabelledRows, tokenizer: Any, tokens: int) -> EncodedSplit:
     """Tokenize rows with their special tokens, each cut to `tokens` or the tokenizer's limit.
 
-    Of two texts the longer one is cut first. Raises `OptionError` where `tokens` leaves no room
-    for a token of the text, `ModelError` for a tokenizer without a padding token.
+    Of two texts the longer one is cut first; rows of words with a label each are not cut. Raises
+    `OptionError` where `tokens` leaves no room for a token of the text, `ModelError` for a
+    tokenizer without a padding token, `DataError` for a row of words that is too long.
     """
     if tokenizer.pad_token_id is None:
         raise ModelError("the tokenizer must have a padding token, this one has none")
     limit = min(tokens, tokenizer.model_max_length)
+    _check_words(rows, tokenizer)
     special = tokenizer.num_special_tokens_to_add(pair=rows.pairs is not None)
     if limit <= special:
         raise OptionError(f"tokens must be at least {special + 1} for this tokenizer, got {tokens}")
     has_types = "token_type_ids" in tokenizer.model_input_names
-    encoding = _tokenize(tokenizer, rows, has_types, limit)
+    encoding = _tokenize(tokenizer, rows, has_types, None if rows.by_word else limit)
+    words = _words(encoding, rows, limit) if rows.by_word else None
     lengths = np.array([len(row) for row in encoding["input_ids"]], dtype=np.int64)
     ids = _flatten(encoding["input_ids"])
     whole = _whole_rows(rows, tokenizer, encoding["input_ids"], limit)
@@ -71,7 +79,8 @@ def encode(rows: LabelledRows, tokenizer: Any, tokens: int) -> EncodedSplit:
         types=_flatten(encoding["token_type_ids"]) if has_types else None,
         starts=np.concatenate([[0], lengths.cumsum()[:-1]]).astype(np.int64),
         lengths=lengths,
-        labels=np.array(rows.labels, dtype=np.int64),
+        labels=label_array(rows.labels),
+        words=words,
         pad_id=tokenizer.pad_token_id,
         pad_type=tokenizer.pad_token_type_id,
         truncated=int((whole_lengths > lengths).sum()),
@@ -104,6 +113,7 @@ def take_rows(encoded: EncodedSplit, index: NDArray[np.int64]) -> EncodedSplit:
         starts=ends - lengths,
         lengths=lengths,
         labels=encoded.labels[index],
+        words=None if encoded.words is None else encoded.words[index],
         whole_lengths=None,
         digests=None,
     )
@@ -120,7 +130,10 @@ def join_splits(first: EncodedSplit, second: EncodedSplit) -> EncodedSplit:
         else np.concatenate([first.types, second.types]),
         starts=np.concatenate([first.starts, second.starts + len(first.ids)]),
         lengths=np.concatenate([first.lengths, second.lengths]),
-        labels=np.concatenate([first.labels, second.labels]),
+        labels=_stack_rows(first.labels, second.labels, NO_LABEL),
+        words=None
+        if first.words is None or second.words is None
+        else _stack_rows(first.words, second.words, 0),
         truncated=first.truncated + second.truncated,
         unknown=first.unknown + second.unknown,
         whole_lengths=None,
@@ -154,7 +167,8 @@ def collate(encoded: EncodedSplit, index: NDArray[np.int64]) -> dict[str, torch.
     """Return the model's inputs for the rows with the numbers `index`, in that order.
 
     `input_ids`, `attention_mask` and, where the model takes them, `token_type_ids`: int64
-    (rows, longest); `labels`: int64 (rows,).
+    (rows, longest); `labels`: (rows,) or as `label_array`; `words`: int64 (rows, words), where each
+    word has a label.
     """
     lengths, starts = encoded.lengths[index], encoded.starts[index]
     column = np.arange(lengths.max())
@@ -167,7 +181,13 @@ def collate(encoded: EncodedSplit, index: NDArray[np.int64]) -> dict[str, torch.
     }
     if encoded.types is not None:
         inputs["token_type_ids"] = np.where(mask, encoded.types[positions], encoded.pad_type)
-    return {name: torch.from_numpy(array.astype(np.int64)) for name, array in inputs.items()}
+    if encoded.words is not None:
+        most = int((inputs["labels"] != NO_LABEL).sum(axis=1).max())
+        inputs["labels"], inputs["words"] = inputs["labels"][:, :most], encoded.words[index, :most]
+    return {
+        name: torch.from_numpy(array if array.dtype == np.float64 else array.astype(np.int64))
+        for name, array in inputs.items()
+    }
 
 
 def _tokenize(tokenizer: Any, rows: LabelledRows, has_types: bool, limit: int | None) -> Any:
@@ -175,12 +195,64 @@ def _tokenize(tokenizer: Any, rows: LabelledRows, has_types: bool, limit: int | 
     return tokenizer(
         list(rows.texts),
         None if rows.pairs is None else list(rows.pairs),
+        return_offsets_mapping=rows.by_word,
         return_attention_mask=False,
         return_token_type_ids=has_types,
         verbose=False,
         truncation=limit is not None,
         max_length=limit,
     )
+
+
+def _check_words(rows: LabelledRows, tokenizer: Any) -> None:
+    if rows.by_word and not tokenizer.is_fast:
+        raise ModelError(
+            "token classification needs a fast tokenizer, which knows the words of its tokens: "
+            "choose a model with a tokenizer.json"
+        )
+
+
+def _words(encoding: Any, rows: LabelledRows, limit: int) -> NDArray[np.int64]:
+    """Return the places of all words; raises `DataError` for a row that is too long."""
+    for text, offsets in zip(rows.texts, encoding["offset_mapping"], strict=True):
+        if len(offsets) > limit:
+            raise DataError(
+                f"a sentence has {len(offsets)} tokens, {limit} are read: split the one that "
+                f"begins with {quote(text[:40])}, or give more --tokens where the model takes them"
+            )
+    return first_tokens(rows.texts, encoding["offset_mapping"])
+
+
+def first_tokens(
+    texts: Sequence[str], offsets: Sequence[Sequence[tuple[int, int]]]
+) -> NDArray[np.int64]:
+    """Return the place of each word's first token in its row, int64 (rows, words).
+
+    0 for a word without a token, and after a row's last word: there is what the tokenizer puts
+    before a text. `offsets` are the characters of each token, as a tokenizer gives them.
+    """
+    words = [words_of(text) for text in texts]
+    first = np.zeros((len(texts), max(map(len, words))), dtype=np.int64)
+    for row, (text, spans) in enumerate(zip(texts, offsets, strict=True)):
+        starts = [0, *accumulate(len(word) + 1 for word in words[row])][:-1]
+        for place, (start, end) in enumerate(spans):
+            begin = start + len(text[start:end]) - len(text[start:end].lstrip(" "))
+            word = bisect_right(starts, begin) - 1
+            if start < end and not first[row, word]:
+                first[row, word] = place
+    return first
+
+
+def _stack_rows(first: NDArray[Any], second: NDArray[Any], fill: int) -> NDArray[Any]:
+    """Return the rows of both; the shorter ones are filled up where each word has an entry."""
+    if first.ndim == 1 or first.shape[1] == second.shape[1]:
+        return np.concatenate([first, second])
+    width = max(first.shape[1], second.shape[1])
+    padded = (
+        np.pad(each, ((0, 0), (0, width - each.shape[1])), constant_values=fill)
+        for each in (first, second)
+    )
+    return np.concatenate(list(padded))
 
 
 def _flatten(rows: list[list[int]]) -> NDArray[np.int32]:
@@ -196,8 +268,9 @@ def _whole_rows(
     if full:
         candidates = LabelledRows(
             tuple(rows.texts[i] for i in full),
-            (0,) * len(full),
+            tuple(rows.labels[i] for i in full),
             None if rows.pairs is None else tuple(rows.pairs[i] for i in full),
+            rows.by_word,
         )
         found = _tokenize(tokenizer, candidates, False, None)["input_ids"]
         for i, row in zip(full, found, strict=True):
@@ -330,7 +403,7 @@ def measure_readability(
     longest: int,
 ) -> Readability:
     """Return how the model named `tokenizer` reads the rows of `splits`."""
-    labels: dict[int, dict[RowKey, set[int]]] = {}  # of each text, by the hash of its tokens
+    labels: dict[int, dict[RowKey, set[Label]]] = {}  # of each text, by the hash of its tokens
     lengths = []
     for rows, encoded in splits:
         assert encoded.digests is not None, "the rows were tokenized here"

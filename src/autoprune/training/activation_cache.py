@@ -68,7 +68,10 @@ def _try_cache(
     inputs = load_batch(_number_rows(split, index, 0), index, device).inputs
     with _cached_encoder(model, state, wrap), torch.no_grad():
         cached = model(**inputs).logits
-    return wrap if torch.allclose(logits, cached, rtol=_TOLERANCE, atol=_TOLERANCE) else None
+    same = logits.shape == cached.shape and torch.allclose(
+        logits, cached, rtol=_TOLERANCE, atol=_TOLERANCE
+    )
+    return wrap if same else None
 
 
 def _number_rows(split: EncodedSplit, index: NDArray[np.int64], first: int) -> EncodedSplit:

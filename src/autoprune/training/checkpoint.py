@@ -131,6 +131,8 @@ def data_fingerprint(splits: Sequence[EncodedSplit]) -> str:
     for split in splits:
         for array in (split.ids, split.types, split.lengths, split.labels, split.kept):
             digest.update(b"-" if array is None else array.tobytes())
+        if split.words is not None:
+            digest.update(split.words.tobytes())
     return digest.hexdigest()
 
 

@@ -20,7 +20,7 @@ from autoprune.files import atomic_file
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.tokenization import EncodedSplit, length_sorted_batches
 from autoprune.training.budget import Distillation
-from autoprune.training.loop import Batch, TrainingClock, forward, load_batch
+from autoprune.training.loop import Batch, TrainingClock, forward, load_batch, output_shape
 from autoprune.training.problem_types import ProblemType
 
 
@@ -28,7 +28,8 @@ from autoprune.training.problem_types import ProblemType
 class TeacherTargets:
     """What a teacher says of the rows of a split.
 
-    The first `labelled` rows have labels too. `logits` are float32 (rows, classes); `states`, where
+    The first `labelled` rows have labels too. `logits` are float32 (rows, classes), or as those of
+    `ProblemType`; `states`, where
     hidden states are learned, the first token's after each layer, float16 (rows, layers, hidden).
     """
 
@@ -92,8 +93,11 @@ def predict_targets(
         for rows in length_sorted_batches(split.lengths, batch):
             output = forward(model, load_batch(split, rows, device), TrainingClock())
             if logits is None:
-                logits = np.empty((len(split), output.shape[1]), np.float32)
-            logits[rows] = output.float().cpu().numpy()
+                logits = np.zeros(output_shape(split, output.shape[-1]), np.float32)
+            if output.ndim == 2:
+                logits[rows] = output.float().cpu().numpy()
+            else:
+                logits[rows, : output.shape[1]] = output.float().cpu().numpy()
             if states is not None:
                 states[rows] = torch.stack(recorded, dim=1).half().cpu().numpy()
     assert logits is not None, "a split has rows"
@@ -141,6 +145,8 @@ def distillation_loss(
     `hidden` is each row's loss of hidden states, (rows,).
     """
     teacher = torch.from_numpy(targets.logits[batch.rows]).to(logits.device)
+    if batch.words is not None:
+        teacher = teacher[:, : logits.shape[1]]  # the longest row of the batch has fewer words
     from_teacher = problem_type.teacher_losses(logits, teacher, settings.temperature) + hidden
     labelled = torch.from_numpy(batch.rows < targets.labelled).to(logits.device)
     loss = (from_teacher * torch.where(labelled, settings.weight, 1.0)).sum()

@@ -20,7 +20,7 @@ from autoprune.tasks.tokenization import (
 )
 from autoprune.training.budget import Budget
 from autoprune.training.devices import mixed_precision
-from autoprune.training.metrics import Score
+from autoprune.training.metrics import NO_WORD, Score
 
 WARMUP_SHARE = 0.1  # share of the steps over which the learning rate rises
 
@@ -38,12 +38,25 @@ class Batch:
     """Some rows of a split on a device.
 
     `rows` are their indices in the split, (rows,); `inputs` is what the model takes, each (rows,
-    longest); `labels` (rows,).
+    longest); `labels` (rows,), or as `metrics.Labels`; `words`, where each word has a label, is the
+    place of its first token, int64 (rows, words).
     """
 
     rows: NDArray[np.int64]
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
+    words: torch.Tensor | None = None
+
+    def at_words(self, values: torch.Tensor) -> torch.Tensor:
+        """Return of `values` (rows, longest, n) those of the words: (rows, words, n).
+
+        After the last word of a row they are 0. Where rows have labels, not words, all is returned.
+        """
+        if self.words is None:
+            return values
+        index = self.words.unsqueeze(-1).expand(-1, -1, values.shape[-1])
+        is_word = (self.labels != NO_WORD).unsqueeze(-1)
+        return torch.where(is_word, values.gather(1, index), 0)
 
 
 LossFunction = Callable[[torch.Tensor, Batch], torch.Tensor]
@@ -201,7 +214,10 @@ def predict_logits(
     micro_batcher: MicroBatcher,
     clock: TrainingClock | None = None,
 ) -> NDArray[np.float32]:
-    """Return the logits (rows, classes) in the order of `split`, without dropout."""
+    """Return the logits (rows, classes) in the order of `split`, without dropout.
+
+    Where each word has a label, they are (rows, words, classes), 0 after a row's last word.
+    """
     clock = clock or TrainingClock()
     model.eval()
     done: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
@@ -215,23 +231,33 @@ def predict_logits(
             waiting = [part for rows in waiting for part in _split(rows, micro_batcher.rows)]
             continue
         done.append((waiting.pop(0), logits.float().cpu().numpy()))
-    ordered = np.empty((len(split), done[0][1].shape[1]), dtype=np.float32)
+    ordered = np.zeros(output_shape(split, done[0][1].shape[-1]), dtype=np.float32)
     for rows, part in done:
-        ordered[rows] = part
+        if part.ndim == 2:
+            ordered[rows] = part
+        else:
+            ordered[rows, : part.shape[1]] = part
     return ordered
+
+
+def output_shape(split: EncodedSplit, width: int) -> tuple[int, ...]:
+    """Return the shape of what a model says of a split, `width` numbers for each row or word."""
+    return (len(split), width) if split.words is None else (*split.labels.shape, width)
 
 
 def load_batch(split: EncodedSplit, rows: NDArray[np.int64], device: torch.device) -> Batch:
     """Return the rows `rows` of `split`, padded, on `device`."""
     inputs = {name: values.to(device) for name, values in collate(split, rows).items()}
-    return Batch(rows, inputs, inputs.pop("labels"))
+    return Batch(rows, inputs, inputs.pop("labels"), inputs.pop("words", None))
 
 
 def forward(model: nn.Module, batch: Batch, clock: TrainingClock) -> torch.Tensor:
-    """Return the logits (rows, classes), computed in bfloat16 where this is faster."""
+    """Return the logits (rows, classes), computed in bfloat16 where this is faster.
+
+    Where each word has a label, they are (rows, words, classes).
+    """
     with clock, mixed_precision(model, batch.labels.device):
-        logits: torch.Tensor = model(**batch.inputs).logits
-        return logits
+        return batch.at_words(model(**batch.inputs).logits)
 
 
 def microbatch_rows(model: nn.Module, longest: int, max_rows: int, device: torch.device) -> int:

@@ -17,7 +17,8 @@ from autoprune.encoders.pruning import encoder_layers, head_parameters
 from autoprune.errors import missing_package
 from autoprune.tasks.tokenization import EncodedSplit, length_sorted_batches, take_rows
 from autoprune.training.activation_cache import cached_activations
-from autoprune.training.loop import TrainingClock, forward, load_batch
+from autoprune.training.loop import TrainingClock, forward, load_batch, output_shape
+from autoprune.training.metrics import NO_WORD
 from autoprune.training.problem_types import ProblemType
 
 
@@ -85,6 +86,9 @@ def merge_adapters(model: nn.Module) -> PreTrainedModel:
 FITTED_ROWS = 600
 """To so many train rows a head is fitted: with all 2,393 of SHC it was no better."""
 
+FITTED_WORDS = 4_000
+"""To so many words of these rows, where each word has a label."""
+
 _ROWS_PER_CLASS = 50
 
 _DEVIATION = 0.5  # of what goes into the activation, where it is nearly linear
@@ -122,7 +126,11 @@ def fit_head(
             maps[0].weight.copy_(torch.diag(scales))
             maps[0].bias.copy_(-means * scales)
         features = _inputs_of(maps[-1], model, cached, device).cpu().numpy()
-        fitted = problem_type.fit(features, chosen.labels, maps[-1].out_features)
+        labels = chosen.labels
+        if problem_type.by_word:
+            labels = labels[labels != NO_WORD][:FITTED_WORDS]
+            features = features[:FITTED_WORDS]
+        fitted = problem_type.fit(features, labels, maps[-1].out_features)
         if fitted is not None:
             maps[-1].weight.copy_(torch.from_numpy(fitted[0]))
             maps[-1].bias.copy_(torch.from_numpy(fitted[1]))
@@ -148,20 +156,29 @@ def _head_maps(model: PreTrainedModel) -> list[nn.Linear]:
 def _inputs_of(
     module: nn.Module, model: PreTrainedModel, split: EncodedSplit, device: torch.device
 ) -> torch.Tensor:
-    """Return what `module` gets for each row, float32 (rows, features)."""
+    """Return what `module` gets for each row, or each word of the rows: (rows, features)."""
     model.eval()
     seen: list[torch.Tensor] = []
     hook = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     found: torch.Tensor | None = None
     try:
         for rows in length_sorted_batches(split.lengths, 32):
-            forward(model, load_batch(split, rows, device), TrainingClock())
+            batch = load_batch(split, rows, device)
+            forward(model, batch, TrainingClock())
             part = seen.pop().float()
-            part = part.reshape(len(rows), -1, part.shape[-1])[:, 0]  # XLNet and others: (rows, 1)
+            part = part.reshape(len(rows), -1, part.shape[-1])
+            # XLNet and others: (rows, 1)
+            part = part[:, 0] if batch.words is None else batch.at_words(part)
             if found is None:
-                found = part.new_empty(len(split), part.shape[1])
-            found[torch.from_numpy(rows).to(found.device)] = part
+                found = part.new_zeros(output_shape(split, part.shape[-1]))
+            index = torch.from_numpy(rows).to(found.device)
+            if batch.words is None:
+                found[index] = part
+            else:
+                found[index, : part.shape[1]] = part
     finally:
         hook.remove()
     assert found is not None, "there are rows"
-    return found
+    if split.words is None:
+        return found
+    return found[torch.from_numpy(split.labels != NO_WORD).to(found.device)]

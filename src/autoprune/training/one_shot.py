@@ -14,17 +14,21 @@ from autoprune.encoders.layerwise import LayerStack
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.tokenization import EncodedSplit, length_sorted_batches
 from autoprune.training.devices import mixed_precision
-from autoprune.training.loop import load_batch
+from autoprune.training.loop import Batch, load_batch
+from autoprune.training.metrics import METRICS
 from autoprune.training.problem_types import SINGLE_LABEL, ProblemType
 
 
 @dataclass(frozen=True, slots=True)
 class SharedScore:
-    """What `layout` scored with the shared weights on `rows` rows; `loss` is in nats a row."""
+    """What `layout` scored with the shared weights on `rows` rows; `loss` is in nats a row.
+
+    `accuracy` is None where the problem type has none.
+    """
 
     layout: Layout
     loss: float
-    accuracy: float
+    accuracy: float | None
     rows: int
 
 
@@ -54,7 +58,7 @@ def score_all(
     share is for the better half, by mean loss, of the layouts that saw the one before. The others
     keep the score they have. Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943.
     """
-    losses, correct, seen = np.zeros((3, len(layouts)))
+    losses, correct, counted, seen = np.zeros((4, len(layouts)))
     active: NDArray[np.int64] = np.arange(len(layouts))
     passes = 0.0
     batches = length_sorted_batches(split.lengths, batch)
@@ -62,19 +66,29 @@ def score_all(
     for first in range(rungs):
         root = build_trie([layouts[number] for number in active])
         for rows in batches[first::rungs]:  # so that each rung has long and short rows
-            labels = torch.from_numpy(split.labels[rows]).to(device)
+            loaded = load_batch(split, rows, device)
+            labels = loaded.labels
             passes += count_layer_passes(root) * len(rows)
             seen[active] += len(rows)
             for visit in walk_trie(model, root, split, rows, device):
-                logits = visit.logits().float()
+                logits = loaded.at_words(visit.logits().float())
                 number = active[visit.number]
                 losses[number] += problem_type.loss(logits, labels).item()
-                predictions = problem_type.predict(logits.cpu().numpy())
-                correct[number] += (predictions == split.labels[rows]).sum()
+                if problem_type.accuracy is not None:
+                    predictions = problem_type.predict(logits.cpu().numpy())
+                    metric, known = METRICS[problem_type.accuracy], labels.cpu().numpy()
+                    right, of = metric.statistics(known, predictions).sum(axis=0)
+                    correct[number] += right
+                    counted[number] += of
         ranked = active[np.argsort(losses[active] / seen[active], kind="stable")]
         active = np.sort(ranked[: (len(ranked) + 1) // 2])
     scores = tuple(
-        SharedScore(layout, float(losses[i] / seen[i]), float(correct[i] / seen[i]), int(seen[i]))
+        SharedScore(
+            layout,
+            float(losses[i] / seen[i]),
+            float(correct[i] / counted[i]) if counted[i] else None,
+            int(seen[i]),
+        )
         for i, layout in enumerate(layouts)
     )
     return OneShot(scores, passes / len(split))
@@ -86,7 +100,11 @@ def sample_rows(split: EncodedSplit, max_rows: int, seed: int) -> EncodedSplit:
         return split
     rows = np.sort(np.random.default_rng(seed).choice(len(split), max_rows, replace=False))
     return replace(
-        split, starts=split.starts[rows], lengths=split.lengths[rows], labels=split.labels[rows]
+        split,
+        starts=split.starts[rows],
+        lengths=split.lengths[rows],
+        labels=split.labels[rows],
+        words=None if split.words is None else split.words[rows],
     )
 
 
@@ -192,13 +210,13 @@ class PrefixCache:
         self._model, self._device, self._problem_type = model, device, problem_type
         self._max_states, self._rows = max_states, len(split)
         self._batches: list[
-            tuple[LayerStack, torch.Tensor, OrderedDict[tuple[int, ...], torch.Tensor]]
+            tuple[LayerStack, Batch, OrderedDict[tuple[int, ...], torch.Tensor]]
         ] = []
         for rows in length_sorted_batches(split.lengths, batch):
             loaded = load_batch(split, rows, device)
             with inference(model, device):
                 stack = LayerStack(model, loaded.inputs)
-            self._batches.append((stack, loaded.labels, OrderedDict()))
+            self._batches.append((stack, loaded, OrderedDict()))
 
     def losses(self, layouts: Sequence[Layout]) -> list[float]:
         """Return the mean loss of each layout, in the order of `layouts`."""
@@ -206,11 +224,11 @@ class PrefixCache:
         # Neighbours in lexical order share the longest prefixes.
         order = sorted(range(len(layouts)), key=lambda number: layouts[number].keep)
         with inference(self._model, self._device):
-            for stack, labels, states in self._batches:
+            for stack, batch, states in self._batches:
                 for number in order:
-                    state = self._run_layers(stack, states, layouts[number].keep, len(labels))
-                    logits = stack.logits(state).float()
-                    losses[number] += self._problem_type.loss(logits, labels).item()
+                    state = self._run_layers(stack, states, layouts[number].keep, len(batch.rows))
+                    logits = batch.at_words(stack.logits(state).float())
+                    losses[number] += self._problem_type.loss(logits, batch.labels).item()
         return [float(loss) for loss in losses / self._rows]
 
     def _run_layers(

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from autoprune.layouts.layout import Layout
-from autoprune.tasks.tokenization import length_sorted_batches
+from autoprune.tasks.tokenization import EncodedSplit, length_sorted_batches
 from autoprune.training.evaluator import LayoutEvaluator
 from autoprune.training.one_shot import build_trie, sample_rows, score_all, walk_trie
 
@@ -62,10 +62,22 @@ def label_alignment(
             mask = (tokens < lengths[:, None]).unsqueeze(-1)  # (rows, longest, 1)
             sums = (visit.state.float() * mask).sum(1)  # -> (rows, hidden)
             means[visit.number, rows] = (sums / lengths[:, None]).cpu().numpy()
-    targets = np.eye(int(split.labels.max()) + 1)[split.labels]
+    targets = _label_features(split)
     targets -= targets.mean(axis=0)
     centred = (each.astype(np.float64) - each.mean(axis=0) for each in means)
     return [alignment(features, targets) for features in centred]
+
+
+def _label_features(split: EncodedSplit) -> NDArray[np.float64]:
+    """Return what is to be told of each row: its classes, its number, or how often it has a tag."""
+    labels = split.labels
+    if labels.dtype.kind == "f":
+        return np.array(labels[:, None], dtype=np.float64)
+    if labels.ndim == 2 and split.words is None:  # one column for each class
+        return np.array(labels, dtype=np.float64)
+    # The last column is that of `NO_WORD`.
+    one_hot: NDArray[np.float64] = np.eye(int(labels.max()) + 2)[labels]
+    return one_hot[..., :-1] if labels.ndim == 1 else np.asarray(one_hot[..., :-1].sum(axis=1))
 
 
 def alignment(features: NDArray[np.float64], targets: NDArray[np.float64]) -> float:

@@ -29,7 +29,9 @@ def entrant_mark(origin: str) -> tuple[str, str]:
     if origin in STRATEGIES:
         return OCHRE, "diamond"
     return (
-        (SLATE, "square") if origin in ("full", "majority", "tf-idf") else (VIOLET, "triangle-up")
+        (SLATE, "square")
+        if origin in ("full", "majority", "tf-idf", "dictionary")
+        else (VIOLET, "triangle-up")
     )
 
 

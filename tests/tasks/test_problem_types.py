@@ -1,0 +1,102 @@
+"""Labels of every problem type: read, guessed, numbered, and refused in one line."""
+
+import json
+
+import pytest
+
+from autoprune.errors import DataError, OptionError
+from autoprune.tasks.labels import LABEL_KINDS
+from autoprune.tasks.loading import read_splits, read_test
+from autoprune.tasks.registry import find_task
+from autoprune.tasks.table import _LABEL_READERS
+from autoprune.tasks.task import Columns
+from autoprune.training.problem_types import PROBLEM_TYPES
+
+
+def write_rows(path, rows):
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_every_problem_type_reads_its_labels():
+    assert set(LABEL_KINDS) == set(PROBLEM_TYPES) == set(_LABEL_READERS)
+
+
+LISTS = [{"text": f"t{i}", "labels": [["a"], ["a", "b"], [], ["b"]][i % 4]} for i in range(20)]
+
+
+def test_lists_are_several_labels(tmp_path):
+    splits = read_splits(find_task(write_rows(tmp_path / "x.jsonl", LISTS)))
+    assert splits.problem_type == "multi_label_classification"
+    assert splits.names == ("a", "b")
+    assert set(splits.train.labels) == {(1, 0), (1, 1), (0, 0), (0, 1)}
+
+
+def test_separator_and_columns_of_flags_are_several_labels(tmp_path):
+    rows = "".join(f"t{i},{'a|b' if i % 2 else 'b'}\n" for i in range(20))
+    (tmp_path / "x.csv").write_text(f"text,label\n{rows}")
+    by_cell = read_splits(find_task(str(tmp_path / "x.csv"), Columns(separator="|")))
+    flags = "".join(f"t{i},{i % 2},1\n" for i in range(20))
+    (tmp_path / "y.csv").write_text(f"text,a,b\n{flags}")
+    by_column = read_splits(find_task(str(tmp_path / "y.csv"), Columns(labels=("a", "b"))))
+    assert by_cell.names == by_column.names == ("a", "b")
+    assert by_cell.train == by_column.train
+
+
+def test_numbers_with_fractions_are_regression(tmp_path):
+    rows = "".join(f"t{i},{i / 4}\n" for i in range(30))
+    (tmp_path / "x.csv").write_text(f"text,score\n{rows}")
+    task = find_task(str(tmp_path / "x.csv"))
+    splits, test = read_splits(task), read_test(task)
+    assert (splits.problem_type, splits.names) == ("regression", ("score",))
+    found = {*splits.train.labels, *splits.validation.labels, *test.rows.labels}
+    assert found == {i / 4 for i in range(30)}
+
+
+def test_lists_of_words_and_tags_are_tags(tmp_path):
+    rows = [{"tokens": ["अ", f"{i}"], "ner_tags": ["B-PER", "O"]} for i in range(20)]
+    splits = read_splits(find_task(write_rows(tmp_path / "x.jsonl", rows)))
+    assert splits.problem_type == "token_classification"
+    assert set(splits.train.labels) == {(1, 0)} and splits.train.by_word
+
+
+BAD = {
+    "few numbers": (
+        [{"text": f"t{i}", "label": i / 2 % 2} for i in range(9)], {},
+        "may be classes or a scale: give --problem-type",
+    ),
+    "no number": (
+        [{"text": "a", "label": 0.5}, {"text": "b", "label": "x"}], {"problem_type": "regression"},
+        "must hold numbers, line 2 has 'x'",
+    ),
+    "out of range": (
+        [{"text": "a", "label": 1e9}], {"problem_type": "regression"}, "line 1 has .* scale them",
+    ),
+    "equal numbers": (
+        [{"text": f"t{i}", "label": 1} for i in range(9)], {"problem_type": "regression"},
+        "regression needs different numbers",
+    ),
+    "tags and words": (
+        [{"tokens": ["a", "b"], "ner_tags": ["O"]}], {}, "line 1 has 2 words and 1 tags",
+    ),
+    "empty word": ([{"tokens": ["a", ""], "ner_tags": ["O", "O"]}], {}, "has an empty one"),
+    "empty sets": (
+        [{"text": f"t{i}", "labels": []} for i in range(9)], {}, "has only|at least two labels",
+    ),
+    "flags": (
+        [{"text": "t", "a": 2, "b": 0}], {"columns": Columns(labels=("a", "b"))},
+        "column 'a' of .* must hold 0 or 1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_labels_are_refused_in_one_line(tmp_path, case):
+    rows, options, message = BAD[case]
+    with pytest.raises(DataError, match=message):
+        read_splits(find_task(write_rows(tmp_path / "x.jsonl", rows), **options))
+
+
+def test_known_task_keeps_its_problem_type():
+    with pytest.raises(OptionError, match="leave --problem-type out"):
+        find_task("shc", problem_type="regression")

@@ -1,0 +1,86 @@
+"""Tags of words: CoNLL files, and every scheme read as IOB2."""
+
+import pytest
+
+from autoprune.errors import DataError
+from autoprune.tasks.loading import read_splits
+from autoprune.tasks.registry import find_task
+from autoprune.tasks.tags import open_conll, unify_tags
+from autoprune.tasks.task import RawSplit
+
+
+def sentences(tmp_path, text, name="train.conll"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return [values for _, values in open_conll(path).rows(["tokens", "ner_tags"])]
+
+
+EXPECTED = [[["रिया", "आली"], ["B-PER", "O"]], [["पुणे"], ["B-LOC"]]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "रिया B-PER\nआली O\n\nपुणे B-LOC\n",
+        "रिया\tB-PER\nआली\tO\n\n\nपुणे\tB-LOC",
+        "-DOCSTART- -X- O\n\nरिया NNP B-PER\nआली VB O\n\nपुणे NNP B-LOC\n",
+        "words\tlabels\tsentence_id\nरिया\tB-PER\t1.0\nआली\tO\t1.0\nपुणे\tB-LOC\t2.0\n",
+        "# id 1 of 2\nरिया B-PER\nआली O\n\n# id 2 of 2\nपुणे B-LOC\n",
+    ],
+)
+def test_conll_file_has_sentences_with_words_and_tags(tmp_path, text):
+    assert sentences(tmp_path, text) == EXPECTED
+
+
+def test_line_without_a_tag_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"train.conll must have a word and its tag .* line 2 is"):
+        sentences(tmp_path, "a O\nb\n")
+
+
+SCHEMES = {
+    "IOB2": ("B-PER I-PER O B-LOC", "B-PER I-PER O B-LOC"),
+    "IOB1": ("I-PER I-PER O I-LOC", "B-PER I-PER O B-LOC"),
+    "BIOES": ("B-PER E-PER O S-LOC", "B-PER I-PER O B-LOC"),
+    "BILOU": ("B-PER L-PER U-LOC O", "B-PER I-PER B-LOC O"),
+    "underscore": ("B_PER I_PER O B_LOC", "B-PER I-PER O B-LOC"),
+    "no dash": ("BNEP INEP O BNEL", "B-NEP I-NEP O B-NEL"),
+    "types alone": ("PER PER O LOC", "B-PER I-PER O B-LOC"),
+    "another type goes on": ("B-PER I-LOC O O", "B-PER B-LOC O O"),
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_tags_of_every_scheme_are_read_as_iob2(scheme):
+    written, expected = (tuple(each.split()) for each in SCHEMES[scheme])
+    raw = RawSplit("x", ("a b c d",), (written,), None, "tokens", "ner_tags")
+    assert unify_tags({"train": raw})["train"].labels == (expected,)
+
+
+def write_all(tmp_path, **files):
+    for name, text in files.items():
+        (tmp_path / f"{name}.conll").write_text(text, encoding="utf-8")
+    return find_task(str(tmp_path))
+
+
+def test_tags_are_numbered_with_o_first_and_b_before_i(tmp_path):
+    one = "अ B-PER\nब O\n\nक B-LOC\nड I-LOC\n"
+    splits = read_splits(write_all(tmp_path, train=one, valid="इ B-PER\n", test="ई O\n"))
+    assert splits.problem_type == "token_classification"
+    assert splits.names == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    assert splits.train.labels == ((3, 0), (1, 2))
+    assert any("look like those of token_classification" in note for note in splits.notes)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"train": "a O\n\nb O\n", "valid": "c O\n", "test": "d O\n"}, "needs entities, all words"),
+        (
+            {"train": "a B-PER\n\nb O\n", "valid": "c B-LOC\n", "test": "d O\n"},
+            "each entity type must occur in train, .LOC. occurs only in validation",
+        ),
+    ],
+)
+def test_tags_that_cannot_be_learned_are_refused(tmp_path, files, message):
+    with pytest.raises(DataError, match=message):
+        read_splits(write_all(tmp_path, **files))
