@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
+from seqeval.metrics import f1_score as seqeval_f1_score
 from sklearn import metrics as sklearn_metrics
 
 from autoprune.evaluation.permutation_test import Predictions, paired_permutation_test
@@ -14,7 +15,6 @@ from made_labels import METRICS_BY_TYPE, TAGS, make_labels
 
 
 def entity_f1(labels, predicted):
-    seqeval = pytest.importorskip("seqeval.metrics")
     named = [
         [
             [TAGS[tag] for tag in row[known != NO_WORD]]
@@ -22,7 +22,7 @@ def entity_f1(labels, predicted):
         ]
         for each in (labels, predicted)
     ]
-    return seqeval.f1_score(*named)
+    return seqeval_f1_score(*named)
 
 
 def token_accuracy(labels, predicted):
