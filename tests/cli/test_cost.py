@@ -73,7 +73,8 @@ def test_cost_of_a_study_has_every_figure(measured):
 def test_cost_alarms_follow_from_the_figures(measured):
     found = json.loads(measured.out)
     full, pruned, _ = (LayerTimes(**model_cost["pace"]) for model_cost in found["models"])
-    assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4)
+    gain = found["models"][1]["gain"]["median"]
+    assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4, gain)
 
 
 def test_cost_leaves_only_its_file_in_the_study(copy, run, quick, monkeypatch, tmp_path):
@@ -149,7 +150,8 @@ def test_cost_of_an_export_is_compared_with_its_base_model(
     ]
     assert found["notes"] == ["tiny is the base model of out, as its card says."]
     full, pruned = (LayerTimes(**model_cost["pace"]) for model_cost in found["models"])
-    assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4)
+    gain = found["models"][1]["gain"]["median"]
+    assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4, gain)
 
 
 def test_cost_of_an_export_without_its_base_model_is_shown(exported, run, quick):

@@ -176,7 +176,9 @@ def read_labels(values: Iterable[Any]) -> tuple[Label, ...]:
     return tuple(tuple(value) if isinstance(value, list) else value for value in values)
 
 
-def check_labels(found: Sequence[Label], expected: Sequence[Label], names: int) -> None:
+def check_labels(
+    found: Sequence[Label], expected: Sequence[Label], names: int, what: str = "prediction"
+) -> None:
     """Raise ValueError unless `found` are labels of the form of `expected`, one for each.
 
     The numbers of classes, or of tags, are below `names`.
@@ -191,7 +193,7 @@ def check_labels(found: Sequence[Label], expected: Sequence[Label], names: int) 
             raise ValueError("a prediction has another number of values than its label")
     numbers = {n for label in found for n in (label if isinstance(label, tuple) else (label,))}
     if float not in forms and not all(type(n) is int and 0 <= n < names for n in numbers):
-        raise ValueError(f"a prediction is none of the {names} labels")
+        raise ValueError(f"a {what} is none of the {names} labels")
 
 
 def check_test_record(path: Path, record: Record, labels: Sequence[Label], names: int) -> None:

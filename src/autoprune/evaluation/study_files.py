@@ -237,7 +237,7 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
     records = read_records(folder / RECORDS_FILE)
     check_value_type(setting, StudyMetadata, "setting")
     check_value_type(test, TestSplit, "test")
-    check_labels(test.rows.labels, test.rows.labels, max(2, len(setting.labels)))
+    check_labels(test.rows.labels, test.rows.labels, max(2, len(setting.labels)), "test label")
     if len(test.kept) != len(test.rows.labels):
         raise ValueError(f"{len(test.rows.labels)} test labels, {len(test.kept)} marks of rows")
     conditions = MeasurementConditions(
