@@ -240,20 +240,27 @@ def predict_rows(
     """
     tokenize, texts, pairs = make_tokenizer(folder), rows.texts, rows.pairs
     order = np.argsort([len(text) for text in texts], kind="stable")
-    most = max(len(words_of(text)) for text in texts) if rows.by_word else 0
-    logits = []
+    logits: list[NDArray[np.float32]] = []
     for index in np.split(order, range(batch, len(order), batch)):
         second = None if pairs is None else [pairs[row] for row in index]
-        batch_texts = [texts[row] for row in index]
-        found = forward(tokenize(batch_texts, second))
-        if not rows.by_word:
-            logits.append(found)
-            continue
-        places = first_tokens(batch_texts, tokenize.offsets(batch_texts))
-        is_word = np.arange(places.shape[1]) < [[len(words_of(text))] for text in batch_texts]
-        of_words = found[np.arange(len(found))[:, None], places] * is_word[..., None]
-        logits.append(np.pad(of_words, ((0, 0), (0, most - places.shape[1]), (0, 0))))
-    return np.concatenate(logits)[np.argsort(order)]
+        logits += list(forward(tokenize([texts[row] for row in index], second)))
+    ordered = [logits[place] for place in np.argsort(order)]
+    return logits_at_words(folder, rows, ordered) if rows.by_word else np.stack(ordered)
+
+
+def logits_at_words(
+    folder: Path, rows: LabelledRows, logits: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Return the logits of each word's first token: (rows, words, classes), 0 after the last word.
+
+    `logits` has those of all tokens of each row, (tokens, classes), padding included.
+    """
+    places = first_tokens(rows.texts, make_tokenizer(folder).offsets(rows.texts))
+    found = np.zeros((*places.shape, logits[0].shape[-1]), dtype=np.float32)
+    for row, (text, each) in enumerate(zip(rows.texts, logits, strict=True)):
+        words = len(words_of(text))
+        found[row, :words] = each[places[row, :words]]
+    return found
 
 
 def length_batches(count: int, sizes: Sequence[int]) -> list[slice]:

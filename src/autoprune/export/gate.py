@@ -18,6 +18,7 @@ from autoprune.export.formats import (
     TRANSFORMERS,
     ModelFormat,
     files_of_format,
+    logits_at_words,
     open_onnx_model,
     predict_rows,
 )
@@ -145,7 +146,8 @@ class _Gate:
         result = self.run({"folder": str(self.folder), **arguments})
         if "error" in result:
             raise ModelError(f"its runtime does not run it: {result['error']}")
-        logits = np.array(result["logits"], dtype=np.float32)
+        found = [np.array(row, dtype=np.float32) for row in result["logits"]]
+        logits = logits_at_words(self.folder, rows, found) if rows.by_word else np.stack(found)
         if format.quantized:
             return self._check_quality(logits)
         gap = float(np.abs(logits - self.reference(rows)).max())
