@@ -139,7 +139,7 @@ def _print(exported: "StudyExport", out: Path) -> None:
     print_line(f"{out}: {_megabytes(result.bytes)}, weights {_megabytes(result.weights)}.")
     print_line(
         f"Next: autoprune predict {out} FILE   autoprune cost {out}   or in Python "
-        f'transformers.pipeline("text-classification", "{out}")'
+        f'transformers.pipeline("{exported.pipeline}", "{out}")'
     )
 
 

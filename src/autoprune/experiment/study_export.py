@@ -92,11 +92,15 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StudyExport:
-    """An exported model: what was asked for, what came of it, and the metric of its scores."""
+    """An exported model: what was asked for, what came of it, the metric of its scores.
+
+    `pipeline` is the one of transformers that runs it.
+    """
 
     request: ExportRequest
     result: ExportResult
     metric: str
+    pipeline: str = "text-classification"
 
 
 def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> StudyExport:
@@ -144,7 +148,8 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
     except KeyboardInterrupt:
         say(f"stopped: nothing was written to {out}; the same command begins again")
         raise
-    return StudyExport(request, result, source.evaluator.metric)
+    kind = "token" if source.evaluator.problem_type.by_word else "text"
+    return StudyExport(request, result, source.evaluator.metric, f"{kind}-classification")
 
 
 def push_export(out: Path, options: ExportOptions) -> str:
