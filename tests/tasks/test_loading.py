@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from autoprune.errors import DataError
+from autoprune.tasks.cleaning import fingerprint
 from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.registry import TASKS, find_task
-from autoprune.tasks.splits import fingerprint
 from autoprune.tasks.task import CleaningReport, Columns, LabelledRows
 
 X, Y = ("x", "y")

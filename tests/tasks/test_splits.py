@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.errors import DataError
-from autoprune.tasks.splits import hold_out_rows
+from autoprune.tasks.cleaning import hold_out_rows
 from autoprune.tasks.task import RawSplit
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autoprune.errors import DataError, join_names, quote
-from autoprune.tasks.cleaning import CleanedSplit, find_scorable_rows
+from autoprune.tasks.cleaning import CleanedSplit, check_two_labels, find_scorable_rows
 from autoprune.tasks.tags import OUTSIDE, unify_tags
 from autoprune.tasks.task import LabelledRows, RawLabel, RawSplit
 
@@ -162,15 +162,6 @@ def _tag_names(_: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tu
 
 def _as_they_are(splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
     return splits
-
-
-def check_two_labels(origin: str, labels: set[str]) -> None:
-    """Raise `DataError` where there are fewer than two labels."""
-    if len(labels) < 2:
-        raise DataError(
-            f"a task needs at least two labels, {origin} has only {join_names(sorted(labels))}: "
-            "name their column by --label"
-        )
 
 
 def _check_present(name: str, raw: RawSplit, present: set[str], names: tuple[str, ...]) -> None:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from autoprune.errors import DataError
-from autoprune.tasks.cleaning import CleanedSplit, clean_splits, warn_of_loss
+from autoprune.tasks.cleaning import CleanedSplit, clean_splits, fingerprint, warn_of_loss
 from autoprune.tasks.labels import LABEL_KINDS
 from autoprune.tasks.sources import read_source
-from autoprune.tasks.splits import fingerprint
 from autoprune.tasks.task import Splits, Task, TestSplit
 
 

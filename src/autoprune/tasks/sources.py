@@ -23,13 +23,12 @@ from autoprune.errors import (
     missing_package,
     quote,
 )
-from autoprune.tasks.cleaning import find_scorable_rows
+from autoprune.tasks.cleaning import find_scorable_rows, hold_out_rows
 from autoprune.tasks.download import download_files
 from autoprune.tasks.folders import ARROW, SPLIT_SPELLINGS, SPLITS, find_files
 from autoprune.tasks.formats import open_table
 from autoprune.tasks.labels import LABEL_KINDS, merge_spellings
 from autoprune.tasks.parquet_files import arrow_table, open_arrow
-from autoprune.tasks.splits import hold_out_rows
 from autoprune.tasks.table import DataTable, Row, guess_problem_type, select_columns
 from autoprune.tasks.tags import PLAIN_SUFFIX, open_conll
 from autoprune.tasks.task import RawSplit, Task
