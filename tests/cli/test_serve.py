@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,6 @@ def ask(port, path, body=None):
     return answer.status, json.loads(text) if path != "/metrics" else text
 
 
-@pytest.mark.soak  # on a busy machine a client may send on a connection that just closes
 def test_serve_answers_as_predict_does_and_stops_without_loss(server, exported, run, tmp_path):
     process, port = server
     texts = tmp_path / "texts.txt"
@@ -97,6 +97,24 @@ def test_serve_answers_as_predict_does_and_stops_without_loss(server, exported, 
     assert process.wait(30) == 0
     accepted = 4 + 3 + 200 + len(stopped.statuses)
     assert process.stderr.read() == f"stopped: {accepted:,} requests accepted, 0 lost\n"
+
+
+def test_serve_that_stops_answers_over_open_connections_and_takes_no_new_ones(server):
+    process, port = server
+    kept = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    for _ in range(2):
+        kept.request("POST", "/predict", json.dumps({"text": TEXTS[0]}))
+        assert json.loads(kept.getresponse().read())["label"]
+    process.terminate()
+    time.sleep(0.3)
+    with pytest.raises(ConnectionRefusedError):
+        ask(port, "/health")
+    kept.request("POST", "/predict", json.dumps({"text": TEXTS[0]}))
+    answer = kept.getresponse()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    answer.read()
+    assert process.wait(30) == 0
+    assert process.stderr.read() == "stopped: 3 requests accepted, 0 lost\n"
 
 
 BAD = {

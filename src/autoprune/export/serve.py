@@ -32,7 +32,7 @@ from autoprune.training.devices import limited_threads
 
 TextPair = tuple[str, str | None]
 
-_DRAIN_SECONDS = 0.5  # after SIGTERM, in which clients learn to close their connections
+_DRAIN_SECONDS = 0.5  # without a request, after which a connection is closed once we stop
 
 _GRACE_SECONDS = 30  # for answers under way
 
@@ -130,11 +130,13 @@ class _Metrics:
 
     def __init__(self) -> None:
         self.started, self.texts = 0, 0
+        self.used_at = 0.0  # when a request came or was answered
         self.statuses: Counter[int] = Counter()
         self.seconds = 0.0
         self.below: Counter[float] = Counter()
 
     def answer(self, status: int, seconds: float) -> None:
+        self.used_at = time.monotonic()
         self.statuses[status] += 1
         self.seconds += seconds
         self.below.update(bucket for bucket in _BUCKETS if seconds <= bucket)
@@ -188,6 +190,7 @@ class PredictionApp:
     async def _answer(self, request: Request) -> Response:
         started, status = time.perf_counter(), 500
         self.metrics.started += 1
+        self.metrics.used_at = time.monotonic()
         try:
             rows, is_single = parse_rows(await self._body(request), self.settings.max_texts)
             self.metrics.texts += len(rows)
@@ -267,20 +270,42 @@ def parse_rows(body: bytes, max_texts: int) -> tuple[list[TextPair], bool]:
 
 
 class _Server(uvicorn.Server):
-    """Stops a little after the signal, so that clients can close their connections themselves."""
+    """After a signal it takes no new connections, and answers what comes over those that it has.
+
+    Each answer asks the client to close its connection. The server ends when all are closed, when
+    none was used for `_DRAIN_SECONDS`, or after `_GRACE_SECONDS`. uvicorn would close a connection
+    at once that has a request which is not read yet.
+    """
 
     def __init__(self, config: uvicorn.Config, app: PredictionApp) -> None:
         super().__init__(config)
-        self._app, self._ends = app, float("inf")
+        self._app, self._stopped_at = app, 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to stop; a second signal does not wait."""
-        self.should_exit = self._app.stopping
+        if self._stopped_at:
+            self.should_exit = True
+            return
+        self._stopped_at = time.monotonic()
+        self._loop.call_soon_threadsafe(self._refuse_connections)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def _refuse_connections(self) -> None:
+        """Stop listening, and only then ask clients to close: they cannot come back."""
+        for server in self.servers:
+            server.close()
         self._app.stopping = True
-        self._ends = time.monotonic() + _DRAIN_SECONDS
 
     async def on_tick(self, counter: int) -> bool:
-        self.should_exit = self.should_exit or time.monotonic() >= self._ends
+        if self._app.stopping and not self.should_exit:
+            now, state = time.monotonic(), self.server_state
+            quiet = now - max(self._stopped_at, self._app.metrics.used_at) >= _DRAIN_SECONDS
+            late = now - self._stopped_at >= _GRACE_SECONDS
+            self.should_exit = not state.connections or (quiet and not state.tasks) or late
         return await super().on_tick(counter)
 
 
