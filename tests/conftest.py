@@ -1,6 +1,5 @@
 """One thread per test process: tiny models are an order of magnitude slower on several."""
 
-import logging
 import os
 import shutil
 import sys
@@ -109,13 +108,3 @@ def hub(monkeypatch, tmp_path):
         close_session()
         yield server
         close_session()
-
-
-@pytest.fixture(autouse=True)
-def _own_messages_are_logged():
-    """Undo what a library did to logging when an earlier test of this process used it."""
-    logging.disable(logging.NOTSET)
-    for name, logger in list(logging.root.manager.loggerDict.items()):
-        if name.partition(".")[0] == "autoprune" and isinstance(logger, logging.Logger):
-            logger.disabled, logger.propagate = False, True
-            logger.setLevel(logging.NOTSET)

@@ -6,7 +6,6 @@ logits moved three times as far; OpenVINO 2.5 times with static quantization. Qu
 tables take a quarter of the place and no more time.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -155,7 +154,6 @@ def to_openvino(file: Path, out: Path, calibration: Sequence[TokenTensors] | Non
 def _quantize_openvino(model: Any, calibration: Sequence[TokenTensors]) -> Any:
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
     inputs = [each.any_name for each in model.inputs]
     rows = nncf.Dataset(calibration, lambda row: {name: row[name] for name in inputs})
     return nncf.quantize(
