@@ -162,6 +162,20 @@ def test_gate_measures_the_grid_on_validation_in_every_way(copy):
     assert len({str(way) for way in quantization.QUANTIZATIONS}) == 5
 
 
+@pytest.mark.parametrize("way", quantization.QUANTIZATIONS, ids=str)
+def test_head_is_not_quantized(copy, traced, tmp_path, way):
+    folder, rows = copy
+    small = tmp_path / "small.onnx"
+    quantization.quantize_onnx(
+        traced, small, way, quantization.calibration_tokens(folder, rows.train)
+    )
+    found = {each.name: each.data_type for each in onnx.load(small).graph.initializer}
+    head = [name for name in found if "classifier" in name or "pooler" in name]
+    assert len([name for name in head if "weight" in name]) == 2
+    assert {found[name] for name in head} == {onnx.TensorProto.FLOAT}
+    assert onnx.TensorProto.INT8 in found.values()
+
+
 def test_gate_of_two_texts_per_row(saved, tmp_path):
     folder, rows = saved
 
