@@ -124,3 +124,12 @@ def test_report_opens_the_page_on_demand(run, copy, monkeypatch):
     monkeypatch.setattr("webbrowser.open", seen.append)
     run("report", NAME, "--open")
     assert seen == [Path("reports", f"{NAME}.html").resolve().as_uri()]
+
+
+def test_report_in_the_repository_is_what_the_command_writes(run, tmp_path, monkeypatch):
+    root, name = Path(__file__).parents[2], "mr-12-shc-keep6"
+    shutil.copytree(root / "studies" / name, tmp_path / "studies" / name)
+    monkeypatch.chdir(tmp_path)
+    assert run("report", name).code == 0
+    written = Path("reports", f"{name}.md").read_text(encoding="utf-8")
+    assert written == (root / "reports" / f"{name}.md").read_text(encoding="utf-8")
