@@ -23,8 +23,7 @@ def texts(count):
 
 
 def _classes(words):
-    low = 2 * sum(word in NUMBERS[:5] for word in words) > len(words)
-    return {"text": " ".join(words), "label": "first" if low else "last"}
+    return {"text": " ".join(words), "label": "first" if NUMBERS[0] in words else "last"}
 
 
 def _sets(words):
@@ -98,7 +97,7 @@ def test_problem_type_from_search_to_predictions(kind, run, model, tmp_path, mon
     )
     assert answer.code == 0, answer.err
     compared = {row["origin"]: row["test_mean"] for row in answer.result["comparison"]}
-    assert compared["full"] > compared["majority"] + 0.05
+    assert compared["full"] > compared["majority"] + 0.2
     assert (kind in answer.err) is (kind != "single_label_classification")
     page = Path("reports/s.html").read_text(encoding="utf-8")
     assert "Errors that only one model makes" in page
