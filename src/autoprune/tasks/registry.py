@@ -43,7 +43,11 @@ TASKS: dict[str, Task] = {
         problem_type="regression",
     ),
     "maha-ner": Task(
-        "maha-ner", "official:ner", metric="entity-f1", problem_type="token_classification"
+        "maha-ner",
+        "official:ner",
+        metric="entity-f1",
+        tokens=512,
+        problem_type="token_classification",
     ),
 }
 

@@ -118,7 +118,7 @@ def unify_tags(splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
             begun += changed
         note = f"tags are {scheme}, read as IOB2"
         if begun and scheme != _BARE:
-            note += f"; {begun:,} entities do not begin with a B"
+            note += f"; of {begun:,} of the entities the first tag is no B"
         unified[name] = replace(raw, labels=tuple(labels), notes=(*raw.notes, note))
     return unified
 
