@@ -32,7 +32,6 @@ from pathlib import Path
 
 import optuna
 import plotly.graph_objects as go
-from playwright.sync_api import sync_playwright
 
 from autoprune.layouts.layout import Layout
 from autoprune.training.proxies import PROXIES
@@ -111,6 +110,8 @@ def save_plot(results: dict[str, list[dict[int, float]]], path: Path, title: str
         height=520,
     )
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    from playwright.sync_api import sync_playwright  # of the dev extra, for the picture alone
+
     with sync_playwright() as playwright:
         page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
             viewport={"width": 900, "height": 520}

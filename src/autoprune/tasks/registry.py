@@ -20,7 +20,7 @@ TASKS: dict[str, Task] = {
     "lpc": Task("lpc", "official:LPC", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=256),
     "ldc": Task("ldc", "official:LDC", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=512),
     "demo": Task(
-        "demo", "package:demo", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=32, full_epochs=4
+        "demo", "package:demo", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=32, full_epochs=3
     ),
     "maha-emotions": Task(
         "maha-emotions",
