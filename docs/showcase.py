@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -78,7 +77,7 @@ def readme_table(lines: list[str]) -> list[str]:
     for line in lines[header:end]:
         if re.match(r"[\s─]*$", line):
             continue
-        if not re.match(r" \S", line):
+        if not line.startswith(" "):
             break
         cells = {}
         for i, (name, start, stop) in enumerate(columns):
@@ -127,8 +126,9 @@ def take_pictures(folder: Path) -> None:
 
 def picture_of_dashboard(page: Page, address: str) -> None:
     """Take the first study's page."""
-    page.goto(f"{address.rstrip('/')}/dashboard/studies/0")
-    time.sleep(6)
+    page.goto(f"{address.rstrip('/')}/studies/0")
+    page.get_by_text("Hyperparameter Importance").first.wait_for(timeout=60_000)
+    page.wait_for_timeout(3000)  # the plots are drawn one after another
     page.screenshot(path=ROOT / "docs/images/dashboard.png")
 
 
