@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 
 from autoprune.evaluation.racing import compare_entrants
-from autoprune.reporting.html.errors import (
-    MAX_CHARACTERS,
-    MAX_CLASSES,
+from autoprune.reporting.classes import (
     SeedPredictions,
     class_scores,
-    confusion_matrix,
-    entrant_errors,
+    confusion_table,
     f1_table,
     seed_predictions,
     true_labels,
+)
+from autoprune.reporting.html.errors import (
+    MAX_CHARACTERS,
+    MAX_CLASSES,
+    confusion_matrix,
+    entrant_errors,
 )
 from autoprune.tasks.task import LabelledRows
 
@@ -56,6 +59,21 @@ def test_confusion_matrix_of_many_classes_has_the_most_frequent():
     matrix = confusion_matrix(scores, [f"c{i}" for i in range(count)], np.arange(count) + 1)
     assert len(matrix.names) == len(matrix.shares) == len(matrix.shares[0]) == MAX_CLASSES
     assert matrix.names[0] == "c5"
+
+
+def test_confusion_table_has_counts_and_the_other_classes_in_one_column():
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    scores = class_scores(SeedPredictions("x", np.array([[0, 2, 0, 1, 0, 2]])), labels, 3)
+    table = confusion_table(scores, NAMES, np.array([3, 2, 1]), 12)
+    assert table.header == ("true \\ predicted", *NAMES)
+    assert table.rows == (
+        ("sport", "2", "0", "1"),
+        ("health", "1", "1", "0"),
+        ("auto", "0", "0", "1"),
+    )
+    table = confusion_table(scores, NAMES, np.array([3, 2, 1]), 2)
+    assert table.header == ("true \\ predicted", "sport", "health", "others")
+    assert table.rows == (("sport", "2", "0", "1"), ("health", "1", "1", "0"))
 
 
 def test_entrant_errors_are_of_one_entrant_only(split):

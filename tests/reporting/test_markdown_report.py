@@ -7,8 +7,7 @@ import pytest
 
 from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.verdict import comparison_verdict
-from autoprune.reporting.markdown import escape_markdown
-from autoprune.reporting.markdown_report import markdown_report
+from autoprune.reporting.markdown import escape_markdown, markdown_report
 from autoprune.reporting.tables import layer_effects
 
 NASTY = "a|b `c` <script>x</script> *d* [e](f)\n# g\r\x1b[31m\u202eh \udc80 $i$"

@@ -37,7 +37,7 @@ from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import study_costs
 from autoprune.files import path_exists, write_atomic
 from autoprune.layouts.layout import Layout
-from autoprune.reporting.markdown_report import markdown_report
+from autoprune.reporting.markdown import markdown_report
 from autoprune.reporting.tables import comparison_as_json
 from autoprune.search.result import SearchResult
 

@@ -14,7 +14,7 @@ from autoprune.experiment.study_store import (
 )
 from autoprune.files import write_atomic
 from autoprune.reporting.html.study_page import study_page
-from autoprune.reporting.markdown_report import markdown_report
+from autoprune.reporting.markdown import markdown_report
 from autoprune.search.dashboard import layer_importances
 from autoprune.storage.storage import JOURNAL, open_journal_of
 from autoprune.tasks.loading import read_test

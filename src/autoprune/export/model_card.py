@@ -23,10 +23,11 @@ from autoprune.reporting.markdown import (
     escape_markdown,
     markdown_list,
     markdown_table,
+    section_to_markdown,
     single_line,
     table_to_markdown,
+    warning_paragraphs,
 )
-from autoprune.reporting.markdown_report import section_to_markdown, warning_paragraphs
 from autoprune.reporting.sections import DOTS_EXPLANATION, data_section, how_to_read, limits_text
 from autoprune.reporting.tables import entrants_table, repeat_table
 from autoprune.tasks.registry import TASKS

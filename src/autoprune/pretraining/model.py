@@ -15,8 +15,7 @@ from transformers import (
 from transformers.utils import ModelOutput
 
 from autoprune.pretraining.config import EncoderShape
-from autoprune.pretraining.data import TokenStream
-from autoprune.pretraining.tokenizer import LONGEST_INPUT
+from autoprune.pretraining.data import LONGEST_INPUT, TokenStream
 
 COOCCURRENCE_WINDOW = 4  # tokens to either side
 

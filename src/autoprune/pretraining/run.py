@@ -29,14 +29,13 @@ from autoprune.files import atomic_folder
 from autoprune.interrupts import stop_requested
 from autoprune.pretraining.card import PretrainingResult, write_pretrained
 from autoprune.pretraining.config import EncoderShape, GivenEncoder, PretrainingConfig
-from autoprune.pretraining.data import Corpus, scan_corpus
+from autoprune.pretraining.data import Corpus, check_tokenizer, read_tokenizer, scan_corpus
 from autoprune.pretraining.model import (
     build_encoder,
     keep_token_rows_,
     restore_token_rows_,
     warm_start_,
 )
-from autoprune.pretraining.tokenizer import check_tokenizer, read_tokenizer
 from autoprune.pretraining.training import (
     STACKED_AT,
     PretrainingState,

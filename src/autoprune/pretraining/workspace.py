@@ -28,9 +28,10 @@ from autoprune.pretraining.data import (
     TokenKinds,
     read_stream,
     read_texts,
+    read_tokenizer,
+    train_tokenizer,
     write_stream,
 )
-from autoprune.pretraining.tokenizer import read_tokenizer, train_tokenizer
 from autoprune.pretraining.training import PretrainingState, StepResult
 
 MAX_CHECKPOINTS = 2  # the last one, and the one before it in case the last cannot be read

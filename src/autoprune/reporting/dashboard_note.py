@@ -10,8 +10,12 @@ from autoprune.evaluation.records import Record
 from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import comparison_verdict, recommendation
-from autoprune.reporting.markdown import code_block, escape_markdown, table_to_markdown
-from autoprune.reporting.markdown_report import warning_paragraphs
+from autoprune.reporting.markdown import (
+    code_block,
+    escape_markdown,
+    table_to_markdown,
+    warning_paragraphs,
+)
 from autoprune.reporting.search_plots import layer_effects_plot, layout_map_plot, rank_layouts
 from autoprune.reporting.tables import Table, entrants_table
 from autoprune.training.budget import Budget

@@ -1,7 +1,6 @@
 """Error analysis: F1 and confusions by class, and the texts that only one entrant has wrong."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,17 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
-from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
+from autoprune.evaluation.study_files import FinishedStudy
+from autoprune.reporting.classes import (
+    CLASS_TITLES,
+    ClassScores,
+    SeedPredictions,
+    f1_table,
+    ranges_table,
+    score_classes,
+    seed_predictions,
+    true_labels,
+)
 from autoprune.reporting.html.components import (
     ConfusionMatrices,
     ConfusionMatrix,
@@ -29,9 +38,8 @@ from autoprune.reporting.plot_style import (
     short_label,
 )
 from autoprune.reporting.sections import ReportSection, TableWithBars, Text
-from autoprune.reporting.tables import Table
-from autoprune.tasks.task import TestSplit, label_array
-from autoprune.training.metrics import NO_WORD, Labels, entity_hits, entity_types, find_entities
+from autoprune.tasks.task import TestSplit
+from autoprune.training.metrics import Labels, find_entities
 
 MAX_CLASSES = 30  # classes of a confusion matrix; the most frequent ones where there are more
 
@@ -44,125 +52,36 @@ _MARKS = [(TEAL, "circle"), (OCHRE, "diamond"), (SLATE, "square")]
 
 def classes_section(study: FinishedStudy) -> ReportSection:
     """Return the quality by class, label, entity type or range of numbers, and confusions."""
-    return SECTIONS_BY_CLASS[study.setting.problem_type](study)
-
-
-def _classes(study: FinishedStudy) -> ReportSection:
-    """Return F1 by class and the confusion matrices."""
-    names, labels = study.setting.labels, true_labels(study)
-    sizes = np.bincount(labels, minlength=len(names))
-    scores = [class_scores(entrant, labels, len(names)) for entrant in seed_predictions(study)]
-    limit = (
-        f" Shown are the {MAX_CLASSES} most frequent of {len(names)} classes."
-        if len(names) > MAX_CLASSES
-        else ""
-    )
-    explanation = (
-        "The confusion matrices have a row for each true class and a column for each predicted "
-        "class: per cent of the class's test rows over all seeds. Shares below half a per cent are "
-        f"left blank.{limit}"
-    )
-    table = f1_table(scores, names, sizes)
-    parts = (
+    kind, labels = study.setting.problem_type, true_labels(study)
+    entrants, title = seed_predictions(study), CLASS_TITLES[kind]
+    if kind == "regression":
+        table = ranges_table(study.setting.labels[0], labels, entrants)
+        return ReportSection("classes", title, (TableWithBars(table),))
+    results = score_classes(kind, study.setting.labels, labels, entrants)
+    names, sizes, scores = results.names, results.sizes, results.scores
+    f1 = f1_table(scores, names, sizes)
+    parts: tuple[object, ...] = (
         Text(largest_losses(scores, names, sizes)),
-        Plot("f1", table.caption, f1_by_class_plot(scores, names, sizes), table),
-        Text(explanation),
-        ConfusionMatrices(tuple(confusion_matrix(one, names, sizes) for one in scores)),
+        Plot("f1", f1.caption, f1_by_class_plot(scores, names, sizes), f1),
     )
-    return ReportSection("classes", "Class by class", parts)
-
-
-def _labels(study: FinishedStudy) -> ReportSection:
-    """Return F1 of each label, where a row may have several."""
-    return _f1_section(study, study.setting.labels, "Label by label", lambda tags: tags == 1)
-
-
-def _entities(study: FinishedStudy) -> ReportSection:
-    """Return F1 of each entity type."""
-    names = [name[2:] for name in study.setting.labels[1::2]]
-    labels = true_labels(study)
-    scores, sizes = [], _count_types(labels, find_entities(labels)[0], len(names))
-    for entrant in seed_predictions(study):
-        f1 = []
-        for predicted in entrant.labels:
-            hits = _count_types(labels, entity_hits(labels, predicted), len(names))
-            found = np.where(labels == NO_WORD, 0, predicted)
-            of = sizes + _count_types(found, find_entities(found)[0], len(names))
-            f1.append(2 * hits / np.maximum(1, of))
-        scores.append(ClassScores(entrant.origin, np.mean(f1, axis=0), np.zeros((0, 0))))
-    return _f1_parts(scores, names, sizes, "Entity type by entity type")
-
-
-def _count_types(
-    tags: NDArray[np.int64], begins: NDArray[np.bool_], types: int
-) -> NDArray[np.int64]:
-    return np.bincount(entity_types(tags)[begins], minlength=types)
-
-
-def _f1_section(
-    study: FinishedStudy,
-    names: Sequence[str],
-    title: str,
-    has: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
-) -> ReportSection:
-    true = has(true_labels(study))
-    scores = []
-    for entrant in seed_predictions(study):
-        found = has(entrant.labels)  # (seeds, rows, labels)
-        f1 = 2 * (found & true).sum(1) / np.maximum(1, found.sum(1) + true.sum(0))
-        scores.append(ClassScores(entrant.origin, f1.mean(0), np.zeros((0, 0))))
-    return _f1_parts(scores, names, true.sum(0), title)
-
-
-def _f1_parts(
-    scores: Sequence["ClassScores"],
-    names: Sequence[str],
-    sizes: NDArray[np.int64],
-    title: str,
-) -> ReportSection:
-    table = f1_table(scores, names, sizes)
-    plot = Plot("f1", table.caption, f1_by_class_plot(scores, names, sizes), table)
-    return ReportSection("classes", title, (Text(largest_losses(scores, names, sizes)), plot))
-
-
-RANGES = 5  # of equal numbers of test rows, by their label
-
-
-def _ranges(study: FinishedStudy) -> ReportSection:
-    """Return the mean absolute error in each fifth of the test rows by their number."""
-    labels = true_labels(study)
-    order = np.array_split(np.argsort(labels, kind="stable"), RANGES)
-    parts = [rows for rows in order if len(rows)]
-    entrants = seed_predictions(study)
-    errors = [np.abs(entrant.labels - labels).mean(0) for entrant in entrants]  # (rows,) each
-    header = (
-        study.setting.labels[0],
-        "test rows",
-        *(f"mean absolute error of {entrant.origin}" for entrant in entrants),
-    )
-    rows = tuple(
-        (
-            f"{labels[part].min():g} to {labels[part].max():g}",
-            str(len(part)),
-            *(f"{error[part].mean():.3f}" for error in errors),
+    if kind == PROBLEM_TYPE_NAMES[0]:
+        limit = (
+            f" Shown are the {MAX_CLASSES} most frequent of {len(names)} classes."
+            if len(names) > MAX_CLASSES
+            else ""
         )
-        for part in parts
-    )
-    table = Table("Mean absolute error by range", header, rows)
-    return ReportSection("classes", "Range by range", (TableWithBars(table),))
-
-
-SECTIONS_BY_CLASS: dict[str, Callable[[FinishedStudy], ReportSection]] = {
-    "single_label_classification": _classes,
-    "multi_label_classification": _labels,
-    "regression": _ranges,
-    "token_classification": _entities,
-}
-"""By the name of a problem type."""
+        explanation = (
+            "The confusion matrices have a row for each true class and a column for each predicted "
+            "class: per cent of the class's test rows over all seeds. Shares below half a per cent "
+            f"are left blank.{limit}"
+        )
+        matrices = ConfusionMatrices(tuple(confusion_matrix(one, names, sizes) for one in scores))
+        parts = (*parts, Text(explanation), matrices)
+    return ReportSection("classes", title, parts)
 
 
 def largest_losses(
-    scores: Sequence["ClassScores"], names: Sequence[str], sizes: NDArray[np.int64]
+    scores: Sequence[ClassScores], names: Sequence[str], sizes: NDArray[np.int64]
 ) -> str:
     """Return which classes the cut costs most: F1 of the first entrant against the full model's."""
     by_origin = {entrant.origin: entrant.f1 for entrant in scores}
@@ -198,66 +117,6 @@ def errors_section(study: FinishedStudy) -> ReportSection:
     return ReportSection("errors", title, (explanation, Errors(tuple(groups))))
 
 
-@dataclass(frozen=True, slots=True)
-class SeedPredictions:
-    """What one entrant predicted for the cleaned test rows: (seeds, rows), or as `Labels`."""
-
-    origin: str
-    labels: Labels
-
-
-def seed_predictions(study: FinishedStudy) -> list[SeedPredictions]:
-    """Return the predictions of found, the best fixed strategy and the full model.
-
-    Of entrants with equal layouts only the first is there; those that were left out are missing.
-    """
-    comparison, kept = study.comparison, np.array(study.test.kept)
-    entered = {row.origin: row.layout for row in comparison.rows}
-    first_with: dict[object, str] = {}
-    for origin in (comparison.subject.origin, comparison.reference, "full"):
-        if origin in entered:
-            first_with.setdefault(entered[origin], origin)
-    return [
-        SeedPredictions(
-            origin,
-            np.stack(
-                [label_array(run.predictions) for run in entrant_runs(study, origin).values()]
-            )[:, kept],
-        )
-        for origin in first_with.values()
-    ]
-
-
-def true_labels(study: FinishedStudy) -> Labels:
-    """Return the labels of the cleaned test rows, (rows,) or as `Labels`."""
-    labels: Labels = label_array(study.test.rows.labels)[np.array(study.test.kept)]
-    return labels
-
-
-@dataclass(frozen=True, slots=True)
-class ClassScores:
-    """One entrant by class: `f1` (classes,), and `shares` (classes, classes).
-
-    `shares[i, j]` is the share of the rows of class i predicted as class j; both over all seeds.
-    """
-
-    origin: str
-    f1: NDArray[np.float64]
-    shares: NDArray[np.float64]
-
-
-def class_scores(entrant: SeedPredictions, labels: NDArray[np.int64], classes: int) -> ClassScores:
-    """Return F1, as the mean over seeds, and confusions of `classes` classes."""
-    counts = np.zeros((len(entrant.labels), classes, classes))  # (seeds, true, predicted)
-    for seed, predicted in enumerate(entrant.labels):
-        np.add.at(counts[seed], (labels, predicted), 1)
-    right = counts.diagonal(axis1=1, axis2=2)  # (seeds, classes)
-    f1 = 2 * right / np.maximum(counts.sum(1) + counts.sum(2), 1)
-    total = counts.sum(0)
-    shares = total / np.maximum(total.sum(1, keepdims=True), 1)
-    return ClassScores(entrant.origin, f1.mean(0), shares)
-
-
 def confusion_matrix(
     scores: ClassScores, names: Sequence[str], sizes: NDArray[np.int64]
 ) -> ConfusionMatrix:
@@ -269,18 +128,6 @@ def confusion_matrix(
         rows=tuple(int(sizes[i]) for i in shown),
         shares=tuple(tuple(map(float, scores.shares[i, shown])) for i in shown),
     )
-
-
-def f1_table(
-    scores: Sequence[ClassScores], names: Sequence[str], sizes: NDArray[np.int64]
-) -> Table:
-    """Return F1 of each class in %, in the order of the labels; none for a class without rows."""
-    header = ("class", "test rows", *(f"F1 of {entrant.origin}, %" for entrant in scores))
-    rows = tuple(
-        (name, str(size), *(f"{100 * entrant.f1[i]:.1f}" if size else "" for entrant in scores))
-        for i, (name, size) in enumerate(zip(names, sizes, strict=True))
-    )
-    return Table("F1 by class", header, rows)
 
 
 def f1_by_class_plot(
