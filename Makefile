@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo reproduce-demo test lint docs showcase soak lowest package clean
+.PHONY: setup demo reproduce-demo test slow lint docs showcase soak lowest package clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ lint: $(DEV_STAMP)
 # their own order: by their number of tests, the few long ones would come last, and one process wait for the other.
 test: lint
 	$(VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
+
+# Tests of ten seconds and more whose quicker relatives are in the default run; CI runs both.
+slow: $(DEV_STAMP)
+	$(VENV)/bin/python -m pytest -m slow -n logical --dist loadfile --no-loadscope-reorder
 
 # The documents: no broken link, no misspelt word. They are built into site/.
 docs: $(STAMP)

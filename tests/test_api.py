@@ -233,6 +233,7 @@ def test_threads_are_as_before(model, tmp_path):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_script_without_a_main_guard_runs_once(model, tmp_path):
     program = f"""
 import autoprune, pathlib
@@ -251,7 +252,13 @@ print(result.recommended)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [
+        pytest.param(path, id=path.stem, marks=[] if path.stem == "own_data" else pytest.mark.slow)
+        for path in NOTEBOOKS
+    ],
+)
 def test_notebook_runs(notebook, tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
     from nbclient import NotebookClient

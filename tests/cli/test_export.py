@@ -256,6 +256,7 @@ def test_export_that_fails_verification_leaves_nothing(run, copy, reload_here, m
     assert files_below() == before
 
 
+@pytest.mark.slow
 def test_export_interrupted_leaves_nothing(start, copy):
     before = files_below()
     with start("export", NAME, "--out", "new/model", "--seeds", 40, folder=".") as process:
@@ -298,6 +299,7 @@ def all_formats(run, searched, tmp_path_factory):
     return folder / "model", answer
 
 
+@pytest.mark.slow
 def test_export_in_all_formats_has_the_names_that_runtimes_look_for(all_formats):
     folder, answer = all_formats
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
@@ -333,6 +335,7 @@ def test_export_in_all_formats_has_the_names_that_runtimes_look_for(all_formats)
     assert "local_files_only" not in config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODEL_FORMATS)
 def test_export_in_each_format_gives_the_same_probabilities(run, all_formats, tmp_path, name):
     folder, _ = all_formats
@@ -348,6 +351,7 @@ def test_export_in_each_format_gives_the_same_probabilities(run, all_formats, tm
     assert shares.std() > 0.01
 
 
+@pytest.mark.slow
 def test_export_card_has_a_snippet_for_each_format_that_runs(all_formats, tmp_path, monkeypatch):
     folder, _ = all_formats
     monkeypatch.chdir(folder.parent)

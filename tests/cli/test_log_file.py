@@ -61,6 +61,7 @@ def test_log_file_of_a_search_with_two_workers_has_all_events(run, short, tmp_pa
     assert {entry["process"] for entry in lines} != {None}
 
 
+@pytest.mark.slow
 def test_log_file_of_a_resumed_search_has_each_trial_once(run, stop, short, tmp_path):
     assert stop([*short, "--workers", 1], "trial   1/4", signal.SIGTERM).code == 143
     before = read(tmp_path / "log.jsonl")
@@ -74,6 +75,7 @@ def test_log_file_of_a_resumed_search_has_each_trial_once(run, stop, short, tmp_
     assert len({entry["process"] for entry in lines}) == 2
 
 
+@pytest.mark.slow
 def test_log_file_of_a_worker_has_only_its_trials(run, stop, short, tmp_path):
     assert stop([*short, "--workers", 1], "trial   1/4", signal.SIGTERM).code == 143
     answer = run("worker", STUDY, "--workers", 1, "--log-file", "worker.jsonl")

@@ -245,6 +245,7 @@ def test_pretrain_further_cuts_blocks_to_the_positions_of_the_model(run, further
     assert "blocks of 39," in answer.err  # 40 positions, counted from the padding on
 
 
+@pytest.mark.slow
 def test_pretrain_further_that_is_resumed_gives_the_same_bytes(
     run, start, further, given, tmp_path
 ):

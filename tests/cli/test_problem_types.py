@@ -85,7 +85,12 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("kind", TASKS)
+SLOW = ("single_label_classification", "multi_label_classification")  # like the others
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in TASKS]
+)
 def test_problem_type_from_search_to_predictions(kind, run, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make, options = TASKS[kind]

@@ -52,6 +52,7 @@ def test_promoted_trial_is_a_full_run_of_the_same_seed(undisturbed):
     assert not (folder / "studies" / STUDY / ".checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_promote_search_resumed_gives_the_same_result(undisturbed, promoting, stop, run, tmp_path):
     """Promoted trials start from the checkpoints that were there at the stop."""
     assert stop(promoting, "trial   5/10", signal.SIGTERM).code == 143

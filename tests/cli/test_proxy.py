@@ -34,6 +34,7 @@ def values(folder, keep):
     return json.loads((folder / f"studies/tiny-own-keep{keep}/proxy.json").read_text())["values"]
 
 
+@pytest.mark.slow
 def test_proxy_of_several_keeps_takes_one_full_model(run, command, tmp_path, scored):
     both, alone = tmp_path / "both", tmp_path / "alone"
     both.mkdir()

@@ -4,6 +4,8 @@ import json
 import shutil
 import signal
 
+import pytest
+
 # The program saves each step, and prints where a run resumes. It waits to be killed after one step
 # of one run: RUN/STEP.
 EACH_STEP = """
@@ -59,6 +61,7 @@ def test_resume_after_kills_in_search_and_comparison_gives_the_same_result(
     assert len(records(tmp_path)) == len(records(undisturbed.folder))
 
 
+@pytest.mark.slow
 def test_resume_after_ctrl_c_in_the_search_gives_the_same_result(
     stop, run, resumable, tmp_path, undisturbed
 ):
@@ -74,6 +77,7 @@ def test_resume_after_ctrl_c_in_the_search_gives_the_same_result(
     assert records(tmp_path)[: len(kept)] == kept
 
 
+@pytest.mark.slow
 def test_resume_after_ctrl_c_with_two_processes_gives_the_same_result(
     stop, run, model, task, tmp_path
 ):
@@ -93,6 +97,7 @@ def test_resume_after_ctrl_c_with_two_processes_gives_the_same_result(
     assert run(*command, "--workers", 1).result == answer.result
 
 
+@pytest.mark.slow
 def test_resume_within_a_run_starts_at_its_last_checkpoint(start, run, model, task, tmp_path):
     command = [
         *("search", "--model", model, "--task", task, "--keep", 2, "--trials", 2),

@@ -36,6 +36,7 @@ def test_worker_runs_the_missing_trials_and_the_search_compares(
     assert len(records(tmp_path)) == 6
 
 
+@pytest.mark.slow
 def test_worker_shares_the_trials_with_a_search(start, resumable, tmp_path):
     with start(*resumable, folder=tmp_path) as search:
         assert any(line.startswith("trial   1/6") for line in search.stderr)

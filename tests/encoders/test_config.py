@@ -91,7 +91,9 @@ except ModelError as error:
     "fields",
     [
         {"num_labels": 10**9},
-        {"text_config": {"num_labels": 10**9}, "model_type": "clip"},
+        pytest.param(
+            {"text_config": {"num_labels": 10**9}, "model_type": "clip"}, marks=pytest.mark.slow
+        ),
         {"num_hidden_layers": 10**9, "model_type": "modernbert"},
     ],
 )

@@ -198,6 +198,7 @@ def test_each_entrant_takes_the_best_temperature_on_validation(run, model, task,
     assert tried[chosen["budget"]["distillation"]["temperature"]] == max(tried.values())
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_scores(run, model, task, tmp_path):
     options = ("--distill", "hidden", "--study", "d", "--json")
     arguments = ("baseline", "--model", model, "--task", task, *SHORT, *options)

@@ -94,6 +94,7 @@ def test_gate_runs_a_format_in_a_new_process(copy):
     assert "of torch's in a new process" in result.notes["onnx"]
 
 
+@pytest.mark.slow
 def test_gate_refuses_fewer_bits_that_are_worse(copy):
     folder, rows = copy
     before = files(folder)
@@ -176,6 +177,7 @@ def test_head_is_not_quantized(copy, traced, tmp_path, way):
     assert onnx.TensorProto.INT8 in found.values()
 
 
+@pytest.mark.slow
 def test_gate_of_two_texts_per_row(saved, tmp_path):
     folder, rows = saved
 

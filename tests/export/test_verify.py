@@ -238,7 +238,9 @@ def test_verification_in_a_new_process_passes_a_correct_export(good):
     assert verify_export(good.folder, good.expected) <= 1e-6
 
 
-@pytest.mark.parametrize("fault", ["swapped layers", "cut off"])
+@pytest.mark.parametrize(
+    "fault", ["swapped layers", pytest.param("cut off", marks=pytest.mark.slow)]
+)
 def test_verification_in_a_new_process_finds_a_fault(good, folder, fault):
     spoil, message = FAULTS[fault]
     spoil(folder)

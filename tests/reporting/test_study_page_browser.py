@@ -43,8 +43,15 @@ def show(browse, finished_study, hostile, costs):
     )
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        (400, "light"),
+        pytest.param(400, "dark", marks=pytest.mark.slow),
+        pytest.param(1400, "light", marks=pytest.mark.slow),
+        (1400, "dark"),
+    ],
+)
 def test_page_is_accessible(show, width, theme):
     tab = show(width, theme)
     tab.evaluate(

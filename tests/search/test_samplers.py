@@ -181,6 +181,7 @@ def regrets(landscape):
     return {sampler: of(sampler) for sampler in ("gp", "tpe", "random")}
 
 
+@pytest.mark.slow
 def test_gp_regret_is_a_fourth_of_random_and_a_third_of_tpe(regrets):
     assert regrets["gp"] <= regrets["random"] / 4, regrets
     assert regrets["gp"] <= regrets["tpe"] / 3, regrets

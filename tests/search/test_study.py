@@ -264,6 +264,7 @@ def test_enqueued_trial_has_the_seed_that_it_names(as_attribute, go, tmp_path):
     assert refused[5] == "layout 8:1,3,5,7 has been tried with seed 3"
 
 
+@pytest.mark.slow
 def test_objective_memory_is_released(go, planted):
     class Model:
         pass

@@ -82,6 +82,7 @@ def test_trial_queue_of_four_processes_runs_each_trial_once(location, workers, t
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["claim", "close"])
 def test_stale_trial_of_a_killed_worker_is_repeated(location, moment, workers, tmp_path):
     killed = workers(location, "random", 12, 1, moment)

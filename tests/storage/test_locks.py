@@ -97,6 +97,7 @@ def test_proposal_lock_that_cannot_be_had_is_ignored(made, tmp_path):
     assert done == [1]
 
 
+@pytest.mark.slow
 def test_proposal_lock_prevents_rejected_claims(location):
     command = [sys.executable, fake_worker.__file__, location, "random", "40", "5"]
     begun = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(4)]

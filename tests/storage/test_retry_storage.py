@@ -121,6 +121,7 @@ def test_retry_stops_when_a_stop_is_requested():
         interrupts.clear_stop()
 
 
+@pytest.mark.slow
 def test_retry_survives_restarts_of_postgresql(postgresql, postgresql_server):
     storage = open_storage(postgresql, None)
     if "fake" in optuna.get_all_study_names(storage):

@@ -107,6 +107,7 @@ def test_missing_hub_data_set_is_an_error_of_one_line(child):
     assert "unset HF_HUB_OFFLINE once" in refusal(child, HF_HUB_OFFLINE="1")
 
 
+@pytest.mark.slow
 def test_connection_that_always_breaks_is_an_error_of_one_line(hub, folder, child):
     hub.add("org/news", folder, kind="datasets")
     hub.cut("train.parquet", after=100, times=99)
@@ -119,6 +120,7 @@ def test_gated_data_set_is_an_error_that_says_so(hub, folder, child):
     assert refusal(child).startswith("data set org/news is gated: ask for access")
 
 
+@pytest.mark.slow
 def test_hub_data_set_with_a_script_or_a_broken_file_names_it(hub, tmp_path, child):
     (tmp_path / "script").mkdir()
     (tmp_path / "script/news.py").write_text("raise SystemExit(7)")
@@ -144,6 +146,7 @@ def languages(hub, tmp_path):
     return tmp_path / "languages"
 
 
+@pytest.mark.slow
 def test_configuration_of_a_hub_data_set_is_read(hub, languages, child):
     answer = child("org/languages:hi")
     assert (answer["names"], len(answer["train"])) == (["good", "bad"], 6)
@@ -151,6 +154,7 @@ def test_configuration_of_a_hub_data_set_is_read(hub, languages, child):
     assert child("org/languages:hi", HF_HUB_OFFLINE="1") == answer
 
 
+@pytest.mark.slow
 def test_configurations_are_listed_where_none_or_a_wrong_one_is_named(languages, child):
     assert refusal(child, "org/languages") == (
         "hub data set org/languages has several configurations: give one of them, such as "
