@@ -19,7 +19,6 @@ ROOMS = [
     "choices",
     "files",
     "terminal",
-    "interrupts",
     "processes",
     "retry",
     "layouts",

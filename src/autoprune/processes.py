@@ -1,10 +1,16 @@
-"""Processes: start child processes that do not run the caller's script again."""
+"""Processes: how child processes start, and interrupts: requests to stop this one.
+
+After Ctrl-C or SIGTERM a run ends its current step, saves its state and stops.
+"""
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _NAMES = ("__file__", "__spec__")  # by which multiprocessing finds the main module
+
+_STOP = threading.Event()
 
 
 @contextmanager
@@ -24,3 +30,18 @@ def no_main_module() -> Iterator[None]:
         yield
     finally:
         main.__dict__.update(hidden)
+
+
+def request_stop(*_: object) -> None:
+    """Ask this process's run to stop; ignores its arguments, those of a signal handler."""
+    _STOP.set()
+
+
+def clear_stop() -> None:
+    """Withdraw the request, so that later runs of this process are not stopped."""
+    _STOP.clear()
+
+
+def stop_requested() -> bool:
+    """Return whether this process's run should stop."""
+    return _STOP.is_set()

@@ -11,6 +11,9 @@ from autoprune.cli.cost import OPTIONAL_COLUMNS
 from autoprune.cli.tables import fit_columns
 from autoprune.encoders.profiling import LayerTimes, speed_warnings
 from autoprune.evaluation.study_files import read_study
+from autoprune.experiment.config import RunOptions
+from autoprune.experiment.study_store import reload_experiment
+from autoprune.export.cost import measure_costs
 
 NAME = "tiny-own-keep2"
 FEW = ("--rounds", 6, "--batch", 4)
@@ -132,15 +135,20 @@ def test_cost_of_a_folder_uses_the_demo_texts_by_default(exported, run, quick):
     assert found["notes"] == [
         f"The base model is not shown: no card in {exported} names it; --against names one to "
         "compare with.",
-        "The texts are those of the built-in demo: name your task with --task.",
+        f"The texts are those of the built-in demo (no card in {exported} names its study): name "
+        "your task with --task.",
     ]
 
 
-def test_cost_of_an_export_is_compared_with_its_base_model(
-    copy, model, task, run, quick, monkeypatch
-):
+@pytest.fixture
+def export_of_study(copy, run, quick, monkeypatch):
+    """Return the folder of an export of the study."""
     monkeypatch.setattr("autoprune.export.export.verify_export", lambda *_: 0.0)
     assert run("export", NAME, "--seeds", 1, "--out", "out", "--force").code == 0
+    return Path("out")
+
+
+def test_cost_of_an_export_is_compared_with_its_base_model(export_of_study, task, run):
     answer = run("cost", "out", "--task", task, *FEW, "--json")
     assert (answer.code, answer.err) == (0, "")
     found = json.loads(answer.out)
@@ -148,10 +156,78 @@ def test_cost_of_an_export_is_compared_with_its_base_model(
         ("tiny", 5),
         ("out", 2),
     ]
-    assert found["notes"] == ["tiny is the base model of out, as its card says."]
+    assert found["notes"] == ["tiny is the base model of out, as its study says."]
     full, pruned = (LayerTimes(**model_cost["pace"]) for model_cost in found["models"])
     gain = found["models"][1]["gain"]["median"]
     assert tuple(found["alarms"]) == speed_warnings(full, pruned, 4, gain)
+
+
+@pytest.fixture
+def measured_texts(monkeypatch):
+    """Return the texts that were measured, and the longest input."""
+    seen = []
+
+    def measure(subjects, rows, conditions):
+        seen.append((rows.texts, conditions.tokens))
+        return measure_costs(subjects, rows, conditions)
+
+    monkeypatch.setattr("autoprune.experiment.cost.measure_costs", measure)
+    return seen
+
+
+def test_cost_of_an_export_measures_the_texts_of_its_study(export_of_study, run, measured_texts):
+    notes = json.loads(run("cost", "out", *FEW, "--json").out)["notes"]
+    assert notes[-1] == f"The texts are train rows of own, the task of study {NAME}."
+    study = read_study(Path("studies") / NAME)
+    [(texts, tokens)] = measured_texts
+    assert texts == reload_experiment(study, RunOptions()).splits.train.texts
+    assert tokens == study.setting.full.tokens
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("gone", f"study {NAME}, which it comes from, is not in studies here"),
+        ("other", f"study {NAME} in studies is of another model"),
+        ("damaged", "its study cannot be read: "),
+        ("no data", f"those of study {NAME} cannot be read: "),
+        ("evil", "its study cannot be read: a study's name is letters"),
+        ("old", "no card in out names its study"),
+    ],
+)
+def test_cost_of_an_export_without_its_study_says_why(
+    export_of_study, run, measured_texts, change, why
+):
+    file, card = Path("studies") / NAME / "study.json", export_of_study / "README.md"
+    entry, text = json.loads(file.read_text()), card.read_text(encoding="utf-8")
+    if change == "gone":
+        shutil.rmtree(file.parent)
+    elif change == "other":
+        text = text.replace("  commit: sha256:", "  commit: sha256:0")
+    elif change == "damaged":
+        entry = {"schema": 1}
+    elif change == "no data":
+        entry["config"]["task"] = "gone.csv"
+    elif change == "evil":
+        text = text.replace(f"  study: {NAME}", f"  study: ../studies/{NAME}")
+    elif change == "old":
+        text = text.replace(f"  study: {NAME}\n", "")
+    if file.is_file():
+        file.write_text(json.dumps(entry))
+    card.write_text(text, encoding="utf-8")
+    answer = run("cost", "out", *FEW, "--json")
+    assert answer.code == 0, answer.err
+    note = json.loads(answer.out)["notes"][-1]
+    assert note.startswith(f"The texts are those of the built-in demo ({why}")
+    assert note.endswith("): name your task with --task.")
+    assert len(measured_texts[0][0]) == 180
+
+
+def test_cost_without_any_texts_says_what_to_give(exported, run, monkeypatch):
+    monkeypatch.setattr("autoprune.encoders.registry.find_spec", lambda _: None)
+    refusal = run("cost", exported, *FEW).refusal()
+    assert "there are no texts to measure (no card in " in refusal
+    assert refusal.endswith(" names its study): name your task with --task")
 
 
 def test_cost_of_an_export_without_its_base_model_is_shown(exported, run, quick):

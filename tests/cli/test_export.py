@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -87,8 +88,63 @@ def test_export_writes_a_model_that_transformers_loads(run, copy):
         "seed 1008",
     ]
     card = Path("my/model/README.md").read_text(encoding="utf-8")
-    assert "autoprune export tiny-own-keep2 --out my/model" in card
+    assert "autoprune export tiny-own-keep2 --out model" in card
     assert found.picture in card
+
+
+def test_export_card_names_no_file_or_folder_of_the_user(run, copy, reload_here, model, task):
+    Path("texts of mine.txt").write_text("एक दोन\n" * 30, encoding="utf-8")
+    options = ("--seeds", 1, "--trim-vocabulary", "--corpus", Path("texts of mine.txt").absolute())
+    folder = Path("deep/in/my-model").absolute()
+    answer = run("export", STUDY.absolute(), "--out", folder, *options)
+    assert answer.code == 0, answer.err
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    private = (str(model), str(task), str(Path.cwd()), "texts of mine", "deep", "train.csv")
+    assert [name for name in private if name in card] == []
+    assert 'pipeline("text-classification", "my-model")' in card
+    assert "search --model MODEL_FOLDER --task DATA_FOLDER --keep 2 --trials 6" in card
+    assert f"export {NAME} --out my-model --seeds 1 --trim-vocabulary --corpus TEXTS.txt\n" in card
+    assert [path for path in folder.glob("*.json") if str(model) in path.read_text()] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "line", "languages"),
+    [
+        (
+            (),
+            "language: the card names none, several languages are written in the Devanagari",
+            None,
+        ),
+        (("--language", "MR"), "language: mr, as given", ["mr"]),
+        (("--language", "mr, gom"), "language: mr, gom, as given", ["mr", "gom"]),
+    ],
+)
+def test_export_names_the_language_of_the_texts(run, copy, reload_here, options, line, languages):
+    answer = run("export", NAME, "--out", "m", "--seeds", 1, *options)
+    assert answer.code == 0, answer.err
+    assert [found for found in answer.lines if found.startswith(line)] != []
+    assert ModelCard.load("m/README.md").data.language == languages
+
+
+def test_export_takes_the_only_language_of_the_base_model(run, copy, reload_here, model):
+    card = model / "README.md"
+    card.write_text("---\nlanguage: mr\n---\n")
+    try:
+        answer = run("export", NAME, "--out", "m", "--seeds", 1)
+    finally:
+        card.unlink()
+    assert "language: mr, guessed: it is the base model's, and the texts are in the" in answer.err
+    assert ModelCard.load("m/README.md").data.language == ["mr"]
+
+
+def test_export_card_shows_the_confusions_of_the_exported_model(run, copy, reload_here):
+    answer = run("export", NAME, "--out", "m", "--seeds", 1)
+    card = Path("m/README.md").read_text(encoding="utf-8")
+    table = card[card.index(r"| true \\ predicted |") :].split("\n\n")[0].splitlines()[2:]
+    counts = np.array([[int(cell) for cell in row.split("|")[2:-1]] for row in table])
+    kept = np.array(read_study(STUDY).test.kept)
+    assert counts.sum() == kept.sum()
+    assert f"{100 * counts.trace() / counts.sum():.1f} % on the cleaned test rows" in answer.out
 
 
 @pytest.mark.parametrize(
@@ -178,6 +234,8 @@ WRONG = {
     "workers": ([NAME, "--out", "new", "--workers", "0"], ["--workers"]),
     "data": ([NAME, "--out", "new", "--data-dir", "nowhere"], ["--data-dir must be a folder"]),
     "no out": ([NAME], ["--out"]),
+    "language": ([NAME, "--out", "new", "--language", "marathi"], ["--language takes codes"]),
+    "no language": ([NAME, "--out", "new", "--language", ""], ["--language takes codes", "''"]),
 }
 
 

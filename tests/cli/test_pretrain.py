@@ -70,7 +70,9 @@ def test_pretrain_makes_a_model_from_a_corpus(run, command, tmp_path, corpus):
     [perplexity] = re.findall(r"perplexity ([\d.]+)", answer.lines[-1])
     assert f"Perplexity {perplexity} of" in card
     assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: fill-mask\n")
-    assert str(corpus.parent) not in card.split("## To repeat it")[0]
+    assert str(corpus.parent) not in card
+    assert corpus.name not in card
+    assert "--corpus TEXTS.txt" in card
 
 
 def test_pretrained_model_serves_as_model_and_as_rival(run, command, task, tmp_path):

@@ -9,17 +9,17 @@ import pytest
 PROGRAM = """
 import sys, time
 import typer
-from autoprune import interrupts
+from autoprune import processes
 from autoprune.cli.shutdown import graceful_shutdown
 try:
     with graceful_shutdown(lambda line: print(line, flush=True)):
         print("running", flush=True)
-        while not (interrupts.stop_requested() and sys.argv[1] == "stops"):
+        while not (processes.stop_requested() and sys.argv[1] == "stops"):
             time.sleep(0.01)
         print("kept", flush=True)
         raise KeyboardInterrupt
 except typer.Exit as end:
-    print(interrupts.stop_requested(), flush=True)
+    print(processes.stop_requested(), flush=True)
     sys.exit(end.exit_code)
 """
 

@@ -10,9 +10,10 @@ from huggingface_hub import ModelCard
 from autoprune.evaluation.entrants import Entrant, EntrantRun, MeasurementConditions
 from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
-from autoprune.export.base_model import BaseModel
-from autoprune.export.model_card import Provenance, model_card
+from autoprune.export.card_metadata import BaseModel, Provenance
+from autoprune.export.model_card import model_card
 from autoprune.layouts.layout import Layout
+from autoprune.tasks.language import TaskLanguage
 from autoprune.tasks.registry import find_task
 from autoprune.tasks.task import CleaningReport, LabelledRows, Task, TestSplit
 from autoprune.training.budget import Budget
@@ -20,7 +21,8 @@ from autoprune.training.metrics import Score
 
 LABELS = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0)
 EVIL = "</script><img src=x onerror=alert(1)>|`*[a](b)\n---\nlicense: evil\n# h"
-BARE = BaseModel("t", "", "", "", (), "./t", "c")
+BARE = BaseModel("t", "", "", "", (), "", "c")
+TAMIL = TaskLanguage(("ta",), "guessed from the Tamil script", "Tamil")
 
 
 def entrant(origin, layout, wrong):
@@ -98,12 +100,14 @@ def provenance():
         budget=Budget(steps=300, learning_rate=5e-4),
         pairs=False,
         command="autoprune export s --out pruned",
+        language=TAMIL,
+        predictions=np.array([0, 1, 2, 0, 0, 2, 0, 0]),
     )
 
 
 def test_card_front_matter_is_read_by_the_hub(study, provenance):
     data = ModelCard(model_card(study, provenance)).data
-    assert (data.license, data.base_model, data.language) == ("cc-by-4.0", "org/tiny", ["mr", "hi"])
+    assert (data.license, data.base_model, data.language) == ("cc-by-4.0", "org/tiny", ["ta"])
     assert (data.pipeline_tag, data.library_name) == ("text-classification", "transformers")
     assert data.tags == ["autoprune", "layer-pruning"]
     figures = {(one.metric_type, one.metric_name): one.metric_value for one in data.eval_results}
@@ -111,7 +115,11 @@ def test_card_front_matter_is_read_by_the_hub(study, provenance):
     assert figures["f1", "Macro-F1, all test rows"] == 0.53
     assert {one.dataset_split for one in data.eval_results} == {"test"}
     assert {one.dataset_name for one in data.eval_results} == {"own"}
-    assert data.to_dict()["autoprune"] == {"base": "org/tiny@main", "commit": "c0ffee"}
+    assert data.to_dict()["autoprune"] == {
+        "base": "org/tiny@main",
+        "commit": "c0ffee",
+        "study": "s",
+    }
 
 
 def test_card_has_what_a_user_must_know(study, provenance):
@@ -129,11 +137,17 @@ def test_card_has_what_a_user_must_know(study, provenance):
         "Energy was not measured",
         "12 s of training",
         "the best on validation",
-        "autoprune search --model tiny --task own --keep 2",
+        "autoprune search --model MODEL_FOLDER --task DATA_FOLDER --keep 2",
         "autoprune export s --out pruned",
+        "Names in capitals stand for files",
+        "Data of the author, which autoprune read as the task own. Language: ta (guessed from the "
+        "Tamil script).",
         "| version of torch | 2.13.0 |",
         "3 labels: sport, health, auto.",
-        "## Limits",
+        "## Limitations",
+        "- It is weakest in: health (F1 50.0 % on 3 test rows).",
+        "the first 64 tokens of a text. What follows them is not read.",
+        "Most letters of its training texts are in the Tamil script.",
         "The license of the base model tiny: cc-by-4.0",
     ):
         assert expected in text, expected
@@ -172,19 +186,135 @@ def test_card_shows_the_metric_of_the_study(study, provenance):
 
 def test_card_with_an_unknown_license_and_base(study, provenance):
     data = ModelCard(model_card(study, replace(provenance, base=BARE))).data
-    assert (data.license, data.base_model, data.language) == ("unknown", None, None)
+    assert (data.license, data.base_model) == ("unknown", None)
+    assert data.to_dict()["autoprune"] == {"commit": "c", "study": "s"}
 
 
-def test_card_of_a_built_in_task_is_marathi_and_of_a_hub_task_links_it(study, provenance):
-    bare = replace(provenance, base=BARE)
-    assert ModelCard(model_card(study, replace(bare, task=find_task("shc")))).data.language == [
-        "mr"
+def test_card_names_the_data(study, provenance):
+    def card(name, **changes):
+        task = find_task(name)
+        return ModelCard(model_card(study, replace(provenance, task=task, **changes)))
+
+    official = card("shc")
+    assert official.data.eval_results[0].dataset_name == "L3Cube-MahaNews SHC"
+    assert (
+        "L3Cube-MahaNews SHC, from https://github.com/l3cube-pune/MarathiNLP: task shc of autoprune"
+        in official.text
+    )
+    assert "The headlines of autoprune-demo: task demo of autoprune." in card("demo").text
+    linked = card("org/texts")
+    assert linked.data.datasets == ["org/texts"]
+    assert linked.data.eval_results[0].dataset_type == "org/texts"
+    linked = card("org/texts:mr", language=TaskLanguage((), "the texts are in several scripts", ""))
+    assert linked.data.datasets == ["org/texts"]
+    assert linked.data.eval_results[0].dataset_config == "mr"
+    assert "Data set org/texts, configuration mr of the hub: https://huggingface.co" in linked.text
+    assert "Language: not known; the texts are in several scripts." in linked.text
+    assert linked.data.language is None
+
+
+def test_card_shows_the_errors_of_this_model(study, provenance):
+    text = model_card(study, provenance)
+    section = text[text.index("## Class by class") : text.index("## The study it comes from")]
+    assert "| sport | 3 | 75.0 |" in section  # 2 * 3 / (3 + 5)
+    assert "| health | 3 | 50.0 |" in section
+    assert "| auto | 2 | 100.0 |" in section
+    assert [line for line in section.splitlines() if line.startswith("| ")][-5:] == [
+        r"| true \\ predicted | sport | health | auto |",
+        "| --- | --- | --- | --- |",
+        "| sport | 3 | 0 | 0 |",
+        "| health | 2 | 1 | 0 |",
+        "| auto | 0 | 0 | 2 |",
     ]
-    linked = ModelCard(model_card(study, replace(bare, task=find_task("org/texts")))).data
-    assert linked.datasets == ["org/texts"]
-    assert linked.eval_results[0].dataset_type == "org/texts"
-    linked = ModelCard(model_card(study, replace(bare, task=find_task("org/texts:mr")))).data
-    assert (linked.datasets, linked.eval_results[0].dataset_config) == (["org/texts"], "mr")
+
+
+def test_card_shows_the_most_frequent_of_many_classes(study, provenance):
+    names = tuple(f"c{number:02}" for number in range(14))
+    setting = replace(study.setting, labels=names)
+    labels = (*range(14), 13, 12, 3, 4, 5)
+    rows = LabelledRows(("",) * len(labels), labels)
+    test = replace(study.test, rows=rows, kept=(True,) * len(labels))
+    predictions = np.array((*range(13), 0, 13, 12, 3, 4, 5))
+    text = model_card(
+        replace(study, setting=setting, test=test), replace(provenance, predictions=predictions)
+    )
+    assert "Shown are the 12 most frequent of 14 classes." in text
+    assert "| c13 | 2 | 66.7 |" in text
+    header = next(line for line in text.splitlines() if line.startswith(r"| true \\ predicted"))
+    assert header.endswith("| c13 | others |")
+    assert header.count("| c") == 12
+    assert "c10" not in header and "c11" not in header
+    assert "It is weakest in: c00 (F1 66.7 % on 1 test rows), c13" in text
+
+
+KINDS = {
+    "multi_label_classification": (
+        ((1, 0, 1), (0, 1, 0), (1, 1, 0), (0, 0, 0)),
+        [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]],
+        ("sport", "health", "auto"),
+        ["## Label by label", "| health | 2 | 66.7 |", "| auto | 1 | 0.0 |", "weakest in: auto"],
+    ),
+    "regression": (
+        (0.0, 1.0, 2.0, 3.0, 4.0),
+        [0.5, 1.0, 2.0, 1.0, 4.25],
+        ("score",),
+        [
+            "## Range by range",
+            "| 3 to 3 | 1 | 2.000 |",
+            "| 4 to 4 | 1 | 0.250 |",
+            "worst where the true ones are 3 to 3: off by 2.000 on average, on 1 test rows",
+        ],
+    ),
+    "token_classification": (
+        ((0, 1, 2), (3, 0), (1,), (0,)),
+        [[0, 1, 2], [1, 0, -1], [1, -1, -1], [0, -1, -1]],
+        ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"),
+        ["## Entity type by entity type", "| PER | 2 | 80.0 |", "| LOC | 1 | 0.0 |"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_card_shows_the_errors_of_each_problem_type(study, provenance, kind):
+    labels, predictions, names, expected = KINDS[kind]
+    rows = LabelledRows(("",) * len(labels), labels)
+    text = model_card(
+        replace(
+            study,
+            setting=replace(study.setting, labels=names, problem_type=kind),
+            test=replace(study.test, rows=rows, kept=(True,) * len(labels)),
+        ),
+        replace(provenance, predictions=np.array(predictions)),
+    )
+    assert [part for part in expected if part not in text] == []
+    assert "Confusion matrix" not in text
+
+
+def test_card_names_no_file_or_folder_of_the_user(study, provenance):
+    setting = replace(
+        study.setting,
+        command="autoprune search --model /home/me/tiny --task '/home/me/our data.csv' --keep 2 "
+        "--unlabelled /home/me/more.txt --teacher ../taught --log-file /home/me/log "
+        "--text 'title/body'",
+        data_notes=(
+            "rows from /home/me/our data.csv",
+            "train: our data.csv is read without quoting, its quotes are part of the texts",
+            "9 of 10 texts of /home/me/more.txt are used without labels",
+            "text from column 'title/body', label from column 'label'",
+        ),
+        warnings=("see /home/me/our.csv",),
+    )
+    private = replace(provenance, command="autoprune export /home/me/studies/s --out /home/me/out")
+    text = model_card(replace(study, setting=setting), private)
+    leaks = ("/home", "me/", "our data", "our.csv", "more.txt", "taught", "../")
+    assert [leak for leak in leaks if leak in text] == []
+    assert (
+        "autoprune search --model MODEL_FOLDER --task DATA.csv --keep 2 --unlabelled TEXTS.txt "
+        "--teacher MODEL_FOLDER --log-file LOG.jsonl --text title/body" in text
+    )
+    assert "autoprune export s --out out" in text
+    assert "9 of 10 texts of a file are used without labels" in text
+    assert "text from column 'title/body', label from column 'label'" in text
 
 
 def test_card_escapes_outside_text(study, provenance):

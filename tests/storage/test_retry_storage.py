@@ -13,7 +13,7 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import OperationalError
 
 import fake_worker
-from autoprune import interrupts
+from autoprune import processes
 from autoprune.errors import StorageError
 from autoprune.search.trial import is_finished_trial, run_of_trial
 from autoprune.storage.heartbeat import CLAIM
@@ -113,12 +113,12 @@ def test_retry_raises_permanent_failures_at_once(error):
 
 
 def test_retry_stops_when_a_stop_is_requested():
-    interrupts.request_stop()
+    processes.request_stop()
     try:
         with pytest.raises(KeyboardInterrupt):
             RetryStorage(Away(lost()), (600,), "x").get_all_studies()
     finally:
-        interrupts.clear_stop()
+        processes.clear_stop()
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from autoprune import interrupts
+from autoprune import processes
 from autoprune.choices import METHOD_NAMES
 from autoprune.layouts.layout import Layout
 from autoprune.training import checkpoint
@@ -177,12 +177,12 @@ def test_requested_stop_saves_after_the_current_step_and_the_run_resumes(evaluat
     rare = replace(file, interval=1000)
     whole = evaluator.train(HALF, 3)
     del steps[:]
-    interrupts.request_stop()
+    processes.request_stop()
     try:
         with pytest.raises(KeyboardInterrupt):
             evaluator.train(HALF, 3, None, rare)
     finally:
-        interrupts.clear_stop()
+        processes.clear_stop()
     assert steps == [1]
     assert equal(evaluator.train(HALF, 3, None, rare), whole, evaluator.validation)
     assert steps == list(range(1, STEPS + 1))

@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 import torch
 
-from autoprune import interrupts
+from autoprune import processes
 from autoprune.errors import TrialError
 from autoprune.layouts.layout import Layout
 from autoprune.training.checkpoint import CheckpointFile
@@ -102,14 +102,14 @@ def test_requested_stop_lets_runs_save_their_state(evaluator, tmp_path):
                 with pytest.raises(KeyboardInterrupt):
                     result()
         finally:
-            interrupts.clear_stop()
+            processes.clear_stop()
     assert any(file.path.exists() for file in files)  # one may not have started yet
 
 
 def _request_stop_after(journal):
     while not journal.exists():
         time.sleep(0.01)
-    interrupts.request_stop()
+    processes.request_stop()
 
 
 ORPHANS = """

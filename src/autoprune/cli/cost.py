@@ -46,7 +46,8 @@ def cost(
     task: Annotated[
         str | None,
         typer.Option(
-            help="For a folder: whose texts are measured, as in `search`. [default: the demo's]"
+            help="For a folder: whose texts are measured, as in `search`. [default: those of the "
+            "study it comes from, else the demo's]"
         ),
     ] = None,
     data_dir: options.MovedDataOption = None,

@@ -63,6 +63,13 @@ def export(
     public: Annotated[
         bool, typer.Option("--public", help="With --push: for everyone to see.")
     ] = False,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            help="Language of the texts, for the model card: mr, or mr,hi. [default: known, or "
+            "guessed from their script]"
+        ),
+    ] = None,
     data_dir: options.MovedDataOption = None,
     workers: Annotated[
         int | None,
@@ -88,6 +95,7 @@ def export(
     from autoprune.cli.results import command_line
     from autoprune.cli.tables import print_line
     from autoprune.experiment.study_export import ExportOptions, push_export
+    from autoprune.tasks.language import parse_languages
 
     wanted = {*format.split(","), *["onnx"] * onnx, *["onnx-int8"] * int8}
     formats = [name for name in FORMAT_NAMES if name in wanted]
@@ -100,6 +108,7 @@ def export(
         max_quantization_drop=max_quantization_drop,
         push=push,
         public=public,
+        languages=parse_languages(language) if language is not None else (),
         data_dir=data_dir,
         workers=workers,
         device=device,

@@ -13,7 +13,7 @@ from types import FrameType
 
 import typer
 
-from autoprune import interrupts
+from autoprune import processes
 from autoprune.cli.options import say
 from autoprune.experiment.events import CommandFinished, CommandStarted, Emit, Event, Tracker
 
@@ -37,7 +37,7 @@ def graceful_shutdown(say: Callable[[str], None]) -> Iterator[None]:
         if received:
             os._exit(128 + number)
         received.append(number)
-        interrupts.request_stop()
+        processes.request_stop()
         say("stopping after the current step, whose state is kept; once more stops at once")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -48,7 +48,7 @@ def graceful_shutdown(say: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        interrupts.clear_stop()
+        processes.clear_stop()
 
 
 def emit(event: Event) -> None:

@@ -19,15 +19,15 @@ from autoprune.encoders.profiling import speed_warnings
 from autoprune.encoders.pruning import keep_layers
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.encoders.registry import find_encoder as find_encoder
-from autoprune.errors import AutopruneError, OptionError
+from autoprune.errors import AutopruneError, OptionError, StudyError, first_line
 from autoprune.evaluation.costs import COST_FILE, COST_SCHEMA, Costs, MeasuredCost, write_costs
 from autoprune.evaluation.records import installed_versions, utc_now
-from autoprune.evaluation.study_files import read_study, refuse_later_schema
+from autoprune.evaluation.study_files import FinishedStudy, read_study, refuse_later_schema
 from autoprune.experiment.config import RunOptions
 from autoprune.experiment.result import check_writable
 from autoprune.experiment.setup import Experiment
-from autoprune.experiment.study_store import find_study, reload_experiment
-from autoprune.export.base_model import fetch_base_model
+from autoprune.experiment.study_store import find_study, reload_experiment, study_config
+from autoprune.export.card_metadata import fetch_base_model, read_export_metadata
 from autoprune.export.cost import CostConditions, CostMeasurement, CostSubject, measure_costs
 from autoprune.export.formats import (
     MODEL_FORMATS,
@@ -35,6 +35,7 @@ from autoprune.export.formats import (
     find_formats,
     read_formats_checkpoint,
 )
+from autoprune.files import path_exists, validate_study_name
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.loading import read_splits
 from autoprune.tasks.registry import find_task
@@ -42,7 +43,7 @@ from autoprune.tasks.task import Columns, LabelledRows
 from autoprune.training.devices import limited_threads, select_device
 from autoprune.training.workers import available_cores
 
-DEFAULT_TASK = "demo"  # its texts are measured where no task is named
+DEFAULT_TASK = "demo"  # its texts are measured where no task is named and no study is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def measure_requested_costs(request: CostRequest, studies: Path) -> CostResult:
     folder = Path(request.target).expanduser()
     device = select_device(request.device)
     if folder.joinpath(CONFIG).is_file():
-        return _measure(request, device, _folder_subjects(folder, request))
+        return _measure(request, device, _folder_subjects(folder, request, studies))
     for option, value in (("--against", request.against), ("--task", request.task)):
         if value is not None:
             raise OptionError(
@@ -228,10 +229,11 @@ def _measure(request: CostRequest, device: torch.device, models: _Subjects) -> C
     )
 
 
-def _folder_subjects(folder: Path, request: CostRequest) -> _Subjects:
+def _folder_subjects(folder: Path, request: CostRequest, studies: Path) -> _Subjects:
     """Return an exported model in all its formats, and first the model to compare it with, if any.
 
-    That is the model `against`, else the base model that the folder's card names.
+    That is the model `against`, else the base model that the folder's card names. The texts are
+    those of its study below `studies`, unless the user names others.
     """
     trust = request.trust_remote_code
     encoder = Encoder(folder.resolve().name or "model", str(folder.resolve()))
@@ -244,7 +246,8 @@ def _folder_subjects(folder: Path, request: CostRequest) -> _Subjects:
         for name, file in formats.items()
     ]
     model = subjects[0]
-    reference, notes = _reference_model(folder, model.name, request)
+    study, missing = _study_of_export(folder, studies)
+    reference, notes = _reference_model(folder, model.name, request, study)
     pruned = None
     if reference is not None:
         name = reference.encoder.name
@@ -252,30 +255,101 @@ def _folder_subjects(folder: Path, request: CostRequest) -> _Subjects:
             name += " (base)" if request.against is None else " (against)"
         subjects.insert(0, CostSubject(name, reference))
         pruned = model.name if reference.depth > model.checkpoint.depth else None
-    task = find_task(request.task or DEFAULT_TASK, Columns())
-    if request.task is None:
-        notes.append("The texts are those of the built-in demo: name your task with --task.")
+    texts = _measured_texts(request, study, missing)
     return _Subjects(
         subjects=tuple(subjects),
         pruned=pruned,
-        rows=read_splits(task, request.data_dir).train,
-        tokens=task.tokens,
-        notes=tuple(notes),
+        rows=texts.rows,
+        tokens=texts.tokens,
+        notes=(*notes, *filter(None, [texts.note])),
     )
 
 
-def _reference_model(
-    folder: Path, name: str, request: CostRequest
-) -> tuple[EncoderFiles | None, list[str]]:
-    """Return the model to compare the one in `folder` with, None without any, and notes."""
-    if request.against is not None:
-        return fetch(find_encoder(request.against), request.trust_remote_code), []
+def _study_of_export(folder: Path, studies: Path) -> tuple[FinishedStudy | None, str]:
+    """Return the study below `studies` that the model in `folder` comes from, else why not."""
+    metadata = read_export_metadata(folder)
+    if metadata is None or not metadata.study:
+        return None, f"no card in {folder} names its study"
+    name = metadata.study
     try:
-        base = fetch_base_model(folder, request.trust_remote_code)
+        validate_study_name(name)  # a card is from anywhere
+        if not path_exists(studies / name):
+            return None, f"study {name}, which it comes from, is not in {studies} here"
+        study = read_study(studies / name)
+    except AutopruneError as error:
+        return None, f"its study cannot be read: {first_line(error)}"
+    if study.setting.commit != metadata.commit:
+        return None, f"study {name} in {studies} is of another model"
+    return study, ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts to measure; `note` says which they are, empty for those that the user named."""
+
+    rows: LabelledRows
+    tokens: int
+    note: str
+
+
+def _measured_texts(request: CostRequest, study: FinishedStudy | None, missing: str) -> _Texts:
+    """Return the texts of the task given, else of the study, else of the demo.
+
+    `missing` says why there is no study. Raises `OptionError` where there are no texts at all.
+    """
+    if request.task is not None:
+        task = find_task(request.task, Columns())
+        return _Texts(read_splits(task, request.data_dir).train, task.tokens, "")
+    if study is not None:
+        try:
+            return _texts_of_study(study, request.data_dir)
+        except AutopruneError as error:
+            missing = (
+                f"those of study {study.name} cannot be read: {first_line(error)}; --data-dir says "
+                "where they are"
+            )
+    task = find_task(DEFAULT_TASK, Columns())
+    remedy = "name your task with --task"
+    try:
+        rows = read_splits(task).train
+    except AutopruneError:
+        raise OptionError(f"there are no texts to measure ({missing}): {remedy}") from None
+    return _Texts(
+        rows, task.tokens, f"The texts are those of the built-in demo ({missing}): {remedy}."
+    )
+
+
+def _texts_of_study(study: FinishedStudy, data_dir: Path | None) -> _Texts:
+    """Read the train rows of a study; raises `AutopruneError` where they are others now."""
+    config, setting = study_config(study), study.setting
+    data = config.data
+    task = find_task(config.task, data.columns, config.metric, config.problem_type)
+    folder = data_dir or data.data_dir
+    splits = read_splits(task, folder, data.keep_duplicates, config.seed, data.merge_labels)
+    if splits.fingerprint != setting.fingerprints.get("train and validation"):
+        raise StudyError(f"the rows of task {setting.task} have changed")
+    note = f"The texts are train rows of {setting.task}, the task of study {study.name}."
+    return _Texts(splits.train, setting.full.tokens, note)
+
+
+def _reference_model(
+    folder: Path, name: str, request: CostRequest, study: FinishedStudy | None
+) -> tuple[EncoderFiles | None, list[str]]:
+    """Return the model to compare the one in `folder` with, None without any, and notes.
+
+    A base model that was a folder is the one that its study names.
+    """
+    trust = request.trust_remote_code
+    if request.against is not None:
+        return fetch(find_encoder(request.against), trust), []
+    try:
+        base = fetch_base_model(folder, trust, study_config(study).model if study else "")
     except AutopruneError as error:
         why = " ".join(str(error).split())
         return None, [f"The base model is not shown: {why}; --against names one to compare with."]
-    return base, [f"{base.encoder.name} is the base model of {name}, as its card says."]
+    metadata = read_export_metadata(folder)
+    source = "card" if metadata and metadata.base else "study"
+    return base, [f"{base.encoder.name} is the base model of {name}, as its {source} says."]
 
 
 @contextmanager

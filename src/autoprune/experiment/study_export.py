@@ -23,12 +23,14 @@ from autoprune.experiment.progress import format_duration
 from autoprune.experiment.setup import Experiment
 from autoprune.experiment.study_store import reload_experiment, study_config
 from autoprune.experiment.teacher import with_stored_teacher
+from autoprune.export.card_metadata import read_base_model
 from autoprune.export.export import ExportRequest, ExportResult, ExportSource, export_layout
 from autoprune.export.final_training import FinalRun, export_seeds
 from autoprune.export.formats import MODEL_FORMATS
 from autoprune.files import check_new_folder
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
+from autoprune.tasks.language import GIVEN, TaskLanguage, find_language, parse_languages
 from autoprune.training.workers import WorkerPool
 
 _Say = Callable[[str], None]
@@ -47,10 +49,11 @@ class ExportOptions:
 
     `layout` is `found`, `recommended`, a strategy, `full` or a layout in its text form; None means
     the found layout, for a baseline the recommended one. `seeds` is the number of runs. `push` is a
-    hub id to upload to. `data_dir` is where the data of the task are now, if they were moved.
-    `formats` are names of `FORMAT_NAMES`; a quantized one that loses more than
-    `max_quantization_drop` points on validation is refused. `command` goes into the model card.
-    `force` exports a layout that has learned nothing.
+    hub id to upload to. `languages` are codes such as `mr` for the card; without any they are known
+    or guessed, see `tasks.language.find_language`. `data_dir` is where the data of the task are
+    now, if they were moved. `formats` are names of `FORMAT_NAMES`; a quantized one that loses more
+    than `max_quantization_drop` points on validation is refused. `command` goes into the model
+    card. `force` exports a layout that has learned nothing.
     """
 
     layout: str | None = None
@@ -61,6 +64,7 @@ class ExportOptions:
     max_quantization_drop: float = 1.0
     push: str | None = None
     public: bool = False
+    languages: tuple[str, ...] = ()
     data_dir: Path | None = None
     workers: int | None = None
     device: str = "auto"
@@ -78,6 +82,8 @@ class ExportOptions:
             raise OptionError(
                 f"--push takes a hub id such as my-org/my-model, got {self.push[:80]!r}"
             )
+        if self.languages:
+            parse_languages(",".join(self.languages))
         for name in self.formats:
             MODEL_FORMATS[name].check_installed()
         if self.corpus:
@@ -115,19 +121,6 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
     layout, origin = choose_layout(study, options.layout)
     if not options.force:
         _check_learned(study, layout, origin)
-    request = ExportRequest(
-        layout=layout,
-        origin=origin,
-        seeds=_fresh_seeds(study, options.seeds),
-        name=options.push or str(out),
-        command=options.command,
-        trim=options.trim_vocabulary,
-        corpus=options.corpus,
-        formats=options.formats,
-        on_hub=options.push is not None,
-        max_drop=options.max_quantization_drop,
-        force=options.force,
-    )
     run = RunOptions(workers=options.workers, device=options.device)
     try:
         experiment = reload_experiment(study, run, options.data_dir)
@@ -137,6 +130,26 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
             "any: export a study of another model"
         ) from None
     source = export_source(study, experiment, layout)
+    base = read_base_model(experiment.checkpoint, experiment.config.model)
+    language = find_language(
+        options.languages, experiment.task, experiment.splits.train, base.languages
+    )
+    say(_describe_language(language))
+    request = ExportRequest(
+        layout=layout,
+        origin=origin,
+        seeds=_fresh_seeds(study, options.seeds),
+        name=options.push or out.resolve().name,
+        command=options.command,
+        base=base,
+        language=language,
+        trim=options.trim_vocabulary,
+        corpus=options.corpus,
+        formats=options.formats,
+        on_hub=options.push is not None,
+        max_drop=options.max_quantization_drop,
+        force=options.force,
+    )
     _announce(source, request, experiment.workers, say)
 
     def report_run(seed: int, run: FinalRun | TrialError) -> None:
@@ -264,6 +277,15 @@ def _announce(source: ExportSource, request: ExportRequest, workers: int, say: _
         f"{', '.join(map(str, request.seeds))}: at most {steps} steps a run, "
         f"{format_duration(seconds)} in all"
     )
+
+
+def _describe_language(language: TaskLanguage) -> str:
+    """Say which language the card names, how it was found, and how to name another."""
+    if language.reason == GIVEN:
+        return f"language: {', '.join(language.codes)}, {GIVEN}"
+    if not language.codes:
+        return f"language: the card names none, {language.reason}; --language names it"
+    return f"language: {', '.join(language.codes)}, {language.reason}; --language names another"
 
 
 def _describe_run(run: FinalRun | TrialError) -> str:

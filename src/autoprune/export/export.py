@@ -15,7 +15,7 @@ from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import LayoutError, OptionError
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import format_percent
-from autoprune.export.base_model import CARD_FILE, read_base_model
+from autoprune.export.card_metadata import CARD_FILE, BaseModel, Provenance
 from autoprune.export.cost import EnergyMeter
 from autoprune.export.final_training import (
     FinalRun,
@@ -28,11 +28,12 @@ from autoprune.export.final_training import (
 )
 from autoprune.export.formats import MODEL_FORMATS, TRANSFORMERS, predict_rows
 from autoprune.export.gate import GateResult, GateRows, add_formats
-from autoprune.export.model_card import Provenance, model_card
+from autoprune.export.model_card import model_card
 from autoprune.export.trim_vocabulary import check_trimmable, cut_vocabulary
 from autoprune.export.verify import expect_export, verify_export
 from autoprune.files import atomic_folder
 from autoprune.layouts.layout import Layout
+from autoprune.tasks.language import TaskLanguage
 from autoprune.tasks.task import LabelledRows, Splits, Task, TestSplit
 from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.devices import describe_device
@@ -66,9 +67,10 @@ class ExportRequest:
 
     `origin` tells where the layout is from: `found`, a strategy, `full` or `given`. `seeds` are
     seeds that the study did not use. The model will be loaded by `name`; `command` is what the
-    user typed. `trim` cuts the vocabulary to the tokens of the task and of the files `corpus`.
-    `formats` are names in `MODEL_FORMATS`; a quantized one may lose `max_drop` points on
-    validation. With `on_hub`, `name` is a hub id. `force` writes a model that learned nothing too.
+    user typed. `base` is what is known of the base model, `language` that of the texts. `trim` cuts
+    the vocabulary to the tokens of the task and of the files `corpus`. `formats` are names in
+    `MODEL_FORMATS`; a quantized one may lose `max_drop` points on validation. With `on_hub`, `name`
+    is a hub id. `force` writes a model that learned nothing too.
     """
 
     layout: Layout
@@ -76,6 +78,8 @@ class ExportRequest:
     seeds: tuple[int, ...]
     name: str
     command: str
+    base: BaseModel
+    language: TaskLanguage
     trim: bool = False
     corpus: tuple[Path, ...] = ()
     formats: tuple[str, ...] = (TRANSFORMERS,)
@@ -137,7 +141,7 @@ def export_layout(
         notes += tuple(added.notes.values())
         provenance = Provenance(
             name=request.name,
-            base=read_base_model(source.checkpoint, source.study.config["model"]),
+            base=request.base,
             task=source.task,
             layout=request.layout,
             origin=request.origin,
@@ -151,6 +155,8 @@ def export_layout(
             budget=evaluator.budget,
             pairs=splits.train.pairs is not None,
             command=request.command,
+            language=request.language,
+            predictions=best.predictions,
             notes=notes,
             formats=formats,
             on_hub=request.on_hub,

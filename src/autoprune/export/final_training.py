@@ -16,7 +16,7 @@ from autoprune.tasks.task import LabelledRows, Splits, TestSplit
 from autoprune.tasks.tokenization import EncodedSplit, collate, encode, remap_tokens
 from autoprune.training.evaluator import LayoutEvaluator
 from autoprune.training.loop import MicroBatcher, predict_logits
-from autoprune.training.metrics import Score
+from autoprune.training.metrics import NO_WORD, Labels, Score
 from autoprune.training.workers import WorkerPool
 
 VERIFICATION_ROWS = 64
@@ -116,11 +116,13 @@ class FinalTraining:
 class FinalRun:
     """A final run: its scores on `validation`, `test` (cleaned rows) and `test-raw`.
 
-    `weights` are those of the trained model, in the evaluator's token numbers; `logits` are that
-    model's on the sample, before it is merged or saved.
+    `predictions` are those for the cleaned test rows. `weights` are those of the trained model, in
+    the evaluator's token numbers; `logits` are that model's on the sample, before it is merged or
+    saved.
     """
 
     scores: tuple[Score, ...]
+    predictions: Labels
     weights: dict[str, NDArray[np.float32]]
     logits: SampleLogits
 
@@ -174,9 +176,12 @@ def train_final_model(training: FinalTraining, seed: int) -> FinalRun:
         score(logits[cleaned], test.labels[cleaned], metric, "test", seed, seconds),
         score(logits, test.labels, metric, "test-raw", seed, seconds),
     )
+    predictions = evaluator.problem_type.predict(logits)[cleaned]
+    if evaluator.problem_type.by_word:
+        predictions = np.where(test.labels[cleaned] == NO_WORD, NO_WORD, predictions)
     sample = sample_logits(trained.model, training.sample)  # moves the model to the CPU
     weights = {name: weight.numpy() for name, weight in trained.model.state_dict().items()}
-    return FinalRun(scores, weights, sample)
+    return FinalRun(scores, predictions, weights, sample)
 
 
 def merged_model(evaluator: LayoutEvaluator, layout: Layout, run: FinalRun) -> PreTrainedModel:

@@ -3,21 +3,42 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from huggingface_hub import EvalResult, ModelCardData
+import numpy as np
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.evaluation.result_warnings import result_warnings
-from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
+from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import (
     against_others,
     comparison_verdict,
     describe_seeds,
     recommendation,
 )
-from autoprune.export.base_model import OWN_METADATA, BaseModel
+from autoprune.export.card_metadata import (
+    BaseModel,
+    Provenance,
+    describe_data,
+    front_matter,
+    score_values,
+)
 from autoprune.export.formats import MODEL_FORMATS, TRANSFORMERS
-from autoprune.layouts.layout import Layout
+from autoprune.export.public_names import (
+    PLACEHOLDERS_EXPLANATION,
+    has_placeholders,
+    public_command,
+    public_notes,
+)
+from autoprune.reporting.classes import (
+    CLASS_TITLES,
+    SeedPredictions,
+    confusion_table,
+    f1_table,
+    ranges_table,
+    score_classes,
+    true_labels,
+)
 from autoprune.reporting.markdown import (
     code_block,
     escape_markdown,
@@ -30,43 +51,13 @@ from autoprune.reporting.markdown import (
 )
 from autoprune.reporting.sections import DOTS_EXPLANATION, data_section, how_to_read, limits_text
 from autoprune.reporting.tables import entrants_table, repeat_table
-from autoprune.tasks.registry import TASKS
-from autoprune.tasks.task import Task
-from autoprune.training.budget import Budget, Distillation
-from autoprune.training.metrics import Score
-from autoprune.training.problem_types import find_problem_type
+from autoprune.training.budget import Distillation
 
+MAX_CLASSES = 12  # of the confusion matrix; the most frequent ones where there are more
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """How one model was made, in addition to what its study tells.
+_HOME = "https://github.com/autoprune/autoprune"
 
-    The model is loaded by `name`, a folder or a hub id. `scores` are on `validation`, `test` and
-    `test-raw`. `seeds` are those of all runs, `seconds` their wall time, `joules` the energy that
-    the processors used, None if not measured. `tokens` is the longest input, `budget` that of each
-    run. `pairs` is true for two texts per row. `notes` are sentences on vocabulary and formats,
-    `formats` the names of those in the folder. With `on_hub`, `name` is a hub id.
-    """
-
-    name: str
-    base: BaseModel
-    task: Task
-    layout: Layout
-    origin: str
-    parameters: int
-    scores: tuple[Score, ...]
-    seeds: tuple[int, ...]
-    seconds: float
-    joules: float | None
-    device: str
-    tokens: int
-    budget: Budget
-    pairs: bool
-    command: str
-    notes: tuple[str, ...] = ()
-    formats: tuple[str, ...] = (TRANSFORMERS,)
-    on_hub: bool = False
-
+WEAKEST = 3  # classes that the limitations name
 
 _SPLITS = {
     "validation": "validation, by which this run was chosen",
@@ -76,34 +67,39 @@ _SPLITS = {
 
 
 def model_card(study: FinishedStudy, provenance: Provenance) -> str:
-    """Return the card of a model that was exported from `study`."""
-    layout = provenance.layout
+    """Return the card of a model that was exported from `study`.
+
+    It names no file and no folder of the user's machine.
+    """
+    setting, layout = study.setting, provenance.layout
+    setting = replace(
+        setting,
+        command=public_command(setting.command),
+        data_notes=public_notes(setting.data_notes),
+        warnings=public_notes(setting.warnings),
+    )
+    study = replace(study, setting=setting)
     kept = f"{len(layout.keep)} of {layout.depth} layers"
     title = f"{provenance.base.name} with {kept} for {provenance.task.name}"
+    data = section_to_markdown(data_section(setting)).split("\n\n", 1)
     parts = [
-        f"---\n{_front_matter(study.setting, provenance, title)}\n---",
+        f"---\n{front_matter(study, provenance, title)}\n---",
         f"# {escape_markdown(title)}",
         escape_markdown(_summary(study, provenance)),
-        *warning_paragraphs(result_warnings(study.setting, study.comparison, study.trials)),
+        *warning_paragraphs(result_warnings(setting, study.comparison, study.trials)),
         *_use_section(provenance),
         *_layers_section(study, provenance),
         *_quality_section(study, provenance),
+        *_classes_section(study, provenance),
         *_study_section(study),
-        section_to_markdown(data_section(study.setting)),
+        data[0],
+        escape_markdown(f"{describe_data(provenance.task)} {_language_text(provenance)}"),
+        *data[1:],
         *_training_section(provenance),
         *(["## Files", *map(escape_markdown, provenance.notes)] if provenance.notes else []),
-        "## To repeat it",
-        code_block(study.setting.command),
-        code_block(provenance.command),
-        table_to_markdown(repeat_table(study.setting, study.comparison)),
-        "## Limits",
-        escape_markdown(limits_text(study.comparison)),
-        escape_markdown(
-            "It knows only the labels above and gives one of them to any text. It was measured on "
-            "the test split of its task and on nothing else: try it on texts of your own before "
-            "you rely on it. In training it never saw what follows the first "
-            f"{provenance.tokens} tokens of a text."
-        ),
+        *_repeat_section(study, provenance),
+        "## Limitations",
+        markdown_list(_limitations(study, provenance)),
         "## License",
         escape_markdown(_license_text(provenance.base)),
     ]
@@ -124,7 +120,8 @@ def _summary(study: FinishedStudy, provenance: Provenance) -> str:
     return (
         f"{what}: the encoder {provenance.base.name}, {kept}, fine-tuned for the task "
         f"{provenance.task.name}. It has {provenance.parameters:,} parameters and {len(labels)} "
-        f"labels: {', '.join(labels)}."
+        f"labels: {', '.join(labels)}. It was made with autoprune ({_HOME}), which searches for "
+        "the layers of an encoder that a task needs."
     )
 
 
@@ -133,8 +130,7 @@ def _use_section(provenance: Provenance) -> list[str]:
     name = json.dumps(single_line(provenance.name), ensure_ascii=False)
     values = {
         "NAME": name,
-        # Where a folder is looked for: its name must not begin with a slash.
-        "LOCAL": f'env.localModelPath = "{"/" if provenance.name.startswith("/") else "."}";',
+        "LOCAL": 'env.localModelPath = ".";',
         "FOLDER": f"huggingface_hub.snapshot_download({name})" if provenance.on_hub else name,
         "TEXTS": '["…"], ["…"]' if provenance.pairs else '["…"]',
         "TEXT": text,
@@ -148,9 +144,15 @@ def _use_section(provenance: Provenance) -> list[str]:
                 code = code.replace("import huggingface_hub, ", "import ")
             code = re.sub("|".join(values), lambda word: values[word[0]], code)
             parts += [f"{title}:", code_block(code, language)]
+    place = (
+        ""
+        if provenance.on_hub
+        else f"The folder of this model is called {provenance.name} here: run the code in the "
+        "folder above it, or write its path. "
+    )
     note = (
-        f"Its quality was measured on inputs cut to {provenance.tokens} tokens; truncation=True "
-        "cuts them in the same way."
+        f"{place}Its quality was measured on inputs cut to {provenance.tokens} tokens; "
+        "truncation=True cuts them in the same way."
     )
     return [*parts, escape_markdown(note)]
 
@@ -226,15 +228,6 @@ def _layers_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     return ["## Layers", markdown_table(["layout", "layers"], rows), escape_markdown(explanation)]
 
 
-def _qualities(setting: StudyMetadata, score: Score) -> list[tuple[str, float]]:
-    """Return the metrics of a score by their names, that of the study last if it is another."""
-    kind = find_problem_type(setting.problem_type)
-    found = [(kind.accuracy or "", score.accuracy), ("macro-F1", score.macro_f1)]
-    if setting.metric not in (kind.accuracy, kind.macro_f1):
-        found.append((setting.metric, score.quality))
-    return [(name, value) for name, value in found if value is not None]
-
-
 def _quality_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     comparison = study.comparison
     counts = {"test": f"{comparison.test_rows:,}", "test-raw": f"{comparison.raw_rows:,}"}
@@ -245,13 +238,43 @@ def _quality_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
         [
             escape_markdown(_SPLITS[score.split]),
             counts[score.split],
-            *(f"{value * 100:.1f}" for _, value in _qualities(study.setting, score)),
+            *(f"{value * 100:.1f}" for _, value in score_values(study.setting, score)),
         ]
         for score in provenance.scores
     ]
-    names = (f"{name} in %" for name, _ in _qualities(study.setting, provenance.scores[0]))
+    names = (f"{name} in %" for name, _ in score_values(study.setting, provenance.scores[0]))
     header = ["split", "rows", *map(escape_markdown, names)]
     return ["## Quality of this model", markdown_table(header, rows)]
+
+
+def _classes_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
+    """Return the model's quality by class, label, entity type or range of numbers."""
+    setting, labels = study.setting, true_labels(study)
+    kind, entrants = setting.problem_type, _entrant(provenance)
+    title = f"## {CLASS_TITLES[kind]}"
+    if kind == "regression":
+        return [title, table_to_markdown(ranges_table(setting.labels[0], labels, entrants))]
+    found = score_classes(kind, setting.labels, labels, entrants)
+    text = "F1 on the cleaned test rows. Where a class has few of them, its F1 is uncertain."
+    parts = [title, text]
+    parts.append(table_to_markdown(f1_table(found.scores, found.names, found.sizes)))
+    if kind == PROBLEM_TYPE_NAMES[0]:
+        matrix = confusion_table(found.scores[0], found.names, found.sizes, MAX_CLASSES)
+        shown = (
+            f" Shown are the {MAX_CLASSES} most frequent of {len(found.names)} classes."
+            if len(found.names) > MAX_CLASSES
+            else ""
+        )
+        text = (
+            "Confusion matrix, in cleaned test rows: each row of the table is a true class, each "
+            f"column what the model predicted.{shown}"
+        )
+        parts += [escape_markdown(text), table_to_markdown(matrix)]
+    return parts
+
+
+def _entrant(provenance: Provenance) -> list[SeedPredictions]:
+    return [SeedPredictions("this model", provenance.predictions[None])]
 
 
 def _study_section(study: FinishedStudy) -> list[str]:
@@ -265,6 +288,79 @@ def _study_section(study: FinishedStudy) -> list[str]:
             [*comparison.left_out, *describe_seeds(comparison), *against_others(comparison)]
         ),
         escape_markdown(f"{how_to_read(comparison)} {DOTS_EXPLANATION}"),
+    ]
+
+
+def _language_text(provenance: Provenance) -> str:
+    language = provenance.language
+    if not language.codes:
+        return f"Language: not known; {language.reason}."
+    return f"Language: {', '.join(language.codes)} ({language.reason})."
+
+
+def _repeat_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
+    commands = list(filter(None, (study.setting.command, public_command(provenance.command))))
+    return [
+        "## To repeat it",
+        *map(code_block, commands),
+        PLACEHOLDERS_EXPLANATION if has_placeholders(commands) else "",
+        table_to_markdown(repeat_table(study.setting, study.comparison)),
+    ]
+
+
+def _limitations(study: FinishedStudy, provenance: Provenance) -> list[str]:
+    """Return what the model cannot do, or was not tried on, a sentence or two each."""
+    what = {
+        "regression": "It gives a number to any text, also to one of another kind.",
+        "token_classification": "It knows only the entity types above.",
+    }.get(
+        study.setting.problem_type,
+        "It knows only the labels above, and gives them to any text, also to one of another kind.",
+    )
+    script = provenance.language.script
+    seen = f"Most letters of its training texts are in the {script} script. " if script else ""
+    return [
+        *_weakest(study, provenance),
+        what,
+        f"{seen}It was fine-tuned and measured on the texts of its task only, not on other "
+        "languages, scripts or kinds of text: try it on your own texts before you rely on it.",
+        f"It reads the first {provenance.tokens} tokens of a text. What follows them is not read.",
+        "It may repeat errors and prejudices of its training texts and of the base model.",
+        f"What its study cannot show. {limits_text(study.comparison)}",
+    ]
+
+
+def _weakest(study: FinishedStudy, provenance: Provenance) -> list[str]:
+    """Return the classes with the lowest F1, or the range of numbers with the largest error."""
+    setting, labels, entrants = study.setting, true_labels(study), _entrant(provenance)
+    if setting.problem_type == "regression":
+        *_, worst = sorted(
+            ranges_table(setting.labels[0], labels, entrants).rows,
+            key=lambda row: float(str(row[2])),
+        )
+        return [
+            f"Its numbers are worst where the true ones are {worst[0]}: off by {worst[2]} on "
+            f"average, on {worst[1]} test rows."
+        ]
+    found = score_classes(setting.problem_type, setting.labels, labels, entrants)
+    f1, unit = (
+        found.scores[0].f1,
+        "entities" if setting.problem_type == "token_classification" else "rows",
+    )
+    tried = np.flatnonzero(found.sizes)
+    weakest = tried[np.argsort(f1[tried], kind="stable")][: min(WEAKEST, max(1, len(tried) // 2))]
+    listed = ", ".join(
+        f"{found.names[i]} (F1 {100 * f1[i]:.1f} % on {found.sizes[i]} test {unit})"
+        for i in weakest
+    )
+    missing = [name for name, size in zip(found.names, found.sizes, strict=True) if not size]
+    return [
+        f"It is weakest in: {listed}.",
+        *(
+            [f"No test row has these, so nothing is known of them: {', '.join(missing)}."]
+            if missing
+            else []
+        ),
     ]
 
 
@@ -329,66 +425,3 @@ def _license_text(base: BaseModel) -> str:
         f"The license of the base model {base.name}: {base.license}{link}. The weights are "
         "derived from it, and from the texts of the task, whose terms may add to it."
     )
-
-
-_PIPELINES = (
-    ("text-classification", "Text classification"),
-    ("token-classification", "Token classification"),
-)
-
-_METRIC_TYPES = {
-    "macro-F1": "f1",
-    "micro-f1": "f1",
-    "weighted-f1": "f1",
-    "entity-f1": "f1",
-    "spearman": "spearmanr",
-    "pearson": "pearsonr",
-    "token-accuracy": "accuracy",
-    "subset-accuracy": "accuracy",
-    "mcc": "matthews_correlation",
-}  # of the hub
-
-
-def _front_matter(setting: StudyMetadata, provenance: Provenance, title: str) -> str:
-    """Return the YAML for the hub: license, languages, base model, test metrics."""
-    base = provenance.base
-    kind, _, name = provenance.task.source.partition(":")
-    hub_task, _, configuration = single_line(name).partition(":") if kind == "hub" else ("", "", "")
-    is_built_in = provenance.task.source in {task.source for task in TASKS.values()}
-    languages = ("mr",) if is_built_in else base.languages  # all built-in tasks are Marathi
-    scores = {score.split: score for score in provenance.scores}
-    by_word = setting.problem_type == "token_classification"
-    pipeline, named = _PIPELINES[by_word]
-    metrics = [
-        (_METRIC_TYPES.get(name, name), f"{name[:1].upper()}{name[1:]}, {rows} test rows", value)
-        for split, rows in (("test", "cleaned"), ("test-raw", "all"))
-        for name, value in _qualities(setting, scores[split])
-    ]
-    results = [
-        EvalResult(
-            task_type=pipeline,
-            task_name=named,
-            dataset_type=hub_task or single_line(provenance.task.name),
-            dataset_config=configuration or None,
-            dataset_name=single_line(provenance.task.name),
-            dataset_split="test",
-            metric_type=metric,
-            metric_name=name,
-            metric_value=round(value, 4),
-        )
-        for metric, name, value in metrics
-    ]
-    data = ModelCardData(
-        language=[single_line(language) for language in languages] or None,
-        license=single_line(base.license) or "unknown",
-        license_link=single_line(base.license_link) or None,
-        library_name="transformers",
-        pipeline_tag=pipeline,
-        tags=["autoprune", "layer-pruning"],
-        base_model=base.hub or None,
-        datasets=[hub_task] if hub_task else None,
-        model_name=single_line(title),
-        eval_results=results,
-    )
-    data[OWN_METADATA] = {"base": single_line(base.given_name), "commit": single_line(base.commit)}
-    return data.to_yaml().strip()

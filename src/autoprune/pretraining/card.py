@@ -6,8 +6,14 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from autoprune.export.base_model import CARD_FILE, OWN_METADATA, BaseModel
+from autoprune.export.card_metadata import CARD_FILE, OWN_METADATA, BaseModel
 from autoprune.export.export import save_model
+from autoprune.export.public_names import (
+    PLACEHOLDERS_EXPLANATION,
+    has_placeholders,
+    public_command,
+    public_model,
+)
 from autoprune.pretraining.config import GivenEncoder, PretrainingConfig
 from autoprune.pretraining.data import MASKED_SHARE
 from autoprune.pretraining.training import STACKED_AT
@@ -53,10 +59,12 @@ def write_pretrained(
 ) -> None:
     """Write model, tokenizer and card to `folder`; plain transformers loads them.
 
-    The card is Markdown below its YAML front matter. Text from outside is escaped.
+    The card is Markdown below its YAML front matter. Text from outside is escaped, and no file or
+    folder of the user's machine is named.
     """
     save_model(model, tokenizer, folder)
     name, base, config = _name(result), result.base, model.config
+    command = public_command(result.config.command)
     size = {
         "layers": str(config.num_hidden_layers),
         "hidden": str(config.hidden_size),
@@ -89,7 +97,8 @@ def write_pretrained(
         "## Quality",
         escape_markdown(_quality_text(result)),
         "## To repeat it",
-        code_block(result.config.command),
+        code_block(command),
+        *([PLACEHOLDERS_EXPLANATION] if has_placeholders([command]) else []),
         "## Limits",
         escape_markdown(_limits_text(result, config)),
         "## License",
@@ -176,8 +185,10 @@ def _start_text(result: PretrainingResult) -> str:
 def _training_text(result: PretrainingResult) -> str:
     config, schedule = result.config, result.config.schedule
     passes = result.tokens_seen / max(1, result.corpus_tokens)
-    files = ", ".join(single_line(path.name) for path in config.corpus)
-    tokenizer = config.tokenizer or f"WordPiece, {result.vocabulary:,} tokens, trained here"
+    files = f"{len(config.corpus)} text file{'s' * (len(config.corpus) > 1)}"
+    tokenizer = f"WordPiece, {result.vocabulary:,} tokens, trained here"
+    if config.tokenizer is not None:
+        tokenizer = f"that of {public_model(config.tokenizer) or 'a model in a folder'}"
     if result.base is not None:
         tokenizer = "that of the base model"
     return (

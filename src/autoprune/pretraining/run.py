@@ -24,9 +24,8 @@ from autoprune.encoders.loading import (
 from autoprune.encoders.pruning import check_layout, keep_layers, used_token_ids
 from autoprune.encoders.registry import ENCODERS, EncoderFiles, find_encoder
 from autoprune.errors import AutopruneError, ModelError, RemoteCodeError
-from autoprune.export.base_model import read_base_model
+from autoprune.export.card_metadata import read_base_model
 from autoprune.files import atomic_folder
-from autoprune.interrupts import stop_requested
 from autoprune.pretraining.card import PretrainingResult, write_pretrained
 from autoprune.pretraining.config import EncoderShape, GivenEncoder, PretrainingConfig
 from autoprune.pretraining.data import Corpus, check_tokenizer, read_tokenizer, scan_corpus
@@ -56,6 +55,7 @@ from autoprune.pretraining.workspace import (
     save_checkpoints,
     work_folder,
 )
+from autoprune.processes import stop_requested
 from autoprune.training.devices import describe_device, fast_in_bfloat16, select_device
 
 _EVALUATION_TOKENS = 200_000  # tokens of held-out texts, at most

@@ -10,7 +10,7 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 
 from autoprune.errors import StorageError
-from autoprune.interrupts import stop_requested
+from autoprune.processes import stop_requested
 from autoprune.search.pruners import reaches_end
 from autoprune.search.result import TrialResult, trial_results
 from autoprune.search.trial import (

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.errors import StorageError
-from autoprune.interrupts import stop_requested
+from autoprune.processes import stop_requested
 from autoprune.retry import call_with_retry
 from autoprune.storage.errors import failure_reason, is_transient
 from autoprune.storage.heartbeat import CLAIM

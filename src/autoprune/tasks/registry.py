@@ -16,11 +16,25 @@ _MAHANEWS_LABELS = (
 # `tokens`: in a tokenizer of 16,000 pieces, 99.8 % of SHC's headlines have at most 64 (with MuRIL's
 # larger vocabulary still more), 94 % of LPC's paragraphs at most 256; LDC takes BERT's limit.
 TASKS: dict[str, Task] = {
-    "shc": Task("shc", "official:SHC", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=64),
-    "lpc": Task("lpc", "official:LPC", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=256),
-    "ldc": Task("ldc", "official:LDC", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=512),
+    **{
+        name: Task(
+            name,
+            f"official:{name.upper()}",
+            labels=_MAHANEWS_LABELS,
+            metric="accuracy",
+            tokens=tokens,
+            title=f"L3Cube-MahaNews {name.upper()}",
+        )
+        for name, tokens in (("shc", 64), ("lpc", 256), ("ldc", 512))
+    },
     "demo": Task(
-        "demo", "package:demo", labels=_MAHANEWS_LABELS, metric="accuracy", tokens=32, full_epochs=3
+        "demo",
+        "package:demo",
+        labels=_MAHANEWS_LABELS,
+        metric="accuracy",
+        tokens=32,
+        full_epochs=3,
+        title="the headlines of autoprune-demo",
     ),
     "maha-emotions": Task(
         "maha-emotions",
@@ -28,12 +42,14 @@ TASKS: dict[str, Task] = {
         Columns("Tweet", label="Label"),
         metric="macro-f1",
         merge_labels=True,  # in validation some are written in lower case
+        title="L3Cube-MahaEmotions",
     ),
     "maha-paraphrase": Task(
         "maha-paraphrase",
         "official:paraphrase",
         Columns("Sentence1", "Sentence2", "Label"),
         metric="accuracy",
+        title="L3Cube-MahaParaphrase",
     ),
     "maha-sts": Task(
         "maha-sts",
@@ -41,6 +57,7 @@ TASKS: dict[str, Task] = {
         Columns("text1", "text2", "score"),
         metric="spearman",
         problem_type="regression",
+        title="the STS benchmark, translated into Marathi by L3Cube",
     ),
     "maha-ner": Task(
         "maha-ner",
@@ -48,8 +65,11 @@ TASKS: dict[str, Task] = {
         metric="entity-f1",
         tokens=512,
         problem_type="token_classification",
+        title="L3Cube-MahaNER",
     ),
 }
+
+OFFICIAL_PAGE = "https://github.com/l3cube-pune/MarathiNLP"  # of the tasks whose source is official
 
 # A data set of the hub, with a configuration or without.
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::([\w.+-]+))?", re.ASCII)

@@ -81,7 +81,8 @@ class Task:
     defines them; `metric` is a name in `METRICS`, empty for the problem type's own; `tokens` is the
     largest useful input length; `full_epochs` is the number of passes over the train split in a
     full run; `problem_type` is a name in `PROBLEM_TYPES`, None where the rows tell it; with
-    `merge_labels`, labels that differ in case alone are one.
+    `merge_labels`, labels that differ in case alone are one; `title` is how others know the data,
+    empty for those of a user.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Task:
     full_epochs: int = 10
     problem_type: str | None = PROBLEM_TYPE_NAMES[0]
     merge_labels: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

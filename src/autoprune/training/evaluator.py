@@ -18,8 +18,8 @@ from autoprune.encoders.layerwise import first_token_only
 from autoprune.encoders.profiling import Parameters, count_parameters
 from autoprune.encoders.pruning import keep_embedding_rows, keep_layers
 from autoprune.errors import TrialError
-from autoprune.interrupts import stop_requested
 from autoprune.layouts.layout import Layout
+from autoprune.processes import stop_requested
 from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.activation_cache import cached_activations
 from autoprune.training.budget import DRAWN_HEAD, Budget

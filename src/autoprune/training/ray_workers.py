@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 import torch
 
 from autoprune.errors import OptionError, TrialError, missing_package
-from autoprune.interrupts import stop_requested
+from autoprune.processes import stop_requested
 from autoprune.training.devices import limited_threads
 from autoprune.training.workers import MAX_ATTEMPTS, Executor, WorkerPool, available_cores
 

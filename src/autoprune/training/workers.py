@@ -15,10 +15,9 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast
 
 import torch
 
-from autoprune import interrupts
+from autoprune import processes
 from autoprune.errors import TrialError
-from autoprune.interrupts import stop_requested
-from autoprune.processes import no_main_module
+from autoprune.processes import no_main_module, stop_requested
 from autoprune.training.budget import WIDE_HIDDEN_SIZE
 
 MAX_ATTEMPTS = 3  # how often a job is started in all whose process was killed
@@ -243,7 +242,7 @@ def _work(pipe: Connection, number: int, threads: int) -> None:
     """Run the jobs that come through the pipe until it is closed."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    signal.signal(signal.SIGTERM, interrupts.request_stop)
+    signal.signal(signal.SIGTERM, processes.request_stop)
     device = device_for(number, os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before CUDA starts, so it sees no other

@@ -1,4 +1,4 @@
-"""The base model of an export is found by its card, or the error says why not."""
+"""Card metadata: an export's base model is found by its card, or the error says why not."""
 
 import json
 
@@ -7,10 +7,15 @@ import pytest
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.registry import Encoder, EncoderFiles, find_encoder
 from autoprune.errors import AutopruneError
-from autoprune.export.base_model import BaseModel, fetch_base_model, read_base_model
+from autoprune.export.card_metadata import (
+    BaseModel,
+    fetch_base_model,
+    read_base_model,
+    read_export_metadata,
+)
 from tiny_models import save_model
 
-BARE = BaseModel("t", "", "", "", (), "./t", "c")
+BARE = BaseModel("t", "", "", "", (), "", "c")
 
 
 @pytest.fixture
@@ -37,6 +42,15 @@ def test_base_model_in_a_folder_is_found_by_its_path(export, base):
     folder = export(autoprune={"base": "./tiny", "commit": commit})
     found = fetch_base_model(folder)
     assert (found.folder, found.encoder.name) == (base, "tiny")
+
+
+def test_base_model_that_a_card_does_not_name_may_be_named(export, base):
+    folder = export(autoprune={"commit": fetch(find_encoder(str(base))).commit, "study": "s"})
+    assert fetch_base_model(folder, otherwise="./tiny").folder == base
+    assert read_export_metadata(folder).study == "s"
+    folder = export(autoprune={"commit": "sha256:0", "study": "s"})
+    with pytest.raises(AutopruneError, match="it was made from sha256:0"):
+        fetch_base_model(folder, otherwise="./tiny")
 
 
 def test_base_model_that_changed_is_refused(export, base):
@@ -70,6 +84,7 @@ def test_base_model_of_an_older_card_is_found_and_of_other_tools_not(export, bas
         ({"autoprune": "demo"}, "no card in .* names it"),
         ({"autoprune": {"base": 6, "commit": {}}}, "no card in .* names it"),
         ({"autoprune": {"base": "./gone", "commit": "c"}}, "found none at './gone'"),
+        ({"autoprune": {"commit": "c", "study": "s"}}, "a card names no folder of its author"),
         ({"autoprune": {"base": "x" * 5000, "commit": "c"}}, "no card in .* names it"),
         ({"autoprune": {"base": "\n<script>", "commit": "c"}}, "unknown model"),
     ],
