@@ -173,6 +173,17 @@ def join_names(values: Iterable[object], most: int = 12) -> str:
     return (", ".join(quote(item) for item in items[:most]) + more) or "nothing"
 
 
+def format_count(number: int, noun: str) -> str:
+    """Return `number` and `noun`, in the plural unless it is one.
+
+    >>> format_count(1, "row"), format_count(2400, "row"), format_count(2, "entity")
+    ('1 row', '2,400 rows', '2 entities')
+    """
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun[:-1]}ies" if noun.endswith("y") else f"{number:,} {noun}s"
+
+
 def first_line(error: BaseException) -> str:
     """Return the text of `error` as one line of at most 200 printable characters.
 

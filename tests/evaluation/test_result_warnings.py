@@ -135,7 +135,9 @@ def test_search_of_fixed_strategies_alone_is_said(entrant, warnings, trial):
     entrants = [entrant("found", "4:0,2", (), 0.8), entrant("top", "4:0-1", (), 0.7)]
     fixed = [trial("4:0-1", 0.5), trial("4:2-3", 0.4)]
     _, [text] = warnings(entrants, trials=fixed)
-    assert text.startswith("Nothing was searched: the 2 trials are the fixed strategies")
+    assert text.startswith(
+        "Nothing was searched: only the fixed strategies, which come first, were tried (2 trials)"
+    )
     _, texts = warnings(entrants, trials=[*fixed, trial("4:1-2", 0.5)])
     assert texts == ()
 

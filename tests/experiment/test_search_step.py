@@ -10,6 +10,7 @@ from autoprune.experiment.search_step import (
     MAX_PAUSED_CHECKPOINTS,
     PausedRuns,
     append_new_records,
+    describe_interruption,
     reporting_result,
     train_and_collect,
     trial_record,
@@ -27,6 +28,7 @@ FAILED = TrialResult(
 )
 
 BUDGET = Budget(steps=10)
+BEST = "best so far ●●○○ 4:0-1 (50.0 %)"
 
 
 @pytest.fixture
@@ -127,3 +129,26 @@ def test_evaluations_are_reported_with_the_score(cheap):
         lambda quality, step: reported.append((quality, step)),
     )
     assert (result(), reported) == (SCORE, [(0.25, 5), (0.5, 10)] if cheap else [(0.5, 10)])
+
+
+@pytest.mark.parametrize(
+    ("trials", "found", "words"),
+    [
+        (0, None, "stopped: no trial was finished; the same"),
+        (
+            1,
+            "4:0-1",
+            "stopped: 1 finished trial is kept, best so far ●●○○ 4:0-1 (50.0 %); the same",
+        ),
+        (
+            3,
+            "4:0-1",
+            "stopped: 3 finished trials are kept, best so far ●●○○ 4:0-1 (50.0 %); the same",
+        ),
+        (2, None, "stopped: 2 finished trials are kept; the same"),
+    ],
+)
+def test_describe_interruption_counts_the_trials(trials, found, words):
+    layout = Layout.parse(found) if found else None
+    result = SimpleNamespace(trials=trials, found=layout, mean=0.5 if found else None)
+    assert describe_interruption(result) == f"{words} command again goes on"

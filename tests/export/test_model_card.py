@@ -244,7 +244,7 @@ def test_card_shows_the_most_frequent_of_many_classes(study, provenance):
     assert header.endswith("| c13 | others |")
     assert header.count("| c") == 12
     assert "c10" not in header and "c11" not in header
-    assert "It is weakest in: c00 (F1 66.7 % on 1 test rows), c13" in text
+    assert "It is weakest in: c00 (F1 66.7 % on 1 test row), c13" in text
 
 
 KINDS = {
@@ -262,7 +262,7 @@ KINDS = {
             "## Range by range",
             "| 3 to 3 | 1 | 2.000 |",
             "| 4 to 4 | 1 | 0.250 |",
-            "worst where the true ones are 3 to 3: off by 2.000 on average, on 1 test rows",
+            "worst where the true ones are 3 to 3: off by 2.000 on average, on 1 test row.",
         ],
     ),
     "token_classification": (

@@ -43,7 +43,10 @@ BAD = {
     # Bytes
     "binary": ({"train.csv": NOISE}, ["train.csv", "UTF-8"]),
     "a picture": ({"train.csv": b"\x89PNG\r\n\x1a\n" + NOISE}, ["train.csv", "save it as UTF-8"]),
-    "a workbook's bytes": ({"train.csv": b"PK\x03\x04\xff"}, ["train.csv", "a workbook"]),
+    "a workbook's bytes": (
+        {"train.csv": b"PK\x03\x04\xff"},
+        ["a workbook", "save the sheet as CSV"],
+    ),
     "packed": ({"train.csv": gzip.compress(GOOD.encode())}, ["train.csv", "gzip"]),
     "two encodings": (
         {"train.csv": GOOD.encode() + "naïve,a\n".encode("cp1252")},
@@ -106,7 +109,7 @@ BAD = {
         ["test.csv has no labels", "take it out"],
     ),
     "one label": ({"train.csv": HEADER + "a,x\nb,x\nc,x\n"}, ["two labels", "'x'", "--label"]),
-    "no label": ({"train.csv": HEADER + "a,\nb,\n"}, ["train.csv", "two labels", "nothing"]),
+    "no label": ({"train.csv": HEADER + "a,\nb,\n"}, ["train.csv", "column 'label'", "nothing"]),
     "labels of two cases": (
         {"train.csv": GOOD + "तीन,A\n"},
         ["train.csv", "'A'", "'a'", "case or spaces", "write them alike"],
@@ -140,7 +143,7 @@ BAD = {
         {"train.csv": HEADER + "".join(f"t{i},l{i}\n" for i in range(50))},
         ["train.csv", "at least 3 different rows", "50 rows"],
     ),
-    "only empty rows": ({"train.csv": HEADER + ",\n" * 100_000}, ["train.csv", "two labels"]),
+    "only empty rows": ({"train.csv": HEADER + ",\n" * 100_000}, ["train.csv", "column 'text'"]),
     "all of test in train": (
         {"train.csv": GOOD, "test.csv": HEADER + "एक 1,a\nदोन 1,b\n"},
         ["test.csv", "--keep-duplicates"],
@@ -223,6 +226,22 @@ def test_unreadable_file_is_refused_in_one_line(tmp_path, monkeypatch):
 def test_file_of_another_format_is_refused(tmp_path, name):
     tmp_path.joinpath(name).write_text(GOOD)
     check_refused(f"./{name}", [name, "data files end in .csv"])
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".xls", ".ods", ".XLSX"])
+def test_spreadsheet_is_refused_with_what_to_do(tmp_path, suffix):
+    tmp_path.joinpath(f"rows{suffix}").write_bytes(b"PK")
+    check_refused(f"./rows{suffix}", [f"rows{suffix}", "save the sheet as CSV (UTF-8)"])
+
+
+@pytest.mark.parametrize(
+    ("table", "option"), [("text,label\n,x\n,y\n", "text"), ("text,label\na,\nb,\n", "label")]
+)
+def test_column_that_is_empty_in_all_rows_is_named(tmp_path, table, option):
+    tmp_path.joinpath("rows.csv").write_text(table)
+    check_refused(
+        "./rows.csv", [f"has nothing in column '{option}'", f"the {option}s by --{option}"]
+    )
 
 
 FINE = {

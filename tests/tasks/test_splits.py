@@ -48,7 +48,13 @@ def test_hold_out_rows_refuses_a_single_label():
 
 def test_hold_out_rows_refuses_too_few_rows():
     raw = rows(["x", "x", "y", "y"])
-    with pytest.raises(DataError, match=r"rows\.csv must have at least 3 .* it has 4 rows"):
+    with pytest.raises(DataError, match=r"rows\.csv must have at least 3 .* 4 rows with 2 labels$"):
+        hold_out_rows(raw, places(raw), ["validation"], seed=0)
+
+
+def test_hold_out_rows_names_the_option_where_each_row_has_a_label_of_its_own():
+    raw = rows([f"row {number}" for number in range(20)])
+    with pytest.raises(DataError, match=r"20 rows with 20 labels: is this the column .* --label"):
         hold_out_rows(raw, places(raw), ["validation"], seed=0)
 
 

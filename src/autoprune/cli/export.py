@@ -8,6 +8,7 @@ import typer
 
 from autoprune.choices import FORMAT_NAMES
 from autoprune.cli import options
+from autoprune.errors import format_count
 
 if TYPE_CHECKING:
     from autoprune.experiment.study_export import StudyExport
@@ -142,8 +143,8 @@ def _print(exported: "StudyExport", out: Path) -> None:
     for note in result.notes:
         print_line(note)
     print_line(
-        f"Reloaded in a fresh process: {result.rows} rows, largest difference of a logit "
-        f"{result.gap:.0e}."
+        f"Reloaded in a fresh process: {format_count(result.rows, 'row')}, largest "
+        f"difference of a logit {result.gap:.0e}."
     )
     print_line(f"{out}: {_megabytes(result.bytes)}, weights {_megabytes(result.weights)}.")
     print_line(

@@ -9,7 +9,7 @@ import typer
 
 from autoprune.choices import FORMAT_NAMES
 from autoprune.cli import options
-from autoprune.errors import OptionError, check_names, missing_package
+from autoprune.errors import OptionError, check_names, format_count, missing_package
 from autoprune.terminal import SafeOutput
 
 
@@ -84,7 +84,7 @@ def predict(
         predictor = open_predictor(model, select_device(device))
     if out is not None:
         count = write_prediction_file(predictor, rows, batch, chosen, out)
-        options.show(f"Wrote the labels of {count:,} texts to {out}")
+        options.show(f"Wrote the labels of {format_count(count, 'text')} to {out}")
     else:
         try:
             write_predictions(predictor, rows, batch, chosen, SafeOutput())

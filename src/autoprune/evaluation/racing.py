@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 from scipy import stats
 
-from autoprune.errors import DataError
+from autoprune.errors import DataError, format_count
 from autoprune.evaluation.comparison import Comparison, build_comparison
 from autoprune.evaluation.entrants import (
     Entrant,
@@ -253,9 +253,9 @@ def decided_entrants(comparison: Comparison, behind: Collection[str]) -> dict[st
             return None
     elif all(clear[origin] for origin in strategies):
         return None
-    seeds = len(comparison.seeds)
+    seeds = format_count(len(comparison.seeds), "seed")
     return {
-        origin: f"{subject.origin} {_STATES[state]}, as is clear after {seeds} seeds"
+        origin: f"{subject.origin} {_STATES[state]}, as is clear after {seeds}"
         for origin, state in clear.items()
         if state and origin not in strategies
     }

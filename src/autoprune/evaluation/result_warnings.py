@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from autoprune.errors import format_count
 from autoprune.evaluation.comparison import Comparison, SimpleRow
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.statistics import MIN_SEEDS
@@ -92,8 +93,8 @@ def _nothing_searched(setting: StudyMetadata, trials: Sequence[Record]) -> list[
     if not trials or any(trial.layout not in fixed for trial in trials):
         return []
     return [
-        f"Nothing was searched: the {len(trials)} trials are the fixed strategies, which come "
-        "first. Give more --trials."
+        "Nothing was searched: only the fixed strategies, which come first, were tried "
+        f"({format_count(len(trials), 'trial')}). Give more --trials."
     ]
 
 

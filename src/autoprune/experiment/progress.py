@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from autoprune.errors import format_count
 from autoprune.evaluation.statistics import RankCorrelation, layout_rank_correlation
 from autoprune.evaluation.verdict import format_percent
 from autoprune.experiment.context import Progress
@@ -268,9 +269,10 @@ def report_data(experiment: Experiment, progress: Progress) -> None:
 
 def _describe_cleaning(report: CleaningReport) -> str:
     return (
-        f"{report.split}: {report.read} rows read, {report.left} left (removed: "
-        f"{report.headers} stray headers, {report.empty} empty, {report.duplicates} "
-        f"duplicates, {report.leaked} that are also in an earlier split)"
+        f"{report.split}: {format_count(report.read, 'row')} read, {report.left} left (removed: "
+        f"{format_count(report.headers, 'stray header')}, {report.empty} empty, "
+        f"{format_count(report.duplicates, 'duplicate')}, "
+        f"{report.leaked} that are also in an earlier split)"
     )
 
 
@@ -289,7 +291,8 @@ def report_expected_time(
     rest = format_duration((full.steps - quick.ends) * step)
     promoted = f", those that go on {rest} more each" if experiment.promotes else ""
     searching = (trials or 0) * quick.ends * step / workers
-    search = f"{format_duration(searching)} for {trials} trials of {quick.ends} steps{promoted}, "
+    search = f"{format_duration(searching)} for {format_count(trials or 0, 'trial')} of "
+    search += f"{format_count(quick.ends, 'step')}{promoted}, "
     searched = trials is not None
     pruned = len(experiment.strategies) + searched + 1 + len(experiment.rivals)  # 1: scratch
     budgets, rates = experiment.entrant_budgets(), len(experiment.learning_rates)
@@ -300,10 +303,12 @@ def report_expected_time(
     comparing += (len(schedule.seeds) + rates) * full_run
     entrants = pruned + 1  # with the full model
     new = max(0.0, 1 - runs_on_file / (entrants * len(schedule.seeds)))  # share still to be trained
-    seeds = f"{schedule.minimum} to {len(schedule.seeds)}" if schedule.is_open else schedule.minimum
+    seeds = format_count(len(schedule.seeds), "seed")
+    if schedule.is_open:
+        seeds = f"{schedule.minimum} to {seeds}"
     raced = ""
     if runs_on_file:
-        raced = f" ({runs_on_file} runs are on file)"
+        raced = f" (on file: {format_count(runs_on_file, 'run')})"
     elif schedule.race and schedule.minimum > 1:
         sure = (searched + 1) * run + full_run  # found, a strategy, full
         least = (1 + choices) * run * pruned + (1 + rates) * full_run
@@ -315,9 +320,9 @@ def report_expected_time(
     progress.say(
         f"{step * 1000:.0f} ms a step on {describe_device(experiment.device)}: "
         f"{search if trials else ''}"
-        f"at most {format_duration(new * comparing)} for the comparison on {seeds} seeds{raced}"
+        f"at most {format_duration(new * comparing)} for the comparison on {seeds}{raced}"
         f"{f' and {choices} settings' if choices else ''}, "
-        f"up to {budgets[0].steps} steps a run, {workers} at a time "
+        f"up to {format_count(budgets[0].steps, 'step')} a run, {workers} at a time "
         f"({count_layouts(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, "
         "smaller --epochs, --full-epochs or --tokens, a GPU"
     )

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from autoprune.errors import LayoutError, StudyError, TrialError
+from autoprune.errors import LayoutError, StudyError, TrialError, format_count
 from autoprune.evaluation.records import (
     Record,
     RecordState,
@@ -195,7 +195,8 @@ def search_layouts(
     done = len(earlier)
     if done:
         more = "the search is done" if done >= options.trials else f"going on to {options.trials}"
-        progress.say(f"{done} trials of this study are finished, {more}")
+        count = f"{format_count(done, 'trial')} of this study {'is' if done == 1 else 'are'}"
+        progress.say(f"{count} finished, {more}")
     context.emit(
         SearchStarted(
             study=folder.name,
@@ -234,8 +235,8 @@ def search_layouts(
     context.emit(search_finished(folder.name, result))
     if result.trials < options.trials and options.minutes is not None and not result.interrupted:
         progress.say(
-            f"{result.trials} of {options.trials} trials were made in the {options.minutes:g} "
-            "minutes given"
+            f"{result.trials} of {format_count(options.trials, 'trial')} made in the "
+            f"{options.minutes:g} minutes given"
         )
     if summary := proxy_summary(folder, result):
         progress.say(summary)
@@ -328,9 +329,11 @@ def append_new_records(path: Path, records: Iterable[Record]) -> None:
 
 def describe_interruption(result: SearchResult) -> str:
     """Return what is kept of an interrupted search, the best so far, and how to resume it."""
-    best = "no trial was finished"
-    if result.found is not None and result.mean is not None:
-        best = f"best so far {result.found.picture} {result.found} ({format_percent(result.mean)})"
-    return (
-        f"stopped: {result.trials} finished trials are kept, {best}; the same command again goes on"
-    )
+    number = result.trials
+    kept = f"{format_count(number, 'finished trial')} {'is' if number == 1 else 'are'} kept"
+    if not number:
+        kept = "no trial was finished"
+    elif result.found is not None and result.mean is not None:
+        kept += f", best so far {result.found.picture} {result.found} "
+        kept += f"({format_percent(result.mean)})"
+    return f"stopped: {kept}; the same command again goes on"

@@ -14,6 +14,7 @@ from autoprune.errors import (
     TrialError,
     UnknownNameError,
     check_names,
+    format_count,
 )
 from autoprune.evaluation.records import read_records
 from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy, read_study
@@ -273,8 +274,9 @@ def _announce(source: ExportSource, request: ExportRequest, workers: int, say: _
     rounds = -(-len(request.seeds) // workers)
     seconds = rounds * steps * source.evaluator.seconds_per_step(layout)
     say(
-        f"fine-tuning {layout.picture} {layout} ({request.origin}) on fresh seeds "
-        f"{', '.join(map(str, request.seeds))}: at most {steps} steps a run, "
+        f"fine-tuning {layout.picture} {layout} ({request.origin}) on fresh "
+        f"seed{'s' * (len(request.seeds) > 1)} {', '.join(map(str, request.seeds))}: "
+        f"at most {format_count(steps, 'step')} a run, "
         f"{format_duration(seconds)} in all"
     )
 

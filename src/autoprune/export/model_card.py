@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
+from autoprune.errors import format_count
 from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import (
@@ -218,7 +219,7 @@ def _snippets(format: str, provenance: Provenance) -> list[tuple[str, str, str]]
 def _layers_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     layout = provenance.layout
     reasons = {
-        "found": f"The layout was found by a search of {len(study.trials)} trials.",
+        "found": f"The layout was found by a search of {format_count(len(study.trials), 'trial')}.",
         "full": "No layer was removed.",
         "given": "The layout was named by hand.",
     }
@@ -340,17 +341,17 @@ def _weakest(study: FinishedStudy, provenance: Provenance) -> list[str]:
         )
         return [
             f"Its numbers are worst where the true ones are {worst[0]}: off by {worst[2]} on "
-            f"average, on {worst[1]} test rows."
+            f"average, on {format_count(int(str(worst[1])), 'test row')}."
         ]
     found = score_classes(setting.problem_type, setting.labels, labels, entrants)
     f1, unit = (
         found.scores[0].f1,
-        "entities" if setting.problem_type == "token_classification" else "rows",
+        "test entity" if setting.problem_type == "token_classification" else "test row",
     )
     tried = np.flatnonzero(found.sizes)
     weakest = tried[np.argsort(f1[tried], kind="stable")][: min(WEAKEST, max(1, len(tried) // 2))]
     listed = ", ".join(
-        f"{found.names[i]} (F1 {100 * f1[i]:.1f} % on {found.sizes[i]} test {unit})"
+        f"{found.names[i]} (F1 {100 * f1[i]:.1f} % on {format_count(int(found.sizes[i]), unit)})"
         for i in weakest
     )
     missing = [name for name, size in zip(found.names, found.sizes, strict=True) if not size]

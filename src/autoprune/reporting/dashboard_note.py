@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from autoprune.errors import format_count
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.result_warnings import result_warnings
@@ -60,7 +61,7 @@ def result_note(setting: StudyMetadata, comparison: Comparison, trials: Sequence
         quick=setting.quick,
         full=setting.full,
     )
-    run = f"{len(trials)} trials on {setting.device}, finished {setting.finished}:"
+    run = f"{format_count(len(trials), 'trial')} on {setting.device}, finished {setting.finished}:"
     blocks = [*_describe(study), escape_markdown(run), code_block(setting.command), "## Result"]
     verdict = map(escape_markdown, (comparison_verdict(comparison), recommendation(comparison)))
     warnings = warning_paragraphs(result_warnings(setting, comparison, trials))

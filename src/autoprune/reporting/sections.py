@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autoprune.errors import format_count
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.permutation_test import PERMUTATIONS
@@ -197,7 +198,8 @@ def search_summary(trials: Sequence[Record], hint: str) -> str:
     resumed = f" {promoted} of them went on from a pause to the full budget." if promoted else ""
     scores = "The other scores" if promoted else "Scores"
     return (
-        f"{len(trials)} trials of {len(layouts)} layouts, {count_repeated(trials)} measured twice."
+        f"{format_count(len(trials), 'trial')} of {format_count(len(layouts), 'layout')}, "
+        f"{count_repeated(trials)} measured twice."
         f"{resumed} {scores} are on validation with the quick budget and one seed a trial. Their "
         "order is noisy: trust the comparison above, not this order."
         f"{hint and f' Cheap score {hint}.'}"
@@ -250,8 +252,8 @@ def budgets_section(
     )
     searched = sum(trial.scores[-1].seconds for trial in trials if trial.scores)
     compared = sum(run.score("validation").seconds for run in comparison.records if run.scores)
-    search = f"{searched:.0f} s for {len(trials)} trials, " if trials else ""
-    runs = f"{compared:.0f} s for {len(comparison.records)} runs of the comparison"
+    search = f"{searched:.0f} s for {format_count(len(trials), 'trial')}, " if trials else ""
+    runs = f"{compared:.0f} s for {format_count(len(comparison.records), 'run')} of the comparison"
     parts = (
         TableWithBars(budgets_table(setting, comparison.records)),
         *([Text(rates)] if tried else []),

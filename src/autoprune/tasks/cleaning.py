@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.errors import DataError, join_names
+from autoprune.errors import DataError, format_count, join_names, quote
 from autoprune.tasks.task import CleaningReport, LabelledRows, RawSplit, RowKey
 
 # The body of MahaNews repeats its header as `Text,Label` even where the columns are `text,labels`.
@@ -101,6 +101,17 @@ def warn_of_loss(split: CleanedSplit) -> str | None:
     )
 
 
+def check_not_empty(raw: RawSplit) -> None:
+    """Raise `DataError` where all texts are empty, or all labels."""
+    columns = {"text": (raw.text_column, raw.texts), "label": (raw.label_column, raw.labels)}
+    for option, (column, values) in columns.items():
+        if all(value == "" for value in values):
+            raise DataError(
+                f"{raw.origin} has nothing in column {quote(column)}: name the column of the "
+                f"{option}s by --{option}"
+            )
+
+
 def check_two_labels(origin: str, labels: set[str]) -> None:
     """Raise `DataError` where there are fewer than two labels."""
     if len(labels) < 2:
@@ -111,6 +122,7 @@ def check_two_labels(origin: str, labels: set[str]) -> None:
 
 
 _HELD_OUT_DIVISOR = 5  # one fifth of the train rows for each split that is missing
+_MANY_ROWS = 20  # where of so many no label has three, the column does not hold labels
 
 
 def hold_out_rows(
@@ -147,9 +159,12 @@ def hold_out_rows(
                 held_out[split].extend(groups[group])
     for split, rows in held_out.items():
         if not rows:
+            unlike = stratified and len(scorable) >= _MANY_ROWS
             raise DataError(
                 f"{raw.origin} must have at least 3 different rows of some label, so that "
-                f"{split} rows can be held out; it has {len(scorable)} rows"
+                f"{split} rows can be held out; it has {format_count(len(scorable), 'row')} with "
+                f"{format_count(len(groups_of_label), 'label')}"
+                + (": is this the column of the labels? --label names it" if unlike else "")
             )
     gone = {row for rows in held_out.values() for row in rows}
     return {

@@ -21,6 +21,8 @@ from autoprune.tasks.tags import CONLL_SUFFIXES, open_conll
 from autoprune.tasks.task import Columns
 from autoprune.tasks.text_lines import decode_lines, read_lines, unreadable
 
+SPREADSHEETS = {".xlsx", ".xls", ".ods"}  # not read; the message says what to do
+
 
 def open_table(path: Path) -> DataTable:
     """Open one data file; its suffix names the format.
@@ -30,7 +32,8 @@ def open_table(path: Path) -> DataTable:
     """
     opener = READERS.get(path.suffix.lower())
     if opener is None:
-        raise DataError(f"data files end in {', '.join(READERS)}, got {format_path(path)}")
+        hint = ": save the sheet as CSV (UTF-8)" if path.suffix.lower() in SPREADSHEETS else ""
+        raise DataError(f"data files end in {', '.join(READERS)}, got {format_path(path)}{hint}")
     check_file(path)
     try:
         return opener(path)

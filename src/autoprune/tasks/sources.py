@@ -23,7 +23,7 @@ from autoprune.errors import (
     missing_package,
     quote,
 )
-from autoprune.tasks.cleaning import find_scorable_rows, hold_out_rows
+from autoprune.tasks.cleaning import check_not_empty, find_scorable_rows, hold_out_rows
 from autoprune.tasks.download import download_files
 from autoprune.tasks.folders import ARROW, SPLIT_SPELLINGS, SPLITS, find_files
 from autoprune.tasks.formats import open_table
@@ -110,6 +110,7 @@ def read_source(
             name: replace(raw, notes=(*raw.notes, f"rows from {raw.origin}"))
             for name, raw in read.items()
         }
+    check_not_empty(read["train"])
     labels = LABEL_KINDS[problem_type]
     splits = labels.unify(read)
     if merge_labels or task.merge_labels:

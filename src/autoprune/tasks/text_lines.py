@@ -61,13 +61,14 @@ MAX_LINE = 1 << 26  # characters; a text is far shorter, and a file without line
 
 _BLOCK = 1 << 20  # bytes that are read at once to find a byte that is not UTF-8
 
-# The first bytes of files that are often given a wrong name.
+_SAVE_AGAIN = "save it as UTF-8"
+# The first bytes of files that are often given a wrong name: what they are, and what to do.
 _MAGIC_BYTES = {
-    b"PK": "a ZIP archive or a workbook",
-    b"\x1f\x8b": "gzip",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-    b"PAR1": "Parquet",
+    b"PK": ("a ZIP archive or a workbook", "save the sheet as CSV (UTF-8)"),
+    b"\x1f\x8b": ("gzip", "unpack it"),
+    b"\xff\xfe": ("UTF-16", _SAVE_AGAIN),
+    b"\xfe\xff": ("UTF-16", _SAVE_AGAIN),
+    b"PAR1": ("Parquet", "name it .parquet"),
 }
 
 
@@ -141,11 +142,11 @@ def _not_utf8(path: Path) -> DataError:
             offset += len(block)
         else:
             place = "a part of a character at its end"
-    kinds = [kind for magic, kind in _MAGIC_BYTES.items() if start.startswith(magic)]
-    hint = f" (it looks like {kinds[0]})" if kinds else ""
+    found = (kind for magic, kind in _MAGIC_BYTES.items() if start.startswith(magic))
+    kind, action = next(found, ("", _SAVE_AGAIN))
+    hint = f" (it looks like {kind})" if kind else ""
     return DataError(
-        f"{format_path(path)} must be UTF-8, line {line} has the byte {place}{hint}: "
-        "save it as UTF-8"
+        f"{format_path(path)} must be UTF-8, line {line} has the byte {place}{hint}: {action}"
     )
 
 
