@@ -61,8 +61,8 @@ lowest:
 	$(PYTHON) -m venv build/lowest
 	build/lowest/bin/python -m pip install --quiet uv
 	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
-		--editable ".[dashboard,hub-datasets,lora,onnx]" --editable demo \
-		"pytest>=9" "pytest-timeout>=2.4" "hypothesis>=6.140" "pandas>=2.2"
+		--editable ".[dashboard,hub-datasets,lora,mlflow,openvino,serve]" --editable demo \
+		"pytest>=9" "pytest-timeout>=2.4" "hypothesis>=6.140" "pandas>=2.2" "seqeval>=1.2"
 	build/lowest/bin/python -m pytest tests/layouts tests/encoders tests/tasks tests/training tests/search \
 		tests/evaluation tests/experiment tests/export tests/cli/test_search.py tests/cli/test_export.py
 

@@ -54,7 +54,7 @@ from autoprune.reporting.sections import DOTS_EXPLANATION, data_section, how_to_
 from autoprune.reporting.tables import entrants_table, repeat_table
 from autoprune.training.budget import Distillation
 
-MAX_CLASSES = 12  # of the confusion matrix; the most frequent ones where there are more
+_MAX_CLASSES = 12  # of the confusion matrix; the most frequent ones where there are more
 
 _HOME = "https://github.com/autoprune/autoprune"
 
@@ -260,10 +260,10 @@ def _classes_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     parts = [title, text]
     parts.append(table_to_markdown(f1_table(found.scores, found.names, found.sizes)))
     if kind == PROBLEM_TYPE_NAMES[0]:
-        matrix = confusion_table(found.scores[0], found.names, found.sizes, MAX_CLASSES)
+        matrix = confusion_table(found.scores[0], found.names, found.sizes, _MAX_CLASSES)
         shown = (
-            f" Shown are the {MAX_CLASSES} most frequent of {len(found.names)} classes."
-            if len(found.names) > MAX_CLASSES
+            f" Shown are the {_MAX_CLASSES} most frequent of {len(found.names)} classes."
+            if len(found.names) > _MAX_CLASSES
             else ""
         )
         text = (
