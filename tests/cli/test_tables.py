@@ -4,6 +4,7 @@ import pytest
 from rich.text import Text
 
 from autoprune.cli import tables as table_module
+from autoprune.cli.results import next_commands
 from autoprune.cli.tables import print_comparison
 from autoprune.evaluation.comparison import Comparison, ComparisonRow
 from autoprune.evaluation.entrants import SeedSchedule
@@ -96,3 +97,20 @@ def test_comparison_table_fits_the_console(printed, depth, width, more):
     assert (
         next(line for line in lines if line.split()[:1] == ["top"]).rstrip().endswith("reference")
     )
+
+
+@pytest.mark.parametrize(
+    ("recommended", "export"),
+    [
+        ("found", ["autoprune export 'a b' --out my-model"]),
+        ("top", ["autoprune export 'a b' --layout top --out my-model"]),
+        (None, []),  # nothing was learned
+    ],
+)
+def test_next_commands_export_what_is_recommended(recommended, export):
+    commands = next_commands("a b", recommended).removeprefix("Next: ").split("   ")
+    assert commands == [
+        "autoprune report 'a b' --open",
+        *export,
+        "autoprune dashboard 'a b'",
+    ]

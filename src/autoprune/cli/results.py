@@ -63,11 +63,21 @@ def print_result(result: StudyResult, seconds: float, say: Callable[[str], None]
     page = write_page(result, say)
     shown = f"   page: {page}" if page else ""
     print_line(f"Report: {result.report}{shown}   records: {records}   {seconds:.0f} s")
-    name = shlex.quote(result.name)
-    print_line(
-        f"Next: autoprune report {name} --open   autoprune export {name} --out my-model   "
-        f"autoprune dashboard {name}"
-    )
+    print_line(next_commands(result.name, result.study.comparison.recommended))
+
+
+def next_commands(name: str, recommended: str | None) -> str:
+    """Return the line on what can be done with study `name`; no export where nothing has learned.
+
+    >>> next_commands("a b", None)
+    "Next: autoprune report 'a b' --open   autoprune dashboard 'a b'"
+    """
+    name = shlex.quote(name)
+    steps = [f"report {name} --open", f"dashboard {name}"]
+    if recommended is not None:  # else the warnings say what to change
+        layout = "" if recommended == "found" else f" --layout {recommended}"  # found is export's
+        steps.insert(1, f"export {name}{layout} --out my-model")
+    return f"Next: {'   '.join(f'autoprune {step}' for step in steps)}"
 
 
 def print_json(values: Mapping[str, Any], seconds: float) -> None:

@@ -28,7 +28,7 @@ from autoprune.training.devices import describe_device
 def format_duration(seconds: float) -> str:
     """Write seconds in the unit that a person would use.
 
-    >>> minutes(42.4), minutes(300), minutes(9000)
+    >>> format_duration(42.4), format_duration(300), format_duration(9000)
     ('42 s', '5.0 min', '2.5 h')
     """
     if seconds < 90:
