@@ -198,6 +198,8 @@ def test_search_out_of_time_is_compared(run, command, searched, tmp_path):
     answer = run(*command, "--minutes", 0.01, folder=tmp_path)
     assert answer.code == 0, answer.err
     assert 1 <= answer.result["trials"] < TRIALS
-    assert f"{answer.result['trials']} of {TRIALS} trials made in the 0.01 minutes given" in answer.err
+    assert (
+        f"{answer.result['trials']} of {TRIALS} trials made in the 0.01 minutes given" in answer.err
+    )
     layouts = {row["origin"]: row["layout"] for row in answer.result["comparison"]}
     assert layouts["found"] == answer.result["found"]
