@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from autoprune.cli.results import next_commands
 from autoprune.storage.locks import lock_study_folder
 from tiny_models import save_model
 
@@ -141,7 +142,8 @@ def test_search_without_json_prints_table_and_verdict(searched, copy, run, comma
     assert searched.answer.result["verdict"] in answer.out
     *_, files, following = answer.out.splitlines()
     assert "reports/tiny-own-keep2.md" in files and "reports/tiny-own-keep2.html" in files
-    assert "autoprune export tiny-own-keep2 --out my-model" in following
+    recommended = searched.answer.result["recommended_origin"]
+    assert following == next_commands("tiny-own-keep2", recommended)
 
 
 @pytest.fixture(scope="module")
