@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _CONTEXT = "_context"
 
-# The panels of help, and the order of the options in them; the first has no name of its own.
+# The panels of help, and the order of the options in them; the first has no title.
 _PANELS: dict[str | None, str] = {
     None: "model task keep trials text label metric epochs full_epochs seeds",
     "Data": "text_pair data_dir problem_type label_separator labels keep_duplicates merge_labels "

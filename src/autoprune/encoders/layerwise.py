@@ -192,7 +192,7 @@ def replace_layers(
 
 @contextmanager
 def _calling(part: nn.Module, function: Callable[..., Any]) -> Iterator[None]:
-    """Let `part` call `function` inside the block in place of its own `forward`."""
+    """Replace `part.forward` by `function` inside the block."""
     vars(part)["forward"] = function
     try:
         yield
