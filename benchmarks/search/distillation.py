@@ -2,7 +2,8 @@ r"""Distillation: what students of one teacher reach, by layout, kind, texts wit
 
     python benchmarks/search/distillation.py MODEL TASK DATA_DIR --unlabelled FILE --out FOLDER \
         --runs 12:0-2/none/4 12:0-2/logits/8 12:0-2/logits+unlabelled/8 --seeds 1 2
-    ... --show          no training: mean validation and test accuracy of each run
+    ... --show          no training: mean validation and test accuracy of each run, and where
+                        three seeds are there what it is above the full model of --against STUDY
 
 A run is LAYOUT/KIND/EPOCHS: `none`, `logits` or `hidden`, with `+unlabelled` for texts without
 labels as well, and `+t=T` and `+w=W` for another temperature than 2 and weight than 0.7. EPOCHS are
@@ -25,8 +26,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import sem
+from scipy.stats import t as student
 
 from autoprune.evaluation.entrants import predict_test
+from autoprune.evaluation.study_files import entrant_runs, read_study
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.layouts.layout import Layout
@@ -97,6 +101,27 @@ def measure(experiment: Experiment, run: str, seed: int, rate: float) -> dict[st
     }
 
 
+def show(runs: list[dict[str, Any]], study: Path | None) -> None:
+    """Print means in percent and, against the full model, Student's 95 % interval over seeds."""
+    full: dict[int, float] = {}
+    if study:
+        records = entrant_runs(read_study(study), "full")
+        full = {seed: record.score("test").quality for seed, record in records.items()}
+    by_run: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
+    for run in runs:
+        by_run[run["run"]][run["seed"]] = run["validation"], run["test"]
+    for name, seeds in sorted(by_run.items()):
+        means = [100 * statistics.fmean(values) for values in zip(*seeds.values(), strict=True)]
+        line = f"{name:40} {means[0]:5.1f} {means[1]:5.1f}  seeds {len(seeds)}"
+        shared = full.keys() & seeds.keys()
+        differences = [100 * (seeds[seed][1] - full[seed]) for seed in shared]
+        if len(differences) >= 3:
+            mean, error = statistics.fmean(differences), sem(differences)
+            low, high = student.interval(0.95, len(differences) - 1, mean, error)
+            line += f"  {mean:+.1f} ({low:+.1f} to {high:+.1f}) against full"
+        print(line)
+
+
 def main() -> None:
     """Do the runs that the file lacks, or show it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -109,17 +134,13 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--against", type=Path, help="study whose full model has the same seeds")
     arguments = parser.parse_args()
     table = arguments.out / "distillation.jsonl"
     lines = table.read_text().splitlines() if table.exists() else []
     runs = [json.loads(line) for line in lines]
     if arguments.show:
-        figures: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for run in runs:
-            figures[run["run"]].append((run["validation"], run["test"]))
-        for name, pairs in sorted(figures.items()):
-            means = [100 * statistics.fmean(values) for values in zip(*pairs, strict=True)]
-            print(f"{name:40} {means[0]:5.1f} {means[1]:5.1f}  seeds {len(pairs)}")
+        show(runs, arguments.against)
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     texts = arguments.out / "unlabelled.txt"
