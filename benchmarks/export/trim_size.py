@@ -7,17 +7,22 @@ The real tokenizer needs the hub: WordPiece is trained on FILE (a text a line; b
 default the task's own texts) and filled up to as many tokens with made-up ones. Real MuRIL tokens
 are spread over 17 languages, so a Marathi task uses a smaller share of them than here. The cut is
 that of `autoprune export --trim-vocabulary`; saved to disk and loaded again, the model must answer
-64 test texts as before.
+64 test texts as before. With `--formats` six layers are also written in these formats, by the
+exporter itself; printed is what a user carries who takes one of them alone: its files, the
+tokenizer and config.json, and beside it the bytes of the tensors by their type.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
@@ -34,11 +39,14 @@ from autoprune.encoders.config import silence_libraries
 from autoprune.encoders.pruning import keep_layers
 from autoprune.evaluation.records import installed_versions
 from autoprune.export.export import save_model
+from autoprune.export.formats import MODEL_FORMATS, files_of_format
+from autoprune.export.gate import GateRows, add_formats
 from autoprune.export.trim_vocabulary import cut_vocabulary
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.registry import find_task
 from autoprune.tasks.task import Columns, Splits, TestSplit
+from autoprune.training.problem_types import SINGLE_LABEL
 
 WIDTH, DEPTH, VOCABULARY, ROWS = 768, 12, 197_285, 64
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -94,7 +102,11 @@ def logits(
 
 
 def measure(
-    layout: Layout, tokenizer: PreTrainedTokenizerBase, splits: Splits, test: TestSplit
+    layout: Layout,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: Splits,
+    test: TestSplit,
+    formats: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return sizes in bytes, weights and whole folder, before and after the cut."""
     texts = list(test.rows.texts[:ROWS])
@@ -115,13 +127,59 @@ def measure(
             }
             for name, folder in (("plain", plain), ("trimmed", trimmed))
         }
+        rows_left = int(model.get_input_embeddings().weight.shape[0])
+        del model, again
+        added = measure_formats(trimmed, splits, formats)
     return {
         "layout": str(layout),
         **sizes,
         "share_left": sizes["trimmed"]["weights"] / sizes["plain"]["weights"],
         "largest_difference": float((before - after).abs().max()),
+        "tokens_left": rows_left,
         "notes": notes,
+        "formats": added,
     }
+
+
+def measure_formats(folder: Path, splits: Splits, formats: Sequence[str]) -> dict[str, Any]:
+    """Add the formats to the model in `folder`; return the bytes of a folder with each alone.
+
+    Random weights have no quality to lose, so the gate allows any loss, on a few rows.
+    """
+    shared = {
+        name: (folder / name).stat().st_size
+        for name in ("config.json", "tokenizer.json", "tokenizer_config.json")
+    }
+    train, validation = (
+        replace(rows, texts=rows.texts[:ROWS], labels=rows.labels[:ROWS])
+        for rows in (splits.train, splits.validation)
+    )
+    labels = np.array(validation.labels)
+    rows = GateRows(validation, train, validation, labels, SINGLE_LABEL, "accuracy", max_drop=100)
+    result = add_formats(folder, formats, rows)
+    found: dict[str, Any] = {}
+    for name, note in result.notes.items():
+        file = folder / MODEL_FORMATS[name].file
+        model = sum(path.stat().st_size for path in files_of_format(file))
+        tensors = bytes_by_type(file) if file.suffix == ".onnx" else {}
+        found[name] = {
+            "folder": model + sum(shared.values()),
+            "model": model,
+            **shared,
+            "tensors": tensors,
+            "note": note,
+        }
+    return found | {line.split()[0]: {"refused": line} for line in result.refused}
+
+
+def bytes_by_type(file: Path) -> dict[str, int]:
+    """Return the bytes of an ONNX model's tensors: embedding tables and others, by number type."""
+    found: dict[str, int] = {}
+    for tensor in onnx.load(file).graph.initializer:
+        part = "embeddings" if "embeddings" in tensor.name and len(tensor.dims) > 1 else "others"
+        key = f"{part} {onnx.TensorProto.DataType.Name(tensor.data_type).lower()}"
+        found[key] = found.get(key, 0) + onnx.numpy_helper.to_array(tensor).nbytes
+    return found
 
 
 def main() -> None:
@@ -130,6 +188,7 @@ def main() -> None:
     parser.add_argument("task", nargs="?", default="demo")
     parser.add_argument("data_dir", nargs="?", type=Path)
     parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--formats", help="such as onnx-int8,openvino-int8; of six layers")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     task = find_task(arguments.task, Columns())
@@ -139,7 +198,11 @@ def main() -> None:
         arguments.corpus.open(encoding="utf-8") if arguments.corpus else texts
     )
     head = {"date": time.strftime("%Y-%m-%d"), "task": task.name, "versions": installed_versions()}
-    found = [measure(layout, tokenizer, splits, test) for layout in LAYOUTS]
+    formats = arguments.formats.split(",") if arguments.formats else []
+    found = [
+        measure(layout, tokenizer, splits, test, formats if len(layout.keep) < DEPTH else ())
+        for layout in LAYOUTS
+    ]
     if arguments.json:
         print(json.dumps(head | {"results": found}))
         return
@@ -148,10 +211,20 @@ def main() -> None:
         plain, trimmed = result["plain"]["weights"] / 1e6, result["trimmed"]["weights"] / 1e6
         print(
             f"{result['layout']}: weights {plain:.0f} MB, trimmed {trimmed:.0f} MB "
-            f"({result['share_left']:.1%} left); largest difference of a logit on {ROWS} test "
-            f"texts {result['largest_difference']:.1e}"
+            f"({result['share_left']:.1%} left, {result['tokens_left']:,} tokens); largest "
+            f"difference of a logit on {ROWS} test texts {result['largest_difference']:.1e}"
         )
         print("   " + " ".join(result["notes"]))
+        for name, sizes in result["formats"].items():
+            if "refused" in sizes:
+                print(f"   {sizes['refused']}")
+                continue
+            parts = ", ".join(
+                f"{part} {size / 1e6:.1f}"
+                for part, size in (sizes | sizes["tensors"]).items()
+                if isinstance(size, int) and part != "folder"
+            )
+            print(f"   {name} alone: {sizes['folder'] / 1e6:.1f} MB ({parts})")
 
 
 if __name__ == "__main__":

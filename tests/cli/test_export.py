@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -428,43 +427,6 @@ def test_export_card_has_a_snippet_for_each_format_that_runs(all_formats, tmp_pa
     assert all(np.abs(each - logits[0]).max() < 0.05 for each in logits)
     assert [size.shape for size in logits] == [(1, 3)] * 5
     assert card.count("```js") == 3
-
-
-@pytest.fixture(scope="module")
-def node_modules(tmp_path_factory):
-    """Install transformers.js from the npm registry; skip the test where that is not possible."""
-    if shutil.which("npm") is None:
-        pytest.skip("there is no npm")
-    folder = tmp_path_factory.mktemp("node")
-    # Without scripts: one downloads a library for GPUs.
-    install = ["npm", "install", "--ignore-scripts", "--no-audit", "@huggingface/transformers@4"]
-    done = subprocess.run(install, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"transformers.js cannot be installed: {done.stderr[-300:]}")
-    return folder / "node_modules"
-
-
-@pytest.mark.soak  # it needs the npm registry
-def test_export_snippets_of_transformers_js_give_the_same_label(run, all_formats, node_modules):
-    folder, _ = all_formats
-    text = folder.parent / "text.txt"
-    text.write_text("…", encoding="utf-8")
-    wanted = json.loads(run("predict", folder, text, "--format", "jsonl").out)
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    snippets = re.findall(r"^```js\n(.*?)^```", card, re.DOTALL | re.MULTILINE)
-    assert len(snippets) == 3
-    folder.parent.joinpath("node_modules").symlink_to(node_modules)
-    for number, snippet in enumerate(snippets):
-        script = folder.parent / f"{number}.mjs"
-        script.write_text(
-            re.sub(r"console\.log\((.*)\);", r"console.log(JSON.stringify(\1));", snippet)
-        )
-        done = subprocess.run(
-            ["node", script], cwd=folder.parent, capture_output=True, text=True, check=True
-        )
-        [answer] = json.loads(done.stdout.splitlines()[-1])
-        assert answer["label"] == wanted["label"]
-        assert answer["score"] == pytest.approx(wanted["probability"], abs=0.01)
 
 
 def test_export_without_transformers_has_no_weights_of_torch(run, copy, reload_here, monkeypatch):

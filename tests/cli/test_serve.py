@@ -1,17 +1,22 @@
 """The serve command: requests are answered as predict does, wrong ones refused, none lost."""
 
+import asyncio
 import http.client
 import json
 import re
 import socket
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from autoprune.export.serve import RequestError, parse_rows
+from autoprune.export import serve
+from autoprune.export.predict import open_predictor
+from autoprune.export.serve import PredictionApp, RequestError, ServeSettings, parse_rows
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks" / "export"))
 
@@ -132,6 +137,8 @@ BAD = {
     "long": (json.dumps({"text": "a" * 100_001}).encode(), 413, "100,000 characters"),
     "pairs": (b'{"texts": ["a", "b"], "pairs": ["a"]}', 400, "as many"),
     "deep": (b'{"text": ' + b"[" * 100_000, 400, "must be JSON"),
+    "half a character": (b'{"text": "a\\ud83d"}', 400, "surrogate"),
+    "half in a pair": (b'{"text": "a", "pair": "\\udc00"}', 400, "'pair' has half"),
 }
 
 
@@ -148,6 +155,131 @@ def test_serve_reads_texts_and_pairs():
         [("a", "c"), ("b", "d")],
         False,
     )
+
+
+def test_serve_reads_a_character_of_two_surrogates():
+    assert parse_rows(b'{"text": "\\ud83d\\ude00"}', 2) == ([("\U0001f600", None)], True)
+
+
+@pytest.fixture
+def post(exported):
+    """Return a function that answers requests at once, in this process, and the app."""
+    app = PredictionApp(open_predictor(exported, torch.device("cpu")), ServeSettings())
+
+    async def one(parts, pause, headers):
+        """Send a body in `parts`, with a pause before all but the first; None never comes."""
+        waiting, sent = list(parts), []
+
+        async def receive():
+            if waiting[0] is None or len(waiting) < len(parts):
+                await asyncio.sleep(pause)
+            part = waiting.pop(0)
+            return {"type": "http.request", "body": part or b"", "more_body": bool(waiting)}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b""}
+        await app.asgi({**scope, "headers": headers}, receive, send)
+        start, body = sent
+        return start["status"], json.loads(body["body"]), dict(start["headers"])
+
+    def post(*requests, pause=0.0, headers=()):
+        async def all_at_once():
+            app.queue._requests = asyncio.Queue()  # of this event loop
+            task = asyncio.create_task(app.queue.run())
+            found = await asyncio.gather(*(one(parts, pause, headers) for parts in requests))
+            task.cancel()
+            return found
+
+        return asyncio.run(all_at_once())
+
+    return post, app
+
+
+def body_of(**fields):
+    return json.dumps(fields).encode()
+
+
+def test_serve_answers_a_text_of_100_000_characters_and_1_000_texts_where_allowed(post):
+    post, app = post
+    longest = ("एक " * 33_334)[:100_000]
+    texts = [TEXTS[number % 4] for number in range(1000)]
+    [(status, found, _), (refused, why, _), (again, _, _)] = post(
+        [body_of(text=longest)], [body_of(texts=texts)], [body_of(text=longest + "a")]
+    )
+    assert (status, refused, again) == (200, 413, 413)
+    assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert why["error"] == "'texts' must have 1 to 256 texts, got 1000"
+    app.settings = replace(app.settings, max_texts=1000)
+    [(status, found, _)] = post([body_of(texts=texts)])
+    assert (status, len(found["predictions"])) == (200, 1000)
+    wanted = [each[1]["label"] for each in post(*([body_of(text=text)] for text in TEXTS))]
+    assert [each["label"] for each in found["predictions"]] == wanted * 250
+
+
+def test_serve_refuses_a_body_without_a_length_when_it_gets_too_long(post):
+    post, app = post
+    app.settings = replace(app.settings, max_body=1000)
+    [(status, found, _)] = post([b"{", b" " * 900, b" " * 900, None])
+    assert (status, found["error"]) == (
+        413,
+        "a body has at most 1,000 bytes: send fewer texts at once",
+    )
+
+
+def test_serve_waits_for_a_slow_body_but_not_for_ever(post, monkeypatch):
+    post, app = post
+    body = body_of(text=TEXTS[0])
+    [(status, _, headers)] = post([body[:9], body[9:]], pause=0.2)
+    assert (status, b"connection" in headers) == (200, False)
+    monkeypatch.setattr(serve, "_BODY_SECONDS", 0.1)
+    [(status, found, headers), (other, _, _)] = post([body[:9], body[9:]], [body], pause=5)
+    assert (status, headers[b"connection"], other) == (408, b"close", 200)
+    assert found["error"] == "the body must come within 0.1 seconds"
+    assert sum(app.metrics.statuses.values()) == app.metrics.started == 3
+
+
+def test_serve_refuses_texts_while_too_many_wait(post):
+    post, app = post
+    app.queue.waiting = 32 * 64 + 1
+    assert post([body_of(text="a")])[0][:2] == (
+        503,
+        {"error": "too many texts are waiting: send them later"},
+    )
+
+
+# A model that takes a second for a batch.
+SLOW = """
+import time
+from autoprune.cli import main
+from autoprune.export import serve
+predict = serve.BatchQueue._predict
+serve.BatchQueue._predict = lambda self, rows: (time.sleep(1), predict(self, rows))[1]
+main()
+"""
+
+
+def test_serve_that_stops_answers_what_is_under_way_and_a_client_that_is_slow(exported, start):
+    body = body_of(text=TEXTS[0])
+    head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with start("serve", exported, "--port", 0, folder=".", code=SLOW) as process:
+        port = int(re.search(r":(\d+)/predict", process.stderr.readline())[1])
+        whole, slow, silent = (socket.create_connection(("127.0.0.1", port)) for _ in range(3))
+        with whole, slow, silent:
+            whole.sendall(head + body)
+            slow.sendall(head + body[:9])
+            silent.sendall(b"POST /pre")
+            time.sleep(0.3)
+            process.terminate()
+            time.sleep(0.3)
+            slow.sendall(body[9:])
+            for connection in (whole, slow):
+                connection.settimeout(30)
+                answer = connection.makefile("rb").read()
+                assert answer.startswith(b"HTTP/1.1 200 OK") and b'"label"' in answer
+            assert process.wait(20) == 0
+        assert process.stderr.read() == "stopped: 2 requests accepted, 0 lost\n"
 
 
 def test_serve_names_what_is_wrong(exported, run, tmp_path):

@@ -20,9 +20,8 @@ from autoprune.export.formats import MODEL_FORMATS, open_onnx_model, predict_row
 from autoprune.export.onnx import export_onnx
 from autoprune.export.onnx_graph import first_token_graph, shortened_last_layer, without_padding
 from autoprune.export.predict import make_tokenizer
-from autoprune.export.quantization import QUANTIZATIONS, quantize_onnx
 from autoprune.tasks.task import LabelledRows
-from tiny_models import FAMILIES, NUMBERS, jitter_, save_model
+from tiny_models import NUMBERS, jitter_, save_model
 
 # Exports in a process of its own, and keeps the graph as the exporter made it.
 EXPORT = """
@@ -298,15 +297,3 @@ def test_onnx_file_that_is_no_model_is_refused(tmp_path, content):
     (tmp_path / ONNX_FILE).write_bytes(content)
     with pytest.raises(ModelError, match=r"cannot open the model .*model\.onnx"):
         open_onnx_model(tmp_path / ONNX_FILE)
-
-
-@pytest.mark.soak  # 10 to 20 seconds a family
-@pytest.mark.parametrize("family", FAMILIES)
-def test_onnx_export_of_every_family(family, tmp_path):
-    folder = save_model(family, tmp_path / "tiny")
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
-    jitter_(model)
-    model.save_pretrained(folder)
-    assert export(folder, texts_of(30)).difference < 1e-4
-    quantize_onnx(folder / ONNX_FILE, folder / INT8_FILE, QUANTIZATIONS[0], [])
-    assert names(folder) >= {ONNX_FILE, INT8_FILE}

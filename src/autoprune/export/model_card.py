@@ -195,23 +195,29 @@ _DTYPES = {"onnx": "fp32", "onnx-fp16": "fp16", "onnx-int8": "q8"}  # their name
 def _snippets(format: str, provenance: Provenance) -> list[tuple[str, str, str]]:
     """Return title, language and code of each way to run a format; capitals are to be replaced.
 
-    The classifier of transformers.js takes no second text, and tags no words here.
+    transformers.js takes no second text, and makes 1 of every number.
     """
-    by_word = provenance.task.problem_type == "token_classification"
+    kind = provenance.task.problem_type
+    by_word, several = kind == "token_classification", kind == "multi_label_classification"
     if format == TRANSFORMERS:
         code = _TRANSFORMERS
         if by_word:
             code = code.replace(", truncation=True", "").replace('"text-', '"token-')
             code = code.replace("NAME)", 'NAME, aggregation_strategy="simple")')
-        if provenance.task.problem_type == "multi_label_classification":
+        if several:
             code = code.replace("NAME)", "NAME, top_k=None)")
         return [("With transformers", "python", code)]
     title, file = MODEL_FORMATS[format].title, MODEL_FORMATS[format].file
     if format not in _DTYPES:
         return [(title, "python", _OPENVINO.replace("FILE", file))]
     snippets = [(f"{title}, with onnxruntime", "python", _ONNXRUNTIME.replace("FILE", file))]
-    if not provenance.pairs and not by_word:
+    if not provenance.pairs and kind != "regression":
         code = _TRANSFORMERS_JS.replace("DTYPE", _DTYPES[format])
+        if by_word:
+            code = code.replace('"text-', '"token-')
+            code = code.replace("TEXT)", 'TEXT, { aggregation_strategy: "simple" })')
+        if several:
+            code = code.replace("TEXT)", "TEXT, { top_k: null })")
         snippets.append((f"{title}, with transformers.js", "js", code))
     return snippets
 

@@ -7,6 +7,7 @@ answers what it has accepted, asks clients to close their connections, and ends.
 
 import asyncio
 import json
+import re
 import socket
 import time
 from collections import Counter
@@ -36,7 +37,11 @@ _DRAIN_SECONDS = 0.5  # without a request, after which a connection is closed on
 
 _GRACE_SECONDS = 30  # for answers under way
 
+_BODY_SECONDS = 10  # in which a body must come
+
 _MAX_CHARACTERS = 100_000  # of one text
+
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can hold one, UTF-8 cannot
 
 _MAX_WAITING = 64  # batches of rows that may wait
 
@@ -207,7 +212,7 @@ class PredictionApp:
             body = {"error": f"the model failed: {first_line(error)}"}
         finally:
             self.metrics.answer(status, time.perf_counter() - started)
-        return JSONResponse(body, status, headers=self._headers())
+        return JSONResponse(body, status, headers=self._headers(status))
 
     async def _body(self, request: Request) -> bytes:
         """Return the body; raises `RequestError` where it is too long, before it is read whole."""
@@ -215,10 +220,14 @@ class PredictionApp:
         too_long = RequestError(413, f"a body has at most {most:,} bytes: send fewer texts at once")
         if int(request.headers.get("content-length") or 0) > most:
             raise too_long
-        async for part in request.stream():
-            body += part
-            if len(body) > most:
-                raise too_long
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > most:
+                        raise too_long
+        except TimeoutError as error:
+            raise RequestError(408, f"the body must come within {_BODY_SECONDS} seconds") from error
         return body
 
     async def _health(self, _: Request) -> Response:
@@ -231,8 +240,9 @@ class PredictionApp:
     async def _show_metrics(self, _: Request) -> Response:
         return PlainTextResponse(self.metrics.text(self.queue), headers=self._headers())
 
-    def _headers(self) -> dict[str, str]:
-        return {"connection": "close"} if self.stopping else {}
+    def _headers(self, status: int = 200) -> dict[str, str]:
+        close = self.stopping or status == 408  # then more of a body may come
+        return {"connection": "close"} if close else {}
 
 
 def parse_rows(body: bytes, max_texts: int) -> tuple[list[TextPair], bool]:
@@ -261,6 +271,8 @@ def parse_rows(body: bytes, max_texts: int) -> tuple[list[TextPair], bool]:
             raise RequestError(400, f"{field!r} must be {kind}")
         if max(map(len, values), default=0) > _MAX_CHARACTERS:
             raise RequestError(413, f"a text has at most {_MAX_CHARACTERS:,} characters")
+        if any(map(_SURROGATE.search, values)):
+            raise RequestError(400, f"{field!r} has half of a surrogate pair, which is no text")
     if not 0 < len(texts) <= max_texts:
         status = 413 if texts else 400
         raise RequestError(status, f"{name!r} must have 1 to {max_texts} texts, got {len(texts)}")
