@@ -256,6 +256,16 @@ def test_cost_of_a_folder_takes_a_model_and_a_task(exported, model, task, run, q
     assert found["notes"] == []
 
 
+def test_cost_reads_a_task_whose_columns_are_named(exported, tmp_path, run, quick):
+    rows = ["first,second,kind", *(f"एक {number},दोन,{number % 2}" for number in range(20))]
+    file = tmp_path / "own.csv"
+    file.write_text("\n".join(rows), encoding="utf-8")
+    arguments = ("cost", exported, "--task", file, *FEW)
+    assert "no known text column, name one by --text" in run(*arguments).refusal()
+    columns = ("--text", "first", "--text-pair", "second", "--label", "kind")
+    assert len(json.loads(run(*arguments, *columns, "--json").out)["models"]) == 1
+
+
 def test_cost_two_models_of_one_name_are_labelled(exported, tmp_path, run, quick):
     other = shutil.copytree(exported, tmp_path / "other/mine")
     answer = run("cost", exported, "--against", other, *FEW, "--json")
@@ -294,6 +304,8 @@ def test_cost_reports_wrong_input_in_one_line(copy, run, arguments, message):
         (["--against", "demoo"], "did you mean 'demo'?"),
         (["--against", "gone/at/all"], "found none at"),
         (["--task", "demoo"], "did you mean 'demo'?"),
+        (["--text", "first"], "names of columns, such as --text, are for --task"),
+        (["--task", "demo", "--label", "a", "--labels", "a,b"], "--labels takes the place of"),
     ],
 )
 def test_cost_reports_a_wrong_reference_or_task_in_one_line(exported, run, arguments, message):

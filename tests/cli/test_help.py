@@ -162,7 +162,7 @@ def test_layouts_shows_each_strategy(run):
         "middle     ●●●○○○○○○●●●  12:0-2,9-11",
         "bottom     ○○○○○○●●●●●●  12:6-11",
         "alternate  ●○●○●○●○●○●○  12:0,2,4,6,8,10",
-        "924 layouts keep 6 of 12 layers",
+        "6 of 12 layers: 924 layouts",
     ]
 
 

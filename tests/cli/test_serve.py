@@ -82,7 +82,9 @@ def test_serve_answers_as_predict_does_and_stops_without_loss(server, exported, 
     for path, status in (("/predict", 405), ("/other", 404)):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("GET", path)
-        assert connection.getresponse().status == status
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert "POST a JSON object such as" in json.load(answer)["error"]
 
     status, health = ask(port, "/health")
     assert (status, health["status"], len(health["labels"])) == (200, "ok", 3)

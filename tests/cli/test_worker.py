@@ -26,7 +26,7 @@ def test_worker_runs_the_missing_trials_and_the_search_compares(
     assert stop([*resumable, *storage], "trial   2/6", signal.SIGTERM).code == 143
     answer = run("worker", STUDY, *storage, "--workers", 1, "--trials-here", 1)
     assert answer.code == 0, answer.err
-    assert re.search(r"joined tiny-own-keep2: [23] of 6 trials are finished", answer.err)
+    assert re.search(r"joined tiny-own-keep2: [23] of 6 trials finished", answer.err)
     assert re.search(r"[34] of 6 trials of study tiny-own-keep2 are finished", answer.lines[-1])
     answer = run("worker", STUDY, *storage, "--workers", 1)
     assert answer.lines[-1] == "6 of 6 trials of study tiny-own-keep2 are finished"

@@ -216,8 +216,8 @@ def test_speed_warnings_are_empty_for_the_promised_gain(full, small):
 def test_speed_warnings_give_the_figures_of_a_small_gain():
     [warning] = speed_warnings(layer_times(12, outside=10), layer_times(6, outside=10), 32)
     assert warning.startswith(
-        "Little gain: 1.38 times the full model's throughput in batches of 32, where 12 to 6 "
-        "layers promise 2.00. "
+        "Little gain: 1.38 times the full model's throughput in batches of 32, where the "
+        "layers (12 to 6) promise 2.00. "
     )
     assert "the embeddings and the head, which take 62% of" in warning
 
@@ -272,4 +272,4 @@ def test_speed_warnings_without_a_cause_say_what_was_excluded():
 def test_speed_warnings_promise_by_the_number_of_layers(keep):
     assert speed_warnings(layer_times(12), layer_times(keep), 32) == ()
     [warning] = speed_warnings(layer_times(12), layer_times(keep, layer=1.3), 32)
-    assert f"12 to {keep} layers promise {12 / keep:.2f}" in warning
+    assert f"the layers (12 to {keep}) promise {12 / keep:.2f}" in warning

@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from autoprune.errors import DataError, StudyError
 from autoprune.evaluation.records import count_repeated, read_records
+from autoprune.evaluation.verdict import recommendation
 from autoprune.training.problem_types import SINGLE_LABEL
 
 
@@ -124,6 +125,12 @@ def test_found_is_recommended_only_if_it_is_better_on_validation(
     ]
     comparison = compare(entrants)
     assert comparison.recommended == chosen
+
+
+def test_fixed_strategy_that_was_found_is_recommended_without_a_comparison(entrant, compare):
+    entrants = [entrant("found", "4:0-1", (), 0.6), entrant("top", "4:0-1", (), 0.6)]
+    sentence = "Recommended: top (4:0-1), which is also the layout found."
+    assert recommendation(compare(entrants)) == sentence
 
 
 def test_failed_entrant_is_left_out_and_tried_again(entrant, compare, tmp_path):

@@ -81,7 +81,7 @@ def test_unfinished_study_is_resumed_from_its_pauses(made):
 def test_worker_joins_an_unfinished_study(made):
     answer = run("worker", "unfinished", "--model", "model", "--task", "task", "--trials-here", 1)
     assert answer.code == 0, answer.err
-    assert "joined unfinished: 4 of 9 trials are finished" in answer.err
+    assert "joined unfinished: 4 of 9 trials finished" in answer.err
 
 
 def test_baseline_is_repeated_from_its_records(made):

@@ -7,9 +7,15 @@ import pytest
 from rich.console import Console
 
 from autoprune.experiment import progress as progress_module
-from autoprune.experiment.progress import ProgressDisplay, TimeEstimate, format_duration
+from autoprune.experiment.progress import (
+    ProgressDisplay,
+    TimeEstimate,
+    _describe_cleaning,
+    format_duration,
+)
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
+from autoprune.tasks.task import CleaningReport
 
 TOP, MIDDLE = STRATEGIES["top"](12, 6), STRATEGIES["middle"](12, 6)
 
@@ -190,3 +196,12 @@ def test_progress_colours_scores_by_their_rank(display):
             "yellow",
             "green",
         ]
+
+
+def test_progress_says_which_rows_cleaning_removed():
+    clean = CleaningReport("train", 1200, 0, 0, 0, 0, 1200)
+    assert _describe_cleaning(clean) == "train: 1,200 rows read, 1,200 left"
+    assert _describe_cleaning(CleaningReport("test", 20, 1, 3, 2, 4, 10)) == (
+        "test: 20 rows read, 10 left (removed: 1 repeated header, 3 without text or label, "
+        "2 duplicates, 4 also in an earlier split)"
+    )

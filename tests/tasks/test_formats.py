@@ -129,7 +129,10 @@ def test_whole_number_labels_become_digits_and_nulls_empty(tmp_path):
         (b'text,label\n"a\na",x\nb\n', "has 2 columns, line 4 has 1"),
         (b"text,label,text\na,x,b\n", "name each column once, got 'text' twice"),
         (b"a,label\na,x\n", "no known text column, name one by --text; .*'a', 'label'"),
-        (b"text,b\na,x\n", "no known label column, name one by --label; .*'text', 'b'"),
+        (
+            b"text,b\na,x\n",
+            "no known label column, name one by --label, .*by --labels; .*'text', 'b'",
+        ),
         (b"title,content,label\na,b,x\n", "text columns 'title', 'content', name one by --text"),
         (b"text,Text,label\na,b,x\n", "'text', 'Text', name one by --text"),
         (b"te\x1bxt,b\na,x\n", r"'te\\x1bxt', 'b'"),

@@ -219,6 +219,8 @@ def test_columns_taken_are_noted(write):
     assert notes(pairs) == [
         "text from column 'title', label from column 'label', second text from column 'content'",
     ]
+    write("own/test.csv", [("test", "", X), ("test", "b", Y), ("", "", Y)], header)
+    assert "test: rows without a second text, which stay: 1" in read_splits(pairs).notes
 
 
 def test_cleaning_that_removes_more_than_a_third_is_a_warning(write):

@@ -43,6 +43,53 @@ def test_separator_and_columns_of_flags_are_several_labels(tmp_path):
     assert by_cell.train == by_column.train
 
 
+@pytest.mark.parametrize("separator", ["|", ";", ","])
+def test_labels_that_look_like_several_are_a_warning(tmp_path, separator):
+    labels = ["a", "b", "c", f"a{separator}b", f"a{separator} c"]
+    path = tmp_path / "x.tsv"
+    path.write_text("text\tlabel\n" + "".join(f"t{i}\t{labels[i % 5]}\n" for i in range(50)))
+    [warning] = read_splits(find_task(str(path))).warnings
+    assert f"labels such as 'a{separator} c' look like several in one" in warning
+    assert f"give --label-separator '{separator}'" in warning
+    for known in (
+        find_task(str(path), problem_type="single_label_classification"),
+        find_task(str(path), Columns(separator=separator)),
+    ):
+        assert read_splits(known).warnings == ()
+    places = path.read_text().replace(f"a{separator}b", "Pune, MH").replace(f"a{separator} c", "d")
+    path.write_text(places)
+    assert read_splits(find_task(str(path))).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "no_label", "columns"),
+    [
+        ("text,label", "{text},{class_}", "{text},", {}),
+        ("text,label", "{text},a|{class_}", "{text},", {"separator": "|"}),
+        ("text,a,b", "{text},1,{number}", "{text},,", {"labels": ("a", "b")}),
+        ("text,score", "{text},{fraction}", "{text},", {}),
+    ],
+)
+def test_rows_without_text_or_label_are_counted(tmp_path, header, row, no_label, columns):
+    def lines(count, name):
+        return "".join(
+            row.format(text=f"{name}{i}", class_="bc"[i % 2], number=i % 2, fraction=i / 4) + "\n"
+            for i in range(count)
+        )
+
+    blank = no_label.format(text="x") + "\n" + row.format(text="", class_="b", number=0, fraction=1)
+    (tmp_path / "one.csv").write_text(f"{header}\n{lines(40, 't')}{blank}\n{blank}\n")
+    splits = read_splits(find_task(str(tmp_path / "one.csv"), Columns(**columns)))
+    assert [report.empty for report in splits.cleaned] == [4, 0]
+    (tmp_path / "all").mkdir()
+    for name in ("train", "validation", "test"):
+        file = tmp_path / "all" / f"{name}.csv"
+        file.write_text(f"{header}\n{lines(30, name)}{blank}\n")
+    task = find_task(str(tmp_path / "all"), Columns(**columns))
+    reports = (*read_splits(task).cleaned, read_test(task).cleaned)
+    assert [(report.read, report.empty, report.left) for report in reports] == [(32, 2, 30)] * 3
+
+
 def test_numbers_with_fractions_are_regression(tmp_path):
     rows = "".join(f"t{i},{i / 4}\n" for i in range(30))
     (tmp_path / "x.csv").write_text(f"text,score\n{rows}")
@@ -77,7 +124,7 @@ BAD = {
         "regression needs different numbers",
     ),
     "tags and words": (
-        [{"tokens": ["a", "b"], "ner_tags": ["O"]}], {}, "line 1 has 2 words and 1 tags",
+        [{"tokens": ["a", "b"], "ner_tags": ["O"]}], {}, "line 1 has 2 words and 1 tag$",
     ),
     "empty word": ([{"tokens": ["a", ""], "ner_tags": ["O", "O"]}], {}, "has an empty one"),
     "empty sets": (

@@ -155,6 +155,7 @@ class StudyArguments(Arguments):
         typer.Option(
             " /--no-race",
             help="Train every entrant with every seed, also one that is surely behind.",
+            show_default=False,
         ),
     ] = True
     strategies: Annotated[

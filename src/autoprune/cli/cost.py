@@ -23,6 +23,7 @@ def cost(
     target: Annotated[
         str,
         typer.Argument(
+            metavar="STUDY|DIR",
             help="A finished study, or the folder of an exported model.",
             autocompletion=options.complete_studies,
         ),
@@ -50,6 +51,11 @@ def cost(
             "study it comes from, else the demo's]"
         ),
     ] = None,
+    text: options.TextColumnOption = None,
+    text_pair: options.PairColumnOption = None,
+    label: options.LabelColumnOption = None,
+    labels: options.LabelColumnsOption = None,
+    label_separator: options.LabelSeparatorOption = None,
     data_dir: options.MovedDataOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
     json: options.JsonOption = False,
@@ -65,8 +71,16 @@ def cost(
     from json import dumps
 
     from autoprune.api import measure_cost
+    from autoprune.experiment.config import DataConfig
     from autoprune.experiment.cost import CostRequest, store_costs
 
+    data = DataConfig(
+        text=text,
+        text_pair=text_pair,
+        label=label,
+        labels=options.split_columns(labels),
+        label_separator=label_separator,
+    )
     request = CostRequest(
         target=target,
         batch=batch,
@@ -75,6 +89,7 @@ def cost(
         rounds=rounds,
         against=against,
         task=task,
+        columns=data.columns,
         data_dir=data_dir,
         trust_remote_code=trust_remote_code,
     )

@@ -7,7 +7,7 @@ import typer
 
 from autoprune.cli import options
 from autoprune.encoders.registry import ENCODERS
-from autoprune.errors import StudyError
+from autoprune.errors import StudyError, format_count
 from autoprune.layouts.layout import check_keep, count_layouts
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.registry import TASKS
@@ -83,7 +83,8 @@ def layouts(
         return
     for name, layout in known.items():
         options.show(f"{name:10} {layout.picture}  {layout}")
-    options.show(f"{count_layouts(depth, keep):,} layouts keep {keep} of {depth} layers")
+    number = format_count(count_layouts(depth, keep), "layout")
+    options.show(f"{keep} of {format_count(depth, 'layer')}: {number}")
 
 
 def studies(json: options.JsonOption = False) -> None:
@@ -110,7 +111,8 @@ def studies(json: options.JsonOption = False) -> None:
 def _line(overview: "StudyOverview", width: int) -> str:
     from autoprune.evaluation.verdict import format_percent
 
-    start = f"{overview.study:{width}}  {overview.state:10}  {overview.trials:>4} trials"
+    trials = format_count(overview.trials, "trial")
+    start = f"{overview.study:{width}}  {overview.state:10}  {trials:>11}"
     best = overview.best
     if best is None:
         return start

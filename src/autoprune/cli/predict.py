@@ -18,8 +18,9 @@ def predict(
     file: Annotated[
         Path,
         typer.Argument(
+            metavar="FILE",
             help="CSV, TSV, JSON lines or Parquet; else a text a line. - is standard input, "
-            "a text a line."
+            "a text a line.",
         ),
     ],
     out: Annotated[
@@ -153,4 +154,6 @@ def serve(
         options.say(f"{model} ({name}) at {address}/predict until Ctrl-C")
 
     accepted, answered = serve_model(model, settings, ready)
-    options.say(f"stopped: {accepted:,} requests accepted, {accepted - answered:,} lost")
+    options.say(
+        f"stopped: {format_count(accepted, 'request')} accepted, {accepted - answered:,} lost"
+    )

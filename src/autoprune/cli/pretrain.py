@@ -10,7 +10,7 @@ from autoprune.choices import MAX_BATCH, MAX_MINUTES
 from autoprune.cli import options
 from autoprune.cli.options import check_positive
 from autoprune.encoders.registry import ENCODERS
-from autoprune.errors import OptionError
+from autoprune.errors import OptionError, format_count
 from autoprune.layouts.layout import Layout
 
 
@@ -167,7 +167,7 @@ def pretrain(
     display = PretrainingDisplay()
     result = pretrain_model(config, display)
     display.message(
-        f"{out}: {result.layers} layers, {result.parameters:,} parameters, "
+        f"{out}: {format_count(result.layers, 'layer')}, {result.parameters:,} parameters, "
         f"{result.tokens_seen:,} tokens seen in {format_duration(result.seconds)}; perplexity "
         f"{result.perplexity:.1f} of {result.held_out_tokens:,} masked tokens in held-out texts"
     )

@@ -8,6 +8,7 @@ import typer
 
 from autoprune.cli import options
 from autoprune.cli.shutdown import open_trackers
+from autoprune.errors import format_count
 
 if TYPE_CHECKING:
     from autoprune.reproduction.grid import Grid
@@ -92,8 +93,9 @@ def _print_estimate(estimate: "GridEstimate") -> None:
     rows += [(cell.name, "", "0", "0", "done") for cell in estimate.done]
     print_table(Table("Time", ("cell", "ms a step", "trials", "runs", "at most"), tuple(rows)))
     print_line(
-        f"Plan {estimate.plan}: {len(estimate.done)} cells done, {len(estimate.to_do)} to do, "
-        f"at most {format_duration(estimate.seconds)}. Nothing was run."
+        f"Plan {estimate.plan}: {format_count(len(estimate.done), 'cell')} done, "
+        f"{len(estimate.to_do)} to do, at most {format_duration(estimate.seconds)}. "
+        "Nothing was run."
     )
 
 

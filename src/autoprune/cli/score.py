@@ -9,6 +9,7 @@ import typer
 
 from autoprune.choices import MAX_EPOCHS, PROXY_NAMES
 from autoprune.cli import options
+from autoprune.errors import format_count
 from autoprune.layouts.layout import parse_keeps
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ def _print(scores: "LayoutScores") -> None:
         writer.writerow((score.layout, f"{score.loss:.5f}", *accuracy))
     sys.stdout.flush()
     options.say(
-        f"{len(scores.scores)} layouts by {scores.layer_passes:,.0f} layer passes, as much as "
-        f"{scores.full_depth_passes:,.1f} passes of the full model"
+        f"{format_count(len(scores.scores), 'layout')} by {scores.layer_passes:,.0f} layer passes, "
+        f"as much as {scores.full_depth_passes:,.1f} passes of the full model"
     )
     for effect in scores.layer_effects():
         right = f"  accuracy {100 * effect['accuracy']:+.1f} points" if has_accuracy else ""

@@ -8,6 +8,7 @@ import typer
 from autoprune.choices import MAX_TRIALS
 from autoprune.cli import options
 from autoprune.cli.shutdown import open_trackers
+from autoprune.errors import format_count
 
 
 def worker(
@@ -58,4 +59,4 @@ def worker(
     local = {"model": model, "task": task}
     finished, trials = run_worker(study, run_options, context, local, data_dir, trials_here)
     name = Path(study).resolve().name  # also of `.`
-    context.progress.say(f"{finished} of {trials} trials of study {name} are finished")
+    context.progress.say(f"study {name}: {finished} of {format_count(trials, 'trial')} finished")

@@ -231,17 +231,17 @@ def speed_warnings(
     if gain < EXPECTED_GAIN * promised:
         warnings.append(
             f"Little gain: {gain:.2f} times the full model's throughput in batches of {batch}, "
-            f"where {full.layers} to {small.layers} layers promise {promised:.2f}. "
+            f"where the layers ({full.layers} to {small.layers}) promise {promised:.2f}. "
             f"{_likely_reason(full, small, batch)}"
         )
     # A shortfall of the model alone is reported once.
     if whole < EXPECTED_GAIN * min(promised, gain):
         share = small.tokenising / (small.forward + small.tokenising)
         warnings.append(
-            f"Little gain with the tokenizer counted: {whole:.2f} times, where {full.layers} to "
-            f"{small.layers} layers promise {promised:.2f}. Likely reason: the tokenizer, which "
-            f"takes {share:.0%} of the pruned model's time and has no layers: tokenise ahead, or "
-            "in other processes."
+            f"Little gain with the tokenizer counted: {whole:.2f} times, where the layers "
+            f"({full.layers} to {small.layers}) promise {promised:.2f}. Likely reason: the "
+            f"tokenizer, which takes {share:.0%} of the pruned model's time and has no layers: "
+            "tokenise ahead, or in other processes."
         )
     return tuple(warnings)
 

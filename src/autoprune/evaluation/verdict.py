@@ -122,6 +122,8 @@ def recommendation(comparison: Comparison) -> str:
         )
     if subject.origin == reference.origin:
         return f"Recommended: {chosen.origin} ({chosen.layout}), best on validation."
+    if chosen.origin != "found" and chosen.layout == subject.layout:
+        return f"Recommended: {chosen.origin} ({chosen.layout}), which is also the layout found."
     word = "above that" if chosen.origin == "found" else "at least that"
     other = reference if chosen.origin == "found" else subject
     return (

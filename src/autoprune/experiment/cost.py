@@ -19,7 +19,7 @@ from autoprune.encoders.profiling import speed_warnings
 from autoprune.encoders.pruning import keep_layers
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.encoders.registry import find_encoder as find_encoder
-from autoprune.errors import AutopruneError, OptionError, StudyError, first_line
+from autoprune.errors import AutopruneError, OptionError, StudyError, first_line, format_count
 from autoprune.evaluation.costs import COST_FILE, COST_SCHEMA, Costs, MeasuredCost, write_costs
 from autoprune.evaluation.records import installed_versions, utc_now
 from autoprune.evaluation.study_files import FinishedStudy, read_study, refuse_later_schema
@@ -50,8 +50,9 @@ DEFAULT_TASK = "demo"  # its texts are measured where no task is named and no st
 class CostRequest:
     """What to measure and how, as the user gave it.
 
-    `target` is a study, or the folder of a model; `against` and `task` are for a folder only.
-    `threads` None means one for each core. `data_dir` is where the data of the task are.
+    `target` is a study, or the folder of a model; `against` and `task` are for a folder only;
+    `columns` are those of the task's files, and `data_dir` is where they are. `threads` None means
+    one for each core.
     """
 
     target: str
@@ -63,6 +64,7 @@ class CostRequest:
     task: str | None = None
     data_dir: Path | None = None
     trust_remote_code: bool = False
+    columns: Columns = field(default_factory=Columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ def measure_requested_costs(request: CostRequest, studies: Path) -> CostResult:
     """
     folder = Path(request.target).expanduser()
     device = select_device(request.device)
+    if request.columns != Columns() and request.task is None:
+        raise OptionError("names of columns, such as --text, are for --task: name its file too")
     if folder.joinpath(CONFIG).is_file():
         return _measure(request, device, _folder_subjects(folder, request, studies))
     for option, value in (("--against", request.against), ("--task", request.task)):
@@ -298,7 +302,7 @@ def _measured_texts(request: CostRequest, study: FinishedStudy | None, missing: 
     `missing` says why there is no study. Raises `OptionError` where there are no texts at all.
     """
     if request.task is not None:
-        task = find_task(request.task, Columns())
+        task = find_task(request.task, request.columns)
         return _Texts(read_splits(task, request.data_dir).train, task.tokens, "")
     if study is not None:
         try:
@@ -370,7 +374,8 @@ def _study_subjects(folder: Path, request: CostRequest) -> Iterator[_Subjects]:
             tokens=experiment.tokens,
             notes=(
                 f"{best.origin} is {best.layout.picture} {best.layout}; a model trained from "
-                f"scratch with {len(best.layout.keep)} layers has its shape, and so its cost.",
+                f"scratch with {format_count(len(best.layout.keep), 'layer')} has its shape, and "
+                "so its cost.",
             ),
             study=folder,
             layouts=layouts | rivals,

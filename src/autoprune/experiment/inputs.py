@@ -14,7 +14,7 @@ from autoprune.encoders.loading import (
 )
 from autoprune.encoders.pruning import used_token_ids
 from autoprune.encoders.registry import EncoderFiles, find_encoder
-from autoprune.errors import ModelError, OptionError, join_names
+from autoprune.errors import ModelError, OptionError, format_count, join_names
 from autoprune.experiment.config import FULL_TEACHER, StudyConfig
 from autoprune.tasks.task import LabelledRows, Splits, TestSplit
 from autoprune.tasks.text_lines import UnlabelledTexts, read_unlabelled
@@ -135,7 +135,11 @@ def read_teacher_inputs(
     if config.unlabelled is not None:
         texts = read_unlabelled(config.unlabelled, splits, test)
     what = {"logits": "the logits", "hidden": "the logits and the states of kept layers"}
-    name = classifier.encoder.name if classifier else f"the full model (mean of {len(seeds)} seeds)"
+    name = (
+        classifier.encoder.name
+        if classifier
+        else f"the full model (mean of {format_count(len(seeds), 'seed')})"
+    )
     note = (
         "beside the labels, trials and all entrants but the full model learn "
         f"{what[config.distill]} of {name}"

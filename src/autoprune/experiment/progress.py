@@ -268,12 +268,15 @@ def report_data(experiment: Experiment, progress: Progress) -> None:
 
 
 def _describe_cleaning(report: CleaningReport) -> str:
-    return (
-        f"{report.split}: {format_count(report.read, 'row')} read, {report.left} left (removed: "
-        f"{format_count(report.headers, 'stray header')}, {report.empty} empty, "
-        f"{format_count(report.duplicates, 'duplicate')}, "
-        f"{report.leaked} that are also in an earlier split)"
-    )
+    removed = {
+        format_count(report.headers, "repeated header"): report.headers,
+        f"{report.empty:,} without text or label": report.empty,
+        format_count(report.duplicates, "duplicate"): report.duplicates,
+        f"{report.leaked:,} also in an earlier split": report.leaked,
+    }
+    listed = ", ".join(words for words, count in removed.items() if count)
+    start = f"{report.split}: {format_count(report.read, 'row')} read, {report.left:,} left"
+    return f"{start} (removed: {listed})" if listed else start
 
 
 def report_expected_time(

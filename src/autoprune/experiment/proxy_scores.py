@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoprune.errors import OptionError, StudyError
+from autoprune.errors import OptionError, StudyError, format_count
 from autoprune.evaluation.statistics import layout_rank_correlation
 from autoprune.experiment.config import NO_PROXY
 from autoprune.experiment.context import Progress
@@ -48,7 +48,7 @@ def proxy_scores(
     if stored is not None and stored[0] == proxy:
         return stored[1]
     layouts = all_layouts(experiment.depth, experiment.keep)
-    scores = _compute(experiment, layouts, f"all {len(layouts):,} layouts", progress)
+    scores = _compute(experiment, layouts, f"all {format_count(len(layouts), 'layout')}", progress)
     _write(path, proxy, scores)
     return scores
 
@@ -71,7 +71,7 @@ def share_proxy_scores(
     if len(missing) < 2:
         return
     layouts = [layout for each in missing.values() for layout in each]
-    what = f"all {len(layouts):,} layouts of {len(missing)} studies"
+    what = f"all {format_count(len(layouts), 'layout')} of {format_count(len(missing), 'study')}"
     scores = _compute(experiments[0], layouts, what, progress)
     for path, own in missing.items():
         _write(path, proxy, {layout: scores[layout] for layout in own})
@@ -125,6 +125,6 @@ def proxy_summary(folder: Path, result: SearchResult) -> str:
         else f"rank correlation {correlation}"
     )
     return (
-        f"{proxy}: {agreement}; {len(qualities)} trials, weight {result.trust:+.2f} in the "
-        "surrogate (1: a spread of the score is a spread of quality)"
+        f"{proxy}: {agreement}; {format_count(len(qualities), 'trial')}, weight "
+        f"{result.trust:+.2f} in the surrogate (1: a spread of the score is a spread of quality)"
     )

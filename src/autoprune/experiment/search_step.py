@@ -187,8 +187,8 @@ def search_layouts(
     earlier = finished_trials(storage, folder.name, experiment.depth)
     if lost := lost_trials(experiment, folder, earlier):
         progress.say(
-            f"{len(lost)} trials in {folder / RECORDS_FILE} are missing in "
-            f"{storage_name(storage)}: taken up from the records"
+            f"missing in {storage_name(storage)}: {format_count(len(lost), 'trial')} of "
+            f"{folder / RECORDS_FILE}, taken up from there"
         )
         add_finished_trials(storage, folder.name, lost)
         earlier = finished_trials(storage, folder.name, experiment.depth)

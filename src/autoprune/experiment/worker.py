@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import AutopruneError, StudyError
+from autoprune.errors import AutopruneError, StudyError, format_count
 from autoprune.evaluation.study_files import RECORDS_FILE
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.context import RunContext
@@ -127,11 +127,11 @@ def run_study_trials(
     done = len(earlier)
     if lost := lost_trials(experiment, folder, earlier):
         raise StudyError(
-            f"{len(lost)} trials in {folder / RECORDS_FILE} are missing in "
-            f"{storage_name(storage)}: repeat the search's command first, which takes them up"
+            f"missing in {storage_name(storage)}: {format_count(len(lost), 'trial')} of "
+            f"{folder / RECORDS_FILE}; repeat the search's command first, which takes them up"
         )
     context.emit(StudyJoined(name, experiment.model, experiment.task.name, done))
-    progress.say(f"joined {name}: {done} of {trials} trials are finished")
+    progress.say(f"joined {name}: {done} of {format_count(trials, 'trial')} finished")
     with WorkerPool(experiment.workers) as pool:
         executor = trial_executor(experiment, pool)
         runner = TrialRunner(experiment, folder, executor, context)

@@ -21,6 +21,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -184,6 +185,7 @@ class PredictionApp:
                 Route("/metrics", self._show_metrics),
             ],
             lifespan=self._lifespan,
+            exception_handlers={404: self._explain, 405: self._explain},
         )
 
     @asynccontextmanager
@@ -213,6 +215,14 @@ class PredictionApp:
         finally:
             self.metrics.answer(status, time.perf_counter() - started)
         return JSONResponse(body, status, headers=self._headers(status))
+
+    async def _explain(self, _: Request, error: Exception) -> Response:
+        """Say what is served, to who asks for another path or opens /predict in a browser."""
+        usage = (
+            'POST a JSON object such as {"text": "..."} to /predict; /health and /metrics are read'
+        )
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        return JSONResponse({"error": usage}, status, headers=self._headers())
 
     async def _body(self, request: Request) -> bytes:
         """Return the body; raises `RequestError` where it is too long, before it is read whole."""

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from autoprune.encoders.config import silence_libraries
 from autoprune.encoders.profiling import count_parameters
 from autoprune.encoders.pruning import used_token_ids
-from autoprune.errors import DataError, ModelError
+from autoprune.errors import DataError, ModelError, format_count
 from autoprune.export.tokenizer_vocab import VocabularyPieces, script_of, scripts_of
 from autoprune.tasks.task import LabelledRows, Splits, TestSplit
 from autoprune.tasks.text_lines import read_corpus
@@ -73,7 +73,10 @@ def cut_vocabulary(
         held_out = held_out[:MAX_HELD_OUT_TEXTS]
         used = (text for text, is_held_out in _read_lines(corpus) if not is_held_out)
         cut = trim_tokenizer(model, tokenizer, chain(texts, used), held_out)
-        measured, source = cut, f"{len(held_out):,} lines of the corpus left out for it"
+        measured, source = (
+            cut,
+            f"{format_count(len(held_out), 'line')} of the corpus left out for it",
+        )
     else:
         held_out = [*_texts(splits.validation), *_texts(test.rows)][:MAX_HELD_OUT_TEXTS]
         measured = trim_tokenizer(copy.deepcopy(model), tokenizer, _texts(splits.train), held_out)

@@ -6,6 +6,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from autoprune.errors import format_count
 from autoprune.export.card_metadata import CARD_FILE, OWN_METADATA, BaseModel
 from autoprune.export.export import save_model
 from autoprune.export.public_names import (
@@ -74,7 +75,7 @@ def write_pretrained(
         "parameters": f"{model.num_parameters():,}",
     }
     made = (
-        f"A BERT encoder of {config.num_hidden_layers} layers, trained from scratch"
+        f"A BERT encoder of {format_count(config.num_hidden_layers, 'layer')}, trained from scratch"
         if base is None
         else f"The encoder {_version(base)}, {_kept(result)}, trained further"
     )

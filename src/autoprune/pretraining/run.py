@@ -23,7 +23,7 @@ from autoprune.encoders.loading import (
 )
 from autoprune.encoders.pruning import check_layout, keep_layers, used_token_ids
 from autoprune.encoders.registry import ENCODERS, EncoderFiles, find_encoder
-from autoprune.errors import AutopruneError, ModelError, RemoteCodeError
+from autoprune.errors import AutopruneError, ModelError, RemoteCodeError, format_count
 from autoprune.export.card_metadata import read_base_model
 from autoprune.files import atomic_folder
 from autoprune.pretraining.card import PretrainingResult, write_pretrained
@@ -209,7 +209,7 @@ def _prepare(
     try:
         if not folder.exists():
             action = "encoding" if tokenizer else "training a tokenizer on and encoding"
-            progress.message(f"{action} {corpus.texts:,} texts …")
+            progress.message(f"{action} {format_count(corpus.texts, 'text')} …")
             prepare_corpus(corpus, tokenizer, config.vocabulary, folder)
         prepared = read_prepared_corpus(
             folder, config.encoder.tokens, base.tokenizer if base else None

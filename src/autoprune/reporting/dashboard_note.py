@@ -72,7 +72,7 @@ def dashboard_plots(trials: Sequence[Record]) -> dict[str, go.Figure]:
     """Draw the effect of each layer and the best layouts tried; the keys are short ids."""
     layouts = rank_layouts(trials)
     shown = f"best {MAX_LAYOUTS} of " if len(layouts) > MAX_LAYOUTS else ""
-    title = f"Layout map: {shown}{len(layouts)} layouts, best on top"
+    title = f"Layout map: {shown}{format_count(len(layouts), 'layout')}, best on top"
     return {
         "layer-effects": _as_card(layer_effects_plot(trials), "Layer effects on validation"),
         "layout-map": _as_card(layout_map_plot(layouts[:MAX_LAYOUTS]), title),
@@ -94,12 +94,14 @@ def _describe(study: StudyDescription) -> list[str]:
         f"Which {keep} of the {study.depth} layers of {study.model} should be kept for the task "
         f"{study.task}?"
     )
-    task = f"The task has {len(labels)} labels ({names}), its metric is {study.metric}."
+    count = format_count(len(labels), "label")
+    task = f"The task has {count} ({names}), its metric is {study.metric}."
     how = (
-        f"Each trial keeps {keep} layers, is fine-tuned for {quick.ends} steps of {quick.batch} "
-        f"texts, and is scored on the validation split{resumed}. The layout found is then trained "
-        f"again on fresh seeds, for up to {study.full.steps} steps, and compared on the test split "
-        "with fixed strategies, the full model and models trained from scratch."
+        f"Each trial keeps {format_count(keep, 'layer')}, is fine-tuned for "
+        f"{format_count(quick.ends, 'step')} of {format_count(quick.batch, 'text')}, and is "
+        f"scored on the validation split{resumed}. The layout found is then trained again on "
+        f"fresh seeds, for up to {format_count(study.full.steps, 'step')}, and compared on the "
+        "test split with fixed strategies, the full model and models trained from scratch."
     )
     return ["## What", *map(escape_markdown, (what, task)), "## How", escape_markdown(how)]
 

@@ -232,7 +232,7 @@ def layers_section(trials: Sequence[Record]) -> ReportSection | None:
 
 def data_section(setting: StudyMetadata) -> ReportSection:
     """Return the labels, how many rows cleaning removed from each split, how rows were read."""
-    labels = f"{len(setting.labels)} labels: {', '.join(setting.labels)}."
+    labels = f"{format_count(len(setting.labels), 'label')}: {', '.join(setting.labels)}."
     notes = [Items(setting.data_notes)] if setting.data_notes else []
     parts = (Text(labels), TableWithBars(cleaning_table(setting)), *notes)
     return ReportSection("data", "Data", parts)

@@ -235,7 +235,11 @@ def _effect_cells(effect: LayerEffect) -> tuple[TableCell, ...]:
 def cleaning_table(setting: StudyMetadata) -> Table:
     """Return how many rows each cleaning step removed, one row for each split."""
     names = [field.name for field in fields(CleaningReport)]
-    labels = {"headers": "stray headers", "empty": "empty texts", "leaked": "in an earlier split"}
+    labels = {
+        "headers": "repeated headers",
+        "empty": "without text or label",
+        "leaked": "in an earlier split",
+    }
     rows = [tuple(str(getattr(split, name)) for name in names) for split in setting.cleaned]
     return Table("Cleaning", tuple(labels.get(name, name) for name in names), tuple(rows))
 

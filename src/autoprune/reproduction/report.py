@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from autoprune.errors import format_count
 from autoprune.evaluation.comparison import ComparisonRow
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.verdict import format_p, format_points
@@ -72,7 +73,7 @@ class ReproductionReport:
             f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts)
         )
         total = len(self.cells) + len(self.missing)
-        return f"{len(self.cells)} of {total} cells finished. Claims: {counts}."
+        return f"{len(self.cells)} of {format_count(total, 'cell')} finished. Claims: {counts}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""

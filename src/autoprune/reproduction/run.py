@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from autoprune.errors import StudyError
+from autoprune.errors import StudyError, format_count
 from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
 from autoprune.experiment.context import RunContext
 from autoprune.experiment.pipeline import run_studies
@@ -54,8 +54,8 @@ def run_grid(grid: Grid, context: RunContext) -> None:
     estimate = estimate_grid(grid)
     duration = f", at most {format_duration(estimate.seconds)}" if estimate.to_do else ""
     progress.say(
-        f"plan {estimate.plan}: {len(grid.selected)} cells, {len(estimate.done)} done, "
-        f"{len(estimate.to_do)} to do{duration}"
+        f"plan {estimate.plan}: {format_count(len(grid.selected), 'cell')}, "
+        f"{len(estimate.done)} done, {len(estimate.to_do)} to do{duration}"
     )
     elsewhere = _run_free_cells(grid, estimate.to_do, context)
     # The other process may have stopped meanwhile.

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.errors import DataError, join_names, quote
 from autoprune.tasks.cleaning import CleanedSplit, check_two_labels, find_scorable_rows
 from autoprune.tasks.tags import OUTSIDE, unify_tags
@@ -96,6 +97,26 @@ def order_labels(labels: Iterable[str], classes: Sequence[str] = ()) -> tuple[st
     if all(map(_WHOLE_NUMBER.fullmatch, found)):
         return tuple(sorted(found, key=lambda label: (int(label), label)))
     return tuple(sorted(found))
+
+
+_SEPARATORS = "|;,"
+
+
+def warn_of_separator(names: Sequence[str]) -> str | None:
+    """Return a warning where labels look like several in one, such as `a|b` beside `a|c`.
+
+    That is where their parts are fewer than they are.
+    """
+    for separator in _SEPARATORS:
+        joined = [name for name in names if separator in name]
+        parts = {part.strip() for name in names for part in name.split(separator)}
+        if joined and len(parts) < len(names):
+            return (
+                f"labels such as {quote(joined[0])} look like several in one: if a row may have "
+                f"several, give --label-separator {quote(separator)}; if not, --problem-type "
+                f"{PROBLEM_TYPE_NAMES[0]}"
+            )
+    return None
 
 
 def _members(labels: Iterable[RawLabel]) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.errors import DataError
 from autoprune.tasks.cleaning import CleanedSplit, clean_splits, fingerprint, warn_of_loss
-from autoprune.tasks.labels import LABEL_KINDS
+from autoprune.tasks.labels import LABEL_KINDS, warn_of_separator
 from autoprune.tasks.sources import read_source
 from autoprune.tasks.task import Splits, Task, TestSplit
 
@@ -24,10 +25,14 @@ def read_splits(
     in case, spaces or Unicode form as one. Raises `DataError`, also for a test split that could not
     be scored later.
     """
+    was_given = task.problem_type is not None
     task, names, splits, held_out = _read_and_clean(
         task, data_dir, keep_duplicates, seed, merge_labels
     )
     problem_type = task.problem_type or ""
+    warnings = [warn_of_loss(split) for split in splits.values()]
+    if not was_given and problem_type == PROBLEM_TYPE_NAMES[0]:
+        warnings.append(warn_of_separator(names))
     parts, index = (splits["train"], splits["validation"]), LABEL_KINDS[problem_type].index
     train, validation = (index(split.kept_rows(), names) for split in parts)
     return Splits(
@@ -38,7 +43,7 @@ def read_splits(
         fingerprint=fingerprint(names, train, validation),
         held_out=held_out,
         notes=_notes(splits),
-        warnings=tuple(warning for split in splits.values() if (warning := warn_of_loss(split))),
+        warnings=tuple(filter(None, warnings)),
         problem_type=problem_type,
     )
 

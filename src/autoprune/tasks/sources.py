@@ -102,8 +102,9 @@ def read_source(
     }
     if kind == "hub":  # a split whose labels are all hidden (-1), as in GLUE, is left out
         read = {name: raw for name, raw in read.items() if name == "train" or any(raw.labels)}
-    if task.problem_type is None and problem_type != PROBLEM_TYPE_NAMES[0]:
-        note = f"the labels look like those of {problem_type} (--problem-type says otherwise)"
+    told = task.problem_type or task.columns.labels or task.columns.separator
+    if not told and problem_type != PROBLEM_TYPE_NAMES[0]:
+        note = f"the labels look like those of {problem_type} (--problem-type names another)"
         read = {name: replace(raw, notes=(*raw.notes, note)) for name, raw in read.items()}
     if kind == "files" and Path(location).is_dir():
         read = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
-from autoprune.errors import DataError, join_names, quote
+from autoprune.errors import DataError, format_count, join_names, quote
 from autoprune.tasks.task import Columns, RawLabel, RawSplit, words_of
 
 _KEY = b"huggingface"  # of the schema's metadata, in Parquet and Arrow files alike
@@ -98,7 +98,7 @@ class DataTable:
     `rows` takes names of columns and yields each row's values of these; a row is read, and may
     raise `DataError`, when it is its turn. `classes` are the names that the numbers of a column
     stand for. `notes` say how the file was understood; `hint` ends the error of a column that is
-    not there.
+    not there. With `has_fixed_names` the file has no names of columns, and `names` are ours.
     """
 
     origin: str
@@ -107,6 +107,7 @@ class DataTable:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     hint: str = ""
+    has_fixed_names: bool = False
 
 
 def select_columns(
@@ -155,7 +156,8 @@ def select_columns(
         if by_word and texts[0] and label and len(words_of(texts[0])) != len(label):
             raise DataError(
                 f"{table.origin} must have a tag for each word, {location} has "
-                f"{len(words_of(texts[0]))} words and {len(label)} tags"
+                f"{format_count(len(words_of(texts[0])), 'word')} and "
+                f"{format_count(len(label), 'tag')}"
             )
         of_texts.append(texts)
         of_labels.append(label)
@@ -166,7 +168,11 @@ def select_columns(
             table.origin, split, f"in column {quote(labels[0])} all are empty or -1"
         )
     of = f"labels from columns {join_names(labels, 6)}" if columns.labels else ""
-    note = f"text from column {quote(text)}, {of or f'label from column {quote(labels[0])}'}"
+    notes = [f"text from column {quote(text)}, {of or f'label from column {quote(labels[0])}'}"]
+    if pair:
+        notes[0] += f", second text from column {quote(pair)}"
+        if lacking := sum(bool(texts[0] and not texts[1]) for texts in of_texts):
+            notes.append(f"rows without a second text, which stay: {lacking:,}")
     return RawSplit(
         origin=table.origin,
         texts=tuple(texts[0] for texts in of_texts),
@@ -174,7 +180,7 @@ def select_columns(
         pairs=None if pair is None else tuple(texts[1] for texts in of_texts),
         text_column=text,
         label_column=labels[0],
-        notes=(note + (f", second text from column {quote(pair)}" if pair else ""), *table.notes),
+        notes=(*(() if table.has_fixed_names else notes), *table.notes),
         classes=columns.labels or tuple(name.strip() for name in classes[first] or ()),
     )
 
@@ -252,8 +258,9 @@ def find_column(
             f"{table.origin} has the {option} columns {join_names(matches)}, name one by --{option}"
         )
     kind = f"known {option} column" if requested is None else f"column {quote(requested)}"
+    flags = ", columns of 0 and 1 by --labels" if option == "label" else ""
     raise MissingColumnError(
-        f"{table.origin} has no {kind}, name one by --{option}; its columns are "
+        f"{table.origin} has no {kind}, name one by --{option}{flags}; its columns are "
         f"{quoted(table)}{table.hint}"
     )
 

@@ -41,7 +41,7 @@ def open_conll(path: Path) -> DataTable:
             found = {"tokens": words, "ner_tags": tags}
             yield location, [found[name] for name in selected]
 
-    return DataTable(origin, ["tokens", "ner_tags"], rows)
+    return DataTable(origin, ["tokens", "ner_tags"], rows, has_fixed_names=True)
 
 
 def _sentences(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:

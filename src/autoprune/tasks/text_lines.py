@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
-from autoprune.errors import DataError, first_line, format_path
+from autoprune.errors import DataError, first_line, format_count, format_path
 from autoprune.files import open_regular
 from autoprune.tasks.task import Splits, TestSplit
 
@@ -191,8 +191,8 @@ def read_unlabelled(path: Path, splits: Splits, test: TestSplit) -> UnlabelledTe
     repeated = read - held_out - labelled - len(seen)
     if not seen:
         raise DataError(
-            f"{format_path(path)} has no text that is not a row of the task ({read:,} lines read): "
-            "give other texts to --unlabelled"
+            f"{format_path(path)} has no text that is not a row of the task "
+            f"({format_count(read, 'line')} read): give other texts to --unlabelled"
         )
     left_out = ", ".join(
         f"{count:,} {reason}"
