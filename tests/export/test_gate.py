@@ -1,7 +1,9 @@
 """The gate: a format is kept if it answers as the model in torch does, else nothing is left."""
 
 import shutil
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,6 +24,8 @@ from autoprune.export.formats import (
 from autoprune.export.gate import GateRows, add_formats
 from autoprune.layouts.layout import Layout
 from autoprune.training.problem_types import SINGLE_LABEL
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks" / "export"))
 
 LAYOUT = Layout.parse("5:1,3")
 
@@ -209,28 +213,19 @@ def test_folder_without_torch_is_read_in_its_fastest_format(copy):
     assert checkpoint.depth == 2
 
 
-@pytest.mark.soak  # half a minute a family
-def test_gate_takes_or_refuses_each_format_of_each_family(tiny, family, tmp_path):
-    made = tiny(family)
-    layout = Layout.parse("5:0,2")
-    made.tokenizer.model_max_length, made.tokenizer.padding_side = 12, "right"
-    model = merged_model(made.evaluator, layout, made.train(layout))
-    save_model(model, made.tokenizer, tmp_path / "model")
-    rows = GateRows(
-        made.sample.rows,
-        made.splits.train,
-        made.splits.validation,
-        np.array(made.splits.validation.labels),
-        SINGLE_LABEL,
-        "accuracy",
-        max_drop=10,
-    )
-    result = add_formats(tmp_path / "model", list(MODEL_FORMATS), rows, run_here)
+@pytest.mark.soak  # 20 seconds a family, some minutes on a busy machine
+@pytest.mark.timeout(1800)
+def test_gate_takes_or_refuses_each_format_of_a_family_as_documented(family, tmp_path):
+    from families import FORMATS, table_row, try_family
+
+    result = try_family(family, tmp_path)
     refused = [line.split()[0] for line in result.refused]
-    assert sorted([*result.notes, *refused]) == sorted(MODEL_FORMATS)[:-1]
+    assert sorted([*result.notes, *refused]) == sorted(FORMATS)
     assert not any("\n" in line for line in result.refused)
-    assert "onnx" in result.notes
+    assert {"onnx", "onnx-fp16"} <= result.notes.keys()
     assert set(find_formats(tmp_path / "model")) == {"transformers", *result.notes}
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "export.md"
+    assert table_row(family, result) in guide.read_text(encoding="utf-8").splitlines()
 
 
 def test_formats_of_earlier_versions_are_found(copy, traced):
