@@ -1,6 +1,6 @@
 """Print how much smaller a trimmed vocabulary makes a checkpoint of MahaBERT-v2's shape.
 
-    python benchmarks/export/trim_size.py [TASK] [DATA_DIR] [--corpus FILE] [--json]
+    python benchmarks/export/trim_size.py [TASK] [DATA_DIR] [--corpus FILE] [--formats F,F] [--save DIR]
 
 12 layers x 768 and 197,285 tokens as MahaBERT-v2 has, random weights (sizes do not depend on them).
 The real tokenizer needs the hub: WordPiece is trained on FILE (a text a line; by
@@ -106,30 +106,30 @@ def measure(
     tokenizer: PreTrainedTokenizerBase,
     splits: Splits,
     test: TestSplit,
-    formats: Sequence[str] = (),
+    formats: Sequence[str],
+    folder: Path,
 ) -> dict[str, Any]:
-    """Return sizes in bytes, weights and whole folder, before and after the cut."""
+    """Return sizes in bytes, weights and whole folder, before and after the cut in `folder`."""
     texts = list(test.rows.texts[:ROWS])
     model = random_model(layout, len(splits.names))
     before = logits(model, tokenizer, texts)
-    with tempfile.TemporaryDirectory() as folder:
-        plain, trimmed = Path(folder, "plain"), Path(folder, "trimmed")
-        save_model(model, tokenizer, plain)
-        cut, notes = cut_vocabulary(model, tokenizer, splits, test, [])
-        save_model(model, cut.tokenizer, trimmed)
-        with silence_libraries():
-            again = AutoModelForSequenceClassification.from_pretrained(trimmed).eval()
-        after = logits(again, AutoTokenizer.from_pretrained(trimmed), texts)
-        sizes = {
-            name: {
-                "weights": (folder / "model.safetensors").stat().st_size,
-                "folder": sum(path.stat().st_size for path in folder.iterdir()),
-            }
-            for name, folder in (("plain", plain), ("trimmed", trimmed))
+    plain, trimmed = folder / "plain", folder / "trimmed"
+    save_model(model, tokenizer, plain)
+    cut, notes = cut_vocabulary(model, tokenizer, splits, test, [])
+    save_model(model, cut.tokenizer, trimmed)
+    with silence_libraries():
+        again = AutoModelForSequenceClassification.from_pretrained(trimmed).eval()
+    after = logits(again, AutoTokenizer.from_pretrained(trimmed), texts)
+    sizes = {
+        name: {
+            "weights": (where / "model.safetensors").stat().st_size,
+            "folder": sum(path.stat().st_size for path in where.iterdir()),
         }
-        rows_left = int(model.get_input_embeddings().weight.shape[0])
-        del model, again
-        added = measure_formats(trimmed, splits, formats)
+        for name, where in (("plain", plain), ("trimmed", trimmed))
+    }
+    rows_left = int(model.get_input_embeddings().weight.shape[0])
+    del model, again
+    added = measure_formats(trimmed, splits, formats)
     return {
         "layout": str(layout),
         **sizes,
@@ -189,6 +189,7 @@ def main() -> None:
     parser.add_argument("data_dir", nargs="?", type=Path)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--formats", help="such as onnx-int8,openvino-int8; of six layers")
+    parser.add_argument("--save", type=Path, help="leave all models in this folder")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     task = find_task(arguments.task, Columns())
@@ -199,10 +200,18 @@ def main() -> None:
     )
     head = {"date": time.strftime("%Y-%m-%d"), "task": task.name, "versions": installed_versions()}
     formats = arguments.formats.split(",") if arguments.formats else []
-    found = [
-        measure(layout, tokenizer, splits, test, formats if len(layout.keep) < DEPTH else ())
-        for layout in LAYOUTS
-    ]
+    with tempfile.TemporaryDirectory() as temporary:
+        found = [
+            measure(
+                layout,
+                tokenizer,
+                splits,
+                test,
+                formats if len(layout.keep) < DEPTH else (),
+                Path(arguments.save or temporary, f"keep{len(layout.keep)}"),
+            )
+            for layout in LAYOUTS
+        ]
     if arguments.json:
         print(json.dumps(head | {"results": found}))
         return

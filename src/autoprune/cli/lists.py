@@ -37,6 +37,7 @@ def models(json: options.JsonOption = False) -> None:
         options.show(
             f"{name:16} {encoder.source:32} {encoder.layers:>2} layers  {encoder.language}"
         )
+    options.say("mr is Marathi. --model also takes org/name of any encoder of the hub, or a folder.")
 
 
 def tasks(json: options.JsonOption = False) -> None:
@@ -61,6 +62,10 @@ def tasks(json: options.JsonOption = False) -> None:
     for name, task in TASKS.items():
         what = f"{len(task.labels)} labels" if task.labels else str(task.problem_type)
         options.show(f"{name:16} {task.source:20} {what:28} up to {task.tokens} tokens  mr")
+    options.say(
+        "mr is Marathi; official:SHC is the folder SHC of --data-dir, else downloaded. --task also "
+        "takes a file or folder of yours, or a data set of the hub."
+    )
 
 
 def layouts(
