@@ -37,7 +37,9 @@ def models(json: options.JsonOption = False) -> None:
         options.show(
             f"{name:16} {encoder.source:32} {encoder.layers:>2} layers  {encoder.language}"
         )
-    options.say("mr is Marathi. --model also takes org/name of any encoder of the hub, or a folder.")
+    options.say(
+        "mr is Marathi. --model also takes org/name of any encoder of the hub, or a folder."
+    )
 
 
 def tasks(json: options.JsonOption = False) -> None:
