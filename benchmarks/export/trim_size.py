@@ -1,6 +1,6 @@
 """Print how much smaller a trimmed vocabulary makes a checkpoint of MahaBERT-v2's shape.
 
-    python benchmarks/export/trim_size.py [TASK] [DATA_DIR] [--corpus FILE] [--formats F,F] [--save DIR]
+    python benchmarks/export/trim_size.py [TASK] [DATA_DIR] [--corpus FILE] [--formats F,F]
 
 12 layers x 768 and 197,285 tokens as MahaBERT-v2 has, random weights (sizes do not depend on them).
 The real tokenizer needs the hub: WordPiece is trained on FILE (a text a line; by
