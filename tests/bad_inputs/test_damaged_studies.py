@@ -274,5 +274,5 @@ def test_journal_without_the_begin_of_a_trial_is_made_whole_from_the_records(run
     records = (made / RECORDS).read_bytes()
     answer = run(*RESUME, "--json")
     assert answer.code == 0, answer.err
-    assert "taken up from the records" in answer.err
+    assert "records.jsonl, taken up from there" in answer.err
     assert (made / RECORDS).read_bytes() == records
