@@ -27,9 +27,9 @@ def test_worker_runs_the_missing_trials_and_the_search_compares(
     answer = run("worker", STUDY, *storage, "--workers", 1, "--trials-here", 1)
     assert answer.code == 0, answer.err
     assert re.search(r"joined tiny-own-keep2: [23] of 6 trials finished", answer.err)
-    assert re.search(r"[34] of 6 trials of study tiny-own-keep2 are finished", answer.lines[-1])
+    assert re.search(r"study tiny-own-keep2: [34] of 6 trials finished", answer.lines[-1])
     answer = run("worker", STUDY, *storage, "--workers", 1)
-    assert answer.lines[-1] == "6 of 6 trials of study tiny-own-keep2 are finished"
+    assert answer.lines[-1] == "study tiny-own-keep2: 6 of 6 trials finished"
     assert len(records(tmp_path)) < 6  # a worker writes to the storage, the search to the records
     answer = run(*resumable, *storage)
     assert answer.result == undisturbed.answer.result
@@ -44,7 +44,7 @@ def test_worker_shares_the_trials_with_a_search(start, resumable, tmp_path):
             _, lines = worker.communicate(timeout=120)
         out, err = search.communicate(timeout=120)
     assert (worker.returncode, search.returncode) == (0, 0), lines + err
-    assert lines.splitlines()[-1] == "6 of 6 trials of study tiny-own-keep2 are finished"
+    assert lines.splitlines()[-1] == "study tiny-own-keep2: 6 of 6 trials finished"
     result = json.loads(out)
     assert (result["trials"], result["repeated"]) == (6, 0)
     seen = {(record["layout"], record["seed"]) for record in records(tmp_path)}
@@ -54,7 +54,7 @@ def test_worker_shares_the_trials_with_a_search(start, resumable, tmp_path):
 def test_worker_of_a_finished_study_runs_nothing(run, copy):
     answer = run("worker", STUDY, "--workers", 1)
     assert answer.code == 0, answer.err
-    assert answer.lines[-1] == "6 of 6 trials of study tiny-own-keep2 are finished"
+    assert answer.lines[-1] == "study tiny-own-keep2: 6 of 6 trials finished"
     assert not any(line.startswith("trial") for line in answer.lines)
 
 
@@ -62,7 +62,7 @@ def test_study_commands_know_the_folder_in_which_they_stand(run, copy, monkeypat
     monkeypatch.chdir(copy / "studies" / STUDY)
     answer = run("worker", ".", "--workers", 1)
     assert answer.code == 0, answer.err
-    assert answer.lines[-1] == f"6 of 6 trials of study {STUDY} are finished"
+    assert answer.lines[-1] == f"study {STUDY}: 6 of 6 trials finished"
     answer = run("report", "./")
     assert answer.code == 0, answer.err
     assert answer.out.splitlines()[0] == f"reports/{STUDY}.md"
