@@ -380,7 +380,7 @@ def test_export_in_all_formats_has_the_names_that_runtimes_look_for(all_formats)
     exact = [line for line in lines if "of torch's in a new process; accuracy" in line]
     assert [line.split(":")[0] for line in exact] == [files[0], files[3]]
     assert sum("on validation (95 % interval " in line for line in lines) == 3
-    [chosen] = [line for line in lines if "(chosen of 5 on validation)" in line]
+    [chosen] = [line for line in lines if "(chosen on validation among 5 ways)" in line]
     assert "MB, dynamic, a scale per column, 7 bits (chosen" in chosen
     # Text Embeddings Inference takes onnx/model.onnx, Infinity an .onnx with "quantize" in it.
     assert [name for name in names if "quantize" in name and name.endswith(".onnx")] == [names[5]]

@@ -187,7 +187,7 @@ class _Gate:
         least = max(changes.values()) - self.rows.max_drop / 200
         chosen = next(number for number, change in changes.items() if change >= least)
         shutil.move(self.scratch / f"{chosen}.onnx", file)
-        return f"{QUANTIZATIONS[chosen]} (best on validation of {len(changes)} ways)"
+        return f"{QUANTIZATIONS[chosen]} (chosen on validation among {len(changes)} ways)"
 
     def _change(self, logits: NDArray[np.float32]) -> Interval:
         """Return the change of quality from torch's on validation, with its paired interval."""
