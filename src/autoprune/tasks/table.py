@@ -164,9 +164,8 @@ def select_columns(
     if not of_texts:
         raise DataError(f"{table.origin} must have rows below its header, got none")
     if split != "train" and set(of_labels) <= {"", "-1"}:
-        raise _without_labels(
-            table.origin, split, f"in column {quote(labels[0])} all are empty or -1"
-        )
+        what = f"in column {quote(labels[0])} all are empty or -1"
+        raise _without_labels(table.origin, split, what)
     of = f"labels from columns {join_names(labels, 6)}" if columns.labels else ""
     notes = [f"text from column {quote(text)}, {of or f'label from column {quote(labels[0])}'}"]
     if pair:
