@@ -32,6 +32,7 @@ def test_worker_runs_the_missing_trials_and_the_search_compares(
     assert answer.lines[-1] == "study tiny-own-keep2: 6 of 6 trials finished"
     assert len(records(tmp_path)) < 6  # a worker writes to the storage, the search to the records
     answer = run(*resumable, *storage)
+    assert answer.code == 0, answer.err
     assert answer.result == undisturbed.answer.result
     assert len(records(tmp_path)) == 6
 
