@@ -127,7 +127,8 @@ class StudyArguments(Arguments):
         typer.Option(
             "--keep",
             "-k",
-            help="How many layers stay; `2-8` or `2,4,6`: a study for each, and what each costs.",
+            help="How many layers stay; in a search also `2-8` or `2,4,6`: a study for each, and "
+            "what each costs.",
             callback=options.check_keeps,
         ),
     ] = None

@@ -76,7 +76,9 @@ def baseline(study: StudyArguments, run: RunArguments, json: options.JsonOption 
 
     configs = study_configs(study, None)
     if len(configs) > 1:
-        raise OptionError(f"a baseline takes one number of layers, got --keep {study.keep}")
+        raise OptionError(
+            f"a baseline takes one number of layers, got --keep {study.keep}: give one, or search"
+        )
     context = study_context(emit, quiet=json)
     result = run_baseline(configs[0], run=make_run_options(run, None), context=context)
     if json:
