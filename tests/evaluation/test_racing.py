@@ -168,6 +168,8 @@ def test_stopped_entrants_are_read_back(racers, compare, setting, split, tmp_pat
     entrants = racers()
     comparison = compare(entrants, RACE, path=tmp_path / "records.jsonl")
     write_study(tmp_path, {}, setting, entrants, comparison, split, None)
+    lines = (tmp_path / "baseline.json").read_text().splitlines()
+    assert len(lines) == 11  # the braces and one line for each part, however many the labels
     study = read_study(tmp_path)
     assert study.comparison == comparison
     assert list(entrant_runs(study, "bottom")) == [7]

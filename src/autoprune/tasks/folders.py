@@ -41,11 +41,12 @@ def find_files(path: Path) -> dict[str, tuple[Path, ...]]:
     """Return the files of each split at `path`; a single file is the train split.
 
     In a folder the name of a file or of a folder in it tells the split, in any case: `train.csv`,
-    `SHC_Valid.csv`, `news.dev.jsonl`, `train_final.csv`, `test/part-1.csv`. A split has several
-    files in a folder of its own, or as shards (`train-00000-of-00002.parquet`). What `save_to_disk`
-    wrote is taken too. Without a train file, the one folder inside that has one is read, such as
-    `data`. Raises `DataError` where two files match one split, where shards are missing, and where
-    no file is train.
+    `SHC_Valid.csv`, `news.dev.jsonl`, `train_final.csv`, `test/part-1.csv`. A split may have
+    several files: in a folder for this split alone, or as shards
+    (`train-00000-of-00002.parquet`). A folder that `save_to_disk` of datasets wrote is read too.
+    Without a train file, the one folder inside that has one is read, such as `data`. Raises
+    `DataError` where two files match one split, where shards are missing, and where no file is
+    train.
     """
     if not path.exists():
         raise DataError(
