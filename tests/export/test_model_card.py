@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.evaluation.entrants import Entrant, EntrantRun, MeasurementConditions
 from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
@@ -174,6 +175,14 @@ def test_card_has_what_a_user_must_know(study, provenance):
 def test_card_mentions_special_cases(study, provenance, changes, text):
     assert text not in model_card(study, provenance)
     assert text in model_card(study, replace(provenance, **changes))
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("kind", PROBLEM_TYPE_NAMES)
+def test_card_has_javascript_only_where_it_gives_the_answer(study, provenance, kind, pairs):
+    task = replace(provenance.task, problem_type=kind)
+    card = model_card(study, replace(provenance, task=task, pairs=pairs, formats=("onnx-int8",)))
+    assert ("transformers.js" in card) == (kind != "regression" and not pairs)
 
 
 def test_card_shows_the_metric_of_the_study(study, provenance):
