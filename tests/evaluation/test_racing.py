@@ -164,6 +164,20 @@ def test_readers_say_who_was_stopped_and_not_that_seeds_are_few(
     }
 
 
+def test_strategy_that_is_the_found_layout_is_never_said_to_stop(entrant, compare):
+    calls, watched = [], []
+    entrants = [
+        entrant("found", "4:2-3", range(8), 0.51, calls),
+        entrant("top", "4:0-1", (1, 2, 3), 0.80, calls),
+        entrant("bottom", "4:2-3", range(8), 0.51, calls),
+        entrant("full", "4:0-3", (), 0.50, calls),
+    ]
+    comparison = compare(entrants, RACE, watch=watched.append)
+    assert not [event for event in watched if isinstance(event, EntrantStopped)]
+    assert {(row.seeds, row.stopped) for row in comparison.rows} == {(3, "")}
+    assert ("bottom", 7) not in calls  # its runs are those of the found layout
+
+
 def test_stopped_entrants_are_read_back(racers, compare, setting, split, tmp_path):
     entrants = racers()
     comparison = compare(entrants, RACE, path=tmp_path / "records.jsonl")

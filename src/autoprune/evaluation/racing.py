@@ -209,6 +209,7 @@ def race_entrants(
     metric, rows = runs.conditions.metric, runs.conditions.validation_rows
     stopped: dict[str, str] = {}
     measured = Measured(schedule, (), {}, stopped)
+    keys = {entrant.origin: entrant.key(0, runs.conditions) for entrant in entrants}
     models: Sequence[SimpleModel] | None = None
     for number in range(1, len(schedule.seeds) + 1):
         _start_early(runs, entrants, measured, number)
@@ -226,8 +227,10 @@ def race_entrants(
             if decided is None:
                 break
             behind = behind | decided if schedule.race else behind
+        going = {keys[origin] for origin in keys.keys() - stopped.keys() - behind.keys()}
         for origin, reason in behind.items():
-            if origin not in stopped:
+            # One that shares its runs with an entrant that goes on has them for further seeds too.
+            if origin not in stopped and keys[origin] not in going:
                 stopped[origin] = reason
                 runs.watch(EntrantStopped(origin, reason))
     assert models is not None, "there is a seed"
