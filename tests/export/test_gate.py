@@ -157,7 +157,7 @@ def test_gate_takes_another_quantization_where_the_first_is_bad(copy, monkeypatc
 
     monkeypatch.setattr(gate_module, "quantize_onnx", spoil)
     result = add_formats(folder, ["onnx-int8"], replace(rows, max_drop=1), run_here)
-    assert "dynamic, a scale per column, 8 bits (best on " in result.notes["onnx-int8"]
+    assert "dynamic, a scale per column, 8 bits (chosen on validation" in result.notes["onnx-int8"]
 
 
 def test_gate_measures_the_grid_on_validation_in_every_way(copy):
