@@ -11,8 +11,8 @@ from pyarrow import parquet
 from autoprune.errors import DataError
 from autoprune.tasks.in_memory import save_rows
 from autoprune.tasks.loading import read_splits, read_test
+from autoprune.tasks.parquet_files import class_metadata
 from autoprune.tasks.registry import find_task
-from autoprune.tasks.table import class_metadata
 
 
 def write_table(folder, split, labels, classes=(), kind=None):

@@ -9,7 +9,7 @@ from autoprune.errors import DataError
 from autoprune.files import atomic_folder
 from autoprune.tasks.folders import SPLIT_SPELLINGS, SPLITS
 from autoprune.tasks.labels import order_labels
-from autoprune.tasks.table import class_metadata
+from autoprune.tasks.parquet_files import class_metadata
 
 TableOfRows = Any
 """A pandas DataFrame or a `datasets.Dataset`."""

@@ -1,13 +1,16 @@
 """Parquet and Arrow files: read a few rows at once, and refuse a decompression bomb."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from autoprune.errors import DataError, first_line, format_path, quote
-from autoprune.tasks.table import DataTable, Row, check_column_names, class_names
+from autoprune.tasks.table import DataTable, Row, check_column_names
 from autoprune.tasks.text_lines import unreadable
+
+_KEY = b"huggingface"  # of the schema's metadata, in Parquet and Arrow files alike
 
 _ROWS = 1024  # read at once
 
@@ -16,6 +19,37 @@ _MOST_ROWS = 1_000_000  # that a file may have whatever its size; else at most o
 _MAX_SIZE = 256 << 20  # bytes that a file may hold whatever its size
 
 _MAX_RATIO = 1000  # of what a file holds to its size; texts that are not repeated reach 50
+
+
+def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
+    """Return the names of each column that is a `datasets.ClassLabel`, in their own order.
+
+    `metadata` is that of a schema. What is not of the expected form names nothing.
+    """
+    try:
+        features = json.loads((metadata or {})[_KEY])["info"]["features"]
+        # A list of them says what is in it by `feature`.
+        inner = {column: feature.get("feature", feature) for column, feature in features.items()}
+        found = {
+            column: tuple(feature["names"])
+            for column, feature in inner.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
+    return {
+        column: names
+        for column, names in found.items()
+        if names and all(isinstance(name, str) for name in names)
+    }
+
+
+def class_metadata(classes: Mapping[str, Sequence[str]]) -> dict[bytes, bytes]:
+    """Return the metadata of a schema from which `class_names` reads `classes`."""
+    features = {
+        column: {"names": list(names), "_type": "ClassLabel"} for column, names in classes.items()
+    }
+    return {_KEY: json.dumps({"info": {"features": features}}).encode()}
 
 
 def open_parquet(path: Path) -> DataTable:

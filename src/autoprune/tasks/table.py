@@ -1,6 +1,5 @@
 """Tables: rows of named columns, from which the texts, second texts and labels are taken."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,31 +10,6 @@ from itertools import islice
 from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.errors import DataError, format_count, join_names, quote
 from autoprune.tasks.task import Columns, RawLabel, RawSplit, words_of
-
-_KEY = b"huggingface"  # of the schema's metadata, in Parquet and Arrow files alike
-
-
-def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
-    """Return the names of each column that is a `datasets.ClassLabel`, in their own order.
-
-    `metadata` is that of a schema. What is not of the expected form names nothing.
-    """
-    try:
-        features = json.loads((metadata or {})[_KEY])["info"]["features"]
-        # A list of them says what is in it by `feature`.
-        inner = {column: feature.get("feature", feature) for column, feature in features.items()}
-        found = {
-            column: tuple(feature["names"])
-            for column, feature in inner.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-        }
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        return {}
-    return {
-        column: names
-        for column, names in found.items()
-        if names and all(isinstance(name, str) for name in names)
-    }
 
 
 def class_name(value: object, names: Sequence[str], subject: str, location: str) -> object:
@@ -56,14 +30,6 @@ def class_name(value: object, names: Sequence[str], subject: str, location: str)
         f"{subject} has the names of {len(names)} labels, {location} has number {quote(value)}: "
         "save the data set again"
     )
-
-
-def class_metadata(classes: Mapping[str, Sequence[str]]) -> dict[bytes, bytes]:
-    """Return the metadata of a schema from which `class_names` reads `classes`."""
-    features = {
-        column: {"names": list(names), "_type": "ClassLabel"} for column, names in classes.items()
-    }
-    return {_KEY: json.dumps({"info": {"features": features}}).encode()}
 
 
 # Known column names, in any case. A second text has none: it must be named.
