@@ -1,9 +1,11 @@
 """Tags of words: CoNLL files, and every scheme read as IOB2."""
 
+import json
+
 import pytest
 
 from autoprune.errors import DataError
-from autoprune.tasks.loading import read_splits
+from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.registry import find_task
 from autoprune.tasks.tags import open_conll, unify_tags
 from autoprune.tasks.task import RawSplit
@@ -84,3 +86,29 @@ def test_tags_are_numbered_with_o_first_and_b_before_i(tmp_path):
 def test_tags_that_cannot_be_learned_are_refused(tmp_path, files, message):
     with pytest.raises(DataError, match=message):
         read_splits(write_all(tmp_path, **files))
+
+
+@pytest.mark.parametrize("missing", [None, [], "", " ", [None, None, None], ["", "", ""]])
+def test_rows_without_tags_are_counted_and_removed(tmp_path, missing):
+    rows = [{"tokens": ["अ", f"{i}"], "ner_tags": ["B-PER", "O"]} for i in range(20)]
+    rows.insert(3, {"tokens": ["no", "tags", "here"], "ner_tags": missing})
+    (tmp_path / "all").mkdir()
+    for name in ("train", "validation", "test"):
+        for place, row in enumerate(rows):
+            row["tokens"][-1] = f"{name}{place}"
+        content = "\n".join(map(json.dumps, rows))
+        (tmp_path / "all" / f"{name}.jsonl").write_text(content, encoding="utf-8")
+    task = find_task(str(tmp_path / "all"))
+    splits, test = read_splits(task), read_test(task)
+    for report in (*splits.cleaned, test.cleaned):
+        assert (report.read, report.empty, report.left) == (21, 1, 20)
+    assert {*splits.train.labels, *splits.validation.labels, *test.rows.labels} == {(1, 0)}
+
+
+def test_split_without_any_tags_is_refused(tmp_path):
+    for name, tags in (("train", ["B-PER", "O"]), ("test", None)):
+        rows = [{"tokens": ["अ", f"{name}{i}"], "ner_tags": tags} for i in range(20)]
+        content = "\n".join(map(json.dumps, rows))
+        (tmp_path / f"{name}.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=r"test.jsonl has no labels \(in column 'ner_tags' all are"):
+        read_splits(find_task(str(tmp_path)))

@@ -311,10 +311,13 @@ def _read_words(value: object, subject: str, location: str) -> str:
 
 
 def _read_tags(value: object, subject: str, location: str, _: Columns) -> RawLabel:
+    """Return the tags of a list, or of a text; an empty text where there are none."""
     if isinstance(value, list):
         tags = [value_to_text(each, subject, location, accept_numbers=True) for each in value]
     else:
         tags = value_to_text(value, subject, location).split()
+    if not any(tags):
+        return ""
     if "" in tags:
         raise DataError(f"{subject} must hold a tag for each word, {location} has an empty one")
     return tuple(tags)

@@ -114,7 +114,7 @@ def unify_tags(splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
         labels, begun = list[RawLabel](), 0
         for label in raw.labels:
             tags, changed = _to_iob2([split_tag(tag) for tag in label])
-            labels.append(tags)
+            labels.append(tags or "")
             begun += changed
         note = f"tags are {scheme}, read as IOB2"
         if begun and scheme != _BARE:
