@@ -147,3 +147,42 @@ def test_bad_labels_are_refused_in_one_line(tmp_path, case):
 def test_known_task_keeps_its_problem_type():
     with pytest.raises(OptionError, match="leave --problem-type out"):
         find_task("shc", problem_type="regression")
+
+
+def write_numbers(folder, **splits):
+    folder.mkdir(exist_ok=True)
+    for name, numbers in splits.items():
+        rows = [{"text": f"{name} {i}", "score": number} for i, number in enumerate(numbers)]
+        write_rows(folder / f"{name}.jsonl", rows)
+    return find_task(str(folder), problem_type="regression")
+
+
+QUARTERS = [i / 4 for i in range(40)]
+
+
+@pytest.mark.parametrize("hidden", [-1.0, -1, None])
+def test_split_with_hidden_numbers_has_no_labels(tmp_path, hidden):
+    task = write_numbers(tmp_path / "own", train=QUARTERS, test=[hidden] * 5)
+    with pytest.raises(DataError, match=r"test.jsonl has no labels \(in column 'score' all are"):
+        read_splits(task)
+    task = write_numbers(tmp_path / "own", train=QUARTERS, test=[-1.0, 2.5])
+    assert read_test(task).rows.labels == (-1.0, 2.5)
+
+
+@pytest.mark.parametrize("hidden", [[], ["-1"], [-1, -1], None])
+def test_split_with_hidden_lists_has_no_labels(tmp_path, hidden):
+    write_rows(tmp_path / "train.jsonl", LISTS)
+    write_rows(tmp_path / "test.jsonl", [{"text": f"u{i}", "labels": hidden} for i in range(5)])
+    with pytest.raises(DataError, match=r"test\.jsonl has no labels"):
+        read_splits(find_task(str(tmp_path)))
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_split_with_one_number_is_refused(tmp_path, split):
+    other = {"test": "validation", "validation": "test"}[split]
+    splits = {split: [2.0] * 5, other: [1.0, 2.0]}
+    with pytest.raises(DataError, match=f"different .* {split} .*{split}.jsonl. has only '2.0': t"):
+        read_splits(write_numbers(tmp_path / "own", train=QUARTERS, **splits))
+    same = [1.0] * 39 + [2.0]
+    with pytest.raises(DataError, match=r"only '1\.0': give another --seed"):
+        read_splits(write_numbers(tmp_path / "one", train=same))

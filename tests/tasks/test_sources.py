@@ -18,7 +18,11 @@ try:
     task = find_task(sys.argv[1])
     splits, test = read_splits(task), read_test(task)
     parts = {"train": splits.train, "validation": splits.validation, "test": test.rows}
-    rows = {n: [[t, splits.names[i]] for t, i in zip(r.texts, r.labels)] for n, r in parts.items()}
+    names = splits.names if splits.problem_type != "regression" else None
+    rows = {
+        n: [[t, names[i] if names else i] for t, i in zip(r.texts, r.labels)]
+        for n, r in parts.items()
+    }
     print(json.dumps({"names": splits.names, "held_out": splits.held_out, **rows}))
 except AutopruneError as error:
     print(json.dumps({"refused": str(error)}))
@@ -94,6 +98,21 @@ def test_split_with_hidden_labels_is_held_out_of_train(hub, folder, child):
     assert sorted(label for _, label in answer["test"]) == ["bad", "good"]
     assert {text for text, _ in answer["test"]} < {f"train {i}" for i in range(10)}
     assert len(answer["train"]) == 8
+
+
+def test_split_with_hidden_numbers_is_held_out_of_train(hub, folder, child):
+    for split, numbers in (
+        ("train", [i / 4 for i in range(20)]),
+        ("validation", [0.5, 1.5]),
+        ("test", [-1.0, -1.0]),
+    ):
+        rows = {"text": [f"{split} {i}" for i in range(len(numbers))], "label": numbers}
+        Dataset.from_dict(rows).to_parquet(folder / f"{split}.parquet")
+    hub.add("org/news", folder, kind="datasets")
+    answer = child()
+    assert answer["held_out"] == ["test"]
+    assert [len(answer[split]) for split in ("train", "validation", "test")] == [16, 2, 4]
+    assert {text for text, _ in answer["test"]} < {f"train {i}" for i in range(20)}
 
 
 def refusal(child, task="org/news", **settings):

@@ -17,6 +17,11 @@ _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,100}")
 _WHOLE_FLOAT = re.compile(r"([+-]?[0-9]{1,100})\.0*")
 
 
+def is_hidden(raw: RawSplit) -> bool:
+    """Return whether no row of a split has a label: all are empty, or -1 as in GLUE."""
+    return {*_members(raw.labels)} <= {"", "-1", "-1.0"}
+
+
 def unify_numbers(splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
     """Return the splits with `1.0` written as `1` and `nan` as no label.
 
@@ -146,12 +151,18 @@ def _index_tags(raw: RawSplit, names: tuple[str, ...]) -> LabelledRows:
 
 
 def _number_name(_: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
-    """Return the name of what is predicted; raises `DataError` where all numbers are equal."""
+    """Return the name of what is predicted; raises `DataError` where a split has one number."""
     train = splits["train"].raw
-    if len(set(splits["train"].kept_rows().labels)) < 2:
+    for name, split in splits.items():
+        found = {*split.kept_rows().labels}
+        if len(found) > 1:
+            continue
+        remedy = f"take it out, and a fifth of train is held out as {name}"
+        if split.raw.origin == train.origin:
+            remedy = "name their column by --label" if name == "train" else "give another --seed"
         raise DataError(
-            f"regression needs different numbers, {train.origin} has only {train.labels[0]}: name "
-            "their column by --label"
+            f"regression needs different numbers in each split, {name} ({split.raw.origin}) has "
+            f"only {join_names(map(str, found))}: {remedy}"
         )
     return (train.label_column,)
 

@@ -27,9 +27,9 @@ from autoprune.tasks.cleaning import check_not_empty, find_scorable_rows, hold_o
 from autoprune.tasks.download import download_files
 from autoprune.tasks.folders import ARROW, SPLIT_SPELLINGS, SPLITS, find_files
 from autoprune.tasks.formats import open_table
-from autoprune.tasks.labels import LABEL_KINDS, merge_spellings
+from autoprune.tasks.labels import LABEL_KINDS, is_hidden, merge_spellings
 from autoprune.tasks.parquet_files import arrow_table, open_arrow
-from autoprune.tasks.table import DataTable, Row, guess_problem_type, select_columns
+from autoprune.tasks.table import DataTable, Row, guess_problem_type, select_columns, without_labels
 from autoprune.tasks.tags import PLAIN_SUFFIX, open_conll
 from autoprune.tasks.task import RawSplit, Task
 from autoprune.tasks.text_lines import read_lines
@@ -89,19 +89,14 @@ def read_source(
     tables = SOURCES[kind](location, data_dir)
     problem_type = task.problem_type or guess_problem_type(tables["train"][0], task.columns)
     read = {
-        split: _join(
-            [
-                # Of a data set of the hub, a split may have hidden labels.
-                select_columns(
-                    each, task.columns, "train" if kind == "hub" else split, problem_type
-                )
-                for each in parts
-            ]
-        )
+        split: _join([select_columns(each, task.columns, split, problem_type) for each in parts])
         for split, parts in tables.items()
     }
-    if kind == "hub":  # a split whose labels are all hidden (-1), as in GLUE, is left out
-        read = {name: raw for name, raw in read.items() if name == "train" or any(raw.labels)}
+    for name in [name for name, raw in read.items() if name != "train" and is_hidden(raw)]:
+        raw = read.pop(name)
+        if kind != "hub":  # where it cannot be taken out, as in GLUE
+            what = f"in column {quote(raw.label_column)} all are empty or -1"
+            raise without_labels(raw.origin, name, what)
     told = task.problem_type or task.columns.labels or task.columns.separator
     if not told and problem_type != PROBLEM_TYPE_NAMES[0]:
         note = f"the labels look like those of {problem_type} (--problem-type names another)"

@@ -86,8 +86,7 @@ def select_columns(
 
     A null becomes an empty text, which cleaning counts and removes, and so does NaN as a label; a
     whole number as a label, also 1.0, becomes its digits. Raises `DataError` for a table without
-    rows, for a missing column, for a value that is not what the problem type takes, and for another
-    split than train without any label.
+    rows, for a missing column, and for a value that is not what the problem type takes.
     """
     by_word = problem_type == "token_classification"
     text, pair = find_texts(table, columns, problem_type)
@@ -129,9 +128,6 @@ def select_columns(
         of_labels.append(label)
     if not of_texts:
         raise DataError(f"{table.origin} must have rows below its header, got none")
-    if split != "train" and set(of_labels) <= {"", "-1"}:
-        what = f"in column {quote(labels[0])} all are empty or -1"
-        raise _without_labels(table.origin, split, what)
     of = f"labels from columns {join_names(labels, 6)}" if columns.labels else ""
     notes = [f"text from column {quote(text)}, {of or f'label from column {quote(labels[0])}'}"]
     if pair:
@@ -162,7 +158,7 @@ def find_label(table: DataTable, columns: Columns, split: str, problem_type: str
             return text  # the only known label column is taken: the caller tells
         if split == "train":
             raise
-        raise _without_labels(table.origin, split, f"its columns are {quoted(table)}") from error
+        raise without_labels(table.origin, split, f"its columns are {quoted(table)}") from error
 
 
 def find_texts(
@@ -412,7 +408,8 @@ def check_column_names(origin: str, names: Collection[str]) -> None:
         raise DataError(f"{origin} must name each column once, got {join_names(repeated)} twice")
 
 
-def _without_labels(origin: str, split: str, reason: str) -> DataError:
+def without_labels(origin: str, split: str, reason: str) -> DataError:
+    """Return the error of a validation or test split that has no labels."""
     return DataError(
         f"{origin} has no labels ({reason}), so it cannot be the {split} split: take it out, and a "
         f"fifth of train is held out as {split}; or name its label column by --label"
