@@ -47,6 +47,8 @@ SCHEMES = {
     "underscore": ("B_PER I_PER O B_LOC", "B-PER I-PER O B-LOC"),
     "no dash": ("BNEP INEP O BNEL", "B-NEP I-NEP O B-NEL"),
     "types alone": ("PER PER O LOC", "B-PER I-PER O B-LOC"),
+    "types alone that begin with B": ("BRAND BRAND O BOOK", "B-BRAND I-BRAND O B-BOOK"),
+    "types alone that look like an end": ("E-MAIL E-MAIL O O", "B-E-MAIL I-E-MAIL O O"),
     "another type goes on": ("B-PER I-LOC O O", "B-PER B-LOC O O"),
 }
 

@@ -261,6 +261,8 @@ class LayoutEvaluator:
         if callback is None and budget.patience is None:
             budget = replace(budget, checks=1)  # nothing depends on the others
         evaluated = evaluation_steps(budget)
+        if state.steps in evaluated and self._stops_early(state):
+            return  # it was interrupted where it would have stopped
         for steps in train(state, rows, loss, budget, seed, self.device):
             if steps in evaluated:
                 score = self._score(state.model, validation, seed, state)
