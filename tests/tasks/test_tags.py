@@ -114,3 +114,11 @@ def test_split_without_any_tags_is_refused(tmp_path):
         (tmp_path / f"{name}.jsonl").write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=r"test.jsonl has no labels \(in column 'ner_tags' all are"):
         read_splits(find_task(str(tmp_path)))
+
+
+def test_merged_labels_leave_a_tag_for_each_word(tmp_path):
+    one = "अ B-PER\nब I-PER\nक O\nड O\n"
+    task = write_all(tmp_path, train=f"{one}\nअ B-Per\n", valid="इ B-PER\n", test="ई O\n")
+    splits = read_splits(task, merge_labels=True)
+    assert splits.names == ("O", "B-PER", "I-PER")
+    assert splits.train.labels == ((1, 2, 0, 0), (1,))

@@ -216,7 +216,7 @@ def _rename(splits: dict[str, RawSplit], changed: Mapping[str, str]) -> dict[str
     def new_name(label: RawLabel) -> RawLabel:
         if isinstance(label, str):
             return changed.get(label, label)
-        return tuple(dict.fromkeys(changed.get(name, name) for name in label))
+        return tuple(changed.get(name, name) for name in label)
 
     return {
         name: replace(
