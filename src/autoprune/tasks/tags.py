@@ -134,10 +134,12 @@ def _find_scheme(tags: set[str]) -> tuple[str, _SplitTag]:
     """Return how tags are written, and what takes a prefix off."""
     if tags and all(map(_MARKED.fullmatch, tags)):
         prefixes = {tag[0] for tag in tags}
-        return ("IOB" if prefixes <= set("BI") else "BIOES or BILOU"), _split_marked
+        if not prefixes <= set("EL"):  # which end what has begun: `E-MAIL` is a type
+            return ("IOB" if prefixes <= set("BI") else "BIOES or BILOU"), _split_marked
     begins = {tag[1:] for tag in tags if tag[0] == "B"}
     inside = {tag[1:] for tag in tags if tag[0] == "I"}
-    if tags and all(tag[0] in "BI" and tag[1:] for tag in tags) and inside <= begins:
+    marked = all(tag[0] in "BI" and tag[1:] for tag in tags)
+    if marked and inside and inside <= begins:  # without an I, `BRAND` is a type
         return "IOB without a dash", _split_undashed
     return _BARE, _split_bare
 
