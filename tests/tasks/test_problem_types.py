@@ -2,7 +2,9 @@
 
 import json
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from autoprune.errors import DataError, OptionError
 from autoprune.tasks.labels import LABEL_KINDS
@@ -186,3 +188,19 @@ def test_split_with_one_number_is_refused(tmp_path, split):
     same = [1.0] * 39 + [2.0]
     with pytest.raises(DataError, match=r"only '1\.0': give another --seed"):
         read_splits(write_numbers(tmp_path / "one", train=same))
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "-nan", " ", ""])
+def test_numbers_stay_regression_beside_missing_ones(tmp_path, missing):
+    path = tmp_path / "x.csv"
+    path.write_text(f"text,score\nx,{missing}\n" + "".join(f"t{i},{i / 4}\n" for i in range(40)))
+    splits = read_splits(find_task(str(path)))
+    assert (splits.problem_type, splits.cleaned[0].empty) == ("regression", 1)
+
+
+@pytest.mark.parametrize("columns", [Columns(), Columns(label="score")])
+def test_numbers_of_parquet_stay_regression_beside_nan_and_null(tmp_path, columns):
+    table = {"text": [f"t{i}" for i in range(42)], "score": [*QUARTERS, float("nan"), None]}
+    parquet.write_table(pyarrow.table(table), tmp_path / "x.parquet")
+    splits = read_splits(find_task(str(tmp_path / "x.parquet"), columns))
+    assert (splits.problem_type, splits.cleaned[0].empty) == ("regression", 2)

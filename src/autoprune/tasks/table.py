@@ -378,7 +378,8 @@ def guess_problem_type(table: DataTable, columns: Columns) -> str:
     rows = [values for _, values in islice(table.rows(names), _GUESSED_ROWS)]
     if any(isinstance(label, list) for _, label in rows):
         return by_word if any(isinstance(text, list) for text, _ in rows) else multi
-    labels = [str(label).strip() for _, label in rows if label not in (None, "")]
+    cells = [str(label).strip() for _, label in rows if label not in (None, MISSING)]
+    labels = [cell for cell in cells if cell.lstrip("+-").casefold() not in ("", "nan")]
     numbers = [number for label in labels if (number := _as_number(label)) is not None]
     if classes is not None or len(numbers) < len(labels) or all(map(float.is_integer, numbers)):
         return single
