@@ -204,3 +204,24 @@ def test_numbers_of_parquet_stay_regression_beside_nan_and_null(tmp_path, column
     parquet.write_table(pyarrow.table(table), tmp_path / "x.parquet")
     splits = read_splits(find_task(str(tmp_path / "x.parquet"), columns))
     assert (splits.problem_type, splits.cleaned[0].empty) == ("regression", 2)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_file_with_a_rare_label_or_type_is_read_by_any_seed(tmp_path, seed):
+    lines = "".join(f"t{i},{'a|b' if i % 2 else 'b'}\n" for i in range(30))
+    (tmp_path / "x.csv").write_text(f"text,label\n{lines}x,a|rare\n")
+    splits = read_splits(find_task(str(tmp_path / "x.csv"), Columns(separator="|")), seed=seed)
+    assert splits.names == ("a", "b", "rare")
+    words = [{"tokens": ["अ", f"{i}"], "ner_tags": ["B-PER", "O"]} for i in range(30)]
+    words.append({"tokens": ["x", "y"], "ner_tags": ["B-RARE", "I-RARE"]})
+    splits = read_splits(find_task(write_rows(tmp_path / "x.jsonl", words)), seed=seed)
+    assert splits.names == ("O", "B-PER", "I-PER", "B-RARE", "I-RARE")
+
+
+def test_type_of_a_test_row_that_cleaning_removes_is_refused(tmp_path):
+    rows = [{"tokens": ["अ", f"{i}"], "ner_tags": ["B-PER", "O"]} for i in range(20)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    new = {"tokens": ["अ", "new"], "ner_tags": ["B-PER", "O"]}
+    write_rows(tmp_path / "test.jsonl", [new, {**rows[0], "ner_tags": ["B-LOC", "O"]}])
+    with pytest.raises(DataError, match=r"'LOC' occurs only in test"):
+        read_test(find_task(str(tmp_path)))

@@ -1,5 +1,6 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,38 @@ def test_hold_out_rows_names_the_option_where_each_row_has_a_label_of_its_own():
     raw = rows([f"row {number}" for number in range(20)])
     with pytest.raises(DataError, match=r"20 rows with 20 labels: is this the column .* --label"):
         hold_out_rows(raw, places(raw), ["validation"], seed=0)
+
+
+def test_hold_out_rows_refuses_too_few_numbers():
+    raw = rows(["0.5", "1.5"])
+    with pytest.raises(DataError, match=r"at least 3 different rows, so that .* it has 2 rows$"):
+        hold_out_rows(raw, places(raw), ["validation"], seed=0, parts=lambda _: ())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_with_a_rare_part_of_a_label_stay_in_train(seed):
+    raw = rows([("a",), ("b",)] * 15 + [("a", "rare"), ("rare", "b"), ("rarest", "a")])
+    splits = hold_out_rows(raw, places(raw), ["test", "validation"], seed, tuple)
+    present = {name for label in splits["train"].labels for name in label}
+    assert present == {"a", "b", "rare", "rarest"}
+    assert sum(map(len, splits.values())) == len(raw)
+    assert all(5 <= len(splits[split]) <= 7 for split in ("test", "validation"))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_are_drawn_as_before_where_train_has_every_part(seed):
+    raw = rows([("a",), ("b",), ("a", "b")] * 10)
+    splits = hold_out_rows(raw, places(raw), ["test", "validation"], seed, tuple)
+    order = np.random.default_rng(seed).permutation(30)
+    assert splits["test"] == raw.take(sorted(order[:6]))
+    assert splits["validation"] == raw.take(sorted(order[6:12]))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_label_of_a_duplicate_alone_is_not_held_out(seed):
+    raw = rows(["x", "y"] * 10 + ["rare"], [*(f"t{i}" for i in range(20)), "t0"])
+    splits = hold_out_rows(raw, places(raw), ["test", "validation"], seed)
+    assert "rare" in splits["train"].labels
 
 
 @given(

@@ -4,13 +4,13 @@ What each step of cleaning removes is counted. The rows that are left have a fin
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from autoprune.errors import DataError, format_count, join_names, quote
-from autoprune.tasks.task import CleaningReport, LabelledRows, RawSplit, RowKey
+from autoprune.tasks.task import CleaningReport, LabelledRows, RawLabel, RawSplit, RowKey
 
 # The body of MahaNews repeats its header as `Text,Label` even where the columns are `text,labels`.
 _HEADER_LABELS = {"label", "labels"}
@@ -126,11 +126,16 @@ _MANY_ROWS = 20  # where of so many no label has three, the column does not hold
 
 
 def hold_out_rows(
-    raw: RawSplit, scorable: list[int], splits: list[str], seed: int, stratified: bool = True
+    raw: RawSplit,
+    scorable: list[int],
+    splits: list[str],
+    seed: int,
+    parts: Callable[[RawLabel], Collection[str]] | None = None,
 ) -> dict[str, RawSplit]:
     """Hold out a fifth of each label's train rows for each of `splits`; return all splits.
 
-    Without `stratified`, a fifth of all rows.
+    With `parts`, which returns what of a label must occur in train, a fifth of all rows. A row that
+    is held out stays in train after all where train would lack a part of its label.
 
     With validation and test both missing, 60/20/20 % are left. Duplicates stay together, even with
     different labels, so nothing leaks; they count for the label of the first. A label with one or
@@ -139,6 +144,7 @@ def hold_out_rows(
     where nothing can be held out.
     """
     keys = raw.keys
+    stratified, parts = parts is None, parts or (lambda label: {str(label)})
     if stratified:
         check_two_labels(raw.origin, {str(raw.labels[row]) for row in scorable})
     duplicates: dict[object, list[int]] = {}
@@ -149,21 +155,31 @@ def hold_out_rows(
         label = str(raw.labels[rows[0]]) if stratified else ""
         groups_of_label.setdefault(label, []).append(rows)
     rng = np.random.default_rng(seed)
-    held_out: dict[str, list[int]] = {split: [] for split in splits}
+    drawn: list[tuple[str, list[int]]] = []
     for label in sorted(groups_of_label):
         groups = groups_of_label[label]
         order = rng.permutation(len(groups))
         size = round(len(groups) / _HELD_OUT_DIVISOR)
         for number, split in enumerate(splits):
             for group in order[number * size : (number + 1) * size]:
-                held_out[split].extend(groups[group])
+                drawn.append((split, groups[group]))
+    gone = {row for _, rows in drawn for row in rows}
+    # Of duplicates cleaning keeps the first.
+    first = [rows[0] for rows in duplicates.values() if rows[0] not in gone]
+    known = {part for row in first for part in parts(raw.labels[row])}
+    held_out: dict[str, list[int]] = {split: [] for split in splits}
+    for split, rows in drawn:
+        if all(known.issuperset(parts(raw.labels[row])) for row in rows):
+            held_out[split].extend(rows)
     for split, rows in held_out.items():
         if not rows:
-            unlike = stratified and len(scorable) >= _MANY_ROWS
+            labels = {part for row in scorable for part in parts(raw.labels[row])}
+            unlike = labels and len(scorable) >= _MANY_ROWS
             raise DataError(
-                f"{raw.origin} must have at least 3 different rows of some label, so that "
-                f"{split} rows can be held out; it has {format_count(len(scorable), 'row')} with "
-                f"{format_count(len(groups_of_label), 'label')}"
+                f"{raw.origin} must have at least 3 different rows{' of some label' * bool(labels)}"
+                f", so that {split} rows can be held out; it has "
+                f"{format_count(len(scorable), 'row')}"
+                + (f" with {format_count(len(labels), 'label')}" if labels else "")
                 + (": is this the column of the labels? --label names it" if unlike else "")
             )
     gone = {row for rows in held_out.values() for row in rows}

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
@@ -167,13 +167,18 @@ def _number_name(_: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> 
     return (train.label_column,)
 
 
+def _entity_types(tags: Iterable[str]) -> set[str]:
+    return {tag[2:] for tag in tags if tag != OUTSIDE}
+
+
 def _tag_names(_: tuple[str, ...] | None, splits: dict[str, CleanedSplit]) -> tuple[str, ...]:
     """Return `O`, then B and I of each entity type of train; raises `DataError` for unknown ones.
 
     The order is what `training.metrics.find_entities` takes.
     """
     types = {
-        name: {tag[2:] for tag in _members(split.kept_rows().labels) if tag != OUTSIDE}
+        # All test rows are scored once, also those that cleaning removes.
+        name: _entity_types(_members((split.raw if name == "test" else split.kept_rows()).labels))
         for name, split in splits.items()
     }
     if not types["train"]:
@@ -270,19 +275,19 @@ class LabelKind:
 
     `unify` writes equal labels of all splits alike. `names` returns the names that a model has for
     its outputs, given the known ones, and `index` the rows with labels by these names; both raise
-    `DataError`. With `has_classes` a row has one of them.
+    `DataError`. `parts` returns what of a label must occur in train; None: a row has one class.
     """
 
     unify: Callable[[dict[str, RawSplit]], dict[str, RawSplit]]
     names: Callable[[tuple[str, ...] | None, dict[str, CleanedSplit]], tuple[str, ...]]
     index: Callable[[RawSplit, tuple[str, ...]], LabelledRows]
-    has_classes: bool = False
+    parts: Callable[[RawLabel], Collection[str]] | None = None
 
 
 LABEL_KINDS: dict[str, LabelKind] = {
-    "single_label_classification": LabelKind(unify_numbers, label_names, _index_classes, True),
-    "multi_label_classification": LabelKind(unify_numbers, label_names, _index_sets),
-    "regression": LabelKind(_as_they_are, _number_name, _index_numbers),
-    "token_classification": LabelKind(unify_tags, _tag_names, _index_tags),
+    "single_label_classification": LabelKind(unify_numbers, label_names, _index_classes),
+    "multi_label_classification": LabelKind(unify_numbers, label_names, _index_sets, tuple),
+    "regression": LabelKind(_as_they_are, _number_name, _index_numbers, lambda _: ()),
+    "token_classification": LabelKind(unify_tags, _tag_names, _index_tags, _entity_types),
 }
 """By the name of a problem type."""

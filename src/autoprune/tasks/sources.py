@@ -114,7 +114,7 @@ def read_source(
     missing = [split for split in ("test", "validation") if split not in splits]
     if missing:
         scorable, *_ = find_scorable_rows(splits["train"])
-        splits |= hold_out_rows(splits["train"], scorable, missing, seed, labels.has_classes)
+        splits |= hold_out_rows(splits["train"], scorable, missing, seed, labels.parts)
     found = replace(task, problem_type=problem_type)
     return found, {split: splits[split] for split in SPLITS}, tuple(missing)
 
