@@ -135,6 +135,16 @@ def test_other_weights_than_those_that_are_checked_are_refused(edit_config):
     assert str(folder / "config.json") in str(raised.value)
 
 
+def test_other_config_than_the_one_that_is_checked_is_refused(bert, edit_config):
+    content = json.loads((bert / "config.json").read_text())
+    other = {**content, "transformers_weights": "other.safetensors", "hidden_act": "relu"}
+    (bert / "config.4.0.0.json").write_text(json.dumps(other))
+    folder = edit_config(configuration_files=["config.4.0.0.json"])
+    with pytest.raises(ModelError, match="names other configs in configuration_files") as raised:
+        fetch(find_encoder(str(folder)))
+    assert str(folder / "config.json") in str(raised.value)
+
+
 def sparse(path: Path, size: int) -> None:
     with path.open("wb") as file:
         file.truncate(size)

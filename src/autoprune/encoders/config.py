@@ -43,6 +43,9 @@ _SIZES = (
     *("hidden_size", "intermediate_size", "embedding_size"),
 )
 
+# Fields by which transformers reads further files of the model.
+_OTHER_FILES = {"transformers_weights": "other weights", "configuration_files": "other configs"}
+
 _REPAIR = "correct it, or save the model again"
 
 # What transformers raises for a config, weights or a tokenizer that it cannot read.
@@ -153,11 +156,12 @@ def check_sizes(
 
 def _check_fields(path: Path, fields: Mapping[str, Any]) -> None:
     """Refuse what would use memory, load other files or fail only later."""
-    if "transformers_weights" in fields:
-        raise ModelError(
-            f"{path} names other weights in transformers_weights, which are not checked: take that "
-            "field out, and save the model with its weights in the usual files"
-        )
+    for field, kind in _OTHER_FILES.items():
+        if field in fields:
+            raise ModelError(
+                f"{path} names {kind} in {field}, which are not checked: take that field out, and "
+                "save the model in the usual files"
+            )
     architectures = fields.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(n, str) for n in architectures):
         raise ModelError(f"{path} must have a list of names in architectures: {_REPAIR}")
