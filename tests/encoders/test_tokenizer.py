@@ -137,3 +137,36 @@ def test_deep_nesting_in_a_tokenizer_is_an_error_of_one_line(bert, name, depth):
         assert "\n" not in str(error)
     else:
         assert (name, depth) == ("tokenizer_config.json", 200)  # a field that is not used
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("tokenizer_config.json", "fast_tokenizer_files", ["../outside/tokenizer.4.0.0.json"]),
+        ("special_tokens_map.json", "tokenizer_file", "outside/tokenizer.4.0.0.json"),
+    ],
+)
+def test_tokenizer_from_elsewhere_is_refused(bert, tmp_path, monkeypatch, name, field, value):
+    monkeypatch.chdir(tmp_path)
+    other = json.loads((bert / "tokenizer.json").read_text())
+    words = other["model"]["vocab"]
+    words[NUMBERS[0]], words[NUMBERS[1]] = words[NUMBERS[1]], words[NUMBERS[0]]
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "tokenizer.4.0.0.json").write_text(json.dumps(other))
+    content = json.loads((bert / "tokenizer_config.json").read_text())
+    content.pop("added_tokens_decoder", None)  # it comes before the map of special tokens
+    (bert / "tokenizer_config.json").write_text(json.dumps(content))
+    files = fetch(find_encoder(str(bert)))
+    expected = load_tokenizer(files)(TEXT)["input_ids"]
+    content = json.loads((bert / name).read_text()) if (bert / name).exists() else {}
+    (bert / name).write_text(json.dumps({**content, field: value}))
+    for read in (lambda: fetch(find_encoder(str(bert))), lambda: load_tokenizer(files)):
+        with pytest.raises(ModelError, match=f"names another file in {field}") as raised:
+            assert load_tokenizer(read())(TEXT)["input_ids"] == expected
+        assert str(bert / name) in str(raised.value)
+
+
+def test_vocabulary_that_transformers_finds_by_itself_is_in_the_fingerprint(bert):
+    before = fetch(find_encoder(str(bert))).commit
+    (bert / "tekken.json").write_text("{}")
+    assert fetch(find_encoder(str(bert))).commit != before

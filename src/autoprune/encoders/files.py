@@ -22,7 +22,14 @@ VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 
 _VOCABULARIES = (*VOCABULARY_FILES, "*.model")
 
-_TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+# tekken.json: transformers takes it for the vocabulary where there is no tokenizer.json.
+_FURTHER_VOCABULARIES = ("merges.txt", "bpe.codes", "tekken.json")
+
+_SPECIAL = "special_tokens_map.json"
+
+_TOKENIZER_CONFIGS = ("tokenizer_config.json", _SPECIAL, "added_tokens.json")
+
+_FILE_FIELDS = ("_file", "_files")
 
 # Pickles can run code when they are read: they are named in errors and never opened.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -38,7 +45,7 @@ def pick_weight_files(names: Iterable[str], trust_remote_code: bool) -> list[str
     `names` are paths inside the model with forward slashes; only files of its top folder are used.
     """
     top = sorted(name for name in names if "/" not in name)
-    patterns = [CONFIG, *_VOCABULARIES, "merges.txt", "bpe.codes", *_TOKENIZER_CONFIGS]
+    patterns = [CONFIG, *_VOCABULARIES, *_FURTHER_VOCABULARIES, *_TOKENIZER_CONFIGS]
     patterns += [WEIGHTS] if WEIGHTS in top else [_INDEX, _SHARDS]
     patterns += ["*.py"] if trust_remote_code else []
     return [name for name in top if _matches_any(name, patterns)]
@@ -58,22 +65,49 @@ def read_checkpoint(
     """
     if not folder.is_dir():
         raise ModelError(f"a model is a folder with {CONFIG} in it, found none at {str(folder)!r}")
-    try:
-        names = [path.name for path in folder.iterdir()]
-    except OSError as error:
-        raise ModelError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from error
+    names = _names(folder)
     _check_names(folder, names)
     used = [folder / name for name in pick_weight_files(names, trust_remote_code)]
-    for path in used:
-        if not path.is_file():  # a folder, a pipe, a device or a broken link
-            raise ModelError(f"{path} must be a file, it is none: copy the model's file there")
-        _check_length(path)
+    _check_used(used)
+    check_tokenizer_files(folder)
     config = read_config(folder, trust_remote_code)
     shapes: dict[str, tuple[int, ...]] = {}
     for name in _weight_files(folder, names):
         shapes |= _read_shapes(folder / name)
     depth = check_sizes(folder, config, shapes, trust_remote_code)
     return EncoderFiles(encoder, folder, commit or _fingerprint(used), depth, trust_remote_code)
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Refuse what would take all memory when a tokenizer is read, or name a file elsewhere.
+
+    Raises `ModelError`.
+    """
+    used = [name for name in pick_weight_files(_names(folder), False) if name != CONFIG]
+    _check_used([folder / name for name in used if not name.endswith(".safetensors")])
+    # What names a file in the special tokens replaces the vocabulary; in the config only this does.
+    for name, ends in (("tokenizer_config.json", "fast_tokenizer_files"), (_SPECIAL, _FILE_FIELDS)):
+        fields = read_json(folder / name) if name in used else {}
+        for field in fields:
+            if field.endswith(ends):
+                raise ModelError(
+                    f"{folder / name} names another file in {field[:80]}, which is not checked: "
+                    "take that field out, and save the tokenizer in the usual files"
+                )
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise ModelError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from error
+
+
+def _check_used(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if not path.is_file():  # a folder, a pipe, a device or a broken link
+            raise ModelError(f"{path} must be a file, it is none: copy the model's file there")
+        _check_length(path)
 
 
 def _matches_any(name: str, patterns: Iterable[str]) -> bool:

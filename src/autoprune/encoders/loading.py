@@ -29,7 +29,7 @@ from autoprune.encoders.config import (
     read_config,
     silence_libraries,
 )
-from autoprune.encoders.files import VOCABULARY_FILES
+from autoprune.encoders.files import VOCABULARY_FILES, check_tokenizer_files
 from autoprune.encoders.pruning import encoder_layers, head_parameters, prune_config
 from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import LayoutError, ModelError, first_line
@@ -351,6 +351,7 @@ def _check_weights(
 
 def load_tokenizer(checkpoint: EncoderFiles) -> PreTrainedTokenizerBase:
     """Load the checkpoint's tokenizer, the fast one where there is one; raises `ModelError`."""
+    check_tokenizer_files(checkpoint.folder)
     model = _only_sentencepiece(checkpoint)
     try:
         with silence_libraries():
