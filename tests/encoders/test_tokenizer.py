@@ -170,3 +170,18 @@ def test_vocabulary_that_transformers_finds_by_itself_is_in_the_fingerprint(bert
     before = fetch(find_encoder(str(bert))).commit
     (bert / "tekken.json").write_text("{}")
     assert fetch(find_encoder(str(bert))).commit != before
+
+
+@pytest.mark.parametrize(
+    "names", [["chat_template.jinja"], [f"additional_chat_templates/{n}.jinja" for n in "abc"]]
+)
+def test_chat_templates_beyond_all_reason_are_refused_unread(bert, names):
+    files = fetch(find_encoder(str(bert)))
+    for name in names:
+        (bert / name).parent.mkdir(exist_ok=True)
+        with (bert / name).open("wb") as file:
+            file.truncate((17 << 20) // len(names))
+    for read in (lambda: fetch(find_encoder(str(bert))), lambda: load_tokenizer(files)):
+        with pytest.raises(ModelError, match="chat templates, more than 16 MiB: remove") as raised:
+            read()
+        assert str(bert / names[0]) in str(raised.value)

@@ -25,6 +25,8 @@ _VOCABULARIES = (*VOCABULARY_FILES, "*.model")
 # tekken.json: transformers takes it for the vocabulary where there is no tokenizer.json.
 _FURTHER_VOCABULARIES = ("merges.txt", "bpe.codes", "tekken.json")
 
+_CHAT_TEMPLATES = ("chat_template.jinja", "additional_chat_templates/*.jinja")
+
 _SPECIAL = "special_tokens_map.json"
 
 _TOKENIZER_CONFIGS = ("tokenizer_config.json", _SPECIAL, "added_tokens.json")
@@ -85,6 +87,12 @@ def check_tokenizer_files(folder: Path) -> None:
     """
     used = [name for name in pick_weight_files(_names(folder), False) if name != CONFIG]
     _check_used([folder / name for name in used if not name.endswith(".safetensors")])
+    templates = sorted(path for pattern in _CHAT_TEMPLATES for path in folder.glob(pattern))
+    if sum(path.stat().st_size for path in templates if path.is_file()) > MAX_JSON_BYTES:
+        raise ModelError(
+            f"{templates[0]} has, with other chat templates, more than {MAX_JSON_BYTES >> 20} MiB: "
+            "remove them, they are not used"
+        )
     # What names a file in the special tokens replaces the vocabulary; in the config only this does.
     for name, ends in (("tokenizer_config.json", "fast_tokenizer_files"), (_SPECIAL, _FILE_FIELDS)):
         fields = read_json(folder / name) if name in used else {}
