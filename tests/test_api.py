@@ -186,6 +186,10 @@ def test_model_is_exported_and_its_cost_measured(searched, tmp_path):
     [
         ({"epoch": 3}, "unknown setting 'epoch', did you mean 'epochs'"),
         ({"workers": 0}, "workers must be"),
+        (
+            {"train": rows(60).assign(verdict=["x", 1] * 30), "label": "verdict"},
+            "column 'verdict' of the DataFrame train cannot be stored",
+        ),
         ({"train": 3}, "rows must be a DataFrame or a datasets.Dataset, got int"),
         ({"train": {"test": None}}, "a data set needs a split train"),
     ],

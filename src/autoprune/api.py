@@ -230,11 +230,15 @@ def _resolve(
     given: dict[str, Any] = dict(options)
     given |= {name: str(given[name]) for name in ("model", "task") if name in given}
     changed = {name: given.pop(name) for name in RunOptions.model_fields if name in given}
+    base = config.to_dict() if config else {}
     if isinstance(train, str | Path):
         given["task"] = str(train)
     elif train is not None:
-        given["task"] = str(save_rows(run.root / "data", str(given.get("task", "data")), train))
-    base = config.to_dict() if config else {}
+        given["task"] = name = str(given.get("task", "data"))
+        asked = StudyConfig.from_dict(merge_options(base, given))
+        columns = asked.data.columns
+        folder = save_rows(run.root / "data", name, train, columns, asked.problem_type)
+        given["task"] = str(folder)
     return (
         StudyConfig.from_dict(merge_options(base, given)),
         RunOptions.model_validate({**run.model_dump(), **changed}),

@@ -5,11 +5,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import DataError
+from autoprune.errors import DataError, first_line, quote
 from autoprune.files import atomic_folder
 from autoprune.tasks.folders import SPLIT_SPELLINGS, SPLITS
 from autoprune.tasks.labels import order_labels
 from autoprune.tasks.parquet_files import class_metadata
+from autoprune.tasks.table import DataTable, find_used
+from autoprune.tasks.task import Columns
+
+_ANY_COLUMNS = Columns()
+
+_FAILURES = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    RuntimeError,
+)  # those of pyarrow too
 
 TableOfRows = Any
 """A pandas DataFrame or a `datasets.Dataset`."""
@@ -18,17 +30,31 @@ Rows = TableOfRows | Mapping[str, TableOfRows]
 """The train rows, or several splits by name: a dict of tables, or a `datasets.DatasetDict`."""
 
 
-def save_rows(folder: Path, name: str, rows: Rows) -> Path:
+def save_rows(
+    folder: Path,
+    name: str,
+    rows: Rows,
+    columns: Columns = _ANY_COLUMNS,
+    problem_type: str | None = None,
+) -> Path:
     """Store rows as Parquet files below `folder`; return the task's own folder.
 
     The folder's name is `name` and a hash of the rows, so the same rows are stored once. Label
-    numbers of a `datasets.ClassLabel` are stored as their names, with the order of these. Raises
-    `DataError`.
+    numbers of a `datasets.ClassLabel` are stored as their names, with the order of these. A column
+    that Parquet cannot hold is left out where neither `columns` nor `problem_type` ask for it.
+    Raises `DataError`.
     """
     import pyarrow.parquet  # type: ignore[import-untyped]
 
     splits = _splits_of(rows) if isinstance(rows, Mapping) else {"train": rows}
-    stored = {split: _arrow_table(table) for split, table in splits.items()}
+    stored = {}
+    for split, table in splits.items():
+        try:
+            stored[split] = _arrow_table(table)
+        except _FAILURES:
+            if not hasattr(table, "iloc"):
+                raise
+            stored[split] = _used_columns(split, table, columns, problem_type)
     digest = hashlib.sha256()
     for split, table in stored.items():
         digest.update(f"{split} {table.schema.to_string()} {table.to_pylist()!r}".encode())
@@ -50,7 +76,7 @@ def _splits_of(tables: Mapping[str, TableOfRows]) -> dict[str, TableOfRows]:
 
 def _arrow_table(table: TableOfRows) -> Any:
     """Return the rows as a pyarrow Table."""
-    import pyarrow
+    import pyarrow.parquet
 
     if hasattr(table, "with_format"):  # a datasets.Dataset
         arrow = table.with_format("arrow")[:]
@@ -67,6 +93,35 @@ def _arrow_table(table: TableOfRows) -> Any:
                     classes[name] = feature.names
         return arrow.replace_schema_metadata(class_metadata(classes) if classes else None)
     if hasattr(table, "iloc"):  # a pandas DataFrame
-        arrow = pyarrow.Table.from_pandas(table, preserve_index=False)
-        return arrow.replace_schema_metadata(None)
+        arrow = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+        # Parquet cannot hold each type that Arrow has.
+        pyarrow.parquet.write_table(arrow.schema.empty_table(), pyarrow.BufferOutputStream())
+        return arrow
     raise DataError(f"rows must be a DataFrame or a datasets.Dataset, got {type(table).__name__}")
+
+
+def _used_columns(split: str, frame: Any, columns: Columns, problem_type: str | None) -> Any:
+    """Return the columns of a DataFrame that can be stored; raises `DataError` for one in use."""
+    import pyarrow
+
+    names = [str(name) for name in frame.columns]
+    origin = f"the DataFrame {split}"
+    found = DataTable(origin, list(dict.fromkeys(names)), lambda _: iter(()))
+    used = find_used(found, columns, problem_type)
+    stored = {}
+    for place, name in enumerate(names):
+        is_twice = names.count(name) > 1
+        if is_twice and name in used:
+            raise DataError(f"{origin} has two columns {quote(name)}: rename one of them")
+        try:
+            if not is_twice:
+                stored[name] = _arrow_table(frame.iloc[:, [place]]).column(0)
+        except _FAILURES as error:
+            if name in used:
+                # pyarrow gives a second text, that the conversion failed.
+                cause = ValueError(error.args[0]) if len(error.args) == 2 else error
+                raise DataError(
+                    f"column {quote(name)} of {origin} cannot be stored: {first_line(cause)}; "
+                    "make its values valid texts, such as by .astype(str), or numbers"
+                ) from error
+    return pyarrow.table(stored)

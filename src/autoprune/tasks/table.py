@@ -354,6 +354,22 @@ _GUESSED_ROWS = 200  # by which the problem type is guessed
 _FEWEST_NUMBERS = 12  # different ones that cannot be classes
 
 
+def find_used(table: DataTable, columns: Columns, problem_type: str | None = None) -> list[str]:
+    """Return the columns of texts and labels that are read; raises `DataError`.
+
+    Without a problem type those of the first that finds its columns.
+    """
+    single, _, regression, by_word = PROBLEM_TYPE_NAMES
+    for kind in (problem_type,) if problem_type else (single, regression, by_word):
+        try:  # each knows other names of columns
+            text, pair = find_texts(table, columns, kind)
+            labels = columns.labels or (find_label(table, columns, "train", kind),)
+            return [text, *([] if pair is None else [pair]), *labels]
+        except MissingColumnError as error:
+            missing = error
+    raise missing
+
+
 def guess_problem_type(table: DataTable, columns: Columns) -> str:
     """Return the only problem type that fits the first rows of a table.
 
@@ -364,28 +380,20 @@ def guess_problem_type(table: DataTable, columns: Columns) -> str:
     single, multi, regression, by_word = PROBLEM_TYPE_NAMES
     if columns.labels or columns.separator is not None:
         return multi
-    for kind in (single, regression, by_word):  # each knows other names of columns
-        try:
-            names = [find_texts(table, columns, kind)[0], find_label(table, columns, "train", kind)]
-            break
-        except MissingColumnError as error:
-            missing = error
-    else:
-        raise missing
-    if len(set(names)) < 2:
+    text, *_, label = find_used(table, columns)
+    if text == label:
         return single
-    classes = table.classes.get(names[1])
-    rows = [values for _, values in islice(table.rows(names), _GUESSED_ROWS)]
-    if any(isinstance(label, list) for _, label in rows):
-        return by_word if any(isinstance(text, list) for text, _ in rows) else multi
-    cells = [str(label).strip() for _, label in rows if label not in (None, MISSING)]
+    rows = [values for _, values in islice(table.rows([text, label]), _GUESSED_ROWS)]
+    if any(isinstance(value, list) for _, value in rows):
+        return by_word if any(isinstance(value, list) for value, _ in rows) else multi
+    cells = [str(value).strip() for _, value in rows if value not in (None, MISSING)]
     labels = [cell for cell in cells if cell.lstrip("+-").casefold() not in ("", "nan")]
-    numbers = [number for label in labels if (number := _as_number(label)) is not None]
-    if classes is not None or len(numbers) < len(labels) or all(map(float.is_integer, numbers)):
+    numbers = [number for cell in labels if (number := _as_number(cell)) is not None]
+    if label in table.classes or len(numbers) < len(labels) or all(map(float.is_integer, numbers)):
         return single
     if len(set(numbers)) < _FEWEST_NUMBERS:
         raise DataError(
-            f"column {quote(names[1])} of {table.origin} has {len(set(numbers))} different numbers "
+            f"column {quote(label)} of {table.origin} has {len(set(numbers))} different numbers "
             f"in its first rows, which may be classes or a scale: give --problem-type {single} or "
             f"{regression}"
         )
