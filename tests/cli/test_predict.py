@@ -280,6 +280,11 @@ def without_a_head(model_folder):
     save_file(kept, model_folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def with_several_numbers(model_folder):
+    config = json.loads((model_folder / "config.json").read_text())
+    (model_folder / "config.json").write_text(json.dumps({**config, "problem_type": "regression"}))
+
+
 def with_another_tokenizer(model_folder):
     content = json.loads((model_folder / "tokenizer.json").read_text())
     content["model"]["vocab"][NUMBERS[0]] = 60_000
@@ -292,6 +297,7 @@ def with_another_tokenizer(model_folder):
         (without_a_label, "is not a complete classifier, 2 of its weights"),
         (without_a_head, "is not a complete classifier, 1 of its weights"),
         (with_another_tokenizer, "has a token number 60000"),
+        (with_several_numbers, "predicts 3 numbers for each text, and only one can"),
     ],
 )
 def test_predict_refuses_an_incomplete_model(run, folder, files, spoil, message, tmp_path):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from autoprune.encoders.hub import fetch
@@ -143,6 +144,11 @@ def test_other_config_than_the_one_that_is_checked_is_refused(bert, edit_config)
     with pytest.raises(ModelError, match="names other configs in configuration_files") as raised:
         fetch(find_encoder(str(folder)))
     assert str(folder / "config.json") in str(raised.value)
+
+
+def test_model_that_returns_tuples_has_logits(edit_config):
+    model = load_classifier(fetch(find_encoder(str(edit_config(return_dict=False)))), ["a"], 0)
+    assert model(input_ids=torch.tensor([[2, 5, 3]])).logits.shape == (1, 1)
 
 
 def sparse(path: Path, size: int) -> None:

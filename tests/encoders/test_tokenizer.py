@@ -185,3 +185,25 @@ def test_chat_templates_beyond_all_reason_are_refused_unread(bert, names):
         with pytest.raises(ModelError, match="chat templates, more than 16 MiB: remove") as raised:
             read()
         assert str(bert / names[0]) in str(raised.value)
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 2, 3.5, True, float("nan")])
+def test_longest_text_that_is_none_is_refused(bert, limit):
+    set_limit(bert, limit)
+    with pytest.raises(ModelError, match="whole number from 3 as model_max_length") as raised:
+        load_tokenizer(fetch(find_encoder(str(bert))))
+    assert "correct tokenizer_config.json" in str(raised.value)
+
+
+@pytest.mark.parametrize("limit", [3, 512, 512.0, int(1e30), 1e30, None])
+def test_longest_text_is_a_whole_number(bert, limit):
+    set_limit(bert, limit)
+    tokenizer = load_tokenizer(fetch(find_encoder(str(bert))))
+    assert (type(tokenizer.model_max_length), tokenizer.model_max_length) == (int, int(limit or 1e30))
+    assert len(tokenizer(TEXT, truncation=True)["input_ids"]) == min(limit or 5, 5)
+
+
+def set_limit(folder, limit):
+    path = folder / "tokenizer_config.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "model_max_length": limit}))

@@ -93,9 +93,11 @@ def read_config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
     _check_fields(folder / CONFIG, fields)
     try:
         with silence_libraries():
-            return AutoConfig.from_pretrained(
+            config = AutoConfig.from_pretrained(
                 folder, trust_remote_code=trust_remote_code, local_files_only=True
             )
+            config.return_dict = True  # logits are read by their name
+            return config
     except UNREADABLE as error:
         if "auto_map" in fields and not trust_remote_code:
             raise RemoteCodeError(

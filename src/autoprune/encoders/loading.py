@@ -363,7 +363,7 @@ def load_tokenizer(checkpoint: EncoderFiles) -> PreTrainedTokenizerBase:
                 trust_remote_code=checkpoint.trust_remote_code,
             )
             tokenizer("a")
-            min(1, tokenizer.model_max_length)  # raises where the file holds no number
+            least = 1 + tokenizer.num_special_tokens_to_add()
     except Exception as error:  # the tokenizers library raises no other class
         files = model.name if model else "tokenizer.json and tokenizer_config.json"
         raise ModelError(
@@ -371,6 +371,14 @@ def load_tokenizer(checkpoint: EncoderFiles) -> PreTrainedTokenizerBase:
             f"{files} again, or save them again"
         ) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    limit: object = tokenizer.model_max_length
+    is_whole = type(limit) is int or (isinstance(limit, float) and limit.is_integer())
+    if not is_whole or limit < least:
+        raise ModelError(
+            f"the tokenizer of {checkpoint.encoder} must have a whole number from {least} as "
+            f"model_max_length, it has {limit!r:.40}: correct tokenizer_config.json"
+        )
+    tokenizer.model_max_length = int(limit)
     if model is not None:
         _check_pieces(model, tokenizer)
     return tokenizer

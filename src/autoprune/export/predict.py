@@ -202,5 +202,10 @@ def make_predictor(
         )
     problem_type = find_problem_type(problem_type_of(config))
     labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
+    if problem_type.name == "regression" and len(labels) != 1:
+        raise ModelError(
+            f"{folder} predicts {len(labels)} numbers for each text, and only one can be written: "
+            "name another model"
+        )
     tokenize = make_tokenizer(folder)
     return Predictor(labels, open_classifier(), tokenize, problem_type)

@@ -229,7 +229,7 @@ MODELS = {
     "tokenizer of another model": (other_tokens, ["spoilt", "60", "40 tokens", "fetch"]),
     "no padding": (tokenizer(pad_token=None), ["padding token"]),
     "room in words": (tokenizer(model_max_length="long"), ["spoilt", "tokenizer_config.json"]),
-    "no room": (tokenizer(model_max_length=2), ["tokens must be at least 3"]),
+    "no room": (tokenizer(model_max_length=2), ["spoilt", "from 3 as model_max_length"]),
     "no words at all": (no_unknown_word, ["spoilt", "[UNK]", "fetch tokenizer.json"]),
 }
 
