@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,20 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import BertweetTokenizer, PhobertTokenizer
 
+from autoprune.encoders.loading import load_tokenizer
+from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError
 from autoprune.export import reload
 from autoprune.export.export import save_model
 from autoprune.export.final_training import merged_model
-from autoprune.export.verify import expect_export, reload_in_new_process, verify_export
+from autoprune.export.verify import (
+    ALLOWED_FILES,
+    expect_export,
+    reload_in_new_process,
+    verify_export,
+)
 from autoprune.layouts.layout import Layout
 
 LAYOUT = Layout.parse("5:0,2,4")
@@ -296,3 +305,40 @@ def test_verification_finds_a_fault_before_saving(good, tmp_path, make):
     expected = expect_export(tiny.sample, good.run.logits, names, model, tokenizer)
     with pytest.raises(ModelError, match="a logit of row"):
         verify_export(tmp_path / "model", expected, reload.reload_logits)
+
+
+def phobert(folder, _, kind=PhobertTokenizer):
+    """Save a tokenizer that knows three words."""
+    (folder / "vocab.txt").write_text("एक 3\nदोन 2\nतीन 1\n", encoding="utf-8")
+    (folder / "bpe.codes").write_text("ए क</w> 3\n", encoding="utf-8")
+    kind(str(folder / "vocab.txt"), str(folder / "bpe.codes")).save_pretrained(folder)
+
+
+def bertweet(folder, tokenizer):
+    phobert(folder, tokenizer, BertweetTokenizer)
+
+
+def chat_templates(folder, tokenizer):
+    tokenizer.save_pretrained(folder)
+    (folder / "additional_chat_templates").mkdir()
+    for name in ("chat_template.jinja", "additional_chat_templates/tools.jinja"):
+        (folder / name).write_text("{{ messages }}")
+
+
+def chat_template_in_config(folder, tokenizer):
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": "{{ messages }}"}))
+
+
+@pytest.mark.parametrize("make", [phobert, bertweet, chat_templates, chat_template_in_config])
+def test_files_of_each_tokenizer_belong_in_an_export(good, tmp_path, make):
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    make(source, good.tiny.tokenizer)
+    tokenizer = load_tokenizer(EncoderFiles(Encoder("it", str(source)), source, "", 1))
+    save_model(merged_model(good.tiny.evaluator, LAYOUT, good.run), tokenizer, out)
+    names = [path.relative_to(out).as_posix() for path in out.rglob("*")]
+    assert [name for name in names if not any(fnmatch(name, each) for each in ALLOWED_FILES)] == []
+    reloaded = load_tokenizer(EncoderFiles(Encoder("it", str(out)), out, "", 1))
+    assert reloaded("एक दोन")["input_ids"] == tokenizer("एक दोन")["input_ids"]

@@ -379,6 +379,7 @@ def load_tokenizer(checkpoint: EncoderFiles) -> PreTrainedTokenizerBase:
             f"model_max_length, it has {limit!r:.40}: correct tokenizer_config.json"
         )
     tokenizer.model_max_length = int(limit)
+    tokenizer.chat_template = None  # a classifier has no use for it
     if model is not None:
         _check_pieces(model, tokenizer)
     return tokenizer

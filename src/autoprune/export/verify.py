@@ -32,6 +32,7 @@ ALLOWED_FILES = (
     "added_tokens.json",
     "vocab.*",
     "merges.txt",
+    "bpe.codes",
     "*.model",
     "README.md",
     "model*.onnx",  # of earlier versions
