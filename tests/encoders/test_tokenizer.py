@@ -199,7 +199,10 @@ def test_longest_text_that_is_none_is_refused(bert, limit):
 def test_longest_text_is_a_whole_number(bert, limit):
     set_limit(bert, limit)
     tokenizer = load_tokenizer(fetch(find_encoder(str(bert))))
-    assert (type(tokenizer.model_max_length), tokenizer.model_max_length) == (int, int(limit or 1e30))
+    assert (type(tokenizer.model_max_length), tokenizer.model_max_length) == (
+        int,
+        int(limit or 1e30),
+    )
     assert len(tokenizer(TEXT, truncation=True)["input_ids"]) == min(limit or 5, 5)
 
 
