@@ -371,7 +371,7 @@ def load_tokenizer(checkpoint: EncoderFiles) -> PreTrainedTokenizerBase:
             f"{files} again, or save them again"
         ) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    limit: object = tokenizer.model_max_length
+    limit: Any = tokenizer.model_max_length
     is_whole = type(limit) is int or (isinstance(limit, float) and limit.is_integer())
     if not is_whole or limit < least:
         raise ModelError(
