@@ -7,6 +7,9 @@ training of those that racing asks for are added up, and so are those of the sea
 the choice of rates. `ratio` is the whole command with racing divided by that without. `spread` is
 the standard deviation between the seeds of a pruned layout on validation, in points, beside what
 racing expects. One JSON line for each study is appended to FILE.
+
+Of a study that raced itself the runs that racing saved have no records: each counts as long as the
+mean run of the same entrant, and whether the verdict is the same is not known.
 """
 
 import argparse
@@ -98,9 +101,19 @@ def replay(study: FinishedStudy, race: bool) -> Comparison:
     return race_entrants(entrants, schedule, study.test, runs, trials, lambda: models)
 
 
+def _saved(study: FinishedStudy, origin: str) -> float:
+    """Return the estimated seconds of the runs that racing saved of an entrant."""
+    runs = entrant_runs(study, origin).values()
+    seconds = fmean(record.score("validation").seconds for record in runs)
+    return seconds * (len(study.comparison.seeds) - len(runs))
+
+
 def figures(study: FinishedStudy) -> dict[str, Any]:
     """Return what the JSON line of a study holds."""
-    whole, raced = replay(study, race=False), replay(study, race=True)
+    raced = study.comparison
+    whole = raced if any(row.stopped for row in raced.rows) else replay(study, race=False)
+    if whole is not raced:
+        raced = replay(study, race=True)
     records = read_records(study.folder / RECORDS_FILE)
     before = sum(
         record.scores[-1].seconds
@@ -111,6 +124,8 @@ def figures(study: FinishedStudy) -> dict[str, Any]:
         sum(record.score("validation").seconds for record in comparison.records)
         for comparison in (whole, raced)
     )
+    if whole is raced:
+        compared += sum(_saved(study, row.origin) for row in raced.rows if row.stopped)
     pruned = [row.origin for row in whole.rows if row.origin in ("found", *STRATEGIES)]
     groups = [
         [record.score("validation").quality for record in entrant_runs(study, origin).values()]
@@ -118,7 +133,7 @@ def figures(study: FinishedStudy) -> dict[str, Any]:
     ]
     rows = next(split.left for split in study.setting.cleaned if split.split == "validation")
     usual = estimate_noise(fmean(map(fmean, groups)), rows, [])
-    spread = math.sqrt(fmean(float(np.var(group, ddof=1)) for group in groups))
+    spread = math.sqrt(fmean(float(np.var(group, ddof=1)) for group in groups if len(group) > 1))
     return {
         "study": "/".join(study.folder.parts[-2:]),
         "search": round(before),
@@ -126,7 +141,9 @@ def figures(study: FinishedStudy) -> dict[str, Any]:
         "raced": round(least),
         "ratio": round((before + least) / (before + compared), 3),
         "stopped": {row.origin: row.seeds for row in raced.rows if row.stopped},
-        "same verdict": comparison_verdict(whole) == comparison_verdict(raced),
+        "same verdict": None
+        if whole is raced
+        else comparison_verdict(whole) == comparison_verdict(raced),
         "spread": round(100 * spread, 2),
         "expected spread": round(100 * math.sqrt(usual.variance), 2),
         "date": date.today().isoformat(),
