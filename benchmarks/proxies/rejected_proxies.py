@@ -221,7 +221,9 @@ def main() -> None:
         net = train_supernet(evaluator, layouts, share, arguments.passes, seed)
         trained_for = (time.process_time() - started) / full
         started = time.process_time()
-        scores = score_all(net, layouts, rows, evaluator.budget.batch, evaluator.device).scores
+        scores = score_all(
+            net, layouts, rows, evaluator.budget.batch, evaluator.device, evaluator.problem_type
+        ).scores
         whole = trained_for + (time.process_time() - started) / full
         mean = np.mean([score.accuracy for score in scores])
         name, cost = f"supernet {seed}, layers at {share:g}", f"{whole:.1f} for all"

@@ -130,6 +130,29 @@ def test_problem_type_from_search_to_predictions(kind, run, model, tmp_path, mon
     CHECKS[kind](found, json.loads(predicted.out), text)
 
 
+@pytest.mark.parametrize("kind", TASKS)
+def test_problem_type_has_scores_of_layouts_and_costs(kind, run, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make, options = TASKS[kind]
+    rows = "\n".join(json.dumps(make(words), ensure_ascii=False) for words in texts(80))
+    Path("rows.jsonl").write_text(rows, encoding="utf-8")
+    given = ("--model", model, "--task", "rows.jsonl", *options)
+    answer = run("score", *given, "--keep", 2, "--epochs", 1, "--batch", 8, "--json")
+    assert answer.code == 0, answer.err
+    found = answer.result
+    assert len(found["layouts"]) == 10
+    assert all(0 < score["loss"] < 30 for score in found["layouts"])
+    trials = ("--trials", 1, "--epochs", 1, "--full-epochs", 1, "--seeds", 1, "--batch", 8)
+    study = run("search", *given, "--keep", 2, "--study", "s", *trials, "--workers", 1, "--json")
+    assert study.code == 0, study.err
+    trained = {row["origin"]: row["parameters"] for row in study.result["comparison"]}
+    answer = run("cost", "s", "--rounds", 6, "--threads", 1, "--json")
+    assert answer.code == 0, answer.err
+    full, pruned = json.loads(answer.out)["models"]
+    assert full["parameters"]["total"] == trained["full"]
+    assert pruned["parameters"]["total"] == trained["top"]
+
+
 BAD = {
     "metric": (("--metric", "spearman"), "--metric of single_label_classification is one of"),
     "separator": (

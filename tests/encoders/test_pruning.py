@@ -10,10 +10,16 @@ from transformers import AutoModelForSequenceClassification as Classifier
 
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.loading import load_classifier
-from autoprune.encoders.pruning import encoder_layers, head_parameters, keep_layers
+from autoprune.encoders.pruning import (
+    can_have,
+    encoder_layers,
+    head_parameters,
+    keep_layers,
+    required_layers,
+)
 from autoprune.encoders.registry import Encoder
 from autoprune.errors import LayoutError, ModelError
-from autoprune.layouts.layout import Layout
+from autoprune.layouts.layout import Layout, all_layouts
 
 NAMES = ["क्रीडा", "राजकारण", "तंत्रज्ञान"]
 WITH_LAYER_0 = ["5:0-1", "5:0,4", "5:0,2-3", "5:0", "5:0-4"]
@@ -113,6 +119,14 @@ def test_layer_indices_are_renumbered(make_model):
     keep_layers(model, Layout.parse("5:1,4"))
     numbers = [layer.attention.self.layer_idx for layer in encoder_layers(model)]
     assert numbers == [0, 1]
+
+
+def test_required_layers_are_those_of_all_layouts_that_a_family_can_have(family, model):
+    depth = model.config.num_hidden_layers
+    layouts = [layout for layout in all_layouts(depth, 2) if can_have(model, layout)]
+    required = required_layers(model)
+    assert required == ((0,) if family == "modernbert" else ())
+    assert layouts == all_layouts(depth, 2, required)
 
 
 def test_modernbert_keeps_the_types_of_its_layers(make_model):

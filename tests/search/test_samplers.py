@@ -63,6 +63,21 @@ def test_sampler_layouts_are_valid_distinct_and_reproducible(sampler, landscape)
     assert climb(sampler, table, 12, 6, 20, 0, first) == layouts[:20]
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(("depth", "keep"), [(6, 3), (22, 11)], ids=["listed", "not listed"])
+def test_sampler_proposes_only_what_the_family_can_have(sampler, depth, keep):
+    settings = SearchSettings(depth=depth, keep=keep, trials=99, required=(0,))
+    study = optuna.create_study(direction="maximize", sampler=SAMPLERS[sampler](settings))
+    layouts = []
+    for _ in range(count_layouts(6, 3, 1)):
+        trial, layout = ask(study, depth)
+        layouts.append(layout)
+        study.tell(trial, 1 / sum(layout.keep))  # the lower layers are the better ones
+    assert all(0 in layout.keep for layout in layouts)
+    if depth == 6:
+        assert set(layouts) == set(all_layouts(6, 3, (0,)))
+
+
 @pytest.mark.parametrize("sampler", ["gp", "random", "tpe"])
 def test_sampler_with_another_seed_proposes_others(sampler, landscape):
     assert climb(sampler, landscape(1), 12, 6, 12, 0) != climb(sampler, landscape(1), 12, 6, 12, 1)

@@ -19,6 +19,7 @@ from autoprune.training.one_shot import (
     score_all,
     walk_trie,
 )
+from autoprune.training.problem_types import SINGLE_LABEL
 
 CPU = torch.device("cpu")
 ALL = [Layout(4, keep) for k in range(1, 5) for keep in combinations(range(4), k)]
@@ -55,7 +56,7 @@ def test_walk_runs_as_many_layers_as_were_counted(evaluator, model, monkeypatch)
 
 
 def test_logits_and_scores_are_those_of_each_layout_alone(evaluator, model):
-    shared = score_all(model, ALL, evaluator.validation, 8, CPU)
+    shared = score_all(model, ALL, evaluator.validation, 8, CPU, SINGLE_LABEL)
     assert shared.layer_passes == 15
     alone = [
         predict_logits(evaluator.untrained(layout, 0), evaluator.validation, CPU, MicroBatcher(8))
@@ -93,8 +94,8 @@ def test_walk_holds_no_more_states_than_the_deepest_layout_has_layers(evaluator,
 
 
 def test_halving_runs_fewer_layers_and_keeps_the_best(evaluator, model):
-    whole = score_all(model, ALL, evaluator.validation, 5, CPU)
-    halved = score_all(model, ALL, evaluator.validation, 5, CPU, rungs=4)
+    whole = score_all(model, ALL, evaluator.validation, 5, CPU, SINGLE_LABEL)
+    halved = score_all(model, ALL, evaluator.validation, 5, CPU, SINGLE_LABEL, rungs=4)
     assert halved.layer_passes < 0.75 * whole.layer_passes
     rows = sorted(shared.rows for shared in halved.scores)
     assert rows == [10] * 7 + [20] * 4 + [30] * 2 + [40] * 2
@@ -120,8 +121,9 @@ def test_sampled_rows_are_drawn_by_seed_and_unchanged(evaluator):
 def test_prefix_cache_changes_no_loss_and_runs_fewer_layers(evaluator, model, max_states):
     layouts = all_layouts(4, 2)[::-1] + all_layouts(4, 3)
     split = evaluator.validation
-    expected = [score.loss for score in score_all(model, layouts, split, 8, CPU).scores]
-    cache = PrefixCache(model, split, 8, CPU, max_states)
+    scores = score_all(model, layouts, split, 8, CPU, SINGLE_LABEL).scores
+    expected = [score.loss for score in scores]
+    cache = PrefixCache(model, split, 8, CPU, SINGLE_LABEL, max_states)
     assert cache.losses(layouts) == pytest.approx(expected, abs=1e-9)
     assert max(len(states) for _, _, states in cache._batches) <= max_states
     first = cache.passes

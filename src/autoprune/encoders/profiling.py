@@ -30,6 +30,7 @@ from autoprune.encoders.loading import (
     load_classifier,
     load_trained,
     trained_labels,
+    trained_problem_type,
 )
 from autoprune.encoders.pruning import encoder_layers
 from autoprune.encoders.registry import EncoderFiles
@@ -95,7 +96,8 @@ class Classifier:
 
 def open_classifier(checkpoint: EncoderFiles, device: torch.device) -> Classifier:
     """Load a checkpoint to be timed, with a random head for its labels; raises `ModelError`."""
-    model: Any = load_classifier(checkpoint, trained_labels(checkpoint), 0)
+    labels, problem_type = trained_labels(checkpoint), trained_problem_type(checkpoint)
+    model: Any = load_classifier(checkpoint, labels, 0, problem_type)
     return Classifier(model.to(device).eval(), device)
 
 

@@ -170,6 +170,25 @@ def check_layout(model: PreTrainedModel, layout: Layout) -> None:
         )
 
 
+def can_have(model: PreTrainedModel, layout: Layout) -> bool:
+    """Return whether `check_layout` lets `layout` pass."""
+    try:
+        check_layout(model, layout)
+    except LayoutError:
+        return False
+    return True
+
+
+def required_layers(model: PreTrainedModel) -> tuple[int, ...]:
+    """Return the layers that every layout keeps: the first, where they are built unlike the others.
+
+    That is layer 0 of ModernBERT, and none of the other families.
+    """
+    shapes = [_shapes(layer) for layer in encoder_layers(model)]
+    last = max((i for i in range(len(shapes) - 1) if shapes[i] != shapes[i + 1]), default=-1)
+    return tuple(range(last + 1))
+
+
 def _shapes(layer: nn.Module) -> dict[str, torch.Size]:
     return {name: weight.shape for name, weight in layer.state_dict().items()}
 

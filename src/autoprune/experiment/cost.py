@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from autoprune.encoders.config import CONFIG, silence_libraries
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.hub import fetch
-from autoprune.encoders.loading import load_classifier, load_tokenizer
+from autoprune.encoders.loading import load_tokenizer
 from autoprune.encoders.profiling import speed_warnings
 from autoprune.encoders.pruning import keep_layers
 from autoprune.encoders.registry import Encoder, EncoderFiles
@@ -187,13 +187,13 @@ def _save_all(
     rivals: tuple[EncoderFiles, ...],
     folder: Path,
 ) -> list[CostSubject]:
-    labels, subjects = experiment.splits.names, []
+    load, labels, subjects = experiment.problem_type.load_classifier, experiment.splits.names, []
     for name, layout in layouts.items():
-        model = load_classifier(experiment.checkpoint, labels, 0)
+        model = load(experiment.checkpoint, labels, 0)
         keep_layers(model, layout)
         subjects.append(_save(name, model, experiment.checkpoint, folder))
     for rival in rivals:
-        model = load_classifier(rival, labels, 0)
+        model = load(rival, labels, 0)
         subjects.append(_save(rival.encoder.name, model, rival, folder))
     return subjects
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from autoprune.encoders.pruning import check_layout
-from autoprune.errors import LayoutError
+from autoprune.encoders.pruning import can_have
 from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout, all_layouts, count_layouts
 from autoprune.search.baseline_samplers import evolve
@@ -105,15 +104,15 @@ def _score_layouts(experiment: Experiment, request: ScoreRequest) -> LayoutScore
     evaluator, depth = experiment.evaluator(experiment.quick), experiment.checkpoint.depth
     model = evaluator.train(Layout.full(depth), request.seed).model.eval()
     rows = sample_rows(evaluator.validation, request.rows, request.seed)
-    batch, device = evaluator.budget.batch, evaluator.device
+    batch, device, kind = evaluator.budget.batch, evaluator.device, experiment.problem_type
     if sum(count_layouts(depth, keep) for keep in request.keeps) <= MAX_LISTED_LAYOUTS:
         layouts = [layout for keep in request.keeps for layout in all_layouts(depth, keep)]
-        layouts = [layout for layout in layouts if _is_possible(model, layout)]
-        found = score_all(model, layouts, rows, batch, device, request.rungs)
+        layouts = [layout for layout in layouts if can_have(model, layout)]
+        found = score_all(model, layouts, rows, batch, device, kind, request.rungs)
     else:
-        prefixes = PrefixCache(model, rows, batch, device, _CACHED_STATES)
+        prefixes = PrefixCache(model, rows, batch, device, kind, _CACHED_STATES)
         layouts = _evolved_layouts(prefixes, model, depth, request)
-        evolved = score_all(model, layouts, rows, batch, device)
+        evolved = score_all(model, layouts, rows, batch, device, kind)
         found = OneShot(evolved.scores, prefixes.passes + evolved.layer_passes)
     scores = found.scores
     values = (
@@ -146,14 +145,6 @@ def _evolved_layouts(
     best: list[Layout] = []
     for keep in request.keeps:
         ranked = evolve(prefixes.losses, depth, keep, request.seed)
-        possible = [layout for layout, _ in ranked if _is_possible(model, layout)]
+        possible = [layout for layout, _ in ranked if can_have(model, layout)]
         best += possible[:_EVOLVED_LAYOUTS]
     return best
-
-
-def _is_possible(model: PreTrainedModel, layout: Layout) -> bool:
-    try:
-        check_layout(model, layout)
-    except LayoutError:
-        return False
-    return True

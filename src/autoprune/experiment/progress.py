@@ -320,12 +320,13 @@ def report_expected_time(
     phases = {"trial": (trials, searching)} if trials else {}
     phases["run"] = (entrants * schedule.minimum, new * comparing)
     progress.expect_time(phases)
+    layouts = count_layouts(depth, keep, len(experiment.required_layers))
     progress.say(
         f"{step * 1000:.0f} ms a step on {describe_device(experiment.device)}: "
         f"{search if trials else ''}"
         f"at most {format_duration(new * comparing)} for the comparison on {seeds}{raced}"
         f"{f' and {choices} settings' if choices else ''}, "
         f"up to {format_count(budgets[0].steps, 'step')} a run, {workers} at a time "
-        f"({count_layouts(depth, keep):,} layouts in all). Shorter: fewer --trials or --seeds, "
+        f"({layouts:,} layouts in all). Shorter: fewer --trials or --seeds, "
         "smaller --epochs, --full-epochs or --tokens, a GPU"
     )

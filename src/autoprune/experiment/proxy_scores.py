@@ -47,7 +47,7 @@ def proxy_scores(
     stored = _read(path)
     if stored is not None and stored[0] == proxy:
         return stored[1]
-    layouts = all_layouts(experiment.depth, experiment.keep)
+    layouts = _layouts(experiment)
     scores = _compute(experiment, layouts, f"all {format_count(len(layouts), 'layout')}", progress)
     _write(path, proxy, scores)
     return scores
@@ -64,7 +64,7 @@ def share_proxy_scores(
     if proxy not in TRAINED_PROXIES:
         return
     missing = {
-        folder / PROXY_FILE: all_layouts(experiment.depth, experiment.keep)
+        folder / PROXY_FILE: _layouts(experiment)
         for experiment, folder in zip(experiments, folders, strict=True)
         if (stored := _read(folder / PROXY_FILE)) is None or stored[0] != proxy
     }
@@ -75,6 +75,10 @@ def share_proxy_scores(
     scores = _compute(experiments[0], layouts, what, progress)
     for path, own in missing.items():
         _write(path, proxy, {layout: scores[layout] for layout in own})
+
+
+def _layouts(experiment: Experiment) -> list[Layout]:
+    return all_layouts(experiment.depth, experiment.keep, experiment.required_layers)
 
 
 def _compute(

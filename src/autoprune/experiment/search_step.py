@@ -163,6 +163,7 @@ def search_settings(
         initial_layouts=experiment.strategies,
         timeout=None if options.minutes is None else 60 * options.minutes,
         parallel_trials=executor.workers,
+        required=experiment.required_layers,
     )
 
 

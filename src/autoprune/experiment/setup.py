@@ -15,14 +15,14 @@ from autoprune.encoders.loading import (
     hidden_size,
     max_input_length,
 )
-from autoprune.encoders.pruning import check_layout
+from autoprune.encoders.pruning import can_have, check_layout, required_layers
 from autoprune.encoders.registry import (
     EncoderFiles,
     distinct_rivals,
     find_encoder,
     find_rivals,
 )
-from autoprune.errors import LayoutError, OptionError
+from autoprune.errors import OptionError
 from autoprune.evaluation.entrants import (
     Entrant,
     MeasurementConditions,
@@ -84,6 +84,7 @@ class Experiment:
     rival_inputs: tuple[EncodedSplits, ...]
     strategies: dict[str, Layout]
     left_out: tuple[str, ...]
+    required_layers: tuple[int, ...]
     quick: Budget
     full: Budget
     device: torch.device
@@ -377,6 +378,7 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
                 rival_inputs=tuple(read[1:]),
                 strategies=strategies,
                 left_out=left_out,
+                required_layers=required_layers(full_model),
                 quick=quick,
                 full=full,
                 device=device,
@@ -436,15 +438,7 @@ def _strategies(
     layouts = strategy_layouts(
         list(named or STRATEGIES), full_model.config.num_hidden_layers, config.keep
     )
-    left_out = tuple(name for name in layouts if not _can_have(full_model, layouts[name]))
+    left_out = tuple(name for name in layouts if not can_have(full_model, layouts[name]))
     for name in left_out if named else ():
         check_layout(full_model, layouts[name])
     return {name: layouts[name] for name in layouts if name not in left_out}, left_out
-
-
-def _can_have(model: PreTrainedModel, layout: Layout) -> bool:
-    try:
-        check_layout(model, layout)
-    except LayoutError:
-        return False
-    return True

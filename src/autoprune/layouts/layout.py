@@ -91,18 +91,19 @@ def check_keep(depth: int, keep: int) -> None:
         )
 
 
-def all_layouts(depth: int, keep: int) -> list[Layout]:
-    """Return all layouts that keep `keep` of `depth` layers, in lexical order.
+def all_layouts(depth: int, keep: int, required: Sequence[int] = ()) -> list[Layout]:
+    """Return all layouts that keep `keep` of `depth` layers, `required` too, in lexical order.
 
     >>> [str(layout) for layout in all_layouts(3, 2)]
     ['3:0-1', '3:0,2', '3:1-2']
     """
-    return [Layout(depth, kept) for kept in combinations(range(depth), keep)]
+    kept = combinations(range(depth), keep)
+    return [Layout(depth, layers) for layers in kept if set(required) <= set(layers)]
 
 
-def count_layouts(depth: int, keep: int) -> int:
-    """Return how many layouts keep `keep` of `depth` layers."""
-    return comb(depth, keep)
+def count_layouts(depth: int, keep: int, required: int = 0) -> int:
+    """Return how many layouts keep `keep` of `depth` layers, `required` certain ones among them."""
+    return comb(depth - required, keep - required) if keep >= required else 0
 
 
 def parse_keeps(text: str) -> list[int]:

@@ -28,15 +28,16 @@ _TPE_DRAWS = 25  # draws that may repeat a layout before one is drawn uniformly
 def propose_randomly(history: SearchHistory, rng: np.random.Generator) -> Layout:
     """Draw uniformly among the layouts that were not tried yet."""
     if comb(history.depth, history.keep) <= MAX_LISTED:
-        untried = np.ones(comb(history.depth, history.keep), dtype=bool)
+        space = all_flags(history.depth, history.keep)
+        untried = space[:, list(history.required)].all(axis=1)
         untried[[layout_rank(layout) for layout in history.tried_layouts]] = False
         if not untried.any():
             raise _exhausted(history)
         row = rng.choice(np.flatnonzero(untried))
-        return flags_to_layout(all_flags(history.depth, history.keep)[row])
+        return flags_to_layout(space[row])
     while True:
         layout = flags_to_layout(draw_flags(history.depth, history.keep, 1, rng)[0])
-        if layout not in history.tried_layouts:
+        if history.is_new(layout):
             return layout
 
 
@@ -44,7 +45,7 @@ def propose_in_order(history: SearchHistory, rng: np.random.Generator) -> Layout
     """Take the first layout in lexical order that was not tried yet."""
     for kept in combinations(range(history.depth), history.keep):
         layout = Layout(history.depth, kept)
-        if layout not in history.tried_layouts:
+        if history.is_new(layout):
             return layout
     raise _exhausted(history)
 
@@ -52,7 +53,7 @@ def propose_in_order(history: SearchHistory, rng: np.random.Generator) -> Layout
 def _exhausted(history: SearchHistory) -> StudyError:
     depth, keep = history.depth, history.keep
     return StudyError(
-        f"all {comb(depth, keep)} layouts that keep {keep} of {depth} layers have been tried: no "
+        f"all {history.layouts} layouts that keep {keep} of {depth} layers have been tried: no "
         "other is left"
     )
 
@@ -81,7 +82,7 @@ def propose_by_tpe(history: SearchHistory, rng: np.random.Generator) -> Layout:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         row = np.array([trial.params[name] for name in names], dtype=np.int8)
         layout = flags_to_layout(repair_flags(row, history.keep, rng))
-        if layout not in history.tried_layouts:
+        if history.is_new(layout):
             return layout
     return propose_randomly(history, rng)
 

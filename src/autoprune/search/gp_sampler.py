@@ -21,6 +21,7 @@ from autoprune.search.search_space import (
     flags_to_layout,
     layout_to_flags,
     swap_neighbours,
+    with_required,
 )
 from autoprune.search.trial import Observation, TrialRun
 
@@ -48,7 +49,7 @@ def propose_by_gp(history: SearchHistory, rng: np.random.Generator) -> Layout | 
     the leaders race, and one that is surely behind is trained no further. Runs under way count
     as ended with their expected scores, so that workers do not crowd together.
     """
-    layouts = comb(history.depth, history.keep)
+    layouts, space_size = history.layouts, comb(history.depth, history.keep)
     if len(history.tried_layouts) < min(MAX_STARTS, layouts):
         return propose_randomly(history, rng)
     if not history.observations:  # in small spaces all may be under way: then one of them again
@@ -63,8 +64,8 @@ def propose_by_gp(history: SearchHistory, rng: np.random.Generator) -> Layout | 
         fidelities = np.array([run.fidelity for run in history.running])
         surrogate = surrogate.fantasize(flags, fidelities, proxy_column(flags, scores))
     incumbent = float(surrogate.predict_output(observed, -1, proxy_column(observed, scores)).max())
-    if layouts <= MAX_LISTED:
-        space = all_flags(history.depth, history.keep)
+    if space_size <= MAX_LISTED:
+        space = with_required(all_flags(history.depth, history.keep), history.required)
         pool = space[rng.permutation(len(space))]  # ties are broken at random
     else:
         assert scores is None, "a space too large to list has no proxy scores"
@@ -166,10 +167,13 @@ def _candidate_pool(
     best = np.argsort(-surrogate.predict_output(observed, -1), kind="stable")[:_BEST_ROWS]
     parts = [swap_neighbours(row) for row in np.unique(observed[best], axis=0)]
     parts += [draw_flags(history.depth, history.keep, _RANDOM_ROWS, rng), observed]
-    return _climb(np.concatenate(parts), surrogate, incumbent)
+    pool = with_required(np.concatenate(parts), history.required)
+    return _climb(pool, surrogate, incumbent, history.required)
 
 
-def _climb(pool: LayerFlags, surrogate: Surrogate, incumbent: float) -> LayerFlags:
+def _climb(
+    pool: LayerFlags, surrogate: Surrogate, incumbent: float, required: tuple[int, ...]
+) -> LayerFlags:
     """Return `pool` and the ends of swap ascents on expected improvement from its best rows."""
 
     def improvement(flags: LayerFlags) -> FloatArray:
@@ -179,7 +183,9 @@ def _climb(pool: LayerFlags, surrogate: Surrogate, incumbent: float) -> LayerFla
     for row in pool[np.argsort(-improvement(pool), kind="stable")[:_CLIMBS]]:
         value = improvement(row[None, :])[0]
         while True:
-            neighbours = swap_neighbours(row)
+            neighbours = with_required(swap_neighbours(row), required)
+            if not len(neighbours):
+                break
             values = improvement(neighbours)
             if values.max() <= value:
                 break

@@ -7,7 +7,7 @@ from math import nan
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.layouts.layout import Layout
+from autoprune.layouts.layout import Layout, count_layouts
 from autoprune.search.trial import (
     INTERRUPTED,
     Observation,
@@ -30,6 +30,7 @@ class SearchHistory:
     n_started: how many trials were started or wait in the queue, failed ones included.
     tried_layouts: their layouts.
     proxy_scores: cheap score of each layout, higher is better, or None.
+    required: layers that every layout keeps.
     started: the runs themselves, as far as their seeds are known.
     promote: whether a run may continue to the full budget; at least one of `max_paused` does.
     """
@@ -44,6 +45,16 @@ class SearchHistory:
     started: frozenset[TrialRun] = frozenset()
     promote: bool = False
     max_paused: int = MAX_PAUSED
+    required: tuple[int, ...] = ()
+
+    @property
+    def layouts(self) -> int:
+        """How many layouts can be proposed, tried ones included."""
+        return count_layouts(self.depth, self.keep, len(self.required))
+
+    def is_new(self, layout: Layout) -> bool:
+        """Whether a layout can be proposed, and was not tried yet."""
+        return layout not in self.tried_layouts and set(self.required) <= set(layout.keep)
 
     @property
     def promotion_due(self) -> bool:
@@ -64,7 +75,9 @@ class SearchHistory:
         ]
 
 
-def read_history(trials: Sequence[FrozenTrial], depth: int, keep: int) -> SearchHistory:
+def read_history(
+    trials: Sequence[FrozenTrial], depth: int, keep: int, required: tuple[int, ...] = ()
+) -> SearchHistory:
     """Read the history from a study's trials.
 
     A pruned trial counts with its last intermediate value, plus what complete trials gained on
@@ -89,7 +102,8 @@ def read_history(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Search
             continue
         if run in started:  # claimed by two processes at once: the later one is about to give way
             continue
-        tried_layouts.add(layout)
+        if set(required) <= set(layout.keep):  # else a person's, which fails
+            tried_layouts.add(layout)
         n_started += 1
         if run is None:  # enqueued by a person: its seed is chosen when it starts
             continue
@@ -110,6 +124,7 @@ def read_history(trials: Sequence[FrozenTrial], depth: int, keep: int) -> Search
         n_started,
         frozenset(tried_layouts),
         started=frozenset(started),
+        required=required,
     )
 
 

@@ -105,7 +105,7 @@ class LayoutSampler(BaseSampler):
         others = [
             other for other in study.get_trials(deepcopy=False) if other.number != trial.number
         ]
-        return read_history(others, self.settings.depth, self.settings.keep)
+        return read_history(others, self.settings.depth, self.settings.keep, self.settings.required)
 
     def sample_independent(
         self,

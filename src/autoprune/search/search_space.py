@@ -50,6 +50,11 @@ def draw_flags(depth: int, keep: int, rows: int, rng: np.random.Generator) -> La
     return (order < keep).astype(np.int8)
 
 
+def with_required(flags: LayerFlags, required: Sequence[int]) -> LayerFlags:
+    """Return the rows that keep all layers in `required`."""
+    return np.asarray(flags[flags[:, list(required)].all(axis=1)]) if required else flags
+
+
 def swap_neighbours(flags: LayerFlags) -> LayerFlags:
     """Return all layouts one swap away from a row of flags: (keep * (depth - keep), depth)."""
     kept, removed = np.flatnonzero(flags), np.flatnonzero(flags == 0)

@@ -23,6 +23,7 @@ class SearchSettings:
     initial_layouts: layouts by origin (mostly a strategy's name) that are tried before any others.
     timeout: seconds after which no trial may end, judged by the slowest batch so far; None: no
         limit. The first batch is always run.
+    required: layers that every layout keeps, since the model's family cannot do without them.
     parallel_trials: how many layouts are proposed and started together. While the later ones are
         proposed, the earlier ones count as ended with the expected score. The next batch starts
         when all have ended, so proposals depend on this number but never on which process was
@@ -43,6 +44,7 @@ class SearchSettings:
     initial_layouts: Mapping[str, Layout] = field(default_factory=dict)
     timeout: float | None = None
     parallel_trials: int = 1
+    required: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_keep(self.depth, self.keep)

@@ -9,7 +9,6 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from autoprune.layouts.layout import count_layouts
 from autoprune.search.history import SearchHistory, claimed_runs, read_history
 from autoprune.search.sampler import LayoutSampler
 from autoprune.search.settings import SearchSettings
@@ -214,7 +213,7 @@ class TrialQueue:
         return _already_tried(run) if run in claimed_runs(others, self.depth) else run
 
     def _history(self, trials: Sequence[FrozenTrial]) -> SearchHistory:
-        return read_history(trials, self.depth, self.settings.keep)
+        return read_history(trials, self.depth, self.settings.keep, self.settings.required)
 
     def _next_queued(
         self, trials: Sequence[FrozenTrial], history: SearchHistory
@@ -236,7 +235,7 @@ class TrialQueue:
 
     def _is_exhausted(self, trials: Sequence[FrozenTrial], history: SearchHistory) -> bool:
         """Return whether all layouts were tried, and none can be tried again with a new seed."""
-        if len(history.tried_layouts) < count_layouts(self.depth, self.settings.keep):
+        if len(history.tried_layouts) < history.layouts:
             return False
         if any(trial.state == TrialState.WAITING for trial in trials):
             return False

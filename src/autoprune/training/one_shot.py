@@ -16,7 +16,7 @@ from autoprune.tasks.tokenization import EncodedSplit, length_sorted_batches
 from autoprune.training.devices import mixed_precision
 from autoprune.training.loop import Batch, load_batch
 from autoprune.training.metrics import METRICS
-from autoprune.training.problem_types import SINGLE_LABEL, ProblemType
+from autoprune.training.problem_types import ProblemType
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ def score_all(
     split: EncodedSplit,
     batch: int,
     device: torch.device,
+    problem_type: ProblemType,
     rungs: int = 1,
-    problem_type: ProblemType = SINGLE_LABEL,
 ) -> OneShot:
     """Score every layout with the weights of `model`, which is in evaluation mode on `device`.
 
@@ -202,8 +202,8 @@ class PrefixCache:
         split: EncodedSplit,
         batch: int,
         device: torch.device,
+        problem_type: ProblemType,
         max_states: int,
-        problem_type: ProblemType = SINGLE_LABEL,
     ) -> None:
         assert max_states >= 1, "a state is held at least until the next layer ran"
         self.passes = 0.0

@@ -36,7 +36,7 @@ def leave_one_out(evaluator: LayoutEvaluator, layouts: Sequence[Layout], seed: i
         split,
         evaluator.budget.batch,
         evaluator.device,
-        problem_type=evaluator.problem_type,
+        evaluator.problem_type,
     ).scores
     increases = np.zeros(depth)
     increases[removed] = [other.loss - whole.loss for other in others]
