@@ -11,7 +11,7 @@ import pytest
 
 import autoprune
 from autoprune import api
-from autoprune.errors import OptionError
+from autoprune.errors import AutopruneError, OptionError
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.events import SearchFinished, TrialFinished
 from tiny_models import NUMBERS, save_model
@@ -100,6 +100,19 @@ def test_files_are_below_root_only(searched, tmp_path):
     assert list(tmp_path.iterdir()) == []  # the working folder
 
 
+def test_root_wins_over_that_of_run(model, tmp_path):
+    run = RunOptions(root=tmp_path / "first", workers=1)
+    given = {name: value for name, value in OPTIONS.items() if name != "workers"}
+    with pytest.raises(AutopruneError):  # after the rows are stored
+        autoprune.run_baseline(
+            model=str(model / "none"), train=rows(60), run=run, root=tmp_path / "second", **given
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["second"]
+    with pytest.raises(AutopruneError):
+        autoprune.run_baseline(model=str(model / "none"), train=rows(60), run=run, **given)
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "second"}
+
+
 def test_nothing_is_printed(model, tmp_path, capfd):
     autoprune.run_baseline(model=str(model), train=rows(60), root=tmp_path / "quiet", **OPTIONS)
     out, err = capfd.readouterr()
@@ -168,12 +181,16 @@ def test_two_studies_are_compared(searched, model):
     assert pair.difference.mean == 0
 
 
-def test_model_is_exported_and_its_cost_measured(searched, tmp_path):
+def test_model_is_exported_and_its_cost_measured(searched, tmp_path, monkeypatch):
     from transformers import AutoModelForSequenceClassification
 
     result, *_ = searched
-    options = api.ExportOptions(seeds=1, force=True)
+    options = api.ExportOptions(seeds=1, force=True, push="org/model")
+    uploads = []
+    monkeypatch.setattr("autoprune.export.push_to_hub.check_push_target", lambda *_: None)
+    monkeypatch.setattr(api, "push_export", lambda out, options: uploads.append(options.push))
     exported = autoprune.export_model(result, tmp_path / "model", options)
+    assert uploads == ["org/model"]
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
     assert loaded.config.num_hidden_layers == len(exported.request.layout.keep) == 2
     request = api.CostRequest("", rounds=6, threads=1)

@@ -20,7 +20,7 @@ from autoprune.experiment.pipeline import run_baseline_study, run_studies
 from autoprune.experiment.progress import ProgressDisplay
 from autoprune.experiment.result import StudyResult, report_path
 from autoprune.experiment.setup import build_experiment
-from autoprune.experiment.study_export import ExportOptions, StudyExport, export_study
+from autoprune.experiment.study_export import ExportOptions, StudyExport, export_study, push_export
 from autoprune.experiment.study_store import find_study
 from autoprune.tasks.in_memory import Rows, save_rows
 
@@ -83,7 +83,7 @@ def run_search(
     config: StudyConfig | None = None,
     *,
     train: Rows | Path | str | None = None,
-    root: Path | str = ".",
+    root: Path | str | None = None,
     run: RunOptions | None = None,
     progress: bool | Progress = False,
     trackers: Sequence[Tracker] = (),
@@ -100,7 +100,7 @@ def run_search(
             (`train`, `validation`, `test`) in a dict or `DatasetDict`; they are stored in
             `root/data`. Or a path, or a task's name. For a split that is missing, a fifth of the
             train rows is held out.
-        root: folder that holds `studies/` and `reports/`.
+        root: folder that holds `studies/` and `reports/`; None: that of `run`, else this folder.
         run: where and how the study runs; options of the same name win over it.
         progress: whether to show progress, or an object that shows it.
         trackers: objects that take the study's events, such as
@@ -118,7 +118,7 @@ def run_search(
         ... )
         >>> result.found, result.recommended  # doctest: +SKIP
     """
-    config, run_options = _resolve(config, train, run or RunOptions(root=Path(root)), options)
+    config, run_options = _resolve(config, train, _run_options(run, root), options)
     context = context or _context("run_search", config, progress, trackers)
     experiment = build_experiment(config, run_options)
     [outcome] = run_studies([experiment], run_options, context)
@@ -129,7 +129,7 @@ def run_baseline(
     config: StudyConfig | None = None,
     *,
     train: Rows | Path | str | None = None,
-    root: Path | str = ".",
+    root: Path | str | None = None,
     run: RunOptions | None = None,
     progress: bool | Progress = False,
     trackers: Sequence[Tracker] = (),
@@ -144,7 +144,7 @@ def run_baseline(
         >>> import autoprune
         >>> autoprune.run_baseline(model="muril", task="shc", keep=6)  # doctest: +SKIP
     """
-    config, run_options = _resolve(config, train, run or RunOptions(root=Path(root)), options)
+    config, run_options = _resolve(config, train, _run_options(run, root), options)
     context = context or _context("run_baseline", config, progress, trackers)
     return run_baseline_study(build_experiment(config, run_options), run_options, context)
 
@@ -187,10 +187,12 @@ def export_model(
 ) -> StudyExport:
     """Fine-tune a study's layout on fresh seeds and write the best run as a model folder.
 
-    Plain transformers loads it. `out` is written completely or not at all.
+    Plain transformers loads it. `out` is written completely or not at all. With `options.push` it
+    is uploaded too, unless a format was refused (`result.refused`).
 
     Raises:
-        AutopruneError: the study, its model or its data are missing, or `out` cannot be written.
+        AutopruneError: the study, its model or its data are missing, `out` cannot be written, or
+            the hub takes no upload.
 
     Example:
         >>> import autoprune
@@ -198,7 +200,10 @@ def export_model(
     """
     folder = _folder(study, root)
     chosen = options or ExportOptions(command=f"autoprune.export_model({str(study)!r})")
-    return export_study(folder, Path(out), chosen, _progress(progress).say)
+    exported = export_study(folder, Path(out), chosen, _progress(progress).say)
+    if chosen.push and not exported.result.refused:
+        push_export(Path(out), chosen)
+    return exported
 
 
 def measure_cost(
@@ -218,6 +223,11 @@ def measure_cost(
     name = str(target.folder) if isinstance(target, StudyResult) else str(target)
     wanted = replace(request, target=name) if request else CostRequest(name)
     return measure_requested_costs(wanted, RunOptions(root=Path(root)).studies)
+
+
+def _run_options(run: RunOptions | None, root: Path | str | None) -> RunOptions:
+    run = run or RunOptions()
+    return run if root is None else run.model_copy(update={"root": Path(root)})
 
 
 def _resolve(

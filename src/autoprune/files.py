@@ -320,6 +320,10 @@ def check_value_type(value: Any, hint: Any, name: str) -> None:
     Traceback (most recent call last):
     ...
     ValueError: ranks must be of type int
+    >>> check_value_type(10**400, float, "bytes")
+    Traceback (most recent call last):
+    ...
+    ValueError: bytes must be a number of at most 18 digits
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
@@ -338,6 +342,7 @@ def check_value_type(value: Any, hint: Any, name: str) -> None:
         _check_class(value, tuple, name)
         takes_int = arguments[0] is int or int in get_args(arguments[0])
         if takes_int and set(map(type, value)) <= {int}:  # predictions: many thousands
+            _check_size(max(value, key=abs, default=0), name)
             return
         for item in value:
             check_value_type(item, arguments[0], name)
@@ -352,6 +357,8 @@ def check_value_type(value: Any, hint: Any, name: str) -> None:
             check_value_type(getattr(value, field), field_hint, field)
     elif hint is float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number:
+            _check_size(value, name)
         if not is_number or not math.isfinite(value):
             raise ValueError(f"{name} must be a finite number")
     else:
@@ -361,6 +368,14 @@ def check_value_type(value: Any, hint: Any, name: str) -> None:
 def _check_class(value: Any, expected: Any, name: str) -> None:
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
         raise ValueError(f"{name} must be of type {expected.__name__}")
+    if expected is int:
+        _check_size(value, name)
+
+
+def _check_size(value: int | float, name: str) -> None:
+    """Raise ValueError for an integer that no float or array of integers can hold."""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError(f"{name} must be a number of at most 18 digits")
 
 
 @cache

@@ -141,6 +141,21 @@ DAMAGED = {
         REPORT,
         [STUDY, "metric"],
     ),
+    "study of another model": (
+        study(lambda value: value["setting"].update(commit="another")),
+        REPORT,
+        [STUDY, "with the model that is named"],
+    ),
+    "study of another type": (
+        study(lambda value: value["setting"].update(problem_type="multi_label_classification")),
+        REPORT,
+        [STUDY, "the test labels are not those of multi_label_classification"],
+    ),
+    "a number of 400 digits": (
+        study(lambda value: value["entrants"][0].update(parameters=10**400)),
+        REPORT,
+        [STUDY, "at most 18 digits"],
+    ),
     "a label that is none": (
         study(lambda value: value["test"]["labels"].__setitem__(0, 99)),
         REPORT,

@@ -448,6 +448,28 @@ def test_export_without_transformers_has_no_weights_of_torch(run, copy, reload_h
     assert "onnx/model.onnx" not in card
 
 
+def test_export_keeps_its_weights_where_every_format_is_refused(
+    run, copy, reload_here, monkeypatch
+):
+    def add(folder, names, rows):
+        return GateResult({}, ("onnx is refused: it is worse",))
+
+    monkeypatch.setattr("autoprune.export.export.add_formats", add)
+    monkeypatch.setattr("autoprune.export.push_to_hub.check_push_target", lambda *_: None)
+    monkeypatch.setattr("autoprune.export.push_to_hub.push_model", lambda *_: 1 / 0)
+    options = ("--seeds", 1, "--format", "onnx", "--push", "org/my-model")
+    answer = run("export", NAME, "--out", "m", *options)
+    assert answer.code == 2
+    assert answer.lines[-2:] == [
+        "onnx is refused: it is worse",
+        "nothing is uploaded to org/my-model: export again without what is refused",
+    ]
+    assert "The weights of transformers are kept" in answer.out
+    assert Path("m/model.safetensors").is_file()
+    card = Path("m/README.md").read_text(encoding="utf-8")
+    assert 'transformers.pipeline("text-classification"' in card
+
+
 def test_export_pushes_to_the_hub(run, copy, reload_here, monkeypatch):
     seen = []
 

@@ -1,11 +1,15 @@
 """Search with several numbers of layers: a study for each, one table, and what is recommended."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import optuna
 import pytest
 
+from autoprune.errors import StudyError
+from autoprune.evaluation.study_files import read_study
+from autoprune.experiment.pareto import with_full_model
 from autoprune.storage.locks import lock_study_folder
 
 REPORT = "reports/tiny-own-keep1,3.md"
@@ -38,6 +42,16 @@ def searched(run, command, tmp_path_factory):
     answer = run(*command, "--max-drop", 100, "--json", folder=folder)
     assert answer.code == 0, answer.err
     return SimpleNamespace(folder=folder, answer=answer, found=json.loads(answer.out))
+
+
+def test_pareto_takes_the_full_model_from_a_study_in_which_it_did_not_fail(searched):
+    first, second = (read_study(searched.folder / "studies" / name) for name in FOLDERS)
+    rows = tuple(row for row in first.comparison.rows if row.origin != "full")
+    failed = replace(first.comparison, rows=rows, left_out=("full: it diverged",))
+    bad, good = SimpleNamespace(comparison=failed), SimpleNamespace(comparison=second.comparison)
+    assert with_full_model([bad, good]) is second.comparison
+    with pytest.raises(StudyError, match="the full model failed: full: it diverged"):
+        with_full_model([bad, bad])
 
 
 def test_pareto_search_makes_a_study_for_each_keep(searched):

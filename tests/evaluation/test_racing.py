@@ -1,5 +1,7 @@
 """Who is surely behind gets no further seed; a range of seeds ends when the verdict is clear."""
 
+import dataclasses
+import math
 import re
 from functools import partial
 
@@ -29,6 +31,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.reporting.tables import comparison_as_json, entrants_table
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 from autoprune.training.budget import Budget
+from autoprune.training.metrics import METRICS
 from made_studies import scored
 
 RACE = SeedSchedule((7, 8, 9), race=True)
@@ -85,7 +88,7 @@ def racers(entrant):
             entrant("middle", "4:0,3", (1, 2), 0.79, calls),
             entrant("bottom", "4:2-3", range(8), 0.51, calls),
             entrant("full", "4:0-3", (), 0.50, calls),
-            entrant("scratch", "2:0-1", range(9), 0.31, calls, start="random", model="scratch@0"),
+            entrant("scratch", "2:0-1", range(9), 0.31, calls, start="random"),
         ]
 
     return make
@@ -121,6 +124,12 @@ def test_without_race_every_entrant_has_all_seeds(racers, compare):
     comparison = compare(racers(), SeedSchedule((7, 8, 9)))
     assert {row.seeds for row in comparison.rows} == {3}
     assert not any(row.stopped for row in comparison.rows)
+
+
+def test_entrants_do_not_race_in_a_metric_without_bounds(racers, compare, monkeypatch):
+    unbounded = dataclasses.replace(METRICS["accuracy"], bounds=(-math.inf, 1.0))
+    monkeypatch.setitem(METRICS, "accuracy", unbounded)
+    assert {row.seeds for row in compare(racers(), RACE).rows} == {3}
 
 
 def test_what_is_on_file_is_used_whoever_is_behind(racers, compare):
@@ -300,4 +309,6 @@ def difference(mean, half, p_value=0.5, by_seed=(0.0, 0.0, 0.0), row_error=0.0):
     ],
 )
 def test_a_difference_is_judged_after_each_seed(gap, state):
-    assert judge(gap, SeedSchedule(tuple(range(10)), 3)) == state
+    schedule = SeedSchedule(tuple(range(10)), 3)
+    assert judge(gap, schedule, "accuracy") == state
+    assert judge(gap, schedule, "mse") == ("" if state == "equal" else state)

@@ -91,8 +91,21 @@ def test_studies_without_simple_models_are_recommended_as_before(entrant, warnin
 def test_tfidf_above_the_recommended_layout_is_said(entrant, warnings):
     entrants = [entrant("found", "4:0,2", (1, 2), 0.8), entrant("top", "4:0-1", (1, 2, 4), 0.7)]
     _, [text] = warnings(entrants, (MAJORITY, TFIDF))
-    assert text.startswith("The recommended layout (found, 96.7 %) is not better than TF-IDF with ")
+    assert text.startswith("The recommended layout (found, 96.7 %) is not better than TF-IDF (log")
     assert "has 100.0 %: +3.3 points of accuracy (95 % interval " in text
+
+
+def test_warnings_name_what_the_task_has(entrant, compare, setting):
+    tags = dataclasses.replace(setting, problem_type="token_classification")
+    usual = dataclasses.replace(TFIDF, origin="dictionary", description="the usual tag of 9 words")
+    entrants = [entrant("found", "4:0,2", (1, 2), 0.8), entrant("top", "4:0-1", (1, 2, 4), 0.7)]
+    comparison = compare(entrants, SEEDS, simple=lambda: (MAJORITY, usual))
+    [text] = result_warnings(tags, comparison, ())
+    assert "is not better than the dictionary (the usual tag of 9 words), which" in text
+    assert text.endswith("or use the dictionary.")
+    comparison = compare([entrant("top", "4:1-2", OTHERS, 0.3)], SEEDS, simple=lambda: (MAJORITY,))
+    [text] = result_warnings(tags, comparison, ())
+    assert "so nothing is recommended" in text and "macro-f1" not in text
 
 
 def test_tfidf_below_the_recommended_layout_is_no_warning(entrant, warnings):

@@ -7,6 +7,7 @@ import pytest
 
 from autoprune.errors import StudyError
 from autoprune.evaluation.study_comparison import compare_winners, winners_verdict
+from autoprune.training.budget import Distillation
 
 
 @pytest.fixture
@@ -57,15 +58,28 @@ def test_winner_is_the_recommended_layout(finished_study, study):
     assert (pair.first.row.origin, pair.first.quality) == ("found", pytest.approx(0.9))
 
 
-def test_winners_of_one_layout_trained_alike_have_no_difference(study, setting):
+def test_winners_of_one_layout_trained_alike_have_no_difference(study):
     first, second = study("a", "4:0-1", (0,)), study("b", "4:0-1", (0,))
     assert "there is no difference to test" in winners_verdict(compare_winners(first, second))
-    longer = dataclasses.replace(setting, full=dataclasses.replace(setting.full, steps=99))
-    pair = compare_winners(first, study("c", "4:0-1", (0,), setting=longer))
-    assert not pair.same
-    assert pair.notes == (
-        "The budgets of the final training differ, so one may be trained for longer.",
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"steps": 99}, "The budgets of the final training differ, so one may be trained for"),
+        ({"distillation": Distillation("logits", "t", 2.0, 0.7)}, "One is distilled from a"),
+    ],
+)
+def test_winners_of_one_layout_trained_otherwise_differ(study, change, note):
+    first, other = study("a", "4:0-1", (0,)), study("c", "4:0-1", (0,))
+    records = tuple(
+        dataclasses.replace(record, budget=dataclasses.replace(record.budget, **change))
+        for record in other.comparison.records
     )
+    comparison = dataclasses.replace(other.comparison, records=records)
+    pair = compare_winners(first, dataclasses.replace(other, comparison=comparison))
+    assert not pair.same
+    assert [each[: len(note)] for each in pair.notes] == [note]
 
 
 def test_winners_with_other_train_rows_have_a_note(study, setting):

@@ -97,6 +97,22 @@ def test_run_that_is_killed_repeatedly_ends_as_one_that_is_not(
     assert steps == left
 
 
+def test_run_that_is_interrupted_where_it_stops_early_trains_no_further(
+    evaluator, file, steps, monkeypatch
+):
+    evaluator = replace(evaluator, budget=replace(evaluator.budget, patience=1))
+    whole = evaluator.train(HALF, 3)
+    last = steps[-1]
+    assert last < STEPS
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(evaluator_module, "stop_requested", lambda: steps[-1] == last)
+        del steps[:]
+        evaluator.train(HALF, 3, None, file)
+    del steps[:]
+    assert equal(evaluator.train(HALF, 3, None, file), whole, evaluator.validation)
+    assert steps == []
+
+
 def test_resumed_run_repeats_its_evaluations_and_no_steps(evaluator, file, kill, steps):
     seen, again = [], []
     whole = evaluator.evaluate(HALF, 3, lambda *event: seen.append(event))

@@ -9,6 +9,7 @@ import torch
 from autoprune.choices import PROXY_NAMES
 from autoprune.encoders.pruning import encoder_layers
 from autoprune.layouts.layout import Layout, all_layouts
+from autoprune.training import proxies
 from autoprune.training.proxies import PROXIES, alignment
 
 LAYOUTS = all_layouts(4, 2)
@@ -28,6 +29,16 @@ def test_proxy_with_the_same_seed_is_the_same_bit_for_bit(evaluator, name):
     assert len(first) == len(LAYOUTS) and np.isfinite(first).all()
     assert len(set(first)) > 1
     assert all(type(value) is float for value in first)
+
+
+def test_alignment_of_some_layouts_at_a_time_is_the_same(evaluator, monkeypatch):
+    together = PROXIES["alignment"](evaluator, LAYOUTS, 3)
+    monkeypatch.setattr("autoprune.training.proxies.MEANS_BYTES", 1)
+    seen = []
+    trie = proxies.build_trie
+    monkeypatch.setattr(proxies, "build_trie", lambda some: seen.append(len(some)) or trie(some))
+    assert PROXIES["alignment"](evaluator, LAYOUTS, 3) == together
+    assert seen == [1] * len(LAYOUTS)
 
 
 @pytest.mark.parametrize("name", PROXY_NAMES)

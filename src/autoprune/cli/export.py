@@ -92,10 +92,12 @@ def export(
 
     Example: `autoprune export mahabert-v2-ldc-keep6 --out my-model --trim-vocabulary`
     """
-    from autoprune.api import export_model
     from autoprune.cli.results import command_line
     from autoprune.cli.tables import print_line
-    from autoprune.experiment.study_export import ExportOptions, push_export
+    from autoprune.experiment.config import RunOptions
+    from autoprune.experiment.progress import ProgressDisplay
+    from autoprune.experiment.study_export import ExportOptions, export_study, push_export
+    from autoprune.experiment.study_store import find_study
     from autoprune.tasks.language import parse_languages
 
     wanted = {*format.split(","), *["onnx"] * onnx, *["onnx-int8"] * int8}
@@ -116,14 +118,17 @@ def export(
         command=command_line(sys.argv[1:]),
         force=force,
     )
-    exported = export_model(study, out, chosen, progress=True)
+    folder = find_study(study, RunOptions().studies)
+    exported = export_study(folder, out, chosen, ProgressDisplay().say)
     _print(exported, out)
-    if push:
+    if push and not exported.result.refused:
         address = push_export(out, chosen)
         print_line(f"Pushed to {address}, {'for everyone to see' if public else 'private'}.")
     for line in exported.result.refused:
         options.say(line)
     if exported.result.refused:
+        if push:
+            options.say(f"nothing is uploaded to {push}: export again without what is refused")
         raise typer.Exit(2)
 
 

@@ -31,6 +31,7 @@ from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.evaluation.statistics import SIGNIFICANCE
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.task import TestSplit
+from autoprune.training.metrics import METRICS
 
 NEVER_BEHIND = ("found", "full")  # they get all seeds
 
@@ -150,21 +151,23 @@ def surely_behind(
     return behind
 
 
-def judge(difference: PairedDifference, schedule: SeedSchedule) -> str:
+def judge(difference: PairedDifference, schedule: SeedSchedule, metric: str) -> str:
     """Return what a difference on the test split shows so far.
 
     `better`, `worse`, `equal` (surely within `EQUAL_WITHIN`), `too few rows` (for a verdict,
-    however many seeds follow), or empty while another seed may show something.
+    however many seeds follow), or empty while another seed may show something. Never equal in a
+    metric without bounds: what is little there depends on the numbers of the task.
     """
+    within = EQUAL_WITHIN if METRICS[metric].is_bounded else 0.0
     if difference.finding != "no difference found":
         return difference.finding
-    if difference.low >= -EQUAL_WITHIN and difference.high <= EQUAL_WITHIN:
+    if within and difference.low >= -within and difference.high <= within:
         return "equal"
     used, most = len(difference.by_seed), len(schedule.seeds)
     # How far the mean may still move: two standard errors of its change.
     move = 2 * float(np.std(difference.by_seed, ddof=1)) * math.sqrt(1 / used - 1 / most)
     half = float(stats.norm.isf(schedule.level(most) / 2)) * difference.row_error
-    if half > EQUAL_WITHIN and abs(difference.mean) + move < half:
+    if half > within and abs(difference.mean) + move < half:
         return "too few rows"
     return ""
 
@@ -218,7 +221,7 @@ def race_entrants(
         if number == len(schedule.seeds):
             break
         behind = {}
-        if schedule.race:
+        if schedule.race and METRICS[metric].is_bounded:  # as is the usual noise
             floor = {model.origin: model.validation for model in models}.get("majority")
             behind = surely_behind(measured, rows, trials, floor)
         if number >= schedule.minimum:
@@ -245,7 +248,7 @@ def decided_entrants(comparison: Comparison, behind: Collection[str]) -> dict[st
     """
     subject, schedule = comparison.subject, comparison.schedule
     clear = {
-        row.origin: judge(comparison.against[row.origin], schedule)
+        row.origin: judge(comparison.against[row.origin], schedule, comparison.metric)
         for row in comparison.rows
         if row.origin != subject.origin and row.origin not in behind
     }

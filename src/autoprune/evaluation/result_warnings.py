@@ -10,6 +10,7 @@ from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import describe_interval, format_percent, format_points
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.training.metrics import METRICS
+from autoprune.training.problem_types import PROBLEM_TYPES
 
 
 def result_warnings(
@@ -20,23 +21,26 @@ def result_warnings(
     `trials` are the search's records, none for a baseline.
     """
     majority = comparison.simple_row("majority")
-    tfidf = next((row for row in comparison.simple if row.origin != "majority"), None)
+    simple = next((row for row in comparison.simple if row.origin != "majority"), None)
     return (
         *setting.warnings,
-        *(_nothing_learned(comparison, majority) if majority else []),
+        *(_nothing_learned(setting, comparison, majority) if majority else []),
         *(_collapsed_seeds(comparison, majority) if majority else []),
-        *(_below_tfidf(comparison, tfidf) if tfidf else []),
+        *(_below_simple_model(comparison, simple) if simple else []),
         *_nothing_searched(setting, trials),
         *_few_seeds(comparison),
     )
 
 
-def _nothing_learned(comparison: Comparison, majority: SimpleRow) -> list[str]:
+def _nothing_learned(
+    setting: StudyMetadata, comparison: Comparison, majority: SimpleRow
+) -> list[str]:
     """Warn where no pruned layout is better than the majority label, and say what to change."""
     if comparison.recommended is not None:
         return []
     remedies = "more --epochs and --full-epochs, another --learning-rate"
-    if comparison.metric != "macro-f1":
+    metrics = PROBLEM_TYPES[setting.problem_type].metrics
+    if comparison.metric != "macro-f1" and "macro-f1" in metrics:
         remedies += ", or --metric macro-f1, which counts all labels alike"
     full = ""
     if "full" in comparison.over_majority:
@@ -67,23 +71,24 @@ def _collapsed_seeds(comparison: Comparison, majority: SimpleRow) -> list[str]:
     return warnings
 
 
-def _below_tfidf(comparison: Comparison, tfidf: SimpleRow) -> list[str]:
-    """Warn where TF-IDF is better than the recommended layout."""
+def _below_simple_model(comparison: Comparison, simple: SimpleRow) -> list[str]:
+    """Warn where TF-IDF, or the dictionary of tags, is better than the recommended layout."""
     if comparison.recommended is None:
         return []
     chosen = comparison.row(comparison.recommended)
     is_reference = chosen.origin == comparison.reference
-    gap = tfidf.difference if is_reference else comparison.against[tfidf.origin].reversed
+    gap = simple.difference if is_reference else comparison.against[simple.origin].reversed
     if gap.mean <= 0:
         return []
+    name = "TF-IDF" if simple.origin == "tf-idf" else f"the {simple.origin}"
     word = "worse" if gap.finding == "better" else "not better"
     return [
         f"The recommended layout ({chosen.origin}, {format_percent(chosen.test_mean)}) is {word} "
-        "than TF-IDF with logistic regression, which was trained on the same rows in "
-        f"{tfidf.seconds:.0f} s and has {format_percent(tfidf.test_mean)}: "
+        f"than {name} ({simple.description}), which was trained on the same rows in "
+        f"{simple.seconds:.0f} s and has {format_percent(simple.test_mean)}: "
         f"{format_points(gap.mean)} {METRICS[comparison.metric].unit} "
         f"({describe_interval(gap)}). Train longer, keep more "
-        "layers, or use TF-IDF."
+        f"layers, or use {name}."
     ]
 
 

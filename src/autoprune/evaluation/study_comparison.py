@@ -52,15 +52,16 @@ def compare_winners(first: FinishedStudy, second: FinishedStudy) -> StudyPair:
             f"{_join(first.comparison.seeds)} and {second.name} has "
             f"{_join(second.comparison.seeds)}"
         )
-    predictions, winners = [], []
+    predictions, winners, budgets = [], [], []
     for study in (first, second):
         row = study.comparison.row(study.comparison.best)
         runs = [entrant_runs(study, row.origin)[seed] for seed in seeds]
+        budgets.append(runs[0].budget)
         predictions.append(Predictions.of(runs, study.test, study.setting.metric))
         model = f"{study.setting.model}@{study.setting.commit}"
         quality = float(predictions[-1].values.mean())
         winners.append(StudyWinner(study.name, model, row, quality))
-    notes = _differences(first, second)
+    notes = _differences(first, second, *budgets)
     same = winners[0].row.layout == winners[1].row.layout and not notes
     if left_out := sorted(set(first.comparison.seeds) ^ set(second.comparison.seeds)):
         notes.append(
@@ -115,22 +116,20 @@ def _check_comparable(first: FinishedStudy, second: FinishedStudy) -> None:
         )
 
 
-def _differences(first: FinishedStudy, second: FinishedStudy) -> list[str]:
-    """Return what may cause the difference besides the layout."""
+def _differences(
+    first: FinishedStudy, second: FinishedStudy, budget: Budget, other: Budget
+) -> list[str]:
+    """Return what may cause the difference besides the layout; the budgets are of its runs."""
     notes = []
     if (first.setting.model, first.setting.commit) != (second.setting.model, second.setting.commit):
         notes.append("The models differ, so the difference is not of the layouts alone.")
-    if _budget(first) != _budget(second):
+    if budget.distillation != other.distillation:
+        notes.append("One is distilled from a teacher, or both are in different ways.")
+    if replace(budget, distillation=other.distillation) != other:
         notes.append("The budgets of the final training differ, so one may be trained for longer.")
     if _train_fingerprints(first) != _train_fingerprints(second):
         notes.append("The train or validation rows differ; only the test rows are the same.")
     return notes
-
-
-def _budget(study: FinishedStudy) -> Budget:
-    """Return the budget that the recommended layout was trained with."""
-    row = study.comparison.row(study.comparison.best)
-    return replace(study.setting.full, learning_rate=row.learning_rate)
 
 
 def _train_fingerprints(study: FinishedStudy) -> dict[str, str]:

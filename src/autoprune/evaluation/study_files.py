@@ -83,6 +83,13 @@ BASELINE_FILE = "baseline.json"
 
 RECORDS_FILE = "records.jsonl"
 
+_LABEL_FORMS: dict[str, tuple[type, ...]] = {
+    "single_label_classification": (int,),
+    "multi_label_classification": (tuple,),
+    "regression": (float, int),
+    "token_classification": (tuple,),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class FoundLayout:
@@ -239,6 +246,9 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
     records = read_records(folder / RECORDS_FILE)
     check_value_type(setting, StudyMetadata, "setting")
     check_value_type(test, TestSplit, "test")
+    forms = _LABEL_FORMS.get(setting.problem_type, ())
+    if not all(isinstance(label, forms) for label in test.rows.labels):
+        raise ValueError(f"the test labels are not those of {setting.problem_type}")
     check_labels(test.rows.labels, test.rows.labels, max(2, len(setting.labels)), "test label")
     if len(test.kept) != len(test.rows.labels):
         raise ValueError(f"{len(test.rows.labels)} test labels, {len(test.kept)} marks of rows")
@@ -266,7 +276,7 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
         check_value_type(model, SimpleModel, "simple")
         check_labels(model.predictions, test.rows.labels, max(2, len(setting.labels)))
     choice, quick = entry["choice"], setting.quick and setting.quick.whole()
-    return FinishedStudy(
+    study = FinishedStudy(
         name=folder.resolve().name,
         folder=folder,
         setting=setting,
@@ -283,6 +293,12 @@ def _finished_study(folder: Path, entry: dict[str, Any]) -> FinishedStudy:
         std=float(choice["std"]) if choice else None,
         config=entry["config"] if "config" in entry else entry["asked"],  # in version 0.1.0
     )
+    for row in study.comparison.rows:
+        try:
+            entrant_runs(study, row.origin)
+        except KeyError:
+            raise ValueError(f"no record is of {row.origin} with the model that is named") from None
+    return study
 
 
 def _find_records(
@@ -345,12 +361,13 @@ def _entrant(entry: dict[str, Any], full: Budget) -> Entrant:
     # Older files have no learning rate: all entrants used that of `full`.
     rate = float(entry.get("learning_rate", full.learning_rate))
     budget = Budget.from_dict(entry["budget"]) if "budget" in entry else full
+    check_value_type(entry["parameters"], int, "parameters")
     return Entrant(
         origin=str(entry["origin"]),
         layout=Layout.parse(entry["layout"]),
         start=entry["start"],
         model=str(entry["model"]),
-        parameters=int(entry["parameters"]),
+        parameters=entry["parameters"],
         budget=dataclasses.replace(budget, learning_rate=rate),
         begin=_refuse_to_run,
         validate=_refuse_to_run,

@@ -43,7 +43,8 @@ def comparison_verdict(comparison: Comparison) -> str:
     name = f"The found layout {subject.layout}{strategy}"
     other = f"{reference.origin} ({reference.layout}), the best fixed strategy on validation"
     difference = comparison.against[reference.origin]
-    if comparison.schedule.is_open and judge(difference, comparison.schedule) == "equal":
+    schedule = comparison.schedule
+    if schedule.is_open and judge(difference, schedule, comparison.metric) == "equal":
         return (
             f"{name} and {other} are equal within {100 * EQUAL_WITHIN:g} "
             f"{METRICS[comparison.metric].unit.replace('points', 'point', 1)}: "
@@ -66,7 +67,7 @@ def describe_seeds(comparison: Comparison) -> list[str]:
             "too few rows": ": more seeds would not make it clear, more test rows may",
         }
         if gap is not None:
-            state = judge(gap, schedule)
+            state = judge(gap, schedule, comparison.metric)
             sentence += reasons.get(state, f": the difference from {reference} is clear")
         sentences.append(
             f"{sentence}. Intervals and p allow for a look after each seed (group-sequential test)."

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import OptionError
+from autoprune.errors import OptionError, StudyError
+from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.pareto import (
     Limits,
     ModelCost,
@@ -148,9 +149,20 @@ def _measure_front(
             pareto_point(study.comparison, study.comparison.best, cost)
             for study, cost in zip(studies, costs[:-1], strict=True)
         ),
-        full=pareto_point(studies[0].comparison, "full", costs[-1]),
+        full=pareto_point(with_full_model(studies), "full", costs[-1]),
         limits=limits,
         studies=tuple(study.folder.name for study in studies),
+    )
+
+
+def with_full_model(studies: Sequence[StudyOutcome]) -> Comparison:
+    """Return the first comparison that the full model did not fail in; raises `StudyError`."""
+    for study in studies:
+        if any(row.origin == "full" for row in study.comparison.rows):
+            return study.comparison
+    failed = studies[0].comparison.left_out
+    raise StudyError(
+        f"there is no report over all studies, since the full model failed: {'; '.join(failed)}"
     )
 
 

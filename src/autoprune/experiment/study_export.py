@@ -75,6 +75,8 @@ class ExportOptions:
     def check(self) -> None:
         """Raise `OptionError` for options that do not go together, before anything is loaded."""
         check_names("format", self.formats, FORMAT_NAMES)
+        if not self.formats:
+            raise OptionError(f"an export has at least one format of {', '.join(FORMAT_NAMES)}")
         if self.public and self.push is None:
             raise OptionError("--public is for what is uploaded: give --push org/name as well")
         if self.corpus and not self.trim_vocabulary:

@@ -124,12 +124,14 @@ def run_study_trials(
     )
     scores = proxy_scores(experiment, folder, progress)
     earlier = finished_trials(storage, name, experiment.depth)
-    done = len(earlier)
+    if lost_trials(experiment, folder, earlier):  # perhaps one that ended between the two reads
+        earlier = finished_trials(storage, name, experiment.depth)
     if lost := lost_trials(experiment, folder, earlier):
         raise StudyError(
             f"missing in {storage_name(storage)}: {format_count(len(lost), 'trial')} of "
             f"{folder / RECORDS_FILE}; repeat the search's command first, which takes them up"
         )
+    done = len(earlier)
     context.emit(StudyJoined(name, experiment.model, experiment.task.name, done))
     progress.say(f"joined {name}: {done} of {format_count(trials, 'trial')} finished")
     with WorkerPool(experiment.workers) as pool:

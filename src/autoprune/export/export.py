@@ -139,6 +139,9 @@ def export_layout(
         added = _add_formats(source, request, folder, sample.rows)
         formats = tuple(name for name in request.formats if name in {TRANSFORMERS, *added.notes})
         notes += tuple(added.notes.values())
+        if not formats:  # hours of training are not thrown away
+            formats = (TRANSFORMERS,)
+            notes += ("The weights of transformers are kept: no format asked for was accepted.",)
         provenance = Provenance(
             name=request.name,
             base=request.base,

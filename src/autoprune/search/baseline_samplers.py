@@ -29,7 +29,7 @@ def propose_randomly(history: SearchHistory, rng: np.random.Generator) -> Layout
     """Draw uniformly among the layouts that were not tried yet."""
     if comb(history.depth, history.keep) <= MAX_LISTED:
         space = all_flags(history.depth, history.keep)
-        untried = space[:, list(history.required)].all(axis=1)
+        untried = np.array(space[:, list(history.required)].all(axis=1))
         untried[[layout_rank(layout) for layout in history.tried_layouts]] = False
         if not untried.any():
             raise _exhausted(history)

@@ -82,6 +82,11 @@ class Metric:
         return 1 if self.greater_is_better else -1
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether 0.01 is the same share of what is possible for every task."""
+        return math.isfinite(self.span)
+
+    @property
     def span(self) -> float:
         """The greatest difference between two qualities."""
         return self.bounds[1] - self.bounds[0]

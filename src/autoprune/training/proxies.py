@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.tokenization import EncodedSplit, length_sorted_batches
@@ -17,6 +18,9 @@ Proxy = Callable[[LayoutEvaluator, Sequence[Layout], int], list[float]]
 PROXY_ROWS = 512  # validation rows, for tens of layouts
 
 MIN_PROXY_ROWS = 192  # train rows, for hundreds: with 924 layouts, a row costs 143 full passes
+
+MEANS_BYTES = 500_000_000
+"""How much memory the features of layouts scored at once may take."""
 
 
 def leave_one_out(evaluator: LayoutEvaluator, layouts: Sequence[Layout], seed: int) -> list[float]:
@@ -50,11 +54,27 @@ def label_alignment(
 
     The features are the means over tokens, of at most `MIN_PROXY_ROWS` train rows.
     """
-    device = evaluator.device
     model = evaluator.untrained(Layout.full(layouts[0].depth), seed).eval()
     split = sample_rows(evaluator.rows, MIN_PROXY_ROWS, seed)
+    targets = _label_features(split)
+    targets -= targets.mean(axis=0)
+    at_once = max(1, MEANS_BYTES // (4 * len(split) * model.config.hidden_size))
+    return [
+        score
+        for first in range(0, len(layouts), at_once)
+        for score in _alignments(evaluator, model, layouts[first : first + at_once], split, targets)
+    ]
+
+
+def _alignments(
+    evaluator: LayoutEvaluator,
+    model: PreTrainedModel,
+    layouts: Sequence[Layout],
+    split: EncodedSplit,
+    targets: NDArray[np.float64],
+) -> list[float]:
+    device, root = evaluator.device, build_trie(layouts)
     means = np.empty((len(layouts), len(split), model.config.hidden_size), dtype=np.float32)
-    root = build_trie(layouts)
     for rows in length_sorted_batches(split.lengths, evaluator.budget.batch):
         lengths = torch.from_numpy(split.lengths[rows]).to(device)
         for visit in walk_trie(model, root, split, rows, device):
@@ -62,8 +82,6 @@ def label_alignment(
             mask = (tokens < lengths[:, None]).unsqueeze(-1)  # (rows, longest, 1)
             sums = (visit.state.float() * mask).sum(1)  # -> (rows, hidden)
             means[visit.number, rows] = (sums / lengths[:, None]).cpu().numpy()
-    targets = _label_features(split)
-    targets -= targets.mean(axis=0)
     centred = (each.astype(np.float64) - each.mean(axis=0) for each in means)
     return [alignment(features, targets) for features in centred]
 
