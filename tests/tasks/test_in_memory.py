@@ -59,3 +59,11 @@ def test_rows_keep_the_folder_that_they_had(tmp_path):
     first = save_rows(tmp_path, "own", frame)
     assert save_rows(tmp_path, "own", frame, Columns("text", label="label")) == first
     assert "other" in pandas.read_parquet(first / "train.parquet").columns
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "a\0b"])
+def test_name_that_leaves_the_folder_is_refused(tmp_path, name):
+    rows = pandas.DataFrame({"text": ["a", "b"], "label": ["x", "y"]})
+    with pytest.raises(DataError, match="task is a name for these rows"):
+        save_rows(tmp_path / "data", name, rows)
+    assert not list(tmp_path.iterdir())

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import DataError, first_line, quote
-from autoprune.files import atomic_folder
+from autoprune.errors import DataError, OptionError, first_line, quote
+from autoprune.files import atomic_folder, validate_study_name
 from autoprune.tasks.folders import SPLIT_SPELLINGS, SPLITS
 from autoprune.tasks.labels import order_labels
 from autoprune.tasks.parquet_files import class_metadata
@@ -15,13 +15,7 @@ from autoprune.tasks.task import Columns
 
 _ANY_COLUMNS = Columns()
 
-_FAILURES = (
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    LookupError,
-    RuntimeError,
-)  # those of pyarrow too
+_FAILURES = (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError)  # pyarrow's too
 
 TableOfRows = Any
 """A pandas DataFrame or a `datasets.Dataset`."""
@@ -46,6 +40,13 @@ def save_rows(
     """
     import pyarrow.parquet  # type: ignore[import-untyped]
 
+    try:
+        validate_study_name(name)
+    except OptionError:
+        raise DataError(
+            "beside train, task is a name for these rows, of letters, digits and any of . _ + @ = "
+            f"-, got {quote(name[:60])}"
+        ) from None
     splits = _splits_of(rows) if isinstance(rows, Mapping) else {"train": rows}
     stored = {}
     for split, table in splits.items():
