@@ -16,10 +16,14 @@ import pytest
 import torch
 from pyarrow import parquet
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 
 from autoprune.encoders.profiling import Classifier
-from autoprune.export.predict import make_tokenizer, open_predictor
+from autoprune.export.predict import make_predictor, make_tokenizer, open_predictor
 from autoprune.export.prediction_files import write_predictions
 from autoprune.training.problem_types import SINGLE_LABEL
 from tiny_models import NUMBERS, jitter_, save_model, tiny_tokenizer
@@ -304,6 +308,42 @@ def test_predict_refuses_an_incomplete_model(run, folder, files, spoil, message,
     model_folder = shutil.copytree(folder, tmp_path / "spoilt")
     spoil(model_folder)
     assert message in run("predict", model_folder, "rows.txt").refusal()
+
+
+def save_tagger(folder, place, names):
+    """Save a tagger of words with these tags."""
+    shutil.copytree(folder, place)
+    labels = dict(enumerate(names))
+    model = AutoModelForTokenClassification.from_pretrained(
+        place, id2label=labels, ignore_mismatched_sizes=True
+    )
+    model.save_pretrained(place)
+    return place
+
+
+def test_tags_are_read_by_their_names_in_any_order(folder, tmp_path):
+    usual = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+    table = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)  # a row for each token
+    answers = []
+    for at, order in enumerate([[0, 1, 2, 3, 4], [1, 3, 2, 4, 0], [4, 3, 2, 1, 0]]):
+        names = [usual[place] for place in order]
+        made = save_tagger(folder, tmp_path / f"tagger-{at}", names)
+        outputs = table[:, order]
+        predictor = make_predictor(made, lambda outputs=outputs: lambda t: outputs[t["input_ids"]])
+        found = predictor([(text, None) for text in TEXTS], 8)
+        answers.append([[each[:4] for each in row] for row in found])
+    assert answers[1:] == answers[:1] * 2
+    entities = [each for row in answers[0] for each in row]
+    assert {kind for kind, *_ in entities} == {"LOC", "PER"}
+    assert any(" " in text for _, text, *_ in entities)
+
+
+@pytest.mark.parametrize("name", ["LABEL_1", "PER", "B-", "S-PER"])
+def test_tagger_with_names_that_are_no_tags_is_refused(run, folder, tmp_path, name):
+    model_folder = save_tagger(folder, tmp_path / "tagger", ["O", name])
+    write(tmp_path / "rows.txt", "एक दोन\n")
+    line = run("predict", model_folder, tmp_path / "rows.txt").refusal()
+    assert f"labels such as O, B-PER and I-PER, it has '{name}'" in line
 
 
 def test_token_without_an_embedding_is_refused_where_a_text_has_it(run, folder, tmp_path):

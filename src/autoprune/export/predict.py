@@ -23,7 +23,8 @@ from autoprune.encoders.loading import (
 )
 from autoprune.encoders.profiling import open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.errors import ModelError
+from autoprune.errors import ModelError, quote
+from autoprune.tasks.tags import OUTSIDE
 from autoprune.training.metrics import find_entities
 from autoprune.training.problem_types import ProblemType, find_problem_type
 
@@ -163,13 +164,15 @@ class Predictor:
         if not first:
             return []
         of_words = probabilities[[first.get(word, 0) for word in range(len(words))]]
+        numbers = tag_numbers(self.labels)
         tags = np.array(
-            [of_words[word].argmax() if word in first else 0 for word in range(len(words))]
+            [numbers[of_words[word].argmax()] if word in first else 0 for word in range(len(words))]
         )
         begins, last = find_entities(tags)
+        types = {number: label[2:] for number, label in zip(numbers, self.labels, strict=True)}
         return [
             Entity(
-                self.labels[tags[word]][2:],
+                types[tags[word]],
                 text[words[word].start() : words[last[word]].end()],
                 words[word].start(),
                 words[last[word]].end(),
@@ -177,6 +180,27 @@ class Predictor:
             )
             for word in np.flatnonzero(begins).tolist()
         ]
+
+
+def tag_numbers(labels: Sequence[str]) -> list[int]:
+    """Return the number of each tag as `find_entities` takes it: O, B-X, I-X, B-Y, I-Y, ...
+
+    Raises `ModelError` for a name that is no such tag.
+
+    >>> tag_numbers(["B-LOC", "B-PER", "I-LOC", "I-PER", "O"])
+    [1, 3, 2, 4, 0]
+    """
+    types = list(dict.fromkeys(label[2:] for label in labels if label != OUTSIDE))
+    for label in labels:
+        if label != OUTSIDE and not (label[:2] in ("B-", "I-") and label[2:]):
+            raise ModelError(
+                f"a model that tags words must have labels such as O, B-PER and I-PER, it has "
+                f"{quote(label[:60])}: name them so in id2label of config.json"
+            )
+    return [
+        0 if label == OUTSIDE else 1 + 2 * types.index(label[2:]) + (label[0] == "I")
+        for label in labels
+    ]
 
 
 def open_predictor(folder: Path, device: torch.device) -> Predictor:
@@ -207,5 +231,7 @@ def make_predictor(
             f"{folder} predicts {len(labels)} numbers for each text, and only one can be written: "
             "name another model"
         )
+    if problem_type.by_word:
+        tag_numbers(labels)
     tokenize = make_tokenizer(folder)
     return Predictor(labels, open_classifier(), tokenize, problem_type)
