@@ -1,9 +1,11 @@
 """Atomic writes: files and folders appear complete or not at all. Locks: one process at a time."""
 
+import errno
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,11 @@ from autoprune.files import (
     atomic_file,
     atomic_folder,
     check_new_folder,
+    is_file,
+    is_folder,
     is_folder_locked,
     lock_folder,
+    path_exists,
     remove_temporary_files,
     validate_study_name,
     write_atomic,
@@ -146,6 +151,23 @@ def test_lock_folder_is_released_when_its_process_is_killed(tmp_path):
 def test_is_folder_locked_leaves_no_file(tmp_path):
     assert not is_folder_locked(tmp_path)
     assert list_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("ask", [path_exists, is_file, is_folder])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENAMETOOLONG])
+def test_path_that_may_not_be_read_does_not_exist(tmp_path, monkeypatch, ask, code):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert ask(tmp_path) is False
+
+
+def test_a_file_is_no_folder(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert (is_file(tmp_path), is_folder(tmp_path)) == (False, True)
+    assert (is_file(file), is_folder(file)) == (True, False)
 
 
 @pytest.mark.parametrize("name", [None, "a", "_a", "मराठी-1", "a.b+c@d=e"])

@@ -191,6 +191,16 @@ def path_exists(path: Path) -> bool:
         return False
 
 
+def is_file(path: Path) -> bool:
+    """Return whether `path` is a regular file; False as `path_exists`."""
+    return path_exists(path) and path.is_file()
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether `path` is a folder; False as `path_exists`."""
+    return path_exists(path) and path.is_dir()
+
+
 def derive_study_name(model: str, task: str, keep: int) -> str:
     """Return a name for a study, as `validate_study_name` demands it.
 

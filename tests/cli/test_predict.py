@@ -432,3 +432,32 @@ def test_path_with_escape_sequences_is_shown_escaped(run, folder, tmp_path):
     texts = write(tmp_path / "texts.txt", "एक\n")
     answer = run("predict", folder, texts, "--out", odd / "out.csv")
     assert (answer.code, "\x1b" in answer.out) == (0, False)
+
+
+TOO_LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "model", TOO_LONG),
+        ("predict", TOO_LONG, "rows.txt"),
+        ("predict", "model", "rows.txt", "--out", TOO_LONG),
+        ("predict", "model", "rows.txt", "--out", f"{TOO_LONG}/out.csv"),
+        ("serve", TOO_LONG),
+        ("cost", TOO_LONG),
+        ("report", "study", "--data-dir", TOO_LONG),
+    ],
+)
+def test_path_that_no_file_system_takes_is_named_in_one_line(run, folder, files, arguments):
+    Path("model").symlink_to(folder)
+    assert TOO_LONG[:20] in run(*arguments).refusal()
+
+
+def test_model_folder_that_may_not_be_read_is_named(run, folder, files, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    for arguments in (("predict", folder, "rows.txt"), ("serve", folder)):
+        assert f"cannot read the folder '{folder}': Permission denied" in run(*arguments).refusal()

@@ -18,6 +18,7 @@ from autoprune.choices import (
 )
 from autoprune.encoders.registry import ENCODERS
 from autoprune.errors import OptionError, check_names, printable, quote
+from autoprune.files import is_folder
 from autoprune.layouts.layout import parse_keeps
 from autoprune.tasks.registry import TASKS
 
@@ -136,7 +137,7 @@ def check_positive(parameter: CallbackParam, value: float | None) -> float | Non
 
 def check_folder(parameter: CallbackParam, value: Path | None) -> Path | None:
     """Check that a folder exists."""
-    if value is not None and not value.is_dir():
+    if value is not None and not is_folder(value):
         raise OptionError(f"{parameter.opts[0]} must be a folder, {value} is none")
     return value
 

@@ -10,6 +10,7 @@ import typer
 from autoprune.choices import FORMAT_NAMES
 from autoprune.cli import options
 from autoprune.errors import OptionError, check_names, format_count, missing_package
+from autoprune.files import is_folder
 from autoprune.terminal import SafeOutput
 
 
@@ -78,7 +79,7 @@ def predict(
         rows = stream_lines(sys.stdin.buffer, "standard input")
     else:
         rows, notes = stream_file(path, text, text_pair)
-    formats = find_formats(model) if model.is_dir() else {}
+    formats = find_formats(model) if is_folder(model) else {}
     if formats and TRANSFORMERS not in formats:
         predictor, _ = open_format(model)
     else:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from autoprune.encoders.config import CONFIG, MAX_JSON_BYTES, check_sizes, read_config, read_json
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError, first_line
-from autoprune.files import file_sha256
+from autoprune.files import file_sha256, is_file, is_folder
 
 WEIGHTS = "model.safetensors"
 
@@ -65,9 +65,9 @@ def read_checkpoint(
 
     Without a `commit`, the files' fingerprint takes its place. Raises `ModelError`.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ModelError(f"a model is a folder with {CONFIG} in it, found none at {str(folder)!r}")
-    names = _names(folder)
+    names = list_names(folder)
     _check_names(folder, names)
     used = [folder / name for name in pick_weight_files(names, trust_remote_code)]
     _check_used(used)
@@ -85,7 +85,7 @@ def check_tokenizer_files(folder: Path) -> None:
 
     Raises `ModelError`.
     """
-    used = [name for name in pick_weight_files(_names(folder), False) if name != CONFIG]
+    used = [name for name in pick_weight_files(list_names(folder), False) if name != CONFIG]
     _check_used([folder / name for name in used if not name.endswith(".safetensors")])
     templates = sorted(path for pattern in _CHAT_TEMPLATES for path in folder.glob(pattern))
     if sum(path.stat().st_size for path in templates if path.is_file()) > MAX_JSON_BYTES:
@@ -104,7 +104,8 @@ def check_tokenizer_files(folder: Path) -> None:
                 )
 
 
-def _names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
+    """Return the names of what is in a model's folder; raises `ModelError`."""
     try:
         return [path.name for path in folder.iterdir()]
     except OSError as error:
@@ -113,7 +114,7 @@ def _names(folder: Path) -> list[str]:
 
 def _check_used(paths: Iterable[Path]) -> None:
     for path in paths:
-        if not path.is_file():  # a folder, a pipe, a device or a broken link
+        if not is_file(path):  # a folder, a pipe, a device or a broken link
             raise ModelError(f"{path} must be a file, it is none: copy the model's file there")
         _check_length(path)
 

@@ -35,7 +35,7 @@ from autoprune.export.formats import (
     find_formats,
     read_formats_checkpoint,
 )
-from autoprune.files import path_exists, validate_study_name
+from autoprune.files import is_file, path_exists, validate_study_name
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.loading import read_splits
 from autoprune.tasks.registry import find_task
@@ -124,7 +124,7 @@ def measure_requested_costs(request: CostRequest, studies: Path) -> CostResult:
     device = select_device(request.device)
     if request.columns != Columns() and request.task is None:
         raise OptionError("names of columns, such as --text, are for --task: name its file too")
-    if folder.joinpath(CONFIG).is_file():
+    if is_file(folder / CONFIG):
         return _measure(request, device, _folder_subjects(folder, request, studies))
     for option, value in (("--against", request.against), ("--task", request.task)):
         if value is not None:

@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from autoprune.encoders.config import read_config
-from autoprune.encoders.files import has_weights, read_checkpoint
+from autoprune.encoders.files import has_weights, list_names, read_checkpoint
 from autoprune.encoders.profiling import open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError, OptionError, first_line, missing_package
 from autoprune.export.predict import Predictor, TokenTensors, make_predictor, make_tokenizer
+from autoprune.files import is_file, is_folder
 from autoprune.tasks.task import LabelledRows, words_of
 from autoprune.tasks.tokenization import first_tokens
 
@@ -54,7 +55,7 @@ class ModelFormat:
     def find(self, folder: Path) -> Path | None:
         """Return its file in `folder`, None where there is none."""
         names = filter(None, (self.file, self.older))
-        return next((folder / name for name in names if (folder / name).is_file()), None)
+        return next((folder / name for name in names if is_file(folder / name)), None)
 
     def check_installed(self) -> None:
         """Raise `OptionError` where the packages that write and run it are not installed."""
@@ -176,7 +177,7 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
 def find_formats(folder: Path) -> dict[str, Path]:
     """Return the file of each format that the folder has."""
     found = {name: format.find(folder) for name, format in MODEL_FORMATS.items()}
-    if has_weights(path.name for path in folder.iterdir()):  # maybe in several files
+    if has_weights(list_names(folder)):  # maybe in several files
         found[TRANSFORMERS] = folder / "model.safetensors"
     return {name: path for name, path in found.items() if path is not None}
 
@@ -189,7 +190,7 @@ def read_formats_checkpoint(
     Without weights of torch, the number of layers is what the config says.
     """
     formats = find_formats(folder)
-    if not set(formats) - {TRANSFORMERS} or has_weights(path.name for path in folder.iterdir()):
+    if not set(formats) - {TRANSFORMERS} or has_weights(list_names(folder)):
         return read_checkpoint(encoder, folder, trust_remote_code=trust_remote_code)
     config = read_config(folder, trust_remote_code)
     return EncoderFiles(encoder, folder, "", int(config.num_hidden_layers))
@@ -204,7 +205,7 @@ def open_format(folder: Path, format: str | None = None) -> tuple[Predictor, str
     None takes the fastest format that is there and whose packages are installed. Raises
     `ModelError`, `OptionError`.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ModelError(f"a model is a folder, found none at {str(folder)!r}")
     formats = find_formats(folder)
     if format is not None and format not in formats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from autoprune.errors import DataError, OptionError
 from autoprune.export.predict import Entity, Predictor
-from autoprune.files import atomic_file
+from autoprune.files import atomic_file, is_file, is_folder, path_exists
 from autoprune.tasks.formats import StreamedRow
 
 PROBABILITY_DIGITS = 6
@@ -36,15 +36,15 @@ def check_prediction_paths(file: Path | None, out: Path | None) -> None:
 
     None is standard input for `file`, and standard output for `out`.
     """
-    if file is not None and not file.is_file():
+    if file is not None and not is_file(file):
         raise OptionError(f"FILE must be a file with texts, {file} is none")
     if out is None:
         return
-    if out.is_dir() or not out.resolve().parent.is_dir():
+    if is_folder(out) or not is_folder(out.resolve().parent):
         raise OptionError(f"--out must be a file in a folder that exists, got {out}")
-    if out.exists() and not out.is_file():  # a device or a pipe must not be replaced by a file
+    if path_exists(out) and not is_file(out):  # a device or a pipe must not be replaced by a file
         raise OptionError(f"--out must be a file, {out} is none: leave it out and use >")
-    if file is not None and out.exists() and out.samefile(file):
+    if file is not None and path_exists(out) and out.samefile(file):
         raise OptionError(f"--out must be another file than that of the texts, {out}")
 
 
