@@ -1,6 +1,7 @@
 """Finished studies read back: the same comparison and experiment, or an error with the reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,10 @@ def test_reload_experiment_refuses_other_rows(copy, task, tmp_path, write):
 
 
 def test_reload_experiment_refuses_another_model(copy):
-    studied = json.loads((STUDY / "study.json").read_text())
-    rewrite(STUDY / "study.json", setting={**studied["setting"], "commit": "sha256:0"})
+    study = read_study(STUDY)
+    other = replace(study, setting=replace(study.setting, commit="sha256:0"))
     with pytest.raises(StudyError, match="bring the model back"):
-        reload_experiment(read_study(STUDY), RunOptions(workers=1))
+        reload_experiment(other, RunOptions(workers=1))
 
 
 @pytest.mark.parametrize(

@@ -361,9 +361,10 @@ def _entrant(entry: dict[str, Any], full: Budget) -> Entrant:
     # Older files have no learning rate: all entrants used that of `full`.
     rate = float(entry.get("learning_rate", full.learning_rate))
     budget = Budget.from_dict(entry["budget"]) if "budget" in entry else full
+    origin = str(entry["origin"])
     check_value_type(entry["parameters"], int, "parameters")
     return Entrant(
-        origin=str(entry["origin"]),
+        origin=origin,
         layout=Layout.parse(entry["layout"]),
         start=entry["start"],
         model=str(entry["model"]),
