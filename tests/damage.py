@@ -3,7 +3,7 @@
 import json
 import os
 
-SEEDS = range(int(os.environ.get("AUTOPRUNE_DAMAGES", "12")))
+SEEDS = range(int(os.environ.get("AUTOPRUNE_DAMAGES", "8")))
 """The seeds of the default run; AUTOPRUNE_DAMAGES=200 makes as many damages of each file."""
 
 

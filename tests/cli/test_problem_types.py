@@ -85,7 +85,7 @@ CHECKS = {
 }
 
 
-SLOW = ("single_label_classification", "multi_label_classification")  # like the others
+SLOW = ("single_label_classification", "multi_label_classification", "regression")
 
 
 @pytest.mark.parametrize(
