@@ -250,6 +250,14 @@ def test_export_reports_wrong_input_in_one_line_and_writes_nothing(run, copy, ar
     assert files_below() == before
 
 
+def test_export_finds_a_file_of_the_tokenizer_before_training(run, copy, monkeypatch):
+    monkeypatch.setattr("autoprune.export.verify.ALLOWED_FILES", ("tokenizer_config.json",))
+    monkeypatch.setattr("autoprune.export.export.train_best", lambda *_: 1 / 0)
+    answer = run("export", NAME, "--out", "new")
+    assert answer.code == 2 and not Path("new").exists()
+    assert "the tokenizer of tiny needs tokenizer.json, a file that an export" in answer.lines[-1]
+
+
 def test_export_finds_a_missing_permission_before_training(run, copy, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root
     answer = run("export", NAME, "--out", "new/model")

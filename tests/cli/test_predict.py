@@ -289,6 +289,12 @@ def with_several_numbers(model_folder):
     (model_folder / "config.json").write_text(json.dumps({**config, "problem_type": "regression"}))
 
 
+def with_one_output(model_folder):
+    config = json.loads((model_folder / "config.json").read_text())
+    config |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+    (model_folder / "config.json").write_text(json.dumps(config))
+
+
 def with_another_tokenizer(model_folder):
     content = json.loads((model_folder / "tokenizer.json").read_text())
     content["model"]["vocab"][NUMBERS[0]] = 60_000
@@ -301,6 +307,7 @@ def with_another_tokenizer(model_folder):
         (without_a_label, "is not a complete classifier, 2 of its weights"),
         (without_a_head, "is not a complete classifier, 1 of its weights"),
         (with_another_tokenizer, "has a token number 60000"),
+        (with_one_output, "has one output and does not say what it is"),
         (with_several_numbers, "predicts 3 numbers for each text, and only one can"),
     ],
 )

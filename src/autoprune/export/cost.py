@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from autoprune.encoders.files import pick_weight_files
+from autoprune.encoders.files import list_names, pick_weight_files
 from autoprune.encoders.profiling import (
     Classifier,
     LayerTimes,
@@ -218,7 +218,7 @@ def _peak_memory(model: _LoadedModel, device: torch.device) -> int:
 def _size_on_disk(subject: CostSubject) -> int:
     """Return the size of the files that are needed to run the model, in bytes."""
     folder, trusted = subject.checkpoint.folder, subject.checkpoint.trust_remote_code
-    names = pick_weight_files((path.name for path in folder.iterdir()), trusted)
+    names = pick_weight_files(list_names(folder), trusted)
     files = [folder / name for name in names]
     if subject.file is not None:
         weights = (".safetensors", ".safetensors.index.json")

@@ -1,6 +1,7 @@
 """Export: a layout fine-tuned to the full budget, as a folder that plain transformers loads."""
 
 import json
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from autoprune.encoders.config import silence_libraries
 from autoprune.encoders.loading import load_tokenizer
 from autoprune.encoders.profiling import count_parameters
 from autoprune.encoders.registry import EncoderFiles
-from autoprune.errors import LayoutError, OptionError
+from autoprune.errors import LayoutError, ModelError, OptionError
 from autoprune.evaluation.study_files import FinishedStudy
 from autoprune.evaluation.verdict import format_percent
 from autoprune.export.card_metadata import CARD_FILE, BaseModel, Provenance
@@ -30,7 +31,7 @@ from autoprune.export.formats import MODEL_FORMATS, TRANSFORMERS, predict_rows
 from autoprune.export.gate import GateResult, GateRows, add_formats
 from autoprune.export.model_card import model_card
 from autoprune.export.trim_vocabulary import check_trimmable, cut_vocabulary
-from autoprune.export.verify import expect_export, verify_export
+from autoprune.export.verify import expect_export, unexpected_file, verify_export
 from autoprune.files import atomic_folder
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.language import TaskLanguage
@@ -204,6 +205,13 @@ def _check_request(
     source: ExportSource, request: ExportRequest, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     """Raise `OptionError` or `ModelError` for a request that this model or task cannot meet."""
+    with tempfile.TemporaryDirectory(prefix="autoprune-export-") as scratch, silence_libraries():
+        tokenizer.save_pretrained(scratch)
+        if name := unexpected_file(Path(scratch)):
+            raise ModelError(
+                f"the tokenizer of {source.checkpoint.encoder} needs {name}, a file that an export "
+                "may not hold: export a study of another model"
+            )
     if request.trim:
         check_trimmable(tokenizer)
     elif (

@@ -26,7 +26,7 @@ from autoprune.encoders.registry import Encoder, EncoderFiles
 from autoprune.errors import ModelError, quote
 from autoprune.tasks.tags import OUTSIDE
 from autoprune.training.metrics import find_entities
-from autoprune.training.problem_types import ProblemType, find_problem_type
+from autoprune.training.problem_types import SINGLE_LABEL, ProblemType, find_problem_type
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification")
 
@@ -230,6 +230,11 @@ def make_predictor(
         raise ModelError(
             f"{folder} predicts {len(labels)} numbers for each text, and only one can be written: "
             "name another model"
+        )
+    if problem_type is SINGLE_LABEL and len(labels) == 1:
+        raise ModelError(
+            f"{folder} has one output and does not say what it is: with a number as its answer, "
+            "write problem_type regression in its config.json, else name another model"
         )
     if problem_type.by_word:
         tag_numbers(labels)

@@ -139,7 +139,8 @@ def verify_export(
 
     Raises `ModelError` that names the first thing that is not as `expected`.
     """
-    _check_files(folder)
+    if name := unexpected_file(folder):
+        raise _refusal(f"{name} does not belong in the folder of a model")
     rows = expected.sample.rows
     try:
         result = reload(str(folder), rows.texts, rows.pairs, PROBE_TEXTS)
@@ -171,13 +172,15 @@ def _refusal(reason: str) -> ModelError:
     return ModelError(f"the exported model is not the trained one, so it is not kept: {reason}")
 
 
-def _check_files(folder: Path) -> None:
+def unexpected_file(folder: Path) -> str | None:
+    """Return the name of a file that does not belong in the folder of a model, None without one."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() and name in ("onnx", "openvino"):
             continue
         if not path.is_file() or not any(fnmatch(name, pattern) for pattern in ALLOWED_FILES):
-            raise _refusal(f"{name} does not belong in the folder of a model")
+            return name
+    return None
 
 
 def _check_labels(labels: Sequence[str], result: Mapping[str, Any]) -> None:
