@@ -130,7 +130,13 @@ def test_problem_type_from_search_to_predictions(kind, run, model, tmp_path, mon
     CHECKS[kind](found, json.loads(predicted.out), text)
 
 
-@pytest.mark.parametrize("kind", TASKS)
+LIKE_OTHERS = ("single_label_classification", "regression")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow) if kind in LIKE_OTHERS else kind for kind in TASKS],
+)
 def test_problem_type_has_scores_of_layouts_and_costs(kind, run, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make, options = TASKS[kind]

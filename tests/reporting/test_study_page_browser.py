@@ -62,8 +62,19 @@ def test_page_is_accessible(show, width, theme):
     assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 800, 1400, 1920])
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        (400, "light"),
+        (1400, "dark"),
+        *(
+            pytest.param(width, theme, marks=pytest.mark.slow)
+            for width in (400, 800, 1400, 1920)
+            for theme in ("light", "dark")
+            if (width, theme) not in {(400, "light"), (1400, "dark")}
+        ),
+    ],
+)
 def test_no_text_is_cut_off_and_no_table_scrolls(browse, finished_study, costs, width, theme):
     shares = {finished_study.name: {"layer 0": 1.0}}
     page = study_page([finished_study], shares, {finished_study.name: costs})

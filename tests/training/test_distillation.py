@@ -134,7 +134,7 @@ def test_checkpoint_of_another_teacher_is_not_resumed(evaluator, tmp_path):
     assert other.evaluate(HALF, 3, checkpoint=file).loss == expected.loss
 
 
-@pytest.mark.parametrize("kind", ["logits", "hidden"])
+@pytest.mark.parametrize("kind", [pytest.param("logits", marks=pytest.mark.slow), "hidden"])
 def test_student_comes_near_its_teacher(evaluator, kind):
     long = replace(evaluator, budget=replace(evaluator.budget, steps=300))
     plain = long.train(HALF, 3)
