@@ -185,6 +185,12 @@ def test_card_has_javascript_only_where_it_gives_the_answer(study, provenance, k
     assert ("transformers.js" in card) == (kind != "regression" and not pairs)
 
 
+def test_card_says_what_is_classified(study, provenance):
+    text = model_card(study, replace(provenance, pairs=True))
+    assert "A classifier of pairs of texts: the encoder" in text
+    assert "A classifier of texts: the encoder" in model_card(study, provenance)
+
+
 def test_card_shows_the_metric_of_the_study(study, provenance):
     setting = replace(study.setting, metric="mcc")
     scores = (replace(provenance.scores[0], quality=-0.125), *provenance.scores[1:])
@@ -268,6 +274,8 @@ KINDS = {
         [0.5, 1.0, 2.0, 1.0, 4.25],
         ("score",),
         [
+            "A model that gives numbers to texts: the encoder",
+            "parameters and gives score. It was made",
             "## Range by range",
             "| 3 to 3 | 1 | 2.000 |",
             "| 4 to 4 | 1 | 0.250 |",

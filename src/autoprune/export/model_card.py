@@ -114,15 +114,18 @@ def _summary(study: FinishedStudy, provenance: Provenance) -> str:
         if len(layout.keep) == layout.depth
         else f"of whose {layout.depth} layers only {len(layout.keep)} were kept"
     )
+    texts = "pairs of texts" if provenance.pairs else "texts"
     what = {
-        "regression": "A model that gives a number to a text",
+        "regression": f"A model that gives numbers to {texts}",
         "token_classification": "A tagger of words",
-    }.get(study.setting.problem_type, "A text classifier")
+    }.get(study.setting.problem_type, f"A classifier of {texts}")
+    gives = f"and {format_count(len(labels), 'label')}: {', '.join(labels)}"
+    if study.setting.problem_type == "regression":
+        gives = f"and gives {labels[0]}"
     return (
         f"{what}: the encoder {provenance.base.name}, {kept}, fine-tuned for the task "
-        f"{provenance.task.name}. It has {provenance.parameters:,} parameters and {len(labels)} "
-        f"labels: {', '.join(labels)}. It was made with autoprune ({_HOME}), which searches for "
-        "the layers of an encoder that a task needs."
+        f"{provenance.task.name}. It has {provenance.parameters:,} parameters {gives}. It was made "
+        f"with autoprune ({_HOME}), which searches for the layers of an encoder that a task needs."
     )
 
 
