@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+from autoprune.experiment import search_step
+
 STUDY = "tiny-own-keep2"
 
 
@@ -57,6 +59,23 @@ def test_worker_of_a_finished_study_runs_nothing(run, copy):
     assert answer.code == 0, answer.err
     assert answer.lines[-1] == "study tiny-own-keep2: 6 of 6 trials finished"
     assert not any(line.startswith("trial") for line in answer.lines)
+
+
+def test_worker_that_joins_while_a_trial_ends_is_not_refused(run, copy, monkeypatch):
+    path = copy / "studies" / STUDY / "records.jsonl"
+    whole = path.read_text()
+    *before, last = (line for line in whole.splitlines(keepends=True) if '"phase":"search"' in line)
+    path.write_text(whole.replace(last, ""))
+    read = search_step.finished_trials
+
+    def read_before_the_trial_ends(*arguments):
+        path.write_text(whole)  # the search stores a trial, then its record
+        return read(*arguments)[: len(before)]
+
+    monkeypatch.setattr(search_step, "finished_trials", read_before_the_trial_ends)
+    answer = run("worker", STUDY, "--workers", 1)
+    assert answer.code == 0, answer.err
+    assert "joined tiny-own-keep2: 5 of 6 trials finished" in answer.err
 
 
 def test_study_commands_know_the_folder_in_which_they_stand(run, copy, monkeypatch):

@@ -185,8 +185,8 @@ def search_layouts(
     evaluator = experiment.evaluator(experiment.quick)
     parameters = evaluator.parameters(next(iter(experiment.strategies.values()))).total
     runner = TrialRunner(experiment, folder, executor, context)
-    earlier = finished_trials(storage, folder.name, experiment.depth)
-    if lost := lost_trials(experiment, folder, earlier):
+    earlier, lost = find_trials(experiment, folder, storage)
+    if lost:
         progress.say(
             f"missing in {storage_name(storage)}: {format_count(len(lost), 'trial')} of "
             f"{folder / RECORDS_FILE}, taken up from there"
@@ -244,17 +244,19 @@ def search_layouts(
     return result
 
 
-def lost_trials(
-    experiment: Experiment, folder: Path, trials: Sequence[TrialResult]
-) -> list[TrialResult]:
-    """Return the trials that the records of a study hold, and its storage does not.
+def find_trials(
+    experiment: Experiment, folder: Path, storage: Storage
+) -> tuple[Sequence[TrialResult], list[TrialResult]]:
+    """Return the finished trials in a study's storage, and those that only its records hold.
 
-    A trial is stored before its record, so the storage was damaged, or is another one. Raises
-    `StudyError` where both have a trial, with two results.
+    A trial is stored before its record, so of the latter the storage was damaged, or is another
+    one. Raises `StudyError` where both have a trial, with two results.
     """
+    records = read_records(folder / RECORDS_FILE)  # first: a search may be adding to both
+    trials = finished_trials(storage, folder.name, experiment.depth)
     known = {record_key(trial_record(trial, experiment, 0)): trial for trial in trials}
     lost = []
-    for record in read_records(folder / RECORDS_FILE):
+    for record in records:
         if record.phase != "search":
             continue
         stored = known.get(record_key(record))
@@ -269,7 +271,7 @@ def lost_trials(
                 f"{folder / RECORDS_FILE} and the study's storage contradict each other about "
                 f"{record.layout}, seed {record.seed}: bring back a copy of both"
             )
-    return lost
+    return trials, lost
 
 
 def _recorded_trial(experiment: Experiment, record: Record) -> TrialResult | None:

@@ -12,7 +12,7 @@ from autoprune.experiment.events import StudyJoined
 from autoprune.experiment.proxy_scores import proxy_scores
 from autoprune.experiment.search_step import (
     TrialRunner,
-    lost_trials,
+    find_trials,
     search_settings,
     trial_executor,
 )
@@ -123,10 +123,8 @@ def run_study_trials(
         create=False,
     )
     scores = proxy_scores(experiment, folder, progress)
-    earlier = finished_trials(storage, name, experiment.depth)
-    if lost_trials(experiment, folder, earlier):  # perhaps one that ended between the two reads
-        earlier = finished_trials(storage, name, experiment.depth)
-    if lost := lost_trials(experiment, folder, earlier):
+    earlier, lost = find_trials(experiment, folder, storage)
+    if lost:
         raise StudyError(
             f"missing in {storage_name(storage)}: {format_count(len(lost), 'trial')} of "
             f"{folder / RECORDS_FILE}; repeat the search's command first, which takes them up"

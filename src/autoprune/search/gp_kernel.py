@@ -71,9 +71,9 @@ class Kernel:
 
     The quality at the largest budget is a sum of effects of single layers (`linear_variance`),
     joint effects (an RBF kernel, `rbf_variance` and `length_scale`) and the proxy score
-    (`proxy_variance`). Each other output is that quality times `coregionalization`, plus single and
-    joint effects of its own, with `specific_variance` times the variance of those above.
-    `noise_variance` is the variance of a single run. These three are (outputs,).
+    (`proxy_variance`). Each other output is that quality times `coregionalization`, plus effects of
+    its own: of single layers and joint ones, whose variance is `specific_variance` times that of
+    the quality's. `noise_variance` is the variance of a single run. These three are (outputs,).
 
     A seed adds its own effects: `seed_layer_variance` times that variance, similar for similar
     layouts, and `seed_offset_variance`, the same for all layouts. Effects of seed and noise have

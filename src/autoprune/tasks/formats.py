@@ -85,7 +85,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         if not isinstance(row, dict):
             raise DataError(
                 f"{origin} must hold one JSON object a line, {location} is "
-                f"{quote(line.strip())}: write each row as an object on a line of its own"
+                f"{quote(line.strip())}: write one object for each row, each on its own line"
             )
         yield location, row
 
