@@ -10,7 +10,7 @@ labels as well, and `+t=T` and `+w=W` for another temperature than 2 and weight 
 passes over the train rows; a run makes as many steps with texts without labels. The teachers are
 the full model with the seeds 1, 2 and 3 and four epochs, mean of logits. Runs are judged by the
 table, so unlike a search it reads the test split too. One JSON line for each run; after Ctrl-C or a
-kill the same command goes on.
+kill the same command resumes.
 """
 
 import argparse

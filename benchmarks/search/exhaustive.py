@@ -10,7 +10,7 @@ Searches are judged by this table, so unlike a search it reads the test split to
 budget: a row for each check of each run. The order of the layouts is drawn once, so that a table
 that is not complete is a fair sample. `--spread N` takes N layouts whose scores in quick.csv on the
 first seed are evenly spread. After Ctrl-C or a kill the current runs are lost; the same command
-goes on.
+resumes.
 """
 
 import argparse

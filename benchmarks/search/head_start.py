@@ -6,7 +6,7 @@ r"""Head start: start and learning rate of the new head, for better scores of qu
     ... --rank 0-3,8,10=84.0 top=82.0   no training: table, and rank agreement with these figures
 
 Only the train and validation splits are read. One JSON line for each run is appended to FILE; runs
-that it has are not repeated. After Ctrl-C or a kill the same command goes on.
+that it has are not repeated. After Ctrl-C or a kill the same command resumes.
 
 A variant is `drawn` (as transformers draws the head), or parts joined by `+`:
 
