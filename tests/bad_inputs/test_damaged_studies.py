@@ -11,6 +11,8 @@ import pytest
 from autoprune.errors import StorageError
 from autoprune.evaluation.records import read_records
 from autoprune.evaluation.study_files import read_study
+from autoprune.storage import heartbeat, locks
+from autoprune.storage.heartbeat import StalenessMonitor
 from autoprune.storage.storage import open_journal_of
 from damage import SEEDS, damage, nested
 
@@ -34,6 +36,13 @@ COMMANDS = (
     ("worker", "finished", "--model", "model", "--task", "task", "--trials-here", 1),
     ("search", *OPTIONS),
 )
+
+
+@pytest.fixture(autouse=True)
+def _short_grace_period(monkeypatch):
+    """A worker on another machine counts as dead after a second without a heartbeat."""
+    for module in (heartbeat, locks):
+        monkeypatch.setattr(module, "StalenessMonitor", lambda *_: StalenessMonitor(1.0, 0.1))
 
 
 @pytest.fixture

@@ -61,8 +61,16 @@ def test_strategies_of_a_search_are_compared(brief):
     assert "trial   1/2  ○○○●●" in answer.err
 
 
-@pytest.mark.parametrize("sampler", ["gp", "random", "tpe", "brute-force"])
-@pytest.mark.parametrize("pruner", ["none", "median", "halving"])
+@pytest.mark.parametrize(
+    ("sampler", "pruner"),
+    [
+        (sampler, pruner)
+        if sampler == "gp" or pruner == "halving"
+        else pytest.param(sampler, pruner, marks=pytest.mark.slow)
+        for sampler in ("gp", "random", "tpe", "brute-force")
+        for pruner in ("none", "median", "halving")
+    ],
+)
 def test_samplers_run_with_each_pruner(brief, sampler, pruner):
     answer = brief("search", "--trials", 6, "--sampler", sampler, "--pruner", pruner)
     assert answer.code == 0, answer.err

@@ -381,6 +381,7 @@ def test_tokenizer_truncates_at_the_models_limit(folder, tmp_path):
     assert make_tokenizer(model_folder).longest == 700
 
 
+@pytest.mark.slow
 def test_predict_ends_silently_when_the_pipe_is_closed(folder):
     write(Path("rows.txt"), "एक\n" * 20_000)
     command = [sys.executable, "-m", "autoprune", "predict", str(folder), "rows.txt"]

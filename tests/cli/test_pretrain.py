@@ -98,6 +98,7 @@ def run_alone(start, arguments, folder):
     return err.splitlines()
 
 
+@pytest.mark.slow
 def test_pretrain_that_is_resumed_gives_the_same_bytes(run, start, command, tokenizer, tmp_path):
     arguments = command(400, "--tokenizer", tokenizer)
     with start(*arguments, folder=tmp_path) as process:

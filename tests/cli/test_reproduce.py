@@ -146,6 +146,7 @@ def test_reproduce_json_is_one_object(run, command, reproduced, copied):
     assert tests and [test["second"] for test in claims["b1"]["findings"]] == ["small"]
 
 
+@pytest.mark.slow
 def test_reproduce_killed_in_the_second_cell_resumes_with_the_same_result(
     run, start, command, tmp_path, reproduced
 ):

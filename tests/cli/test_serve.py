@@ -262,6 +262,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_serve_that_stops_answers_what_is_under_way_and_a_client_that_is_slow(exported, start):
     body = body_of(text=TEXTS[0])
     head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()

@@ -91,7 +91,7 @@ except ModelError as error:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"num_labels": 10**9},
+        pytest.param({"num_labels": 10**9}, marks=pytest.mark.slow),
         pytest.param(
             {"text_config": {"num_labels": 10**9}, "model_type": "clip"}, marks=pytest.mark.slow
         ),

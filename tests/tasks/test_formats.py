@@ -150,7 +150,10 @@ def test_bad_csv_file_is_refused_in_one_line(tmp_path, content, match):
     [
         ("", "rows.jsonl is empty"),
         ('{"text": "a", "label": "x"}\n{"text": ', "one JSON object a line, line 2: "),
-        ('[{"text": "a", "label": "x"}]', "one JSON object a line, line 1 is .*each on its own line"),
+        (
+            '[{"text": "a", "label": "x"}]',
+            "one JSON object a line, line 1 is .*each on its own line",
+        ),
         ("[" * 200_000, "one JSON object a line, line 1: "),
         ('{"text": "a", "text": "b", "label": "x"}', "name each column once, got 'text' twice"),
         ('{"text": 7, "label": "x"}', "'text' of rows.jsonl must hold texts, line 1 has int '7'"),
