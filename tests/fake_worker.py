@@ -44,7 +44,7 @@ def create_study(location):
 
 def run_search(location, sampler, trials, milliseconds, moment=""):
     if moment == "close":
-        trial.score_to_attributes = lambda score: {"loss": 0.5, "hang": _hang()}
+        trial.score_to_attributes = lambda *_: {"loss": 0.5, "hang": _hang()}
     return optimize_study(
         _objective(float(milliseconds) / 1000, moment),
         SearchSettings(**SETTINGS, trials=int(trials), sampler=sampler),

@@ -45,6 +45,16 @@ def comparison_row(origin, predictions, layout=None):
     )
 
 
+def mse_cell(task="sts", **errors):
+    """Return a cell of numbers whose entrants are off by so much on each row, on three seeds."""
+    labels, wobble = np.linspace(0, 5, 200), np.linspace(0.9, 1.1, 200)
+    predictions = {
+        name: Predictions(labels, np.array([labels + error * wobble] * 3), "mse")
+        for name, error in {**dict.fromkeys(LAYOUTS, 1.0), **errors}.items()
+    }
+    return cell_of(predictions, task)
+
+
 def cell_of(predictions, task="shc", keep=6, model="mr-12", recommended="found", layouts=()):
     """Return a cell of the given predictions by origin."""
     rows = {

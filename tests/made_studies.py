@@ -15,11 +15,14 @@ from autoprune.evaluation.costs import Costs, MeasuredCost
 from autoprune.evaluation.entrants import Entrant, EntrantRun, MeasurementConditions
 from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.records import Record
+from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
-from autoprune.layouts.layout import Layout
+from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 from autoprune.training.budget import Budget
-from autoprune.training.metrics import Score
+from autoprune.training.metrics import NO_WORD, Score
+from autoprune.training.problem_types import PROBLEM_TYPES
+from made_labels import TAGS, make_labels
 
 QUICK = Budget(steps=10)
 FULL = Budget(steps=50, patience=3)
@@ -185,6 +188,92 @@ def finished_study(setting, comparison, split, trial):
         std=0.02,
         config={},
     )
+
+
+LOGITS = {
+    "single_label_classification": lambda predicted: np.eye(3)[predicted],
+    "multi_label_classification": lambda predicted: 2.0 * predicted - 1,
+    "regression": lambda predicted: predicted[:, None],
+    "token_classification": lambda predicted: np.eye(len(TAGS))[np.maximum(predicted, 0)],
+}
+"""Logits that are predicted as the given labels."""
+
+
+def study_by(kind, metric, folder, found=0.3):
+    """Return a finished study of a problem type by a metric, with all that a report can show.
+
+    The layout found has the share `found` of the rows wrong, top 0.5.
+    """
+    problem_type, rows = PROBLEM_TYPES[kind], 40
+    labels, _ = make_labels(kind, rows)
+    names = {"regression": ("score",), "token_classification": TAGS}.get(kind, tuple("abcd"))
+
+    def score(share, seed, split="validation"):
+        other, wrong = make_labels(kind, rows, 9)[1], np.random.default_rng(seed).random(rows)
+        if kind == "token_classification":  # as many words as the labels have
+            other = (labels + 1) % len(TAGS)
+        predicted = np.where((wrong < share).reshape(-1, *[1] * (labels.ndim - 1)), other, labels)
+        logits = LOGITS[kind](predicted).astype(np.float32)
+        return logits, problem_type.score(logits, labels, metric, split, seed, 2.5)
+
+    def entrant(origin, layout, share):
+        def run(seed, _):
+            logits, validation = score(share, seed)
+            return lambda: EntrantRun(validation, logits)
+
+        return Entrant(origin, Layout.parse(layout), "pretrained", "m@1", 7000, FULL, run, run)
+
+    def simple(origin, share):
+        logits, validation = score(share, 5)
+        predicted = problem_type.predict(logits)
+        if problem_type.by_word:
+            predicted = np.where(labels == NO_WORD, NO_WORD, predicted)
+        answers = _plain(predicted)
+        return SimpleModel(origin, "always answers 'a'", validation.quality, answers, 9, 0.1)
+
+    cleaned = tuple(
+        CleaningReport(name, rows, 0, 0, 2, 0, rows - 2) for name in ("train", "validation", "test")
+    )
+    texts = LabelledRows(("t",) * rows, _plain(labels), by_word=problem_type.by_word)
+    test = TestSplit(texts, (True,) * (rows - 2) + (False,) * 2, cleaned[2], "f2")
+    conditions = MeasurementConditions("own", metric, {"rows": "f"}, {}, "cpu", problem_type)
+    comparison = compare_entrants(
+        [
+            entrant("found", "4:0,2", found),
+            entrant("top", "4:0-1", 0.5),
+            entrant("full", "4:0-3", 0.1),
+            entrant("scratch", "2:0-1", 0.8),
+        ],
+        (1, 2, 3),
+        test,
+        conditions,
+        folder / "records.jsonl",
+        simple=lambda: [simple("majority", 0.9), simple("tf-idf", 0.2)],
+    )
+    trials = tuple(
+        Record(
+            *("search", "gp", layout, "pretrained", "m@1", "own", metric, QUICK, seed),
+            *((score(0.1 * (2 + number), seed)[1],), 1000, {"rows": "f"}, {}, "cpu", "2025-01-01"),
+        )
+        for seed in (1, 2)
+        for number, layout in enumerate(all_layouts(4, 2))
+    )
+    setting = StudyMetadata(
+        *("m", "1", "own", names, metric, 4, 2, QUICK, FULL, cleaned, {"rows": "f"}, {}),
+        *("cpu", "autoprune search", "2025-01-01T00:00:00+00:00"),
+        problem_type=kind,
+    )
+    layout = Layout.parse("4:0,2")
+    return FinishedStudy(
+        "s", Path("s"), setting, trials, comparison, test, False, layout, 0.8, 0.02, {}
+    )
+
+
+def _plain(labels):
+    """Return labels as a split has them: numbers, or a tuple for each row."""
+    if labels.ndim == 1:
+        return tuple(labels.tolist())
+    return tuple(tuple(row[row != NO_WORD].tolist()) for row in labels)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,32 @@ def test_problem_type_from_search_to_predictions(kind, run, model, tmp_path, mon
         given = {"text": text, "text_pair": NUMBERS[2]} if second else text
         found = [call(given)] if second else call([given])
     CHECKS[kind](found, json.loads(predicted.out), text)
+
+
+@pytest.mark.slow
+def test_mean_squared_error_is_shown_as_a_positive_number(run, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make, options = TASKS["regression"]
+    rows = "\n".join(json.dumps(make(words), ensure_ascii=False) for words in texts(80))
+    Path("rows.jsonl").write_text(rows, encoding="utf-8")
+    given = ("--model", model, "--task", "rows.jsonl", *options, "--metric", "mse", "--batch", 8)
+    size = ("--epochs", 1, "--full-epochs", 1, "--seeds", 1, "--trials", 1, "--workers", 1)
+    search = run("search", *given, *size, "--keep", "2,3", "--max-drop", 5, "--study", "s")
+    assert search.code == 0, search.err
+    exported = run("export", "s-keep2", "--seeds", 1, "--out", "out", "--force")
+    compared = run("compare", "s-keep2", "s-keep3")
+    listed = run("studies")
+    answers = (search, exported, compared, listed)
+    assert [answer.code for answer in answers] == [0] * 4, [answer.err for answer in answers]
+    shown = [f"{answer.out}{answer.err}" for answer in answers]
+    shown += [path.read_text(encoding="utf-8") for path in Path("reports").glob("*.md")]
+    shown.append(Path("out/README.md").read_text(encoding="utf-8"))
+    shown.append(Path("studies/s-keep2/journal.log").read_text(encoding="utf-8"))
+    for text in shown[:-1]:
+        scores = "\n".join(line for line in text.splitlines() if "unknown tokens" not in line)
+        assert not re.search(r"(?<!95) %|hundredths|points|(?<![\w.-])-\d+\.\d", scores), scores
+        assert re.search(r"\b\d+\.\d{3}\b", text)
+    assert re.search(r'"validation": ?"\d+\.\d{3}"', shown[-1])
 
 
 LIKE_OTHERS = ("single_label_classification", "regression")

@@ -47,14 +47,14 @@ def test_knee_point_without_a_bend_is_the_best(kept):
     ],
 )
 def test_smallest_within_returns_the_fewest_layers_that_keep_the_limits(limits, keep):
-    assert smallest_within(CURVE, FULL, limits).keep == keep
+    assert smallest_within(CURVE, FULL, limits, "accuracy").keep == keep
 
 
 def test_broken_limits_names_each_broken_limit_with_its_figure():
     limits = Limits(drop=1.0, latency_ms=5.0)
-    assert smallest_within(CURVE, FULL, limits) is None
-    assert broken_limits(CURVE[2], FULL, limits) == ["3.0 points below the full model"]
-    assert broken_limits(CURVE[3], FULL, limits) == [
+    assert smallest_within(CURVE, FULL, limits, "accuracy") is None
+    assert broken_limits(CURVE[2], FULL, limits, "accuracy") == ["3.0 points below the full model"]
+    assert broken_limits(CURVE[3], FULL, limits, "accuracy") == [
         "2.0 points below the full model",
         "6.0 ms a text",
     ]
@@ -64,7 +64,7 @@ def test_broken_limits_names_each_broken_limit_with_its_figure():
 def test_smallest_within_is_the_smallest_of_those_that_keep_the_limits(pairs):
     points = [point(keep, quality) for keep, quality in pairs]
     assert not is_dominated(knee_point(points), points)
-    chosen = smallest_within(points, FULL, Limits(drop=10.0))
+    chosen = smallest_within(points, FULL, Limits(drop=10.0), "accuracy")
     within = [each for each in points if 100 * (0.80 - each.validation) <= 10.0 + 1e-9]
     assert (chosen is None) == (within == [])
     assert all(chosen.keep <= each.keep for each in within)

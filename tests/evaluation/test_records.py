@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autoprune.choices import METRIC_NAMES
 from autoprune.errors import StudyError
 from autoprune.evaluation.records import (
     Record,
@@ -57,7 +58,7 @@ records = st.builds(
     start=st.sampled_from(["pretrained", "random"]),
     model=texts,
     task=texts,
-    metric=texts,
+    metric=st.sampled_from(METRIC_NAMES),
     budget=budgets,
     seed=st.integers(0, 2**32),
     scores=st.lists(scores, max_size=3).map(tuple),
@@ -137,6 +138,7 @@ def test_read_records_of_no_file_is_empty(tmp_path):
         lambda text: text.replace('"quality":0.5', '"quality":NaN'),
         lambda text: text.replace('"device"', '"gadget"'),
         lambda text: text.replace('"steps":10', '"steps":0'),
+        lambda text: text.replace('"accuracy","budget"', '"profit","budget"'),
     ],
 )
 def test_read_records_names_a_broken_line(spoil, tmp_path, trial):

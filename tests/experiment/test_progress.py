@@ -130,6 +130,18 @@ def test_progress_of_the_next_phase_starts_anew(display, clock):
         assert "best so far    ●●●●●●○○○○○○  50.0 %  found" in view_lines(display)
 
 
+@pytest.mark.parametrize(
+    ("metric", "line", "best"), [("mcc", "-112.3 %", "-62.5 %"), ("mse", "  1.123", "0.625")]
+)
+def test_progress_shows_a_quality_as_its_metric_says(display, metric, line, best):
+    with display.phase("run", 0, 12, 1, metric):
+        display.finished("full", Layout.full(12), -1.1234, "seed 1")
+        display.finished("top", TOP, -0.625, "seed 1")
+        [shown] = [text for text in view_lines(display) if text.startswith("best so far")]
+    assert shown == f"best so far    {TOP.picture}  {best}  top"
+    assert f"  {line}  full" in display.console.file.getvalue()
+
+
 def test_progress_lines_are_aligned(display):
     with display.phase("run", 0, 12):
         display.finished("full", Layout.full(12), 0.5, "seed 1")

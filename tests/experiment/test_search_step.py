@@ -151,4 +151,4 @@ def test_evaluations_are_reported_with_the_score(cheap):
 def test_describe_interruption_counts_the_trials(trials, found, words):
     layout = Layout.parse(found) if found else None
     result = SimpleNamespace(trials=trials, found=layout, mean=0.5 if found else None)
-    assert describe_interruption(result) == f"{words} command again goes on"
+    assert describe_interruption(result, "accuracy") == f"{words} command again goes on"

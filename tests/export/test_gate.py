@@ -23,7 +23,8 @@ from autoprune.export.formats import (
 )
 from autoprune.export.gate import GateRows, add_formats
 from autoprune.layouts.layout import Layout
-from autoprune.training.problem_types import SINGLE_LABEL
+from autoprune.tasks.task import LabelledRows
+from autoprune.training.problem_types import REGRESSION, SINGLE_LABEL
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks" / "export"))
 
@@ -112,6 +113,30 @@ def test_gate_refuses_fewer_bits_that_are_worse(copy):
     assert "points of accuracy on validation (95 % interval " in result.refused[0]
     assert result.refused[0].endswith("--max-quantization-drop allows 10")
     assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("loss", "allowed", "line"),
+    [
+        (0.25, 50, "−0.250 units of mean squared error (+ is better) on validation (95 % interval"),
+        (0.25, 5, "--max-quantization-drop allows 0.05"),
+        (-0.25, 5, "+0.250 units of mean squared error (+ is better) on validation"),
+    ],
+)
+def test_gate_of_an_error_has_one_unit(loss, allowed, line, tmp_path):
+    labels = np.linspace(0, 4, 40)
+    rows = LabelledRows(("t",) * 40, tuple(labels))
+    given = GateRows(rows, rows, rows, labels, REGRESSION, "mse", max_drop=allowed)
+    gate = gate_module._Gate(tmp_path, tmp_path, given, run_here)
+    gate.contributions = gate._contributions((labels + 0.5)[:, None])
+    logits = (labels + np.sqrt(0.25 + loss))[:, None].astype(np.float32)
+    try:
+        found = gate._check_quality(logits)
+    except ModelError as error:
+        found = str(error)
+        assert loss > allowed / 100
+    assert line in found
+    assert "hundredths" not in found and "points" not in found
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])

@@ -1,5 +1,6 @@
 """Model card: the hub reads its YAML front matter, its numbers are right, its text is escaped."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from autoprune.export.model_card import model_card
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.language import TaskLanguage
 from autoprune.tasks.registry import find_task
-from autoprune.tasks.task import CleaningReport, LabelledRows, Task, TestSplit
+from autoprune.tasks.task import CleaningReport, LabelledRows, Task, TestSplit, label_array
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
+from made_labels import METRICS_BY_TYPE
+from made_studies import study_by
 
 LABELS = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0)
 EVIL = "</script><img src=x onerror=alert(1)>|`*[a](b)\n---\nlicense: evil\n# h"
@@ -305,6 +308,33 @@ def test_card_shows_the_errors_of_each_problem_type(study, provenance, kind):
     )
     assert [part for part in expected if part not in text] == []
     assert "Confusion matrix" not in text
+
+
+@pytest.mark.parametrize(("kind", "metric"), METRICS_BY_TYPE)
+def test_card_shows_each_metric_in_its_own_form(provenance, kind, metric, tmp_path):
+    study = study_by(kind, metric, tmp_path)
+    record = next(record for record in study.comparison.records if record.origin == "found")
+    kept = [row for row, kept in zip(record.predictions, study.test.kept, strict=True) if kept]
+    task = Task("own", "files:own", problem_type=kind, metric=metric)
+    of_model = {"scores": record.scores, "predictions": label_array(kept), "task": task}
+    text = model_card(study, replace(provenance, **of_model))
+    data = ModelCard(text).data
+    quality = record.score("test").quality
+    for one in data.eval_results:
+        assert one.metric_value >= 0
+    cells = next(line for line in text.splitlines() if line.startswith("| test, cleaned | 38 |"))
+    header = next(line for line in text.splitlines() if line.startswith("| split | rows |"))
+    if metric == "mse":
+        assert (header, cells) == (
+            "| split | rows | mse |",
+            f"| test, cleaned | 38 | {-quality:.3f} |",
+        )
+        assert {one.metric_value for one in data.eval_results} >= {round(-quality, 4)}
+        assert not re.search(r"(?<!95) %|(?<![\w.-])-\d+\.\d", text)
+    else:
+        assert (
+            f" {100 * quality:.1f} |" in cells and header.count(" in % |") == cells.count("|") - 3
+        )
 
 
 def test_card_names_no_file_or_folder_of_the_user(study, provenance):

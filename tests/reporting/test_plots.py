@@ -24,6 +24,9 @@ from autoprune.reporting.search_plots import (
 from autoprune.reporting.sections import search_summary
 from autoprune.reporting.tables import same_budget_trials, trials_table
 from autoprune.training.budget import Budget
+from autoprune.training.metrics import METRICS
+
+ACCURACY = METRICS["accuracy"]
 
 
 def contrast(color, other):
@@ -69,7 +72,7 @@ def test_layout_map_has_the_best_layout_on_top(trial):
         trial("4:2-3", None, state="failed"),
         trial("4:1-2", 0.9, state="pruned"),
     ]
-    figure = layout_map_plot(rank_layouts(trials))
+    figure = layout_map_plot(rank_layouts(trials), ACCURACY)
     [cells] = figure.data
     assert list(map(list, cells.z)) == [[1, 0, 0, 1], [1, 1, 0, 0]]
     assert cells.y == ("4:0,3  70.0 %", "4:0-1  50.0 %")
@@ -78,7 +81,11 @@ def test_layout_map_has_the_best_layout_on_top(trial):
 
 @pytest.mark.parametrize(
     "draw",
-    [layer_effects_plot, progress_plot, lambda trials: layout_map_plot(rank_layouts(trials))],
+    [
+        layer_effects_plot,
+        progress_plot,
+        lambda trials: layout_map_plot(rank_layouts(trials), ACCURACY),
+    ],
 )
 def test_plots_without_complete_trials_are_empty(draw, trial):
     for trials in ([], [trial("4:2-3", None, state="failed")]):
@@ -136,9 +143,9 @@ def test_layer_pairs_have_the_known_interaction(grid):
     assert joint.pop((0, 1)) == pytest.approx(0.1)
     apart = [value for (first, second), value in joint.items() if not {first, second} & {0, 1}]
     assert max(map(abs, apart)) < 0.03
-    table = pairs_table(layer_pairs(grid))
+    table = pairs_table(layer_pairs(grid), ACCURACY)
     assert table.rows[0] == ("0 and 1", "+10.0", "4")
-    assert pairs_plot(layer_pairs(grid)).data[0].z[0][0] == pytest.approx(10)
+    assert pairs_plot(layer_pairs(grid), ACCURACY).data[0].z[0][0] == pytest.approx(10)
 
 
 def test_layer_pairs_with_too_few_trials_are_left_out(grid):

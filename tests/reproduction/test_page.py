@@ -1,12 +1,14 @@
 """HTML page of a plan: readable by all, safe with hostile names, true to its tables."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from autoprune.reproduction.claims import judge_claims
-from autoprune.reproduction.page import claims_page, grid_plot, grid_table
-from autoprune.reproduction.report import ReproductionReport
-from made_cells import make_cell
+from autoprune.reproduction.page import claims_page, effects_plot, grid_plot, grid_table
+from autoprune.reproduction.report import ReproductionReport, reproduction_markdown
+from made_cells import make_cell, mse_cell
 from page_faults import page_faults
 
 NASTY = "<script>window.pwned=1</script><img src=http://x.invalid/ onerror=pwned=2>"
@@ -42,6 +44,24 @@ def test_no_text_is_cut_off_and_no_table_scrolls(browse, width, theme):
     claims = tuple(judge_claims(cells, (), 0.01))
     page = claims_page(ReproductionReport("mini", cells, claims, (), (), "Two cells."))
     assert page_faults(browse(page, width, theme)) == []
+
+
+@pytest.mark.parametrize("found", [0.9, 0.999, 1.2])
+def test_reports_on_errors_show_no_percent_and_no_negative_error(found):
+    cells = (mse_cell(found=found), mse_cell("other", found=found, top=1.1, middle=1.05))
+    claims = tuple(judge_claims(cells, (), 0.01))
+    report = ReproductionReport("p", cells, claims, (), (), "")
+    text = reproduction_markdown(report)
+    ours = text[: text.index("## Published")]
+    assert not re.search(r"(?<!95) %|points|hundredths|(?<![\w.-])-\d+\.\d", ours)
+    assert f"| {found**2 * 1.0033:.3f} |" in ours
+    assert "mse (+ is better)" in ours
+    assert "within 0.01 mse above the full model for sure" in ours
+    assert f"full {1.0033:.3f}" in grid_plot(cells).layout.yaxis.ticktext[0]
+    assert "mse against the full model (+ is better)" in claims_page(report)
+    effects = effects_plot(claims)
+    assert effects.layout.xaxis.title.text.startswith("mse (+ is better), mean")
+    assert effects.data[0].x[0] == pytest.approx((1 - found**2) * 1.0033, abs=1e-3)
 
 
 def test_page_is_below_six_megabytes(page):

@@ -90,7 +90,7 @@ def test_timeout_waits_for_trials_of_other_processes(clock, go, planted, tmp_pat
                 ),
             )
             score = Score(0.5, 0.5, 0.5, 1.0, "validation", run.seed, 1.0)
-            told = (others, trial, score_to_attributes(score), TrialState.COMPLETE, 0.5)
+            told = (others, trial, score_to_attributes(score, "accuracy"), TrialState.COMPLETE, 0.5)
             ends.append(threading.Timer(1.0, close_trial, told))
             ends[0].start()
         return measure(ours, check)

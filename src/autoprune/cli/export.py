@@ -135,15 +135,16 @@ def export(
 def _print(exported: "StudyExport", out: Path) -> None:
     """Print what was written, its scores, and what can be done next."""
     from autoprune.cli.tables import print_line
-    from autoprune.evaluation.verdict import format_percent
+    from autoprune.training.metrics import METRICS
 
     request, result = exported.request, exported.result
     scores = {name: result.best.score(name) for name in ("validation", "test", "test-raw")}
-    percent = {name: format_percent(score.quality) for name, score in scores.items()}
+    metric = METRICS[exported.metric]
+    shown = {name: metric.format(score.quality) for name, score in scores.items()}
     print_line(
         f"{request.layout.picture} {request.layout} ({request.origin}), seed "
-        f"{scores['validation'].seed}: {exported.metric} {percent['validation']} on validation, "
-        f"{percent['test']} on the cleaned test rows, {percent['test-raw']} on all."
+        f"{scores['validation'].seed}: {exported.metric} {shown['validation']} on validation, "
+        f"{shown['test']} on the cleaned test rows, {shown['test-raw']} on all."
     )
     for note in result.notes:
         print_line(note)

@@ -116,15 +116,16 @@ def studies(json: options.JsonOption = False) -> None:
 
 
 def _line(overview: "StudyOverview", width: int) -> str:
-    from autoprune.evaluation.verdict import format_percent
+    from autoprune.training.metrics import METRICS
 
     trials = format_count(overview.trials, "trial")
     start = f"{overview.study:{width}}  {overview.state:10}  {trials:>11}"
     best = overview.best
-    if best is None:
+    if best is None or overview.metric is None:
         return start
+    quality = METRICS[overview.metric].format(best.quality)
     return (
-        f"{start}  {best.layout.picture}  {format_percent(best.quality):>7} on {best.split:10}  "
+        f"{start}  {best.layout.picture}  {quality:>7} on {best.split:10}  "
         f"{best.origin:10} {best.layout!s:18} {overview.finding}"
     ).rstrip()
 

@@ -88,7 +88,7 @@ def compare(
 def _print_pair(pair: "StudyPair") -> None:
     from autoprune.cli.tables import print_line
     from autoprune.evaluation.study_comparison import winners_verdict
-    from autoprune.evaluation.verdict import format_percent
+    from autoprune.training.metrics import METRICS
 
     winners = (pair.first, pair.second)
     width = max(len(winner.study) for winner in winners)
@@ -97,7 +97,7 @@ def _print_pair(pair: "StudyPair") -> None:
         row = winner.row
         print_line(
             f"{winner.study:{width}}  {row.layout.picture:{depth}}  "
-            f"{format_percent(winner.quality):>7}  {row.origin:10} {row.layout}"
+            f"{METRICS[pair.metric].format(winner.quality):>7}  {row.origin:10} {row.layout}"
         )
     for line in (winners_verdict(pair), *pair.notes):
         print_line(line)

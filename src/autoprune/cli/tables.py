@@ -79,12 +79,13 @@ _OPTIONAL = {"parameters": 120, "layout": 120, "layers": 0, "raw": 0, "seeds": 0
 def print_comparison(comparison: "Comparison") -> None:
     """Print the comparison on standard output, with a line above that says how to read it."""
     from autoprune.evaluation.verdict import describe_disagreements, describe_seeds
+    from autoprune.training.metrics import METRICS
 
-    seeds = len(comparison.seeds)
+    seeds, note = len(comparison.seeds), METRICS[comparison.metric].note
     print_line(
         f"Means over {seeds} fresh seed{'s' * (seeds > 1)} by {comparison.metric}. test: the "
         f"cleaned test rows ({comparison.test_rows} of {comparison.raw_rows}), raw: all of them; "
-        f"difference, interval and p: against {comparison.reference}, on the cleaned rows."
+        f"difference{note}, interval and p: against {comparison.reference}, on the cleaned rows."
     )
     print_columns(comparison_columns(comparison), {"origin", "layers", "layout"}, _OPTIONAL)
     for sentence in (*describe_seeds(comparison), *describe_disagreements(comparison)):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from autoprune.evaluation.comparison import Comparison
 from autoprune.layouts.layout import Layout
+from autoprune.training.metrics import METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class ParetoPoint:
 class Limits:
     """The limits that the wanted model must keep; None: no limit.
 
-    `drop` is in points of validation quality below the full model; `latency_ms` is of one text;
+    `drop` is in hundredths of validation quality below the full model; `latency_ms` is of one text;
     `megabytes` are on disk (10^6 bytes).
     """
 
@@ -120,7 +121,7 @@ class ParetoFront:
         if not learned:
             return None
         if self.limits.any:
-            return smallest_within(learned, self.full, self.limits)
+            return smallest_within(learned, self.full, self.limits, self.metric)
         return knee_point(learned)
 
 
@@ -181,19 +182,20 @@ def knee_point(points: Sequence[ParetoPoint]) -> ParetoPoint:
 
 
 def smallest_within(
-    points: Sequence[ParetoPoint], full: ParetoPoint, limits: Limits
+    points: Sequence[ParetoPoint], full: ParetoPoint, limits: Limits, metric: str
 ) -> ParetoPoint | None:
     """Return the point with the fewest layers that keeps all `limits`, None where none does."""
-    within = [point for point in points if not broken_limits(point, full, limits)]
+    within = [point for point in points if not broken_limits(point, full, limits, metric)]
     return min(within, key=lambda point: point.keep, default=None)
 
 
-def broken_limits(point: ParetoPoint, full: ParetoPoint, limits: Limits) -> list[str]:
+def broken_limits(point: ParetoPoint, full: ParetoPoint, limits: Limits, metric: str) -> list[str]:
     """Return which limits the point breaks and by what figure, one phrase each."""
     drop = 100 * (full.validation - point.validation)
     broken = []
     if limits.drop is not None and drop > limits.drop + 1e-9:
-        broken.append(f"{drop:.1f} points below the full model")
+        distance = METRICS[metric].format_distance(point.validation - full.validation)
+        broken.append(f"{distance} the full model")
     if limits.latency_ms is not None and point.price.latency_ms > limits.latency_ms:
         broken.append(f"{point.price.latency_ms:.1f} ms a text")
     if limits.megabytes is not None and point.price.megabytes > limits.megabytes:

@@ -63,7 +63,7 @@ class PairedDifference:
     """One entrant's test quality minus another's, same rows and seeds: 95 % interval and p.
 
     `by_seed` are the differences of the single seeds, `row_error` is the standard error that more
-    seeds would leave.
+    seeds would leave. `metric` is that of the quality.
     """
 
     mean: float
@@ -72,6 +72,7 @@ class PairedDifference:
     p_value: float
     by_seed: tuple[float, ...] = ()
     row_error: float = 0.0
+    metric: str = "accuracy"
 
     @property
     def finding(self) -> str:
@@ -109,6 +110,7 @@ def paired_difference(
         p_value=min(1.0, p_value * (SIGNIFICANCE / level)),
         by_seed=tuple(map(float, (first.values - second.values).mean(axis=1))),
         row_error=interval.row_error,
+        metric=first.metric,
     )
 
 

@@ -19,7 +19,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.task import Label
 from autoprune.training.budget import Budget
-from autoprune.training.metrics import Score
+from autoprune.training.metrics import METRICS, Score
 
 RECORD_SCHEMA = 1
 
@@ -125,6 +125,8 @@ def record_from_json(text: str) -> Record:
             }
         )
         check_value_type(record, Record, "record")
+        if record.metric not in METRICS:
+            raise ValueError(f"unknown metric {record.metric!r}")
     except Exception as error:  # a line may be damaged in any way
         raise ValueError(first_line(error)) from error
     return record

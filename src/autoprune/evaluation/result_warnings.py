@@ -7,7 +7,7 @@ from autoprune.evaluation.comparison import Comparison, SimpleRow
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.statistics import MIN_SEEDS
 from autoprune.evaluation.study_files import StudyMetadata
-from autoprune.evaluation.verdict import describe_interval, format_percent, format_points
+from autoprune.evaluation.verdict import describe_interval
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.training.metrics import METRICS
 from autoprune.training.problem_types import PROBLEM_TYPES
@@ -38,34 +38,35 @@ def _nothing_learned(
     """Warn where no pruned layout is better than the majority label, and say what to change."""
     if comparison.recommended is not None:
         return []
+    metric = METRICS[comparison.metric]
     remedies = "more --epochs and --full-epochs, another --learning-rate"
     metrics = PROBLEM_TYPES[setting.problem_type].metrics
     if comparison.metric != "macro-f1" and "macro-f1" in metrics:
         remedies += ", or --metric macro-f1, which counts all labels alike"
     full = ""
     if "full" in comparison.over_majority:
-        quality = format_percent(comparison.row("full").test_mean)
+        quality = metric.format(comparison.row("full").test_mean)
         full = f" Neither is the full model ({quality})."
         if comparison.has_learned("full"):
             full = f" The full model is clearly better ({quality})."
             remedies = f"a larger --keep, {remedies}"
     return [
         f"No layout is clearly better on the test split than a model that {majority.description} "
-        f"({format_percent(majority.test_mean)}), so nothing is recommended.{full} Try {remedies}."
+        f"({metric.format(majority.test_mean)}), so nothing is recommended.{full} Try {remedies}."
     ]
 
 
 def _collapsed_seeds(comparison: Comparison, majority: SimpleRow) -> list[str]:
     """Warn of entrants that learned nothing with some seeds, and much with others."""
-    warnings = []
+    warnings, metric = [], METRICS[comparison.metric]
     for origin, seeds in comparison.collapsed.items():
         by_seed = dict(zip(comparison.seeds, comparison.row(origin).test_by_seed, strict=False))
-        bad = " and ".join(f"{format_percent(by_seed[seed])} with seed {seed}" for seed in seeds)
+        bad = " and ".join(f"{metric.format(by_seed[seed])} with seed {seed}" for seed in seeds)
         best = max(by_seed, key=by_seed.__getitem__)
         warnings.append(
             f"{origin} did not learn with every seed: it has {bad}, where a model that "
-            f"{majority.description} has {format_percent(majority.test_mean)}, but "
-            f"{format_percent(by_seed[best])} with seed {best}. Do not trust its mean and its "
+            f"{majority.description} has {metric.format(majority.test_mean)}, but "
+            f"{metric.format(by_seed[best])} with seed {best}. Do not trust its mean and its "
             "interval; try a lower --learning-rate, more --full-epochs or more --seeds."
         )
     return warnings
@@ -81,12 +82,13 @@ def _below_simple_model(comparison: Comparison, simple: SimpleRow) -> list[str]:
     if gap.mean <= 0:
         return []
     name = "TF-IDF" if simple.origin == "tf-idf" else f"the {simple.origin}"
+    metric = METRICS[comparison.metric]
     word = "worse" if gap.finding == "better" else "not better"
     return [
-        f"The recommended layout ({chosen.origin}, {format_percent(chosen.test_mean)}) is {word} "
+        f"The recommended layout ({chosen.origin}, {metric.format(chosen.test_mean)}) is {word} "
         f"than {name} ({simple.description}), which was trained on the same rows in "
-        f"{simple.seconds:.0f} s and has {format_percent(simple.test_mean)}: "
-        f"{format_points(gap.mean)} {METRICS[comparison.metric].unit} "
+        f"{simple.seconds:.0f} s and has {metric.format(simple.test_mean)}: "
+        f"{metric.format_difference(gap.mean)} {metric.unit}{metric.note} "
         f"({describe_interval(gap)}). Train longer, keep more "
         f"layers, or use {name}."
     ]

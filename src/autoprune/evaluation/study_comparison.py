@@ -91,7 +91,7 @@ def winners_verdict(pair: StudyPair) -> str:
         for winner in (pair.first, pair.second)
     )
     sample = describe_sample(pair.test_rows, pair.seeds)
-    return describe_difference(first, second, pair.difference, pair.metric, sample)
+    return describe_difference(first, second, pair.difference, sample)
 
 
 def _check_comparable(first: FinishedStudy, second: FinishedStudy) -> None:

@@ -17,20 +17,22 @@ def comparison_verdict(comparison: Comparison) -> str:
     search it names the strategy that is best on validation.
     """
     subject, reference = comparison.subject, comparison.row(comparison.reference)
+    metric = METRICS[comparison.metric]
     sample = describe_sample(comparison.test_rows, comparison.seeds)
     if comparison.recommended is None:
         majority = comparison.simple_row("majority")
         assert majority is not None, "it was compared with the layouts"
         return (
             "Nothing was learned: on the test split no layout is clearly better than a model "
-            f"that {majority.description} ({format_percent(majority.test_mean)}; {sample})."
+            f"that {majority.description} ({metric.format(majority.test_mean)}; {sample})."
         )
     if subject.origin == reference.origin:
+        ends = (reference.test_low, reference.test_high)[:: metric.sign]
+        low, high = map(metric.format, ends)
         return (
             f"The best fixed strategy by mean validation quality is {reference.origin} "
-            f"({reference.layout}), with {format_percent(reference.test_mean)} on the test split "
-            f"(95 % interval {format_percent(reference.test_low)} to "
-            f"{format_percent(reference.test_high)}; {sample})."
+            f"({reference.layout}), with {metric.format(reference.test_mean)} on the test split "
+            f"(95 % interval {low} to {high}; {sample})."
         )
     if subject.layout == reference.layout:
         return (
@@ -47,11 +49,11 @@ def comparison_verdict(comparison: Comparison) -> str:
     if schedule.is_open and judge(difference, schedule, comparison.metric) == "equal":
         return (
             f"{name} and {other} are equal within {100 * EQUAL_WITHIN:g} "
-            f"{METRICS[comparison.metric].unit.replace('points', 'point', 1)}: "
-            f"{format_points(difference.mean)} on the test split "
+            f"{metric.unit.replace('points', 'point', 1)}: "
+            f"{metric.format_difference(difference.mean)} on the test split "
             f"({describe_interval(difference)}; {sample})."
         )
-    return describe_difference(name, other, difference, comparison.metric, sample)
+    return describe_difference(name, other, difference, sample)
 
 
 def describe_seeds(comparison: Comparison) -> list[str]:
@@ -96,7 +98,6 @@ def against_others(comparison: Comparison) -> list[str]:
             f"The layout {comparison.subject.layout}",
             names.get(row.origin, f"the rival {row.origin}"),
             comparison.against[row.origin],
-            comparison.metric,
             describe_sample(
                 comparison.test_rows, comparison.seeds[: row.seeds], stopped=bool(row.stopped)
             ),
@@ -125,37 +126,39 @@ def recommendation(comparison: Comparison) -> str:
         return f"Recommended: {chosen.origin} ({chosen.layout}), best on validation."
     if chosen.origin != "found" and chosen.layout == subject.layout:
         return f"Recommended: {chosen.origin} ({chosen.layout}), which is also the layout found."
-    word = "above that" if chosen.origin == "found" else "at least that"
     other = reference if chosen.origin == "found" else subject
+    metric = METRICS[comparison.metric]
+    words = ("at least", "above") if metric.greater_is_better else ("no worse than", "better than")
+    word = words[chosen.origin == "found"]
     return (
         f"Recommended: {chosen.origin} ({chosen.layout}), since its mean validation quality over "
-        f"the fresh seeds, {format_percent(chosen.validation_mean)}, is {word} of {other.origin}, "
-        f"{format_percent(other.validation_mean)}."
+        f"the fresh seeds, {metric.format(chosen.validation_mean)}, is {word} that of "
+        f"{other.origin}, {metric.format(other.validation_mean)}."
     )
 
 
-def describe_difference(
-    name: str, other: str, difference: PairedDifference, metric: str, sample: str
-) -> str:
+def describe_difference(name: str, other: str, difference: PairedDifference, sample: str) -> str:
     """Return a sentence that says whether `name` is better or worse than `other`, with figures."""
-    unit = METRICS[metric].unit
+    metric = METRICS[difference.metric]
     figures = f"{describe_interval(difference)}; {sample}"
     if difference.finding == "no difference found":
         return (
             f"No difference found between {name[0].lower()}{name[1:]} and {other}: "
-            f"{format_points(difference.mean)} {unit} on the test split ({figures})."
+            f"{metric.format_difference(difference.mean)} {metric.unit}{metric.note} on the "
+            f"test split ({figures})."
         )
     return (
-        f"{name} is {difference.finding} by {abs(difference.mean) * 100:.1f} {unit} on the test "
-        f"split than {other} ({figures})."
+        f"{name} is {difference.finding} by {metric.format_size(difference.mean)} {metric.unit} on "
+        f"the test split than {other} ({figures})."
     )
 
 
 def describe_interval(difference: PairedDifference) -> str:
     """Return the interval and p in words, and why they disagree where they do."""
     p_value = format_p(difference.p_value)
+    format_differences = METRICS[difference.metric].format_differences
     text = (
-        f"95 % interval {format_points(difference.low)} to {format_points(difference.high)}, "
+        f"95 % interval {format_differences(difference.low, difference.high)}, "
         f"p {'' if p_value.startswith('<') else '= '}{p_value}"
     )
     if _is_wide(difference):
@@ -193,7 +196,7 @@ def _is_narrow(gap: PairedDifference) -> bool:
 
 def _seed_range(gap: PairedDifference) -> str:
     by_seed = gap.by_seed or (gap.mean,)
-    return f"{format_points(min(by_seed))} to {format_points(max(by_seed))}"
+    return METRICS[gap.metric].format_differences(min(by_seed), max(by_seed))
 
 
 def describe_sample(test_rows: int, seeds: Sequence[int], stopped: bool = False) -> str:
@@ -222,23 +225,3 @@ def format_p(p_value: float) -> str:
     return (
         "< 0.0001" if p_value < 0.0001 else f"{p_value:.4f}" if p_value < 0.01 else f"{p_value:.3f}"
     )
-
-
-def format_percent(share: float) -> str:
-    """Write a share of 1 as per cent with one decimal.
-
-    >>> format_percent(0.8125)
-    '81.2 %'
-    """
-    return f"{share * 100:.1f} %"
-
-
-def format_points(share: float) -> str:
-    """Write a difference of shares in points (0.01), with its sign.
-
-    >>> format_points(0.0123), format_points(-0.5), format_points(-0.0001)
-    ('+1.2', '−50.0', '0.0')
-    """
-    rounded = round(share * 100, 1)
-    sign = "+" if rounded > 0 else "−" if rounded < 0 else ""
-    return f"{sign}{abs(rounded):.1f}"

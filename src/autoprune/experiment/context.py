@@ -16,8 +16,18 @@ class Progress:
         """Show one line."""
 
     @contextmanager
-    def phase(self, label: str, done: int, total: int, parallel: int = 1) -> Iterator[None]:  # noqa: ARG002
-        """Show a phase of `total` runs, `done` of them there already, `parallel` at a time."""
+    def phase(
+        self,
+        label: str,  # noqa: ARG002
+        done: int,  # noqa: ARG002
+        total: int,  # noqa: ARG002
+        parallel: int = 1,  # noqa: ARG002
+        metric: str = "accuracy",  # noqa: ARG002
+    ) -> Iterator[None]:
+        """Show a phase of `total` runs, `done` of them there already, `parallel` at a time.
+
+        Their quality is shown as one of `metric`.
+        """
         yield
 
     def expect_time(self, phases: Mapping[str, tuple[int, float]]) -> None:

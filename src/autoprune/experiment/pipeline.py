@@ -149,7 +149,7 @@ def _run_study(
     experiment = _with_teacher(experiment, folder, executor, context)
     found = search_layouts(experiment, folder, storage, executor, context)
     if found.interrupted or found.found is None:
-        context.progress.say(describe_interruption(found))
+        context.progress.say(describe_interruption(found, experiment.task.metric))
         raise KeyboardInterrupt
     variants = experiment.entrants(found.found, executor)
     entrants = tune_entrants(experiment, variants, folder, executor, context)
@@ -284,7 +284,7 @@ def _with_teacher(
         return "on file" if progress.reused else progress.record.reason or f"seed {progress.seed}"
 
     total = 0 if experiment.teaching.classifier else len(experiment.config.teacher_seeds)
-    with context.progress.phase("teacher", 0, total, executor.workers):
+    with context.progress.phase("teacher", 0, total, executor.workers, experiment.task.metric):
         watch = _show_runs({"full": layout}, remark, folder.name, context)
         return with_teacher(experiment, full, folder, executor, watch)
 
@@ -313,7 +313,7 @@ def tune_entrants(
         return f"{choice}{', on file' if progress.reused else ''}"
 
     total = sum(map(len, tuned))
-    with context.progress.phase("rate", 0, total, executor.workers):
+    with context.progress.phase("rate", 0, total, executor.workers, experiment.task.metric):
         chosen = choose_budgets(
             tuned,
             experiment.seed,
@@ -341,7 +341,8 @@ def run_comparison(
     def remark(progress: EntrantProgress) -> str:
         return "on file" if progress.reused else progress.record.reason or f"seed {progress.seed}"
 
-    with context.progress.phase("run", 0, len(entrants) * schedule.minimum, executor.workers):
+    total = len(entrants) * schedule.minimum
+    with context.progress.phase("run", 0, total, executor.workers, metric):
         comparison = compare_entrants(
             entrants,
             schedule,

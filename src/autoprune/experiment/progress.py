@@ -15,7 +15,6 @@ from rich.text import Text
 
 from autoprune.errors import format_count
 from autoprune.evaluation.statistics import RankCorrelation, layout_rank_correlation
-from autoprune.evaluation.verdict import format_percent
 from autoprune.experiment.context import Progress
 from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout, count_layouts
@@ -23,6 +22,7 @@ from autoprune.search.trial import SEARCH_ORIGIN
 from autoprune.tasks.task import CleaningReport
 from autoprune.terminal import SafeConsole
 from autoprune.training.devices import describe_device
+from autoprune.training.metrics import METRICS
 
 
 def format_duration(seconds: float) -> str:
@@ -78,7 +78,7 @@ class ProgressDisplay(Progress):
 
     def __init__(self) -> None:
         self.console = SafeConsole(stderr=True, highlight=False)
-        self._label = ""
+        self._label, self._metric = "", METRICS["accuracy"]
         self._done = self._total = self._depth = 0
         self._scores: dict[tuple[str, Layout], list[float]] = {}
         self._running: list[tuple[Layout, float]] = []
@@ -92,12 +92,15 @@ class ProgressDisplay(Progress):
         self.console.print(Text(line), soft_wrap=not self.console.is_terminal)
 
     @contextmanager
-    def phase(self, label: str, done: int, total: int, parallel: int = 1) -> Iterator[None]:
+    def phase(
+        self, label: str, done: int, total: int, parallel: int = 1, metric: str = "accuracy"
+    ) -> Iterator[None]:
         """Show a phase of `total` measurements, `done` of them there already, `parallel` at a time.
 
         Ctrl-C goes through, after a line that says what is kept.
         """
         self._label, self._done, self._total = label, done, total
+        self._metric = METRICS[metric]
         self._scores, self._running, self._began = {}, [], time.monotonic()
         if label in self._phases:
             self._phases[label] = (total, self._phases[label][1])
@@ -170,7 +173,7 @@ class ProgressDisplay(Progress):
         if ended is not None:
             self._running.remove(ended)
         self._depth = max(self._depth, layout.depth)
-        score = "–" if quality is None else format_percent(quality)
+        score = "–" if quality is None else self._metric.format(quality)
         if quality is not None and compared:
             self.recall(origin, layout, quality)
         line = Text(
@@ -206,10 +209,10 @@ class ProgressDisplay(Progress):
         if means:
             (origin, layout), best = max(means.items(), key=lambda item: item[1])
             table.add_row(
-                "best so far", Text(f"{layout.picture}  {format_percent(best)}  {origin}")
+                "best so far", Text(f"{layout.picture}  {self._metric.format(best)}  {origin}")
             )
         named = [
-            f"{origin} {format_percent(mean)}"
+            f"{origin} {self._metric.format(mean)}"
             for (origin, _), mean in means.items()
             if origin != SEARCH_ORIGIN
         ]

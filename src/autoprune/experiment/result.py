@@ -29,7 +29,7 @@ from autoprune.evaluation.study_files import (
     refuse_later_schema,
     write_study,
 )
-from autoprune.evaluation.verdict import comparison_verdict, format_percent, recommendation
+from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.context import RunContext
 from autoprune.experiment.proxy_scores import proxy_summary
@@ -40,6 +40,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.reporting.markdown import markdown_report
 from autoprune.reporting.tables import comparison_as_json
 from autoprune.search.result import SearchResult
+from autoprune.training.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas
@@ -53,6 +54,7 @@ class ComparisonTable(Sequence[dict[str, Any]]):
 
     def __init__(self, comparison: Comparison) -> None:
         self._rows = comparison_as_json(comparison)
+        self._metric = METRICS[comparison.metric]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -71,7 +73,7 @@ class ComparisonTable(Sequence[dict[str, Any]]):
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{row['origin']:12} {row['description']:20} {format_percent(row['test_mean']):>7}"
+            f"{row['origin']:12} {row['description']:20} {self._metric.format(row['test_mean']):>7}"
             for row in self._rows
         )
 
@@ -80,8 +82,8 @@ class ComparisonTable(Sequence[dict[str, Any]]):
             (
                 row["origin"],
                 row["description"],
-                format_percent(row["test_mean"]),
-                format_percent(row["validation_mean"]),
+                self._metric.format(row["test_mean"]),
+                self._metric.format(row["validation_mean"]),
                 f"{row['parameters'] / 1e6:.3g} M",
             )
             for row in self._rows

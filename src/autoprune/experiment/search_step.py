@@ -15,7 +15,6 @@ from autoprune.evaluation.records import (
     utc_now,
 )
 from autoprune.evaluation.study_files import RECORDS_FILE
-from autoprune.evaluation.verdict import format_percent
 from autoprune.experiment.context import RunContext
 from autoprune.experiment.events import SearchStarted, TrialEvents, search_finished
 from autoprune.experiment.proxy_scores import proxy_scores, proxy_summary
@@ -29,7 +28,7 @@ from autoprune.search.trial import TrialRun
 from autoprune.storage.storage import Storage, storage_name
 from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
 from autoprune.training.evaluator import LayoutEvaluator
-from autoprune.training.metrics import Score
+from autoprune.training.metrics import METRICS, Score
 from autoprune.training.workers import Executor, WorkerPool
 
 MAX_PAUSED_CHECKPOINTS = 8
@@ -161,6 +160,7 @@ def search_settings(
         promote=experiment.promotes,
         proxy_scores=scores,
         initial_layouts=experiment.strategies,
+        metric=experiment.task.metric,
         timeout=None if options.minutes is None else 60 * options.minutes,
         parallel_trials=executor.workers,
         required=experiment.required_layers,
@@ -191,7 +191,7 @@ def search_layouts(
             f"missing in {storage_name(storage)}: {format_count(len(lost), 'trial')} of "
             f"{folder / RECORDS_FILE}, taken up from there"
         )
-        add_finished_trials(storage, folder.name, lost)
+        add_finished_trials(storage, folder.name, lost, experiment.task.metric)
         earlier = finished_trials(storage, folder.name, experiment.depth)
     done = len(earlier)
     if done:
@@ -217,7 +217,8 @@ def search_layouts(
         runner.finished(trial)
 
     scores = proxy_scores(experiment, folder, progress)
-    with progress.phase("trial", done, max(options.trials, done), executor.workers):
+    metric, most = experiment.task.metric, max(options.trials, done)
+    with progress.phase("trial", done, most, executor.workers, metric):
         progress.compare_with_proxy(options.proxy, scores)
         runner.recall(earlier)
         result = optimize_study(
@@ -330,7 +331,7 @@ def append_new_records(path: Path, records: Iterable[Record]) -> None:
             append_record(path, record)
 
 
-def describe_interruption(result: SearchResult) -> str:
+def describe_interruption(result: SearchResult, metric: str) -> str:
     """Return what is kept of an interrupted search, the best so far, and how to resume it."""
     number = result.trials
     kept = f"{format_count(number, 'finished trial')} {'is' if number == 1 else 'are'} kept"
@@ -338,5 +339,5 @@ def describe_interruption(result: SearchResult) -> str:
         kept = "no trial was finished"
     elif result.found is not None and result.mean is not None:
         kept += f", best so far {result.found.picture} {result.found} "
-        kept += f"({format_percent(result.mean)})"
+        kept += f"({METRICS[metric].format(result.mean)})"
     return f"stopped: {kept}; the same command again goes on"

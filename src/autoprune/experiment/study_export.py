@@ -18,7 +18,7 @@ from autoprune.errors import (
 )
 from autoprune.evaluation.records import read_records
 from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy, read_study
-from autoprune.evaluation.verdict import format_p, format_percent
+from autoprune.evaluation.verdict import format_p
 from autoprune.experiment.config import RunOptions
 from autoprune.experiment.progress import format_duration
 from autoprune.experiment.setup import Experiment
@@ -32,6 +32,7 @@ from autoprune.files import check_new_folder
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.tasks.language import GIVEN, TaskLanguage, find_language, parse_languages
+from autoprune.training.metrics import METRICS
 from autoprune.training.workers import WorkerPool
 
 _Say = Callable[[str], None]
@@ -156,7 +157,7 @@ def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> 
     _announce(source, request, experiment.workers, say)
 
     def report_run(seed: int, run: FinalRun | TrialError) -> None:
-        say(f"seed {seed}: {_describe_run(run)}")
+        say(f"seed {seed}: {_describe_run(run, source.evaluator.metric)}")
 
     try:
         with experiment.threads(), WorkerPool(experiment.workers) as pool:
@@ -222,12 +223,13 @@ def _check_learned(study: FinishedStudy, layout: Layout, origin: str) -> None:
         row.origin for row in comparison.rows if row.origin in _OWN_ORIGINS and row.layout == layout
     ]
     if majority and not all(map(comparison.has_learned, origins)):
-        quality = format_percent(comparison.row(origins[0]).test_mean)
+        metric = METRICS[comparison.metric]
+        quality = metric.format(comparison.row(origins[0]).test_mean)
         p_value = format_p(comparison.over_majority[origins[0]].p_value)
         raise LayoutError(
             f"{origin} ({layout}) of study {study.name} is not clearly better on the test "
             f"split ({quality}) than a model that {majority.description} "
-            f"({format_percent(majority.test_mean)}; p {p_value}): train longer, or give "
+            f"({metric.format(majority.test_mean)}; p {p_value}): train longer, or give "
             "--force to export it"
         )
 
@@ -292,10 +294,9 @@ def _describe_language(language: TaskLanguage) -> str:
     return f"language: {', '.join(language.codes)}, {language.reason}; --language names another"
 
 
-def _describe_run(run: FinalRun | TrialError) -> str:
+def _describe_run(run: FinalRun | TrialError, metric: str) -> str:
     if isinstance(run, TrialError):
         return str(run)
     validation = run.score("validation")
-    return (
-        f"{format_percent(validation.quality)} on validation, {format_duration(validation.seconds)}"
-    )
+    quality = METRICS[metric].format(validation.quality)
+    return f"{quality} on validation, {format_duration(validation.seconds)}"

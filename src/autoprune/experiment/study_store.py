@@ -147,7 +147,7 @@ class BestLayout:
 
 @dataclass(frozen=True, slots=True)
 class StudyOverview:
-    """A study in one line; model, task and layers are None before its first record.
+    """A study in one line; model, task, layers and metric are None before its first record.
 
     `finding` is the verdict in a word or two, empty unless the study is finished.
     """
@@ -160,6 +160,7 @@ class StudyOverview:
     keep: int | None
     depth: int | None
     trials: int
+    metric: str | None
     best: BestLayout | None
     finding: str
 
@@ -196,6 +197,7 @@ def _finished(folder: Path, studied: FinishedStudy) -> StudyOverview:
         keep=setting.keep,
         depth=setting.depth,
         trials=len(studied.trials),
+        metric=setting.metric,
         best=BestLayout(row.origin, row.layout, row.test_mean, "test", row.seeds),
         finding=verdict_in_brief(studied.comparison),
     )
@@ -213,6 +215,7 @@ def _begun(folder: Path, records: Sequence[Record], state: StudyState) -> StudyO
         keep=len(first.layout.keep) if first else None,
         depth=first.layout.depth if first else None,
         trials=len(searched),
+        metric=first.metric if first else None,
         best=_best(searched),
         finding="",
     )

@@ -135,7 +135,8 @@ def run_study_trials(
     with WorkerPool(experiment.workers) as pool:
         executor = trial_executor(experiment, pool)
         runner = TrialRunner(experiment, folder, executor, context)
-        with progress.phase("trial", done, max(trials, done), executor.workers):
+        metric = experiment.task.metric
+        with progress.phase("trial", done, max(trials, done), executor.workers, metric):
             return run_worker_trials(
                 study,
                 storage,

@@ -24,7 +24,7 @@ from autoprune.tasks.language import TaskLanguage
 from autoprune.tasks.registry import OFFICIAL_PAGE
 from autoprune.tasks.task import Task
 from autoprune.training.budget import Budget
-from autoprune.training.metrics import Labels, Score
+from autoprune.training.metrics import METRICS, Labels, Metric, Score
 from autoprune.training.problem_types import find_problem_type
 
 CARD_FILE = "README.md"
@@ -177,13 +177,15 @@ class Provenance:
     on_hub: bool = False
 
 
-def score_values(setting: StudyMetadata, score: Score) -> list[tuple[str, float]]:
+def score_values(setting: StudyMetadata, score: Score) -> list[tuple[str, Metric, float]]:
     """Return the metrics of a score by their names, that of the study last if it is another."""
     kind = find_problem_type(setting.problem_type)
     found = [(kind.accuracy or "", score.accuracy), ("macro-F1", score.macro_f1)]
     if setting.metric not in (kind.accuracy, kind.macro_f1):
         found.append((setting.metric, score.quality))
-    return [(name, value) for name, value in found if value is not None]
+    return [
+        (name, METRICS[name.lower()], value) for name, value in found if name and value is not None
+    ]
 
 
 _PIPELINES = (
@@ -226,9 +228,13 @@ def front_matter(study: FinishedStudy, provenance: Provenance, title: str) -> st
     by_word = study.setting.problem_type == "token_classification"
     pipeline, named = _PIPELINES[by_word]
     metrics = [
-        (_METRIC_TYPES.get(name, name), f"{name[:1].upper()}{name[1:]}, {rows} test rows", value)
+        (
+            _METRIC_TYPES.get(name, name),
+            f"{name[:1].upper()}{name[1:]}, {rows} test rows",
+            metric.sign * value,
+        )
         for split, rows in (("test", "cleaned"), ("test-raw", "all"))
-        for name, value in score_values(study.setting, scores[split])
+        for name, metric, value in score_values(study.setting, scores[split])
     ]
     results = [
         EvalResult(

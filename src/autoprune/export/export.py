@@ -15,7 +15,6 @@ from autoprune.encoders.profiling import count_parameters
 from autoprune.encoders.registry import EncoderFiles
 from autoprune.errors import LayoutError, ModelError, OptionError
 from autoprune.evaluation.study_files import FinishedStudy
-from autoprune.evaluation.verdict import format_percent
 from autoprune.export.card_metadata import CARD_FILE, BaseModel, Provenance
 from autoprune.export.cost import EnergyMeter
 from autoprune.export.final_training import (
@@ -227,12 +226,12 @@ def _check_request(
 def _check_learned(source: ExportSource, best: FinalRun) -> None:
     """Raise `LayoutError` where the trained model is not better than the majority label."""
     majority = source.study.comparison.simple_row("majority")
-    quality = best.score("validation").quality
+    metric, quality = METRICS[source.evaluator.metric], best.score("validation").quality
     if majority is not None and quality <= majority.validation_mean:
         raise LayoutError(
-            f"the trained model has learned nothing: it has {format_percent(quality)} on "
+            f"the trained model has learned nothing: it has {metric.format(quality)} on "
             f"validation, where a model that {majority.description} has "
-            f"{format_percent(majority.validation_mean)}; give --force to export it"
+            f"{metric.format(majority.validation_mean)}; give --force to export it"
         )
 
 
@@ -280,5 +279,6 @@ def _add_formats(
         forward = MODEL_FORMATS[name].opener(folder / MODEL_FORMATS[name].file)
         predictions = problem_type.predict(predict_rows(forward, folder, test.rows))
         quality = METRICS[metric].quality(source.encoded.labels[cleaned], predictions[cleaned])
-        notes[name] = f"{note}; {metric} on the cleaned test rows {format_percent(quality)}."
+        shown = METRICS[metric].format(quality)
+        notes[name] = f"{note}; {metric} on the cleaned test rows {shown}."
     return GateResult(notes, result.refused)

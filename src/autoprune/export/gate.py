@@ -45,7 +45,7 @@ class GateRows:
     """What formats are measured on, none of it from the test split.
 
     On `sample` logits are compared, on `validation` with its `labels` quality by `metric`; `train`
-    has the rows of calibration. `max_drop` is what a quantized format may lose, in points.
+    has the rows of calibration. `max_drop` is what a quantized format may lose, in hundredths.
     """
 
     sample: LabelledRows
@@ -158,13 +158,15 @@ class _Gate:
         return f"logits within {gap:.0e} of torch's in a new process"
 
     def _check_quality(self, logits: NDArray[np.float32]) -> str:
-        change = self._change(logits)
-        found = (
-            f"{_points(change.mean)} {METRICS[self.rows.metric].unit} on validation (95 % interval "
-            f"{_points(change.low)} to {_points(change.high)})"
+        change, metric = self._change(logits), METRICS[self.rows.metric]
+        mean, low, high = (
+            f"{metric.scale * value:+.{metric.digits}f}".replace("-", "\u2212")
+            for value in (change.mean, change.low, change.high)
         )
+        found = f"{mean} {metric.unit}{metric.note} on validation (95 % interval {low} to {high})"
         if not -100 * change.mean <= self.rows.max_drop:  # also true for NaN
-            raise ModelError(f"{found}, --max-quantization-drop allows {self.rows.max_drop:g}")
+            allowed = metric.threshold(self.rows.max_drop)
+            raise ModelError(f"{found}, --max-quantization-drop allows {allowed:g}")
         return found
 
     def _choose_quantization(self, file: Path) -> str:
@@ -199,8 +201,3 @@ class _Gate:
         rows = self.rows
         predictions = rows.problem_type.predict(logits)
         return row_contributions(METRICS[rows.metric], rows.labels, predictions)
-
-
-def _points(change: float) -> str:
-    """Write a change of quality in points, with its sign."""
-    return f"{100 * change:+.1f}".replace("-", "\u2212")

@@ -239,20 +239,23 @@ def _layers_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
 
 
 def _quality_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
-    comparison = study.comparison
+    comparison, setting = study.comparison, study.setting
     counts = {"test": f"{comparison.test_rows:,}", "test-raw": f"{comparison.raw_rows:,}"}
     counts["validation"] = next(
-        f"{report.left:,}" for report in study.setting.cleaned if report.split == "validation"
+        f"{report.left:,}" for report in setting.cleaned if report.split == "validation"
     )
     rows = [
         [
             escape_markdown(_SPLITS[score.split]),
             counts[score.split],
-            *(f"{value * 100:.1f}" for _, value in score_values(study.setting, score)),
+            *(metric.format_number(value) for _, metric, value in score_values(setting, score)),
         ]
         for score in provenance.scores
     ]
-    names = (f"{name} in %" for name, _ in score_values(study.setting, provenance.scores[0]))
+    names = (
+        f"{name}{metric.percent and ' in %'}"
+        for name, metric, _ in score_values(setting, provenance.scores[0])
+    )
     header = ["split", "rows", *map(escape_markdown, names)]
     return ["## Quality of this model", markdown_table(header, rows)]
 

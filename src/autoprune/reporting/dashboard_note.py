@@ -18,7 +18,7 @@ from autoprune.reporting.markdown import (
     warning_paragraphs,
 )
 from autoprune.reporting.search_plots import layer_effects_plot, layout_map_plot, rank_layouts
-from autoprune.reporting.tables import Table, entrants_table
+from autoprune.reporting.tables import Table, entrants_table, metric_of
 from autoprune.training.budget import Budget
 
 MAX_LABELS = 12  # label names in the note; the report has them all
@@ -75,7 +75,7 @@ def dashboard_plots(trials: Sequence[Record]) -> dict[str, go.Figure]:
     title = f"Layout map: {shown}{format_count(len(layouts), 'layout')}, best on top"
     return {
         "layer-effects": _as_card(layer_effects_plot(trials), "Layer effects on validation"),
-        "layout-map": _as_card(layout_map_plot(layouts[:MAX_LAYOUTS]), title),
+        "layout-map": _as_card(layout_map_plot(layouts[:MAX_LAYOUTS], metric_of(trials)), title),
     }
 
 

@@ -1,7 +1,5 @@
 """Pareto report: quality and cost for each number of layers, and the advice, in Markdown."""
 
-from collections.abc import Sequence
-
 from autoprune.evaluation.pareto import (
     Limits,
     ParetoFront,
@@ -11,6 +9,7 @@ from autoprune.evaluation.pareto import (
 )
 from autoprune.reporting.markdown import escape_markdown, table_to_markdown
 from autoprune.reporting.tables import Table, TableCell
+from autoprune.training.metrics import METRICS, Metric
 
 _QUALITY_COLUMNS = ("validation", "test", "95 % interval")
 
@@ -46,6 +45,8 @@ def pareto_advice(front: ParetoFront) -> list[str]:
     One text each. Validation decides; the test quality is only mentioned.
     """
     full, limits, knee = front.full, front.limits, front.knee
+    metric = METRICS[front.metric]
+    within = _name_limits(limits, metric)
     idle = ", ".join(str(point.keep) for point in front.points if not point.learned)
     if not front.any_learned:
         return [
@@ -53,26 +54,28 @@ def pareto_advice(front: ParetoFront) -> list[str]:
             "frequent label alone. The report on each study says what to change."
         ]
     advice = [
-        f"The knee of quality against latency is at {_name(knee)}: {_compare(knee, full)}. "
+        f"The knee of quality against latency is at {_name(knee)}: {_compare(knee, full, metric)}. "
         "Beyond it, each further layer gains less."
         if front.bends
         else "Quality has no knee against latency: no number of layers is above the straight line "
         f"from the fastest to the best. The best on validation has {_name(knee)}: "
-        f"{_compare(knee, full)}."
+        f"{_compare(knee, full, metric)}."
     ]
     if idle:
         advice.append(f"Not better than the most frequent label, and left out here: keep {idle}.")
     if limits.any and (chosen := front.chosen) is not None:
         advice.append(
-            f"The smallest model within the limits, {_name_limits(limits)}, is {_name(chosen)}: "
-            f"{_compare(chosen, full)}."
+            f"The smallest model within the limits, {within}, is {_name(chosen)}: "
+            f"{_compare(chosen, full, metric)}."
         )
     elif limits.any:
-        broken = [(point, broken_limits(point, full, limits)) for point in front.points]
+        broken = [
+            (point, broken_limits(point, full, limits, front.metric)) for point in front.points
+        ]
         nearest, reasons = min(broken, key=lambda pair: (len(pair[1]), -pair[0].validation))
         advice.append(
-            f"No model is within the limits, {_name_limits(limits)}: the nearest, {_name(nearest)},"
-            f" is {' and '.join(reasons)}. Give --keep more numbers of layers, or wider limits."
+            f"No model is within the limits, {within}: the nearest, {_name(nearest)}, is "
+            f"{' and '.join(reasons)}. Give --keep more numbers of layers, or wider limits."
         )
     return advice
 
@@ -81,19 +84,19 @@ def _name(point: ParetoPoint) -> str:
     return f"{point.keep} layers, {point.layout}"
 
 
-def _compare(point: ParetoPoint, full: ParetoPoint) -> str:
-    drop = 100 * (full.validation - point.validation)
-    word = "below" if drop >= 0 else "above"
+def _compare(point: ParetoPoint, full: ParetoPoint, metric: Metric) -> str:
+    distance = metric.format_distance(point.validation - full.validation)
     return (
-        f"{100 * point.validation:.1f} % on validation, {abs(drop):.1f} points {word} the full "
-        f"model, {100 * point.test:.1f} % on test, "
+        f"{metric.format(point.validation)} on validation, {distance} the full model, "
+        f"{metric.format(point.test)} on test, "
         f"{point.price.per_second / full.price.per_second:.2f} times its throughput"
     )
 
 
-def _name_limits(limits: Limits) -> str:
+def _name_limits(limits: Limits, metric: Metric) -> str:
+    drop = metric.threshold(limits.drop or 0.0)
     names = {
-        f"a drop of at most {limits.drop} points": limits.drop,
+        f"a drop of at most {drop} {metric.points}": limits.drop,
         f"at most {limits.latency_ms} ms a text": limits.latency_ms,
         f"at most {limits.megabytes} MB": limits.megabytes,
     }
@@ -102,27 +105,31 @@ def _name_limits(limits: Limits) -> str:
 
 def pareto_table(front: ParetoFront) -> Table:
     """Return a row below `PARETO_HEADER` for each number of layers, the full model's last."""
-    rows = tuple(_cells(point, front.everyone) for point in front.everyone)
+    rows = tuple(_cells(point, front) for point in front.everyone)
     return Table("Quality and cost of each number of layers", PARETO_HEADER, rows)
 
 
-def _cells(point: ParetoPoint, points: Sequence[ParetoPoint]) -> tuple[TableCell, ...]:
+def _cells(point: ParetoPoint, front: ParetoFront) -> tuple[TableCell, ...]:
     cost = point.price
     return (
         point.layout,
         str(point.layout),
         point.origin,
-        f"{100 * point.validation:.1f} %",
-        f"{100 * point.test:.1f} %",
-        f"{100 * point.test_low:.1f} to {100 * point.test_high:.1f}",
+        *quality_cells(point, METRICS[front.metric]),
         f"{cost.latency_ms:.1f}",
         format_range(cost.latency),
         f"{cost.per_second:.0f}",
         format_range((cost.per_second_low, cost.per_second_high), 0),
         f"{cost.megabytes:.1f}",
         f"{cost.parameters:,}",
-        "no" if is_dominated(point, points) else "yes",
+        "no" if is_dominated(point, front.everyone) else "yes",
     )
+
+
+def quality_cells(point: ParetoPoint, metric: Metric) -> tuple[str, str, str]:
+    """Return validation quality, test quality, and the interval of the latter."""
+    interval = metric.format_interval(point.test_low, point.test_high)
+    return metric.format(point.validation), metric.format(point.test), interval
 
 
 def format_range(interval: tuple[float, float], digits: int = 1) -> str:

@@ -174,10 +174,11 @@ class Dot:
     symbol: str = "circle"
 
 
-def dot_plot(dots: Sequence[Dot], axis: str) -> go.Figure:
+def dot_plot(dots: Sequence[Dot], axis: str, digits: int = 1) -> go.Figure:
     """Draw one dot with its interval in each row, the first on top.
 
-    `axis` is the title of the axis of values. The traces have the dots' names in `meta`.
+    `axis` is the title of the axis of values; intervals have `digits` after the point. The traces
+    have the dots' names in `meta`.
     """
     names = [short_label(dot.name) for dot in dots]
     traces = [
@@ -188,7 +189,7 @@ def dot_plot(dots: Sequence[Dot], axis: str) -> go.Figure:
             mode="markers",
             marker={"color": dot.color, "symbol": dot.symbol, "size": 11},
             text=[dot.label],
-            customdata=[[name, f"{dot.low:.1f} to {dot.high:.1f}"]],
+            customdata=[[name, f"{dot.low:.{digits}f} to {dot.high:.{digits}f}"]],
             hovertemplate="%{customdata[0]}: %{text}<br>%{customdata[1]}<extra></extra>",
             meta=name,
             showlegend=False,

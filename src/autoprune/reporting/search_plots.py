@@ -10,7 +10,6 @@ from statistics import fmean
 import plotly.graph_objects as go
 
 from autoprune.evaluation.records import Record
-from autoprune.evaluation.verdict import format_points
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.reporting.plot_style import (
@@ -25,9 +24,11 @@ from autoprune.reporting.plot_style import (
 )
 from autoprune.reporting.tables import (
     layer_effects,
+    metric_of,
     promoted_to_full_budget,
     same_budget_trials,
 )
+from autoprune.training.metrics import Metric
 
 _LAYER_AXIS = "layer, 0 is nearest the embeddings"
 
@@ -40,10 +41,11 @@ _TRIAL_MARKS = {
 
 
 def progress_plot(trials: Sequence[Record]) -> go.Figure:
-    """Draw each trial's validation quality in % in order, and the best so far as a line.
+    """Draw each trial's validation quality in order, and the best so far as a line.
 
     Trials promoted to the full budget have marks, but no part in the line.
     """
+    metric = metric_of(trials)
     kinds = map(_trial_kind, trials, promoted_to_full_budget(trials))
     numbered = list(zip(count(1), trials, kinds, strict=False))
     figure = go.Figure()
@@ -51,7 +53,7 @@ def progress_plot(trials: Sequence[Record]) -> go.Figure:
     if line:
         figure.add_scatter(
             x=[i for i, _ in line],
-            y=[100 * best for _, best in line],
+            y=[metric.shown(best) for _, best in line],
             mode="lines",
             line={"shape": "hv", "color": TEAL, "width": 2},
             name="best so far",
@@ -62,14 +64,15 @@ def progress_plot(trials: Sequence[Record]) -> go.Figure:
         if marked:
             figure.add_scatter(
                 x=[i for i, _ in marked],
-                y=[100 * trial.scores[-1].quality for _, trial in marked],
+                y=[metric.shown(trial.scores[-1].quality) for _, trial in marked],
                 mode="markers",
                 marker={"color": color, "symbol": symbol, "size": 8, "line": {"width": 0}},
                 name=kind,
                 text=[str(trial.layout) for _, trial in marked],
-                hovertemplate="trial %{x}: %{text}<br>%{y:.1f} %<extra></extra>",
+                hovertemplate="trial %{x}: %{text}<br>"
+                f"%{{y:.{metric.digits}f}}{metric.percent}<extra></extra>",
             )
-    figure = apply_style(figure, 320, "trial", "validation quality, %")
+    figure = apply_style(figure, 320, "trial", metric.heading("validation quality"))
     return figure.update_xaxes(showgrid=False, range=[0.5, len(trials) + 0.5], tickformat="d")
 
 
@@ -99,22 +102,25 @@ def _trial_kind(trial: Record, promoted: bool) -> str:
 def layer_effects_plot(trials: Sequence[Record]) -> go.Figure:
     """Draw the mean validation quality of the trials that keep a layer minus of those without it.
 
-    One bar a layer, in points, from the complete trials; a layer that all or none keep has none.
+    One bar a layer, from the complete trials; a layer that all or none keep has none.
     """
+    metric = metric_of(trials)
     effects = [effect for effect in layer_effects(trials) if effect.difference is not None]
     differences = [effect.difference or 0.0 for effect in effects]
     bars = go.Bar(
         x=[effect.layer for effect in effects],
-        y=[100 * difference for difference in differences],
+        y=[metric.scale * difference for difference in differences],
         width=0.62,
         marker_color=[TEAL if difference >= 0 else OCHRE for difference in differences],
-        text=[format_points(difference) for difference in differences],
+        text=[metric.format_difference(difference) for difference in differences],
         textposition="none",
         customdata=[[effect.kept, effect.removed] for effect in effects],
-        hovertemplate="layer %{x}: %{text} points<br>%{customdata[0]} trials keep it, "
+        hovertemplate=f"layer %{{x}}: %{{text}} {metric.points}<br>"
+        "%{customdata[0]} trials keep it, "
         "%{customdata[1]} remove it<extra></extra>",
     )
-    figure = apply_style(go.Figure(bars), 300, _LAYER_AXIS, "points, kept minus removed")
+    title = f"{metric.points}, kept minus removed{metric.note}"
+    figure = apply_style(go.Figure(bars), 300, _LAYER_AXIS, title)
     figure.update_xaxes(dtick=tick_step(len(effects)), showgrid=False)
     return figure.update_yaxes(ZERO_LINE)
 
@@ -133,13 +139,13 @@ def rank_layouts(trials: Sequence[Record]) -> list[tuple[Layout, float]]:
     return sorted(means, key=lambda pair: -pair[1])
 
 
-def layout_map_plot(ranked: Sequence[tuple[Layout, float]]) -> go.Figure:
+def layout_map_plot(ranked: Sequence[tuple[Layout, float]], metric: Metric) -> go.Figure:
     """Draw layouts with their mean quality as rows of layer cells, the first on top."""
     depth = ranked[0][0].depth if ranked else 0
     cells = go.Heatmap(
         z=[layout.flags for layout, _ in ranked],
         x=list(range(depth)),
-        y=[f"{layout}  {100 * quality:.1f} %" for layout, quality in ranked],
+        y=[f"{layout}  {metric.format(quality)}" for layout, quality in ranked],
         zmin=0,
         zmax=1,
         colorscale=[[0, FAINT], [1, TEAL]],

@@ -133,7 +133,7 @@ def how_to_read(comparison: Comparison) -> str:
     """Explain the columns and the statistics of `entrants_table`."""
     seeds, reference = len(comparison.seeds), comparison.reference
     metric = METRICS[comparison.metric]
-    name = metric.unit.removeprefix("points of ")
+    name = metric.title
     spread = "± is the standard deviation over seeds" if seeds > 1 else "one seed has no spread"
     few = "one seed" if seeds == 1 else f"{seeds} seeds"
     noise = (
@@ -155,17 +155,18 @@ def how_to_read(comparison: Comparison) -> str:
     )
     test = (
         "an exact paired permutation test on which rows are right"
-        if metric.is_mean
+        if metric.is_mean and metric.is_bounded
         else f"a paired permutation test of {name} ({PERMUTATIONS:,} random exchanges of the two "
         "models' predictions for a row)"
     )
     return (
-        f"How to read the table: numbers are {name} in % unless their column says otherwise, "
-        f"means over {describe_count(seeds).replace(' ', ' fresh ')}; {spread}. “test” leaves out "
-        f"duplicates and rows that are also in train or validation, {comparison.test_rows} of "
-        f"{comparison.raw_rows} rows remain; “raw” is the whole split. “difference” "
-        f"is in points against {reference}, on the same rows and seeds; {reference} was chosen of "
-        f"the fixed strategies by validation, not by test. {noise} p is from {test}, and holds for "
+        f"How to read the table: numbers are {name}{metric.percent and ' in %'} unless their "
+        f"column says otherwise, means over {describe_count(seeds).replace(' ', ' fresh ')}; "
+        f"{spread}. “test” leaves out duplicates and rows that are also in train or validation, "
+        f"{comparison.test_rows} of {comparison.raw_rows} rows remain; “raw” is the whole split. "
+        f"“difference”{metric.note} is in {metric.points} against {reference}, on the same rows "
+        f"and seeds; {reference} was chosen of the fixed strategies by validation, not by test. "
+        f"{noise} p is from {test}, and holds for "
         "these trained models. A model is called better or worse only where p is below 0.05 and "
         "the interval does not contain 0. Each row is one test: of many tests, one in twenty has "
         f"a p below 0.05 by chance.{simple}"

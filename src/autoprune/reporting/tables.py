@@ -8,12 +8,14 @@ from typing import Any
 from autoprune.encoders.profiling import MedianInterval
 from autoprune.evaluation.comparison import Comparison, ComparisonRow, SimpleRow
 from autoprune.evaluation.costs import Costs, MeasuredCost
+from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.study_files import StudyMetadata
-from autoprune.evaluation.verdict import format_p, format_percent, format_points
+from autoprune.evaluation.verdict import format_p
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import CleaningReport
 from autoprune.training.budget import Budget, Distillation
+from autoprune.training.metrics import METRICS, Metric
 
 TableCell = str | Layout
 """Plain text, shown unchanged; or a layout, drawn as a picture."""
@@ -64,6 +66,11 @@ def same_budget_trials(trials: Sequence[Record]) -> list[Record]:
     return [trial for trial, promoted in pairs if trial.state == "complete" and not promoted]
 
 
+def metric_of(trials: Sequence[Record]) -> Metric:
+    """Return the metric of a study's trials; where there are none, any."""
+    return METRICS[trials[0].metric if trials else "accuracy"]
+
+
 def layer_effects(trials: Sequence[Record]) -> list[LayerEffect]:
     """Return the effect of each layer over the trials of the same budget, first layer first."""
     comparable = same_budget_trials(trials)
@@ -90,7 +97,7 @@ def entrants_table(comparison: Comparison) -> Table:
         *(("seeds",) if stopped else ()),
     )
     rows = [
-        _entrant_cells(row, comparison.reference) + ((seeds_cell(row),) if stopped else ())
+        _entrant_cells(row, comparison) + ((seeds_cell(row),) if stopped else ())
         for row in comparison.all_rows
     ]
     return Table("Comparison on the test split", header, tuple(rows))
@@ -101,33 +108,37 @@ def seeds_cell(row: ComparisonRow | SimpleRow) -> str:
     return f"{row.seeds or ''}{', stopped' * bool(row.stopped)}"
 
 
-def _entrant_cells(row: ComparisonRow | SimpleRow, reference: str) -> tuple[TableCell, ...]:
-    difference = ("reference", "", "")
-    if row.origin != reference:
-        gap = row.difference
-        interval = f"{format_points(gap.low)} to {format_points(gap.high)}"
-        difference = (format_points(gap.mean), interval, format_p(gap.p_value))
+def _entrant_cells(row: ComparisonRow | SimpleRow, comparison: Comparison) -> tuple[TableCell, ...]:
+    metric, difference = METRICS[comparison.metric], ("reference", "", "")
+    if row.origin != comparison.reference:
+        difference = difference_cells(row.difference)
     return (
         row.origin,
         row.layout or "",
         row.description,
-        format_percent(row.test_mean),
-        format_percent(row.raw_mean),
-        format_percent(row.validation_mean),
+        *map(metric.format, (row.test_mean, row.raw_mean, row.validation_mean)),
         format_millions(row.parameters),
         *difference,
     )
 
 
+def difference_cells(gap: PairedDifference) -> tuple[str, str, str]:
+    """Return the mean of a difference, its 95 % interval, and p."""
+    metric = METRICS[gap.metric]
+    interval = metric.format_differences(gap.low, gap.high)
+    return metric.format_difference(gap.mean), interval, format_p(gap.p_value)
+
+
 def spread_table(comparison: Comparison) -> Table:
     """Return the spread, the interval and the cost of each entrant's runs."""
+    metric = METRICS[comparison.metric]
     header = ("origin", "test", "± over seeds", "95 % interval", "macro-F1", "seconds a run")
     rows = [
         (
             row.origin,
-            format_percent(row.test_mean),
-            "" if row.test_std is None else f"{row.test_std * 100:.1f}",
-            f"{row.test_low * 100:.1f} to {row.test_high * 100:.1f}",
+            metric.format(row.test_mean),
+            "" if row.test_std is None else metric.format_size(row.test_std),
+            metric.format_interval(row.test_low, row.test_high),
             "" if row.macro_f1 is None else f"{row.macro_f1 * 100:.1f}",
             f"{row.seconds:.1f}",
         )
@@ -205,7 +216,11 @@ def _trial_cells(trial: Record, state: str) -> tuple[TableCell, ...]:
     numbers = ("", "", "")
     if trial.scores:
         score = trial.score("validation")
-        numbers = (f"{score.quality * 100:.1f}", f"{score.loss:.3f}", f"{score.seconds:.1f}")
+        numbers = (
+            METRICS[trial.metric].format_number(score.quality),
+            f"{score.loss:.3f}",
+            f"{score.seconds:.1f}",
+        )
     state = f"{state}: {trial.reason}" if trial.reason else state
     return (
         trial.layout,
@@ -219,16 +234,18 @@ def _trial_cells(trial: Record, state: str) -> tuple[TableCell, ...]:
 
 def layers_table(trials: Sequence[Record]) -> Table:
     """Return the effect of each layer on validation; no row where no trial is complete."""
-    header = ("layer", "trials keeping it", "mean", "trials removing it", "mean", "difference")
-    return Table("Effect of each layer", header, tuple(map(_effect_cells, layer_effects(trials))))
+    metric = metric_of(trials)
+    header = ("layer", "trials keeping it", "mean", "trials removing it", "mean")
+    rows = tuple(_effect_cells(effect, metric) for effect in layer_effects(trials))
+    return Table("Effect of each layer", (*header, f"difference{metric.note}"), rows)
 
 
-def _effect_cells(effect: LayerEffect) -> tuple[TableCell, ...]:
+def _effect_cells(effect: LayerEffect, metric: Metric) -> tuple[TableCell, ...]:
     kept, removed = (
-        "" if mean is None else f"{mean * 100:.1f}"
+        "" if mean is None else metric.format_number(mean)
         for mean in (effect.kept_mean, effect.removed_mean)
     )
-    difference = "" if effect.difference is None else format_points(effect.difference)
+    difference = "" if effect.difference is None else metric.format_difference(effect.difference)
     return str(effect.layer), str(effect.kept), kept, str(effect.removed), removed, difference
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.statistics import holm_correction
-from autoprune.evaluation.verdict import format_points
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.reproduction.paired_tests import (
     CellResult,
@@ -22,6 +21,7 @@ from autoprune.reproduction.paired_tests import (
     paired_test,
     run_paired_tests,
 )
+from autoprune.training.metrics import METRICS
 
 Verdict = Literal["supported", "contradicted", "undecided", "untested"]
 
@@ -88,7 +88,9 @@ def judge_claims(
 def judge_comparable(cells: Sequence[CellResult], margin: float) -> Claim:
     """Judge (a): pruned models are comparable to the full one."""
     statement = "Pruned models are comparable to the full one"
-    most = f"{100 * margin:g} point{'s' * (margin != 0.01)}"
+    metric = cells[0].metric
+    allowed = metric.threshold(100 * margin)
+    most = f"{allowed:g} {metric.points.removesuffix('s') if allowed == 1 else metric.points}"
     method = f"the interval of recommended minus full is above −{most}; {BOTH}"
     tests = _recommended_against(cells, "full")
     if not tests:
@@ -102,16 +104,17 @@ def judge_comparable(cells: Sequence[CellResult], margin: float) -> Claim:
     results, effect = _judge(tests, judge), mean_difference(tests)
     below = _contradicting_cells(results)
     within = sum(result.verdict == "supported" for result in results)
-    reason = f"within {most} below the full model for sure in {within} of {len(results)} cells"
+    side, cell_count = metric.sides[0], len(results)
+    reason = f"within {most} {side} the full model for sure in {within} of {cell_count} cells"
     verdict: Verdict = "undecided"
     if effect.high < -margin or below:
         verdict = "contradicted"
-        reason += f", further below in {'; '.join(below) or 'none alone, but on average'}"
+        reason += f", further {side} in {'; '.join(below) or 'none alone, but on average'}"
     elif effect.low > -margin:
         verdict = "supported"
         reason += ", and so on average"
     else:
-        reason += f"; on average the interval reaches {format_points(effect.low)}"
+        reason += f"; on average the interval reaches {metric.format_difference(effect.low)}"
     return Claim("a", statement, method, "recommended − full", effect, results, verdict, reason)
 
 
@@ -241,9 +244,10 @@ def judge_monolingual(cells: Sequence[CellResult], multilingual: Collection[str]
 def judge_search(cells: Sequence[CellResult], margin: float) -> Claim:
     """Judge (f): the recommended layout is at least as good as the best fixed strategy."""
     statement = "A searched layout is at least as good as the best fixed strategy"
+    metric = cells[0].metric
     method = (
         "recommended minus the best fixed strategy, both chosen by validation: worse in no cell, "
-        f"not below on average, its interval above −{100 * margin:g}; {BOTH}"
+        f"not below on average, its interval above −{metric.threshold(100 * margin):g}; {BOTH}"
     )
     tests = [paired_test(cell, cell.recommended, cell.reference) for cell in cells]
 
@@ -265,7 +269,7 @@ def judge_search(cells: Sequence[CellResult], margin: float) -> Claim:
         significant = effect.low > 0 and effect.p_value < 0.05
         reason += ", better on average" if significant else ", on average no difference found"
     else:
-        mean, low = format_points(effect.mean), format_points(effect.low)
+        mean, low = map(metric.format_difference, (effect.mean, effect.low))
         reason += f"; on average {mean}, the interval reaches {low}"
     effect_of = "recommended − best fixed"
     return Claim("f", statement, method, effect_of, effect, results, verdict, reason)
@@ -301,8 +305,9 @@ def _judge_consistency(
         verdict = "supported"
         reason += ", ahead in all"
     elif effect.low <= 0:
-        mean = format_points(effect.mean)
-        reason += f"; the average of {mean} points is not significantly different from 0"
+        metric = METRICS[effect.metric]
+        mean = f"{metric.format_difference(effect.mean)} {metric.points}{metric.note}"
+        reason += f"; the average of {mean} is not significantly different from 0"
     else:
         reason += f"; better on average, not consistently: behind in {'; '.join(behind)}"
     return Claim(letter, statement, method, effect_of, effect, results, verdict, reason)

@@ -6,7 +6,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from autoprune.evaluation.permutation_test import paired_difference
-from autoprune.evaluation.verdict import format_points
 from autoprune.reporting.html.components import Plot
 from autoprune.reporting.html.render import render_template
 from autoprune.reporting.plot_style import (
@@ -32,6 +31,7 @@ from autoprune.reproduction.report import (
     PUBLISHED_NOTE,
     SIZES_EXPLANATION,
     ReproductionReport,
+    claims_metric,
     claims_table,
     layouts_table,
     oracle_table,
@@ -58,10 +58,11 @@ _VERDICT_STYLES = {"supported": (TEAL, "circle"), "contradicted": (OCHRE, "diamo
 
 
 def grid_plot(cells: Sequence[CellResult]) -> go.Figure:
-    """Plot the points of each entrant above or below the full model on test, a row for each cell.
+    """Plot how far each entrant is from the full model on test, a row for each cell.
 
     The recommended layout has its 95 % interval. Cells without a full model are left out.
     """
+    metric = cells[0].metric
     cells = [cell for cell in cells if "full" in cell.rows]
     figure = go.Figure()
     for row in range(1, len(cells)):
@@ -79,12 +80,14 @@ def grid_plot(cells: Sequence[CellResult]) -> go.Figure:
             marker={"color": colour, "symbol": symbol, "size": size},
             name=role,
             customdata=[short_label(origin) for _, origin, _ in marks],
-            hovertemplate="%{customdata}: %{x:+.1f} points<extra></extra>",
+            hovertemplate="%{customdata}: "
+            f"%{{x:+.{metric.digits}f}} {metric.points}<extra></extra>",
         )
-    figure = apply_style(figure, 190 + 64 * len(cells), "points against the full model", "")
+    title = f"{metric.points} against the full model{metric.note}"
+    figure = apply_style(figure, 190 + 64 * len(cells), title, "")
     labels = [
         f"{short_label(cell.model)}<br>{short_label(cell.task)}, keep {cell.keep}<br>"
-        f"full {100 * cell.rows['full'].test_mean:.1f} %"
+        f"full {cell.metric.format(cell.rows['full'].test_mean)}"
         for cell in cells
     ]
     label_rows(figure, labels)
@@ -92,23 +95,25 @@ def grid_plot(cells: Sequence[CellResult]) -> go.Figure:
 
 
 def grid_table(cells: Sequence[CellResult]) -> Table:
-    """Return the points that `grid_plot` shows, relative to the full model."""
+    """Return the differences that `grid_plot` shows, relative to the full model."""
+    points = cells[0].metric.points
     rows = tuple(
-        (cell.name, role, origin, f"{points:+.1f}")
+        (cell.name, role, origin, f"{gap:+.{cell.metric.digits}f}")
         for cell in cells
         if "full" in cell.rows
         for role in ROLE_STYLES
-        for origin, points in _role(cell, role)
+        for origin, gap in _role(cell, role)
     )
-    return Table("Points against the full model", ("cell", "role", "origin", "points"), rows)
+    title = f"{points[:1].upper()}{points[1:]} against the full model{cells[0].metric.note}"
+    return Table(title, ("cell", "role", "origin", points), rows)
 
 
 def _role(cell: CellResult, role: str) -> list[tuple[str, float]]:
-    """Return the origins of a role in a cell, and their points above the full model."""
+    """Return the origins of a role in a cell, and their differences from the full model."""
     origins = {_RECOMMENDED: [cell.recommended], "rival": cell.rivals}.get(role, [role])
     full = cell.rows["full"].test_mean
     return [
-        (origin, 100 * (cell.rows[origin].test_mean - full))
+        (origin, cell.metric.scale * (cell.rows[origin].test_mean - full))
         for origin in origins
         if origin in cell.rows
     ]
@@ -119,33 +124,36 @@ def _intervals(cells: Sequence[CellResult]) -> dict[str, object]:
         paired_difference(cell.predictions[cell.recommended], cell.predictions["full"])
         for cell in cells
     ]
-    means = [100 * difference.mean for difference in differences]
-    ends = [(100 * difference.low, 100 * difference.high) for difference in differences]
+    scale = cells[0].metric.scale
+    means = [scale * difference.mean for difference in differences]
+    ends = [(scale * difference.low, scale * difference.high) for difference in differences]
     return interval_bars(means, ends, TEAL)
 
 
 def effects_plot(claims: Sequence[Claim]) -> go.Figure:
-    """Plot the mean difference of each tested claim in points, with its 95 % interval."""
+    """Plot the mean difference of each tested claim, with its 95 % interval."""
+    metric = claims_metric(claims)
     dots = [
         Dot(
             f"({claim.letter}) {claim.effect_of}",
-            100 * claim.effect.mean,
-            100 * claim.effect.low,
-            100 * claim.effect.high,
-            f"{format_points(claim.effect.mean)} {claim.verdict}",
+            metric.scale * effect.mean,
+            metric.scale * effect.low,
+            metric.scale * effect.high,
+            f"{metric.format_difference(effect.mean)} {claim.verdict}",
             *_VERDICT_STYLES.get(claim.verdict, (SLATE, "square")),
         )
         for claim in claims
-        if claim.effect is not None
+        if (effect := claim.effect) is not None
     ]
-    figure = dot_plot(dots, "points, mean over the cells,<br>with 95 % interval")
+    title = f"{metric.points}{metric.note}, mean over the cells,<br>with 95 % interval"
+    figure = dot_plot(dots, title, metric.digits)
     names = [short_label(dot.name).replace(" − ", "<br>− ") for dot in dots]
     figure.update_yaxes(ticktext=names)  # in two lines, for narrow screens
     return figure.update_layout(height=80 + 46 * len(dots)).update_xaxes(ZERO_LINE)
 
 
 GRID_EXPLANATION = (
-    "Each mark is how many points of test quality an entrant is above or below the full model of "
+    "Each mark is how many {points} of test quality an entrant is above or below the full model of "
     "its cell; the bar is the 95 % interval of the recommended layout."
 )
 
@@ -167,7 +175,8 @@ def claims_page(report: ReproductionReport) -> str:
 def _effect_line(claim: Claim) -> str:
     """Return a claim's effect in a line, empty where it was not tested."""
     *_, name, mean, interval, p, _ = claims_table([claim]).rows[0]
-    return f"{name}: {mean} points ({interval}), p {p}" if claim.effect else ""
+    metric = claims_metric([claim])
+    return f"{name}: {mean} {metric.points} ({interval}), p {p}" if claim.effect else ""
 
 
 def _sections(report: ReproductionReport) -> list[ReportSection]:
@@ -176,6 +185,7 @@ def _sections(report: ReproductionReport) -> list[ReportSection]:
     effects = Plot(
         "effects", "The effects", effects_plot(report.claims), claims_table(report.claims)
     )
+    explanation = GRID_EXPLANATION.format(points=cells[0].metric.points)
     methods = Items(tuple(f"({claim.letter}) {claim.test}." for claim in report.claims))
     verdicts = TableWithBars(verdicts_table(cells, report.claims))
     layouts, scores = TableWithBars(layouts_table(cells)), TableWithBars(scores_table(cells))
@@ -184,7 +194,7 @@ def _sections(report: ReproductionReport) -> list[ReportSection]:
     published = (Text(PUBLISHED_NOTE), TableWithBars(published_table()))
     terms = (Items(report.terms), Code("The command that repeats it:", report.command))
     return [
-        ReportSection("glance", "At a glance", (grid, Text(GRID_EXPLANATION, aside=True), effects)),
+        ReportSection("glance", "At a glance", (grid, Text(explanation, aside=True), effects)),
         ReportSection("cells", "Each cell", (verdicts, layouts)),
         ReportSection("entrants", "Every entrant", (scores, Text(SIZES_EXPLANATION, aside=True))),
         ReportSection("tests", "How each claim is tested", (methods, tests)),

@@ -20,7 +20,7 @@ from autoprune.evaluation.records import ORIGINS
 from autoprune.evaluation.statistics import SIGNIFICANCE, holm_correction, paired_interval
 from autoprune.evaluation.study_files import FinishedStudy, entrant_runs
 from autoprune.layouts.strategies import STRATEGIES
-from autoprune.training.metrics import METRICS
+from autoprune.training.metrics import METRICS, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,11 @@ class CellResult:
     def name(self) -> str:
         """The cell's name in a table."""
         return f"{self.model}, {self.task}, keep {self.keep}"
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of its task."""
+        return METRICS[next(iter(self.predictions.values())).metric]
 
     @property
     def strategies(self) -> list[str]:
@@ -184,5 +189,6 @@ def mean_difference(tests: Sequence[PairedTest]) -> PairedDifference:
             for group in groups.values()
         ]
     )
-    span = max(METRICS[test.first_predictions.metric].span for test in tests)
-    return PairedDifference(mean, max(-span, low), min(span, high), p_value)
+    metrics = [test.first_predictions.metric for test in tests]
+    span = max(METRICS[metric].span for metric in metrics)
+    return PairedDifference(mean, max(-span, low), min(span, high), p_value, metric=metrics[0])

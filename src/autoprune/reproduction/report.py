@@ -6,17 +6,17 @@ from typing import Any
 
 from autoprune.errors import format_count
 from autoprune.evaluation.comparison import ComparisonRow
-from autoprune.evaluation.permutation_test import PairedDifference
-from autoprune.evaluation.verdict import format_p, format_points
+from autoprune.evaluation.verdict import format_p
 from autoprune.reporting.markdown import (
     code_block,
     escape_markdown,
     markdown_list,
     table_to_markdown,
 )
-from autoprune.reporting.tables import Table, TableCell
+from autoprune.reporting.tables import Table, TableCell, difference_cells
 from autoprune.reproduction.claims import Claim
 from autoprune.reproduction.paired_tests import CellResult
+from autoprune.training.metrics import METRICS, Metric
 
 PUBLISHED_SOURCE = "arXiv 2404.18216, table 3"
 
@@ -105,13 +105,15 @@ def _claim_to_dict(claim: Claim) -> dict[str, Any]:
 
 def claims_table(claims: Sequence[Claim]) -> Table:
     """Return a row for each claim: the effect over all cells and the verdict."""
-    header = ("claim", "statement", "mean of", "points", "95 % interval", "p", "verdict")
+    metric = claims_metric(claims)
+    points = f"{metric.points}{metric.note}"
+    header = ("claim", "statement", "mean of", points, "95 % interval", "p", "verdict")
     rows = tuple(
         (
             claim.letter,
             claim.statement,
             claim.effect_of,
-            *(_difference_cells(claim.effect) if claim.effect else ("", "", "")),
+            *(difference_cells(claim.effect) if claim.effect else ("", "", "")),
             claim.verdict,
         )
         for claim in claims
@@ -119,10 +121,10 @@ def claims_table(claims: Sequence[Claim]) -> Table:
     return Table("The claims", header, rows)
 
 
-def _difference_cells(difference: PairedDifference) -> tuple[str, str, str]:
-    """Return the mean in points, its 95 % interval, and p."""
-    mean, low, high = map(format_points, (difference.mean, difference.low, difference.high))
-    return mean, f"{low} to {high}", format_p(difference.p_value)
+def claims_metric(claims: Sequence[Claim]) -> Metric:
+    """Return the metric of the first claim that was tested; where none was, any."""
+    metrics = (claim.effect.metric for claim in claims if claim.effect)
+    return METRICS[next(metrics, "accuracy")]
 
 
 def verdicts_table(cells: Sequence[CellResult], claims: Sequence[Claim]) -> Table:
@@ -154,7 +156,7 @@ def layouts_table(cells: Sequence[CellResult]) -> Table:
 
 
 def _quality(cell: CellResult, origin: str) -> str:
-    return f"{100 * cell.rows[origin].test_mean:.1f}" if origin in cell.rows else ""
+    return cell.metric.format_number(cell.rows[origin].test_mean) if origin in cell.rows else ""
 
 
 def scores_table(cells: Sequence[CellResult]) -> Table:
@@ -165,10 +167,10 @@ def scores_table(cells: Sequence[CellResult]) -> Table:
         "layout": lambda _, row: row.layout,
         "layers": lambda _, row: str(len(row.layout.keep)),
         "parameters": lambda _, row: f"{row.parameters:,}",
-        "test, cleaned": lambda _, row: f"{100 * row.test_mean:.1f}",
-        "95 % interval": lambda _, row: f"{100 * row.test_low:.1f} to {100 * row.test_high:.1f}",
-        "test, raw": lambda _, row: f"{100 * row.raw_mean:.1f}",
-        "validation": lambda _, row: f"{100 * row.validation_mean:.1f}",
+        "test, cleaned": lambda cell, row: cell.metric.format_number(row.test_mean),
+        "95 % interval": lambda cell, row: cell.metric.format_interval(row.test_low, row.test_high),
+        "test, raw": lambda cell, row: cell.metric.format_number(row.raw_mean),
+        "validation": lambda cell, row: cell.metric.format_number(row.validation_mean),
         "peak rate": lambda _, row: f"{row.learning_rate:g}",
     }
     rows = tuple(
@@ -181,13 +183,15 @@ def scores_table(cells: Sequence[CellResult]) -> Table:
 
 def tests_table(claims: Sequence[Claim]) -> Table:
     """Return every test behind the claims."""
-    header = ("claim", "cell", "difference of", "points", "95 % interval", "p", "Holm", "verdict")
+    metric = claims_metric(claims)
+    points = f"{metric.points}{metric.note}"
+    header = ("claim", "cell", "difference of", points, "95 % interval", "p", "Holm", "verdict")
     rows = tuple(
         (
             claim.letter,
             result.test.cell,
             f"{result.test.first} − {result.test.second}",
-            *_difference_cells(result.test.difference),
+            *difference_cells(result.test.difference),
             format_p(result.test.corrected),
             result.verdict,
         )
@@ -204,7 +208,7 @@ def oracle_table(cells: Sequence[CellResult]) -> Table:
     for cell in cells:
         best = cell.best_on_test(cell.strategies)
         means = sorted((cell.rows[origin].test_mean for origin in cell.strategies), reverse=True)
-        lead = f" {format_points(means[0] - means[1])}" if len(means) > 1 else ""
+        lead = f" {cell.metric.format_difference(means[0] - means[1])}" if len(means) > 1 else ""
         shown = (
             f"{name} {_quality(cell, name)}" for name in (cell.recommended, cell.reference, best)
         )

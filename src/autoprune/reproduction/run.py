@@ -17,6 +17,7 @@ from autoprune.reproduction.paired_tests import cell_result
 from autoprune.reproduction.plan import Plan
 from autoprune.reproduction.report import ReproductionReport, reproduction_markdown
 from autoprune.reproduction.time_estimate import CellEstimate, estimate_grid
+from autoprune.training.metrics import METRICS
 
 
 def reproduce_grid(grid: Grid, context: RunContext) -> ReproductionReport:
@@ -98,6 +99,8 @@ def _run_free_cells(
 def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:
     """Say how the figures were made, a sentence each."""
     first = studies[0].setting
+    metric = METRICS[first.metric]
+    margin = f"{metric.threshold(plan.margin):g}"
     versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
     by_task = {study.setting.task: study.setting for study in studies}
     return [
@@ -110,7 +113,7 @@ def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:
             for task, metadata in by_task.items()
         ),
         _learning_rate_term(by_task),
-        f"comparable means at most {plan.margin:g} points below",
+        f"comparable means at most {margin} {metric.points} {metric.sides[0]}",
         f"{versions}; {first.device}",
     ]
 

@@ -95,7 +95,7 @@ def _run_batches(
             report = _value_reporter(study, queue, claim, values)
             pending.append((claim, start_trial(claim.run, report), values))
         for claim, get_score, values in pending:
-            finish_trial(queue.storage, claim.trial_id, get_score, values)
+            finish_trial(queue.storage, claim.trial_id, get_score, values, queue.settings.metric)
             queue.heartbeat.release(claim.trial_id)
             notifier.notify(queue)
         if not batch:

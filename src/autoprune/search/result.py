@@ -124,7 +124,7 @@ def trial_results(trials: Sequence[FrozenTrial], depth: int) -> tuple[TrialResul
     return tuple(results)
 
 
-def finished_trial(result: TrialResult) -> FrozenTrial:
+def finished_trial(result: TrialResult, metric: str) -> FrozenTrial:
     """Return the Optuna trial that `trial_results` reads as `result`."""
     [state] = [state for state, name in _STATES.items() if name == result.state]
     return create_trial(
@@ -134,7 +134,7 @@ def finished_trial(result: TrialResult) -> FrozenTrial:
         distributions=distributions(result.layout.depth),
         user_attrs={
             **trial_attributes(result.run, result.origin),
-            **(score_to_attributes(result.score) if result.score else {}),
+            **(score_to_attributes(result.score, metric) if result.score else {}),
             **({FAILED: result.reason} if state == TrialState.FAIL else {}),
             STOPPED: "taken up from the records",
         },

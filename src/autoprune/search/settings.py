@@ -23,6 +23,7 @@ class SearchSettings:
     initial_layouts: layouts by origin (mostly a strategy's name) that are tried before any others.
     timeout: seconds after which no trial may end, judged by the slowest batch so far; None: no
         limit. The first batch is always run.
+    metric: name in `METRICS` of what trials are scored by.
     required: layers that every layout keeps, since the model's family cannot do without them.
     parallel_trials: how many layouts are proposed and started together. While the later ones are
         proposed, the earlier ones count as ended with the expected score. The next batch starts
@@ -44,6 +45,7 @@ class SearchSettings:
     initial_layouts: Mapping[str, Layout] = field(default_factory=dict)
     timeout: float | None = None
     parallel_trials: int = 1
+    metric: str = "accuracy"
     required: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

@@ -232,7 +232,9 @@ def _finished_trials(study: Study, depth: int) -> tuple[TrialResult, ...]:
         return trial_results(study.get_trials(deepcopy=False), depth)
 
 
-def add_finished_trials(storage: BaseStorage, name: str, trials: Sequence[TrialResult]) -> None:
+def add_finished_trials(
+    storage: BaseStorage, name: str, trials: Sequence[TrialResult], metric: str
+) -> None:
     """Add trials that ended earlier, and that the storage has lost, to study `name`.
 
     Raises `StorageError`.
@@ -240,7 +242,7 @@ def add_finished_trials(storage: BaseStorage, name: str, trials: Sequence[TrialR
     with storage_failures():
         study_id = storage.get_study_id_from_name(name)
         for trial in trials:
-            storage.create_new_trial(study_id, finished_trial(trial))
+            storage.create_new_trial(study_id, finished_trial(trial, metric))
 
 
 def study_exists(storage: BaseStorage, name: str) -> bool:

@@ -19,7 +19,7 @@ from autoprune.storage.errors import storage_failures
 from autoprune.storage.heartbeat import worker_of_trial
 from autoprune.storage.optuna_internals import trial_id_of
 from autoprune.storage.retry import RetryStorage
-from autoprune.training.metrics import Score
+from autoprune.training.metrics import METRICS, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +170,13 @@ def is_abandoned(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and not is_finished_trial(trial)
 
 
-def score_to_attributes(score: Score) -> dict[str, str | int | float]:
+def score_to_attributes(score: Score, metric: str) -> dict[str, str | int | float]:
     """Return the user attributes that hold a score; its quality is the trial's value.
 
     What people look for comes first and is short: loss to 1e-6, seconds to 0.01.
     """
     attributes: dict[str, str | int | float] = {
-        "validation": f"{100 * score.quality:.1f} %",
+        "validation": METRICS[metric].format(score.quality),
         "loss": round(score.loss, 6),
         "seconds": round(score.seconds, 2),
         **{name: getattr(score, name) for name in _SCORE_FIELDS},
@@ -257,6 +257,7 @@ def finish_trial(
     trial_id: int,
     get_score: Callable[[], Score],
     intermediate: IntermediateValues,
+    metric: str,
 ) -> None:
     """Wait for the score of a trial and close it.
 
@@ -275,7 +276,7 @@ def finish_trial(
         attributes = {STOPPED: "could not be scored", FAILED: str(error)}
     else:
         state, value = TrialState.COMPLETE, score.quality
-        attributes = {STOPPED: "at the end of its budget"} | score_to_attributes(score)
+        attributes = {STOPPED: "at the end of its budget"} | score_to_attributes(score, metric)
     with storage_failures():
         close_trial(storage, trial_id, attributes, state, value, intermediate.unwritten)
 

@@ -62,7 +62,9 @@ class Metric:
     sum is doubled: the confidence interval needs its derivative, see
     `evaluation.statistics.row_contributions`.
 
-    `unit` names a difference of 0.01 in reports; `bounds` are the least and greatest `quality`.
+    `bounds` are the least and greatest `quality`. With bounds, reports show it in %, and `unit`
+    names a difference of 0.01; without, as it is and never negative, and `unit` a difference of 1.
+    `points` is the unit in one word.
     """
 
     statistics: Callable[[Labels, Labels], NDArray[Any]]
@@ -70,6 +72,7 @@ class Metric:
     unit: str
     greater_is_better: bool = True
     bounds: tuple[float, float] = (0.0, 1.0)
+    points: str = "points"
 
     @property
     def is_mean(self) -> bool:
@@ -95,6 +98,102 @@ class Metric:
         """Return the metric's value, negative for an error: greater is better. Both (rows,)."""
         sums = self.statistics(labels, predictions).sum(axis=-2, dtype=np.float64)
         return self.sign * float(self.value(sums))
+
+    @property
+    def title(self) -> str:
+        """The metric's name in a sentence."""
+        return self.unit.partition(" of ")[2]
+
+    @property
+    def scale(self) -> int:
+        """What a difference of quality is multiplied by in reports."""
+        return 100 if self.is_bounded else 1
+
+    @property
+    def digits(self) -> int:
+        """The digits after the point in reports."""
+        return 1 if self.is_bounded else 3
+
+    @property
+    def percent(self) -> str:
+        """What follows a quality in reports."""
+        return " %" if self.is_bounded else ""
+
+    @property
+    def note(self) -> str:
+        """What a heading says of signed differences: those of an error are turned round."""
+        return "" if self.greater_is_better else " (+ is better)"
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """On which side of another number a worse one is, and a better one."""
+        return ("below", "above") if self.greater_is_better else ("above", "below")
+
+    def heading(self, name: str) -> str:
+        """Write the heading of a column or an axis of qualities."""
+        return f"{name}, {self.percent.strip() or self.title}"
+
+    def shown(self, quality: float) -> float:
+        """Return a quality as reports show it: in %, or an error as a positive number."""
+        return self.sign * self.scale * quality + 0.0  # no -0.0
+
+    def shown_interval(self, low: float, high: float) -> tuple[float, float]:
+        """Return the ends of an interval of qualities as reports show them, the lower first."""
+        low, high = (low, high)[:: self.sign]
+        return self.shown(low), self.shown(high)
+
+    def format_number(self, quality: float) -> str:
+        """Write a quality without its unit."""
+        return f"{self.shown(quality):.{self.digits}f}"
+
+    def format(self, quality: float) -> str:
+        """Write a quality.
+
+        >>> METRICS["accuracy"].format(0.8125), METRICS["mse"].format(-1.1234)
+        ('81.2 %', '1.123')
+        """
+        return f"{self.format_number(quality)}{self.percent}"
+
+    def format_interval(self, low: float, high: float) -> str:
+        """Write an interval of qualities.
+
+        >>> METRICS["accuracy"].format_interval(0.8, 0.9), METRICS["mse"].format_interval(-2, -1)
+        ('80.0 to 90.0', '1.000 to 2.000')
+        """
+        low, high = self.shown_interval(low, high)
+        return f"{low:.{self.digits}f} to {high:.{self.digits}f}"
+
+    def format_difference(self, difference: float) -> str:
+        """Write a difference of qualities with its sign; above 0 is better, also of an error.
+
+        >>> [METRICS["accuracy"].format_difference(gap) for gap in (0.0123, -0.5, -0.0001)]
+        ['+1.2', '−50.0', '0.0']
+        >>> METRICS["mse"].format_difference(0.0123)
+        '+0.012'
+        """
+        rounded = round(difference * self.scale, self.digits)
+        sign = "+" if rounded > 0 else "−" if rounded < 0 else ""
+        return f"{sign}{abs(rounded):.{self.digits}f}"
+
+    def format_differences(self, low: float, high: float) -> str:
+        """Write an interval of differences."""
+        return f"{self.format_difference(low)} to {self.format_difference(high)}"
+
+    def format_size(self, difference: float) -> str:
+        """Write a difference without its sign."""
+        return f"{abs(difference) * self.scale:.{self.digits}f}"
+
+    def format_distance(self, difference: float) -> str:
+        """Write on which side of another quality a quality is, and how far from it.
+
+        >>> METRICS["accuracy"].format_distance(-0.02), METRICS["mse"].format_distance(-0.02)
+        ('2.0 points below', '0.020 mse above')
+        """
+        return f"{self.format_size(difference)} {self.points} {self.sides[difference > 0]}"
+
+    def threshold(self, points: float) -> float:
+        """Return a threshold, which users give in hundredths, in the unit of differences."""
+        return points / (100 / self.scale)
 
 
 def row_mean(sums: Sums) -> Sums:
@@ -257,8 +356,9 @@ METRICS: dict[str, Metric] = {
     "mse": Metric(
         _squared_errors,
         row_mean,
-        "hundredths of squared error",
+        "units of mean squared error",
         greater_is_better=False,
         bounds=(-math.inf, 0.0),
+        points="mse",
     ),
 }

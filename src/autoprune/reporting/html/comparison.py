@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.costs import Costs
-from autoprune.evaluation.verdict import format_points
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.reporting.html.components import Plot
 from autoprune.reporting.plot_style import OCHRE, SLATE, TEAL, VIOLET, ZERO_LINE, Dot, dot_plot
 from autoprune.reporting.tables import LATENCY_COLUMN, THROUGHPUT_COLUMN, Table
+from autoprune.training.metrics import METRICS
 
 _FINDING_COLORS = {"better": TEAL, "worse": OCHRE, "no difference found": SLATE}
 
@@ -19,7 +19,7 @@ def _plot(id: str, title: str, column: str, dots: Sequence[Dot], digits: int = 1
         (dot.name, dot.label, f"{dot.low:,.{digits}f}", f"{dot.high:,.{digits}f}") for dot in dots
     )
     table = Table(title, ("origin", column, "low", "high"), rows)
-    return Plot(id, title, dot_plot(dots, f"{column},<br>with 95 % interval"), table)
+    return Plot(id, title, dot_plot(dots, f"{column},<br>with 95 % interval", digits), table)
 
 
 def entrant_mark(origin: str) -> tuple[str, str]:
@@ -42,35 +42,37 @@ def comparison_plots(comparison: Comparison) -> list[Plot]:
 
 
 def quality_plot(comparison: Comparison) -> Plot:
-    """Draw each entrant's test quality in % as a dot with its 95 % interval."""
+    """Draw each entrant's test quality as a dot with its 95 % interval."""
+    metric = METRICS[comparison.metric]
     dots = [
         Dot(
             row.origin,
-            100 * row.test_mean,
-            100 * row.test_low,
-            100 * row.test_high,
-            f"{100 * row.test_mean:.1f}",
+            metric.shown(row.test_mean),
+            *metric.shown_interval(row.test_low, row.test_high),
+            metric.format_number(row.test_mean),
             *entrant_mark(row.origin),
         )
         for row in comparison.all_rows
     ]
-    return _plot("quality", "Quality on the test split", f"{comparison.metric}, %", dots)
+    column = metric.heading(comparison.metric)
+    return _plot("quality", "Quality on the test split", column, dots, metric.digits)
 
 
 def differences_plot(comparison: Comparison) -> Plot:
-    """Draw each entrant's difference from the best fixed strategy in points, with its interval."""
-    reference = comparison.reference
+    """Draw each entrant's difference from the best fixed strategy, with its interval."""
+    reference, metric = comparison.reference, METRICS[comparison.metric]
     dots = []
     for row in comparison.all_rows:
         gap = row.difference
-        label = format_points(gap.mean)
+        label = metric.format_difference(gap.mean)
         if gap.finding in ("better", "worse"):  # color alone must not tell it
             label = f"{label} {gap.finding}"
         if row.origin != reference:
-            numbers = (100 * gap.mean, 100 * gap.low, 100 * gap.high)
+            numbers = metric.scale * gap.mean, metric.scale * gap.low, metric.scale * gap.high
             dots.append(Dot(row.origin, *numbers, label, _FINDING_COLORS[gap.finding]))
     title = f"Difference from {reference}, the best fixed strategy"
-    plot = _plot("differences", title, f"points against {reference}", dots)
+    column = f"{metric.points} against {reference}{metric.note}"
+    plot = _plot("differences", title, column, dots, metric.digits)
     plot.figure.update_xaxes(ZERO_LINE)
     return plot
 

@@ -16,6 +16,7 @@ from autoprune.reporting.pareto_report import (
     pareto_how_to_read,
     pareto_table,
     pareto_title,
+    quality_cells,
 )
 from autoprune.reporting.plot_style import (
     MUTED,
@@ -29,6 +30,7 @@ from autoprune.reporting.plot_style import (
 )
 from autoprune.reporting.sections import Items, ReportSection, TableWithBars, Text
 from autoprune.reporting.tables import Table
+from autoprune.training.metrics import METRICS, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ def pareto_page(front: ParetoFront) -> str:
         ReportSection("studies", "Studies", (studies, Items(front.studies))),
     ]
     title, advice, tiles = pareto_title(front), pareto_advice(front), _tiles(front)
-    values = {"title": title, "advice": advice, "tiles": tiles, "sections": sections}
+    metric = METRICS[front.metric]
+    values = {"title": title, "advice": advice, "tiles": tiles, "metric": metric}
+    values |= {"sections": sections}
     return render_template("pareto_page.html.j2", values)
 
 
@@ -98,25 +102,26 @@ def _knee_name(front: ParetoFront) -> str:
 
 
 def quality_cost_plot(front: ParetoFront, axis: CostAxis) -> go.Figure:
-    """Draw quality in % against a cost: validation as marks, test as dashes with its interval.
+    """Draw quality against a cost: validation as marks, test as dashes with its interval.
 
     The line is the best validation quality for each cost.
     """
+    metric = METRICS[front.metric]
     on_front = [
         "circle-open" if is_dominated(p, front.everyone) else "circle" for p in front.points
     ]
     figure = go.Figure(
         [
             _front_line(front, axis),
-            _test_dashes(front.everyone, axis),
-            _marks(front.points, axis, on_front, TEAL, "validation, by layers kept"),
-            _marks([front.full], axis, ["square"], SLATE, "full model"),
+            _test_dashes(front.everyone, axis, metric),
+            _marks(front.points, axis, metric, on_front, TEAL, "validation, by layers kept"),
+            _marks([front.full], axis, metric, ["square"], SLATE, "full model"),
         ]
     )
     for name, ring, point in _highlights(front):
         figure.add_scatter(
             x=[axis.value(point)],
-            y=[100 * point.validation],
+            y=[metric.shown(point.validation)],
             mode="markers",
             marker=ring,
             name=name,
@@ -125,14 +130,14 @@ def quality_cost_plot(front: ParetoFront, axis: CostAxis) -> go.Figure:
     for point in front.everyone:  # above and left of its mark, where no line can be
         figure.add_annotation(
             x=axis.value(point),
-            y=100 * point.validation,
+            y=metric.shown(point.validation),
             text=str(point.keep),
             xshift=-14,
             yshift=15,
             showarrow=False,
             font={"size": 13},
         )
-    apply_style(figure, 440, axis.title, f"{short_label(front.metric)}, %")
+    apply_style(figure, 440, axis.title, metric.heading(front.metric))
     return figure.update_xaxes(showgrid=False).update_layout(showlegend=True)
 
 
@@ -147,9 +152,7 @@ def quality_cost_table(front: ParetoFront, axis: CostAxis) -> Table:
             str(point.keep),
             f"{axis.value(point):.1f}"
             + (f" ({format_range(axis.interval(point))})" if axis.interval else ""),
-            f"{100 * point.validation:.1f} %",
-            f"{100 * point.test:.1f} %",
-            f"{100 * point.test_low:.1f} to {100 * point.test_high:.1f}",
+            *quality_cells(point, METRICS[front.metric]),
             ", ".join(names.get(id(point), [])),
         )
         for point in front.everyone
@@ -186,7 +189,7 @@ def _front_line(front: ParetoFront, axis: CostAxis) -> go.Scatter:
     best = best_for_cost(front.everyone, axis)
     return go.Scatter(
         x=[axis.value(point) for point in best],
-        y=[100 * point.validation for point in best],
+        y=[METRICS[front.metric].shown(point.validation) for point in best],
         mode="lines",
         line={"shape": "hv", "color": TEAL, "width": 2},
         name="Pareto front",
@@ -194,9 +197,9 @@ def _front_line(front: ParetoFront, axis: CostAxis) -> go.Scatter:
     )
 
 
-def _test_dashes(points: Sequence[ParetoPoint], axis: CostAxis) -> go.Scatter:
-    intervals = [(100 * point.test_low, 100 * point.test_high) for point in points]
-    values = [100 * point.test for point in points]
+def _test_dashes(points: Sequence[ParetoPoint], axis: CostAxis, metric: Metric) -> go.Scatter:
+    intervals = [metric.shown_interval(point.test_low, point.test_high) for point in points]
+    values = [metric.shown(point.test) for point in points]
     return go.Scatter(
         x=[axis.value(point) for point in points],
         y=values,
@@ -209,7 +212,12 @@ def _test_dashes(points: Sequence[ParetoPoint], axis: CostAxis) -> go.Scatter:
 
 
 def _marks(
-    points: Sequence[ParetoPoint], axis: CostAxis, symbols: Sequence[str], color: str, name: str
+    points: Sequence[ParetoPoint],
+    axis: CostAxis,
+    metric: Metric,
+    symbols: Sequence[str],
+    color: str,
+    name: str,
 ) -> go.Scatter:
     costs, bars = [axis.value(point) for point in points], None
     outline = {"width": 2, "color": color}
@@ -218,24 +226,24 @@ def _marks(
         bars = interval_bars(costs, intervals, MUTED, thickness=1.5, width=5)
     return go.Scatter(
         x=costs,
-        y=[100 * point.validation for point in points],
+        y=[metric.shown(point.validation) for point in points],
         mode="markers",
         marker={"symbol": list(symbols), "color": color, "size": 10, "line": outline},
-        customdata=[_hover_text(point) for point in points],
+        customdata=[_hover_text(point, metric) for point in points],
         hovertemplate="%{customdata}<extra></extra>",
         name=name,
         error_x=bars,
     )
 
 
-def _hover_text(point: ParetoPoint) -> str:
+def _hover_text(point: ParetoPoint, metric: Metric) -> str:
     """Describe the point below the mouse; Plotly reads it as HTML."""
-    cost, test = point.price, (100 * point.test_low, 100 * point.test_high)
+    cost, (validation, test, interval) = point.price, quality_cells(point, metric)
     return "<br>".join(
         [
             f"{point.keep} layers, {escape(str(point.layout))} ({short_label(point.origin)})",
-            f"validation {100 * point.validation:.1f} %",
-            f"test {100 * point.test:.1f} % ({format_range(test)})",
+            f"validation {validation}",
+            f"test {test} ({interval})",
             f"{cost.latency_ms:.1f} ms a text ({format_range(cost.latency)}), "
             f"{cost.megabytes:.1f} MB",
         ]

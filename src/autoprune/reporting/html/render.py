@@ -48,7 +48,6 @@ def _environment() -> Environment:
         "class_name": lambda part: type(part).__name__,
         "figure_json": lambda figure: _script_json(figure.to_plotly_json()),
         "svg": layout_svg,
-        "percent": lambda share: f"{100 * share:.1f}",
         "numeric_columns": _numeric_columns,
     }
     environment.filters.update(filters)

@@ -8,7 +8,6 @@ from statistics import fmean
 import plotly.graph_objects as go
 
 from autoprune.evaluation.records import Record
-from autoprune.evaluation.verdict import format_points
 from autoprune.reporting.html.components import Plot
 from autoprune.reporting.plot_style import DIVERGING_SCALE, MUTED, apply_style
 from autoprune.reporting.search_plots import (
@@ -19,14 +18,21 @@ from autoprune.reporting.search_plots import (
     tick_step,
 )
 from autoprune.reporting.sections import Text
-from autoprune.reporting.tables import Table, layers_table, same_budget_trials, trial_states
+from autoprune.reporting.tables import (
+    Table,
+    layers_table,
+    metric_of,
+    same_budget_trials,
+    trial_states,
+)
+from autoprune.training.metrics import Metric
 
 MIN_PAIR_TRIALS = 2  # trials in each of the four groups; a pair with fewer is left out
 
 PAIRS_EXPLANATION = (
     "Pairs: how much more the trials that keep one layer score when they keep the other layer "
     "too: (both − only the first) − (only the second − neither), mean validation quality in "
-    "points. A pair is left out unless each of these four groups has at least "
+    "{points}. A pair is left out unless each of these four groups has at least "
     f"{MIN_PAIR_TRIALS} complete trials. With few trials this is mostly noise: look only at "
     "values far from the others."
 )
@@ -41,19 +47,21 @@ IMPORTANCES_EXPLANATION = (
 
 def search_plots(trials: Sequence[Record]) -> list[Plot]:
     """Return the plot of the search's progress."""
+    metric = metric_of(trials)
     rows = tuple(
         (
             str(number),
             str(trial.layout),
-            f"{100 * trial.scores[-1].quality:.1f}" if trial.scores else "",
-            "" if best is None else f"{100 * best:.1f}",
+            metric.format_number(trial.scores[-1].quality) if trial.scores else "",
+            "" if best is None else metric.format_number(best),
             state,
         )
         for number, (trial, best, state) in enumerate(
             zip(trials, best_so_far(trials), trial_states(trials), strict=True), start=1
         )
     )
-    header = ("trial", "layout", "validation, %", "best so far, %", "state")
+    scores = map(metric.heading, ("validation", "best so far"))
+    header = ("trial", "layout", *scores, "state")
     table = Table("Progress of the search", header, rows)
     return [Plot("progress", table.caption, progress_plot(trials), table)]
 
@@ -65,14 +73,16 @@ def layer_plots(
 
     `importances` has the share of each layer, in [0, 1]; empty where it is not known.
     """
-    effects = layers_table(trials)
+    metric, effects = metric_of(trials), layers_table(trials)
     plots = [Plot("layer-effects", effects.caption, layer_effects_plot(trials), effects)]
     notes = []
     pairs = layer_pairs(trials)
     if pairs:
-        table = pairs_table(pairs)
-        plots.append(Plot("pairs", table.caption, pairs_plot(pairs), table))
-        notes.append(Text(PAIRS_EXPLANATION, aside=True))
+        table = pairs_table(pairs, metric)
+        plots.append(Plot("pairs", table.caption, pairs_plot(pairs, metric), table))
+        notes.append(
+            Text(PAIRS_EXPLANATION.format(points=f"{metric.points}{metric.note}"), aside=True)
+        )
     if importances:
         rows = tuple((name, f"{100 * share:.1f}") for name, share in importances.items())
         table = Table("Importance of each layer", ("layer", "share, %"), rows)
@@ -116,19 +126,24 @@ def _layer_pair(first: int, second: int, trials: Sequence[Record]) -> LayerPair 
     return LayerPair(first, second, interaction, fewest)
 
 
-def pairs_table(pairs: Sequence[LayerPair]) -> Table:
+def pairs_table(pairs: Sequence[LayerPair], metric: Metric) -> Table:
     """Return the pairs, the highest interaction first."""
     rows = tuple(
-        (f"{pair.first} and {pair.second}", format_points(pair.interaction), str(pair.fewest))
+        (
+            f"{pair.first} and {pair.second}",
+            metric.format_difference(pair.interaction),
+            str(pair.fewest),
+        )
         for pair in sorted(pairs, key=lambda pair: -pair.interaction)
     )
-    header = ("layers", "more together, points", "trials in the smallest group")
+    more = f"more together, {metric.points}{metric.note}"
+    header = ("layers", more, "trials in the smallest group")
     return Table("Pairs of layers", header, rows)
 
 
-def pairs_plot(pairs: Sequence[LayerPair]) -> go.Figure:
+def pairs_plot(pairs: Sequence[LayerPair], metric: Metric) -> go.Figure:
     """Draw the pairs as a grid: teal where both layers together give more, ochre where less."""
-    points = {(pair.first, pair.second): 100 * pair.interaction for pair in pairs}
+    points = {(pair.first, pair.second): metric.scale * pair.interaction for pair in pairs}
     layers = range(max(pair.second for pair in pairs) + 1)
     largest = max(map(abs, points.values())) or 1.0
     cells = go.Heatmap(
@@ -141,12 +156,13 @@ def pairs_plot(pairs: Sequence[LayerPair]) -> go.Figure:
         xgap=2,
         ygap=2,
         hoverongaps=False,
-        hovertemplate="layers %{x} and %{y}: %{z:+.1f} points<extra></extra>",
+        hovertemplate="layers %{x} and %{y}: "
+        f"%{{z:+.{metric.digits}f}} {metric.points}<extra></extra>",
         colorbar={
             "thickness": 8,
             "outlinewidth": 0,
             "len": 0.9,
-            "title": {"text": "points", "font": {"size": 12}},
+            "title": {"text": metric.points, "font": {"size": 12}},
             "tickfont": {"color": MUTED, "size": 12},
         },
     )

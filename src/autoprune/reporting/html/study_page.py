@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from autoprune.evaluation.costs import Costs
 from autoprune.evaluation.result_warnings import result_warnings
 from autoprune.evaluation.study_files import FinishedStudy
-from autoprune.evaluation.verdict import comparison_verdict, format_points, recommendation
+from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.reporting.html.comparison import comparison_plots, cost_plots
 from autoprune.reporting.html.components import with_id_prefix, with_plots
 from autoprune.reporting.html.errors import classes_section, errors_section
@@ -84,6 +84,7 @@ def _chapter(
         "id": id,
         "name": study.name,
         "title": report_title(study.setting),
+        "metric": METRICS[comparison.metric],
         "brief": verdict_in_brief(comparison),
         "verdict": comparison_verdict(comparison),
         "recommendation": recommendation(comparison),
@@ -112,7 +113,8 @@ def _next_steps(study: FinishedStudy, measured: bool) -> list[Code | Text]:
         steps.append(Code("Measure what it saves on your machine:", f"autoprune cost {name}"))
     if verdict_in_brief(comparison) == "no difference found":
         gap = comparison.against[comparison.reference]
-        width = f"{100 * (gap.high - gap.low):.1f} {METRICS[comparison.metric].unit}"
+        metric = METRICS[comparison.metric]
+        width = f"{metric.format_size(gap.high - gap.low)} {metric.unit}"
         steps.append(
             Text(
                 f"These runs cannot tell the two layouts apart: the interval is {width} wide. More "
@@ -140,6 +142,7 @@ def _matrix_cell(id: str, study: FinishedStudy) -> dict[str, object]:
     """Return one study's recommended row, and what its search found, in words."""
     comparison = study.comparison
     subject, reference = comparison.subject, comparison.reference
+    metric = METRICS[comparison.metric]
     if subject.origin == reference:
         finding = f"{reference}: the best fixed strategy, nothing was searched"
     elif subject.layout == comparison.row(reference).layout:
@@ -147,8 +150,8 @@ def _matrix_cell(id: str, study: FinishedStudy) -> dict[str, object]:
     else:
         gap = comparison.against[reference]
         finding = (
-            f"found against {reference}: {format_points(gap.mean)} points "
-            f"({format_points(gap.low)} to {format_points(gap.high)})"
+            f"found against {reference}: {metric.format_difference(gap.mean)} {metric.points}"
+            f"{metric.note} ({metric.format_differences(gap.low, gap.high)})"
         )
     row = comparison.row(comparison.best)
-    return {"id": id, "name": study.name, "row": row, "finding": finding}
+    return {"id": id, "name": study.name, "row": row, "metric": metric, "finding": finding}
