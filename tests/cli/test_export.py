@@ -70,8 +70,10 @@ def test_export_writes_a_model_that_transformers_loads(run, copy):
     assert AutoTokenizer.from_pretrained("my/model").is_fast
 
     [first, verification, target, following] = answer.out.splitlines()
-    found = read_study(STUDY).found
-    assert first.startswith(f"{found.picture} {found} (found), seed ")
+    comparison = read_study(STUDY).comparison
+    origin = comparison.recommended
+    layout = comparison.row(origin).layout
+    assert first.startswith(f"{layout.picture} {layout} ({origin}), seed ")
     assert " on validation, " in first and " on the cleaned test rows, " in first
     assert verification.startswith(
         "Reloaded in a fresh process: 64 rows, largest difference of a logit "
@@ -88,7 +90,7 @@ def test_export_writes_a_model_that_transformers_loads(run, copy):
     ]
     card = Path("my/model/README.md").read_text(encoding="utf-8")
     assert "autoprune export tiny-own-keep2 --out model" in card
-    assert found.picture in card
+    assert layout.picture in card
 
 
 def test_export_card_names_no_file_or_folder_of_the_user(run, copy, reload_here, model, task):
@@ -173,17 +175,17 @@ def recommend(origin):
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def test_export_names_the_recommended_layout_and_takes_it_on_demand(run, copy, reload_here):
+def test_export_takes_the_recommended_layout_and_names_it_beside_another(run, copy, reload_here):
     other = "middle" if str(read_study(STUDY).found) != "5:0,4" else "top"
     recommend(other)
     layout = read_study(STUDY).comparison.row(other).layout
-    answer = run("export", NAME, "--out", "found", "--seeds", 1)
+    answer = run("export", NAME, "--out", "found", "--seeds", 1, "--layout", "found")
     [line] = [line for line in answer.lines if "recommends" in line]
     assert line == (
-        f"study {NAME} recommends {other} ({layout}), not this: --layout recommended takes it"
+        f"study {NAME} recommends {other} ({layout}), not this: leave --layout out to take it"
     )
     assert "(found)" in answer.out
-    answer = run("export", NAME, "--out", "better", "--seeds", 1, "--layout", "recommended")
+    answer = run("export", NAME, "--out", "better", "--seeds", 1)
     assert [line for line in answer.lines if "recommends" in line] == []
     assert f"{layout} ({other})" in answer.out
 

@@ -210,6 +210,7 @@ WRONG = {
     "a column of standard input": (["-", "--text", "x"], "for files with columns, - has none"),
     "empty": (["empty.txt"], "has no texts"),
     "header only": (["header.csv"], "has no texts"),
+    "another format": (["rows.csv", "--out", "labels.xlsx"], "end in .csv or .jsonl"),
     "same file": (["rows.csv", "--out", "rows.csv"], "another file than that of the texts"),
     "pipe": (["rows.csv", "--out", "pipe"], "pipe is none: leave it out and use >"),
     "no folder": (["rows.csv", "--out", "no/out.csv"], "a folder that exists"),

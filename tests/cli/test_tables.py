@@ -100,15 +100,10 @@ def test_comparison_table_fits_the_console(printed, depth, width, more):
 
 
 @pytest.mark.parametrize(
-    ("recommended", "export"),
-    [
-        ("found", ["autoprune export 'a b' --out my-model"]),
-        ("top", ["autoprune export 'a b' --layout top --out my-model"]),
-        (None, []),  # nothing was learned
-    ],
+    ("learned", "export"), [(True, ["autoprune export 'a b' --out my-model"]), (False, [])]
 )
-def test_next_commands_export_what_is_recommended(recommended, export):
-    commands = next_commands("a b", recommended).removeprefix("Next: ").split("   ")
+def test_next_commands_export_what_has_learned(learned, export):
+    commands = next_commands("a b", learned).removeprefix("Next: ").split("   ")
     assert commands == [
         "autoprune report 'a b' --open",
         *export,

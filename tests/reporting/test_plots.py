@@ -111,6 +111,13 @@ def test_progress_plot_has_the_best_so_far(trial):
     assert (fixed.x, proposed.x, stopped.x) == ((1,), (2, 4), (3,))
 
 
+@pytest.mark.parametrize("number", [1, 3, 10, 11, 64])
+def test_progress_plot_has_whole_numbers_on_its_axis(trial, number):
+    axis = progress_plot([trial("4:0-1", 0.5)] * number).layout.xaxis
+    assert isinstance(axis.dtick, int) and number / 10 <= axis.dtick < number / 10 + 1
+    assert axis.tick0 == axis.dtick
+
+
 def test_promoted_trials_are_marked_but_change_no_statistic(trial):
     """A run's end is higher than pauses are, whatever its layers are worth."""
     pause = Budget(steps=10, pause_at=3)

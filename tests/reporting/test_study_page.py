@@ -55,7 +55,7 @@ def test_page_begins_with_verdict_and_recommendation(finished_study, outline):
     positions = [text.index(comparison_verdict(comparison)), text.index(recommendation(comparison))]
     assert positions == sorted(positions)
     assert positions[1] < text.index("What to do next") < text.index("Quality on the test split")
-    assert "autoprune export demo-demo-keep2 --layout found --out demo-demo-keep2-model" in text
+    assert "autoprune export demo-demo-keep2 --out demo-demo-keep2-model" in text
 
 
 def test_page_has_all_sections_in_order(outline):
@@ -245,7 +245,7 @@ def test_page_of_a_baseline_has_no_section_on_a_search(
     assert "The best fixed strategy by mean validation quality is top" in text
     assert "The search" not in text
     assert "Which layers matter" not in text
-    assert "--layout top" in text
+    assert "Train the recommended layout, top, on fresh seeds" in text
 
 
 def test_page_names_an_entrant_that_failed(finished_study, entrant, split, conditions, tmp_path):

@@ -160,6 +160,13 @@ def test_labels_are_checked_over_all_splits(write):
     ).validation.labels == (0,)
 
 
+def test_texts_that_are_numbers_are_told(write):
+    numbers = [("1", X), ("2.5", Y), ("-3", X)]
+    [warning] = read_splits(write_own(write, numbers)).warnings
+    assert "'text' of train has only numbers" in warning and "--text" in warning
+    assert read_splits(write_own(write, [*numbers, ("4 ways", Y)])).warnings == ()
+
+
 def test_unknown_label_of_an_official_task_is_refused(official, write):
     write("data/SHC/SHC_Train.csv", [("a", "Auto"), ("b", "Tech"), ("c", "Weather")])
     refused(

@@ -25,8 +25,8 @@ def export(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="found, recommended, a strategy, full, or one such as 12:0-3,8,11. "
-            "[default: found, without a search recommended]"
+            help="recommended, found, a strategy, full, or one such as 12:0-3,8,11. "
+            "[default: recommended]"
         ),
     ] = None,
     seeds: Annotated[

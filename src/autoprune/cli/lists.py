@@ -124,9 +124,12 @@ def _line(overview: "StudyOverview", width: int) -> str:
     if best is None or overview.metric is None:
         return start
     quality = METRICS[overview.metric].format(best.quality)
+    finding = overview.finding
+    if finding in ("better", "worse"):  # of the layout found, `best` may be another
+        finding = f"found is {finding}"
     return (
         f"{start}  {best.layout.picture}  {quality:>7} on {best.split:10}  "
-        f"{best.origin:10} {best.layout!s:18} {overview.finding}"
+        f"{best.origin:10} {best.layout!s:18} {finding}"
     ).rstrip()
 
 

@@ -63,20 +63,19 @@ def print_result(result: StudyResult, seconds: float, say: Callable[[str], None]
     page = write_page(result, say)
     shown = f"   page: {page}" if page else ""
     print_line(f"Report: {result.report}{shown}   records: {records}   {seconds:.0f} s")
-    print_line(next_commands(result.name, result.study.comparison.recommended))
+    print_line(next_commands(result.name, result.study.comparison.recommended is not None))
 
 
-def next_commands(name: str, recommended: str | None) -> str:
+def next_commands(name: str, learned: bool) -> str:
     """Return the line on what can be done with study `name`; no export where nothing has learned.
 
-    >>> next_commands("a b", None)
+    >>> next_commands("a b", learned=False)
     "Next: autoprune report 'a b' --open   autoprune dashboard 'a b'"
     """
     name = shlex.quote(name)
     steps = [f"report {name} --open", f"dashboard {name}"]
-    if recommended is not None:  # else the warnings say what to change
-        layout = "" if recommended == "found" else f" --layout {recommended}"  # found is export's
-        steps.insert(1, f"export {name}{layout} --out my-model")
+    if learned:  # else the warnings say what to change
+        steps.insert(1, f"export {name} --out my-model")
     return f"Next: {'   '.join(f'autoprune {step}' for step in steps)}"
 
 

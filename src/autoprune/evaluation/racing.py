@@ -172,6 +172,15 @@ def judge(difference: PairedDifference, schedule: SeedSchedule, metric: str) -> 
     return ""
 
 
+def check_test_rows(test: TestSplit) -> None:
+    """Raise `DataError` where cleaning leaves too few test rows to compare models on."""
+    if sum(test.kept) < 2:
+        raise DataError(
+            f"a comparison needs at least 2 test rows, cleaning left {sum(test.kept)}: "
+            "give more rows"
+        )
+
+
 def compare_entrants(
     entrants: Sequence[Entrant],
     seeds: Sequence[int] | SeedSchedule,
@@ -191,8 +200,7 @@ def compare_entrants(
     leaves fewer than two test rows, `StudyError` where no strategy could be trained.
     """
     assert len({entrant.origin for entrant in entrants}) == len(entrants), "origins differ"
-    if sum(test.kept) < 2:
-        raise DataError(f"cleaning must leave at least 2 test rows, it left {sum(test.kept)}")
+    check_test_rows(test)
     schedule = seeds if isinstance(seeds, SeedSchedule) else SeedSchedule(tuple(seeds))
     runs = comparison_runs(test, conditions, path, watch)
     return race_entrants(

@@ -29,6 +29,7 @@ from autoprune.evaluation.entrants import (
     SeedSchedule,
     entrant_variants,
 )
+from autoprune.evaluation.racing import check_test_rows
 from autoprune.evaluation.records import ORIGINS, InitialWeights, installed_versions
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.inputs import (
@@ -339,6 +340,7 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
     ]
     rows = (task, data.data_dir, data.keep_duplicates, config.seed, data.merge_labels)
     splits, test = read_splits(*rows), read_test(*rows)
+    check_test_rows(test)
     problem_type = PROBLEM_TYPES[splits.problem_type]
     problem_type.check_metric(task.metric)
     metric = task.metric or problem_type.metrics[0]

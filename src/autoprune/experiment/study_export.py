@@ -49,13 +49,13 @@ _OWN_ORIGINS = {"found", "full", *STRATEGIES}
 class ExportOptions:
     """What a user can choose of an export.
 
-    `layout` is `found`, `recommended`, a strategy, `full` or a layout in its text form; None means
-    the found layout, for a baseline the recommended one. `seeds` is the number of runs. `push` is a
-    hub id to upload to. `languages` are codes such as `mr` for the card; without any they are known
-    or guessed, see `tasks.language.find_language`. `data_dir` is where the data of the task are
-    now, if they were moved. `formats` are names of `FORMAT_NAMES`; a quantized one that loses more
-    than `max_quantization_drop` points on validation is refused. `command` goes into the model
-    card. `force` exports a layout that has learned nothing.
+    `layout` is `recommended`, which None means, `found`, a strategy, `full` or a layout in its text
+    form. `seeds` is the number of runs. `push` is a hub id to upload to. `languages` are codes such
+    as `mr` for the card; without any they are known or guessed, see `tasks.language.find_language`.
+    `data_dir` is where the data of the task are now, if they were moved. `formats` are names of
+    `FORMAT_NAMES`; a quantized one that loses more than `max_quantization_drop` points on
+    validation is refused. `command` goes into the model card. `force` exports a layout that has
+    learned nothing.
     """
 
     layout: str | None = None
@@ -183,16 +183,14 @@ def push_export(out: Path, options: ExportOptions) -> str:
 def choose_layout(study: FinishedStudy, name: str | None) -> tuple[Layout, str]:
     """Return the layout that `name` means, and its origin: `found`, a strategy, `full`, `given`.
 
-    None means what the search found, for a baseline what the study recommends. Raises
-    `UnknownNameError`, `LayoutError`.
+    None means what the study recommends. Raises `UnknownNameError`, `LayoutError`.
     """
     depth, keep = study.setting.depth, study.setting.keep
     comparison = study.comparison
     layouts = strategy_layouts(list(STRATEGIES), depth, keep) | {"full": Layout.full(depth)}
     if study.found is not None:
         layouts["found"] = study.found
-    name = name or ("found" if study.found else "recommended")
-    if name == "recommended":
+    if name in (None, "recommended"):
         if comparison.recommended is None:
             raise LayoutError(
                 f"study {study.name} recommends no layout, for none has learned anything: name one "
@@ -272,7 +270,7 @@ def _announce(source: ExportSource, request: ExportRequest, workers: int, say: _
     if study.comparison.recommended is not None and recommended.layout != layout:
         say(
             f"study {study.name} recommends {recommended.origin} ({recommended.layout}), not this: "
-            "--layout recommended takes it"
+            "leave --layout out to take it"
         )
     steps = source.evaluator.budget.steps
     rounds = -(-len(request.seeds) // workers)

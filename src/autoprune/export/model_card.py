@@ -227,8 +227,9 @@ def _snippets(format: str, provenance: Provenance) -> list[tuple[str, str, str]]
 
 def _layers_section(study: FinishedStudy, provenance: Provenance) -> list[str]:
     layout = provenance.layout
+    trials = format_count(len(study.trials), "trial")
     reasons = {
-        "found": f"The layout was found by a search of {format_count(len(study.trials), 'trial')}.",
+        "found": f"The layout is the best by validation of a search's {trials}.",
         "full": "No layer was removed.",
         "given": "The layout was named by hand.",
     }

@@ -18,6 +18,8 @@ from autoprune.tasks.formats import StreamedRow
 
 PROBABILITY_DIGITS = 6
 
+_OTHER_FORMATS = (".xlsx", ".xls", ".ods", ".parquet", ".tsv")
+
 _FORMULA = tuple("=+-@\t\r")  # what begins a formula in a spreadsheet
 
 
@@ -34,12 +36,17 @@ RowWriter = Callable[[Any], object]  # takes a `RowPrediction`
 def check_prediction_paths(file: Path | None, out: Path | None) -> None:
     """Raise `OptionError` where `file` cannot be read or `out` cannot be written, before work.
 
-    None is standard input for `file`, and standard output for `out`.
+    None is standard input for `file`, and standard output for `out`. An `out` whose name ends like
+    a file of another format is refused too.
     """
     if file is not None and not is_file(file):
         raise OptionError(f"FILE must be a file with texts, {file} is none")
     if out is None:
         return
+    if (end := out.suffix.lower()) in _OTHER_FORMATS:
+        raise OptionError(
+            f"--out must end in .csv or .jsonl, what is written is no {end}, got {out}"
+        )
     if is_folder(out) or not is_folder(out.resolve().parent):
         raise OptionError(f"--out must be a file in a folder that exists, got {out}")
     if path_exists(out) and not is_file(out):  # a device or a pipe must not be replaced by a file

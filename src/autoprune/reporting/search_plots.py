@@ -73,7 +73,11 @@ def progress_plot(trials: Sequence[Record]) -> go.Figure:
                 f"%{{y:.{metric.digits}f}}{metric.percent}<extra></extra>",
             )
     figure = apply_style(figure, 320, "trial", metric.heading("validation quality"))
-    return figure.update_xaxes(showgrid=False, range=[0.5, len(trials) + 0.5], tickformat="d")
+    # Left to itself, the axis of a few trials has halves, rounded: 1, 2, 2, 3, 3.
+    step = -(-len(trials) // 10)
+    return figure.update_xaxes(
+        showgrid=False, range=[0.5, len(trials) + 0.5], tick0=step, dtick=step
+    )
 
 
 def best_so_far(trials: Sequence[Record]) -> list[float | None]:

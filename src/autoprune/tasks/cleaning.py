@@ -101,6 +101,24 @@ def warn_of_loss(split: CleanedSplit) -> str | None:
     )
 
 
+def warn_of_numbers(split: CleanedSplit) -> str | None:
+    """Return a warning where every text of a split is a number, else None."""
+    if not all(map(_is_number, split.raw.texts)):
+        return None
+    return (
+        f"column {quote(split.raw.text_column)} of {split.report.split} has only numbers: is this "
+        "the column of the texts? --text names it"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def check_not_empty(raw: RawSplit) -> None:
     """Raise `DataError` where all texts are empty, or all labels."""
     columns = {"text": (raw.text_column, raw.texts), "label": (raw.label_column, raw.labels)}
@@ -117,7 +135,7 @@ def check_two_labels(origin: str, labels: set[str]) -> None:
     if len(labels) < 2:
         raise DataError(
             f"a task needs at least two labels, {origin} has only {join_names(sorted(labels))}: "
-            "name their column by --label"
+            "give rows with other labels, or name their column by --label"
         )
 
 

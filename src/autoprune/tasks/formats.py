@@ -78,9 +78,11 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         try:
             row = json.loads(line, object_pairs_hook=to_dict)
         except (ValueError, RecursionError) as error:
+            # Without the error's own location, which counts within the line.
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else first_line(error)
             raise DataError(
-                f"{origin} must hold one JSON object a line, {location}: "
-                f"{first_line(error)}; correct that line"
+                f"{origin} must hold one JSON object a line, {location}: {reason}; "
+                "correct that line"
             ) from error
         if not isinstance(row, dict):
             raise DataError(

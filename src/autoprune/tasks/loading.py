@@ -4,7 +4,13 @@ from pathlib import Path
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.errors import DataError
-from autoprune.tasks.cleaning import CleanedSplit, clean_splits, fingerprint, warn_of_loss
+from autoprune.tasks.cleaning import (
+    CleanedSplit,
+    clean_splits,
+    fingerprint,
+    warn_of_loss,
+    warn_of_numbers,
+)
 from autoprune.tasks.labels import LABEL_KINDS, warn_of_separator
 from autoprune.tasks.sources import read_source
 from autoprune.tasks.task import Splits, Task, TestSplit
@@ -30,7 +36,7 @@ def read_splits(
         task, data_dir, keep_duplicates, seed, merge_labels
     )
     problem_type = task.problem_type or ""
-    warnings = [warn_of_loss(split) for split in splits.values()]
+    warnings = [*map(warn_of_loss, splits.values()), warn_of_numbers(splits["train"])]
     if not was_given and problem_type == PROBLEM_TYPE_NAMES[0]:
         warnings.append(warn_of_separator(names))
     parts, index = (splits["train"], splits["validation"]), LABEL_KINDS[problem_type].index

@@ -12,6 +12,10 @@ BAD = {
         {"train.csv": GOOD, "test.csv": HEADER + "सात,zzz\nआठ,a\n"},
         ["'zzz'", "only in test", "test.csv", "add train rows"],
     ),
+    "one test row": (
+        {"train.csv": GOOD, "test.csv": HEADER + "सात,a\n"},
+        ["at least 2 test rows, cleaning left 1", "give more rows"],
+    ),
 }
 
 

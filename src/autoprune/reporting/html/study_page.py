@@ -106,7 +106,7 @@ def _next_steps(study: FinishedStudy, measured: bool) -> list[Code | Text]:
     steps: list[Code | Text] = [
         Code(
             f"Train the recommended layout, {chosen}, on fresh seeds and save the model:",
-            f"autoprune export {name} --layout {chosen} --out {name}-model",
+            f"autoprune export {name} --out {name}-model",
         ),
     ]
     if not measured:
