@@ -8,6 +8,7 @@ import pytest
 from filelock import FileLock
 
 from autoprune.evaluation.study_files import read_study
+from autoprune.experiment import study_store
 
 NAME = "tiny-own-keep2"
 STUDY = Path("studies") / NAME
@@ -55,6 +56,16 @@ def test_studies_json_has_the_same_figures(run, begun):
         "same layout",
         "nothing learned",
     )
+
+
+@pytest.mark.parametrize(
+    ("finding", "end"),
+    [("better", "found is better"), ("worse", "found is worse"), ("same layout", "  same layout")],
+)
+def test_studies_says_of_which_layout_its_finding_is(run, copy, monkeypatch, finding, end):
+    monkeypatch.setattr(study_store, "verdict_in_brief", lambda _: finding)
+    [line] = run("studies").out.splitlines()
+    assert line.endswith(end)
 
 
 def test_studies_shows_a_locked_study_as_running(run, begun):

@@ -183,7 +183,8 @@ def push_export(out: Path, options: ExportOptions) -> str:
 def choose_layout(study: FinishedStudy, name: str | None) -> tuple[Layout, str]:
     """Return the layout that `name` means, and its origin: `found`, a strategy, `full`, `given`.
 
-    None means what the study recommends. Raises `UnknownNameError`, `LayoutError`.
+    None means what the study recommends, or else the best on validation, which has learned nothing
+    either. Raises `UnknownNameError`, `LayoutError`.
     """
     depth, keep = study.setting.depth, study.setting.keep
     comparison = study.comparison
@@ -191,12 +192,12 @@ def choose_layout(study: FinishedStudy, name: str | None) -> tuple[Layout, str]:
     if study.found is not None:
         layouts["found"] = study.found
     if name in (None, "recommended"):
-        if comparison.recommended is None:
+        if name and comparison.recommended is None:
             raise LayoutError(
                 f"study {study.name} recommends no layout, for none has learned anything: name one "
                 "with --layout, and give --force"
             )
-        return comparison.row(comparison.recommended).layout, comparison.recommended
+        return comparison.row(comparison.best).layout, comparison.best
     if name in layouts:
         return layouts[name], name
     if name == "found":
