@@ -84,11 +84,11 @@ def _below_simple_model(comparison: Comparison, simple: SimpleRow) -> list[str]:
     name = "TF-IDF" if simple.origin == "tf-idf" else f"the {simple.origin}"
     metric = METRICS[comparison.metric]
     word = "worse" if gap.finding == "better" else "not better"
-    seconds = f"{simple.seconds:.{0 if simple.seconds >= 1 else 1}f}"
+    seconds = "less than a second" if simple.seconds < 1 else f"{simple.seconds:.0f} s"
     return [
         f"The recommended layout ({chosen.origin}, {metric.format(chosen.test_mean)}) is {word} "
         f"than {name} ({simple.description}), which was trained on the same rows in "
-        f"{seconds} s and has {metric.format(simple.test_mean)}: "
+        f"{seconds} and has {metric.format(simple.test_mean)}: "
         f"{metric.format_difference(gap.mean)} {metric.unit}{metric.note} "
         f"({describe_interval(gap)}). Train longer, keep more "
         f"layers, or use {name}."
