@@ -12,7 +12,6 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from statistics import correlation
@@ -23,7 +22,7 @@ from autoprune.files import write_atomic
 from autoprune.layouts.layout import Layout
 from autoprune.search.search_space import all_flags, flags_to_layout
 from autoprune.search.trial import Observation
-from replay_tables import FULL, LEVELS, World, fit_model, read_runs
+from replay_tables import FULL, KERNEL_FIELDS, LEVELS, World, fit_model, read_runs
 
 _MIN_LAYOUTS = 10  # that two groups of runs must share
 
@@ -43,9 +42,10 @@ def write_ground_truth(folder: Path) -> None:
         values = [expected[-1][index], std[index], *(level[index] for level in expected[:-1])]
         writer.writerow([str(flags_to_layout(row)), *(round(float(value), 4) for value in values)])
     write_atomic(folder / "truth.csv", out.getvalue())
+    fields = {key: getattr(model.kernel, name) for key, name in KERNEL_FIELDS.items()}
     kernel = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in asdict(model.kernel).items()
+        key: value.tolist() if isinstance(value, np.ndarray) else value
+        for key, value in fields.items()
     }
     scales = [*model.scaler.scales]
     content = {"runs": len(runs), "levels": LEVELS, "kernel": kernel, "scales": scales}

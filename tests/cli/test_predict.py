@@ -138,17 +138,16 @@ def test_predict_keeps_empty_lines(run, folder):
     assert found == [pytest.approx(row_value, abs=2e-6) for row_value in (first, empty, last)]
 
 
-def test_predict_reads_standard_input(folder):
-    command = [sys.executable, "-m", "autoprune", "predict", str(folder), "-"]
-    done = subprocess.run(command, input="एक\n\nदोन".encode(), capture_output=True, check=True)
-    rows = list(csv.reader(done.stdout.decode().splitlines()))[1:]
+def test_predict_reads_standard_input(run, folder, monkeypatch):
+    def answer(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return run("predict", folder, "-")
+
+    rows = list(csv.reader(answer("एक\n\nदोन".encode()).out.splitlines()))[1:]
     expected = probabilities_of(folder, ["एक", "", "दोन"])
     found = [[float(value) for value in row[2:]] for row in rows]
     assert found == [pytest.approx(row, abs=2e-6) for row in expected]
-    done = subprocess.run(command, input=b"a\nb\xff\n", capture_output=True, check=False)
-    [line] = done.stderr.decode().splitlines()
-    assert done.returncode == 2
-    assert "standard input must be UTF-8" in line
+    assert "standard input must be UTF-8" in answer(b"a\nb\xff\n").refusal()
 
 
 def test_predict_takes_the_only_column(run, folder):
