@@ -2,15 +2,15 @@ r"""Distillation: what students of one teacher reach, by layout, kind, texts wit
 
     python benchmarks/search/distillation.py MODEL TASK DATA_DIR --unlabelled FILE --out FOLDER \
         --runs 12:0-2/none/4 12:0-2/logits/8 12:0-2/logits+unlabelled/8 --seeds 1 2
-    ... --show          no training: mean validation and test accuracy of each run, and where
+    ... --show          no training: mean quality on validation and test of each run, and where
                         three seeds are there what it is above the full model of --against STUDY
 
 A run is LAYOUT/KIND/EPOCHS: `none`, `logits` or `hidden`, with `+unlabelled` for texts without
 labels as well, and `+t=T` and `+w=W` for another temperature than 2 and weight than 0.7. EPOCHS are
 passes over the train rows; a run makes as many steps with texts without labels. The teachers are
-the full model with the seeds 1, 2 and 3 and four epochs, mean of logits. Runs are judged by the
-table, so unlike a search it reads the test split too. One JSON line for each run; after Ctrl-C or a
-kill the same command resumes.
+the full model with the seeds 1, 2 and 3, mean of logits. Runs are judged by the table, in the
+task's metric, so unlike a search it reads the test split too. One JSON line for each run; after
+Ctrl-C or a kill the same command resumes.
 """
 
 import argparse
@@ -34,12 +34,12 @@ from autoprune.evaluation.study_files import entrant_runs, read_study
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.layouts.layout import Layout
+from autoprune.tasks.task import label_array
 from autoprune.training.budget import Budget, Distillation
 from autoprune.training.devices import describe_device
 from autoprune.training.distillation import TeacherTargets, predict_targets
 
 TEACHER_SEEDS = (1, 2, 3)
-TEACHER_EPOCHS = 4
 LINES = 6000  # of the file of texts without labels
 
 
@@ -61,7 +61,7 @@ def budget_of(experiment: Experiment, run: str, rate: float) -> tuple[Layout, Bu
     return Layout.parse(layout), replace(budget, distillation=None if name == "none" else settings)
 
 
-def teach(experiment: Experiment, folder: Path, rate: float) -> TeacherTargets:
+def teach(experiment: Experiment, folder: Path, epochs: int, rate: float) -> TeacherTargets:
     """Return the mean of the teachers, each trained where it has no file."""
     targets, inputs = [], experiment.inputs
     for seed in TEACHER_SEEDS:
@@ -69,7 +69,7 @@ def teach(experiment: Experiment, folder: Path, rate: float) -> TeacherTargets:
         stored = TeacherTargets.read(path, "benchmark")
         if stored is None:
             layout, budget = budget_of(
-                experiment, f"12:0-{experiment.depth - 1}/none/{TEACHER_EPOCHS}", rate
+                experiment, f"{Layout.full(experiment.depth)}/none/{epochs}", rate
             )
             trained = experiment.evaluator(budget).train(layout, seed)
             stored = predict_targets(
@@ -88,14 +88,15 @@ def measure(experiment: Experiment, run: str, seed: int, rate: float) -> dict[st
     trained = evaluator.train(layout, seed)
     seconds = time.process_time() - started
     logits = predict_test(evaluator, trained, experiment.inputs.test).logits
-    kept = np.array(experiment.test.kept)
-    correct = logits.argmax(-1)[kept] == np.array(experiment.test.rows.labels)[kept]
+    kept, metric = np.array(experiment.test.kept), experiment.task.metric
+    labels = label_array(experiment.test.rows.labels)
+    test = experiment.problem_type.score(logits[kept], labels[kept], metric, "test", seed, seconds)
     return {
         "run": run,
         "seed": seed,
         "validation": round(trained.score.quality, 5),
         "loss": round(trained.score.loss, 5),
-        "test": round(float(correct.mean()), 5),
+        "test": round(test.quality, 5),
         "seconds": round(seconds, 1),
         "device": describe_device(experiment.device),
     }
@@ -132,6 +133,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", nargs="+", default=[])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--teacher-epochs", type=int, default=4)
+    parser.add_argument("--tokens", type=int)
     parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--against", type=Path, help="study whose full model has the same seeds")
@@ -152,12 +155,14 @@ def main() -> None:
         strategies=("top",),
         data_dir=arguments.data_dir,
         epochs=1,
+        tokens=arguments.tokens,
         distill="hidden",
         unlabelled=texts,
     )
     experiment = build_experiment(config, RunOptions())
     rate = arguments.learning_rate
-    experiment = replace(experiment, targets=teach(experiment, arguments.out, rate))
+    targets = teach(experiment, arguments.out, arguments.teacher_epochs, rate)
+    experiment = replace(experiment, targets=targets)
     done = {(run["run"], run["seed"]) for run in runs}
     for seed, run in product(arguments.seeds, arguments.runs):
         if (run, seed) in done:

@@ -1,6 +1,7 @@
 """Validate choices: train what each strategy chose on fresh seeds, with the full budget.
 
     python benchmarks/search/validate_choices.py MODEL TASK DATA_DIR --table studies/exhaustive-NAME
+    ... --epochs 1 --full-epochs 4 --learning-rate 2e-4     the budgets of that table
 
 The ground truth of `search_efficiency.py` is a model's, of the kind that the search fits. Here the
 strategies are replayed on the measured rows, and what they chose at `--cost` is trained again on
@@ -50,6 +51,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[5, 6])
     parser.add_argument("--only", nargs="*", choices=STRATEGY_NAMES, default=STRATEGY_NAMES)
     parser.add_argument("--tokens", type=int)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--full-epochs", type=int)
+    parser.add_argument("--learning-rate", type=float)
     arguments = parser.parse_args()
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -58,7 +62,8 @@ def main() -> None:
     for name, layouts in chosen.items():
         counts = ", ".join(f"{layout} ({n})" for layout, n in Counter(layouts).most_common())
         print(f"{name}: {counts}", flush=True)
-    study = Study(arguments.model, arguments.task, arguments.data_dir, world.keep, arguments.tokens)
+    options = {name: getattr(arguments, name) for name in Study._fields if name != "keep"}
+    study = Study(keep=world.keep, **options)
     distinct = sorted({str(layout) for layouts in chosen.values() for layout in layouts})
     done = {(row["layout"], int(row["seed"])) for row in read_rows(table)}
     to_do = [(text, seed) for seed in seeds for text in distinct if (text, seed) not in done]
