@@ -122,6 +122,27 @@ def test_predict_reads_pairs_and_writes_json_lines(run, folder):
         assert list(row_value["probabilities"].values()) == pytest.approx(expected, abs=2e-6)
 
 
+@pytest.mark.parametrize("trained_on_pairs", [True, False, None, "yes"])
+def test_predict_refuses_rows_of_another_kind_than_the_model_was_trained_on(
+    run, folder, tmp_path, trained_on_pairs
+):
+    saved = shutil.copytree(folder, tmp_path / "saved")
+    config = json.loads((saved / "config.json").read_text("utf-8"))
+    changed = config if trained_on_pairs is None else config | {"text_pairs": trained_on_pairs}
+    write(saved / "config.json", json.dumps(changed))
+    write(Path("rows.csv"), "one,two\nएक,दोन\nतीन,चार\n")
+    single = run("predict", saved, "rows.csv", "--text", "one", "--out", "single.csv")
+    pairs = ("--text", "one", "--text-pair", "two", "--out", "pairs.csv")
+    paired = run("predict", saved, "rows.csv", *pairs)
+    assert (single.code, paired.code) == {True: (2, 0), False: (0, 2)}.get(trained_on_pairs, (0, 0))
+    assert Path("single.csv").exists() is (single.code == 0)
+    assert Path("pairs.csv").exists() is (paired.code == 0)
+    if trained_on_pairs is True:
+        assert "trained on pairs of texts: give the second text of each row" in single.err
+    if trained_on_pairs is False:
+        assert "trained on single texts: leave the second ones out" in paired.err
+
+
 def test_predict_format_option_wins_over_the_file_name(run, folder):
     make = FILES["plain"]
     lines = run("predict", folder, make(), "--format", "jsonl").out.splitlines()

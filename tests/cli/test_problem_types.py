@@ -121,6 +121,9 @@ def test_problem_type_from_search_to_predictions(kind, run, model, tmp_path, mon
     second = ("--text-pair", "pair") if kind == "regression" else ()
     predicted = run("predict", "out", "texts.csv", "--format", "jsonl", *second)
     assert predicted.code == 0, predicted.err
+    other = run("predict", "out", "texts.csv", *(() if second else ("--text-pair", "pair")))
+    assert (other.code, other.out) == (2, "")
+    assert f"trained on {'pairs of' if second else 'single'} texts" in other.err
     if tagged:
         call = pipeline("token-classification", "out", aggregation_strategy="simple", device="cpu")
         found = [call(text)]

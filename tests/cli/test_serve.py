@@ -242,6 +242,16 @@ def test_serve_waits_for_a_slow_body_but_not_for_ever(post, monkeypatch):
     assert sum(app.metrics.statuses.values()) == app.metrics.started == 3
 
 
+def test_serve_refuses_single_texts_where_the_model_was_trained_on_pairs(post):
+    post, app = post
+    app.predictor = replace(app.predictor, pairs=True)
+    [(status, found, _), (paired, _, _)] = post(
+        [body_of(text=TEXTS[0])], [body_of(text=TEXTS[0], pair=TEXTS[1])]
+    )
+    assert (status, paired) == (400, 200)
+    assert 'with --text-pair or in "pair"' in found["error"]
+
+
 def test_serve_refuses_texts_while_too_many_wait(post):
     post, app = post
     app.queue.waiting = 32 * 64 + 1

@@ -29,6 +29,7 @@ from autoprune.export.final_training import (
 from autoprune.export.formats import MODEL_FORMATS, TRANSFORMERS, predict_rows
 from autoprune.export.gate import GateResult, GateRows, add_formats
 from autoprune.export.model_card import model_card
+from autoprune.export.predict import PAIRS_KEY
 from autoprune.export.trim_vocabulary import check_trimmable, cut_vocabulary
 from autoprune.export.verify import expect_export, unexpected_file, verify_export
 from autoprune.files import atomic_folder
@@ -135,6 +136,7 @@ def export_layout(
             tokenizer, numbers = cut.tokenizer, cut.numbers
         # As in training: longer inputs are cut, padding is on the right.
         tokenizer.model_max_length, tokenizer.padding_side = tokens, "right"
+        setattr(model.config, PAIRS_KEY, splits.train.pairs is not None)
         save_model(model, tokenizer, folder)
         added = _add_formats(source, request, folder, sample.rows)
         formats = tuple(name for name in request.formats if name in {TRANSFORMERS, *added.notes})

@@ -23,12 +23,15 @@ from autoprune.encoders.loading import (
 )
 from autoprune.encoders.profiling import open_trained
 from autoprune.encoders.registry import Encoder, EncoderFiles
-from autoprune.errors import ModelError, quote
+from autoprune.errors import DataError, ModelError, quote
 from autoprune.tasks.tags import OUTSIDE
 from autoprune.training.metrics import find_entities
 from autoprune.training.problem_types import SINGLE_LABEL, ProblemType, find_problem_type
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification")
+
+PAIRS_KEY = "text_pairs"
+"""In config.json: whether the model was trained on pairs of texts."""
 
 _DEFAULT_LENGTH = 512  # tokens, where neither tokenizer nor model has a limit
 
@@ -108,12 +111,16 @@ def make_tokenizer(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictor:
-    """A saved classifier in any format; `labels` are its names in index order."""
+    """A saved classifier in any format; `labels` are its names in index order.
+
+    `pairs` tells whether it was trained on pairs of texts, None where its folder does not say so.
+    """
 
     labels: tuple[str, ...]
     classifier: Callable[[TokenTensors], NDArray[np.float32]]
     tokenize: TextTokenizer
     problem_type: ProblemType
+    pairs: bool | None = None
 
     def __call__(
         self, rows: Iterable[tuple[str, str | None]], batch: int
@@ -121,9 +128,12 @@ class Predictor:
         """Yield the prediction of each row in their order.
 
         A row is a text and a second text or None. At most some batches of rows are read ahead.
+        Raises `DataError` where a row is a pair and the model was trained on single texts, or the
+        other way round.
         """
         rest = iter(rows)
         while held := list(islice(rest, batch * _BATCHES)):
+            self.check_rows(held)
             order = np.argsort([len(text) + len(pair or "") for text, pair in held], kind="stable")
             predicted = [
                 prediction
@@ -131,6 +141,20 @@ class Predictor:
                 for prediction in self._predict([held[row] for row in order[start : start + batch]])
             ]
             yield from (predicted[place] for place in np.argsort(order))
+
+    def check_rows(self, rows: Iterable[tuple[str, str | None]]) -> None:
+        """Raise `DataError` for single texts where the model was trained on pairs, and for pairs.
+
+        It would answer them without a word, and be right by chance.
+        """
+        if self.pairs is None or all((pair is not None) is self.pairs for _, pair in rows):
+            return
+        raise DataError(
+            "the model was trained on pairs of texts: give the second text of each row too, with "
+            '--text-pair or in "pair"'
+            if self.pairs
+            else "the model was trained on single texts: leave the second ones out"
+        )
 
     def _predict(self, rows: Sequence[tuple[str, str | None]]) -> Sequence[RowPrediction]:
         """Return the predictions of one batch."""
@@ -238,5 +262,6 @@ def make_predictor(
         )
     if problem_type.by_word:
         tag_numbers(labels)
-    tokenize = make_tokenizer(folder)
-    return Predictor(labels, open_classifier(), tokenize, problem_type)
+    tokenize, pairs = make_tokenizer(folder), getattr(config, PAIRS_KEY, None)
+    pairs = pairs if isinstance(pairs, bool) else None  # of others' making
+    return Predictor(labels, open_classifier(), tokenize, problem_type, pairs)

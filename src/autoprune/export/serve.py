@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from autoprune.errors import AutopruneError, OptionError, first_line
+from autoprune.errors import AutopruneError, DataError, OptionError, first_line
 from autoprune.export.formats import open_format
 from autoprune.export.predict import Predictor, RowPrediction
 from autoprune.export.prediction_files import prediction_entry
@@ -200,6 +200,7 @@ class PredictionApp:
         self.metrics.used_at = time.monotonic()
         try:
             rows, is_single = parse_rows(await self._body(request), self.settings.max_texts)
+            self.predictor.check_rows(rows)
             self.metrics.texts += len(rows)
             entries = [
                 prediction_entry(self.predictor, row) for row in await self.queue.predict(rows)
@@ -208,6 +209,8 @@ class PredictionApp:
             status = 200
         except RequestError as error:
             status, body = error.status, {"error": str(error)}
+        except DataError as error:
+            status, body = 400, {"error": str(error)}
         except ClientDisconnect:
             status, body = 499, {"error": "the client has closed the connection"}
         except Exception as error:  # of the runtime: the server goes on
