@@ -124,9 +124,16 @@ def test_check_new_folder_refuses_a_path_that_cannot_be_made(tmp_path, out, mess
     assert list_files(tmp_path) == ["file", "full", "full/a"]
 
 
-def test_check_new_folder_refuses_a_folder_without_permission(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root
-    with pytest.raises(OptionError, match="no permission"):
+def test_check_new_folder_refuses_a_folder_where_nothing_can_be_written(tmp_path, monkeypatch):
+    for out in ("model", "a/b/model"):
+        check_new_folder(tmp_path / out)
+    assert list_files(tmp_path) == []
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)  # tests may run as root
+    with pytest.raises(OptionError, match=f"nothing can be written in {tmp_path}, name another"):
         check_new_folder(tmp_path / "model")
 
 

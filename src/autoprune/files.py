@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -131,8 +132,11 @@ def check_new_folder(out: Path) -> None:
     except OSError as error:
         raise OptionError(f"cannot make {str(out)[:200]}: {error.strerror}") from error
     for folder in [parent, path] if path.is_dir() else [parent]:
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OptionError(f"cannot make {out}: no permission in {folder}")
+        try:  # to write is the only sure test: root may do so anywhere, but for a few file systems
+            Path(tempfile.mkdtemp(dir=folder)).rmdir()
+        except OSError as error:
+            reason = f"nothing can be written in {folder}, name another folder"
+            raise OptionError(f"cannot make {str(out)[:200]}: {reason}") from error
 
 
 def lock_file(
