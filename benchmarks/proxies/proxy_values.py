@@ -14,6 +14,7 @@ import csv
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,20 +88,29 @@ def print_correlations(folder: Path) -> None:
     with (folder / "proxies.csv").open() as file:
         for row in csv.DictReader(file):
             values.setdefault(row["proxy"], {})[row["layout"]] = float(row["value"])
-    accuracy, loss = (
-        np.array([float(run[name]) for run in runs.values()])
-        for name in ("validation_accuracy", "validation_loss")
-    )
     for name, of_layout in values.items():
         scores = np.array([of_layout[layout] for layout in runs])
-        parts = [
-            f"{what} {correlation(scores, of):+.2f} ({low:+.2f} to {high:+.2f})"
-            for what, of in (("accuracy", accuracy), ("loss, its sign turned", -loss))
-            for low, high in [correlation_interval(scores, of)]
-        ]
-        best = accuracy[np.argsort(-scores)[:10]].mean()
-        print(f"{name}, {len(runs)} layouts: {'; '.join(parts)}; the ten that it ranks first have")
-        print(f"  {best:.1%} on average, all of them {accuracy.mean():.1%}")
+        print(describe_ranking(name, scores, list(runs.values())))
+
+
+def describe_ranking(
+    name: str, scores: NDArray[np.float64], runs: Sequence[Mapping[str, str]]
+) -> str:
+    """Return in words how scores rank layouts; `runs` are their rows of a table, in that order."""
+    accuracy, loss = (
+        np.array([float(run[column]) for run in runs])
+        for column in ("validation_accuracy", "validation_loss")
+    )
+    parts = [
+        f"{what} {correlation(scores, of):+.2f} ({low:+.2f} to {high:+.2f})"
+        for what, of in (("accuracy", accuracy), ("loss, its sign turned", -loss))
+        for low, high in [correlation_interval(scores, of)]
+    ]
+    best = accuracy[np.argsort(-scores)[:10]].mean()
+    return (
+        f"{name}, {len(runs)} layouts: {'; '.join(parts)}; the ten that it ranks first have\n"
+        f"  {best:.1%} on average, all of them {accuracy.mean():.1%}"
+    )
 
 
 def correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
