@@ -7,10 +7,10 @@
     ... --epochs 1 --full-epochs 4 --learning-rate 2e-4     other budgets
 
 Searches are judged by this table, so unlike a search it reads the test split too. One CSV for each
-budget: a row for each check of each run. The order of the layouts is drawn once, so that a table
-that is not complete is a fair sample. `--spread N` takes N layouts whose scores in quick.csv on the
-first seed are evenly spread. After Ctrl-C or a kill the current runs are lost; the same command
-resumes.
+budget: a row for each check of each run. The fixed strategies come first, for every search tries
+them. The order of the others is drawn once, so that a table that is not complete is a fair sample.
+`--spread N` takes N layouts whose scores in quick.csv on the first seed are evenly spread. After
+Ctrl-C or a kill the current runs are lost; the same command resumes.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import torch
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.layouts.layout import Layout, all_layouts
+from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.loop import evaluation_steps, predict_logits, train
 from autoprune.training.problem_types import SINGLE_LABEL
 from autoprune.training.workers import WorkerPool, available_cores
@@ -158,6 +159,8 @@ def main() -> None:
     else:
         layouts = [str(layout) for layout in all_layouts(depth, arguments.keep)]
     random.Random(0).shuffle(layouts)
+    fixed = {str(strategy(depth, arguments.keep)) for strategy in STRATEGIES.values()}
+    layouts.sort(key=lambda layout: layout not in fixed)
     done = {(row["layout"], int(row["seed"])) for row in read_rows(table)}
     to_do = [
         (layout, seed)
