@@ -140,11 +140,23 @@ def test_cost_of_a_folder_uses_the_demo_texts_by_default(exported, run, quick):
     ]
 
 
+@pytest.fixture(scope="module")
+def exported_once(run, searched, tmp_path_factory):
+    """Return the folder of the study after an export of it to `out`."""
+    folder = tmp_path_factory.mktemp("exported")
+    shutil.copytree(searched.folder, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autoprune.export.export.verify_export", lambda *_: 0.0)
+        patch.setattr("autoprune.export.cost.measure_peak_memory", lambda *_: 12_345_678)
+        answer = run("export", NAME, "--seeds", 1, "--out", "out", "--force", folder=folder)
+    assert answer.code == 0, answer.err
+    return folder
+
+
 @pytest.fixture
-def export_of_study(copy, run, quick, monkeypatch):
-    """Return the folder of an export of the study."""
-    monkeypatch.setattr("autoprune.export.export.verify_export", lambda *_: 0.0)
-    assert run("export", NAME, "--seeds", 1, "--out", "out", "--force").code == 0
+def export_of_study(exported_once, tmp_path, quick):
+    """Return the folder of an export of the study, in a copy which is the working folder."""
+    shutil.copytree(exported_once, tmp_path, dirs_exist_ok=True)
     return Path("out")
 
 
