@@ -209,6 +209,7 @@ def test_model_is_exported_and_its_cost_measured(searched, tmp_path, monkeypatch
         ),
         ({"train": 3}, "rows must be a DataFrame or a datasets.Dataset, got int"),
         ({"train": {"test": None}}, "a data set needs a split train"),
+        ({"train": {"train": rows(60), "tset": rows(9)}}, "got 'tset': rename it or leave it out"),
     ],
 )
 def test_wrong_option_is_one_line(model, tmp_path, wrong, message):

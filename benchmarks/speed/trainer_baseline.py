@@ -69,7 +69,11 @@ def prune(folder: str, kept: Sequence[int], labels: int) -> Any:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder,
+        num_labels=labels,
+        dtype=torch.float32,  # a folder in 16 bits would be trained in them
+    )
     layers = model.bert.encoder.layer
     model.bert.encoder.layer = torch.nn.ModuleList(layers[layer] for layer in kept)
     model.config.num_hidden_layers = len(kept)

@@ -144,8 +144,29 @@ def test_classifier_of_other_labels_is_refused(run, model, classifier, write, tm
     options = ("--distill", "logits", "--teacher", classifier)
     answer = run("baseline", "--model", model, "--task", "own", *SHORT, *options, folder=tmp_path)
     assert answer.code == 2
-    assert "--teacher must have the labels of the task ('x', 'y')" in answer.err
+    assert "--teacher must have the 2 labels of the task, t lacks 'x', 'y' and has " in answer.err
     assert not (tmp_path / "studies").exists()
+
+
+def test_classifier_without_the_states_to_learn_is_refused_before_the_study(
+    run, model, task, study, tmp_path
+):
+    folder, _, _ = study
+    small = ("export", "d", "--layout", "top", "--out", tmp_path / "t2", "--seeds", 1, "--force")
+    assert run(*small, folder=folder).code == 0
+    options = ("--distill", "hidden", "--teacher", tmp_path / "t2")
+    answer = run("baseline", "--model", model, "--task", task, *SHORT, *options, folder=tmp_path)
+    assert "t2 has 2 and 16: give --distill logits" in answer.refusal()
+    assert not (tmp_path / "studies").exists()
+
+
+def test_other_distillation_is_named_by_its_options(run, study):
+    folder, _, arguments = study
+    other = run(*arguments, "--temperature", 4, folder=folder).refusal()
+    assert (
+        "was begun with distillation kind logits, teacher full, seeds 1 2, temperature 2.0" in other
+    )
+    assert "temperature 4.0" in other and "Distillation(" not in other
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,9 @@ def test_promoted_trials_are_marked_but_change_no_statistic(trial):
         "complete, full budget",
         "complete",
     ]
-    assert "6 layouts, 0 measured twice. 1 of them went on from a pause" in search_summary(
-        trials, ""
+    assert (
+        "6 layouts, 0 of the same layout and seed as another. 1 of them went on from a pause"
+        in search_summary(trials, "")
     )
     whole = [trial(str(layout), 0.5, budget=pause.whole()) for layout in all_layouts(4, 2)]
     assert same_budget_trials(whole) == whole, "no pause, and nothing went on"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import (
     check_tokens,
+    hidden_size,
     load_tokenizer,
     max_input_length,
     trained_labels,
@@ -118,11 +119,16 @@ NO_TEACHER = TeacherInputs()
 
 
 def read_teacher_inputs(
-    study: StudyConfig, splits: Splits, test: TestSplit, trust_remote_code: bool
+    study: StudyConfig,
+    checkpoint: EncoderFiles,
+    splits: Splits,
+    test: TestSplit,
+    trust_remote_code: bool,
 ) -> TeacherInputs:
-    """Read what a study distills.
+    """Read what a study of the model `checkpoint` distills.
 
-    Raises `AutopruneError` for a classifier of other labels, and for texts that cannot be used.
+    Raises `AutopruneError` for a classifier of other labels, or of another shape where its states
+    are to be learned, and for texts that cannot be used.
     """
     config, seeds = study.distillation, study.teacher_seeds
     if config.distill == "none":
@@ -130,6 +136,8 @@ def read_teacher_inputs(
     classifier, teacher = None, f"{FULL_TEACHER}, seeds {' '.join(map(str, seeds))}"
     if config.teacher != FULL_TEACHER:
         classifier = _find_classifier(config.teacher, splits, trust_remote_code)
+        if config.distill == "hidden":
+            _check_shape(classifier, checkpoint)
         teacher = classifier.versioned
     texts = UnlabelledTexts()
     if config.unlabelled is not None:
@@ -165,8 +173,18 @@ def _find_classifier(name: str, splits: Splits, trust_remote_code: bool) -> Enco
             f"{trained_problem_type(checkpoint)}"
         )
     if sorted(known) != sorted(labels):
+        lacking, others = sorted({*labels} - {*known}), sorted({*known} - {*labels})
         raise OptionError(
-            f"--teacher must have the labels of the task ({join_names(labels, 4)}), "
-            f"{checkpoint.encoder} has {join_names(known, 4)}"
+            f"--teacher must have the {len(labels)} labels of the task, {checkpoint.encoder} lacks "
+            f"{join_names(lacking, 4)} and has {join_names(others, 4)} besides"
         )
     return checkpoint
+
+
+def _check_shape(teacher: EncoderFiles, checkpoint: EncoderFiles) -> None:
+    shape, own = ((files.depth, hidden_size(files)) for files in (teacher, checkpoint))
+    if shape != own:
+        raise OptionError(
+            f"--distill hidden takes a teacher of {own[0]} layers and {own[1]} hidden units, "
+            f"{teacher.encoder} has {shape[0]} and {shape[1]}: give --distill logits"
+        )

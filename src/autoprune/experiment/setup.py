@@ -354,7 +354,7 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
         check_forward(rival, problem_type.load_classifier(rival, splits.names, config.seed))
     full_model = problem_type.load_classifier(checkpoint, splits.names, config.seed)
     check_forward(checkpoint, full_model)
-    teaching = read_teacher_inputs(config, splits, test, options.trust_remote_code)
+    teaching = read_teacher_inputs(config, checkpoint, splits, test, options.trust_remote_code)
     quick, full = _budgets(config, task, checkpoint, len(splits.train))
     if teaching.settings is not None:  # texts without labels would make trials longer
         quick = replace(quick, distillation=replace(teaching.settings, unlabelled=""))

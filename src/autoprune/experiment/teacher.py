@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from autoprune.encoders.loading import (
-    hidden_size,
     load_tokenizer,
     load_trained,
     max_input_length,
     trained_labels,
 )
-from autoprune.errors import OptionError, StudyError
+from autoprune.errors import StudyError
 from autoprune.evaluation.entrants import (
     Entrant,
     EntrantRun,
@@ -204,17 +203,11 @@ def _train_and_teach(
 
 
 def _classifier_targets(experiment: Experiment, folder: Path) -> None:
-    """Store what the user's classifier says; raises `AutopruneError` where it cannot teach."""
+    """Store what the user's classifier says of the rows."""
     files, settings = experiment.teaching.classifier, experiment.distillation
     assert files is not None, "a classifier was named"
     assert settings is not None, "there is a teacher"
     with_states, device = settings.kind == "hidden", experiment.device
-    shape, own = (files.depth, hidden_size(files)), experiment.checkpoint
-    if with_states and shape != (own.depth, hidden_size(own)):
-        raise OptionError(
-            f"--distill hidden takes a teacher of {own.depth} layers and {hidden_size(own)} hidden "
-            f"units, {files.encoder} has {shape[0]} and {shape[1]}: give --distill logits"
-        )
     model: Any = load_trained(files)
     train, texts = experiment.splits.train, experiment.teaching.unlabelled
     rows = train

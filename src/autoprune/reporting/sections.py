@@ -200,7 +200,7 @@ def search_summary(trials: Sequence[Record], hint: str) -> str:
     scores = "The other scores" if promoted else "Scores"
     return (
         f"{format_count(len(trials), 'trial')} of {format_count(len(layouts), 'layout')}, "
-        f"{count_repeated(trials)} measured twice."
+        f"{count_repeated(trials)} of the same layout and seed as another."
         f"{resumed} {scores} are on validation with the quick budget and one seed a trial. Their "
         "order is noisy: trust the comparison above, not this order."
         f"{hint and f' Cheap score {hint}.'}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import DataError, OptionError, first_line, quote
+from autoprune.errors import DataError, OptionError, first_line, join_names, quote
 from autoprune.files import atomic_folder, validate_study_name
 from autoprune.tasks.folders import SPLIT_SPELLINGS, SPLITS
 from autoprune.tasks.labels import order_labels
@@ -72,6 +72,12 @@ def _splits_of(tables: Mapping[str, TableOfRows]) -> dict[str, TableOfRows]:
     splits = {SPLIT_SPELLINGS.get(name, name): table for name, table in tables.items()}
     if "train" not in splits:
         raise DataError(f"a data set needs a split train, got {', '.join(map(str, tables))}")
+    for name in splits:
+        if name not in SPLITS:
+            raise DataError(
+                f"a data set has the splits {join_names(SPLITS)}, got {quote(name)}: rename it or "
+                "leave it out"
+            )
     return {name: splits[name] for name in SPLITS if name in splits}
 
 
