@@ -29,6 +29,7 @@ def runs(lines, event):
     return [(entry["layout"], entry["seed"]) for entry in lines if entry["event"] == event]
 
 
+@pytest.mark.slow
 def test_log_file_of_a_search_with_two_workers_has_all_events(run, short, tmp_path):
     answer = run(*short, "--workers", 2)
     assert answer.code == 0, answer.err

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import re
+import shutil
 import socket
 import sys
 import time
@@ -250,6 +251,18 @@ def test_serve_refuses_single_texts_where_the_model_was_trained_on_pairs(post):
     )
     assert (status, paired) == (400, 200)
     assert 'with --text-pair or in "pair"' in found["error"]
+
+
+def test_serve_starts_with_a_model_trained_on_pairs(exported, start, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "pairs")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"text_pairs": True}))
+    with start("serve", folder, "--port", 0, folder=".") as process:
+        ready = process.stderr.readline()
+        port = int(re.search(r"http://127.0.0.1:(\d+)/predict", ready)[1])
+        asked = {"texts": TEXTS[:1], "pairs": TEXTS[1:2]}
+        assert ask(port, "/predict", asked)[0] == 200
+        process.terminate()
 
 
 def test_serve_refuses_texts_while_too_many_wait(post):

@@ -115,15 +115,6 @@ class ConfigSection(BaseModel):
             raise OptionError(_first_mistake(cls, error)) from None
 
 
-_PLAIN_WORDS = {
-    "valid tuple": "a list",
-    "valid integer": "a whole number",
-    "valid string": "text",
-    "valid number": "a number",
-    "valid boolean": "true or false",
-}
-
-
 def _first_mistake(section: type[BaseModel], error: ValidationError) -> str:
     mistake = error.errors()[0]
     name = str(mistake["loc"][0]) if mistake["loc"] else section.__name__
@@ -134,7 +125,6 @@ def _first_mistake(section: type[BaseModel], error: ValidationError) -> str:
             f"missing setting {name!r}: a study needs a model, a task and how many layers to keep"
         )
     problem = mistake["msg"].removeprefix("Input should be ").removeprefix("a ")
-    problem = _PLAIN_WORDS.get(problem, problem)
     return f"{name} must be {problem}, got {mistake['input']!r:.60}"
 
 

@@ -83,9 +83,8 @@ def unlabelled_rows(texts: Sequence[str], train: LabelledRows) -> LabelledRows:
     Where words have labels, they are what is between spaces.
     """
     if train.by_word:
-        cut = [text.split() for text in texts]
-        joined = tuple(" ".join(words) for words in cut)
-        return LabelledRows(joined, tuple((0,) * len(words) for words in cut), by_word=True)
+        labels = tuple((0,) * len(text.split()) for text in texts)
+        return LabelledRows(tuple(texts), labels, by_word=True)
     label = train.labels[0]
     unread = (0,) * len(label) if isinstance(label, tuple) else type(label)(0)
     return LabelledRows(tuple(texts), (unread,) * len(texts))
@@ -133,7 +132,10 @@ def read_teacher_inputs(
     config, seeds = study.distillation, study.teacher_seeds
     if config.distill == "none":
         return NO_TEACHER
-    classifier, teacher = None, f"{FULL_TEACHER}, seeds {' '.join(map(str, seeds))}"
+    # What tells one teacher from another: runs of equal keys are taken over by other studies.
+    rates = " ".join(f"{rate:g}" for rate in study.budget.learning_rates)
+    teacher = f"{FULL_TEACHER} {checkpoint.versioned}, seeds {' '.join(map(str, seeds))}"
+    classifier, teacher = None, f"{teacher}, rates {rates}" if rates else teacher
     if config.teacher != FULL_TEACHER:
         classifier = _find_classifier(config.teacher, splits, trust_remote_code)
         if config.distill == "hidden":

@@ -344,7 +344,7 @@ def serve_model(
     """
     with limited_threads(settings.threads):
         predictor, name = open_format(folder, settings.format)
-        list(predictor([("a", None)], 1))  # the first run allocates
+        list(predictor([("a", "a" if predictor.pairs else None)], 1))  # the first run allocates
         app = PredictionApp(predictor, settings)
         try:
             listening = socket.create_server((settings.host, settings.port), backlog=1024)

@@ -1,11 +1,12 @@
 """Grid: the cells of a plan, each a study, checked and loaded before the first is worked on."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from autoprune.encoders.registry import ENCODERS, find_encoder
 from autoprune.errors import OptionError, PlanError, UnknownNameError
@@ -133,6 +134,11 @@ def build_grid(plan: Plan, options: GridOptions) -> Grid:
     return Grid(plan, tuple(cells), _select(plan, cells, options.only), report, page, options.run)
 
 
+def _distillation_grid(config: Mapping[str, Any]) -> list[Any]:
+    settings = config.get("distillation", {})
+    return [settings.get(name) for name in ("temperatures", "distill_weights")]
+
+
 def finished_study(cell: GridCell, plan: Plan) -> FinishedStudy | None:
     """Return the cell's study if it is finished as the plan wants it, else None."""
     if not is_finished_study(cell.folder):
@@ -149,6 +155,7 @@ def finished_study(cell: GridCell, plan: Plan) -> FinishedStudy | None:
         (metadata.quick, metadata.full) == (experiment.quick, experiment.full)
         and metadata.rates == experiment.learning_rates
         and metadata.distillation == experiment.distillation
+        and _distillation_grid(study.config) == _distillation_grid(experiment.config.to_dict())
         and (metadata.commit, metadata.keep) == (experiment.checkpoint.commit, cell.keep)
         and metadata.fingerprints == fingerprints
         and len(comparison.seeds) == plan.seeds

@@ -103,9 +103,12 @@ def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:
     margin = f"{metric.threshold(plan.margin):g}"
     versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
     by_task = {study.setting.task: study.setting for study in studies}
+    distilled = any(study.setting.distillation for study in studies)
     return [
-        f"{plan.seeds} fresh seeds for each entrant, {plan.trials} trials for each search; "
-        "every entrant of a cell has the same budget, data and seeds",
+        f"{plan.seeds} fresh seeds for each entrant"
+        f"{', fewer where it was surely behind on validation' if plan.race else ''}, "
+        f"{plan.trials} trials for each search; the entrants of a cell have the same data and "
+        f"{'steps, twice as many where they are distilled' if distilled else 'budget'}",
         *(
             f"{task}: at most {metadata.full.steps} steps of {metadata.full.batch} rows, "
             f"{metadata.full.tokens} tokens, peak rate {metadata.full.learning_rate:g}"

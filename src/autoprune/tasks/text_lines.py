@@ -177,7 +177,9 @@ def read_unlabelled(path: Path, splits: Splits, test: TestSplit) -> UnlabelledTe
     rows = {*splits.validation.texts, *test.rows.texts}
     train, seen = set(splits.train.texts), set[str]()
     read = held_out = labelled = 0
-    for text in read_corpus(path):
+    for line in read_corpus(path):
+        # Words with labels are what is between spaces: as rows, these lines are the same.
+        text = " ".join(line.split()) if splits.train.by_word else line
         read += 1
         held_out += text in rows
         labelled += text in train and text not in rows
