@@ -178,6 +178,33 @@ def test_reproduce_dry_run_estimates_the_time_and_writes_nothing(run, command, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_reproduce_of_another_grid_of_distillation_is_not_done(run, models, task, tmp_path):
+    plan = tmp_path / "taught.toml"
+    text = f"""
+        models = ["tiny"]
+        tasks = ["{task}"]
+        keeps = [2]
+        strategies = ["top", "middle"]
+        trials = 1
+        seeds = 2
+        [budget]
+        epochs = 1
+        full_epochs = 1
+        batch = 16
+        learning_rate = 0.02
+        [distillation]
+        distill = "logits"
+        """
+    plan.write_text(text, encoding="utf-8")
+    command = ["reproduce", plan, "--models-dir", models, "--workers", 1]
+    assert run(*command).code == 0
+    report = (tmp_path / "reports/taught.md").read_text(encoding="utf-8")
+    assert "the same data and steps, twice as many where they are distilled" in report
+    assert "1 cell done, 0 to do" in run(*command, "--dry-run").out
+    plan.write_text(text + "temperatures = [2, 4]", encoding="utf-8")
+    assert "0 cells done, 1 to do" in run(*command, "--dry-run").out
+
+
 def test_reproduce_only_runs_the_selected_cells_and_lists_the_others(run, command, tmp_path, task):
     answer = run(*command, "--only", f"tiny/{task}/2")
     assert [path.name for path in (tmp_path / "studies/little").iterdir()] == [CELLS[1]]

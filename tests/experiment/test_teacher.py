@@ -9,6 +9,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from autoprune.experiment.config import RunOptions, StudyConfig
+from autoprune.experiment.setup import build_experiment
 from autoprune.tasks.task import CleaningReport, LabelledRows, Splits, TestSplit
 from autoprune.tasks.text_lines import read_unlabelled
 
@@ -168,8 +170,23 @@ def test_classifier_without_the_states_to_learn_is_refused_before_the_study(
 def test_other_distillation_is_named_by_its_options(run, study):
     folder, _, arguments = study
     other = run(*arguments, "--temperature", 4, folder=folder).refusal()
-    assert "was begun with distillation kind logits, teacher full tiny@sha256:" in other
-    assert "temperature 4.0" in other and "Distillation(" not in other
+    assert "study d was begun with distillation logits of full tiny@sha256:" in other
+    assert re.search(r"temperature 2, .*, got logits of full .* temperature 4, weight 0.7", other)
+
+
+def test_teachers_of_other_models_or_rates_are_told_apart(model, task, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    deeper = shutil.copytree(model, tmp_path / "deeper")
+
+    def teacher(**options):
+        values = {"model": str(model), "task": str(task), "keep": 2, "distill": "logits"} | options
+        found = build_experiment(StudyConfig.from_options(**values), RunOptions()).distillation
+        return found.teacher
+
+    texts = [teacher(), teacher(model=str(deeper)), teacher(seeds=2)]
+    texts.append(teacher(learning_rates=(1e-3, 1e-2)))
+    assert len({*texts}) == len(texts)
+    assert texts[0] == teacher()
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ class Experiment:
             "proxy": self.config.search.proxy,
             **quick,
             **({"promote": self.quick.pause_at} if self.promotes else {}),
-            **({"distillation": repr(self.distillation)} if self.distillation else {}),
+            **({"distillation": str(self.distillation)} if self.distillation else {}),
         }
 
     @property

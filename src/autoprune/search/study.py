@@ -1,7 +1,6 @@
 """Study: create or resume a study, run its trials, and return the result."""
 
 import json
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -182,18 +181,10 @@ def _differences(study: Study, identity: Mapping[str, IdentityValue]) -> str:
     if "head" in identity:  # studies of earlier versions had no other than this
         stored.setdefault("head", "drawn")
     return "; ".join(
-        f"{key} {_shown(key, stored)}, got {_shown(key, identity)}"
+        f"{key} {stored.get(key, '(not stated)')}, got {identity.get(key, '(not stated)')}"
         for key in dict.fromkeys([*stored, *identity])
         if key not in stored or key not in identity or stored[key] != identity[key]
     )
-
-
-def _shown(key: str, identity: Mapping[str, IdentityValue]) -> str:
-    if key == "distillation":  # the text of a dataclass
-        text = str(identity.get(key, "kind='none'"))
-        found = re.findall(r"(\w+)=('[^']*'|[^,()]*)", text)
-        return ", ".join(f"{name} {value.strip(chr(39))[:40]}" for name, value in found)
-    return str(identity.get(key, "(not stated)"))
 
 
 def store_config(storage: BaseStorage, name: str, config: Mapping[str, Any]) -> None:

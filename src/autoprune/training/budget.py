@@ -29,6 +29,16 @@ class Distillation:
     weight: float
     unlabelled: str = ""
 
+    def __str__(self) -> str:
+        """Return what differs where two distillations do, in a user's words.
+
+        >>> str(Distillation("logits", "full e5, seeds 1 2", 2.0, 0.7))
+        'logits of full e5, seeds 1 2, temperature 2, weight 0.7'
+        """
+        texts = f", unlabelled texts {self.unlabelled[:16]}" if self.unlabelled else ""
+        setting = f"temperature {self.temperature:g}, weight {self.weight:g}{texts}"
+        return f"{self.kind} of {self.teacher}, {setting}"
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
