@@ -8,8 +8,8 @@ the choice of rates. `ratio` is the whole command with racing divided by that wi
 the standard deviation between the seeds of a pruned layout on validation, in points, beside what
 racing expects. One JSON line for each study is appended to FILE.
 
-Of a study that raced itself the runs that racing saved have no records: each counts as long as the
-mean run of the same entrant, and whether the verdict is the same is not known.
+Of a study that raced itself the runs that racing saved have no records: the entrant's last run
+stands for each, and whether the verdict is the same is not known.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from autoprune.evaluation.entrants import (
     MeasurementConditions,
     SeedSchedule,
 )
-from autoprune.evaluation.racing import estimate_noise, race_entrants, repeated_trials
+from autoprune.evaluation.racing import estimate_noise, race_entrants
 from autoprune.evaluation.records import ORIGINS, Record, installed_versions, read_records
 from autoprune.evaluation.study_files import (
     RECORDS_FILE,
@@ -67,7 +67,7 @@ def replay(study: FinishedStudy, race: bool) -> Comparison:
     recorded = {
         (row.origin, seed): record
         for row in comparison.rows
-        for seed, record in entrant_runs(study, row.origin).items()
+        for seed, record in _runs(study, row.origin).items()
     }
     rows = next(split.left for split in setting.cleaned if split.split == "validation")
 
@@ -95,25 +95,24 @@ def replay(study: FinishedStudy, race: bool) -> Comparison:
         lambda _: None,
         recorded=recorded,
     )
-    trials = repeated_trials(read_records(study.folder / RECORDS_FILE))
     schedule = replace(SeedSchedule(comparison.seeds), race=race)
     models = [row.model for row in comparison.simple]
-    return race_entrants(entrants, schedule, study.test, runs, trials, lambda: models)
+    return race_entrants(entrants, schedule, study.test, runs, lambda: models)
 
 
-def _saved(study: FinishedStudy, origin: str) -> float:
-    """Return the estimated seconds of the runs that racing saved of an entrant."""
-    runs = entrant_runs(study, origin).values()
-    seconds = fmean(record.score("validation").seconds for record in runs)
-    return seconds * (len(study.comparison.seeds) - len(runs))
+def _runs(study: FinishedStudy, origin: str) -> dict[int, Record]:
+    """Return an entrant's runs by seed, its last one for each that racing saved."""
+    runs = entrant_runs(study, origin)
+    last = runs[max(runs, key=study.comparison.seeds.index)]
+    return {
+        seed: runs[seed] if seed in runs else replace(last, seed=seed)
+        for seed in study.comparison.seeds
+    }
 
 
 def figures(study: FinishedStudy) -> dict[str, Any]:
     """Return what the JSON line of a study holds."""
-    raced = study.comparison
-    whole = raced if any(row.stopped for row in raced.rows) else replay(study, race=False)
-    if whole is not raced:
-        raced = replay(study, race=True)
+    whole, raced = replay(study, race=False), replay(study, race=True)
     records = read_records(study.folder / RECORDS_FILE)
     before = sum(
         record.scores[-1].seconds
@@ -124,8 +123,6 @@ def figures(study: FinishedStudy) -> dict[str, Any]:
         sum(record.score("validation").seconds for record in comparison.records)
         for comparison in (whole, raced)
     )
-    if whole is raced:
-        compared += sum(_saved(study, row.origin) for row in raced.rows if row.stopped)
     pruned = [row.origin for row in whole.rows if row.origin in ("found", *STRATEGIES)]
     groups = [
         [record.score("validation").quality for record in entrant_runs(study, origin).values()]
@@ -142,7 +139,7 @@ def figures(study: FinishedStudy) -> dict[str, Any]:
         "ratio": round((before + least) / (before + compared), 3),
         "stopped": {row.origin: row.seeds for row in raced.rows if row.stopped},
         "same verdict": None
-        if whole is raced
+        if any(row.stopped for row in study.comparison.rows)
         else comparison_verdict(whole) == comparison_verdict(raced),
         "spread": round(100 * spread, 2),
         "expected spread": round(100 * math.sqrt(usual.variance), 2),

@@ -157,7 +157,7 @@ def simulate_study(number: int, gain: float) -> Callable[[SeedSchedule], Compari
             right=right,
             validation=validation,
         )
-        return race_entrants(entrants, schedule, test, runs, [])
+        return race_entrants(entrants, schedule, test, runs)
 
     return judge
 

@@ -1,5 +1,8 @@
 """Paired tests on made-up cells whose answer is known."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,6 +34,38 @@ def test_mean_difference_of_cells_on_the_same_rows_is_no_surer():
     other_rows = difference(make_cell(), make_cell("lpc"))
     assert (same_rows.mean, same_rows.low) == pytest.approx((alone.mean, alone.low))
     assert other_rows.mean - other_rows.low == pytest.approx((alone.mean - alone.low) / 2**0.5)
+
+
+def test_mean_difference_of_the_same_rows_is_no_surer_with_other_numbers_of_seeds():
+    """Racing leaves one cell three seeds of scratch and another two."""
+    whole = make_cell()
+    scratch = whole.predictions["scratch"]
+    fewer = replace(scratch, predicted=scratch.predicted[:2])
+    cut = replace(whole, predictions={**whole.predictions, "scratch": fewer}, keep=2)
+    both = mean_difference(pairs(whole, cut, second="scratch"))
+    alone = [mean_difference(pairs(cell, second="scratch")) for cell in (whole, cut)]
+    assert both.mean == pytest.approx(np.mean([each.mean for each in alone]))
+    assert both.mean - both.low == pytest.approx(np.mean([each.mean - each.low for each in alone]))
+    assert both.p_value >= min(each.p_value for each in alone)
+
+
+def test_p_over_pairs_of_other_numbers_of_seeds_weighs_each_pair_alike():
+    """Six rows won with each of three seeds, six rows lost with one: level, so no evidence."""
+    rows = np.zeros((3, ROWS), dtype=bool)
+    won, lost = rows.copy(), np.zeros((1, ROWS), dtype=bool)
+    won[:, :6], lost[:, 6:12] = True, True
+    cells = [
+        cell_of({"found": predictions_with(won), "top": predictions_with(rows)}),
+        cell_of({"found": predictions_with(lost & False), "top": predictions_with(lost)}),
+    ]
+    level = mean_difference(pairs(*cells))
+    assert level.mean == pytest.approx(0)
+    assert level.p_value == 1.0
+    # Three rows lost only: 6 - 3 of 2^9 patterns as far from 0, by hand.
+    lost[:, 9:] = False
+    cells[1] = cell_of({"found": predictions_with(lost & False), "top": predictions_with(lost)})
+    expected = 2 * sum(math.comb(9, k) for k in range(6, 10)) / 2**9
+    assert mean_difference(pairs(*cells)).p_value == pytest.approx(expected)
 
 
 def test_mean_difference_gives_each_cell_the_same_weight():

@@ -1,5 +1,6 @@
 """Paired permutation test: whether two entrants differ on the same test rows, in any metric."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -127,7 +128,7 @@ def common_seeds(first: Predictions, second: Predictions) -> tuple[Predictions, 
 def paired_permutation_test(groups: Sequence[Sequence[tuple[Predictions, Predictions]]]) -> float:
     """Return the two-sided p-value of the mean difference over all pairs, in (0, 1].
 
-    The pairs of a group are on the same rows and seeds. If the two entrants of each pair were
+    The pairs of a group are on the same rows. If the two entrants of each pair were
     alike, their predictions for a row could as well be exchanged: in all pairs of the group and on
     all seeds together. p is the share of all such exchanges of rows whose difference, with the
     metric computed anew, is at least as far from 0 as the observed one. The trained models are
@@ -138,8 +139,13 @@ def paired_permutation_test(groups: Sequence[Sequence[tuple[Predictions, Predict
     at least 1 / 10,000 and never too small (Phipson and Smyth 2010, doi 10.2202/1544-6115.1585).
     """
     if all(METRICS[first.metric].is_mean for pairs in groups for first, _ in pairs):
-        sums = [sum((a.values - b.values).sum(0) for a, b in pairs) for pairs in groups]  # (rows,)
-        weights = [1 / pairs[0][0].values.size for pairs in groups]  # of a row in the mean
+        # Each pair counts as if it had so many seeds, so that wrong answers are whole numbers.
+        seeds = math.lcm(*(len(a.values) for pairs in groups for a, _ in pairs))
+        sums = [
+            sum((a.values - b.values).sum(0) * (seeds // len(a.values)) for a, b in pairs)
+            for pairs in groups
+        ]
+        weights = [1 / len(each) for each in sums]  # of a row in the mean
         scaled = [each * (w / min(weights)) for each, w in zip(sums, weights, strict=True)]
         return sign_flip_test(np.concatenate(scaled))
     rng = np.random.default_rng(0)

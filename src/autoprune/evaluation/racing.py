@@ -5,10 +5,12 @@ the test split decides whether the verdict is clear, at the levels of a group-se
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import fmean
+from typing import Self
 
 import numpy as np
 from scipy import stats
@@ -26,7 +28,6 @@ from autoprune.evaluation.entrants import (
     comparison_runs,
 )
 from autoprune.evaluation.permutation_test import PairedDifference
-from autoprune.evaluation.records import Record, read_records
 from autoprune.evaluation.simple_models import SimpleModel
 from autoprune.evaluation.statistics import SIGNIFICANCE
 from autoprune.layouts.strategies import STRATEGIES
@@ -39,17 +40,30 @@ RUN_STD = 0.005
 """The standard deviation of the validation quality of runs that differ in their seed alone, besides
 that of which rows they have wrong: see `benchmarks/search/comparison_cost.py`."""
 
-SCRATCH_STD = 0.05
-"""The same for models trained from random weights."""
-
 ROW_NOISE = 0.3
 """The share of the variance of a row, right or wrong, that is of the seed and not of the row."""
 
-PRIOR_FREEDOM = 8
-"""How many degrees of freedom these values count for, beside those of measured spreads."""
+RUN_FREEDOM = 2
+"""How many degrees of freedom this usual noise counts for, beside those of the measured spreads.
+
+Few, since studies have from half to four times as much: `benchmarks/search/simulate_racing.py`."""
+
+SCRATCH_STD = 0.05
+"""What comes to it for models trained from random weights."""
+
+SCRATCH_FREEDOM = 8
+"""How many degrees of freedom that counts for."""
 
 EQUAL_WITHIN = 0.01
 """Qualities that surely differ by no more than this are called equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Who an entrant is behind, and a sentence on it."""
+
+    leader: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +71,19 @@ class RunNoise:
     """The variance of one run's validation quality over seeds, with degrees of freedom."""
 
     variance: float
-    freedom: int
+    freedom: float
 
-    def of(self, start: str) -> float:
-        """Return the variance of a run that starts from `pretrained` or `random` weights."""
-        return self.variance + (SCRATCH_STD**2 if start == "random" else 0.0)
+    def of_pair(self, start: str) -> Self:
+        """Return the mean of the noise of a pretrained run and of one that starts from `start`.
+
+        Degrees of freedom of a sum of variances: Satterthwaite 1946, doi 10.2307/3002019.
+        """
+        if start == "pretrained":
+            return self
+        added = SCRATCH_STD**2 / 2
+        variance = self.variance + added
+        parts = self.variance**2 / self.freedom + added**2 / SCRATCH_FREEDOM
+        return replace(self, variance=variance, freedom=variance**2 / parts)
 
 
 def estimate_noise(quality: float, rows: int, groups: Iterable[Sequence[float]]) -> RunNoise:
@@ -72,7 +94,7 @@ def estimate_noise(quality: float, rows: int, groups: Iterable[Sequence[float]])
     10.2202/1544-6115.1027).
     """
     usual = RUN_STD**2 + ROW_NOISE * max(quality * (1 - quality), 0.01) / rows
-    squares, freedom = PRIOR_FREEDOM * usual, PRIOR_FREEDOM
+    squares, freedom = RUN_FREEDOM * usual, RUN_FREEDOM
     for group in groups:
         mean = fmean(group)
         squares += sum((value - mean) ** 2 for value in group)
@@ -80,26 +102,21 @@ def estimate_noise(quality: float, rows: int, groups: Iterable[Sequence[float]])
     return RunNoise(squares / freedom, freedom)
 
 
-def repeated_trials(records: Iterable[Record]) -> list[list[float]]:
-    """Return the validation qualities of the search's runs that differ in their seed alone."""
-    groups: dict[tuple[object, ...], dict[int, float]] = {}
-    for record in records:
-        if record.phase == "search" and record.state == "complete":
-            data = tuple(sorted(record.fingerprints.items()))
-            key = (record.model, record.layout, record.budget, record.metric, data)
-            groups.setdefault(key, {})[record.seed] = record.score("validation").quality
-    return [list(group.values()) for group in groups.values() if len(group) > 1]
+@cache  # it takes a tenth of a second
+def range_quantile(level: float, compared: int, freedom: int) -> float:
+    """Return what the range of so many means, in standard errors, exceeds by chance at a level."""
+    return float(stats.studentized_range.isf(level, compared, freedom))
 
 
-def surely_behind(
-    measured: Measured, rows: int, trials: Sequence[Sequence[float]], floor: float | None = None
-) -> dict[str, str]:
-    """Return the entrants that are surely behind on validation, and a sentence on each.
+def surely_behind(measured: Measured, rows: int, floor: float | None = None) -> dict[str, Behind]:
+    """Return the entrants that are surely behind on validation.
 
-    `rows` is the number of validation rows, `trials` see `repeated_trials`. A strategy is compared
-    with the best fixed strategy, a model from scratch or a rival with the best pruned layout; found
-    and full are never behind. The chance that any is called behind that is not is about 0.05 over
-    all seeds: each comparison has its share of it (Bonferroni).
+    `rows` is the number of validation rows. A strategy is compared with the best fixed strategy, a
+    model from scratch or a rival with the best pruned layout; found and full are never behind.
+
+    The chance that any is called behind that is not, on these rows, is about 0.05 over all seeds.
+    Each look has its share of it; in a look the strategies have one together, and each other
+    entrant has one. The studentized range (Tukey) allows for the leader being the best of several.
 
     A pruned layout that gained less than a quarter of what the leader gained over `floor`, the
     majority label's quality, may have failed with these seeds only, and is not called behind.
@@ -119,34 +136,37 @@ def surely_behind(
     }
     strategies = [origin for origin in STRATEGIES if origin in runs]
     pruned = [*(["found"] if "found" in runs else []), *strategies]
-    raced = [origin for origin in runs if origin not in NEVER_BEHIND]
+    others = [origin for origin in runs if origin not in (*NEVER_BEHIND, *strategies)]
     if not strategies:
         return {}
     best = max(pruned, key=means.__getitem__)
     spreads = [[record.score("validation").quality for record in runs[name]] for name in pruned]
-    noise = estimate_noise(means[best], rows, [*trials, *spreads])
+    noise = estimate_noise(means[best], rows, spreads)
     looks = max(1, len(measured.schedule.seeds) - 1)
-    level = SIGNIFICANCE / (len(raced) * looks)
-    quantile = float(stats.t.isf(level, noise.freedom))
+    level = SIGNIFICANCE / looks / (1 + len(others))
     behind = {}
-    for origin in raced:
+    for origin in (*strategies, *others):
         candidates = strategies if origin in strategies else pruned
         leader = max(candidates, key=means.__getitem__)
+        pair = noise.of_pair(runs[origin][0].start)
+        compared = len({*candidates, origin})
+        if compared == 1:
+            continue
+        quantile = range_quantile(level, compared, math.floor(pair.freedom))
+        chance = quantile * math.sqrt(pair.variance / len(runs[origin]))
         gap = means[leader] - means[origin]
-        variance = noise.of("pretrained") + noise.of(runs[origin][0].start)
-        half = quantile * math.sqrt(variance / len(runs[origin]))
         failed = (
             floor is not None
             and origin in strategies
             and means[origin] - floor < (means[leader] - floor) / 4
         )
-        if gap > half and not failed:
+        if gap > chance and not failed:
             seeds = ", ".join(str(record.seed) for record in runs[origin])
-            behind[origin] = (
+            behind[origin] = Behind(
+                leader,
                 f"surely behind {leader} ({runs[leader][0].layout}) after "
                 f"seed{'s' * (len(runs[origin]) > 1)} {seeds}: {100 * gap:.1f} points on "
-                f"validation ({100 * (1 - 2 * level):.4g} % interval {100 * (gap - half):.1f} to "
-                f"{100 * (gap + half):.1f})"
+                f"validation, where chance gives up to {100 * chance:.1f}",
             )
     return behind
 
@@ -202,9 +222,8 @@ def compare_entrants(
     assert len({entrant.origin for entrant in entrants}) == len(entrants), "origins differ"
     check_test_rows(test)
     schedule = seeds if isinstance(seeds, SeedSchedule) else SeedSchedule(tuple(seeds))
-    runs = comparison_runs(test, conditions, path, watch)
     return race_entrants(
-        entrants, schedule, test, runs, repeated_trials(read_records(path)), simple
+        entrants, schedule, test, comparison_runs(test, conditions, path, watch), simple
     )
 
 
@@ -213,25 +232,24 @@ def race_entrants(
     schedule: SeedSchedule,
     test: TestSplit,
     runs: EntrantRuns,
-    trials: Sequence[Sequence[float]],
     simple: Callable[[], Sequence[SimpleModel]] = tuple,
 ) -> Comparison:
-    """Measure the entrants by `runs`, seed by seed; see `compare_entrants`, `repeated_trials`."""
+    """Measure the entrants by `runs`, seed by seed; see `compare_entrants`."""
     metric, rows = runs.conditions.metric, runs.conditions.validation_rows
-    stopped: dict[str, str] = {}
-    measured = Measured(schedule, (), {}, stopped)
+    stopped: dict[str, Behind] = {}
+    measured = Measured(schedule, (), {}, {})
     keys = {entrant.origin: entrant.key(0, runs.conditions) for entrant in entrants}
     models: Sequence[SimpleModel] | None = None
     for number in range(1, len(schedule.seeds) + 1):
         _start_early(runs, entrants, measured, number)
-        measured = _measure_seed(runs, entrants, measured, number)
+        measured = _measure_seed(runs, entrants, measured, stopped, number)
         models = simple() if models is None else models
         if number == len(schedule.seeds):
             break
         behind = {}
         if schedule.race and METRICS[metric].is_bounded:  # as is the usual noise
             floor = {model.origin: model.validation for model in models}.get("majority")
-            behind = surely_behind(measured, rows, trials, floor)
+            behind = surely_behind(measured, rows, floor)
         if number >= schedule.minimum:
             comparison = build_comparison(entrants, measured, test, metric, models)
             decided = decided_entrants(comparison, {*stopped, *behind})
@@ -239,17 +257,18 @@ def race_entrants(
                 break
             behind = behind | decided if schedule.race else behind
         going = {keys[origin] for origin in keys.keys() - stopped.keys() - behind.keys()}
-        for origin, reason in behind.items():
+        for origin, how in behind.items():
             # One that shares its runs with an entrant that goes on has them for further seeds too.
             if origin not in stopped and keys[origin] not in going:
-                stopped[origin] = reason
-                runs.watch(EntrantStopped(origin, reason))
+                stopped[origin] = how
+                runs.watch(EntrantStopped(origin, how.reason))
+        measured = replace(measured, stopped=_reasons(stopped))
     assert models is not None, "there is a seed"
     return build_comparison(entrants, measured, test, metric, models)
 
 
-def decided_entrants(comparison: Comparison, behind: Collection[str]) -> dict[str, str] | None:
-    """Return whose difference from the subject is clear on the test split, and a sentence on each.
+def decided_entrants(comparison: Comparison, behind: Collection[str]) -> dict[str, Behind] | None:
+    """Return whose difference from the subject is clear on the test split.
 
     None where the verdict is clear: of the found layout against the best fixed strategy, or where
     nothing was found, of the best fixed strategy against each that is not `behind`.
@@ -269,7 +288,9 @@ def decided_entrants(comparison: Comparison, behind: Collection[str]) -> dict[st
         return None
     seeds = format_count(len(comparison.seeds), "seed")
     return {
-        origin: f"{subject.origin} {_STATES[state]}, as is clear after {seeds}"
+        origin: Behind(
+            subject.origin, f"{subject.origin} {_STATES[state]}, as is clear after {seeds}"
+        )
         for origin, state in clear.items()
         if state and origin not in strategies
     }
@@ -296,19 +317,41 @@ def _start_early(
 
 
 def _measure_seed(
-    runs: EntrantRuns, entrants: Sequence[Entrant], measured: Measured, number: int
+    runs: EntrantRuns,
+    entrants: Sequence[Entrant],
+    measured: Measured,
+    stopped: dict[str, Behind],
+    number: int,
 ) -> Measured:
-    """Finish the runs with the seed of this number; what costs no training is taken too."""
-    seed, stopped = measured.schedule.seeds[number - 1], measured.stopped
-    due = [
-        (entrant, seed)
-        for entrant in entrants
-        if entrant.origin not in stopped
-        or (len(measured.runs(entrant.origin)) == number - 1 and runs.is_free(entrant, seed))
-    ]
-    going = sum(entrant.origin not in stopped for entrant, _ in due)
-    done, records = len(measured.records), dict(measured.records)
-    total = done + len(due) + going * max(0, measured.schedule.minimum - number)
-    for (entrant, _), record in zip(due, runs.finish(due, done, total), strict=True):
-        records[entrant.origin, seed] = record
-    return Measured(measured.schedule, measured.schedule.seeds[:number], records, stopped)
+    """Finish the runs up to the seed of this number; what costs no training is taken too.
+
+    Who was stopped for being behind an entrant that then failed goes on.
+    """
+    seeds, records = measured.schedule.seeds[:number], dict(measured.records)
+    while True:
+        measured = replace(measured, seeds=seeds, records=records, stopped=_reasons(stopped))
+        due = [
+            (entrant, seed)
+            for place, seed in enumerate(seeds)
+            for entrant in entrants
+            if (entrant.origin, seed) not in records
+            and (
+                entrant.origin not in stopped
+                or (len(measured.runs(entrant.origin)) == place and runs.is_free(entrant, seed))
+            )
+        ]
+        going = sum(entrant.origin not in stopped for entrant in entrants)
+        done, later = len(records), max(0, measured.schedule.minimum - number)
+        finished = runs.finish(due, done, done + len(due) + going * later)
+        for (entrant, seed), record in zip(due, finished, strict=True):
+            records[entrant.origin, seed] = record
+        failed = {origin for (origin, _), record in records.items() if record.state == "failed"}
+        resumed = [origin for origin, how in stopped.items() if how.leader in failed]
+        if not resumed:
+            return measured
+        for origin in resumed:
+            del stopped[origin]
+
+
+def _reasons(stopped: Mapping[str, Behind]) -> dict[str, str]:
+    return {origin: how.reason for origin, how in stopped.items()}

@@ -1,5 +1,6 @@
 """Inputs: the rows of a study as a model's tokens, whether it can read them, and the teacher."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from autoprune.tasks.tokenization import (
     refusal,
     remap_tokens,
 )
-from autoprune.training.budget import Distillation
+from autoprune.training.budget import DRAWN_HEAD, Budget, Distillation
 
 _MOST_TOKENS = 10**6  # more than a model takes
 
@@ -50,6 +51,15 @@ class EncodedSplits:
     def with_unlabelled(self) -> EncodedSplit:
         """The train rows, then the texts without labels."""
         return self.train if self.unlabelled is None else join_splits(self.train, self.unlabelled)
+
+    def steps_of_run(self, budget: Budget, tested: bool) -> float:
+        """Return about how many training steps a run takes as long as.
+
+        A prediction, to fit the head, at a check or (`tested`) in the end, is a third of a step.
+        """
+        rows = len(self.train) * (budget.head != DRAWN_HEAD) + len(self.test) * tested
+        rows += len(self.validation) * math.ceil(budget.checks * budget.ends / budget.steps)
+        return budget.ends + rows / budget.batch / 3
 
 
 def encode_splits(

@@ -294,17 +294,21 @@ def report_expected_time(
     depth, keep, schedule = experiment.depth, experiment.keep, experiment.schedule
     first = next(iter(experiment.strategies.values()))
     step = experiment.evaluator(experiment.timed).seconds_per_step(first)
-    rest = format_duration((full.steps - quick.ends) * step)
+    trial, run = (
+        experiment.inputs.steps_of_run(budget, tested) * step
+        for budget, tested in ((quick, False), (full, True))
+    )
+    rest = format_duration(run - trial)
     promoted = f", those that go on {rest} more each" if experiment.promotes else ""
-    searching = (trials or 0) * quick.ends * step / workers
+    searching = (trials or 0) * trial / workers
     search = f"{format_duration(searching)} for {format_count(trials or 0, 'trial')} of "
     search += f"{format_count(quick.ends, 'step')}{promoted}, "
     searched = trials is not None
     pruned = len(experiment.strategies) + searched + 1 + len(experiment.rivals)  # 1: scratch
     budgets, rates = experiment.entrant_budgets(), len(experiment.learning_rates)
     choices = len(budgets) if len(budgets) > 1 else 0  # each is tried on another seed
-    run = budgets[0].steps * step / workers  # of the layers to keep
-    full_run = full.steps * step / workers * depth / keep
+    run /= workers
+    full_run = run * depth / keep
     comparing = (len(schedule.seeds) + choices) * run * pruned
     comparing += (len(schedule.seeds) + rates) * full_run
     entrants = pruned + 1  # with the full model
@@ -312,14 +316,7 @@ def report_expected_time(
     seeds = format_count(len(schedule.seeds), "seed")
     if schedule.is_open:
         seeds = f"{schedule.minimum} to {seeds}"
-    raced = ""
-    if runs_on_file:
-        raced = f" (on file: {format_count(runs_on_file, 'run')})"
-    elif schedule.race and schedule.minimum > 1:
-        sure = (searched + 1) * run + full_run  # found, a strategy, full
-        least = (1 + choices) * run * pruned + (1 + rates) * full_run
-        least += (schedule.minimum - 1) * sure
-        raced = f" ({format_duration(least)} where most are surely behind after one)"
+    known = f" (on file: {format_count(runs_on_file, 'run')})" if runs_on_file else ""
     phases = {"trial": (trials, searching)} if trials else {}
     phases["run"] = (entrants * schedule.minimum, new * comparing)
     progress.expect_time(phases)
@@ -327,7 +324,7 @@ def report_expected_time(
     progress.say(
         f"{step * 1000:.0f} ms a step on {describe_device(experiment.device)}: "
         f"{search if trials else ''}"
-        f"at most {format_duration(new * comparing)} for the comparison on {seeds}{raced}"
+        f"at most {format_duration(new * comparing)} for the comparison on {seeds}{known}"
         f"{f' and {choices} settings' if choices else ''}, "
         f"up to {format_count(budgets[0].steps, 'step')} a run, {workers} at a time "
         f"({layouts:,} layouts in all). Shorter: fewer --trials or --seeds, "

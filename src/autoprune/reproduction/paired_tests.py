@@ -165,27 +165,35 @@ def mean_difference(tests: Sequence[PairedTest]) -> PairedDifference:
     """Return the mean difference over the cells, each of equal weight; needs one test.
 
     The 95 % interval is for other seeds and other test rows of these cells, not for other cells.
-    Tests on the same test rows and seeds are averaged row by row first, for they are not
-    independent; those on different rows are, so their half-widths are added as squares. The
-    permutation test is on the same mean.
+    Tests on the same test rows and number of seeds are averaged row by row first, for they are not
+    independent; with other numbers of seeds, their half-widths are added. Tests on different rows
+    are independent, so half-widths are added as squares. The permutation test is on the same mean.
     """
     assert tests, "a mean needs a paired test"
-    groups: dict[tuple[str, tuple[int, ...]], list[PairedTest]] = {}
+    groups: dict[str, dict[int, list[PairedTest]]] = {}
     for test in tests:
-        groups.setdefault((test.test_rows, test.first_predictions.values.shape), []).append(test)
+        seeds = len(test.first_predictions.values)
+        groups.setdefault(test.test_rows, {}).setdefault(seeds, []).append(test)
     mean = below = above = 0.0
     for group in groups.values():
-        share = len(group) / len(tests)
-        first = np.mean([test.first_predictions.values for test in group], axis=0)  # (seeds, rows)
-        second = np.mean([test.second_predictions.values for test in group], axis=0)
-        interval = paired_interval(first, second)
-        mean += share * interval.mean
-        below += (share * (interval.mean - interval.low)) ** 2
-        above += (share * (interval.high - interval.mean)) ** 2
+        lower = upper = 0.0
+        for alike in group.values():
+            share = len(alike) / len(tests)
+            first = np.mean([test.first_predictions.values for test in alike], axis=0)
+            second = np.mean([test.second_predictions.values for test in alike], axis=0)
+            interval = paired_interval(first, second)  # of (seeds, rows)
+            mean += share * interval.mean
+            lower += share * (interval.mean - interval.low)
+            upper += share * (interval.high - interval.mean)
+        below, above = below + lower**2, above + upper**2
     low, high = mean - math.sqrt(below), mean + math.sqrt(above)
     p_value = paired_permutation_test(
         [
-            [(test.first_predictions, test.second_predictions) for test in group]
+            [
+                (test.first_predictions, test.second_predictions)
+                for alike in group.values()
+                for test in alike
+            ]
             for group in groups.values()
         ]
     )

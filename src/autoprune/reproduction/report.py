@@ -13,7 +13,7 @@ from autoprune.reporting.markdown import (
     markdown_list,
     table_to_markdown,
 )
-from autoprune.reporting.tables import Table, TableCell, difference_cells
+from autoprune.reporting.tables import Table, TableCell, difference_cells, seeds_cell
 from autoprune.reproduction.claims import Claim
 from autoprune.reproduction.paired_tests import CellResult
 from autoprune.training.metrics import METRICS, Metric
@@ -172,6 +172,7 @@ def scores_table(cells: Sequence[CellResult]) -> Table:
         "test, raw": lambda cell, row: cell.metric.format_number(row.raw_mean),
         "validation": lambda cell, row: cell.metric.format_number(row.validation_mean),
         "peak rate": lambda _, row: f"{row.learning_rate:g}",
+        "seeds": lambda _, row: seeds_cell(row),
     }
     rows = tuple(
         tuple(column(cell, row) for column in columns.values())
@@ -185,7 +186,17 @@ def tests_table(claims: Sequence[Claim]) -> Table:
     """Return every test behind the claims."""
     metric = claims_metric(claims)
     points = f"{metric.points}{metric.note}"
-    header = ("claim", "cell", "difference of", points, "95 % interval", "p", "Holm", "verdict")
+    header = (
+        "claim",
+        "cell",
+        "difference of",
+        points,
+        "95 % interval",
+        "p",
+        "Holm",
+        "seeds",
+        "verdict",
+    )
     rows = tuple(
         (
             claim.letter,
@@ -193,6 +204,7 @@ def tests_table(claims: Sequence[Claim]) -> Table:
             f"{result.test.first} − {result.test.second}",
             *difference_cells(result.test.difference),
             format_p(result.test.corrected),
+            str(len(result.test.difference.by_seed)),
             result.verdict,
         )
         for claim in claims

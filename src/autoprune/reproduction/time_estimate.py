@@ -81,14 +81,15 @@ def _estimate_cell(cell: GridCell, trials: int, seeds: int, with_full: bool) -> 
         if record.phase == "comparison" and record.budget == budgets.get(record.origin)
     }
     tuned = {(record.origin, record.budget) for record in measured if record.phase == "tuning"}
-    runs, steps = 0, float(left * experiment.quick.steps)
+    inputs = experiment.inputs
+    runs, steps = 0, left * inputs.steps_of_run(experiment.quick, tested=False)
     for origin, depth in _entrants(cell, with_full):
         choices, first = experiment.entrant_budgets(origin), cell.experiment.config.seed + 1
         count = sum((origin, seed) not in compared for seed in range(first, first + seeds))
         if len(choices) > 1:
             count += sum((origin, budget) not in tuned for budget in choices)
         runs += count
-        steps += count * choices[0].steps * depth / experiment.keep
+        steps += count * inputs.steps_of_run(choices[0], tested=True) * depth / experiment.keep
     return CellEstimate(cell, step, left, runs, steps * step / experiment.workers)
 
 
