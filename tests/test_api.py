@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -243,6 +244,23 @@ def test_import_is_lazy():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = autoprune.nonsense
     assert "run_search" in dir(autoprune)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"root": 3}, "root must be a path, got 3"),
+        ({"trackers": [5]}, "trackers is a list of objects with a method track, got [5]"),
+        ({"trackers": 5}, "trackers is a list of objects with a method track, got 5"),
+        ({"strategies": 5}, "strategies must be a list, got 5"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_by_its_name(model, wrong, message, tmp_path):
+    options = {"model": str(model), "train": rows(60), "keep": 2, "root": tmp_path} | wrong
+    with pytest.raises(OptionError, match=re.escape(message)):
+        autoprune.run_search(**options)
+    with pytest.raises(OptionError, match="root must be a path"):
+        autoprune.load_study("none", root=3)
 
 
 def test_threads_are_as_before(model, tmp_path):

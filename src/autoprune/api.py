@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from autoprune.errors import OptionError
 from autoprune.evaluation.study_comparison import StudyPair, compare_winners
 from autoprune.evaluation.study_files import read_study
 from autoprune.experiment.config import RunOptions, StudyConfig, merge_options
@@ -159,7 +160,7 @@ def load_study(study: Path | str, root: Path | str = ".") -> StudyResult:
         >>> import autoprune
         >>> autoprune.load_study("studies/muril-shc-keep6").recommended  # doctest: +SKIP
     """
-    options = RunOptions(root=Path(root))
+    options = _run_options(None, root)
     folder = find_study(str(study), options.studies)
     finished = read_study(folder)
     return StudyResult(finished, report_path(folder, options, searched=finished.found is not None))
@@ -222,12 +223,14 @@ def measure_cost(
     """
     name = str(target.folder) if isinstance(target, StudyResult) else str(target)
     wanted = replace(request, target=name) if request else CostRequest(name)
-    return measure_requested_costs(wanted, RunOptions(root=Path(root)).studies)
+    return measure_requested_costs(wanted, _run_options(None, root).studies)
 
 
 def _run_options(run: RunOptions | None, root: Path | str | None) -> RunOptions:
     run = run or RunOptions()
-    return run if root is None else run.model_copy(update={"root": Path(root)})
+    if root is None:
+        return run
+    return RunOptions.model_validate({**run.model_dump(), "root": root})
 
 
 def _resolve(
@@ -261,6 +264,8 @@ def _context(
     progress: bool | Progress,
     trackers: Sequence[Tracker],
 ) -> RunContext:
+    if not isinstance(trackers, Sequence) or not all(hasattr(one, "track") for one in trackers):
+        raise OptionError(f"trackers is a list of objects with a method track, got {trackers!r}")
     command = f"autoprune.{function}(StudyConfig.from_dict({config.to_dict()!r}))"
     return RunContext(command, _progress(progress), emit_to(trackers))
 
@@ -274,7 +279,7 @@ def _progress(progress: bool | Progress) -> Progress:
 def _folder(study: Study, root: Path | str) -> Path:
     if isinstance(study, StudyResult):
         return study.folder
-    return find_study(str(study), RunOptions(root=Path(root)).studies)
+    return find_study(str(study), _run_options(None, root).studies)
 
 
 def _load(study: Study, root: Path | str) -> StudyResult:

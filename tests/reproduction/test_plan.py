@@ -1,12 +1,13 @@
 """Plans: read as written; each mistake is one line that names the key and the rule."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from autoprune.errors import AutopruneError
-from autoprune.experiment.config import BudgetConfig, DistillationConfig
+from autoprune.experiment.config import BudgetConfig, DataConfig, DistillationConfig
 from autoprune.reproduction.plan import find_plan, known_plans, read_plan
 
 GOOD = """
@@ -46,6 +47,18 @@ def test_plan_is_read_as_written(tmp_path):
         "shc": BudgetConfig(epochs=2, learning_rate=5e-5),
         "ldc": BudgetConfig(epochs=1, learning_rate=5e-5, tokens=256),
     }
+
+
+def test_plan_says_how_the_rows_of_a_task_are_read(tmp_path):
+    text = GOOD + '\n[data.ldc]\nlabel = "kind"\n'
+    assert read_plan(written(tmp_path, text)).data == {"ldc": DataConfig(label="kind")}
+    for wrong, answer in {
+        '[data.ldc]\nlable = "kind"': "plan mine: unknown setting 'lable', did you mean 'label'?",
+        '[data.lcd]\nlabel = "kind"': "key in plan mine, data 'lcd'",
+        '[data.ldc]\ndata_dir = "here"': "plan mine says how rows are read; where they are, --data",
+    }.items():
+        with pytest.raises(AutopruneError, match=re.escape(answer)):
+            read_plan(written(tmp_path, f"{GOOD}\n{wrong}\n"))
 
 
 def test_plan_distils_all_its_cells(tmp_path):

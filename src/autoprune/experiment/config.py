@@ -73,7 +73,7 @@ def _sorted_values(values: tuple[float, ...]) -> tuple[float, ...]:
 
 def _distinct_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
     """Sort learning rates; refuse a single one, among which there is nothing to choose."""
-    distinct = tuple(sorted(set(rates)))
+    distinct = _sorted_values(rates)
     if len(distinct) == 1:
         raise OptionError("--learning-rates takes two or more different numbers between 0 and 1")
     return distinct
@@ -121,10 +121,9 @@ def _first_mistake(section: type[BaseModel], error: ValidationError) -> str:
     if mistake["type"] == "extra_forbidden":
         return f"unknown setting {name!r}{_did_you_mean(name, section.model_fields)}"
     if mistake["type"] == "missing":
-        return (
-            f"missing setting {name!r}: a study needs a model, a task and how many layers to keep"
-        )
-    problem = mistake["msg"].removeprefix("Input should be ").removeprefix("a ")
+        return f"missing setting {name!r}: a study needs a model, a task and layers to keep"
+    problem = mistake["msg"].removeprefix("Input should be ")
+    problem = {"tuple_type": "a list", "path_type": "a path"}.get(mistake["type"], problem)
     return f"{name} must be {problem}, got {mistake['input']!r:.60}"
 
 

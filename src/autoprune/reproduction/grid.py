@@ -105,9 +105,9 @@ def build_grid(plan: Plan, options: GridOptions) -> Grid:
     }
     for task in plan.tasks:
         find_task(task)
-    data, search = DataConfig(data_dir=options.data_dir), SearchOptions(trials=plan.trials)
-    cells: list[GridCell] = []
+    search, cells = SearchOptions(trials=plan.trials), list[GridCell]()
     for model, task in product(plan.models, plan.tasks):
+        data = plan.data.get(task, DataConfig()).model_copy(update={"data_dir": options.data_dir})
         configs = [
             StudyConfig(
                 model=sources[model],

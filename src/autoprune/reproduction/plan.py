@@ -21,6 +21,7 @@ from autoprune.experiment.config import (
     MAX_TOML_BYTES,
     BudgetConfig,
     ConfigSection,
+    DataConfig,
     DistillationConfig,
     Strategy,
 )
@@ -53,7 +54,7 @@ class Plan(ConfigSection):
     that were trained on several languages. `trials`, `seeds` and `seed` are as in a study, and so
     is `race`: without it each entrant has all seeds, as the claims on each of them need.
     `margin` is how many points below another model still count as comparable. `budgets` are by
-    task, `distillation` is that of all cells.
+    task, and so is `data`, how its rows are read (not where); `distillation` is that of all cells.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Plan(ConfigSection):
     margin: Annotated[StrictFloat, Field(gt=0, lt=100)] = 1.0
     distillation: DistillationConfig = DistillationConfig()
     budgets: Mapping[str, BudgetConfig]
+    data: Mapping[str, DataConfig] = {}
 
 
 # The keys of a plan's file; `budgets` are read from its tables `[budget]` and `[budget.TASK]`.
@@ -120,6 +122,9 @@ def read_plan(path: Path) -> Plan:
     except AutopruneError as error:
         raise PlanError(f"{where}: {error}") from None
     check_names(f"multilingual model in {where}", plan.multilingual, plan.models)
+    check_names(f"key in {where}, data", plan.data, plan.tasks)
+    if any(data.data_dir is not None for data in plan.data.values()):
+        raise PlanError(f"{where} says how rows are read; where they are, --data-dir says")
     keeps = [str(keep) for keep in plan.keeps]
     check_names(f"key in {where}, rivals", [str(keep) for keep in plan.rivals], keeps)
     return plan.model_copy(update={"budgets": _read_budgets(plan, budget)})

@@ -289,8 +289,8 @@ class LayoutEvaluator:
         """Early stopping: tell whether the last `patience` evaluations were no better."""
         if self.budget.patience is None or state.best is None:
             return False
-        waited = (state.steps - state.best.steps) * self.budget.checks / self.budget.steps
-        return waited >= self.budget.patience
+        best = state.best.steps
+        return sum(steps > best for _, steps in state.history) >= self.budget.patience
 
     def _score(
         self, model: nn.Module, split: EncodedSplit, seed: int, state: TrainingState
