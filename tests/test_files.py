@@ -87,6 +87,22 @@ def test_atomic_folder_leaves_nothing_when_the_block_raises(tmp_path, out, error
     assert list_files(tmp_path) == ["empty"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="only there one may ask for a process")
+def test_atomic_folder_removes_what_a_killed_process_left_and_no_other(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".a[1].{ended.pid}.part"
+    kept = [tmp_path / name for name in (f".a[1].{os.getppid()}.part", f".b.{ended.pid}.part")]
+    kept += [tmp_path / name for name in (".a[1].mine.part", f".a[1].{9 * 10**30}.part")]
+    for folder in (left, *kept):
+        folder.mkdir()
+        (folder / "weights").write_text("half")
+    with atomic_folder(tmp_path / "a[1]") as folder:
+        (folder / "weights").write_text("whole")
+    assert not left.exists()
+    assert all((folder / "weights").is_file() for folder in kept)
+
+
 def test_atomic_folder_on_a_full_disk_is_refused_in_one_line(tmp_path):
     with (
         pytest.raises(OptionError, match=r"cannot write .*model: No space"),

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -57,8 +58,25 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 def remove_temporary_files(path: Path) -> None:
     """Remove the temporary files of `path` that killed processes left behind."""
-    for temporary in path.parent.glob(_temporary_path(path, "*").name):
+    for temporary in _temporary_paths(path):
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_paths(path: Path) -> list[Path]:
+    return list(path.parent.glob(_temporary_path(Path(glob.escape(str(path))), "*").name))
+
+
+def _remove_abandoned_folders(path: Path) -> None:
+    """Remove the temporary folders of `path` whose process was killed; they are large."""
+    for temporary in _temporary_paths(path):
+        process = temporary.name.split(".")[-2]
+        if temporary.is_dir() and os.name == "posix" and process.isdecimal():
+            try:
+                os.kill(int(process), 0)  # asks only whether there is one
+            except ProcessLookupError:
+                shutil.rmtree(temporary, ignore_errors=True)
+            except (OSError, OverflowError):  # another user's, or no number of a process
+                pass
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -77,11 +95,13 @@ def write_atomic(path: Path, text: str) -> None:
 def atomic_folder(out: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `out`; it becomes `out` at the end of the block.
 
-    Where the block raises, the temporary folder and all parents made for it are removed. Raises
-    `OptionError` where the folder cannot be written.
+    Where the block raises, the temporary folder and all parents made for it are removed; where the
+    process is killed, the next one with the same `out` removes it. Raises `OptionError` where the
+    folder cannot be written.
     """
     check_new_folder(out)
     path = out.resolve()
+    _remove_abandoned_folders(path)
     new_parents = [parent for parent in path.parents if not parent.exists()]
     temporary = _temporary_path(path, os.getpid())
     try:
