@@ -294,21 +294,21 @@ def report_expected_time(
     depth, keep, schedule = experiment.depth, experiment.keep, experiment.schedule
     first = next(iter(experiment.strategies.values()))
     step = experiment.evaluator(experiment.timed).seconds_per_step(first)
-    trial, run = (
+    budgets, rates = experiment.entrant_budgets(), len(experiment.learning_rates)
+    trial, run, full_run = (
         experiment.inputs.steps_of_run(budget, tested) * step
-        for budget, tested in ((quick, False), (full, True))
+        for budget, tested in ((quick, False), (budgets[0], True), (full, True))
     )
-    rest = format_duration(run - trial)
+    rest = format_duration(full_run - trial)
     promoted = f", those that go on {rest} more each" if experiment.promotes else ""
     searching = (trials or 0) * trial / workers
     search = f"{format_duration(searching)} for {format_count(trials or 0, 'trial')} of "
     search += f"{format_count(quick.ends, 'step')}{promoted}, "
     searched = trials is not None
     pruned = len(experiment.strategies) + searched + 1 + len(experiment.rivals)  # 1: scratch
-    budgets, rates = experiment.entrant_budgets(), len(experiment.learning_rates)
     choices = len(budgets) if len(budgets) > 1 else 0  # each is tried on another seed
     run /= workers
-    full_run = run * depth / keep
+    full_run *= depth / keep / workers
     comparing = (len(schedule.seeds) + choices) * run * pruned
     comparing += (len(schedule.seeds) + rates) * full_run
     entrants = pruned + 1  # with the full model

@@ -57,7 +57,7 @@ from autoprune.training.workers import Executor, available_cores, default_worker
 EARLY_STOPPING_PATIENCE = 3
 """Checks without a better validation quality after which a run of the full budget stops."""
 
-DISTILLED_LENGTH = 2
+DISTILLED_LENGTH = 4
 """How many times as many steps a distilled run of the full budget has as a plain one."""
 
 LoadModel = Callable[[int], PreTrainedModel]
