@@ -7,9 +7,9 @@ A run is LAYOUT/KIND/EPOCHS: `none`, `logits` or `hidden`, with `+unlabelled` fo
 labels as well, and `+t=T` and `+w=W` for another temperature than 2 and weight than 0.7. EPOCHS are
 passes over the train rows; a run makes as many steps with texts without labels. The teachers are
 the full model with the seeds 1, 2 and 3, mean of logits. Runs are judged by the table, in the
-task's metric, so unlike a search it reads the test split too. One JSON line for each run, in
-FOLDER/distillation.jsonl, which distillation_results.py reads; after Ctrl-C or a kill the same
-command resumes.
+task's metric, so unlike a search it reads the test split too. `--history` scores validation after
+each pass as well, and keeps it. One JSON line for each run, in FOLDER/distillation.jsonl, which
+distillation_results.py reads; after Ctrl-C or a kill the same command resumes.
 """
 
 import argparse
@@ -75,11 +75,18 @@ def teach(experiment: Experiment, folder: Path, epochs: int, rate: float) -> Tea
     return TeacherTargets.average(targets)
 
 
-def measure(experiment: Experiment, run: str, seed: int, rate: float) -> dict[str, Any]:
+def measure(
+    experiment: Experiment, run: str, seed: int, rate: float, history: bool
+) -> dict[str, Any]:
     """Return what the JSON line of a run holds; `seconds` are processor time."""
     layout, budget = budget_of(experiment, run, rate)
+    passes = []
+    if history:
+        budget = replace(budget, checks=int(run.rpartition("/")[2]))
     evaluator, started = experiment.evaluator(budget), time.process_time()
-    trained = evaluator.train(layout, seed)
+    trained = evaluator.train(
+        layout, seed, (lambda quality, _: passes.append(round(quality, 5))) if history else None
+    )
     seconds = time.process_time() - started
     logits = predict_test(evaluator, trained, experiment.inputs.test).logits
     kept, metric = np.array(experiment.test.kept), experiment.task.metric
@@ -93,6 +100,7 @@ def measure(experiment: Experiment, run: str, seed: int, rate: float) -> dict[st
         "test": round(test.quality, 5),
         "seconds": round(seconds, 1),
         "device": describe_device(experiment.device),
+        **({"history": passes} if history else {}),
     }
 
 
@@ -106,6 +114,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", nargs="+", default=[])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--history", action="store_true")
     parser.add_argument("--teacher-epochs", type=int, default=4)
     parser.add_argument("--tokens", type=int)
     parser.add_argument("--learning-rate", type=float, default=2e-4)
@@ -135,7 +144,7 @@ def main() -> None:
     for seed, run in product(arguments.seeds, arguments.runs):
         if (run, seed) in done:
             continue
-        measured = measure(experiment, run, seed, rate)
+        measured = measure(experiment, run, seed, rate, arguments.history)
         with table.open("a") as out:
             out.write(json.dumps(measured) + "\n")
         print(f"{run} seed {seed} {measured['validation']} {measured['test']}", flush=True)

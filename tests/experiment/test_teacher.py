@@ -67,6 +67,7 @@ def test_all_but_the_full_model_are_distilled_and_for_longer(study):
     assert pruned["head"] == by_origin["full"]["head"] == "fitted"
     assert "head" not in by_origin["scratch"]  # the states of random weights tell nothing
     assert pruned["steps"] == 4 * by_origin["full"]["steps"]
+    assert pruned["checks"] == by_origin["full"]["checks"]
 
 
 def test_finished_study_is_repeated_without_training(run, study):

@@ -223,10 +223,11 @@ class Experiment:
         """Return the budgets that an entrant may have: for each rate, temperature and weight.
 
         The full model learns from the labels alone. A distilled run is longer, since it goes on
-        learning where a plain one has stopped: see `DISTILLED_LENGTH`. Its steps are as many with
-        texts without labels as without. Rivals and scratch learn logits alone: their layers have no
-        place in the teacher. The states of random weights tell a head nothing, so that of scratch
-        starts at random.
+        learning where a plain one has stopped: see `DISTILLED_LENGTH`. Its checks are as many, or
+        early stopping would end it at a rest that a longer run gets over. Its steps are as many
+        with texts without labels as without. Rivals and scratch learn logits alone: their layers
+        have no place in the teacher. The states of random weights tell a head nothing, so that of
+        scratch starts at random.
         """
         budgets = self.full_budgets()
         if origin == "scratch":
@@ -239,7 +240,6 @@ class Experiment:
             replace(
                 budget,
                 steps=DISTILLED_LENGTH * budget.steps,
-                checks=DISTILLED_LENGTH * budget.checks,
                 distillation=replace(
                     self.distillation, kind=kind, temperature=temperature, weight=weight
                 ),
