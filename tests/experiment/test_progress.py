@@ -1,12 +1,14 @@
 """Progress: the live view, the lines of results, and the time left."""
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from autoprune.experiment import progress as progress_module
+from autoprune.experiment.inputs import EncodedSplits
 from autoprune.experiment.progress import (
     ProgressDisplay,
     TimeEstimate,
@@ -16,6 +18,7 @@ from autoprune.experiment.progress import (
 from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.task import CleaningReport
+from autoprune.training.budget import Budget
 
 TOP, MIDDLE = STRATEGIES["top"](12, 6), STRATEGIES["middle"](12, 6)
 
@@ -217,3 +220,13 @@ def test_progress_says_which_rows_cleaning_removed():
         "test: 20 rows read, 10 left (removed: 1 repeated header, 3 without text or label, "
         "2 duplicates, 4 also in an earlier split)"
     )
+
+
+def test_a_run_takes_its_steps_and_a_third_of_one_for_each_batch_that_it_predicts():
+    inputs = EncodedSplits(range(320), range(96), range(64), None)
+    drawn = Budget(steps=30, batch=32, checks=3)
+    assert inputs.steps_of_run(drawn, tested=False) == pytest.approx(30 + 3 * 3 / 3)
+    fitted = replace(drawn, head="fitted")  # reads the train rows first
+    assert inputs.steps_of_run(fitted, tested=True) == pytest.approx(30 + (9 + 10 + 2) / 3)
+    paused = replace(drawn, pause_at=10)
+    assert inputs.steps_of_run(paused, tested=False) == pytest.approx(10 + 3 / 3)
