@@ -265,7 +265,9 @@ def _context(
     trackers: Sequence[Tracker],
 ) -> RunContext:
     if not isinstance(trackers, Sequence) or not all(hasattr(one, "track") for one in trackers):
-        raise OptionError(f"trackers is a list of objects with a method track, got {trackers!r}")
+        raise OptionError(
+            f"trackers is a list of objects with a method track, got {trackers!r:.60}"
+        )
     command = f"autoprune.{function}(StudyConfig.from_dict({config.to_dict()!r}))"
     return RunContext(command, _progress(progress), emit_to(trackers))
 

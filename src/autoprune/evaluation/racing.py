@@ -46,7 +46,8 @@ ROW_NOISE = 0.3
 RUN_FREEDOM = 2
 """How many degrees of freedom this usual noise counts for, beside those of the measured spreads.
 
-Few, since studies have from half to four times as much: `benchmarks/search/simulate_racing.py`."""
+Few, since studies have 0.4 to 4 times as much noise (`benchmarks/search/comparison_cost.py`), and
+with more degrees of freedom noisy ones drop level strategies (`simulate_racing.py`)."""
 
 SCRATCH_STD = 0.05
 """What comes to it for models trained from random weights."""
