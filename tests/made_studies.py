@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoprune.encoders.profiling import MedianInterval
 from autoprune.errors import TrialError
 from autoprune.evaluation.costs import Costs, MeasuredCost
 from autoprune.evaluation.entrants import Entrant, EntrantRun, MeasurementConditions
 from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.simple_models import SimpleModel
+from autoprune.evaluation.statistics import MedianInterval
 from autoprune.evaluation.study_files import FinishedStudy, StudyMetadata
 from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
@@ -236,7 +236,7 @@ def study_by(kind, metric, folder, found=0.3):
     )
     texts = LabelledRows(("t",) * rows, _plain(labels), by_word=problem_type.by_word)
     test = TestSplit(texts, (True,) * (rows - 2) + (False,) * 2, cleaned[2], "f2")
-    conditions = MeasurementConditions("own", metric, {"rows": "f"}, {}, "cpu", problem_type)
+    conditions = MeasurementConditions("own", metric, {"rows": "f"}, {}, "cpu", problem_type.name)
     comparison = compare_entrants(
         [
             entrant("found", "4:0,2", found),

@@ -146,6 +146,13 @@ def test_the_command_line_answers_without_heavy_imports():
     assert done.stdout.strip() == "set()"
 
 
+def test_finished_studies_are_read_without_torch():
+    rooms = "autoprune.experiment.study_store, autoprune.evaluation.study_comparison"
+    code = f"import sys, {rooms}; print({{'torch', 'transformers', 'sklearn'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 # A command has the name of what it does; each program has a main.
 COMMANDS = {command.callback.__name__ for command in app.registered_commands} | {"main"}
 

@@ -14,6 +14,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
+from autoprune.cli.pretrain_progress import PretrainingDisplay
+from autoprune.pretraining.training import StepResult
 from tiny_models import NUMBERS, save_model, tiny_tokenizer
 
 
@@ -374,3 +376,10 @@ def test_pretrain_into_a_folder_that_is_not_empty_is_refused(run, corpus, tmp_pa
     assert answer.code == 2
     assert "full is not empty" in answer.lines[0]
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_pretrain_resumed_tells_the_time_left_by_its_own_steps(capsys):
+    with PretrainingDisplay().training() as show:
+        show(StepResult(loss=9.0, tokens=100_000, seconds=5000.0, done=0.04))
+        show(StepResult(loss=9.0, tokens=125_000, seconds=5010.0, done=0.05))
+    assert "2,500 tokens a second  125,000 tokens  15.8 min left" in capsys.readouterr().err

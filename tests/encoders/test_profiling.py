@@ -1,7 +1,6 @@
 """Profiling: logits, operations, time, peak memory and warnings against known answers."""
 
 import os
-import random
 import shutil
 import statistics
 import time
@@ -16,14 +15,11 @@ from transformers import AutoModelForSequenceClassification
 from autoprune.encoders.files import read_checkpoint
 from autoprune.encoders.profiling import (
     EXPECTED_GAIN,
-    MIN_ROUNDS,
     LayerTimes,
-    MedianInterval,
     count_flops,
     count_parameters,
     measure_in_turns,
     measure_peak_memory,
-    median_interval,
     open_classifier,
     open_trained,
     speed_warnings,
@@ -157,35 +153,9 @@ def test_measure_in_turns_ignores_a_slow_warm_up():
 
 def test_measure_in_turns_returns_seconds():
     seconds = measure_in_turns({1: lambda: time.sleep(0.01), 2: lambda: time.sleep(0.03)}, 6)
-    assert median_interval(seconds[1]).median >= 0.01
-    assert median_interval(seconds[2]).median >= 0.03
+    assert statistics.median(seconds[1]) >= 0.01
+    assert statistics.median(seconds[2]) >= 0.03
     assert len(set(seconds[1])) > 1
-
-
-# Table of the order statistics that hold the median with 95 %: n, rank of the lower end (from 1).
-@pytest.mark.parametrize(
-    ("number", "rank"),
-    [(6, 1), (8, 1), (9, 2), (11, 2), (12, 3), (15, 4), (20, 6), (25, 8), (50, 18), (100, 40)],
-)
-def test_median_interval_is_that_of_the_sign_test(number, rank):
-    values = list(range(1, number + 1))
-    random.Random(0).shuffle(values)
-    found = median_interval(values)
-    assert found == MedianInterval(statistics.median(values), rank, number + 1 - rank)
-
-
-def test_median_interval_covers_the_true_median():
-    draw = random.Random(1)
-    held = 0
-    for _ in range(2000):
-        found = median_interval([draw.expovariate(1.0) for _ in range(15)])
-        held += found.low <= 0.693147 <= found.high
-    assert 0.95 <= held / 2000 <= 0.98  # exactly 0.9648
-
-
-def test_median_interval_needs_enough_values():
-    with pytest.raises(AssertionError):
-        median_interval([1.0] * (MIN_ROUNDS - 1))
 
 
 def layer_times(layers, layer=1.0, outside=0.0, tokenising=0.0, call=0.0, batch=32):

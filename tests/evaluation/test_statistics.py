@@ -1,5 +1,8 @@
 """The statistics give known answers, and the interval covers what it says."""
 
+import random
+import statistics
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,9 +10,12 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr, ttest_1samp
 
 from autoprune.evaluation.statistics import (
+    MIN_ROUNDS,
+    MedianInterval,
     holm_correction,
     layout_rank_correlation,
     mean_interval,
+    median_interval,
     paired_interval,
     rank_correlation,
     row_contributions,
@@ -186,3 +192,29 @@ def test_mean_interval_of_two_seeds_is_of_the_rows_alone():
     rows = values.mean(0)
     expected = ttest_1samp(rows, 0).confidence_interval()
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+
+
+# Table of the order statistics that hold the median with 95 %: n, rank of the lower end (from 1).
+@pytest.mark.parametrize(
+    ("number", "rank"),
+    [(6, 1), (8, 1), (9, 2), (11, 2), (12, 3), (15, 4), (20, 6), (25, 8), (50, 18), (100, 40)],
+)
+def test_median_interval_is_that_of_the_sign_test(number, rank):
+    values = list(range(1, number + 1))
+    random.Random(0).shuffle(values)
+    found = median_interval(values)
+    assert found == MedianInterval(statistics.median(values), rank, number + 1 - rank)
+
+
+def test_median_interval_covers_the_true_median():
+    draw = random.Random(1)
+    held = 0
+    for _ in range(2000):
+        found = median_interval([draw.expovariate(1.0) for _ in range(15)])
+        held += found.low <= 0.693147 <= found.high
+    assert 0.95 <= held / 2000 <= 0.98  # exactly 0.9648
+
+
+def test_median_interval_needs_enough_values():
+    with pytest.raises(AssertionError):
+        median_interval([1.0] * (MIN_ROUNDS - 1))

@@ -9,7 +9,7 @@ from autoprune.cli import options
 from autoprune.encoders.registry import ENCODERS
 
 if TYPE_CHECKING:
-    from autoprune.encoders.profiling import MedianInterval
+    from autoprune.evaluation.statistics import MedianInterval
     from autoprune.experiment.cost import CostResult
     from autoprune.export.cost import CostMeasurement
 

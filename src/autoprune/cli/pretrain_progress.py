@@ -66,7 +66,9 @@ class PretrainingDisplay(PretrainingProgress):
         assert self._first is not None
         seconds = step.seconds - self._first.seconds
         speed = (step.tokens - self._first.tokens) / seconds if seconds > 0 else 0.0
-        left = step.seconds * (1 - step.done) / step.done if step.done < 1 else 0.0
+        # From this process's steps: earlier ones may be from a busier machine.
+        done = step.done - self._first.done
+        left = seconds * (1 - step.done) / done if done > 0 and step.done < 1 else 0.0
         return (
             f"{min(step.done, 1):>5.1%}  loss {self._loss:.3f}  {speed:,.0f} tokens a second  "
             f"{step.tokens:,} tokens  {format_duration(left)} left"

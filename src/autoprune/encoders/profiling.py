@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import math
 import multiprocessing
 import re
 import resource
@@ -38,8 +37,6 @@ from autoprune.errors import OptionError
 from autoprune.processes import no_main_module
 
 TokenBatch = Mapping[str, NDArray[np.int64]]  # input_ids, attention_mask, ...: (rows, longest)
-
-MIN_ROUNDS = 6  # with fewer, even the smallest and the largest value are no 95 % interval
 
 EXPECTED_GAIN = 0.8  # share of the promised gain; a smaller gain gives a warning
 
@@ -155,15 +152,6 @@ def time_outside_layers(classifier: Classifier, batches: Sequence[TokenBatch]) -
     return max(0.0, statistics.median(shares[1:]))  # the first pass warms up
 
 
-@dataclass(frozen=True, slots=True)
-class MedianInterval:
-    """The median of several measurements, and its 95 % confidence interval."""
-
-    median: float
-    low: float
-    high: float
-
-
 def measure_in_turns(
     calls: Mapping[_K, Callable[[], object]], rounds: int
 ) -> dict[_K, list[float]]:
@@ -181,25 +169,6 @@ def measure_in_turns(
             if number >= 0:
                 seconds[name].append(elapsed)
     return seconds
-
-
-def median_interval(values: Sequence[float]) -> MedianInterval:
-    """Return the median of at least `MIN_ROUNDS` values, with its interval by order statistics.
-
-    The interval contains the true median with at least 95 % probability, whatever the distribution
-    (David and Nagaraja, Order Statistics, section 7.1).
-
-    >>> median_interval([5, 1, 4, 2, 3, 6])
-    MedianInterval(median=3.5, low=1, high=6)
-    """
-    assert len(values) >= MIN_ROUNDS, "too few rounds for an interval"
-    ordered, number = sorted(values), len(values)
-    outside, below = 0, 0.0
-    while (below := below + math.comb(number, outside) / 2**number) <= 0.025:
-        outside += 1
-    return MedianInterval(
-        statistics.median(ordered), ordered[outside - 1], ordered[number - outside]
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoprune.encoders.profiling import MedianInterval
 from autoprune.evaluation.comparison import Comparison
+from autoprune.evaluation.statistics import MedianInterval
 from autoprune.files import check_value_type, load_json, reading, write_atomic
 from autoprune.layouts.layout import Layout
 

@@ -5,10 +5,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.errors import TrialError
 from autoprune.evaluation.records import (
     InitialWeights,
@@ -23,14 +25,14 @@ from autoprune.evaluation.records import (
 from autoprune.evaluation.statistics import SIGNIFICANCE, look_levels
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import NO_LABEL, Label, TestSplit, label_array, label_tuples
-from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.budget import Budget
-from autoprune.training.checkpoint import CheckpointFile, checkpoint_file
-from autoprune.training.evaluator import LayoutEvaluator, TrainedModel
-from autoprune.training.loop import MicroBatcher, predict_logits
 from autoprune.training.metrics import Score
-from autoprune.training.problem_types import SINGLE_LABEL, ProblemType
-from autoprune.training.workers import Executor
+
+if TYPE_CHECKING:  # who reads a finished study does not wait for torch
+    from autoprune.tasks.tokenization import EncodedSplit
+    from autoprune.training.checkpoint import CheckpointFile
+    from autoprune.training.evaluator import LayoutEvaluator, TrainedModel
+    from autoprune.training.workers import Executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class MeasurementConditions:
     fingerprints: dict[str, str]
     versions: dict[str, str]
     device: str
-    problem_type: ProblemType = SINGLE_LABEL
+    problem_type: str = PROBLEM_TYPE_NAMES[0]
     validation_rows: int = 1000
 
 
@@ -79,8 +81,8 @@ class Entrant:
     model: str
     parameters: int
     budget: Budget
-    begin: Callable[[int, CheckpointFile], Callable[[], EntrantRun]]
-    validate: Callable[[int, CheckpointFile], Callable[[], Score]]
+    begin: "Callable[[int, CheckpointFile], Callable[[], EntrantRun]]"
+    validate: "Callable[[int, CheckpointFile], Callable[[], Score]]"
 
     def key(self, seed: int, conditions: MeasurementConditions) -> RecordKey:
         """Return the key that the record of its run with `seed` has."""
@@ -177,11 +179,11 @@ class Measured:
 def entrant_variants(
     origin: str,
     layout: Layout,
-    evaluators: Sequence[LayoutEvaluator],
-    test: EncodedSplit,
+    evaluators: "Sequence[LayoutEvaluator]",
+    test: "EncodedSplit",
     model: str,
     start: InitialWeights,
-    executor: Executor,
+    executor: "Executor",
 ) -> list[Entrant]:
     """Return the entrant once for each evaluator; these differ in their budget alone.
 
@@ -190,13 +192,13 @@ def entrant_variants(
     """
     parameters = evaluators[0].parameters(layout).total
 
-    def variant(evaluator: LayoutEvaluator) -> Entrant:
+    def variant(evaluator: "LayoutEvaluator") -> Entrant:
         assert test.kept is evaluator.rows.kept, "all rows are numbered alike"
 
-        def begin(seed: int, checkpoint: CheckpointFile) -> Callable[[], EntrantRun]:
+        def begin(seed: int, checkpoint: "CheckpointFile") -> Callable[[], EntrantRun]:
             return executor.start(_train_and_predict, evaluator, layout, test, seed, checkpoint)
 
-        def validate(seed: int, checkpoint: CheckpointFile) -> Callable[[], Score]:
+        def validate(seed: int, checkpoint: "CheckpointFile") -> Callable[[], Score]:
             return executor.start(evaluator.evaluate, layout, seed, checkpoint=checkpoint)
 
         return Entrant(origin, layout, start, model, parameters, evaluator.budget, begin, validate)
@@ -205,19 +207,21 @@ def entrant_variants(
 
 
 def _train_and_predict(
-    evaluator: LayoutEvaluator,
+    evaluator: "LayoutEvaluator",
     layout: Layout,
-    test: EncodedSplit,
+    test: "EncodedSplit",
     seed: int,
-    checkpoint: CheckpointFile,
+    checkpoint: "CheckpointFile",
 ) -> EntrantRun:
     return predict_test(evaluator, evaluator.train(layout, seed, checkpoint=checkpoint), test)
 
 
 def predict_test(
-    evaluator: LayoutEvaluator, trained: TrainedModel, test: EncodedSplit
+    evaluator: "LayoutEvaluator", trained: "TrainedModel", test: "EncodedSplit"
 ) -> EntrantRun:
     """Return a trained model's validation score and its logits of the test rows."""
+    from autoprune.training.loop import MicroBatcher, predict_logits
+
     batcher = MicroBatcher(evaluator.budget.batch)
     logits = predict_logits(trained.model, test, evaluator.device, batcher)
     return EntrantRun(trained.score, logits, tuple(batcher.notes))
@@ -237,7 +241,7 @@ def choose_budgets(
     not run again.
     """
 
-    def start(entrant: Entrant, seed: int, checkpoint: CheckpointFile) -> Callable[[], _Results]:
+    def start(entrant: Entrant, seed: int, checkpoint: "CheckpointFile") -> Callable[[], _Results]:
         wait = entrant.validate(seed, checkpoint)
         return lambda: _validation_results(wait())
 
@@ -257,7 +261,7 @@ def comparison_runs(
 ) -> "EntrantRuns":
     """Return what trains entrants and scores them on the test split."""
 
-    def start(entrant: Entrant, seed: int, checkpoint: CheckpointFile) -> Callable[[], _Results]:
+    def start(entrant: Entrant, seed: int, checkpoint: "CheckpointFile") -> Callable[[], _Results]:
         wait = entrant.begin(seed, checkpoint)
         return lambda: _test_results(wait(), test, conditions, seed)
 
@@ -290,6 +294,8 @@ def _test_results(
     run: EntrantRun, test: TestSplit, conditions: MeasurementConditions, seed: int
 ) -> _Results:
     """Return the validation score, those on the cleaned and the raw test rows, and predictions."""
+    from autoprune.training.problem_types import PROBLEM_TYPES
+
     assert run.validation.split == "validation", "a run is scored on validation"
     assert len(run.logits) == len(test.rows), "logits for each raw test row"
     notes = tuple(note for note in (run.validation.note, *run.notes) if note)
@@ -297,7 +303,7 @@ def _test_results(
         return _Results(notes=notes, reason="the trained model's outputs are not finite numbers")
     labels, kept = label_array(test.rows.labels), np.array(test.kept)
     seconds = run.validation.seconds
-    problem_type, metric = conditions.problem_type, conditions.metric
+    problem_type, metric = PROBLEM_TYPES[conditions.problem_type], conditions.metric
     cleaned = problem_type.score(run.logits[kept], labels[kept], metric, "test", seed, seconds)
     raw = problem_type.score(run.logits, labels, metric, "test-raw", seed, seconds)
     predictions = problem_type.predict(run.logits)
@@ -316,7 +322,7 @@ class EntrantRuns:
     """
 
     phase: Phase
-    begin: Callable[[Entrant, int, CheckpointFile], Callable[[], _Results]]
+    begin: "Callable[[Entrant, int, CheckpointFile], Callable[[], _Results]]"
     conditions: MeasurementConditions
     path: Path
     watch: Watch
@@ -338,8 +344,12 @@ class EntrantRuns:
         for entrant, seed in runs:
             if not self.is_free(entrant, seed):
                 key = entrant.key(seed, self.conditions)
-                file = checkpoint_file(self.path.parent, tuple(key))
-                self.started[key] = self.begin(entrant, seed, file)
+                self.started[key] = self.begin(entrant, seed, self._checkpoint(key))
+
+    def _checkpoint(self, key: RecordKey) -> "CheckpointFile":
+        from autoprune.training.checkpoint import checkpoint_file
+
+        return checkpoint_file(self.path.parent, tuple(key))
 
     def finish(
         self, runs: Sequence[EntrantSeed], done: int = 0, total: int | None = None
@@ -361,7 +371,7 @@ class EntrantRuns:
                     results = _Results(reason=str(error) or "no reason given")
                 self.known[key] = _make_record(self.phase, entrant, seed, results, self.conditions)
                 append_record(self.path, self.known[key])
-                checkpoint_file(self.path.parent, tuple(key)).remove()
+                self._checkpoint(key).remove()
             record = self.known[key]
             records.append(record)
             of = total or len(runs)

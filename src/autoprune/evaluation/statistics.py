@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import fmean
+from statistics import fmean, median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ MIN_SEEDS = 3
 
 SIGNIFICANCE = 0.05
 """A p-value below this is taken as evidence of a difference."""
+
+MIN_ROUNDS = 6
+"""The fewest timings whose smallest and largest are an interval of 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,3 +224,29 @@ def _spearman(
     correlation: NDArray[np.float64] = np.zeros_like(scale)
     np.divide((a * b).sum(axis), scale, out=correlation, where=scale > 0)
     return correlation
+
+
+@dataclass(frozen=True, slots=True)
+class MedianInterval:
+    """The median of several measurements, and its 95 % confidence interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+def median_interval(values: Sequence[float]) -> MedianInterval:
+    """Return the median of at least `MIN_ROUNDS` values, with its interval by order statistics.
+
+    The interval contains the true median with at least 95 % probability, whatever the distribution
+    (David and Nagaraja, Order Statistics, section 7.1).
+
+    >>> median_interval([5, 1, 4, 2, 3, 6])
+    MedianInterval(median=3.5, low=1, high=6)
+    """
+    assert len(values) >= MIN_ROUNDS, "too few rounds for an interval"
+    ordered, number = sorted(values), len(values)
+    outside, below = 0, 0.0
+    while (below := below + math.comb(number, outside) / 2**number) <= 0.025:
+        outside += 1
+    return MedianInterval(median(ordered), ordered[outside - 1], ordered[number - outside])

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.errors import StudyError
@@ -33,7 +33,9 @@ from autoprune.files import check_value_type, load_json, path_exists, reading, w
 from autoprune.layouts.layout import Layout
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 from autoprune.training.budget import Budget, Distillation
-from autoprune.training.checkpoint import CheckpointFile
+
+if TYPE_CHECKING:
+    from autoprune.training.checkpoint import CheckpointFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +381,7 @@ def _simple_model(entry: dict[str, Any]) -> SimpleModel:
     return SimpleModel(**entry | {"predictions": read_labels(entry["predictions"])})
 
 
-def _refuse_to_run(seed: int, _: CheckpointFile) -> Callable[[], Any]:
+def _refuse_to_run(seed: int, _: "CheckpointFile") -> Callable[[], Any]:
     raise AssertionError(f"the study is finished, seed {seed} is not run again")
 
 

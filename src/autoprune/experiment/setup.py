@@ -156,7 +156,7 @@ class Experiment:
             fingerprints={"train and validation": self.splits.fingerprint},
             versions=installed_versions(),
             device=f"{describe_device(self.device)}, {self.workers} at a time",
-            problem_type=self.problem_type,
+            problem_type=self.problem_type.name,
             validation_rows=len(self.splits.validation),
         )
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from autoprune.errors import AutopruneError, StudyError, quote
 from autoprune.evaluation.comparison import Comparison
@@ -17,11 +17,13 @@ from autoprune.evaluation.study_files import (
     read_study,
 )
 from autoprune.experiment.config import RunOptions, StudyConfig
-from autoprune.experiment.setup import Experiment, build_experiment
 from autoprune.files import expand_home, is_folder_locked, path_exists, reading
 from autoprune.layouts.layout import Layout
 from autoprune.reporting.sections import verdict_in_brief
 from autoprune.storage.storage import JOURNAL
+
+if TYPE_CHECKING:
+    from autoprune.experiment.setup import Experiment
 
 # A folder with one of these files is a study. One with its trials in a database has only records
 # until it is finished.
@@ -99,11 +101,13 @@ def study_costs(folder: Path, comparison: Comparison, say: Callable[[str], None]
 
 def reload_experiment(
     study: FinishedStudy, options: RunOptions, data_dir: Path | None = None
-) -> Experiment:
+) -> "Experiment":
     """Load the model and the data of a finished study again; `data_dir`: where they are now.
 
     Raises `StudyError` where they are not those of the study, and what `build_experiment` raises.
     """
+    from autoprune.experiment.setup import build_experiment  # only here: it loads torch
+
     config = study_config(study)
     if data_dir is not None:
         data = config.data.model_copy(update={"data_dir": data_dir})

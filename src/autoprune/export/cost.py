@@ -15,17 +15,16 @@ from autoprune.encoders.files import list_names, pick_weight_files
 from autoprune.encoders.profiling import (
     Classifier,
     LayerTimes,
-    MedianInterval,
     Parameters,
     count_flops,
     count_parameters,
     measure_in_turns,
     measure_peak_memory,
-    median_interval,
     open_classifier,
     time_outside_layers,
 )
 from autoprune.encoders.registry import EncoderFiles
+from autoprune.evaluation.statistics import MedianInterval, median_interval
 from autoprune.export.formats import (
     MODEL_FORMATS,
     TRANSFORMERS,

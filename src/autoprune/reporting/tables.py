@@ -5,11 +5,11 @@ from dataclasses import dataclass, fields
 from statistics import fmean
 from typing import Any
 
-from autoprune.encoders.profiling import MedianInterval
 from autoprune.evaluation.comparison import Comparison, ComparisonRow, SimpleRow
 from autoprune.evaluation.costs import Costs, MeasuredCost
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.records import Record
+from autoprune.evaluation.statistics import MedianInterval
 from autoprune.evaluation.study_files import StudyMetadata
 from autoprune.evaluation.verdict import format_p
 from autoprune.layouts.layout import Layout
