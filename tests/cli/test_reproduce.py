@@ -199,7 +199,7 @@ def test_reproduce_of_another_grid_of_distillation_is_not_done(run, models, task
     command = ["reproduce", plan, "--models-dir", models, "--workers", 1]
     assert run(*command).code == 0
     report = (tmp_path / "reports/taught.md").read_text(encoding="utf-8")
-    assert "the same data and steps, twice as many where they are distilled" in report
+    assert "the same data and steps, 4 times as many where they are distilled" in report
     assert "1 cell done, 0 to do" in run(*command, "--dry-run").out
     plan.write_text(text + "temperatures = [2, 4]", encoding="utf-8")
     assert "0 cells done, 1 to do" in run(*command, "--dry-run").out

@@ -9,6 +9,7 @@ from autoprune.experiment.context import RunContext
 from autoprune.experiment.pipeline import run_studies
 from autoprune.experiment.progress import format_duration
 from autoprune.experiment.result import check_study_files
+from autoprune.experiment.setup import DISTILLED_LENGTH
 from autoprune.files import is_folder_locked, write_atomic
 from autoprune.reproduction.claims import judge_claims
 from autoprune.reproduction.grid import Grid, finished_study
@@ -104,11 +105,12 @@ def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
     by_task = {study.setting.task: study.setting for study in studies}
     distilled = any(study.setting.distillation for study in studies)
+    longer = f"steps, {DISTILLED_LENGTH} times as many where they are distilled"
     return [
         f"{plan.seeds} fresh seeds for each entrant"
         f"{', fewer where it was surely behind on validation' if plan.race else ''}, "
         f"{plan.trials} trials for each search; the entrants of a cell have the same data and "
-        f"{'steps, twice as many where they are distilled' if distilled else 'budget'}",
+        f"{longer if distilled else 'budget'}",
         *(
             f"{task}: at most {metadata.full.steps} steps of {metadata.full.batch} rows, "
             f"{metadata.full.tokens} tokens, peak rate {metadata.full.learning_rate:g}"
