@@ -1,9 +1,12 @@
-"""Documentation hooks: pages of the reference are made from the code, others from files here.
+"""Documentation: tables of the reference are made from the code, other pages from files here.
 
-mkdocs calls `on_page_markdown`; `tests/test_docs.py` calls the functions for their own sake.
+`python docs/hooks.py` writes the tables into the pages, between the marks `<!-- NAME -->` and
+`<!-- end of NAME -->`; `tests/test_docs.py` fails where a page is not up to date. mkdocs calls
+`on_page_markdown`.
 """
 
 import dataclasses
+import inspect
 import re
 import typing
 from collections.abc import Iterable
@@ -11,23 +14,37 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs/reference"
 REPOSITORY = "https://github.com/autoprune/autoprune/blob/main/"
 
 
+def main() -> None:
+    """Write the tables into the pages of the reference."""
+    for page in sorted(PAGES.glob("*.md")):
+        page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill the marks `<!-- NAME -->` of a page by what the code says."""
+    """Take the pages that are files of the root from there."""
     if page.file.src_uri in ("contributing.md", "changelog.md"):
         return from_root(page.file.src_uri.upper().replace(".MD", ".md"))
+    return markdown
+
+
+def fill(markdown: str) -> str:
+    """Return a page with what the code says between its marks."""
     makers = {
         "commands": command_reference,
         "configuration": configuration_reference,
         "record": record_reference,
         "events": event_reference,
+        "functions": function_reference,
     }
     return re.sub(
-        r"<!-- (\w+) -->",
-        lambda match: makers[match[1]]() if match[1] in makers else match[0],
+        r"(<!-- (\w+) -->\n).*?(<!-- end of \2 -->)",
+        lambda match: f"{match[1]}\n{makers[match[2]]()}\n\n{match[3]}",
         markdown,
+        flags=re.DOTALL,
     )
 
 
@@ -217,9 +234,24 @@ def _event_names(kind: Any) -> str:
     }[kind.__name__]
 
 
+def function_reference() -> str:
+    """Return what `import autoprune` gives, and what each is for."""
+    import autoprune
+
+    rows = []
+    for name in sorted(autoprune.__all__, key=lambda name: (name[0].isupper(), name)):
+        about = (inspect.getdoc(getattr(autoprune, name)) or "").partition("\n")[0]
+        rows.append((f"`{name}`", about))
+    return _table(("name", "what it is for"), rows)
+
+
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join(
         "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line) + " |"
         for line in lines
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,8 @@
 """Make everything that the documents show, anew, from one run of the demo: `make showcase`.
 
-Writes the transcript, the table of README.md, the pictures of report and dashboard, and the example
-report. Needs the `dev` extra with Chromium (`playwright install chromium`).
+Writes the transcript of docs/start/first-search.md, the table of README.md, the pictures of report
+and dashboard, and the example report. Needs the `dev` extra with Chromium (`playwright install
+chromium`).
 """
 
 import re
@@ -40,15 +41,19 @@ def copy(folder: Path) -> None:
     """Take transcript, report and pictures from a folder in which the demo ran."""
     printed = (folder / "search.txt").read_text(encoding="utf-8").rstrip().splitlines()
     shown = [f"$ autoprune {' '.join(SEARCH[:])}", *shorten(printed)]
-    (ROOT / "docs/showcase/search.txt").write_text("\n".join(shown) + "\n", encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = "\n".join(readme_table(printed))
-    block = re.compile(r"(<!-- showcase[^\n]*-->\n```text\n).*?(```\n<!-- end)", re.DOTALL)
-    readme = block.sub(lambda match: f"{match[1]}{table}\n{match[2]}", readme)
-    (ROOT / "README.md").write_text(readme, encoding="utf-8")
+    put_between_marks(ROOT / "docs/start/first-search.md", shown)
+    put_between_marks(ROOT / "README.md", readme_table(printed))
     report = (folder / "reports" / f"{STUDY}.md").read_text(encoding="utf-8")
     (ROOT / "docs/example-report.md").write_text(report, encoding="utf-8")
     take_pictures(folder)
+
+
+def put_between_marks(page: Path, lines: list[str]) -> None:
+    """Put what the terminal showed into a page, in place of what is there."""
+    block = re.compile(r"(<!-- showcase[^\n]*-->\n```text\n).*?(```\n<!-- end)", re.DOTALL)
+    text = "\n".join(lines)
+    old = page.read_text(encoding="utf-8")
+    page.write_text(block.sub(lambda match: f"{match[1]}{text}\n{match[2]}", old), encoding="utf-8")
 
 
 def shorten(lines: list[str]) -> list[str]:

@@ -177,8 +177,16 @@ def load_hooks():
     return hooks
 
 
+def test_reference_pages_say_what_the_code_says():
+    hooks = load_hooks()
+    for page in hooks.PAGES.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        assert hooks.fill(text) == text, f"{page.name} is old: python docs/hooks.py"
+
+
 def test_reference_has_every_command_and_option():
-    text = load_hooks().command_reference()
+    text = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
+    text = text.partition("<!-- end of commands -->")[0]
     sections = dict(re.findall(r"^## autoprune (\S+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.M))
     assert sections.keys() == COMMANDS.keys()
     for name, command in COMMANDS.items():
@@ -191,6 +199,8 @@ def test_reference_has_every_setting_and_event():
     settings = set(re.findall(r"^\| `(\w+)`", hooks.configuration_reference(), re.MULTILINE))
     known = {name for section in SECTIONS.values() for name in section.model_fields}
     assert known <= settings
+    names = re.findall(r"^\| `(\w+)`", hooks.function_reference(), re.MULTILINE)
+    assert sorted(names) == sorted(autoprune.__all__)
     assert hooks.event_reference().count("`trial begun`") == 1
     assert "`predictions`" in hooks.record_reference()
 

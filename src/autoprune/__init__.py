@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     )
     from autoprune.errors import AutopruneError
     from autoprune.experiment.config import RunOptions, SearchOptions, StudyConfig
+    from autoprune.experiment.cost import CostRequest
     from autoprune.experiment.result import StudyResult
     from autoprune.experiment.study_export import ExportOptions
     from autoprune.layouts.layout import Layout
@@ -23,6 +24,7 @@ __version__ = version("autoprune")
 
 __all__ = [
     "AutopruneError",
+    "CostRequest",
     "ExportOptions",
     "Layout",
     "RunOptions",
@@ -39,6 +41,7 @@ __all__ = [
 
 _MODULES = {
     "AutopruneError": "errors",
+    "CostRequest": "experiment.cost",
     "ExportOptions": "experiment.study_export",
     "Layout": "layouts.layout",
     "RunOptions": "experiment.config",
