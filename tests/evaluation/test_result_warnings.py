@@ -17,6 +17,7 @@ from autoprune.evaluation.verdict import (
 from autoprune.reporting.sections import comparison_section, verdict_in_brief
 from autoprune.reporting.tables import comparison_as_json, entrants_table
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
+from autoprune.training.budget import Distillation
 
 ROWS = 60
 SEEDS = (7, 8, 9)
@@ -142,6 +143,18 @@ def test_seeds_that_all_learned_or_none_are_not_collapsed(wrong, entrant, warnin
 def test_few_seeds_are_said(seeds, words, entrant, warnings):
     _, [text] = warnings([entrant("top", "4:0-1", (), 0.8)], seeds=seeds)
     assert text.startswith(words) and "at least 3 --seeds" in text
+
+
+def test_longer_training_of_distilled_models_is_said(entrant, warnings):
+    entrants = [entrant("top", "4:0-1", [1], 0.9), entrant("full", "4:0-3", [2], 0.9)]
+    assert warnings(entrants)[1] == ()
+    taught = Distillation("logits", "full", 2.0, 0.7)
+    budget = dataclasses.replace(entrants[0].budget, steps=4000, distillation=taught)
+    entrants[0] = dataclasses.replace(entrants[0], budget=budget)
+    [text] = warnings(entrants)[1]
+    steps = entrants[1].budget.steps
+    assert text.startswith(f"The full model had at most {steps} steps, the others, which are")
+    assert "distilled, 4,000: what they gain" in text
 
 
 def test_search_of_fixed_strategies_alone_is_said(entrant, warnings, trial):

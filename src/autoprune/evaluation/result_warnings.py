@@ -27,6 +27,7 @@ def result_warnings(
         *(_nothing_learned(setting, comparison, majority) if majority else []),
         *(_collapsed_seeds(comparison, majority) if majority else []),
         *(_below_simple_model(comparison, simple) if simple else []),
+        *_longer_than_full(comparison),
         *_nothing_searched(setting, trials),
         *_few_seeds(comparison),
     )
@@ -92,6 +93,18 @@ def _below_simple_model(comparison: Comparison, simple: SimpleRow) -> list[str]:
         f"{metric.format_difference(gap.mean)} {metric.unit}{metric.note} "
         f"({describe_interval(gap)}). Train longer, keep more "
         f"layers, or use {name}."
+    ]
+
+
+def _longer_than_full(comparison: Comparison) -> list[str]:
+    """Warn where the others had a teacher and more steps than the full model."""
+    distilled = [run.budget for run in comparison.records if run.budget.distillation]
+    full = [run.budget for run in comparison.records if run.origin == "full"]
+    if not distilled or not full or distilled[0].steps <= full[0].steps:
+        return []
+    return [
+        f"The full model had at most {full[0].steps:,} steps, the others, which are distilled, "
+        f"{distilled[0].steps:,}: what they gain on it is in part that of longer training."
     ]
 
 
