@@ -191,6 +191,8 @@ def test_model_is_exported_and_its_cost_measured(searched, tmp_path, monkeypatch
     monkeypatch.setattr("autoprune.export.push_to_hub.check_push_target", lambda *_: None)
     monkeypatch.setattr(api, "push_export", lambda out, options: uploads.append(options.push))
     exported = autoprune.export_model(result, tmp_path / "model", options)
+    card = (tmp_path / "model/README.md").read_text(encoding="utf-8")
+    assert f"autoprune.export_model('{result.folder.name}', 'DIR')" in card
     assert uploads == ["org/model"]
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
     assert loaded.config.num_hidden_layers == len(exported.request.layout.keep) == 2
@@ -253,6 +255,9 @@ def test_import_is_lazy():
         ({"trackers": [5]}, "trackers is a list of objects with a method track, got [5]"),
         ({"trackers": 5}, "trackers is a list of objects with a method track, got 5"),
         ({"strategies": 5}, "strategies must be a list, got 5"),
+        ({"progress": None}, "progress must be True, False or an object of autoprune's class"),
+        ({"run": {"workers": 1}}, "run must be of the class RunOptions, got {'workers': 1}"),
+        ({"config": {"keep": 2}}, "config must be of the class StudyConfig, got {'keep': 2}"),
     ],
 )
 def test_an_argument_of_another_type_is_refused_by_its_name(model, wrong, message, tmp_path):
@@ -261,6 +266,16 @@ def test_an_argument_of_another_type_is_refused_by_its_name(model, wrong, messag
         autoprune.run_search(**options)
     with pytest.raises(OptionError, match="root must be a path"):
         autoprune.load_study("none", root=3)
+
+
+def test_export_with_an_argument_of_another_type_is_refused(searched, tmp_path):
+    result, *_ = searched
+    with pytest.raises(OptionError, match="out must be the path of a folder, got None"):
+        autoprune.export_model(result, None)
+    with pytest.raises(OptionError, match="options must be of the class ExportOptions"):
+        autoprune.export_model(result, tmp_path / "model", {"seeds": 1})
+    with pytest.raises(OptionError, match="request must be of the class CostRequest"):
+        autoprune.measure_cost(result, request={"rounds": 6})
 
 
 def test_threads_are_as_before(model, tmp_path):

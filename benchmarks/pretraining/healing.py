@@ -54,7 +54,7 @@ def heal(arguments: argparse.Namespace, layout: str, rate: float) -> Path:
         "healing_tokens": arguments.tokens,
         "healing_rate": rate,
         "perplexity_before": round(result.perplexity_before or 0, 1),
-        "perplexity": round(result.perplexity, 1),
+        "perplexity": round(result.perplexity or 0, 1),
         "seconds": round(time.process_time() - started, 1),
     }
     append(arguments.out, line)

@@ -8,7 +8,7 @@ caller's script.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from autoprune.errors import OptionError
 from autoprune.evaluation.study_comparison import StudyPair, compare_winners
@@ -24,6 +24,8 @@ from autoprune.experiment.setup import build_experiment
 from autoprune.experiment.study_export import ExportOptions, StudyExport, export_study, push_export
 from autoprune.experiment.study_store import find_study
 from autoprune.tasks.in_memory import Rows, save_rows
+
+_T = TypeVar("_T")
 
 Study = StudyResult | Path | str
 """A result, a study's folder, or its name below `root/studies`."""
@@ -200,7 +202,11 @@ def export_model(
         >>> autoprune.export_model(result, "my-model")  # doctest: +SKIP
     """
     folder = _folder(study, root)
-    chosen = options or ExportOptions(command=f"autoprune.export_model({str(study)!r})")
+    chosen = _checked("options", options, ExportOptions) or ExportOptions()
+    if not chosen.command:
+        chosen = replace(chosen, command=f"autoprune.export_model({folder.name!r}, 'DIR')")
+    if not isinstance(out, Path | str):
+        raise OptionError(f"out must be the path of a folder, got {out!r:.60}")
     exported = export_study(folder, Path(out), chosen, _progress(progress).say)
     if chosen.push and not exported.result.refused:
         push_export(Path(out), chosen)
@@ -222,12 +228,12 @@ def measure_cost(
         >>> autoprune.measure_cost("my-model").to_dict()  # doctest: +SKIP
     """
     name = str(target.folder) if isinstance(target, StudyResult) else str(target)
-    wanted = replace(request, target=name) if request else CostRequest(name)
+    wanted = replace(_checked("request", request, CostRequest) or CostRequest(name), target=name)
     return measure_requested_costs(wanted, _run_options(None, root).studies)
 
 
 def _run_options(run: RunOptions | None, root: Path | str | None) -> RunOptions:
-    run = run or RunOptions()
+    run = _checked("run", run, RunOptions) or RunOptions()
     if root is None:
         return run
     return RunOptions.model_validate({**run.model_dump(), "root": root})
@@ -243,6 +249,7 @@ def _resolve(
     given: dict[str, Any] = dict(options)
     given |= {name: str(given[name]) for name in ("model", "task") if name in given}
     changed = {name: given.pop(name) for name in RunOptions.model_fields if name in given}
+    config = _checked("config", config, StudyConfig)
     base = config.to_dict() if config else {}
     if isinstance(train, str | Path):
         given["task"] = str(train)
@@ -275,7 +282,19 @@ def _context(
 def _progress(progress: bool | Progress) -> Progress:
     if isinstance(progress, bool):
         return ProgressDisplay() if progress else Progress()
+    if not isinstance(progress, Progress):
+        raise OptionError(
+            f"progress must be True, False or an object of autoprune's class Progress, got "
+            f"{progress!r:.60}"
+        )
     return progress
+
+
+def _checked(name: str, value: _T | None, kind: type[_T]) -> _T | None:
+    """Return an argument; raises `OptionError` where it is of another type."""
+    if value is None or isinstance(value, kind):
+        return value
+    raise OptionError(f"{name} must be of the class {kind.__name__}, got {value!r:.60}")
 
 
 def _folder(study: Study, root: Path | str) -> Path:

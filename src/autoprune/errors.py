@@ -10,6 +10,8 @@ from pathlib import Path
 _MAX_LENGTH = 90  # characters of a path or value that a message repeats
 
 # What torch says where memory runs out on the CPU, for which it has no exception class.
+_DISK_FULL = ("database or disk is full", "(os error 28)", "(os error 122)")
+
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
 
 
@@ -93,7 +95,8 @@ def is_disk_full(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if "database or disk is full" in str(error):  # SQLite's message
+        # The messages of SQLite, and of safetensors, whose error is no OSError.
+        if any(text in str(error) for text in _DISK_FULL):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -5,6 +5,7 @@ import errno
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from autoprune.cli import app
 from autoprune.errors import AutopruneError, StorageError, is_disk_full
@@ -41,6 +42,7 @@ def caused(message, cause):
         OSError(errno.EDQUOT, "Disk quota exceeded"),
         caused("the study's storage failed", OSError(errno.ENOSPC, "No space left on device")),
         StorageError("(sqlite3.OperationalError) database or disk is full"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
     ],
 )
 def test_full_disk_is_one_line_with_the_remedy(run_failing, error):

@@ -16,18 +16,28 @@ import pytest
 import torch
 from pyarrow import parquet
 from safetensors.torch import load_file, save_file
+from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    PreTrainedTokenizerFast,
 )
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.encoders.profiling import Classifier
-from autoprune.export.predict import make_predictor, make_tokenizer, open_predictor
+from autoprune.export.predict import (
+    Predictor,
+    TextTokenizer,
+    make_predictor,
+    make_tokenizer,
+    open_predictor,
+)
 from autoprune.export.prediction_files import write_predictions
-from autoprune.training.problem_types import SINGLE_LABEL
+from autoprune.training.problem_types import PROBLEM_TYPES, SINGLE_LABEL
 from tiny_models import NUMBERS, jitter_, save_model, tiny_tokenizer
 
+TAGS = PROBLEM_TYPE_NAMES[3]
 LABELS = ("खेळ", "राज्य, देश", "label")
 TEXTS = [" ".join(NUMBERS[: 1 + at % 7] * (1 + at % 5)) for at in range(70)]
 
@@ -364,6 +374,34 @@ def test_tags_are_read_by_their_names_in_any_order(folder, tmp_path):
     entities = [each for row in answers[0] for each in row]
     assert {kind for kind, *_ in entities} == {"LOC", "PER"}
     assert any(" " in text for _, text, *_ in entities)
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\t", " \n\n ", "\u3000"])
+def test_entities_do_not_depend_on_the_white_space_between_words(space):
+    words = ["alpha", "Pune", "gamma", "Mumbai", "Pune"]
+    trained = ByteLevelBPETokenizer(add_prefix_space=True)
+    trained.train_from_iterator([" ".join(words)] * 50, 400, special_tokens=["<pad>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, pad_token="<pad>")
+    places = [tokenizer.convert_tokens_to_ids(f"Ġ{name}") for name in ("Pune", "Mumbai")]
+    known = len(tokenizer)
+
+    def classify(tokens):
+        return np.eye(3, dtype=np.float32)[np.isin(tokens["input_ids"], places).astype(int)] * 9
+
+    tokenize = TextTokenizer(tokenizer, 60, "bpe", known)
+    predictor = Predictor(("O", "B-LOC", "I-LOC"), classify, tokenize, PROBLEM_TYPES[TAGS])
+    for text in (space.join(words), space + space.join(words) + space):
+        [found] = predictor([(text, None)], 4)
+        assert [(each.text, text[each.start : each.end]) for each in found] == [
+            ("Pune", "Pune"), ("Mumbai", "Mumbai"), ("Pune", "Pune"),
+        ]  # fmt: skip
+
+
+def test_predict_reads_lists_of_words_and_refuses_what_is_none(run, folder):
+    write(Path("rows.jsonl"), '{"text": ["एक", "दोन", null]}\n')
+    assert run("predict", folder, "rows.jsonl").code == 0
+    write(Path("rows.jsonl"), '{"text": ["एक", 5]}\n')
+    assert "must hold texts, line 1 has int '5'" in run("predict", folder, "rows.jsonl").refusal()
 
 
 @pytest.mark.parametrize("name", ["LABEL_1", "PER", "B-", "S-PER"])

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.setup import build_experiment
 from autoprune.tasks.task import CleaningReport, LabelledRows, Splits, TestSplit
 from autoprune.tasks.text_lines import read_unlabelled
+from tiny_models import NUMBERS
 
 SHORT = ("--keep", 2, "--epochs", 1, "--full-epochs", 1, "--seeds", 2, "--strategy", "top")
 
@@ -144,6 +146,21 @@ def test_classifier_of_the_user_teaches(run, model, task, classifier, tmp_path):
     assert answer.code == 0, answer.err
     assert answer.result["distillation"]["teacher"].startswith("t@sha256:")
     assert (tmp_path / "studies/d/teacher/given.safetensors").is_file()
+
+
+def test_teacher_of_numbers_may_have_any_name_for_its_output(run, model, write, tmp_path):
+    rows = [(" ".join(NUMBERS[i % 7 : i % 11 + 8]), i / 4) for i in range(77)]
+    write(tmp_path / "own.csv", rows, header=("text", "score"))
+    number = AutoModelForSequenceClassification.from_pretrained(
+        model, num_labels=1, problem_type="regression"
+    )
+    number.save_pretrained(tmp_path / "t")
+    AutoTokenizer.from_pretrained(model).save_pretrained(tmp_path / "t")
+    options = ("--distill", "logits", "--teacher", tmp_path / "t", "--study", "d")
+    answer = run(
+        "baseline", "--model", model, "--task", "own.csv", *SHORT, *options, folder=tmp_path
+    )
+    assert answer.code == 0, answer.err
 
 
 def test_classifier_of_other_labels_is_refused(run, model, classifier, write, tmp_path):

@@ -405,6 +405,8 @@ def test_cut_with_a_corpus_holds_out_every_tenth_line(tiny, trims, tmp_path):
     own = [*bert.splits.train.texts, *bert.splits.validation.texts, *bert.test.rows.texts]
     assert whole[1] == own + [word for word in words if word not in whole[2]]
     assert "3 lines of the corpus left out for it" in note
+    second.write_text("b1\n")
+    assert "was not measured: fewer than 10 lines of text" in cut(tiny, second)[2]
 
 
 @pytest.mark.parametrize(

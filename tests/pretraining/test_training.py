@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from autoprune.errors import OptionError, TrialError
 from autoprune.pretraining.config import PretrainingSchedule
@@ -33,7 +34,7 @@ def resume(prepared, schedule, create):
         losses = []
         try:
             for step in save_checkpoints(
-                steps, state, folder, lambda: state.step == until, interval=0.0
+                steps, state, folder, lambda: state.step == until, print, interval=0.0
             ):
                 losses.append(step.loss)
         except KeyboardInterrupt:
@@ -80,6 +81,34 @@ def test_optimizer_has_no_decay_on_vectors_and_the_betas_of_roberta(create):
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.01, 0.0)
     for group in (matrices, vectors):
         assert (group["betas"], group["eps"], group["fused"]) == ((0.9, 0.98), 1e-6, True)
+
+
+def test_training_goes_on_where_a_checkpoint_cannot_be_written(
+    prepared, schedule, create, tmp_path, monkeypatch
+):
+    def fail(state, _):
+        if state.step < 12:
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("autoprune.pretraining.workspace.save_state", fail)
+    state, lines = create(), []
+    steps = train_masked(state, prepared.train, schedule, False)
+    for _ in save_checkpoints(steps, state, tmp_path, lambda: False, lines.append, interval=0.0):
+        pass
+    assert state.step == 12
+    assert lines[0].startswith("no checkpoint could be written, the training goes on: I/O error")
+
+
+def test_perplexity_reads_no_token_twice(prepared, create):
+    model = create().model
+    stream = prepared.held_out.stream
+    few = replace(stream, tokens=stream.tokens[:9], word_starts=stream.word_starts[:9])
+    short = replace(prepared.held_out, stream=few)
+    expected = perplexity(model, replace(short, length=10), 4, 10_000, False)
+    assert perplexity(model, replace(short, length=64), 4, 10_000, False) == expected
+    assert expected[1] <= 9
+    none = replace(stream, tokens=stream.tokens[:0], word_starts=stream.word_starts[:0])
+    assert perplexity(model, replace(short, stream=none), 4, 10_000, False) == (None, 0)
 
 
 def test_training_lowers_perplexity(prepared, create):

@@ -1,7 +1,10 @@
 """DataFrames: columns that nobody asks for are no error, those in use are named in one line."""
 
+from pathlib import Path
+
 import pandas
 import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from autoprune.errors import DataError
 from autoprune.tasks.in_memory import save_rows
@@ -59,6 +62,41 @@ def test_rows_keep_the_folder_that_they_had(tmp_path):
     first = save_rows(tmp_path, "own", frame)
     assert save_rows(tmp_path, "own", frame, Columns("text", label="label")) == first
     assert "other" in pandas.read_parquet(first / "train.parquet").columns
+
+
+def test_names_of_classes_in_lists_are_kept(tmp_path):
+    names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    lists = {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=names))}
+    rows = {"tokens": [["a", "b", f"c{i}"] for i in range(40)], "ner_tags": [[3, 0, 1]] * 40}
+    folder = save_rows(tmp_path, "tags", Dataset.from_dict(rows, Features(lists)))
+    splits = read_splits(find_task(str(folder)))
+    assert (splits.problem_type, splits.names) == (
+        "token_classification", ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"),
+    )  # fmt: skip
+    several = {"text": Value("string"), "labels": List(ClassLabel(names=["good", "bad"]))}
+    rows = {"text": TEXTS, "labels": [[0], [0, 1], [1], []] * 10}
+    folder = save_rows(tmp_path, "several", Dataset.from_dict(rows, Features(several)))
+    assert set(read_splits(find_task(str(folder))).names) == {"good", "bad"}
+
+
+def test_two_splits_of_one_meaning_are_refused(tmp_path):
+    frame = pandas.DataFrame({"text": TEXTS, "label": LABELS})
+    with pytest.raises(DataError, match=r"one validation split, it has 'dev', 'validation'"):
+        save_rows(tmp_path, "own", {"train": frame, "dev": frame, "validation": frame})
+
+
+def test_rows_that_another_process_stores_meanwhile_are_used(tmp_path, monkeypatch):
+    frame = pandas.DataFrame({"text": TEXTS, "label": LABELS})
+    first = save_rows(tmp_path, "own", frame)
+    answers = iter([False, True])  # not there at first
+    monkeypatch.setattr(Path, "is_dir", lambda _: next(answers, True))
+    assert save_rows(tmp_path, "own", frame) == first
+
+
+@pytest.mark.parametrize("rows", [pandas.Series(TEXTS), iter([]), {"text": TEXTS}])
+def test_what_is_no_table_is_refused(tmp_path, rows):
+    with pytest.raises(DataError, match=r"rows must be a DataFrame|needs a split train"):
+        save_rows(tmp_path, "own", rows)
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "a\0b"])

@@ -66,7 +66,7 @@ def test_floats_that_are_whole_are_read_as_numbers_in_any_split(write):
 
 def test_a_label_that_is_no_whole_number_leaves_all_as_they_are(write):
     task = write_splits(write, ["1.0", "1.5", "nan"], ["1.0"], ["1.0"])
-    with pytest.raises(DataError, match=r"2 different numbers .* give --problem-type"):
+    with pytest.raises(DataError, match=r"2 different numbers, .* give --problem-type"):
         read_splits(task)
     task = replace(task, problem_type="single_label_classification")
     assert read_splits(task).names == ("1.0", "1.5", "nan")

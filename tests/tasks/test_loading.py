@@ -1,6 +1,7 @@
 """Loading: from a task to its cleaned splits, and what can be wrong with them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,20 @@ def test_data_folder_without_the_task_is_an_error_with_the_path(official, tmp_pa
     refused(TASKS["shc"], r"there is nothing at nowhere$", data_dir=tmp_path / "nowhere")
     (official / "SHC" / "SHC_Test.csv").unlink()
     refused(TASKS["shc"], r"there is nothing at data/SHC/SHC_Test.csv$", data_dir=official)
+
+
+def test_own_files_that_moved_are_found_in_the_data_folder(write, tmp_path):
+    rows = [(f"t{i}", [X, Y][i % 2]) for i in range(40)]
+    write("own.csv", rows)
+    task, moved = find_task("own.csv"), tmp_path / "moved"
+    before = read_splits(task).fingerprint
+    moved.mkdir()
+    Path("own.csv").rename(moved / "own.csv")
+    assert read_splits(task, moved).fingerprint == before
+    write("own.csv", rows[::-1])  # another file has its name now
+    assert read_splits(task, moved).fingerprint == before
+    assert read_splits(task).fingerprint != before
+    refused(task, r"--data-dir must be a folder, there is none at gone$", data_dir=Path("gone"))
 
 
 def test_fingerprint_depends_on_every_row(write, tmp_path):

@@ -102,6 +102,15 @@ def test_numbers_with_fractions_are_regression(tmp_path):
     assert found == {i / 4 for i in range(30)}
 
 
+def test_order_of_the_rows_does_not_decide_the_problem_type(tmp_path):
+    numbers = sorted(i / 4 for i in range(21) for _ in range(40))  # the first hundred are whole
+    rows = [f"t{i},{number:g}\n" for i, number in enumerate([0.0] * 400 + numbers)]
+    for name, order in (("sorted", rows), ("turned", rows[::-1])):
+        (tmp_path / f"{name}.csv").write_text("text,score\n" + "".join(order))
+        task = find_task(str(tmp_path / f"{name}.csv"))
+        assert read_splits(task).problem_type == "regression"
+
+
 def test_lists_of_words_and_tags_are_tags(tmp_path):
     rows = [{"tokens": ["अ", f"{i}"], "ner_tags": ["B-PER", "O"]} for i in range(20)]
     splits = read_splits(find_task(write_rows(tmp_path / "x.jsonl", rows)))
@@ -131,6 +140,13 @@ BAD = {
     "empty word": ([{"tokens": ["a", ""], "ner_tags": ["O", "O"]}], {}, "has an empty one"),
     "empty sets": (
         [{"text": f"t{i}", "labels": []} for i in range(9)], {}, "has only|at least two labels",
+    ),
+    "tags as numbers": (
+        [{"tokens": ["a", "b"], "ner_tags": [0, 3]}], {}, "line 1 has numbers: write the names",
+    ),
+    "lists of flags": (
+        [{"text": f"t{i}", "labels": [i % 2, 1, 0]} for i in range(9)], {},
+        "has lists of 0 and 1, which are taken for names of classes",
     ),
     "flags": (
         [{"text": "t", "a": 2, "b": 0}], {"columns": Columns(labels=("a", "b"))},

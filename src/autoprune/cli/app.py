@@ -17,7 +17,13 @@ from autoprune.cli.score import score
 from autoprune.cli.search import baseline, search
 from autoprune.cli.shutdown import close_trackers, emit
 from autoprune.cli.worker import worker
-from autoprune.errors import AutopruneError, is_disk_full, is_out_of_memory, printable
+from autoprune.errors import (
+    AutopruneError,
+    first_line,
+    is_disk_full,
+    is_out_of_memory,
+    printable,
+)
 from autoprune.experiment.events import CommandRefused
 
 app = typer.Typer(
@@ -97,10 +103,10 @@ def _user_message(error: Exception) -> str | None:
         return str(error) + _FULL_DISK * is_disk_full(error)
     if isinstance(error, typer.TyperException):
         return error.format_message()  # empty if no command was given: the help is printed
-    if isinstance(error, OSError) and is_disk_full(error):
-        return str(error) + _FULL_DISK
     if isinstance(error, MemoryError):  # torch raises others, see below
         return _TOO_LARGE
+    if is_disk_full(error):
+        return first_line(error) + _FULL_DISK
     if is_out_of_memory(error):
         reason = str(error).partition(". ")[0].strip() or type(error).__name__
         return f"{_OUT_OF_MEMORY} ({reason})"

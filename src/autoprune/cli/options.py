@@ -173,7 +173,7 @@ StorageOption = Annotated[
 
 DataDirOption = Annotated[
     Path | None,
-    typer.Option(help="Folder with SHC/, LPC/, LDC/; else AUTOPRUNE_DATA_DIR, else downloaded."),
+    typer.Option(help="Folder with SHC/, LPC/, LDC/ (else AUTOPRUNE_DATA_DIR, else downloaded), or where your own file is now."),
 ]
 
 MovedDataOption = Annotated[

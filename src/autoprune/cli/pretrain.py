@@ -166,8 +166,13 @@ def pretrain(
     set_num_threads(available_cores())  # a resumed run with as many threads gives the same bits
     display = PretrainingDisplay()
     result = pretrain_model(config, display)
+    quality = (
+        "the corpus is too small to measure a perplexity"
+        if result.perplexity is None
+        else f"perplexity {result.perplexity:.1f} of {result.held_out_tokens:,} masked tokens in "
+        "held-out texts"
+    )
     display.message(
         f"{out}: {format_count(result.layers, 'layer')}, {result.parameters:,} parameters, "
-        f"{result.tokens_seen:,} tokens seen in {format_duration(result.seconds)}; perplexity "
-        f"{result.perplexity:.1f} of {result.held_out_tokens:,} masked tokens in held-out texts"
+        f"{result.tokens_seen:,} tokens seen in {format_duration(result.seconds)}; {quality}"
     )

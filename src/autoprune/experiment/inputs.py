@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.encoders.hub import fetch
 from autoprune.encoders.loading import (
     check_tokens,
@@ -184,7 +185,8 @@ def _find_classifier(name: str, splits: Splits, trust_remote_code: bool) -> Enco
             f"--teacher must be a model for {problem_type}, {checkpoint.encoder} is one for "
             f"{trained_problem_type(checkpoint)}"
         )
-    if sorted(known) != sorted(labels):
+    is_number = problem_type == PROBLEM_TYPE_NAMES[2]  # whose only output has any name
+    if len(known) != 1 if is_number else sorted(known) != sorted(labels):
         lacking, others = sorted({*labels} - {*known}), sorted({*known} - {*labels})
         raise OptionError(
             f"--teacher must have the {len(labels)} labels of the task, {checkpoint.encoder} lacks "

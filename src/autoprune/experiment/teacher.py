@@ -219,7 +219,8 @@ def _classifier_targets(experiment: Experiment, folder: Path) -> None:
     targets = predict_targets(
         model.to(device), encoded, len(train), with_states, device, experiment.full.batch
     )
-    order = [trained_labels(files).index(label) for label in experiment.splits.names]
+    names, known = experiment.splits.names, trained_labels(files)
+    order = [0] if len(names) == 1 else [known.index(name) for name in names]
     targets = replace(targets, logits=targets.logits[..., order].copy())
     [(name, identity)] = _files(experiment).items()
     targets.write(folder / TEACHER_FOLDER / name, identity)

@@ -4,7 +4,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -160,14 +160,16 @@ class Predictor:
         """Return the predictions of one batch."""
         pairs = [pair for _, pair in rows if pair is not None]
         texts = [text for text, _ in rows]
+        if self.problem_type.by_word:  # as in training: a space alone is between two words
+            texts = [" ".join(text.split()) for text in texts]
         tokens = self.tokenize(texts, pairs or None)
         probabilities = self.problem_type.probabilities(self.classifier(tokens))
         if not self.problem_type.by_word:
             return list(probabilities)
         return [
             self._entities(text, places, each)
-            for text, places, each in zip(
-                texts, self.tokenize.offsets(texts), probabilities, strict=True
+            for (text, _), places, each in zip(
+                rows, self.tokenize.offsets(texts), probabilities, strict=True
             )
         ]
 
@@ -176,13 +178,14 @@ class Predictor:
     ) -> list[Entity]:
         """Return the entities of a text; a word is what is between spaces, as in training.
 
-        The first token of a word tells its tag. `probabilities` are those of all tokens.
+        The first token of a word tells its tag. `probabilities` are those of all tokens, `offsets`
+        are in the text with one space between two words.
         """
         words = list(re.finditer(r"\S+", text))
-        starts = [word.start() for word in words]
+        starts = list(accumulate((len(word[0]) + 1 for word in words), initial=0))[:-1]
         first: dict[int, int] = {}
         for place, (start, end) in enumerate(offsets):
-            start += len(text[start:end]) - len(text[start:end].lstrip())
+            start += start + 1 in starts and end > start  # the space before a word
             if start < end:
                 first.setdefault(bisect_right(starts, start) - 1, place)
         if not first:

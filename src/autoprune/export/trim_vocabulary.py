@@ -84,11 +84,12 @@ def cut_vocabulary(
         source = "validation and test texts, by a cut to the train texts alone"
     after = count_parameters(model).total
     pieces = [_mean_tokens(each, held_out) for each in (tokenizer, measured.tokenizer)]
-    vocabulary = (
-        f"Vocabulary cut from {cut.before:,} to {cut.after:,} tokens. On held-out text ({source}): "
-        f"{measured.unknown_before * 100:.2f} % unknown tokens before, "
-        f"{measured.unknown_after * 100:.2f} % after; {pieces[0]:.1f} tokens a text before, "
-        f"{pieces[1]:.1f} after."
+    vocabulary = f"Vocabulary cut from {cut.before:,} to {cut.after:,} tokens. " + (
+        f"On held-out text ({source}): {measured.unknown_before * 100:.2f} % unknown tokens "
+        f"before, {measured.unknown_after * 100:.2f} % after; {pieces[0]:.1f} tokens a text "
+        f"before, {pieces[1]:.1f} after."
+        if held_out
+        else f"What new texts lose was not measured: fewer than {HELD_OUT_INTERVAL} lines of text."
     )
     weights = f"Weights cut from {before * 4 / 1e6:.1f} to {after * 4 / 1e6:.1f} MB."
     return cut, (vocabulary, weights)

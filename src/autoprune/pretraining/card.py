@@ -40,7 +40,7 @@ class PretrainingResult:
     steps: int
     seconds: float
     device: str
-    perplexity: float
+    perplexity: float | None
     held_out_tokens: int
     perplexity_before: float | None = None
     base: BaseModel | None = None
@@ -123,6 +123,8 @@ def _kept(result: PretrainingResult) -> str:
 
 
 def _quality_text(result: PretrainingResult) -> str:
+    if result.perplexity is None:
+        return "Not measured: the corpus is too small to hold text out for it."
     text = (
         f"Perplexity {result.perplexity:.1f} of {result.held_out_tokens:,} masked tokens in "
         "held-out lines of the corpus: neither they nor lines equal to them were used to train "
@@ -206,14 +208,20 @@ def _training_text(result: PretrainingResult) -> str:
 
 
 def _front_matter(result: PretrainingResult) -> str:
-    perplexity = EvalResult(
-        task_type="fill-mask",
-        task_name="Masked-language modelling",
-        dataset_type="corpus",
-        dataset_name="Held-out lines of the corpus",
-        metric_type="perplexity",
-        metric_name="Perplexity of masked tokens",
-        metric_value=round(result.perplexity, 2),
+    results = (
+        []
+        if result.perplexity is None
+        else [
+            EvalResult(
+                task_type="fill-mask",
+                task_name="Masked-language modelling",
+                dataset_type="corpus",
+                dataset_name="Held-out lines of the corpus",
+                metric_type="perplexity",
+                metric_name="Perplexity of masked tokens",
+                metric_value=round(result.perplexity, 2),
+            )
+        ]
     )
     base = result.base
     kind = "pre-trained-from-scratch" if base is None else "continued-pre-training"
@@ -225,6 +233,6 @@ def _front_matter(result: PretrainingResult) -> str:
         pipeline_tag="fill-mask",
         tags=[OWN_METADATA, kind],
         model_name=_name(result),
-        eval_results=[perplexity],
+        eval_results=results or None,
     )
     return data.to_yaml().strip()

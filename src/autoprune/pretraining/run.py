@@ -94,10 +94,11 @@ def pretrain_model(config: PretrainingConfig, progress: PretrainingProgress) -> 
         before = None
         if base is not None:
             before = measure_once(work, lambda: measure(base.load().to(device))[0])
-            progress.message(
-                f"perplexity {before:,.1f} in held-out texts before training"
-                + (", with a new head" if base.new_head else "")
-            )
+            if before is not None:
+                progress.message(
+                    f"perplexity {before:,.1f} in held-out texts before training"
+                    + (", with a new head" if base.new_head else "")
+                )
         state = _train(config, base, prepared, device, work, progress)
         model = state.model if base is None else base.restore(state, prepared)
         quality, masked = measure(model)
@@ -246,7 +247,7 @@ def _train(
 
     def steps(state: PretrainingState, end: float) -> Iterator[StepResult]:
         trained = train_masked(state, prepared.train, schedule, fast_in_bfloat16(device), end)
-        return save_checkpoints(trained, state, work, stop_requested)
+        return save_checkpoints(trained, state, work, stop_requested, progress.message)
 
     state = restore_state(work, create)
     if state is not None:

@@ -6,7 +6,7 @@ Each step depends on the seed and its number alone, so a run can be resumed afte
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -111,12 +111,16 @@ def train_masked(
 
 def perplexity(
     model: PreTrainedModel, held_out: TokenBlocks, batch: int, most: int, bfloat16: bool
-) -> tuple[float, int]:
+) -> tuple[float | None, int]:
     """Return the perplexity of masked tokens in held-out texts, and the number of these tokens.
 
-    Reads about `most` tokens or fewer. The masks are the same for every model.
+    Reads about `most` tokens or fewer. The masks are the same for every model. No token is read
+    twice; the perplexity is None where none was masked.
     """
     model.eval()
+    if not (size := len(held_out.stream.tokens)):
+        return None, 0
+    held_out = replace(held_out, length=min(held_out.length, size + 1))
     number = min(len(held_out), max(1, most // held_out.length))
     rng = np.random.default_rng(_EVALUATION_SEED)
     total, count = 0.0, 0
@@ -124,10 +128,12 @@ def perplexity(
         index = np.arange(start, min(start + batch, number))
         tokens, word_starts = held_out.cut(index, 0)
         inputs, masked = mask_tokens(tokens, word_starts, held_out.kinds, rng)
+        places = index[:, None] * (held_out.length - 1) + np.arange(-1, held_out.length - 1)
+        masked &= places < size  # the last block is filled up by what was read before
         with torch.inference_mode():
             total += _loss_sum(model, inputs, masked, tokens, bfloat16).item()
         count += int(masked.sum())
-    return math.exp(total / max(1, count)), count
+    return (math.exp(total / count) if count else None), count
 
 
 def _loss_sum(

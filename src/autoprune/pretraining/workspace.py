@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import no_grad
 from transformers import PreTrainedTokenizerFast
 
-from autoprune.errors import DataError, OptionError
+from autoprune.errors import DataError, OptionError, first_line
 from autoprune.files import atomic_file, atomic_folder, lock_folder, write_atomic
 from autoprune.pretraining.config import Settings
 from autoprune.pretraining.data import (
@@ -97,12 +97,13 @@ def check_settings(folder: Path, settings: Settings) -> None:
             )
 
 
-def measure_once(folder: Path, measure: Callable[[], float]) -> float:
+def measure_once(folder: Path, measure: Callable[[], float | None]) -> float | None:
     """Return what `measure` returns before the first step, also to a training that is resumed."""
     path = folder / _QUALITY_FILE
     if not path.exists():
         write_atomic(path, json.dumps(measure()))
-    return float(json.loads(path.read_text(encoding="utf-8")))
+    found: float | None = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,12 +171,13 @@ def save_checkpoints(
     state: PretrainingState,
     folder: Path,
     stop: Callable[[], bool],
+    say: Callable[[str], None],
     interval: float = SAVE_INTERVAL,
 ) -> Iterator[StepResult]:
     """Yield the steps that train `state`, and write checkpoints to `folder` on the way.
 
     There is one at the end. When `stop` returns True, one is written and `KeyboardInterrupt`
-    raised.
+    raised. One on the way that cannot be written is reported by `say`, and the training goes on.
     """
     saved, pause = time.monotonic(), interval
     for step in steps:
@@ -185,7 +187,10 @@ def save_checkpoints(
             raise KeyboardInterrupt
         if time.monotonic() - saved >= pause:
             began = time.monotonic()
-            save_state(state, folder)
+            try:
+                save_state(state, folder)
+            except (OSError, SafetensorError) as error:
+                say(f"no checkpoint could be written, the training goes on: {first_line(error)}")
             saved = time.monotonic()
             pause = max(interval, _SAVE_SHARE * (saved - began))
     save_state(state, folder)

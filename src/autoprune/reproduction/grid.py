@@ -158,7 +158,7 @@ def finished_study(cell: GridCell, plan: Plan) -> FinishedStudy | None:
         and _distillation_grid(study.config) == _distillation_grid(experiment.config.to_dict())
         and (metadata.commit, metadata.keep) == (experiment.checkpoint.commit, cell.keep)
         and metadata.fingerprints == fingerprints
-        and len(comparison.seeds) == plan.seeds
+        and comparison.seeds == experiment.schedule.seeds
         and (plan.race or not any(row.stopped for row in comparison.rows))
         and len(study.trials) >= plan.trials
         and origins >= {*experiment.strategies, *(one.encoder.name for one in experiment.rivals)}

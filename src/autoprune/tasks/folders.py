@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from autoprune.errors import DataError, format_path, join_names
@@ -25,6 +25,21 @@ SPLIT_SPELLINGS = {
 }
 
 ARROW = ".arrow"
+
+
+def check_split_names(origin: str, names: Iterable[str]) -> None:
+    """Raise `DataError` where two splits mean the same, as dev and validation do."""
+    by_split: dict[str, list[str]] = {}
+    for name in names:
+        if name in SPLIT_SPELLINGS:
+            by_split.setdefault(SPLIT_SPELLINGS[name], []).append(name)
+    for split, spellings in by_split.items():
+        if len(spellings) > 1:
+            raise DataError(
+                f"{origin} must have one {split} split, it has {join_names(spellings)}: leave all "
+                "but one out"
+            )
+
 
 _SAVED = "state.json"  # stands beside the files of `Dataset.save_to_disk`
 

@@ -144,7 +144,9 @@ def _locate(lines: Iterable[str]) -> Iterator[Row]:
 def _to_texts(subjects: Sequence[str], rows: Iterable[Row]) -> Iterator[StreamedRow]:
     for location, values in rows:
         first, *second = (
-            " ".join(value) if isinstance(value, list) else value_to_text(value, subject, location)
+            " ".join(value_to_text(each, subject, location) for each in value)
+            if isinstance(value, list)
+            else value_to_text(value, subject, location)
             for value, subject in zip(values, subjects, strict=True)
         )
         yield first, second[0] if second else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from autoprune.errors import DataError, OptionError, first_line, join_names, quote
 from autoprune.files import atomic_folder, validate_study_name
-from autoprune.tasks.folders import SPLIT_SPELLINGS, SPLITS
+from autoprune.tasks.folders import SPLIT_SPELLINGS, SPLITS, check_split_names
 from autoprune.tasks.labels import order_labels
 from autoprune.tasks.parquet_files import class_metadata
 from autoprune.tasks.table import DataTable, find_used
@@ -53,7 +53,7 @@ def save_rows(
         try:
             stored[split] = _arrow_table(table)
         except _FAILURES:
-            if not hasattr(table, "iloc"):
+            if not (hasattr(table, "iloc") and hasattr(table, "columns")):
                 raise
             stored[split] = _used_columns(split, table, columns, problem_type)
     digest = hashlib.sha256()
@@ -61,14 +61,19 @@ def save_rows(
         digest.update(f"{split} {table.schema.to_string()} {table.to_pylist()!r}".encode())
     task = folder / f"{name}-{digest.hexdigest()[:8]}"
     if not task.is_dir():
-        with atomic_folder(task) as draft:
-            for split, table in stored.items():
-                pyarrow.parquet.write_table(table, draft / f"{split}.parquet")
+        try:
+            with atomic_folder(task) as draft:
+                for split, table in stored.items():
+                    pyarrow.parquet.write_table(table, draft / f"{split}.parquet")
+        except OptionError:  # another process has stored the same rows meanwhile
+            if not task.is_dir():
+                raise
     return task
 
 
 def _splits_of(tables: Mapping[str, TableOfRows]) -> dict[str, TableOfRows]:
     """Return the splits of a DatasetDict by our names."""
+    check_split_names("a data set", list(tables))
     splits = {SPLIT_SPELLINGS.get(name, name): table for name, table in tables.items()}
     if "train" not in splits:
         raise DataError(f"a data set needs a split train, got {', '.join(map(str, tables))}")
@@ -85,7 +90,7 @@ def _arrow_table(table: TableOfRows) -> Any:
     """Return the rows as a pyarrow Table."""
     import pyarrow.parquet
 
-    if hasattr(table, "with_format"):  # a datasets.Dataset
+    if hasattr(table, "with_format") and hasattr(table, "num_rows"):  # a datasets.Dataset
         arrow = table.with_format("arrow")[:]
         classes = {}
         for index, (name, feature) in enumerate(table.features.items()):
@@ -98,8 +103,10 @@ def _arrow_table(table: TableOfRows) -> Any:
                 # Not of names in the usual order: the same rows keep the folder that they have.
                 if order_labels(feature.names) != tuple(feature.names):
                     classes[name] = feature.names
+            elif names := getattr(getattr(feature, "feature", None), "names", None):
+                classes[name] = names  # of the numbers in a list, which stay
         return arrow.replace_schema_metadata(class_metadata(classes) if classes else None)
-    if hasattr(table, "iloc"):  # a pandas DataFrame
+    if hasattr(table, "iloc") and hasattr(table, "columns"):  # a pandas DataFrame
         arrow = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
         # Parquet cannot hold each type that Arrow has.
         pyarrow.parquet.write_table(arrow.schema.empty_table(), pyarrow.BufferOutputStream())

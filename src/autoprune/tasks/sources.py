@@ -25,7 +25,13 @@ from autoprune.errors import (
 )
 from autoprune.tasks.cleaning import check_not_empty, find_scorable_rows, hold_out_rows
 from autoprune.tasks.download import download_files
-from autoprune.tasks.folders import ARROW, SPLIT_SPELLINGS, SPLITS, find_files
+from autoprune.tasks.folders import (
+    ARROW,
+    SPLIT_SPELLINGS,
+    SPLITS,
+    check_split_names,
+    find_files,
+)
 from autoprune.tasks.formats import open_table
 from autoprune.tasks.labels import LABEL_KINDS, is_hidden, merge_spellings
 from autoprune.tasks.parquet_files import arrow_table, open_arrow
@@ -174,6 +180,7 @@ def open_hub(name: str) -> Tables:
     finally:
         if had_bars:
             datasets.enable_progress_bars()
+    check_split_names(f"hub data set {name}", dataset)
     splits = {SPLIT_SPELLINGS[split]: split for split in dataset if split in SPLIT_SPELLINGS}
     if "train" not in splits:
         raise DataError(
@@ -308,6 +315,17 @@ def _open_path(path: Path) -> Tables:
     return open_files(find_files(path))
 
 
+def _open_own(path: str, data_dir: Path | None) -> Tables:
+    """Open the user's file or folder, or what has its name in `data_dir`, where it is now."""
+    if data_dir is None:
+        return _open_path(Path(path))
+    folder = data_dir.expanduser()
+    if not folder.is_dir():
+        raise DataError(f"--data-dir must be a folder, there is none at {format_path(folder)}")
+    moved = folder / Path(path).name
+    return _open_path(moved if moved.exists() else Path(path))
+
+
 def _open_official(name: str, data_dir: Path | None) -> Tables:
     files = official_files(name, data_dir)
     if name == "sts":
@@ -318,6 +336,6 @@ def _open_official(name: str, data_dir: Path | None) -> Tables:
 SOURCES: dict[str, Callable[[str, Path | None], Tables]] = {
     "official": _open_official,
     "package": lambda name, _: open_files(find_files(package_folder("tasks", name))),
-    "files": lambda path, _: _open_path(Path(path)),
+    "files": _open_own,
     "hub": lambda name, _: open_hub(name),
 }

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 
 from autoprune.choices import PROBLEM_TYPE_NAMES
 from autoprune.errors import DataError, format_count, join_names, quote
@@ -106,7 +105,7 @@ def select_columns(
     subjects = [f"column {quote(name)} of {table.origin}" for name in names]
     classes = [table.classes.get(name) for name in names]
     of_texts, first = list[list[str]](), len(names) - len(labels)
-    of_labels = list[RawLabel]()
+    of_labels, lists = list[RawLabel](), list[list[object]]()
     for location, row in table.rows(names):
         values = [
             value if known is None else class_name(value, known, subject, location)
@@ -118,6 +117,9 @@ def select_columns(
             label = _read_flags(values[first:], labels, table.origin, location)
         else:
             label = _LABEL_READERS[problem_type](values[first], subjects[first], location, columns)
+            cell = values[first]
+            if problem_type == PROBLEM_TYPE_NAMES[1] and isinstance(cell, list):
+                lists.append(cell)
         if by_word and texts[0] and label and len(words_of(texts[0])) != len(label):
             raise DataError(
                 f"{table.origin} must have a tag for each word, {location} has "
@@ -128,6 +130,11 @@ def select_columns(
         of_labels.append(label)
     if not of_texts:
         raise DataError(f"{table.origin} must have rows below its header, got none")
+    if lists and _are_flags(lists):
+        raise DataError(
+            f"{subjects[first]} has lists of 0 and 1, which are taken for names of classes: write "
+            "the names of each row's classes, or a column of 0 and 1 for each class (--labels)"
+        )
     of = f"labels from columns {join_names(labels, 6)}" if columns.labels else ""
     notes = [f"text from column {quote(text)}, {of or f'label from column {quote(labels[0])}'}"]
     if pair:
@@ -272,6 +279,15 @@ def _read_classes(value: object, subject: str, location: str, columns: Columns) 
     return tuple(dict.fromkeys(cell.strip() for cell in cells if cell.strip()))
 
 
+def _are_flags(lists: Sequence[Sequence[object]]) -> bool:
+    """Return whether lists are of 0 and 1, one for each class; such a list names a class twice."""
+    return (
+        len({len(each) for each in lists}) == 1
+        and any(len({*map(str, each)}) < len(each) for each in lists)
+        and all(str(value) in ("0", "1", "0.0", "1.0") for each in lists for value in each)
+    )
+
+
 _LARGEST_NUMBER = 1e6
 
 
@@ -309,7 +325,12 @@ def _read_words(value: object, subject: str, location: str) -> str:
 def _read_tags(value: object, subject: str, location: str, _: Columns) -> RawLabel:
     """Return the tags of a list, or of a text; an empty text where there are none."""
     if isinstance(value, list):
-        tags = [value_to_text(each, subject, location, accept_numbers=True) for each in value]
+        if value and all(isinstance(each, int) for each in value):
+            raise DataError(
+                f"{subject} must hold names of tags such as B-PER and O, {location} has numbers: "
+                "write the names that they stand for"
+            )
+        tags = [value_to_text(each, subject, location) for each in value]
     else:
         tags = value_to_text(value, subject, location).split()
     if not any(tags):
@@ -349,8 +370,6 @@ _LABEL_READERS: dict[str, Callable[[object, str, str, Columns], RawLabel]] = {
     "token_classification": _read_tags,
 }
 
-_GUESSED_ROWS = 200  # by which the problem type is guessed
-
 _FEWEST_NUMBERS = 12  # different ones that cannot be classes
 
 
@@ -371,7 +390,7 @@ def find_used(table: DataTable, columns: Columns, problem_type: str | None = Non
 
 
 def guess_problem_type(table: DataTable, columns: Columns) -> str:
-    """Return the only problem type that fits the first rows of a table.
+    """Return the only problem type that fits the rows of a table.
 
     Lists of tags beside lists of words, several labels (a list, a separator, columns of 0 and 1),
     or many numbers of which some are no whole ones. Raises `DataError` for a missing column, and
@@ -383,19 +402,23 @@ def guess_problem_type(table: DataTable, columns: Columns) -> str:
     text, *_, label = find_used(table, columns)
     if text == label:
         return single
-    rows = [values for _, values in islice(table.rows([text, label]), _GUESSED_ROWS)]
-    if any(isinstance(value, list) for _, value in rows):
-        return by_word if any(isinstance(value, list) for value, _ in rows) else multi
-    cells = [str(value).strip() for _, value in rows if value not in (None, MISSING)]
-    labels = [cell for cell in cells if cell.lstrip("+-").casefold() not in ("", "nan")]
-    numbers = [number for cell in labels if (number := _as_number(cell)) is not None]
-    if label in table.classes or len(numbers) < len(labels) or all(map(float.is_integer, numbers)):
+    numbers = set[float]()
+    for _, (words, value) in table.rows([text, label]):
+        if isinstance(value, list):
+            return by_word if isinstance(words, list) else multi
+        cell = "" if value in (None, MISSING) else str(value).strip()
+        if cell.lstrip("+-").casefold() in ("", "nan"):
+            continue
+        number = _as_number(cell)
+        if number is None or label in table.classes:
+            return single
+        numbers.add(number)
+    if all(map(float.is_integer, numbers)):
         return single
-    if len(set(numbers)) < _FEWEST_NUMBERS:
+    if len(numbers) < _FEWEST_NUMBERS:
         raise DataError(
-            f"column {quote(label)} of {table.origin} has {len(set(numbers))} different numbers "
-            f"in its first rows, which may be classes or a scale: give --problem-type {single} or "
-            f"{regression}"
+            f"column {quote(label)} of {table.origin} has {len(numbers)} different numbers, "
+            f"which may be classes or a scale: give --problem-type {single} or {regression}"
         )
     return regression
 
