@@ -173,7 +173,10 @@ StorageOption = Annotated[
 
 DataDirOption = Annotated[
     Path | None,
-    typer.Option(help="Folder with SHC/, LPC/, LDC/ (else AUTOPRUNE_DATA_DIR, else downloaded), or where your own file is now."),
+    typer.Option(
+        help="Folder with SHC/, LPC/, LDC/ (else AUTOPRUNE_DATA_DIR, else downloaded), or where "
+        "your own file is now."
+    ),
 ]
 
 MovedDataOption = Annotated[
