@@ -9,7 +9,6 @@ many were made of those without racing. One JSON line for each setting is append
 """
 
 import argparse
-import json
 import math
 from datetime import date
 from itertools import product
@@ -26,6 +25,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.training.budget import Budget
 from autoprune.training.metrics import Score
+from simulate_stopping import report
 
 QUALITY, ROWS = 0.8, 1168
 BESIDE = {"full": 0.02, "scratch": -0.2}
@@ -99,10 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     for seeds, strategies, spread in product((3, 10), (2, 4), options.spreads):
         line = simulate(options.studies, spread, seeds, strategies)
-        print({key: value for key, value in line.items() if key != "versions"}, flush=True)
-        if options.out:
-            with options.out.open("a") as file:
-                file.write(f"{json.dumps(line)}\n")
+        report(line, options.out)
 
 
 if __name__ == "__main__":

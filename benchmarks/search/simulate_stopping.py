@@ -194,6 +194,14 @@ def simulate(studies: int, gain: float) -> Iterator[dict[str, Any]]:
         }
 
 
+def report(line: dict[str, Any], out: Path | None) -> None:
+    """Print the figures of one setting, and add them to the file `out`."""
+    print({key: value for key, value in line.items() if key != "versions"}, flush=True)
+    if out:
+        with out.open("a") as file:
+            file.write(f"{json.dumps(line)}\n")
+
+
 def main() -> None:
     """Simulate each gain, and print and store the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -203,10 +211,7 @@ def main() -> None:
     options = parser.parse_args()
     for gain in options.gains:
         for line in simulate(options.studies, gain):
-            print({key: value for key, value in line.items() if key != "versions"}, flush=True)
-            if options.out:
-                with options.out.open("a") as file:
-                    file.write(f"{json.dumps(line)}\n")
+            report(line, options.out)
 
 
 if __name__ == "__main__":
