@@ -23,6 +23,7 @@ def name_of(values):
     return values["phase"], values["origin"], values["layout"], int(values["seed"]), rate
 
 
+@pytest.mark.slow
 def test_mlflow_has_each_run_of_a_study_once(run, short, tmp_path, mlflow_client, mlflow_runs):
     answer = run(*short)
     assert answer.code == 0, answer.err

@@ -86,12 +86,8 @@ CHECKS = {
 }
 
 
-SLOW = ("single_label_classification", "multi_label_classification", "regression")
-
-
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in TASKS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", TASKS)
 def test_problem_type_from_search_to_predictions(kind, run, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make, options = TASKS[kind]

@@ -38,6 +38,7 @@ def records(folder):
     return folder.joinpath("studies/tiny-own-keep2/records.jsonl").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_resume_after_kills_in_search_and_comparison_gives_the_same_result(
     stop, run, resumable, tmp_path, undisturbed
 ):

@@ -229,6 +229,7 @@ def test_conversion_is_not_used_for_another_revision(hub, pickled, tmp_path):
     refused("org/tiny@v1 has only pickled weights", f"{NAME}@v1", error=ModelError)
 
 
+@pytest.mark.slow
 def test_environment_variables_of_the_hub_are_used(served, tmp_path):
     code = (
         "from autoprune.encoders.hub import fetch\n"
