@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def reproduce(
     plan: Annotated[
-        str, typer.Argument(help="demo, real, mini, paper, or a TOML file; see studies/README.md.")
+        str,
+        typer.Argument(
+            help="demo, real, monolingual, mini, paper, or a TOML file; see studies/README.md."
+        ),
     ] = "demo",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print how long each cell takes; run nothing.")
