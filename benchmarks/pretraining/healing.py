@@ -53,8 +53,8 @@ def heal(arguments: argparse.Namespace, layout: str, rate: float) -> Path:
         "healed": layout,
         "healing_tokens": arguments.tokens,
         "healing_rate": rate,
-        "perplexity_before": round(result.perplexity_before or 0, 1),
-        "perplexity": round(result.perplexity or 0, 1),
+        "perplexity_before": result.perplexity_before and round(result.perplexity_before, 1),
+        "perplexity": result.perplexity and round(result.perplexity, 1),
         "seconds": round(time.process_time() - started, 1),
     }
     append(arguments.out, line)

@@ -111,6 +111,15 @@ def test_order_of_the_rows_does_not_decide_the_problem_type(tmp_path):
         assert read_splits(task).problem_type == "regression"
 
 
+def test_one_text_among_many_numbers_is_named(tmp_path):
+    cells = [f"{i / 4:g}" for i in range(300)]
+    cells[250] = "n/a"
+    rows = "".join(f"t{i},{cell}\n" for i, cell in enumerate(cells))
+    (tmp_path / "x.csv").write_text(f"text,score\n{rows}")
+    with pytest.raises(DataError, match="must hold numbers, line 252 has 'n/a': correct it, or"):
+        read_splits(find_task(str(tmp_path / "x.csv")))
+
+
 def test_lists_of_words_and_tags_are_tags(tmp_path):
     rows = [{"tokens": ["अ", f"{i}"], "ner_tags": ["B-PER", "O"]} for i in range(20)]
     splits = read_splits(find_task(write_rows(tmp_path / "x.jsonl", rows)))

@@ -185,9 +185,13 @@ class Predictor:
         starts = list(accumulate((len(word[0]) + 1 for word in words), initial=0))[:-1]
         first: dict[int, int] = {}
         for place, (start, end) in enumerate(offsets):
-            start += start + 1 in starts and end > start  # the space before a word
+            if start == end:  # a special token
+                continue
+            word = bisect_right(starts, start) - 1
+            if start == starts[word] + len(words[word][0]):  # the space before the next word
+                word, start = word + 1, start + 1
             if start < end:
-                first.setdefault(bisect_right(starts, start) - 1, place)
+                first.setdefault(word, place)
         if not first:
             return []
         of_words = probabilities[[first.get(word, 0) for word in range(len(words))]]

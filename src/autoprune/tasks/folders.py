@@ -26,6 +26,16 @@ SPLIT_SPELLINGS = {
 
 ARROW = ".arrow"
 
+_SAVED = "state.json"  # stands beside the files of `Dataset.save_to_disk`
+
+_WORD = rf"({'|'.join(SPLIT_SPELLINGS)})"
+
+_AT_END = re.compile(rf"(?:.*[_.\- ])?{_WORD}", re.IGNORECASE | re.DOTALL)
+
+_ANYWHERE = re.compile(rf"(?<![^\W\d_]){_WORD}(?![^\W\d_])", re.IGNORECASE)
+
+_SHARD = re.compile(r"(.*)-(\d{5,6})-of-(\d{5,6})(.*)", re.DOTALL)
+
 
 def check_split_names(origin: str, names: Iterable[str]) -> None:
     """Raise `DataError` where two splits mean the same, as dev and validation do."""
@@ -39,17 +49,6 @@ def check_split_names(origin: str, names: Iterable[str]) -> None:
                 f"{origin} must have one {split} split, it has {join_names(spellings)}: leave all "
                 "but one out"
             )
-
-
-_SAVED = "state.json"  # stands beside the files of `Dataset.save_to_disk`
-
-_WORD = rf"({'|'.join(SPLIT_SPELLINGS)})"
-
-_AT_END = re.compile(rf"(?:.*[_.\- ])?{_WORD}", re.IGNORECASE | re.DOTALL)
-
-_ANYWHERE = re.compile(rf"(?<![^\W\d_]){_WORD}(?![^\W\d_])", re.IGNORECASE)
-
-_SHARD = re.compile(r"(.*)-(\d{5,6})-of-(\d{5,6})(.*)", re.DOTALL)
 
 
 def find_files(path: Path) -> dict[str, tuple[Path, ...]]:
