@@ -178,7 +178,15 @@ def test_reproduce_dry_run_estimates_the_time_and_writes_nothing(run, command, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reproduce_of_other_seeds_or_distillation_is_not_done(run, models, task, tmp_path):
+def test_reproduce_of_other_seeds_is_not_done(run, command, plan, copied):
+    other = copied / "little.toml"
+    other.write_text(f"seed = 50\n{plan.read_text(encoding='utf-8')}", encoding="utf-8")
+    assert "Plan little: 2 cells done, 0 to do" in run(*command, "--dry-run").out
+    found = run("reproduce", other, *command[2:], "--dry-run").out
+    assert "Plan little: 0 cells done, 2 to do" in found
+
+
+def test_reproduce_of_another_grid_of_distillation_is_not_done(run, models, task, tmp_path):
     plan = tmp_path / "taught.toml"
     text = f"""
         models = ["tiny"]
@@ -201,9 +209,8 @@ def test_reproduce_of_other_seeds_or_distillation_is_not_done(run, models, task,
     report = (tmp_path / "reports/taught.md").read_text(encoding="utf-8")
     assert "the same data and steps, 4 times as many where they are distilled" in report
     assert "1 cell done, 0 to do" in run(*command, "--dry-run").out
-    for other in (text + "temperatures = [2, 4]", "seed = 50\n" + text):
-        plan.write_text(other, encoding="utf-8")
-        assert "0 cells done, 1 to do" in run(*command, "--dry-run").out
+    plan.write_text(text + "temperatures = [2, 4]", encoding="utf-8")
+    assert "0 cells done, 1 to do" in run(*command, "--dry-run").out
 
 
 def test_reproduce_only_runs_the_selected_cells_and_lists_the_others(run, command, tmp_path, task):

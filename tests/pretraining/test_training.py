@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -109,6 +110,20 @@ def test_perplexity_reads_no_token_twice(prepared, create):
     assert expected[1] <= 9
     none = replace(stream, tokens=stream.tokens[:0], word_starts=stream.word_starts[:0])
     assert perplexity(model, replace(short, stream=none), 4, 10_000, False) == (None, 0)
+
+
+@pytest.mark.parametrize("size", [9, 15, 16, 31])
+def test_perplexity_counts_each_token_once(prepared, create, monkeypatch, size):
+    def mask_all(tokens, *_):
+        masked = np.ones(tokens.shape, dtype=bool)
+        masked[:, 0] = False
+        return tokens, masked
+
+    monkeypatch.setattr("autoprune.pretraining.training.mask_tokens", mask_all)
+    stream = prepared.held_out.stream
+    part = replace(stream, tokens=stream.tokens[:size], word_starts=stream.word_starts[:size])
+    held_out = replace(prepared.held_out, stream=part)
+    assert perplexity(create().model, held_out, 4, 10_000, False)[1] == size
 
 
 def test_training_lowers_perplexity(prepared, create):
