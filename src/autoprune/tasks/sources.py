@@ -1,6 +1,8 @@
 """Data sources: read a task's rows from files, the hub, the package or the MahaNews release."""
 
+import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,9 +37,16 @@ from autoprune.tasks.folders import (
 from autoprune.tasks.formats import open_table
 from autoprune.tasks.labels import LABEL_KINDS, is_hidden, merge_spellings
 from autoprune.tasks.parquet_files import arrow_table, open_arrow
-from autoprune.tasks.table import DataTable, Row, guess_problem_type, select_columns, without_labels
+from autoprune.tasks.table import (
+    MISSING,
+    DataTable,
+    Row,
+    find_used,
+    select_columns,
+    without_labels,
+)
 from autoprune.tasks.tags import PLAIN_SUFFIX, open_conll
-from autoprune.tasks.task import RawSplit, Task
+from autoprune.tasks.task import Columns, RawSplit, Task
 from autoprune.tasks.text_lines import read_lines
 
 _BASE_URL = "https://raw.githubusercontent.com/l3cube-pune"
@@ -74,6 +83,10 @@ _OFFICIAL: dict[str, tuple[dict[str, str], ...]] = {
 }
 
 
+_FEWEST_NUMBERS = 12  # different ones that cannot be classes
+
+_MANY_TEXTS = 200  # labels without a number among them, which are no numbers further on either
+
 _MOST_CONFIGURATIONS = 20  # that a message lists
 
 
@@ -87,9 +100,9 @@ def read_source(
     """Return the task with its problem type, all splits as read, and the names of those held out.
 
     The latter are the splits that the source lacks. A problem type that is not given is guessed
-    from the first rows of train, and the notes say so where it is not classification with one
-    label. With `merge_labels`, labels that differ only in case, spaces or Unicode form are one.
-    Raises `DataError`.
+    from the rows of train, and the notes say so where it is not classification with one label.
+    With `merge_labels`, labels that differ only in case, spaces or Unicode form are one. Raises
+    `DataError`.
     """
     kind, _, location = task.source.partition(":")
     tables = SOURCES[kind](location, data_dir)
@@ -123,6 +136,52 @@ def read_source(
         splits |= hold_out_rows(splits["train"], scorable, missing, seed, labels.parts)
     found = replace(task, problem_type=problem_type)
     return found, {split: splits[split] for split in SPLITS}, tuple(missing)
+
+
+def guess_problem_type(table: DataTable, columns: Columns) -> str:
+    """Return the only problem type that fits the rows of a table.
+
+    Lists of tags beside lists of words, several labels (a list, a separator, columns of 0 and 1),
+    or many numbers of which some are no whole ones; a text among ten of them is a mistake, which
+    the reader names. Raises `DataError` for a missing column, and where two types fit.
+    """
+    single, multi, regression, by_word = PROBLEM_TYPE_NAMES
+    if columns.labels or columns.separator is not None:
+        return multi
+    text, *_, label = find_used(table, columns)
+    if text == label:
+        return single
+    numbers, counts = set[float](), Counter[bool]()  # whether a label is a number
+    for _, (words, value) in table.rows([text, label]):
+        if isinstance(value, list):
+            return by_word if isinstance(words, list) else multi
+        cell = "" if value in (None, MISSING) else str(value).strip()
+        if cell.lstrip("+-").casefold() in ("", "nan"):
+            continue
+        number = _as_number(cell)
+        counts[number is not None] += 1
+        if label in table.classes or (counts[False] > _MANY_TEXTS and not numbers):
+            return single
+        if number is not None:
+            numbers.add(number)
+    if all(map(float.is_integer, numbers)) or 10 * counts[False] > counts[True]:
+        return single
+    if len(numbers) < _FEWEST_NUMBERS:
+        if counts[False]:
+            return single
+        raise DataError(
+            f"column {quote(label)} of {table.origin} has {len(numbers)} different numbers, "
+            f"which may be classes or a scale: give --problem-type {single} or {regression}"
+        )
+    return regression
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def open_files(files: dict[str, tuple[Path, ...]]) -> Tables:

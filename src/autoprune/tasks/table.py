@@ -370,10 +370,6 @@ _LABEL_READERS: dict[str, Callable[[object, str, str, Columns], RawLabel]] = {
     "token_classification": _read_tags,
 }
 
-_FEWEST_NUMBERS = 12  # different ones that cannot be classes
-
-_MANY_TEXTS = 200  # labels without a number among them, which are no numbers further on either
-
 
 def find_used(table: DataTable, columns: Columns, problem_type: str | None = None) -> list[str]:
     """Return the columns of texts and labels that are read; raises `DataError`.
@@ -389,52 +385,6 @@ def find_used(table: DataTable, columns: Columns, problem_type: str | None = Non
         except MissingColumnError as error:
             missing = error
     raise missing
-
-
-def guess_problem_type(table: DataTable, columns: Columns) -> str:
-    """Return the only problem type that fits the rows of a table.
-
-    Lists of tags beside lists of words, several labels (a list, a separator, columns of 0 and 1),
-    or many numbers of which some are no whole ones; a text among ten of them is a mistake, which
-    the reader names. Raises `DataError` for a missing column, and where two types fit.
-    """
-    single, multi, regression, by_word = PROBLEM_TYPE_NAMES
-    if columns.labels or columns.separator is not None:
-        return multi
-    text, *_, label = find_used(table, columns)
-    if text == label:
-        return single
-    numbers, counts = set[float](), Counter[bool]()  # whether a label is a number
-    for _, (words, value) in table.rows([text, label]):
-        if isinstance(value, list):
-            return by_word if isinstance(words, list) else multi
-        cell = "" if value in (None, MISSING) else str(value).strip()
-        if cell.lstrip("+-").casefold() in ("", "nan"):
-            continue
-        number = _as_number(cell)
-        counts[number is not None] += 1
-        if label in table.classes or (counts[False] > _MANY_TEXTS and not numbers):
-            return single
-        if number is not None:
-            numbers.add(number)
-    if all(map(float.is_integer, numbers)) or 10 * counts[False] > counts[True]:
-        return single
-    if len(numbers) < _FEWEST_NUMBERS:
-        if counts[False]:
-            return single
-        raise DataError(
-            f"column {quote(label)} of {table.origin} has {len(numbers)} different numbers, "
-            f"which may be classes or a scale: give --problem-type {single} or {regression}"
-        )
-    return regression
-
-
-def _as_number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def check_column_names(origin: str, names: Collection[str]) -> None:
