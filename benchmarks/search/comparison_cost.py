@@ -154,7 +154,13 @@ def main() -> None:
     parser.add_argument("studies", type=Path, nargs="+")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    lines = [figures(read_study(folder)) for folder in options.studies]
+    studies = [read_study(folder) for folder in options.studies]
+    for study in studies:
+        if len(study.comparison.seeds) == 1:
+            parser.error(
+                f"{study.folder} has one seed, and racing begins after the first: leave it out"
+            )
+    lines = [figures(study) for study in studies]
     for line in lines:
         print({key: value for key, value in line.items() if key not in ("date", "versions")})
         if options.out:

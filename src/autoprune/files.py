@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
@@ -213,6 +213,12 @@ def path_exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # too long for the file system, or with a NUL
         return False
+
+
+def find_below(folders: Sequence[Path], path: str | Path) -> Path | None:
+    """Return the absolute form of `path` in the first of `folders` that has it, None if none."""
+    found = (folder / path for folder in folders if path_exists(folder / path))
+    return next((path.resolve() for path in found), None)
 
 
 def is_file(path: Path) -> bool:

@@ -106,6 +106,11 @@ def test_worker_with_another_model_is_refused(run, copy, model, tmp_path):
     assert "was begun with model tiny@" in line
 
 
+def test_worker_without_distillation_takes_no_teacher(run, copy):
+    line = run("worker", STUDY, "--teacher", "t", "--workers", 1).refusal()
+    assert line.endswith("this study is not distilled: leave --teacher out")
+
+
 def test_worker_of_a_missing_study_is_refused(run, copy):
     assert f"did you mean '{STUDY}'?" in run("worker", STUDY[:-1]).refusal()
     missing = f"sqlite:///{copy / 'none.db'}"

@@ -1,6 +1,7 @@
 """Study configuration: mistakes are refused in one line, all forms give the same study."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -154,7 +155,22 @@ def test_paths_hold_from_every_folder(tmp_path):
     absolute = config.with_absolute_paths()
     assert absolute.model == str(tmp_path / "model")
     assert absolute.task == "shc"
-    assert absolute.data.data_dir == tmp_path / "data"
+    assert absolute.data.data_dir == Path("data")  # there is none
+
+
+def test_paths_are_those_of_the_first_folder_that_has_them(tmp_path):
+    for path in ("one/model", "two/model", "two/own", "two/mr-2", "two/full", "two/texts.txt"):
+        (tmp_path / path).mkdir(parents=True)
+    config = StudyConfig.from_options(
+        model="model", task="own", keep=6, rivals=("mr-2", "muril"), data_dir="gone",
+        distill="logits", teacher="full", unlabelled="texts.txt",
+    )  # fmt: skip
+    found = config.with_absolute_paths([tmp_path / "one", tmp_path / "two"])
+    assert (found.model, found.task) == (str(tmp_path / "one/model"), str(tmp_path / "two/own"))
+    assert found.comparison.rivals == (str(tmp_path / "two/mr-2"), "muril")
+    assert found.data.data_dir == Path("gone")
+    assert found.distillation.teacher == "full"
+    assert found.distillation.unlabelled == tmp_path / "two/texts.txt"
 
 
 def test_flat_form_of_0_1_0_is_read():

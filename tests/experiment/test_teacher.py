@@ -129,6 +129,34 @@ def test_worker_needs_the_teacher(run, study, tmp_path):
     assert "lacks what the teacher of this study says" in refused.err
 
 
+def test_worker_finds_unlabelled_texts_that_moved(run, study, texts, model, task, tmp_path):
+    for path, name in ((model, "model"), (task, "own")):
+        shutil.copytree(path, tmp_path / name)
+    shutil.copy(texts, tmp_path / "old.txt")
+    options = ("--distill", "logits", "--unlabelled", "old.txt", "--study", "d", "--trials", 2)
+    begun = run("search", "--model", "model", "--task", "own", *SHORT, *options, folder=tmp_path)
+    assert begun.code == 0, begun.err
+    (tmp_path / "old.txt").rename(tmp_path / "new.txt")
+    assert "old.txt" in run("worker", "d", folder=tmp_path).refusal()
+    moved = run("worker", "d", "--unlabelled", "new.txt", folder=tmp_path)
+    assert moved.code == 0, moved.err
+    assert moved.lines[-1] == "study d: 2 of 2 trials finished"
+    # another folder: what the command named is found where the study lies
+    (tmp_path / "new.txt").rename(tmp_path / "old.txt")
+    (tmp_path / "elsewhere").mkdir()
+    exported = run(
+        "export",
+        "../studies/d",
+        "--out",
+        "m",
+        "--seeds",
+        1,
+        "--force",
+        folder=tmp_path / "elsewhere",
+    )
+    assert exported.code == 0, exported.err
+
+
 @pytest.fixture(scope="module")
 def classifier(run, study):
     """Return the folder of an exported model, which can teach."""

@@ -63,15 +63,19 @@ def test_data_folder_without_the_task_is_an_error_with_the_path(official, tmp_pa
 def test_own_files_that_moved_are_found_in_the_data_folder(write, tmp_path):
     rows = [(f"t{i}", [X, Y][i % 2]) for i in range(40)]
     write("own.csv", rows)
-    task, moved = find_task("own.csv"), tmp_path / "moved"
-    before = read_splits(task).fingerprint
+    moved = tmp_path / "moved"
+    before = read_splits(find_task("own.csv")).fingerprint
     moved.mkdir()
     Path("own.csv").rename(moved / "own.csv")
-    assert read_splits(task, moved).fingerprint == before
+    assert read_splits(find_task("own.csv", data_dir=moved)).fingerprint == before
     write("own.csv", rows[::-1])  # another file has its name now
-    assert read_splits(task, moved).fingerprint == before
-    assert read_splits(task).fingerprint != before
-    refused(task, r"--data-dir must be a folder, there is none at gone$", data_dir=Path("gone"))
+    assert read_splits(find_task("own.csv", data_dir=moved)).fingerprint == before
+    assert read_splits(find_task("own.csv")).fingerprint != before
+    with pytest.raises(DataError, match=r"--data-dir must be a folder, there is none at gone$"):
+        find_task("own.csv", data_dir=Path("gone"))
+    Path("gone").mkdir()
+    with pytest.raises(DataError, match=r"there is nothing at other.csv$"):
+        find_task("./other.csv", data_dir=Path("gone"))
 
 
 def test_fingerprint_depends_on_every_row(write, tmp_path):

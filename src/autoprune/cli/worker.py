@@ -24,6 +24,13 @@ def worker(
     task: Annotated[
         str | None, typer.Option(help="The data's path, if it is elsewhere on this machine.")
     ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="The teacher's folder, if it is elsewhere on this machine.")
+    ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(help="The file of unlabelled texts, if it is elsewhere on this machine."),
+    ] = None,
     data_dir: options.DataDirOption = None,
     device: options.DeviceOption = "auto",
     workers: options.WorkersOption = None,
@@ -56,7 +63,7 @@ def worker(
         storage=storage, device=device, workers=workers, trust_remote_code=trust_remote_code
     )
     context = command_context(emit)
-    local = {"model": model, "task": task}
+    local = {"model": model, "task": task, "teacher": teacher, "unlabelled": unlabelled}
     finished, trials = run_worker(study, run_options, context, local, data_dir, trials_here)
     name = Path(study).resolve().name  # also of `.`
     context.progress.say(f"study {name}: {finished} of {format_count(trials, 'trial')} finished")

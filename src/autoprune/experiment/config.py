@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -39,7 +39,7 @@ from autoprune.choices import (
 from autoprune.encoders.registry import ENCODERS, anchor_model
 from autoprune.errors import OptionError, check_names
 from autoprune.evaluation.statistics import MIN_SEEDS
-from autoprune.files import read_regular, validate_study_name, write_atomic
+from autoprune.files import find_below, read_regular, validate_study_name, write_atomic
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.tasks.registry import TASKS
 from autoprune.tasks.task import Columns
@@ -329,25 +329,26 @@ class StudyConfig(ConfigSection):
         """Return the same study for another number of layers."""
         return self.model_copy(update={"keep": keep})
 
-    def with_absolute_paths(self) -> Self:
-        """Return the study with paths that hold from every folder."""
-        names = {*ENCODERS, *TASKS}
-        paths = {
-            key: str(Path(value).resolve())
-            for key, value in (("model", self.model), ("task", self.task))
-            if value not in names and Path(value).exists()
+    def with_absolute_paths(self, folders: Sequence[Path] = (Path(),)) -> Self:
+        """Return the study with each path as it is below the first of `folders` that has it."""
+
+        def resolve(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(resolve, value))
+            if value is None or value in {*ENCODERS, *TASKS, FULL_TEACHER}:
+                return value
+            return type(value)(find_below(folders, value) or value)
+
+        def change(section: ConfigSection, *names: str) -> Any:
+            return section.model_copy(update={n: resolve(getattr(section, n)) for n in names})
+
+        changed: Self = change(self, "model", "task")
+        sections = {
+            "data": change(self.data, "data_dir"),
+            "distillation": change(self.distillation, "teacher", "unlabelled"),
+            "comparison": change(self.comparison, "rivals"),
         }
-        if self.data.data_dir is not None:
-            data_dir = self.data.data_dir.resolve()
-            paths["data"] = self.data.model_copy(update={"data_dir": data_dir})  # type: ignore[assignment]
-        distillation = self.distillation
-        if distillation.unlabelled is not None:
-            resolved = {"unlabelled": distillation.unlabelled.resolve()}
-            distillation = distillation.model_copy(update=resolved)
-        if Path(distillation.teacher).is_dir():
-            resolved = {"teacher": str(Path(distillation.teacher).resolve())}  # type: ignore[dict-item]
-            distillation = distillation.model_copy(update=resolved)
-        return self.model_copy(update={**paths, "distillation": distillation})
+        return changed.model_copy(update=sections)
 
 
 class RunOptions(ConfigSection):

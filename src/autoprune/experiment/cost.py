@@ -302,7 +302,7 @@ def _measured_texts(request: CostRequest, study: FinishedStudy | None, missing: 
     `missing` says why there is no study. Raises `OptionError` where there are no texts at all.
     """
     if request.task is not None:
-        task = find_task(request.task, request.columns)
+        task = find_task(request.task, request.columns, data_dir=request.data_dir)
         return _Texts(read_splits(task, request.data_dir).train, task.tokens, "")
     if study is not None:
         try:
@@ -327,8 +327,8 @@ def _texts_of_study(study: FinishedStudy, data_dir: Path | None) -> _Texts:
     """Read the train rows of a study; raises `AutopruneError` where they are others now."""
     config, setting = study_config(study), study.setting
     data = config.data
-    task = find_task(config.task, data.columns, config.metric, config.problem_type)
     folder = data_dir or data.data_dir
+    task = find_task(config.task, data.columns, config.metric, config.problem_type, folder)
     splits = read_splits(task, folder, data.keep_duplicates, config.seed, data.merge_labels)
     if splits.fingerprint != setting.fingerprints.get("train and validation"):
         raise StudyError(f"the rows of task {setting.task} have changed")

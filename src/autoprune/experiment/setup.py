@@ -330,7 +330,7 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
     check_ray(options.ray, options.gpus_per_worker, options.workers, config.search.pruner)
     check_method_installed(config.budget.method)
     encoder, data = find_encoder(config.model), config.data
-    task = find_task(config.task, data.columns, config.metric, config.problem_type)
+    task = find_task(config.task, data.columns, config.metric, config.problem_type, data.data_dir)
     device = select_device(options.device)
     rivals = [
         distinct_rivals(

@@ -87,13 +87,10 @@ def _read_with_texts(folder: Path, data_dir: Path | None, say: _Say) -> Finished
     study = read_study(folder)
     try:
         config = study_config(study)
-        test = read_test(
-            find_task(config.task, config.data.columns, problem_type=config.problem_type),
-            data_dir or config.data.data_dir,
-            config.data.keep_duplicates,
-            config.seed,
-            config.data.merge_labels,
-        )
+        data, problem_type = config.data, config.problem_type
+        where = data_dir or data.data_dir
+        task = find_task(config.task, data.columns, problem_type=problem_type, data_dir=where)
+        test = read_test(task, where, data.keep_duplicates, config.seed, data.merge_labels)
         return with_test_texts(study, test)
     except AutopruneError as error:
         say(f"the report on {study.name} shows no texts: {_one_line(error)}")

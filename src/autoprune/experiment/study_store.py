@@ -80,11 +80,13 @@ def searched_studies(name: str | None, root: Path) -> list[Path]:
 def study_config(study: FinishedStudy) -> StudyConfig:
     """Return what a finished study is; raises `StudyError` where its file does not hold that.
 
-    Whether to run a model author's code is not part of it: the user decides anew each time.
+    Its relative paths are looked for above its folder, then in the current one. Whether to run a
+    model author's code is not part of it: the user decides anew each time.
     """
     kind, remedy = "the folder of a study", "run the study's command again"
     with reading(study.folder, kind, remedy):
-        return StudyConfig.from_stored(study.config)
+        config = StudyConfig.from_stored(study.config)
+    return config.with_absolute_paths([*study.folder.resolve().parents, Path()])
 
 
 def study_costs(folder: Path, comparison: Comparison, say: Callable[[str], None]) -> Costs | None:

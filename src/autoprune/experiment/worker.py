@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoprune.errors import AutopruneError, StudyError, format_count
+from autoprune.errors import AutopruneError, OptionError, StudyError, format_count
 from autoprune.evaluation.study_files import RECORDS_FILE
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.context import RunContext
@@ -42,15 +42,15 @@ def run_worker(
     study: str,
     options: RunOptions,
     context: RunContext,
-    local: Mapping[str, str | None],
+    local: Mapping[str, str | Path | None],
     data_dir: Path | None = None,
     max_trials: int | None = None,
 ) -> tuple[int, int]:
     """Run trials of a study until it has all, or `max_trials` here.
 
-    `study` is the study's name or its folder. `local` names the `model` and the `task` on this
-    machine, and `data_dir` their folder, where they are elsewhere. Returns how many trials
-    are finished, and how many the study asks for.
+    `study` is the study's name or its folder. `local` names the `model`, `task`, `teacher` and
+    `unlabelled` texts that are elsewhere on this machine, and `data_dir` the folder of the data.
+    Returns how many trials are finished, and how many the study asks for.
 
     Raises:
         StudyError: model or data are not the study's.
@@ -80,15 +80,22 @@ def _read_config(stored: Mapping[str, Any], name: str, source: str) -> StudyConf
 
 
 def _localize(
-    config: StudyConfig, local: Mapping[str, str | None], data_dir: Path | None
+    config: StudyConfig, local: Mapping[str, str | Path | None], data_dir: Path | None
 ) -> StudyConfig:
     """Return the study as this machine has it; rivals enter the comparison only."""
-    changes = {name: value for name, value in local.items() if value is not None}
+    given = {name: value for name, value in local.items() if value is not None}
+    taught: dict[str, Any] = {
+        name: given.pop(name) for name in ("teacher", "unlabelled") if name in given
+    }
+    if taught and config.distillation.distill == "none":
+        raise OptionError(f"this study is not distilled: leave --{min(taught)} out")
+    distillation = config.distillation.model_copy(update=taught)
     data = config.data
     if data_dir is not None:
         data = data.model_copy(update={"data_dir": data_dir})
     comparison = config.comparison.model_copy(update={"rivals": ()})
-    return config.model_copy(update={**changes, "data": data, "comparison": comparison})
+    sections = {"data": data, "comparison": comparison, "distillation": distillation}
+    return config.model_copy(update={**given, **sections})
 
 
 def open_study_storage(study: str, options: RunOptions) -> tuple[Storage, Path]:

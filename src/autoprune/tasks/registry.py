@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from autoprune.errors import DataError, OptionError, UnknownNameError, format_path, quote
-from autoprune.files import expand_home, path_exists
+from autoprune.files import expand_home, is_folder, path_exists
 from autoprune.tasks.formats import READERS
 from autoprune.tasks.task import Columns, Task
 
@@ -74,6 +75,8 @@ OFFICIAL_PAGE = "https://github.com/l3cube-pune/MarathiNLP"  # of the tasks whos
 # A data set of the hub, with a configuration or without.
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::([\w.+-]+))?", re.ASCII)
 
+_PATH_STARTS = ("./", "../", "/", "~")
+
 _ANY_COLUMNS = Columns()
 
 
@@ -82,6 +85,7 @@ def find_task(
     columns: Columns = _ANY_COLUMNS,
     metric: str | None = None,
     problem_type: str | None = None,
+    data_dir: Path | None = None,
 ) -> Task:
     """Return the task that `text` names: a known name, a file or folder, or a hub data set.
 
@@ -89,7 +93,8 @@ def find_task(
 
     A known name takes precedence over a folder of the same name (write `./shc` for the folder), an
     existing path over a hub id. `columns`, `metric` and `problem_type` replace the task's own; of
-    files and data sets the rows tell them where they are not given.
+    files and data sets the rows tell them where they are not given. A file or folder with the name
+    of the path in `data_dir` is taken for it.
     Raises `UnknownNameError`, and `DataError` for a path that does not exist.
     """
     several = columns.labels or columns.separator is not None
@@ -108,11 +113,17 @@ def find_task(
         return replace(known, columns=columns, metric=metric or known.metric)
     own = Task("", "", columns, metric=metric or "", problem_type=problem_type)
     path = expand_home(text)
+    is_path = text.startswith(_PATH_STARTS) or text.lower().endswith(tuple(READERS))
+    if data_dir is not None and (is_path or path_exists(path)):
+        folder = data_dir.expanduser()
+        if not is_folder(folder):
+            raise DataError(f"--data-dir must be a folder, there is none at {format_path(folder)}")
+        path = folder / path.name if path_exists(folder / path.name) else path
     if text and path_exists(path):
         resolved = path.resolve()
         name = resolved.name if resolved.is_dir() else resolved.stem
         return replace(own, name=name or "root", source=f"files:{path}")
-    if text.startswith(("./", "../", "/", "~")) or text.lower().endswith(tuple(READERS)):
+    if is_path:
         raise DataError(
             f"a task's file or folder must exist, there is nothing at {format_path(path)}"
         )

@@ -374,17 +374,6 @@ def _open_path(path: Path) -> Tables:
     return open_files(find_files(path))
 
 
-def _open_own(path: str, data_dir: Path | None) -> Tables:
-    """Open the user's file or folder, or what has its name in `data_dir`, where it is now."""
-    if data_dir is None:
-        return _open_path(Path(path))
-    folder = data_dir.expanduser()
-    if not folder.is_dir():
-        raise DataError(f"--data-dir must be a folder, there is none at {format_path(folder)}")
-    moved = folder / Path(path).name
-    return _open_path(moved if moved.exists() else Path(path))
-
-
 def _open_official(name: str, data_dir: Path | None) -> Tables:
     files = official_files(name, data_dir)
     if name == "sts":
@@ -395,6 +384,6 @@ def _open_official(name: str, data_dir: Path | None) -> Tables:
 SOURCES: dict[str, Callable[[str, Path | None], Tables]] = {
     "official": _open_official,
     "package": lambda name, _: open_files(find_files(package_folder("tasks", name))),
-    "files": _open_own,
+    "files": lambda path, _: _open_path(Path(path)),
     "hub": lambda name, _: open_hub(name),
 }
