@@ -3,8 +3,13 @@
 import json
 import os
 
-SEEDS = range(int(os.environ.get("AUTOPRUNE_DAMAGES", "8")))
-"""The seeds of the default run; AUTOPRUNE_DAMAGES=200 makes as many damages of each file."""
+import pytest
+
+SEEDS = [
+    seed if seed < 4 else pytest.param(seed, marks=pytest.mark.slow)
+    for seed in range(int(os.environ.get("AUTOPRUNE_DAMAGES", "8")))
+]
+"""The first four are of the default run; AUTOPRUNE_DAMAGES=200 makes as many damages of each file."""
 
 
 def nested(depth):

@@ -146,7 +146,13 @@ def prepared(tmp_path_factory):
     return folder, model, result.name
 
 
-@pytest.mark.parametrize("page", with_code("python"))
+@pytest.mark.parametrize(
+    "page",
+    [
+        page if page == "README.md" else pytest.param(page, marks=pytest.mark.slow)
+        for page in with_code("python")
+    ],
+)
 def test_python_in_documents_runs(page, prepared, tmp_path, monkeypatch):
     folder, model, study = prepared
     for name in ("studies", "my-model"):

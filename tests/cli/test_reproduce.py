@@ -221,6 +221,7 @@ def test_reproduce_only_runs_the_selected_cells_and_lists_the_others(run, comman
     assert "--only takes MODEL/TASK/KEEP" in run(*command, "--only", "tiny/own/9").lines[-1]
 
 
+@pytest.mark.slow
 def test_reproduce_skips_a_cell_that_another_process_works_on(run, command, tmp_path, task):
     with lock_study_folder(tmp_path / "studies/little" / CELLS[0]):
         answer = run(*command)

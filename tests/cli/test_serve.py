@@ -107,6 +107,7 @@ def test_serve_answers_as_predict_does_and_stops_without_loss(server, exported, 
     assert process.stderr.read() == f"stopped: {accepted:,} requests accepted, 0 lost\n"
 
 
+@pytest.mark.slow
 def test_serve_that_stops_answers_over_open_connections_and_takes_no_new_ones(server):
     process, port = server
     kept = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -253,6 +254,7 @@ def test_serve_refuses_single_texts_where_the_model_was_trained_on_pairs(post):
     assert 'with --text-pair or in "pair"' in found["error"]
 
 
+@pytest.mark.slow
 def test_serve_starts_with_a_model_trained_on_pairs(exported, start, tmp_path):
     folder = shutil.copytree(exported, tmp_path / "pairs")
     config = json.loads((folder / "config.json").read_text())

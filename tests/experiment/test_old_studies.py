@@ -102,6 +102,7 @@ def test_reports_and_lists_show_old_studies(made):
     }
 
 
+@pytest.mark.slow
 def test_old_study_is_exported(made):
     answer = run("export", "finished", "--out", "exported", "--seeds", 1)
     assert answer.code == 0, answer.err

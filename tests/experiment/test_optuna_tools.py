@@ -32,16 +32,15 @@ PLOTS = {name for name in dir(visualization) if name.startswith("plot_")}
 
 @pytest.fixture(scope="module", params=["journal", "sqlite"])
 def made(request, run, model, task, tmp_path_factory):
-    """Search in a storage, in two processes or in this one; return how plain Optuna opens it."""
+    """Search in a storage; return how plain Optuna opens it."""
     folder = tmp_path_factory.mktemp(request.param)
     options = ["--model", model, "--task", task, "--keep", 2, "--trials", 8, "--study", "s"]
-    options += ["--epochs", 3, "--full-epochs", 3, "--seeds", 1, "--batch", 16]
+    options += ["--epochs", 3, "--full-epochs", 3, "--seeds", 1, "--batch", 16, "--workers", 1]
     if request.param == "sqlite":
         url = f"sqlite:///{folder / 'study.db'}"
-        options += ["--storage", url, "--workers", 1]
+        options += ["--storage", url]
     else:
         url = str(folder / "studies" / "s" / "journal.log")
-        options += ["--workers", 2]
     answer = run("search", *options, folder=folder)
     assert answer.code == 0, answer.err
     if request.param == "sqlite":

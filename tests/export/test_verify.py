@@ -243,6 +243,7 @@ def test_verification_passes_a_correct_export(good):
     assert good.expected.logits.together.std() > 0.05
 
 
+@pytest.mark.slow
 def test_verification_in_a_new_process_passes_a_correct_export(good):
     assert verify_export(good.folder, good.expected) <= 1e-6
 

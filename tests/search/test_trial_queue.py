@@ -57,6 +57,11 @@ def undisturbed(tmp_path, sampler, trials):
     return fake_worker.run_search(str(tmp_path / "undisturbed"), sampler, trials, 0)
 
 
+@pytest.mark.parametrize(
+    "location",
+    ["journal", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_trial_queue_of_four_processes_runs_each_trial_once(location, workers, tmp_path):
     begun = [workers(location, "random", RUNS, 20, "start") for _ in range(4)]
     assert [process.stdout.readline() for process in begun] == ["ready\n"] * 4

@@ -100,6 +100,7 @@ def test_split_with_hidden_labels_is_held_out_of_train(hub, folder, child):
     assert len(answer["train"]) == 8
 
 
+@pytest.mark.slow
 def test_split_with_hidden_numbers_is_held_out_of_train(hub, folder, child):
     for split, numbers in (
         ("train", [i / 4 for i in range(20)]),
@@ -133,6 +134,7 @@ def test_connection_that_always_breaks_is_an_error_of_one_line(hub, folder, chil
     assert "peer closed connection" in refusal(child)
 
 
+@pytest.mark.slow
 def test_gated_data_set_is_an_error_that_says_so(hub, folder, child):
     hub.add("org/news", folder, kind="datasets")
     hub.repos["datasets", "org/news"].gated = True

@@ -87,6 +87,7 @@ def test_job_that_kills_its_process_three_times_fails_alone():
         assert [other() for other in others] == [divmod(number, 3) for number in range(3)]
 
 
+@pytest.mark.slow
 def test_requested_stop_lets_runs_save_their_state(evaluator, tmp_path):
     files = [CheckpointFile(tmp_path / name, interval=1000) for name in ("first", "second")]
     long = replace(evaluator, budget=replace(evaluator.budget, steps=1_000_000))
