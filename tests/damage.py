@@ -9,7 +9,7 @@ SEEDS = [
     seed if seed < 4 else pytest.param(seed, marks=pytest.mark.slow)
     for seed in range(int(os.environ.get("AUTOPRUNE_DAMAGES", "8")))
 ]
-"""The first four are of the default run; AUTOPRUNE_DAMAGES=200 makes as many damages of each file."""
+"""The default run has four. With AUTOPRUNE_DAMAGES=200 `make slow` damages each file so often."""
 
 
 def nested(depth):
