@@ -291,6 +291,13 @@ def test_cost_of_a_broken_onnx_file_is_refused(exported, run, quick):
     assert "cannot open the model" in line and "model.onnx" in line
 
 
+def test_cost_opens_all_formats_of_the_model_to_compare_with(exported, tmp_path, run, quick):
+    other = shutil.copytree(exported, tmp_path / "other/mine")
+    (other / "model.onnx").write_bytes(b"no model")
+    line = run("cost", exported, "--against", other, *FEW).refusal()
+    assert "cannot open the model" in line and "model.onnx" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -236,19 +236,12 @@ def _measure(request: CostRequest, device: torch.device, models: _Subjects) -> C
 def _folder_subjects(folder: Path, request: CostRequest, studies: Path) -> _Subjects:
     """Return an exported model in all its formats, and first the model to compare it with, if any.
 
-    That is the model `against`, else the base model that the folder's card names. The texts are
-    those of its study below `studies`, unless the user names others.
+    That is the model `against`, in all its formats too, else the base model that the folder's card
+    names. The texts are those of its study below `studies`, unless the user names others.
     """
     trust = request.trust_remote_code
     encoder = Encoder(folder.resolve().name or "model", str(folder.resolve()))
-    formats = find_formats(folder)
-    checkpoint = read_formats_checkpoint(encoder, folder, trust)
-    subjects = [
-        CostSubject(encoder.name, checkpoint)
-        if name == TRANSFORMERS
-        else CostSubject(f"{encoder.name}, {MODEL_FORMATS[name].title}", checkpoint, name, file)
-        for name, file in formats.items()
-    ]
+    subjects = _in_formats(encoder.name, read_formats_checkpoint(encoder, folder, trust))
     model = subjects[0]
     study, missing = _study_of_export(folder, studies)
     reference, notes = _reference_model(folder, model.name, request, study)
@@ -257,7 +250,8 @@ def _folder_subjects(folder: Path, request: CostRequest, studies: Path) -> _Subj
         name = reference.encoder.name
         if name == model.name:
             name += " (base)" if request.against is None else " (against)"
-        subjects.insert(0, CostSubject(name, reference))
+        others = [] if request.against is None else _in_formats(name, reference)
+        subjects = [CostSubject(name, reference), *others[1:], *subjects]
         pruned = model.name if reference.depth > model.checkpoint.depth else None
     texts = _measured_texts(request, study, missing)
     return _Subjects(
@@ -267,6 +261,16 @@ def _folder_subjects(folder: Path, request: CostRequest, studies: Path) -> _Subj
         tokens=texts.tokens,
         notes=(*notes, *filter(None, [texts.note])),
     )
+
+
+def _in_formats(name: str, checkpoint: EncoderFiles) -> list[CostSubject]:
+    """Return a model in each format that its folder has, in torch first where it is one."""
+    return [
+        CostSubject(name, checkpoint)
+        if format == TRANSFORMERS
+        else CostSubject(f"{name}, {MODEL_FORMATS[format].title}", checkpoint, format, file)
+        for format, file in find_formats(checkpoint.folder).items()
+    ]
 
 
 def _study_of_export(folder: Path, studies: Path) -> tuple[FinishedStudy | None, str]:
