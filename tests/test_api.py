@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pandas
@@ -27,6 +28,8 @@ OPTIONS = {
     "workers": 1,
     "strategies": ("top", "middle"),
 }
+
+OF_BASELINE = {name: value for name, value in OPTIONS.items() if name != "trials"}
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 
 
@@ -103,7 +106,7 @@ def test_files_are_below_root_only(searched, tmp_path):
 
 def test_root_wins_over_that_of_run(model, tmp_path):
     run = RunOptions(root=tmp_path / "first", workers=1)
-    given = {name: value for name, value in OPTIONS.items() if name != "workers"}
+    given = {name: value for name, value in OF_BASELINE.items() if name != "workers"}
     with pytest.raises(AutopruneError):  # after the rows are stored
         autoprune.run_baseline(
             model=str(model / "none"), train=rows(60), run=run, root=tmp_path / "second", **given
@@ -115,14 +118,14 @@ def test_root_wins_over_that_of_run(model, tmp_path):
 
 
 def test_nothing_is_printed(model, tmp_path, capfd):
-    autoprune.run_baseline(model=str(model), train=rows(60), root=tmp_path / "quiet", **OPTIONS)
+    autoprune.run_baseline(model=str(model), train=rows(60), root=tmp_path / "quiet", **OF_BASELINE)
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
 
 
 def test_progress_is_shown_when_asked_for(model, tmp_path, capsys):
     autoprune.run_baseline(
-        model=str(model), train=rows(60), root=tmp_path / "shown", progress=True, **OPTIONS
+        model=str(model), train=rows(60), root=tmp_path / "shown", progress=True, **OF_BASELINE
     )
     out, err = capsys.readouterr()
     assert out == "" and "run   1/4" in err
@@ -163,7 +166,7 @@ def test_datasets_give_the_study_of_the_same_rows(model, tmp_path):
         train=datasets.Dataset.from_pandas(frame, features=features, preserve_index=False)
     )
     found = [
-        autoprune.run_baseline(model=str(model), train=each, root=tmp_path / name, **OPTIONS)
+        autoprune.run_baseline(model=str(model), train=each, root=tmp_path / name, **OF_BASELINE)
         for name, each in (("frame", rows(60)), ("dataset", train))
     ]
     first, second = (list(each.comparison) for each in found)
@@ -199,6 +202,29 @@ def test_model_is_exported_and_its_cost_measured(searched, tmp_path, monkeypatch
     request = api.CostRequest("", rounds=6, threads=1)
     cost = autoprune.measure_cost(result, request=request)
     assert cost.costs[0].name == "full"
+
+
+def test_result_of_a_baseline_is_not_the_search_beside_it(searched, model, monkeypatch):
+    result, root, _ = searched
+    given = OF_BASELINE | {"strategies": ("top",), "task": str(next((root / "data").iterdir()))}
+    baseline = autoprune.run_baseline(model=str(model), root=root, **given)
+    assert baseline.folder == result.folder and result.found != baseline.study.comparison.subject
+    asked = []
+    monkeypatch.setattr(api, "export_study", lambda study, *_: asked.append(study))
+    monkeypatch.setattr(api, "measure_requested_costs", lambda *given: asked.append(given[-1]))
+    with suppress(AttributeError):
+        autoprune.export_model(baseline, root / "m")
+    autoprune.measure_cost(baseline)
+    assert [study.found for study in asked] == [None, None]
+    assert autoprune.load_study(result.folder).found == result.found
+
+
+def test_home_folder_is_known(searched, monkeypatch):
+    result, root, _ = searched
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert autoprune.load_study(result.name, root=f"~/{root.name}").found == result.found
+    with pytest.raises(AutopruneError, match=r"run_baseline does not search: leave trials out"):
+        autoprune.run_baseline(model="demo", task="demo", keep=2, trials=3)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +310,7 @@ def test_threads_are_as_before(model, tmp_path):
     before = torch.get_num_threads()
     with pytest.raises(OptionError):
         autoprune.run_search(model=str(model), train=rows(60), root=tmp_path, keep=2, batch=0)
-    autoprune.run_baseline(model=str(model), train=rows(60), root=tmp_path, **OPTIONS)
+    autoprune.run_baseline(model=str(model), train=rows(60), root=tmp_path, **OF_BASELINE)
     assert torch.get_num_threads() == before
 
 
@@ -293,7 +319,7 @@ def test_script_without_a_main_guard_runs_once(model, tmp_path):
     program = f"""
 import autoprune, pathlib
 print("started", flush=True)
-options = {OPTIONS | {"workers": 2}!r}
+options = {OF_BASELINE | {"workers": 2}!r}
 options["strategies"], options["allow_unknown_tokens"] = ("top", "middle"), True
 root = pathlib.Path("here")
 result = autoprune.run_baseline(model={str(model)!r}, task="demo", root=root, **options)

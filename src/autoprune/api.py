@@ -13,7 +13,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from autoprune.errors import OptionError
 from autoprune.evaluation.study_comparison import StudyPair, compare_winners
 from autoprune.evaluation.study_files import read_study
-from autoprune.experiment.config import RunOptions, StudyConfig, merge_options
+from autoprune.experiment.config import RunOptions, SearchOptions, StudyConfig, merge_options
 from autoprune.experiment.context import Progress, RunContext
 from autoprune.experiment.cost import CostRequest, CostResult, measure_requested_costs
 from autoprune.experiment.events import Tracker, emit_to
@@ -23,6 +23,7 @@ from autoprune.experiment.result import StudyResult, report_path
 from autoprune.experiment.setup import build_experiment
 from autoprune.experiment.study_export import ExportOptions, StudyExport, export_study, push_export
 from autoprune.experiment.study_store import find_study
+from autoprune.files import expand_home
 from autoprune.tasks.in_memory import Rows, save_rows
 
 _T = TypeVar("_T")
@@ -141,12 +142,15 @@ def run_baseline(
 ) -> StudyResult:
     """Compare the fixed strategies, the full model and models trained from scratch; no search.
 
-    Takes what `run_search` takes, and raises as it does.
+    Takes what `run_search` takes but options of the search, and raises as it does.
 
     Example:
         >>> import autoprune
         >>> autoprune.run_baseline(model="muril", task="shc", keep=6)  # doctest: +SKIP
     """
+    for name in (*SearchOptions.model_fields, "storage", "ray"):
+        if name in options:
+            raise OptionError(f"run_baseline does not search: leave {name} out")
     config, run_options = _resolve(config, train, _run_options(run, root), options)
     context = context or _context("run_baseline", config, progress, trackers)
     return run_baseline_study(build_experiment(config, run_options), run_options, context)
@@ -201,15 +205,15 @@ def export_model(
         >>> import autoprune
         >>> autoprune.export_model(result, "my-model")  # doctest: +SKIP
     """
-    folder = _folder(study, root)
+    finished = _load(study, root).study
     chosen = _checked("options", options, ExportOptions) or ExportOptions()
     if not chosen.command:
-        chosen = replace(chosen, command=f"autoprune.export_model({folder.name!r}, 'DIR')")
+        chosen = replace(chosen, command=f"autoprune.export_model({finished.name!r}, 'DIR')")
     if not isinstance(out, Path | str):
         raise OptionError(f"out must be the path of a folder, got {out!r:.60}")
-    exported = export_study(folder, Path(out), chosen, _progress(progress).say)
+    exported = export_study(finished, expand_home(str(out)), chosen, _progress(progress).say)
     if chosen.push and not exported.result.refused:
-        push_export(Path(out), chosen)
+        push_export(expand_home(str(out)), chosen)
     return exported
 
 
@@ -227,16 +231,17 @@ def measure_cost(
         >>> import autoprune
         >>> autoprune.measure_cost("my-model").to_dict()  # doctest: +SKIP
     """
-    name = str(target.folder) if isinstance(target, StudyResult) else str(target)
+    study = target.study if isinstance(target, StudyResult) else None
+    name = str(target) if study is None else str(study.folder)
     wanted = replace(_checked("request", request, CostRequest) or CostRequest(name), target=name)
-    return measure_requested_costs(wanted, _run_options(None, root).studies)
+    return measure_requested_costs(wanted, _run_options(None, root).studies, study)
 
 
 def _run_options(run: RunOptions | None, root: Path | str | None) -> RunOptions:
     run = _checked("run", run, RunOptions) or RunOptions()
-    if root is None:
-        return run
-    return RunOptions.model_validate({**run.model_dump(), "root": root})
+    if root is not None:
+        run = RunOptions.model_validate({**run.model_dump(), "root": root})
+    return run.model_copy(update={"root": expand_home(str(run.root))})
 
 
 def _resolve(
@@ -295,12 +300,6 @@ def _checked(name: str, value: _T | None, kind: type[_T]) -> _T | None:
     if value is None or isinstance(value, kind):
         return value
     raise OptionError(f"{name} must be of the class {kind.__name__}, got {value!r:.60}")
-
-
-def _folder(study: Study, root: Path | str) -> Path:
-    if isinstance(study, StudyResult):
-        return study.folder
-    return find_study(str(study), _run_options(None, root).studies)
 
 
 def _load(study: Study, root: Path | str) -> StudyResult:

@@ -55,6 +55,24 @@ def test_baseline_reuses_what_a_search_measured(brief):
     ]
 
 
+def test_study_with_other_settings_does_not_replace_a_finished_one(brief, tmp_path):
+    assert brief("baseline", "--strategy", "top").code == 0
+    before = (tmp_path / "studies/tiny-own-keep2/baseline.json").read_bytes()
+    for command in ("baseline", "search"):
+        line = brief(command, "--metric", "macro-f1").refusal()
+        assert "a study ended with metric accuracy, got macro-f1: use the same, or another" in line
+    assert "seed 0, got 7" in brief("baseline", "--seed", 7).refusal()
+    assert (tmp_path / "studies/tiny-own-keep2/baseline.json").read_bytes() == before
+
+
+def test_seeds_added_after_a_look_are_told(brief):
+    for seeds, told in ((1, 0), (3, 0), (4, 1), (4, 1)):  # one seed is no result, as it says
+        answer = brief("baseline", "--strategy", "top", "--seeds", seeds)
+        warnings = [text for text in answer.result["warnings"] if "after a look" in text]
+        assert len(warnings) == told
+    assert "there was a result with 3." in warnings[0]
+
+
 def test_strategies_of_a_search_are_compared(brief):
     answer = brief("search", "--trials", 2, "--strategy", "bottom")
     assert origins(answer) == ["found", "bottom", "full", "scratch", "majority", "tf-idf"]
@@ -89,12 +107,13 @@ def test_metric_of_the_comparison_is_macro_f1_on_demand(brief, tmp_path):
     top = row(answer, "top")
     assert top["test_mean"] == pytest.approx(top["macro_f1"])
     assert last_record(tmp_path)["metric"] == "macro-f1"
-    assert top["test_mean"] != row(brief("baseline", "--strategy", "top"), "top")["test_mean"]
+    other = brief("baseline", "--strategy", "top", "--study", "b")
+    assert top["test_mean"] != row(other, "top")["test_mean"]
 
 
 def test_keep_duplicates_scores_all_test_rows(brief):
     cleaned = brief("baseline", "--strategy", "top")
-    kept = brief("baseline", "--strategy", "top", "--keep-duplicates")
+    kept = brief("baseline", "--strategy", "top", "--keep-duplicates", "--study", "b")
     assert "test: 30 rows read, 29 left" in cleaned.err
     assert "test: 30 rows read, 30 left" in kept.err
     assert row(kept, "top")["test_mean"] == row(kept, "top")["test_raw_mean"]
@@ -131,7 +150,7 @@ def test_columns_are_read_by_name(run, model, task, write, tmp_path):
         *(*BRIEF, "--label", "about"),
     ]
     one = run(*command, "--text", "body")
-    two = run(*command, "--text", "body", "--text-pair", "first")
+    two = run(*command, "--text", "body", "--text-pair", "first", "--study", "b")
     assert (one.code, two.code) == (0, 0), one.err + two.err
     assert "no test and no validation split" in one.err
     assert one.result["comparison"] != two.result["comparison"]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from autoprune.reproduction.claims import judge_claims
 from autoprune.storage.locks import lock_study_folder
 from tiny_models import save_model
 
@@ -276,3 +277,22 @@ def test_reproduce_dry_run_counts_runs_at_rates_not_yet_chosen(
     # of the twelve runs on fresh seeds may be at another rate now
     assert cell["trials"] == 0
     assert 18 <= cell["runs"] <= 24
+
+
+def test_multilingual_model_may_be_named_by_its_path(
+    run, models, plan, reproduced, tmp_path, monkeypatch
+):
+    shutil.copytree(reproduced.folder, tmp_path, dirs_exist_ok=True)
+    path = f'["{models}/tiny"]'
+    text = plan.read_text().replace('["tiny"]', f"{path}\nmultilingual = {path}")
+    (tmp_path / "little.toml").write_text(text)
+    given = []
+
+    def judge(cells, multilingual, margin):
+        given.append(({cell.model for cell in cells}, set(multilingual)))
+        return judge_claims(cells, multilingual, margin)
+
+    monkeypatch.setattr("autoprune.reproduction.run.judge_claims", judge)
+    answer = run("reproduce", "little.toml", "--models-dir", models, "--workers", 1)
+    assert answer.code == 0, answer.err
+    assert given == [({"tiny"}, {"tiny"})]

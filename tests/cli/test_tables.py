@@ -109,3 +109,11 @@ def test_next_commands_export_what_has_learned(learned, export):
         *export,
         "autoprune dashboard 'a b'",
     ]
+
+
+def test_next_commands_of_a_baseline_beside_a_search_name_its_layout():
+    commands = next_commands("s", learned=True, layout="12:0-5").removeprefix("Next: ")
+    assert commands.split("   ") == [
+        "autoprune export s --layout 12:0-5 --out my-model",
+        "autoprune dashboard s",
+    ]

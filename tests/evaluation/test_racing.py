@@ -36,6 +36,7 @@ from autoprune.evaluation.statistics import look_levels
 from autoprune.evaluation.study_files import entrant_runs, read_study, write_study
 from autoprune.evaluation.verdict import against_others, comparison_verdict, describe_seeds
 from autoprune.layouts.layout import Layout
+from autoprune.reporting.sections import verdict_in_brief
 from autoprune.reporting.tables import comparison_as_json, entrants_table
 from autoprune.tasks.task import CleaningReport, LabelledRows, TestSplit
 from autoprune.training.budget import Budget
@@ -326,6 +327,8 @@ def test_a_range_of_seeds_goes_on_until_equality_is_clear(compare_many):
     comparison, calls = compare_many(found=400, top=400, full=10)
     assert 3 < len(comparison.seeds) < 10
     assert "are equal within 1 point of accuracy" in comparison_verdict(comparison)
+    assert verdict_in_brief(comparison) == "equal"
+    assert ": top is surely as good, within 1 point of accuracy." in describe_seeds(comparison)[0]
     assert calls.count("found") == calls.count("top") == len(comparison.seeds)
     assert calls.count("full") == 3
     reason = "found is worse than it, as is clear after 3 seeds"

@@ -56,10 +56,12 @@ def test_nothing_is_recommended_where_all_answer_one_label(entrant, warnings):
     assert comparison.recommended is None
     assert comparison.best == "top"
     assert verdict_in_brief(comparison) == "nothing learned"
-    assert comparison_verdict(comparison).startswith("Nothing was learned: on the test split no ")
+    assert comparison_verdict(comparison).startswith(
+        "Nothing was learned: on the test split neither found nor top is clearly better than "
+    )
     assert recommendation(comparison).startswith("Nothing is recommended")
     assert "a model that always answers 'sport' (33.3 %), so nothing is recommended" in text
-    assert "Neither is the full model (33.3 %)" in text
+    assert "The full model is not clearly better (33.3 %)" in text
     assert "--full-epochs" in text and "--metric macro-f1" in text
 
 
@@ -68,6 +70,14 @@ def test_full_model_that_learned_asks_for_more_layers(entrant, warnings):
     comparison, [text] = warnings(entrants)
     assert comparison.recommended is None
     assert "The full model is clearly better (100.0 %). Try a larger --keep" in text
+
+
+def test_layout_that_learned_but_is_not_the_best_on_validation_is_named(entrant, warnings):
+    entrants = [entrant("top", "4:0-1", OTHERS, 0.5), entrant("middle", "4:0,3", (), 0.4)]
+    comparison, [text] = warnings(entrants)
+    assert comparison.recommended is None
+    assert "the test split top is not clearly better than" in comparison_verdict(comparison)
+    assert "nothing is recommended. middle did better, but not on validation." in text
 
 
 def test_one_row_more_than_the_majority_label_is_not_enough(entrant, warnings):

@@ -6,6 +6,7 @@ import pytest
 
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.evaluation.verdict import against_others, comparison_verdict, recommendation
+from autoprune.reporting.sections import limits_text, verdict_in_brief
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,22 @@ def test_verdict_without_a_search_names_the_best_strategy(entrants, compare):
     )
     assert "found" not in comparison_verdict(comparison) + recommendation(comparison)
     assert set(comparison.against) == {"bottom", "full", "scratch"}
+
+
+def test_verdict_says_that_the_found_layout_failed(entrant, entrants, compare):
+    comparison = compare([entrant("found", "4:0,2", (0,), 0.8, fails=(8,)), *entrants[1:]])
+    assert comparison_verdict(comparison).startswith(
+        "The found layout is not compared: found failed with seed 8: loss is not a number. The best"
+    )
+    assert verdict_in_brief(comparison) == "found failed"
+    assert verdict_in_brief(compare(entrants[1:], (1, 2))) == "baseline"
+
+
+def test_limits_say_what_was_searched_and_taught(entrants, compare):
+    assert "were used for the search and for choosing" in limits_text(compare(entrants))
+    baseline = limits_text(compare(entrants[1:], (1, 2)))
+    assert "were used for choosing the best strategy" in baseline
+    assert "and this budget, no pre-training" in baseline
 
 
 def test_other_models_are_compared_with_the_found_layout(comparison):

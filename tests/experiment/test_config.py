@@ -251,3 +251,10 @@ def test_wrong_seeds_are_refused_in_one_line(seeds, message):
         StudyConfig.from_options(model="muril", task="shc", keep=2, seeds=seeds)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 250
+
+
+def test_options_without_a_teacher_win_over_a_file_with_one():
+    values = {**REQUIRED, "distillation": {"distill": "hidden", "temperatures": [1, 2]}}
+    merged = StudyConfig.from_dict(merge_options(values, {"distill": "none"}))
+    assert merged.distillation == StudyConfig.from_dict(REQUIRED).distillation
+    assert merge_options(values, {"distill": "logits"})["distillation"]["temperatures"] == [1, 2]

@@ -108,3 +108,15 @@ def test_entrant_errors_cut_long_texts_and_show_pairs(finished_study, text, show
     predictions, labels = seed_predictions(finished_study), true_labels(finished_study)
     errors = entrant_errors(predictions, labels, test, NAMES)
     assert errors[0].examples[0].text == shown
+
+
+def test_entities_behind_the_cut_have_their_words(finished_study):
+    texts = tuple(" ".join(["xxxxxxxxx"] * 60 + ["Asha\u00a0Rao"]) for _ in range(12))
+    tags = ((0,) * 60 + (1,),) * 12
+    test = dataclasses.replace(finished_study.test, rows=LabelledRows(texts, tags))
+    rows = int(sum(test.kept))
+    labels = np.array([tags[0]] * rows)
+    entrant = SeedPredictions("found", np.zeros((1, *labels.shape), np.int64))
+    names = ("O", "B-PER", "I-PER")
+    [errors] = entrant_errors([entrant], labels, test, names, "token_classification")
+    assert errors.examples[0].label == "Asha Rao: PER"

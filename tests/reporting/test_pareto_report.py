@@ -1,5 +1,7 @@
 """The report on several numbers of layers: its advice, its table, its escaping."""
 
+from dataclasses import replace
+
 import pytest
 
 from autoprune.evaluation.pareto import Limits
@@ -30,3 +32,10 @@ def test_markdown_escapes_names_and_shows_every_point():
     assert "a\\|b" in text and "m\\|keep3" in text
     assert text.count("●○") >= len(CURVE)
     assert "The smallest model within the limits, a drop of at most 3.0 points, is 4 layers" in text
+
+
+def test_nearest_model_has_learned_something():
+    small = replace(point(2, 0.2), learned=False)
+    points = [small, point(4, 0.7), point(6, 0.75)]
+    advice = pareto_advice(front(Limits(megabytes=3), points=points))
+    assert "the nearest, 6 layers, 12:0-5, is " in advice[-1]

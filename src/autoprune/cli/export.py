@@ -94,6 +94,7 @@ def export(
     """
     from autoprune.cli.results import command_line
     from autoprune.cli.tables import print_line
+    from autoprune.evaluation.study_files import read_study
     from autoprune.experiment.config import RunOptions
     from autoprune.experiment.progress import ProgressDisplay
     from autoprune.experiment.study_export import ExportOptions, export_study, push_export
@@ -118,8 +119,8 @@ def export(
         command=command_line(sys.argv[1:]),
         force=force,
     )
-    folder = find_study(study, RunOptions().studies)
-    exported = export_study(folder, out, chosen, ProgressDisplay().say)
+    finished = read_study(find_study(study, RunOptions().studies))
+    exported = export_study(finished, out, chosen, ProgressDisplay().say)
     _print(exported, out)
     if push and not exported.result.refused:
         address = push_export(out, chosen)

@@ -43,12 +43,14 @@ def report(
     import webbrowser
 
     from autoprune.errors import OptionError
+    from autoprune.evaluation.study_files import read_study
     from autoprune.experiment.study_reports import select_finished_studies, write_study_reports
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"--out must name a file that ends in .html, got {out}")
     folders = select_finished_studies(study or [], STUDIES_FOLDER)
-    files = write_study_reports(folders, REPORTS_FOLDER, out, data_dir, say)
+    finished = [read_study(folder) for folder in folders]
+    files = write_study_reports(finished, REPORTS_FOLDER, out, data_dir, say)
     for file in files:
         show(file)
     if open_:

@@ -46,7 +46,7 @@ def write_page(result: StudyResult, say: Callable[[str], None]) -> Path | None:
     from autoprune.experiment.study_reports import write_study_reports
 
     try:
-        return write_study_reports([result.folder], REPORTS_FOLDER, None, None, say)[-1]
+        return write_study_reports([result.study], REPORTS_FOLDER, None, None, say)[-1]
     except (AutopruneError, OSError) as error:
         say(f"the page of {result.name} was not written: {first_line(error)}")
         return None
@@ -63,19 +63,23 @@ def print_result(result: StudyResult, seconds: float, say: Callable[[str], None]
     page = write_page(result, say)
     shown = f"   page: {page}" if page else ""
     print_line(f"Report: {result.report}{shown}   records: {records}   {seconds:.0f} s")
-    print_line(next_commands(result.name, result.study.comparison.recommended is not None))
+    comparison = result.study.comparison
+    layout = comparison.row(comparison.best).layout if result.study.is_beside_search else ""
+    print_line(next_commands(result.name, comparison.recommended is not None, str(layout)))
 
 
-def next_commands(name: str, learned: bool) -> str:
+def next_commands(name: str, learned: bool, layout: str = "") -> str:
     """Return the line on what can be done with study `name`; no export where nothing has learned.
+
+    `layout` is that of a baseline beside a search, whose name means the search.
 
     >>> next_commands("a b", learned=False)
     "Next: autoprune report 'a b' --open   autoprune dashboard 'a b'"
     """
     name = shlex.quote(name)
-    steps = [f"report {name} --open", f"dashboard {name}"]
+    steps = [*([] if layout else [f"report {name} --open"]), f"dashboard {name}"]
     if learned:  # else the warnings say what to change
-        steps.insert(1, f"export {name} --out my-model")
+        steps.insert(-1, f"export {name}{layout and f' --layout {layout}'} --out my-model")
     return f"Next: {'   '.join(f'autoprune {step}' for step in steps)}"
 
 

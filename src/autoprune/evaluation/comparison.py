@@ -166,9 +166,14 @@ class Comparison:
 
     @property
     def subject(self) -> ComparisonRow:
-        """The row that the verdict is about: `found`, or the reference where nothing was found."""
+        """The row that the verdict is about: `found`, or the reference where there is none."""
         has_found = any(row.origin == "found" for row in self.rows)
         return self.row("found" if has_found else self.reference)
+
+    @property
+    def found_failed(self) -> bool:
+        """Whether there was a search, and what it found could not be trained."""
+        return "found" in self.runs and self.subject.origin != "found"
 
 
 def build_comparison(

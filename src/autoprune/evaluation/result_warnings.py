@@ -7,7 +7,7 @@ from autoprune.evaluation.comparison import Comparison, SimpleRow
 from autoprune.evaluation.records import Record
 from autoprune.evaluation.statistics import MIN_SEEDS
 from autoprune.evaluation.study_files import StudyMetadata
-from autoprune.evaluation.verdict import describe_interval
+from autoprune.evaluation.verdict import describe_interval, name_judged
 from autoprune.layouts.strategies import STRATEGIES, strategy_layouts
 from autoprune.training.metrics import METRICS
 from autoprune.training.problem_types import PROBLEM_TYPES
@@ -44,16 +44,22 @@ def _nothing_learned(
     metrics = PROBLEM_TYPES[setting.problem_type].metrics
     if comparison.metric != "macro-f1" and "macro-f1" in metrics:
         remedies += ", or --metric macro-f1, which counts all labels alike"
-    full = ""
+    others = [
+        row.origin
+        for row in comparison.rows
+        if row.origin in STRATEGIES and comparison.has_learned(row.origin)
+    ]
+    full = f" {' and '.join(others)} did better, but not on validation." if others else ""
     if "full" in comparison.over_majority:
         quality = metric.format(comparison.row("full").test_mean)
-        full = f" Neither is the full model ({quality})."
-        if comparison.has_learned("full"):
-            full = f" The full model is clearly better ({quality})."
+        learned = comparison.has_learned("full")
+        full += f" The full model is {'' if learned else 'not '}clearly better ({quality})."
+        if learned:
             remedies = f"a larger --keep, {remedies}"
     return [
-        f"No layout is clearly better on the test split than a model that {majority.description} "
-        f"({metric.format(majority.test_mean)}), so nothing is recommended.{full} Try {remedies}."
+        f"On the test split {name_judged(comparison)} clearly better than a model that "
+        f"{majority.description} ({metric.format(majority.test_mean)}), so nothing is recommended."
+        f"{full} Try {remedies}."
     ]
 
 

@@ -124,6 +124,11 @@ class FinishedStudy:
     std: float | None
     config: Mapping[str, Any]
 
+    @property
+    def is_beside_search(self) -> bool:
+        """Whether this is a baseline in the folder of a finished search, which its name means."""
+        return self.found is None and path_exists(self.folder / STUDY_FILE)
+
 
 def write_study(
     folder: Path,

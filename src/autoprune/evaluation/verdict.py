@@ -23,14 +23,17 @@ def comparison_verdict(comparison: Comparison) -> str:
         majority = comparison.simple_row("majority")
         assert majority is not None, "it was compared with the layouts"
         return (
-            "Nothing was learned: on the test split no layout is clearly better than a model "
-            f"that {majority.description} ({metric.format(majority.test_mean)}; {sample})."
+            f"Nothing was learned: on the test split {name_judged(comparison)} clearly better "
+            f"than a model that {majority.description} ({metric.format(majority.test_mean)}; "
+            f"{sample})."
         )
     if subject.origin == reference.origin:
         ends = (reference.test_low, reference.test_high)[:: metric.sign]
         low, high = map(metric.format, ends)
+        failed = next((line for line in comparison.left_out if line.startswith("found ")), "")
+        lost = f"The found layout is not compared: {failed}. " if comparison.found_failed else ""
         return (
-            f"The best fixed strategy by mean validation quality is {reference.origin} "
+            f"{lost}The best fixed strategy by mean validation quality is {reference.origin} "
             f"({reference.layout}), with {metric.format(reference.test_mean)} on the test split "
             f"(95 % interval {low} to {high}; {sample})."
         )
@@ -45,8 +48,7 @@ def comparison_verdict(comparison: Comparison) -> str:
     name = f"The found layout {subject.layout}{strategy}"
     other = f"{reference.origin} ({reference.layout}), the best fixed strategy on validation"
     difference = comparison.against[reference.origin]
-    schedule = comparison.schedule
-    if schedule.is_open and judge(difference, schedule, comparison.metric) == "equal":
+    if is_equal(comparison):
         return (
             f"{name} and {other} are equal within {100 * EQUAL_WITHIN:g} "
             f"{metric.unit.replace('points', 'point', 1)}: "
@@ -54,6 +56,22 @@ def comparison_verdict(comparison: Comparison) -> str:
             f"({describe_interval(difference)}; {sample})."
         )
     return describe_difference(name, other, difference, sample)
+
+
+def is_equal(comparison: Comparison) -> bool:
+    """Return whether a range of seeds ended because the two layouts are equal within a point."""
+    difference, schedule = comparison.against.get(comparison.reference), comparison.schedule
+    if difference is None or not schedule.is_open:
+        return False
+    return judge(difference, schedule, comparison.metric) == "equal"
+
+
+def name_judged(comparison: Comparison) -> str:
+    """Say which layouts were asked whether they learned anything, as the start of a denial."""
+    subject, reference = comparison.subject.origin, comparison.reference
+    return (
+        f"{reference} is not" if subject == reference else f"neither {subject} nor {reference} is"
+    )
 
 
 def describe_seeds(comparison: Comparison) -> list[str]:
@@ -67,8 +85,12 @@ def describe_seeds(comparison: Comparison) -> list[str]:
         reasons = {
             "": "",
             "too few rows": ": more seeds would not make it clear, more test rows may",
+            "equal": f": {reference} is surely as good, within {100 * EQUAL_WITHIN:g} "
+            f"{METRICS[comparison.metric].unit.replace('points', 'point', 1)}",
         }
-        if gap is not None:
+        if comparison.subject.layout == comparison.row(reference).layout:
+            sentence += f": the layout is that of {reference}"
+        elif gap is not None:
             state = judge(gap, schedule, comparison.metric)
             sentence += reasons.get(state, f": the difference from {reference} is clear")
         sentences.append(

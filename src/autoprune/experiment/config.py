@@ -300,10 +300,8 @@ class StudyConfig(ConfigSection):
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; what is None is left out, and so is distillation without any."""
-        values = self.model_dump(mode="json", exclude_none=True)
-        if self.distillation.distill == "none":
-            del values["distillation"]
-        return values
+        unused = {"distillation"} if self.distillation.distill == "none" else None
+        return self.model_dump(mode="json", exclude_none=True, exclude=unused)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -407,8 +405,9 @@ def nest_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def merge_options(values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the nested `values` of a file with the flat `options` in their place; these win."""
     merged = {key: dict(value) if key in SECTIONS else value for key, value in values.items()}
-    for key, value in nest_options(options).items():
-        merged[key] = {**merged.get(key, {}), **value} if key in SECTIONS else value
+    for key, value in nest_options(options).items():  # without a teacher none of its settings stays
+        kept = {} if key == "distillation" and value.get("distill") == "none" else merged.get(key)
+        merged[key] = {**(kept or {}), **value} if key in SECTIONS else value
     return merged
 
 

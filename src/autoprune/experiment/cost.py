@@ -115,10 +115,12 @@ class _Subjects:
     layouts: Mapping[str, Layout] = field(default_factory=dict)
 
 
-def measure_requested_costs(request: CostRequest, studies: Path) -> CostResult:
+def measure_requested_costs(
+    request: CostRequest, studies: Path, study: FinishedStudy | None = None
+) -> CostResult:
     """Measure the models of a folder, or of a study below `studies`, in turns.
 
-    Raises `AutopruneError`.
+    `study` is the one at that folder where it was read already. Raises `AutopruneError`.
     """
     folder = Path(request.target).expanduser()
     device = select_device(request.device)
@@ -132,10 +134,10 @@ def measure_requested_costs(request: CostRequest, studies: Path) -> CostResult:
                 f"{option} is for the folder of a model, and {request.target!r} is none "
                 f"(no {CONFIG} there): leave it out for a study"
             )
-    study = find_study(request.target, studies)
-    check_writable(study / COST_FILE)  # before minutes of measuring
-    refuse_later_schema(study / COST_FILE, COST_SCHEMA)
-    with _study_subjects(study, request) as subjects:
+    folder = study.folder if study else find_study(request.target, studies)
+    check_writable(folder / COST_FILE)  # before minutes of measuring
+    refuse_later_schema(folder / COST_FILE, COST_SCHEMA)
+    with _study_subjects(study or read_study(folder), request) as subjects:
         return _measure(request, device, subjects)
 
 
@@ -361,9 +363,8 @@ def _reference_model(
 
 
 @contextmanager
-def _study_subjects(folder: Path, request: CostRequest) -> Iterator[_Subjects]:
+def _study_subjects(study: FinishedStudy, request: CostRequest) -> Iterator[_Subjects]:
     """Save the full model, the recommended layout and the rivals of a finished study."""
-    study = read_study(folder)
     comparison = study.comparison
     options = RunOptions(device=request.device, trust_remote_code=request.trust_remote_code)
     experiment = reload_experiment(study, options, request.data_dir)
@@ -381,7 +382,7 @@ def _study_subjects(folder: Path, request: CostRequest) -> Iterator[_Subjects]:
                 f"scratch with {format_count(len(best.layout.keep), 'layer')} has its shape, and "
                 "so its cost.",
             ),
-            study=folder,
+            study=study.folder,
             layouts=layouts | rivals,
         )
 

@@ -154,7 +154,7 @@ def read_teacher_inputs(
         teacher = classifier.versioned
     texts = UnlabelledTexts()
     if config.unlabelled is not None:
-        texts = read_unlabelled(config.unlabelled, splits, test)
+        texts = read_unlabelled(config.unlabelled.expanduser(), splits, test)
     what = {"logits": "the logits", "hidden": "the logits and the states of kept layers"}
     name = (
         classifier.encoder.name

@@ -17,6 +17,7 @@ from autoprune.evaluation.records import (
     utc_now,
 )
 from autoprune.evaluation.result_warnings import result_warnings
+from autoprune.evaluation.statistics import MIN_SEEDS
 from autoprune.evaluation.study_files import (
     BASELINE_FILE,
     RECORDS_FILE,
@@ -205,7 +206,8 @@ def write_result(
     context: RunContext,
 ) -> StudyResult:
     """Write the study's end and its report; `search` is None where nothing was searched."""
-    conditions = experiment.conditions
+    conditions, found = experiment.conditions, _found_layout(search)
+    file = STUDY_FILE if found else BASELINE_FILE
     setting = StudyMetadata(
         model=experiment.checkpoint.encoder.name,
         commit=experiment.checkpoint.commit,
@@ -225,15 +227,14 @@ def write_result(
         rates=experiment.learning_rates,
         hint=proxy_summary(folder, search) if search else "",
         data_notes=experiment.notes,
-        warnings=experiment.warnings,
+        warnings=(*experiment.warnings, *_describe_looks(folder, file, comparison)),
         distillation=experiment.distillation,
         unlabelled=len(experiment.teaching.unlabelled),
         problem_type=experiment.problem_type.name,
     )
-    found = _found_layout(search)
     config = experiment.config.to_dict()
     write_study(folder, config, setting, entrants, comparison, experiment.test, found)
-    study = read_study(folder, STUDY_FILE if found else BASELINE_FILE)
+    study = read_study(folder, file)
     report = report_path(folder, options, searched=found is not None)
     costs = study_costs(folder, study.comparison, context.progress.say)
     write_atomic(
@@ -266,11 +267,71 @@ def check_study_files(experiment: Experiment, folder: Path, options: RunOptions)
         check_writable(path)
     for name in (STUDY_FILE, BASELINE_FILE):
         refuse_later_schema(folder / name, STUDY_SCHEMA)
+        if (earlier := _read_earlier(folder, name)) is not None:
+            _refuse_other_study(experiment, earlier)
     fingerprints = fingerprints_with(experiment.test, experiment.conditions.fingerprints)
     labels, names = experiment.test.rows.labels, max(2, len(experiment.splits.names))
     for record in read_records(folder / RECORDS_FILE):
         if record.phase == "comparison" and record.fingerprints == fingerprints:
             check_test_record(folder / RECORDS_FILE, record, labels, names)
+
+
+def _read_earlier(folder: Path, file: str) -> FinishedStudy | None:
+    """Return what `file` in a study's folder holds, None where it cannot be read."""
+    try:
+        return read_study(folder, file)
+    except StudyError:
+        return None
+
+
+def _refuse_other_study(experiment: Experiment, earlier: FinishedStudy) -> None:
+    """Raise `StudyError` where a search or baseline with other settings ended in the folder."""
+    setting = earlier.setting
+    then = {
+        "model": f"{setting.model}@{setting.commit}",
+        "task": setting.task,
+        "metric": setting.metric,
+        "data": setting.fingerprints.get("train and validation", ""),
+        "depth": setting.depth,
+        "keep": setting.keep,
+        "seed": earlier.config.get("seed", experiment.seed),
+        "full_steps": setting.full.steps,
+    }
+    now = {
+        "model": f"{experiment.checkpoint.encoder.name}@{experiment.checkpoint.commit}",
+        "task": experiment.task.name,
+        "metric": experiment.task.metric,
+        "data": experiment.splits.fingerprint,
+        "depth": experiment.depth,
+        "keep": experiment.keep,
+        "seed": experiment.seed,
+        "full_steps": experiment.full.steps,
+    }
+    if differences := "; ".join(
+        f"{key} {value}, got {now[key]}" for key, value in then.items() if value != now[key]
+    ):
+        raise StudyError(
+            f"in {earlier.folder} a study ended with {differences}: use the same, or another "
+            "--study name"
+        )
+
+
+def _describe_looks(folder: Path, file: str, comparison: Comparison) -> list[str]:
+    """Warn where seeds were added to a study after its result was seen."""
+    earlier = _read_earlier(folder, file)
+    if earlier is None:
+        return []
+    known = [text for text in earlier.setting.warnings if text.startswith(_LOOKED)]
+    before = len(earlier.comparison.seeds)
+    if known or not MIN_SEEDS <= before < len(comparison.seeds):
+        return known
+    return [
+        f"{_LOOKED}: there was a result with {before}. Chance is then called a finding more often "
+        "than in 5 % of cases; --seeds 3-10 in another study allows for such looks."
+    ]
+
+
+_LOOKED = "Seeds were added after a look"
 
 
 def check_writable(path: Path) -> None:

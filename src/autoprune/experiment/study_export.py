@@ -17,7 +17,7 @@ from autoprune.errors import (
     format_count,
 )
 from autoprune.evaluation.records import read_records
-from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy, read_study
+from autoprune.evaluation.study_files import RECORDS_FILE, FinishedStudy
 from autoprune.evaluation.verdict import format_p
 from autoprune.experiment.config import RunOptions
 from autoprune.experiment.progress import format_duration
@@ -113,15 +113,14 @@ class StudyExport:
     pipeline: str = "text-classification"
 
 
-def export_study(folder: Path, out: Path, options: ExportOptions, say: _Say) -> StudyExport:
-    """Fine-tune a layout of the study in `folder` on fresh seeds; write the best run to `out`.
+def export_study(study: FinishedStudy, out: Path, options: ExportOptions, say: _Say) -> StudyExport:
+    """Fine-tune a layout of a study on fresh seeds, and write the best run to `out`.
 
     `out` is written completely or not at all. `say` gets a line for each step. Raises
     `AutopruneError`.
     """
     options.check()
     check_new_folder(out)
-    study = read_study(folder)
     layout, origin = choose_layout(study, options.layout)
     if not options.force:
         _check_learned(study, layout, origin)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from autoprune.errors import AutopruneError, OptionError, StudyError
 from autoprune.evaluation.costs import Costs
-from autoprune.evaluation.study_files import FinishedStudy, read_study, with_test_texts
+from autoprune.evaluation.study_files import FinishedStudy, with_test_texts
 from autoprune.experiment.study_store import (
     find_study,
     finished_studies,
@@ -24,7 +24,11 @@ _Say = Callable[[str], None]
 
 
 def write_study_reports(
-    folders: Sequence[Path], reports: Path, out: Path | None, data_dir: Path | None, say: _Say
+    finished: Sequence[FinishedStudy],
+    reports: Path,
+    out: Path | None,
+    data_dir: Path | None,
+    say: _Say,
 ) -> list[Path]:
     """Write the reports on finished studies and return the files, the HTML page last.
 
@@ -32,7 +36,7 @@ def write_study_reports(
     `reports`. `data_dir` is where the data of the tasks are now, if they were moved. What has to be
     left out of a report is reported by `say`. Raises `StudyError`, `OptionError`.
     """
-    studies = [_read_with_texts(folder, data_dir, say) for folder in folders]
+    studies = [_with_texts(study, data_dir, say) for study in finished]
     names = [_file_name(study) for study in studies]
     if len(set(names)) < len(studies):
         listed = ", ".join(str(study.folder) for study in studies)
@@ -82,9 +86,8 @@ def _file_name(study: FinishedStudy) -> str:
     return study.name if study.found else f"{study.name}-baseline"
 
 
-def _read_with_texts(folder: Path, data_dir: Path | None, say: _Say) -> FinishedStudy:
-    """Read a study, with its test texts if its data can be read again."""
-    study = read_study(folder)
+def _with_texts(study: FinishedStudy, data_dir: Path | None, say: _Say) -> FinishedStudy:
+    """Return a study with its test texts if its data can be read again."""
     try:
         config = study_config(study)
         data, problem_type = config.data, config.problem_type

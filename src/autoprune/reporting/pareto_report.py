@@ -70,7 +70,9 @@ def pareto_advice(front: ParetoFront) -> list[str]:
         )
     elif limits.any:
         broken = [
-            (point, broken_limits(point, full, limits, front.metric)) for point in front.points
+            (point, broken_limits(point, full, limits, front.metric))
+            for point in front.points
+            if point.learned
         ]
         nearest, reasons = min(broken, key=lambda pair: (len(pair[1]), -pair[0].validation))
         advice.append(

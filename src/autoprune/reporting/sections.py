@@ -20,6 +20,7 @@ from autoprune.evaluation.verdict import (
     describe_count,
     describe_disagreements,
     describe_seeds,
+    is_equal,
 )
 from autoprune.reporting.tables import (
     Table,
@@ -93,18 +94,21 @@ def report_title(setting: StudyMetadata) -> str:
 def verdict_in_brief(comparison: Comparison) -> str:
     """Return the verdict in a word or two.
 
-    `better`, `worse` or `no difference found` against the best fixed strategy; `same layout` where
-    the search found that strategy itself; `baseline` where nothing was searched; `nothing learned`
-    where no layout is better than the majority label.
+    `better`, `worse`, `equal` or `no difference found` against the best fixed strategy; `same
+    layout` where the search found that strategy itself; `found failed` where its layout could not
+    be trained; `baseline` where nothing was searched; `nothing learned` where the layouts are not
+    better than the majority label.
     """
     subject, reference = comparison.subject, comparison.row(comparison.reference)
     if comparison.recommended is None:
         return "nothing learned"
+    if comparison.found_failed:
+        return "found failed"
     if subject.origin == reference.origin:
         return "baseline"
     if subject.layout == reference.layout:
         return "same layout"
-    return comparison.against[reference.origin].finding
+    return "equal" if is_equal(comparison) else comparison.against[reference.origin].finding
 
 
 def comparison_section(comparison: Comparison, pictures: str = DOTS_EXPLANATION) -> ReportSection:
@@ -303,13 +307,17 @@ def limits_section(comparison: Comparison) -> ReportSection:
 
 def limits_text(comparison: Comparison) -> str:
     """Say what the results cannot show, in one paragraph."""
+    distilled = any(record.budget.distillation for record in comparison.records)
+    taught = "what its teacher says" if distilled else "this budget"
+    searched = "found" in comparison.runs
+    used = "the search and for choosing" if searched else "choosing"
     return (
         f"One model, one task, one budget, {describe_count(len(comparison.seeds))}, "
         f"{comparison.test_rows} test rows: differences smaller than the intervals cannot be "
         "seen, and another model, another task or longer training may change the order. On tasks "
         "of this size, two training runs of one model can differ by more than a point. A model of "
-        "equal depth trained from scratch had only the training rows of this task and this budget, "
-        "no pre-training. The validation rows were used for the search and for choosing the "
-        "best strategy, so results on validation are optimistic; the test rows were used for "
-        "neither. Seconds were measured on this machine."
+        f"equal depth trained from scratch had only the training rows of this task and {taught}, "
+        f"no pre-training. The validation rows were used for {used} the best strategy, so results "
+        "on validation are optimistic; the test rows were "
+        f"{'used for neither' if searched else 'not'}. Seconds were measured on this machine."
     )

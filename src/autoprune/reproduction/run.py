@@ -31,10 +31,15 @@ def reproduce_grid(grid: Grid, context: RunContext) -> ReproductionReport:
     studies = {cell.name: finished_study(cell, plan) for cell in grid.cells}
     finished = [study for study in studies.values() if study is not None]
     cells = tuple(cell_result(study) for study in finished)
+    multilingual = {  # a plan may name them by path or with a revision
+        study.setting.model
+        for cell in grid.cells
+        if cell.model in plan.multilingual and (study := studies[cell.name]) is not None
+    }
     report = ReproductionReport(
         plan=plan.name,
         cells=cells,
-        claims=tuple(judge_claims(cells, plan.multilingual, plan.margin / 100)) if cells else (),
+        claims=tuple(judge_claims(cells, multilingual, plan.margin / 100)) if cells else (),
         missing=tuple(name for name, study in studies.items() if study is None),
         terms=tuple(_terms(plan, finished)) if cells else (),
         command=context.command,

@@ -38,7 +38,7 @@ from autoprune.reporting.plot_style import (
     short_label,
 )
 from autoprune.reporting.sections import ReportSection, TableWithBars, Text
-from autoprune.tasks.task import TestSplit
+from autoprune.tasks.task import TestSplit, words_of
 from autoprune.training.metrics import Labels, find_entities
 
 MAX_CLASSES = 30  # classes of a confusion matrix; the most frequent ones where there are more
@@ -170,7 +170,7 @@ def entrant_errors(
     standard deviation of the labels.
     """
     wrong = np.array([_are_wrong(entrant.labels, labels).sum(0) for entrant in entrants])
-    texts = _cleaned_texts(test)
+    texts, kept = _cleaned_texts(test), np.flatnonzero(test.kept)
     groups = []
     for i, entrant in enumerate(entrants):
         seeds, others = len(entrant.labels), np.delete(wrong, i, axis=0)
@@ -179,7 +179,7 @@ def entrant_errors(
         examples = []
         for row in rows[order][:MAX_EXAMPLES]:
             predicted = entrant.labels[_are_wrong(entrant.labels, labels)[:, row], row]
-            words = texts[row].split(" ")
+            words = [single_line(word) for word in words_of(test.rows.texts[kept[row]])]
             examples.append(
                 ErrorExample(
                     text=texts[row],

@@ -103,10 +103,11 @@ def _next_steps(study: FinishedStudy, measured: bool) -> list[Code | Text]:
     chosen = comparison.recommended
     if chosen is None:
         return []  # the warnings say what to change
+    layout = f" --layout {comparison.row(chosen).layout}" if study.is_beside_search else ""
     steps: list[Code | Text] = [
         Code(
             f"Train the recommended layout, {chosen}, on fresh seeds and save the model:",
-            f"autoprune export {name} --out {name}-model",
+            f"autoprune export {name}{layout} --out {name}-model",
         ),
     ]
     if not measured:
@@ -115,13 +116,17 @@ def _next_steps(study: FinishedStudy, measured: bool) -> list[Code | Text]:
         gap = comparison.against[comparison.reference]
         metric = METRICS[comparison.metric]
         width = f"{metric.format_size(gap.high - gap.low)} {metric.unit}"
-        steps.append(
-            Text(
-                f"These runs cannot tell the two layouts apart: the interval is {width} wide. More "
-                "seeds make it narrower: run the study's command again with a larger --seeds, "
-                "finished runs are not repeated. More test rows help too."
+        more = f"These runs cannot tell the two layouts apart: the interval is {width} wide. More "
+        if comparison.schedule.is_open:
+            more += "test rows make it narrower."
+        else:
+            more += (
+                "test rows make it narrower, and so do more seeds. Plan these before you look: "
+                "in another study (--study, --seed) --seeds 3-10 adds seeds until the difference "
+                "is clear. Seeds added to this one, after a look at its result, make chance look "
+                "like a finding up to twice as often."
             )
-        )
+        steps.append(Text(more))
     return steps
 
 
@@ -144,7 +149,8 @@ def _matrix_cell(id: str, study: FinishedStudy) -> dict[str, object]:
     subject, reference = comparison.subject, comparison.reference
     metric = METRICS[comparison.metric]
     if subject.origin == reference:
-        finding = f"{reference}: the best fixed strategy, nothing was searched"
+        why = "found failed" if comparison.found_failed else "nothing was searched"
+        finding = f"{reference}: the best fixed strategy, {why}"
     elif subject.layout == comparison.row(reference).layout:
         finding = f"found is the best fixed strategy itself, {reference}"
     else:
