@@ -150,6 +150,19 @@ def test_entrants_surely_behind_get_no_further_seed(racers, compare):
     assert progress[-1].done == progress[-1].total == 14
 
 
+def test_runs_of_one_layout_are_one_measure_of_the_noise(entrant, compare, monkeypatch):
+    groups = []
+
+    def estimate(quality, rows, spreads):
+        groups.append(list(spreads))
+        return estimate_noise(quality, rows, groups[-1])
+
+    monkeypatch.setattr("autoprune.evaluation.racing.estimate_noise", estimate)
+    layouts = {"found": "4:0-1", "top": "4:0-1", "bottom": "4:2-3", "full": "4:0-3"}
+    compare([entrant(origin, layout, (0,), 0.5) for origin, layout in layouts.items()], RACE)
+    assert [len(group) for group in groups[-1]] == [len(groups)] * 2
+
+
 def test_who_was_behind_a_leader_that_then_failed_goes_on(racers, compare):
     def break_down(seed, _):
         def run():

@@ -141,8 +141,11 @@ def surely_behind(measured: Measured, rows: int, floor: float | None = None) -> 
     if not strategies:
         return {}
     best = max(pruned, key=means.__getitem__)
-    spreads = [[record.score("validation").quality for record in runs[name]] for name in pruned]
-    noise = estimate_noise(means[best], rows, spreads)
+    spreads = {  # runs of one layout once, also where it is that of two entrants
+        runs[name][0].layout: [record.score("validation").quality for record in runs[name]]
+        for name in pruned
+    }
+    noise = estimate_noise(means[best], rows, spreads.values())
     looks = max(1, len(measured.schedule.seeds) - 1)
     level = SIGNIFICANCE / looks / (1 + len(others))
     behind = {}

@@ -23,6 +23,8 @@ from autoprune.tasks.task import (
 )
 from autoprune.training.metrics import METRICS, Labels
 
+SIMPLE_ORIGINS = ("majority", "tf-idf", "dictionary")
+
 MAX_TEXT_LENGTH = 3_000  # characters of a text that TF-IDF reads: about 500 tokens of an encoder
 
 MAX_FEATURES = 100_000  # the most frequent words and word pairs, and as many character n-grams

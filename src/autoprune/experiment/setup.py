@@ -31,6 +31,7 @@ from autoprune.evaluation.entrants import (
 )
 from autoprune.evaluation.racing import check_test_rows
 from autoprune.evaluation.records import ORIGINS, InitialWeights, installed_versions
+from autoprune.evaluation.simple_models import SIMPLE_ORIGINS
 from autoprune.experiment.config import RunOptions, StudyConfig
 from autoprune.experiment.inputs import (
     NO_TEACHER,
@@ -334,7 +335,8 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
     device = select_device(options.device)
     rivals = [
         distinct_rivals(
-            [*find_rivals(encoder, each.keep), *map(find_encoder, each.comparison.rivals)], ORIGINS
+            [*find_rivals(encoder, each.keep), *map(find_encoder, each.comparison.rivals)],
+            {*ORIGINS, *SIMPLE_ORIGINS},
         )
         for each in configs
     ]

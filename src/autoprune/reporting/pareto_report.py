@@ -50,8 +50,8 @@ def pareto_advice(front: ParetoFront) -> list[str]:
     idle = ", ".join(str(point.keep) for point in front.points if not point.learned)
     if not front.any_learned:
         return [
-            "Nothing is recommended: with no number of layers is a model better than the most "
-            "frequent label alone. The report on each study says what to change."
+            "Nothing is recommended: with no number of layers is a model better than always one "
+            "answer. The report on each study says what to change."
         ]
     advice = [
         f"The knee of quality against latency is at {_name(knee)}: {_compare(knee, full, metric)}. "
@@ -62,7 +62,7 @@ def pareto_advice(front: ParetoFront) -> list[str]:
         f"{_compare(knee, full, metric)}."
     ]
     if idle:
-        advice.append(f"Not better than the most frequent label, and left out here: keep {idle}.")
+        advice.append(f"Not better than always one answer, and left out here: keep {idle}.")
     if limits.any and (chosen := front.chosen) is not None:
         advice.append(
             f"The smallest model within the limits, {within}, is {_name(chosen)}: "

@@ -117,7 +117,7 @@ def test_baseline_refuses_bad_option(baseline, refused, option):
     refused(*baseline(option), words=[option.partition("=")[0].removeprefix("--")])
 
 
-@pytest.mark.parametrize("name", ["top", "found", "full", "scratch", "twin"])
+@pytest.mark.parametrize("name", ["top", "found", "full", "scratch", "majority", "tf-idf", "twin"])
 def test_search_refuses_a_rival_with_a_name_in_use(search, refused, model, tmp_path, name):
     shutil.copytree(model, tmp_path / name)
     shutil.copytree(model, tmp_path / "deeper" / "twin")

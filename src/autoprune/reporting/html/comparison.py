@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from autoprune.evaluation.comparison import Comparison
 from autoprune.evaluation.costs import Costs
+from autoprune.evaluation.simple_models import SIMPLE_ORIGINS
 from autoprune.layouts.strategies import STRATEGIES
 from autoprune.reporting.html.components import Plot
 from autoprune.reporting.plot_style import OCHRE, SLATE, TEAL, VIOLET, ZERO_LINE, Dot, dot_plot
@@ -28,11 +29,7 @@ def entrant_mark(origin: str) -> tuple[str, str]:
         return TEAL, "circle"
     if origin in STRATEGIES:
         return OCHRE, "diamond"
-    return (
-        (SLATE, "square")
-        if origin in ("full", "majority", "tf-idf", "dictionary")
-        else (VIOLET, "triangle-up")
-    )
+    return (SLATE, "square") if origin in ("full", *SIMPLE_ORIGINS) else (VIOLET, "triangle-up")
 
 
 def comparison_plots(comparison: Comparison) -> list[Plot]:
