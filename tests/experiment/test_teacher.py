@@ -129,6 +129,7 @@ def test_worker_needs_the_teacher(run, study, tmp_path):
     assert "lacks what the teacher of this study says" in refused.err
 
 
+@pytest.mark.slow
 def test_worker_finds_unlabelled_texts_that_moved(run, study, texts, model, task, tmp_path):
     for path, name in ((model, "model"), (task, "own")):
         shutil.copytree(path, tmp_path / name)
