@@ -53,6 +53,20 @@ def test_reload_experiment_gives_the_same_data_and_budgets(copy):
     assert experiment.config == study_config(studied)
 
 
+def test_paths_of_a_study_are_those_beside_studies(copy, tmp_path, monkeypatch):
+    for path in ("own", "studies/own", "studies/tiny-own-keep2/own", "here/own", "here/only"):
+        (tmp_path / path).mkdir(parents=True)  # studies/own: another study, named as the task
+    monkeypatch.chdir(tmp_path / "here")
+    study = read_study(tmp_path / STUDY)
+
+    def config(task):
+        return study_config(replace(study, config={**study.config, "task": task}))
+
+    assert config("own").task == str(tmp_path / "own")
+    assert config("only").task == str(tmp_path / "here/only")
+    assert config("none").task == "none"
+
+
 def test_reload_experiment_refuses_other_rows(copy, task, tmp_path, write):
     experiment = reload_experiment(read_study(STUDY), RunOptions(workers=1))
     config = dict(read_study(STUDY).config)

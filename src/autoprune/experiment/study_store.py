@@ -80,13 +80,14 @@ def searched_studies(name: str | None, root: Path) -> list[Path]:
 def study_config(study: FinishedStudy) -> StudyConfig:
     """Return what a finished study is; raises `StudyError` where its file does not hold that.
 
-    Its relative paths are looked for above its folder, then in the current one. Whether to run a
-    model author's code is not part of it: the user decides anew each time.
+    Its relative paths are looked for beside `studies/`, then in the current folder. Whether to run
+    a model author's code is not part of it: the user decides anew each time.
     """
     kind, remedy = "the folder of a study", "run the study's command again"
     with reading(study.folder, kind, remedy):
         config = StudyConfig.from_stored(study.config)
-    return config.with_absolute_paths([*study.folder.resolve().parents, Path()])
+    above = [path.parent for path in study.folder.resolve().parents if path.name == "studies"]
+    return config.with_absolute_paths([*above, Path()])
 
 
 def study_costs(folder: Path, comparison: Comparison, say: Callable[[str], None]) -> Costs | None:
