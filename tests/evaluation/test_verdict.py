@@ -4,9 +4,16 @@ import dataclasses
 
 import pytest
 
+from autoprune.evaluation.entrants import SeedSchedule
 from autoprune.evaluation.permutation_test import PairedDifference
-from autoprune.evaluation.verdict import against_others, comparison_verdict, recommendation
+from autoprune.evaluation.verdict import (
+    against_others,
+    comparison_verdict,
+    describe_seeds,
+    recommendation,
+)
 from autoprune.reporting.sections import limits_text, verdict_in_brief
+from autoprune.training.budget import Distillation
 
 
 @pytest.mark.parametrize(
@@ -104,6 +111,25 @@ def test_limits_say_what_was_searched_and_taught(entrants, compare):
     baseline = limits_text(compare(entrants[1:], (1, 2)))
     assert "were used for choosing the best strategy" in baseline
     assert "and this budget, no pre-training" in baseline
+
+
+def test_limits_of_a_distilled_study_name_the_teacher(comparison):
+    distilled = Distillation("logits", "full demo@abc", 2.0, 0.7)
+    records = tuple(
+        dataclasses.replace(
+            record, budget=dataclasses.replace(record.budget, distillation=distilled)
+        )
+        for record in comparison.records
+    )
+    text = limits_text(dataclasses.replace(comparison, records=records))
+    assert "the training rows of this task and what its teacher says, no pre-training" in text
+
+
+def test_range_of_seeds_that_found_the_strategy_itself_says_so(entrant, compare):
+    layouts = {"found": "4:0-1", "top": "4:0-1", "bottom": "4:2-3"}
+    entrants = [entrant(origin, layout, (0,), 0.5) for origin, layout in layouts.items()]
+    comparison = compare(entrants, SeedSchedule((7, 8, 9, 10), 3, True))
+    assert " seeds were used: the layout is that of top. " in describe_seeds(comparison)[0]
 
 
 def test_other_models_are_compared_with_the_found_layout(comparison):

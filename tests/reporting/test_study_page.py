@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from autoprune.evaluation.entrants import SeedSchedule
 from autoprune.evaluation.racing import compare_entrants
 from autoprune.evaluation.verdict import comparison_verdict, recommendation
 from autoprune.layouts.layout import Layout
@@ -246,6 +247,22 @@ def test_page_of_a_baseline_has_no_section_on_a_search(
     assert "The search" not in text
     assert "Which layers matter" not in text
     assert "Train the recommended layout, top, on fresh seeds" in text
+
+
+@pytest.mark.parametrize("least", [0, 2])
+def test_page_tells_to_plan_for_looks_where_seeds_were_fixed(
+    finished_study, entrant, split, conditions, tmp_path, least
+):
+    entrants = [
+        entrant("found", "4:0,2", (0, 1), 0.6),
+        entrant("top", "4:0-1", (2, 3), 0.5),
+        entrant("full", "4:0-3", (), 0.9),
+    ]
+    schedule = SeedSchedule((7, 8, 9), least)
+    comparison = compare_entrants(entrants, schedule, split, conditions, tmp_path / "r.jsonl")
+    text = Outline(study_page([dataclasses.replace(finished_study, comparison=comparison)])).text
+    assert "These runs cannot tell the two layouts apart" in text
+    assert ("Plan these before you look" in text) == (least == 0)
 
 
 def test_page_names_an_entrant_that_failed(finished_study, entrant, split, conditions, tmp_path):
