@@ -298,14 +298,10 @@ def _refuse_other_study(experiment: Experiment, earlier: FinishedStudy) -> None:
         "full_steps": setting.full.steps,
     }
     now = {
-        "model": f"{experiment.checkpoint.encoder.name}@{experiment.checkpoint.commit}",
-        "task": experiment.task.name,
-        "metric": experiment.task.metric,
-        "data": experiment.splits.fingerprint,
+        **experiment.identity,
         "depth": experiment.depth,
         "keep": experiment.keep,
         "seed": experiment.seed,
-        "full_steps": experiment.full.steps,
     }
     if differences := "; ".join(
         f"{key} {value}, got {now[key]}" for key, value in then.items() if value != now[key]
