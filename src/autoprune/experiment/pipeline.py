@@ -177,7 +177,7 @@ def run_baseline_study(
     started = time.perf_counter()
     _check_readable(experiment)
     [folder] = study_folders([experiment], options)
-    check_study_files(experiment, folder, options)
+    check_study_files(experiment, folder, options, searching=False)
     with (
         experiment.threads(),
         lock_study_folder(folder),

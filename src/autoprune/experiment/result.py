@@ -41,6 +41,7 @@ from autoprune.layouts.layout import Layout
 from autoprune.reporting.markdown import markdown_report
 from autoprune.reporting.tables import comparison_as_json
 from autoprune.search.result import SearchResult
+from autoprune.storage.storage import JOURNAL
 from autoprune.training.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -260,14 +261,22 @@ def report_path(folder: Path, options: RunOptions, searched: bool) -> Path:
     return options.reports / deeper / f"{folder.name}{'' if searched else '-baseline'}.md"
 
 
-def check_study_files(experiment: Experiment, folder: Path, options: RunOptions) -> None:
-    """Raise `StudyError` now for files that could not be read or written after hours of work."""
+def check_study_files(
+    experiment: Experiment, folder: Path, options: RunOptions, searching: bool = True
+) -> None:
+    """Raise `StudyError` now for files that could not be read or written after hours of work.
+
+    So it does where a study with other settings ended in the folder. A search that goes on in its
+    journal is not compared with its own result: the journal's study knows more of its settings.
+    """
+    goes_on = searching and path_exists(folder / JOURNAL)
     reports = [report_path(folder, options, searched) for searched in (True, False)]
     for path in (*(folder / name for name in (RECORDS_FILE, STUDY_FILE, BASELINE_FILE)), *reports):
         check_writable(path)
     for name in (STUDY_FILE, BASELINE_FILE):
         refuse_later_schema(folder / name, STUDY_SCHEMA)
-        if (earlier := _read_earlier(folder, name)) is not None:
+        earlier = _read_earlier(folder, name)
+        if earlier is not None and not (goes_on and name == STUDY_FILE):
             _refuse_other_study(experiment, earlier)
     fingerprints = fingerprints_with(experiment.test, experiment.conditions.fingerprints)
     labels, names = experiment.test.rows.labels, max(2, len(experiment.splits.names))

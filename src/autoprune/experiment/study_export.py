@@ -73,7 +73,7 @@ class ExportOptions:
     command: str = ""
     force: bool = False
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Raise `OptionError` for options that do not go together, before anything is loaded."""
         check_names("format", self.formats, FORMAT_NAMES)
         if not self.formats:
@@ -119,7 +119,6 @@ def export_study(study: FinishedStudy, out: Path, options: ExportOptions, say: _
     `out` is written completely or not at all. `say` gets a line for each step. Raises
     `AutopruneError`.
     """
-    options.check()
     check_new_folder(out)
     layout, origin = choose_layout(study, options.layout)
     if not options.force:
