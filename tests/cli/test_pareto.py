@@ -113,6 +113,7 @@ def test_pareto_search_again_trains_nothing_and_prints_the_table(searched, comma
     assert "quality-latency" in page and "quality-size" in page
 
 
+@pytest.mark.slow
 def test_pareto_search_names_studies_and_report_by_the_given_name(command, run, tmp_path):
     answer = run(*command, "--study", "mine", "--json")
     assert answer.code == 0, answer.err

@@ -30,7 +30,7 @@ SEVERAL_OBJECTIVES = {"plot_hypervolume_history", "plot_pareto_front"}
 PLOTS = {name for name in dir(visualization) if name.startswith("plot_")}
 
 
-@pytest.fixture(scope="module", params=["journal", "sqlite"])
+@pytest.fixture(scope="module", params=["journal", pytest.param("sqlite", marks=pytest.mark.slow)])
 def made(request, run, model, task, tmp_path_factory):
     """Search in a storage; return how plain Optuna opens it."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -202,6 +202,7 @@ def test_classifier_of_other_labels_is_refused(run, model, classifier, write, tm
     assert not (tmp_path / "studies").exists()
 
 
+@pytest.mark.slow
 def test_classifier_without_the_states_to_learn_is_refused_before_the_study(
     run, model, task, study, tmp_path
 ):

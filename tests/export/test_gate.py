@@ -85,6 +85,7 @@ def copy(saved, traced, tmp_path, monkeypatch):
     return out, rows
 
 
+@pytest.mark.slow
 def test_gate_keeps_formats_that_answer_alike(copy):
     folder, rows = copy
     result = add_formats(folder, list(MODEL_FORMATS), rows, run_here)
@@ -93,6 +94,7 @@ def test_gate_keeps_formats_that_answer_alike(copy):
     assert list(find_formats(folder)) == list(MODEL_FORMATS)
 
 
+@pytest.mark.slow
 def test_gate_runs_a_format_in_a_new_process(copy):
     folder, rows = copy
     result = add_formats(folder, ["onnx"], rows)

@@ -59,7 +59,11 @@ def undisturbed(tmp_path, sampler, trials):
 
 @pytest.mark.parametrize(
     "location",
-    ["journal", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)],
+    [
+        "journal",
+        pytest.param("sqlite", marks=pytest.mark.slow),
+        pytest.param("postgresql", marks=pytest.mark.slow),
+    ],
     indirect=True,
 )
 def test_trial_queue_of_four_processes_runs_each_trial_once(location, workers, tmp_path):

@@ -91,6 +91,7 @@ def test_hub_data_set_is_read_and_cached(hub, folder, child):
     assert len(hub.log) == asked
 
 
+@pytest.mark.slow
 def test_split_with_hidden_labels_is_held_out_of_train(hub, folder, child):
     hub.add("org/news", folder, kind="datasets")
     answer = child()

@@ -35,6 +35,7 @@ def test_results_and_errors_are_returned_in_any_order(workers):
             failing()
 
 
+@pytest.mark.slow
 def test_score_is_the_same_in_another_process(evaluator):
     evaluator.evaluate(Layout(4, (0, 2)), 0)
     with WorkerPool(2) as pool:
@@ -62,6 +63,7 @@ def count_calls(journal):
     return len(journal.read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_run_whose_process_is_killed_resumes_in_another(evaluator, tmp_path):
     whole = tmp_path / "whole"
     file = CheckpointFile(tmp_path / "run", interval=0, max_share=1e9)
