@@ -224,3 +224,14 @@ def test_metric_added_as_one_entry_gets_interval_and_test(metric, monkeypatch):
     assert difference.mean == pytest.approx(qualities[0] - qualities[1])
     assert difference.mean > 0 and difference.low < difference.mean < difference.high
     assert difference.p_value == pytest.approx(all_exchanges([pair], 9), abs=0.02)
+
+
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**-20, 0.125])
+def test_sign_flip_is_the_same_in_any_unit(unit):
+    # Squared errors of labels of a millionth are a few 1e-12.
+    values = np.random.default_rng(0).normal(0.1, 0.3, 60).clip(-0.99, 0.99)
+    p = sign_flip_test(values)
+    assert 0.0001 < p < 0.01
+    assert sign_flip_test(values * unit) == p
+    whole = np.array([1, 1, -1, 1, 1, 1, 0, 1])
+    assert sign_flip_test(whole * unit) == sign_flip_test(whole)

@@ -228,6 +228,9 @@ def sign_flip_test(differences: NDArray[np.float64] | NDArray[np.int64]) -> floa
     Whole numbers, as of correct predictions, are counted exactly; for one seed this is the exact
     McNemar test. Others are compared with 9,999 random patterns, always the same, and themselves.
     """
+    largest = np.abs(differences).max(initial=0.0)
+    if 0 < largest < 1:  # the test is the same in any unit, what counts as equal is not
+        differences = differences / largest
     whole = np.round(differences)
     if np.allclose(differences, whole, rtol=0.0, atol=TIE_TOLERANCE):
         return _count_sign_patterns(whole.astype(np.int64))
