@@ -184,4 +184,6 @@ def main() -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     os.nice(19)
-    main()
+    from exhaustive import main as main_of_module  # processes find its functions by this name
+
+    main_of_module()

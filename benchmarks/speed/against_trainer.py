@@ -219,4 +219,6 @@ def _table(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    from against_trainer import main as main_of_module  # processes find its functions by this name
+
+    main_of_module()
