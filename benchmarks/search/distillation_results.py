@@ -6,6 +6,8 @@ r"""What distilled runs reach against the full model, and how well they rank lay
     ... FILE --as-trials TABLE          how well runs of two seeds rank layouts, on validation, and
                         how well those of exhaustive.py do, which are not distilled
 
+    ... --split validation              differences on that split, not on test
+
 FILE is what distillation.py writes, STUDY the folder of a study whose full model learned from the
 labels with the same seeds. Quality is in percent. Intervals are Student's, 95 %, over the seeds.
 """
@@ -27,26 +29,31 @@ from autoprune.evaluation.study_files import entrant_runs, read_study
 from autoprune.layouts.layout import Layout
 from exhaustive import read_rows
 
-Differences = dict[int, float]  # points of test quality by seed
+Differences = dict[int, float]  # points of quality by seed
 
 
 def show(
-    runs: Sequence[dict[str, Any]], study: Path | None, only: Sequence[str]
+    runs: Sequence[dict[str, Any]], study: Path | None, only: Sequence[str], split: str
 ) -> Iterator[tuple[int, Differences]]:
     """Print means in percent; yield layers and points above the study's full model of each run."""
     full: Differences = {}
     if study:
         records = entrant_runs(read_study(study), "full")
-        full = {seed: record.score("test").quality for seed, record in records.items()}
-    by_run: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
+        full = {seed: record.score(split).quality for seed, record in records.items()}
+    by_run: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for run in runs:
-        by_run[run["run"]][run["seed"]] = run["validation"], run["test"]
+        by_run[run["run"]][run["seed"]] = run
     for name, seeds in sorted(by_run.items()):
         if only and name not in only:
             continue
-        means = [100 * statistics.fmean(values) for values in zip(*seeds.values(), strict=True)]
+        means = [
+            100 * statistics.fmean(run[each] for run in seeds.values())
+            for each in ("validation", "test")
+        ]
         line = f"{name:40} {means[0]:5.1f} {means[1]:5.1f}  seeds {len(seeds)}"
-        differences = {seed: 100 * (seeds[seed][1] - full[seed]) for seed in full if seed in seeds}
+        differences = {
+            seed: 100 * (seeds[seed][split] - full[seed]) for seed in full if seed in seeds
+        }
         print(line + _against_full(differences))
         yield len(Layout.parse(name.split("/")[0]).keep), differences
 
@@ -66,6 +73,7 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--against", type=Path, nargs="+", default=[])
     parser.add_argument("--runs", nargs="+", default=[])
+    parser.add_argument("--split", choices=["validation", "test"], default="test")
     parser.add_argument("--as-trials", type=Path, metavar="TABLE")
     arguments = parser.parse_args()
     by_depth: dict[int, list[Differences]] = defaultdict(list)
@@ -75,7 +83,7 @@ def main() -> None:
             show_as_trials(runs, arguments.as_trials)
             continue
         print(file)
-        for layers, differences in show(runs, study, arguments.runs):
+        for layers, differences in show(runs, study, arguments.runs, arguments.split):
             by_depth[layers].append(differences)
     for layers, several in sorted(by_depth.items()):
         if arguments.runs and len(several) == len(arguments.files) > 1:
