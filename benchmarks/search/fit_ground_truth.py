@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
-from statistics import correlation
+from statistics import correlation, stdev
 
 import numpy as np
 
@@ -54,9 +54,7 @@ def write_ground_truth(folder: Path) -> None:
 
 def agreements(folder: Path) -> list[str]:
     """Say how well single runs predict others of the same layouts."""
-    groups: dict[tuple[float, int], dict[Layout, Observation]] = {}
-    for run in read_runs(folder):
-        groups.setdefault((run.run.fidelity, run.run.seed), {})[run.run.layout] = run
+    groups = _groups(folder)
     scores: dict[str, Callable[[Observation], float]] = {
         "accuracy": lambda run: run.quality,
         "loss": lambda run: -run.loss,
@@ -81,6 +79,35 @@ def agreements(folder: Path) -> list[str]:
     return lines
 
 
+def spreads(folder: Path) -> list[str]:
+    """Say how much single runs differ between layouts, and between seeds of the same layouts."""
+    groups = _groups(folder)
+    lines = []
+    for group, runs in sorted(groups.items()):
+        if len(runs) >= _MIN_LAYOUTS:
+            spread = stdev(run.quality for run in runs.values())
+            lines.append(f"{_group_name(group)}, {len(runs)} layouts: {spread:.2f}")
+    for first, second in combinations(sorted(groups), 2):
+        layouts = groups[first].keys() & groups[second].keys()
+        if first[0] == second[0] and len(layouts) >= _MIN_LAYOUTS:
+            differences = [
+                groups[first][layout].quality - groups[second][layout].quality for layout in layouts
+            ]
+            lines.append(
+                f"noise of a run, {_group_name(first)} and {_group_name(second)}, {len(layouts)} "
+                f"layouts: {stdev(differences) / 2**0.5:.2f}"
+            )
+    return lines
+
+
+def _groups(folder: Path) -> dict[tuple[float, int], dict[Layout, Observation]]:
+    """Return the last observation of each run, by budget and seed, and by layout."""
+    groups: dict[tuple[float, int], dict[Layout, Observation]] = {}
+    for run in read_runs(folder):
+        groups.setdefault((run.run.fidelity, run.run.seed), {})[run.run.layout] = run
+    return groups
+
+
 def _group_name(group: tuple[float, int]) -> str:
     return f"{'full' if group[0] == FULL else 'quick'} runs on seed {group[1]}"
 
@@ -93,7 +120,12 @@ def main() -> None:
     write_ground_truth(folder)
     print("Correlation of (loss with its sign turned)", *agreements(folder), sep="\n")
     world = World(folder)
-    print("Standard deviations", *map(world.variance_parts, range(len(LEVELS))), sep="\n")
+    print("Standard deviations of accuracy, points", *spreads(folder), sep="\n")
+    print(
+        "Standard deviations in the fitted model",
+        *map(world.variance_parts, range(len(LEVELS))),
+        sep="\n",
+    )
     truth = world.truth
     print(f"truth of {len(truth)} layouts: standard deviation {truth.std():.2f} points")
     print(f"the best is {truth.max() - truth.mean():.2f} above the mean")
