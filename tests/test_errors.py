@@ -1,5 +1,6 @@
 """Errors: messages name the nearest name, and are short and printable."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from autoprune.errors import (
     is_out_of_memory,
     join_names,
 )
+from autoprune.export.serve import RequestError
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,17 @@ from autoprune.errors import (
 )
 def test_unknown_name_is_answered_with_the_nearest(name, answer):
     assert str(UnknownNameError("task", name, ["shc", "lpc", "ldc", "demo"])) == answer
+
+
+def test_errors_of_any_signature_come_from_another_process():
+    for error in (
+        UnknownNameError("task", "lcd", ["shc", "ldc"], "or a file"),
+        RequestError(413, "too long"),
+        DataError("no rows"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (type(error), str(error))
+        assert again.__dict__ == error.__dict__
 
 
 def test_check_names_raises_for_the_first_unknown_name():

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 _MAX_LENGTH = 90  # characters of a path or value that a message repeats
 
@@ -17,6 +18,16 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
 
 class AutopruneError(Exception):
     """An error that the user can repair; the command line prints it as one line."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let an error of any signature come from another process, with its message."""
+        return _restore_error, (type(self), self.args), self.__dict__ or None
+
+
+def _restore_error(kind: type[AutopruneError], arguments: tuple[object, ...]) -> AutopruneError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
 
 
 class LayoutError(AutopruneError):

@@ -116,6 +116,11 @@ def test_pretrain_that_is_resumed_gives_the_same_bytes(run, start, command, toke
     other = run(*command(400, "--tokenizer", tokenizer, "--seed", 1))
     assert (other.code, len(other.lines)) == (2, 1)
     assert "--seed was 0 and is 1: give the same again" in other.lines[0]
+    [damaged] = tmp_path.glob("made/.small*/prepared/tokenizer.json")
+    text = damaged.read_text()
+    damaged.write_text("")
+    assert run(*arguments).code == 2
+    damaged.write_text(text)  # and the steps are still there
     whole = partial(run_alone, start, arguments, tmp_path)
     lines = whole()
     assert lines[0].startswith("resuming after step ")

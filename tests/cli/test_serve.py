@@ -222,6 +222,21 @@ def test_serve_answers_a_text_of_100_000_characters_and_1_000_texts_where_allowe
     assert [each["label"] for each in found["predictions"]] == wanted * 250
 
 
+def test_serve_answers_others_where_one_text_fails(post):
+    post, app = post
+    predict = app.queue._predict
+
+    def fail(rows):
+        if any(text == "odd" for text, _ in rows):
+            raise ValueError("cannot read it")
+        return predict(rows)
+
+    app.queue._predict = fail
+    found = post(*([body_of(text=text)] for text in (TEXTS[0], "odd", TEXTS[1])))
+    assert [status for status, *_ in found] == [200, 500, 200]
+    assert app.queue.waiting == 0
+
+
 def test_serve_refuses_a_body_without_a_length_when_it_gets_too_long(post):
     post, app = post
     app.settings = replace(app.settings, max_body=1000)

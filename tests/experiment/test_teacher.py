@@ -271,6 +271,17 @@ def test_rows_of_words_are_known_whatever_is_between_the_words(tmp_path):
     assert read_unlabelled(path, splits, test).texts == ("सात आठ",)
 
 
+def test_rows_are_known_without_their_line_breaks(tmp_path):
+    def rows(*texts):
+        return LabelledRows(texts, (0,) * len(texts))
+
+    splits = Splits(("a",), rows("एक\nदोन"), rows("तीन  चार"), (), "f")
+    test = TestSplit(rows("पाच\r\nसहा"), (True,), CleaningReport("test", 1, 0, 0, 0, 0, 1), "f")
+    path = tmp_path / "texts.txt"
+    path.write_text("एक दोन\nतीन चार\nपाच सहा\nसात  आठ\n", encoding="utf-8")
+    assert read_unlabelled(path, splits, test).texts == ("सात  आठ",)
+
+
 def test_texts_of_the_task_are_not_learned_without_labels(run, model, task, tmp_path):
     source = next(path for path in sorted(task.rglob("*test*.csv")))
     lines = source.read_text(encoding="utf-8").splitlines()[1:]

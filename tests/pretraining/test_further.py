@@ -10,6 +10,7 @@ from autoprune.encoders.loading import load_masked_model
 from autoprune.encoders.registry import Encoder
 from autoprune.errors import ModelError
 from autoprune.pretraining.model import keep_token_rows_, masked_loss_sum, restore_token_rows_
+from autoprune.pretraining.training import _loss_sum
 from tiny_models import FAMILIES, MORE_FAMILIES, save_model, tiny_tokenizer
 
 KEPT = np.array([0, 1, 2, 3, 4, 6, 7, 9, 11])  # token numbers up to the padding's stay
@@ -48,6 +49,12 @@ def test_loss_of_any_family_is_that_of_its_own_head(checkpoint):
     whole = AutoModelForMaskedLM.from_pretrained(checkpoint.folder).eval()
     logits = whole(input_ids=inputs).logits.flatten(0, 1)[positions]
     expected = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+    places = np.zeros((3, 12), dtype=bool)
+    places.flat[positions] = True
+    blocks = inputs.numpy(), places, np.zeros((3, 12), dtype=np.int64)
+    blocks[2].flat[positions] = labels
+    rounded = _loss_sum(model.eval(), *blocks, bfloat16=True)  # where the family allows it
+    assert rounded.item() == pytest.approx(expected.item(), rel=0.05)
     loss = masked_loss_sum(model, inputs, positions, labels)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
 

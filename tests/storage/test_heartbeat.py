@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +159,17 @@ def test_heartbeat_of_an_ended_trial_is_no_error(study):
     heartbeat.hold(trial._trial_id)
     heartbeat.beat()
     assert study.trials[0].system_attrs[BEAT] == 0
+
+
+def test_heartbeat_of_a_deleted_study_ends_without_a_traceback(study, capsys):
+    heartbeat = Heartbeat(study._storage, study._study_id, interval=0.02, grace_period=0.1)
+    trial = begin(study, heartbeat.worker)
+    with heartbeat.running():
+        heartbeat.hold(trial._trial_id)
+        study._storage.delete_study(study._study_id)
+        time.sleep(0.2)
+        assert "heartbeat" in {thread.name for thread in threading.enumerate()}
+    assert capsys.readouterr().err == ""
 
 
 def test_worker_id_from_dict_reads_to_dict():

@@ -14,7 +14,7 @@ def test_clean_splits_gives_known_answers():
     splits = {
         "train": raw(("a", "x"), ("Text", "Label"), ("", "x"), ("b", "y"), ("a", "y"), ("a", "x")),
         "validation": raw(("c", "x"), ("a", "x"), ("a", "x"), ("c", "x"), ("d", "")),
-        "test": raw(("", "labels"), ("c", "x"), ("b", "x"), ("e", "y"), ("e", "y")),
+        "test": raw(("Texts", "labels"), ("c", "x"), ("b", "x"), ("e", "y"), ("e", "y")),
     }
     cleaned = clean_splits(splits, keep_duplicates=False)
     assert [split.report for split in cleaned.values()] == [
@@ -30,7 +30,7 @@ def test_clean_splits_gives_known_answers():
 
 def test_keep_duplicates_keeps_all_scorable_rows():
     split = clean_split(
-        "test", raw(("a", "x"), ("a", "x"), ("", "x"), ("t", "Label")), {("a", None)}, True
+        "test", raw(("a", "x"), ("a", "x"), ("", "x"), ("title", "Label")), {("a", None)}, True
     )
     assert split.report == CleaningReport(
         "test", 4, headers=1, empty=1, duplicates=0, leaked=0, left=2
@@ -48,6 +48,8 @@ def test_second_text_distinguishes_rows():
 def test_label_like_its_column_is_a_header_only_beside_the_text_column():
     rows = raw(("hi", "spam"), ("message", "Spam"), ("message", "ham"), columns=("Message", "spam"))
     assert find_scorable_rows(rows) == ([0, 2], 1, 0)
+    rows = raw(("hi", "Label"), ("text", "Figure"), ("\ufeffText", "Label"))
+    assert find_scorable_rows(rows) == ([0, 1], 1, 0)
 
 
 WORDS = st.sampled_from(["", "a", "b", "c", "text", "Text"])

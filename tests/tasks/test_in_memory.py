@@ -73,6 +73,9 @@ def test_names_of_classes_in_lists_are_kept(tmp_path):
     assert (splits.problem_type, splits.names) == (
         "token_classification", ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"),
     )  # fmt: skip
+    names[1:] = [name.translate(str.maketrans("PL", "LP")) for name in names[1:]]
+    other = {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=names))}
+    assert save_rows(tmp_path, "tags", Dataset.from_dict(rows, Features(other))) != folder
     several = {"text": Value("string"), "labels": List(ClassLabel(names=["good", "bad"]))}
     rows = {"text": TEXTS, "labels": [[0], [0, 1], [1], []] * 10}
     folder = save_rows(tmp_path, "several", Dataset.from_dict(rows, Features(several)))

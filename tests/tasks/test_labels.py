@@ -14,6 +14,7 @@ from autoprune.tasks.in_memory import save_rows
 from autoprune.tasks.loading import read_splits, read_test
 from autoprune.tasks.parquet_files import class_metadata
 from autoprune.tasks.registry import find_task
+from autoprune.tasks.task import Columns
 
 
 def write_table(folder, split, labels, classes=(), kind=None):
@@ -62,6 +63,14 @@ def test_floats_that_are_whole_are_read_as_numbers_in_any_split(write):
     assert named(splits, splits.validation) == ["9", "10"]
     assert named(splits, test.rows) == ["0", "9"]
     assert (splits.cleaned[0].empty, test.cleaned.empty) == (1, 1)
+
+
+def test_missing_label_among_several_is_no_class(write):
+    rows = [(f"text {i}", labels) for i, labels in enumerate(["1;2", "2", "nan", "1"] * 5)]
+    write("own.csv", rows, header=("text", "labels"))
+    splits = read_splits(find_task("own.csv", Columns(separator=";")))
+    assert (splits.names, splits.problem_type) == (("1", "2"), "multi_label_classification")
+    assert (0, 0) not in splits.train.labels
 
 
 def test_a_label_that_is_no_whole_number_leaves_all_as_they_are(write):

@@ -175,7 +175,7 @@ def test_labels_are_checked_over_all_splits(write):
     )
     refused(write_own(write, [*GOOD, ("h", "Y")]), r"train.csv has 'Y' where 'y' is a label too")
     assert read_splits(
-        write_own(write, GOOD, [("d", " x "), ("e", "label")])
+        write_own(write, GOOD, [("d", " x "), ("Text", "label")])
     ).validation.labels == (0,)
 
 

@@ -1,6 +1,7 @@
 """Tags of words: CoNLL files, and every scheme read as IOB2."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -27,11 +28,28 @@ EXPECTED = [[["रिया", "आली"], ["B-PER", "O"]], [["पुणे"], 
         "रिया\tB-PER\nआली\tO\n\n\nपुणे\tB-LOC",
         "-DOCSTART- -X- O\n\nरिया NNP B-PER\nआली VB O\n\nपुणे NNP B-LOC\n",
         "words\tlabels\tsentence_id\nरिया\tB-PER\t1.0\nआली\tO\t1.0\nपुणे\tB-LOC\t2.0\n",
+        "# doc0\nरिया B-PER\nआली O\n\n# doc1\nपुणे B-LOC\n",
+        "# newdoc\n# text of it\nरिया NNP _ B-PER\nआली VB _ O\n\nपुणे NNP _ B-LOC\n",
+        "-DOCSTART-\n\nरिया NNP B-PER\nआली VB O\n\nपुणे NNP B-LOC\n",
+        "# sent_id = 1\n1\tरिया\tB-PER\t-\t-\n2\tआली\tO\t-\t-\n\n1\tपुणे\tB-LOC\t-\t-\n",
         "# id 1 of 2\nरिया B-PER\nआली O\n\n# id 2 of 2\nपुणे B-LOC\n",
     ],
 )
 def test_conll_file_has_sentences_with_words_and_tags(tmp_path, text):
     assert sentences(tmp_path, text) == EXPECTED
+
+
+def test_word_may_be_a_number_sign(tmp_path):
+    text = "# O\nएक O\n# B-X\n\n# comment\n# I-X\n"
+    assert sentences(tmp_path, text) == [[["#", "एक", "#"], ["O", "O", "B-X"]], [["#"], ["I-X"]]]
+
+
+@pytest.mark.parametrize("odd", ["-", "o", "PER"])
+def test_tag_without_b_or_i_among_others_is_refused(odd):
+    raw = RawSplit("x", ("a b c",) * 9, (("B-PER", "I-PER", "O"),) * 9, None, "tokens", "ner_tags")
+    stray = replace(raw, labels=(("B-PER", "I-PER", odd), *raw.labels[1:]))
+    with pytest.raises(DataError, match=rf"but '{odd}' \(1 word\) has no B- or I-: correct it"):
+        unify_tags({"train": raw, "test": stray})
 
 
 def test_line_without_a_tag_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """Devices: which one is used, how many threads, and whether it computes in bfloat16."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from autoprune.errors import OptionError, UnknownNameError
 from autoprune.training import devices
 from autoprune.training.devices import (
     FastOperations,
+    describe_device,
     fast_in_bfloat16,
     limited_threads,
+    mixed_precision,
     select_device,
 )
 
@@ -53,6 +56,24 @@ def test_bfloat16_is_used_where_it_is_measured_to_be_faster(monkeypatch, feature
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
     monkeypatch.setattr(devices, "_gain", lambda: gain)
     assert fast_in_bfloat16(torch.device("cpu")) is fast
+
+
+@pytest.mark.parametrize(
+    ("model_type", "problem_type", "used"),
+    [
+        ("bert", "single_label_classification", True),
+        ("bert", "regression", False),  # bfloat16 knows each sixteenth number near 2,048
+        ("deberta", None, False),
+    ],
+)
+def test_bfloat16_is_used_where_it_is_precise_enough(monkeypatch, model_type, problem_type, used):
+    monkeypatch.setattr(devices, "fast_in_bfloat16", lambda device: True)
+    config = SimpleNamespace(model_type=model_type, problem_type=problem_type)
+    model, cpu = SimpleNamespace(config=config), torch.device("cpu")
+    with mixed_precision(model, cpu):
+        assert torch.is_autocast_enabled("cpu") is used
+    precision = "fp32" if problem_type == "regression" else "bf16"
+    assert describe_device(cpu, problem_type).endswith(f", {precision})")
 
 
 def test_bfloat16_gain_is_a_ratio_that_is_measured_once():

@@ -10,8 +10,8 @@ from autoprune.choices import METHOD_NAMES
 from autoprune.encoders.pruning import head_parameters
 from autoprune.layouts.layout import Layout
 from autoprune.training.loop import MicroBatcher, predict_logits
-from autoprune.training.methods import CACHES_ACTIVATIONS, METHODS, fit_head
-from autoprune.training.problem_types import SINGLE_LABEL
+from autoprune.training.methods import CACHES_ACTIVATIONS, METHODS, center_head, fit_head
+from autoprune.training.problem_types import REGRESSION, SINGLE_LABEL
 from tiny_models import DEPTH, FAMILIES
 
 CPU = torch.device("cpu")
@@ -42,6 +42,18 @@ def test_fitted_head_is_better_than_a_drawn_one_before_training(family, pretrain
         logits = predict_logits(model, drawn.rows, CPU, MicroBatcher(8))
         losses.append(SINGLE_LABEL.row_losses(logits, drawn.rows.labels).mean())
     assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_drawn_head_begins_at_the_mean_of_numbers(family, pretrained, fp32):
+    drawn = pretrained(family)
+    years = np.linspace(1990, 2026, len(drawn.rows)).astype(np.float32)
+    for problem_type, offset in ((SINGLE_LABEL, 0), (REGRESSION, years.mean())):
+        model = drawn.untrained(Layout(DEPTH, (0, 1, 3)), 0)
+        before = predict_logits(model, drawn.rows, CPU, MicroBatcher(8))
+        center_head(model, years, problem_type)
+        moved = predict_logits(model, drawn.rows, CPU, MicroBatcher(8)) - before
+        np.testing.assert_allclose(moved, offset, rtol=1e-3, atol=1e-6)
 
 
 def test_pooler_of_a_fitted_head_scales_each_unit(evaluator, fp32):

@@ -321,8 +321,9 @@ def report_expected_time(
     phases["run"] = (entrants * schedule.minimum, new * comparing)
     progress.expect_time(phases)
     layouts = count_layouts(depth, keep, len(experiment.required_layers))
+    machine = describe_device(experiment.device, experiment.problem_type.name)
     progress.say(
-        f"{step * 1000:.0f} ms a step on {describe_device(experiment.device)}: "
+        f"{step * 1000:.0f} ms a step on {machine}: "
         f"{search if trials else ''}"
         f"at most {format_duration(new * comparing)} for the comparison on {seeds}{known}"
         f"{f' and {choices} settings' if choices else ''}, "

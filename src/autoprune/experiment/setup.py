@@ -151,12 +151,13 @@ class Experiment:
     @property
     def conditions(self) -> MeasurementConditions:
         """What all measurements of the study share."""
+        machine = describe_device(self.device, self.problem_type.name)
         return MeasurementConditions(
             task=self.task.name,
             metric=self.task.metric,
             fingerprints={"train and validation": self.splits.fingerprint},
             versions=installed_versions(),
-            device=f"{describe_device(self.device)}, {self.workers} at a time",
+            device=f"{machine}, {self.workers} at a time",
             problem_type=self.problem_type.name,
             validation_rows=len(self.splits.validation),
         )

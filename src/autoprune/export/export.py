@@ -155,7 +155,7 @@ def export_layout(
             seeds=request.seeds,
             seconds=seconds,
             joules=joules,
-            device=describe_device(evaluator.device),
+            device=describe_device(evaluator.device, evaluator.problem_type.name),
             tokens=tokens,
             budget=evaluator.budget,
             pairs=splits.train.pairs is not None,

@@ -74,6 +74,9 @@ class RequestError(AutopruneError):
         self.status = status
 
 
+_Request = tuple[Sequence[TextPair], "asyncio.Future[list[RowPrediction]]"]
+
+
 class BatchQueue:
     """Runs the rows of concurrent requests together, at most `batch` at a time, in one thread."""
 
@@ -81,9 +84,7 @@ class BatchQueue:
         self.predictor, self.batch = predictor, batch
         self.waiting = 0
         self.batches = 0
-        self._requests: asyncio.Queue[
-            tuple[Sequence[TextPair], asyncio.Future[list[RowPrediction]]]
-        ] = asyncio.Queue()
+        self._requests: asyncio.Queue[_Request] = asyncio.Queue()
 
     async def predict(self, rows: Sequence[TextPair]) -> list[RowPrediction]:
         """Return the probabilities of each row; raises `RequestError` where too many wait."""
@@ -96,7 +97,6 @@ class BatchQueue:
 
     async def run(self) -> None:
         """Answer requests until it is cancelled."""
-        loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1) as thread:
             while True:
                 taken = [await self._requests.get()]
@@ -104,21 +104,27 @@ class BatchQueue:
                     self.batch
                 ):
                     taken.append(self._requests.get_nowait())
-                rows = [row for part, _ in taken for row in part]
                 try:
-                    found = await loop.run_in_executor(thread, self._predict, rows)
-                except Exception as error:
-                    for _, future in taken:
-                        if not future.done():
-                            future.set_exception(error)
-                    continue
+                    await self._answer(taken, thread)
                 finally:
-                    self.waiting -= len(rows)
-                start = 0
-                for part, future in taken:
-                    if not future.done():  # it is, where the client has gone
-                        future.set_result(found[start : start + len(part)])
-                    start += len(part)
+                    self.waiting -= sum(len(rows) for rows, _ in taken)
+
+    async def _answer(self, taken: Sequence[_Request], thread: ThreadPoolExecutor) -> None:
+        """Answer requests together; where that fails, each alone, for one may be at fault."""
+        rows = [row for part, _ in taken for row in part]
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(thread, self._predict, rows)
+        except Exception as error:
+            for one in taken if len(taken) > 1 else ():
+                await self._answer([one], thread)
+            if len(taken) == 1 and not taken[0][1].done():
+                taken[0][1].set_exception(error)
+            return
+        start = 0
+        for part, future in taken:
+            if not future.done():  # it is, where the client has gone
+                future.set_result(found[start : start + len(part)])
+            start += len(part)
 
     def _predict(self, rows: Sequence[TextPair]) -> list[RowPrediction]:
         """Return the probabilities of each row; single texts and pairs run apart."""

@@ -47,6 +47,7 @@ from autoprune.pretraining.training import (
 from autoprune.pretraining.workspace import (
     PreparedCorpus,
     check_settings,
+    has_checkpoint,
     lock_workspace,
     measure_once,
     prepare_corpus,
@@ -203,7 +204,9 @@ def _prepare(
     work: Path,
     progress: PretrainingProgress,
 ) -> PreparedCorpus:
-    """Return the prepared corpus in the work folder. A refused one leaves no work folder behind."""
+    """Return the prepared corpus in the work folder. A refused one leaves no work folder
+    behind, unless steps of the training are in it.
+    """
     folder = work / "prepared"
     model = base.checkpoint.versioned if base else None
     check_settings(work, config.settings(corpus.fingerprint, model))
@@ -219,7 +222,8 @@ def _prepare(
             known = vocabulary_size(base.checkpoint)
             check_tokens(base.checkpoint.encoder, known, int(prepared.used[-1]))
     except AutopruneError:
-        shutil.rmtree(work, ignore_errors=True)
+        if not has_checkpoint(work):
+            shutil.rmtree(work, ignore_errors=True)
         raise
     except KeyboardInterrupt:
         progress.message("stopped before the first step; the same command resumes")

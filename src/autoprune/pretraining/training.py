@@ -17,6 +17,7 @@ from autoprune.errors import TrialError
 from autoprune.pretraining.config import EncoderShape, PretrainingSchedule
 from autoprune.pretraining.data import TokenBlocks, batch_for_step, mask_tokens
 from autoprune.pretraining.model import build_encoder, masked_loss_sum
+from autoprune.training.devices import bfloat16_holds
 from autoprune.training.loop import MAX_GRADIENT_NORM, WARMUP_SHARE, make_optimizer
 
 STACKED_AT = 0.5  # share of the training after which layers are stacked
@@ -145,7 +146,9 @@ def _loss_sum(
 ) -> torch.Tensor:
     arrays = inputs, np.flatnonzero(masked), tokens[masked]
     tensors = (torch.from_numpy(array).to(model.device) for array in arrays)
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+    with torch.autocast(
+        model.device.type, torch.bfloat16, enabled=bfloat16 and bfloat16_holds(model)
+    ):
         return masked_loss_sum(model, *tensors)
 
 

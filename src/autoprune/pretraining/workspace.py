@@ -87,7 +87,10 @@ def check_settings(folder: Path, settings: Settings) -> None:
     if not path.exists():
         write_atomic(path, json.dumps(settings, indent=1))
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise OptionError(f"{path} is damaged: remove {folder} to begin anew") from None
     for name, value in settings.items():
         if before.get(name) != value:
             raise OptionError(
@@ -239,6 +242,11 @@ def _read_state(path: Path, create: Callable[[int], PretrainingState]) -> Pretra
             }
     state.step, state.seconds = int(metadata["step"]), float(metadata["seconds"])
     return state
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether steps of a training are kept in `folder`."""
+    return bool(_checkpoints(folder))
 
 
 def _checkpoints(folder: Path) -> list[Path]:

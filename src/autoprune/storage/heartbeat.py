@@ -29,6 +29,9 @@ HEARTBEAT_INTERVAL = 10.0
 """Seconds between two heartbeats. One takes about 140 bytes in a journal: 1.2 MB a day for each
 running trial."""
 
+# Errors of a heartbeat: the storage cannot be reached, or the study was deleted (KeyError).
+HEARTBEAT_ERRORS = (StorageError, OptunaError, SQLAlchemyError, OSError, KeyError, RuntimeError)
+
 GRACE_PERIOD = 60.0
 """Seconds without a heartbeat after which a worker counts as dead."""
 
@@ -194,7 +197,7 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._stop.wait(self._interval):
             # An error here also happens in the calls of the main thread, which report it.
-            with suppress(StorageError, OptunaError, SQLAlchemyError, OSError, RuntimeError):
+            with suppress(*HEARTBEAT_ERRORS):
                 self.beat()
                 self.stale_trials(self._storage.get_all_trials(self._study_id, deepcopy=False))
 

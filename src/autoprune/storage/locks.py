@@ -7,16 +7,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import Any
 
-from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from autoprune.errors import StorageError, StudyError
+from autoprune.errors import StudyError
 from autoprune.files import lock_file, lock_folder
 from autoprune.storage.errors import storage_failures, unwritable_folder
 from autoprune.storage.heartbeat import (
     GRACE_PERIOD,
+    HEARTBEAT_ERRORS,
     HEARTBEAT_INTERVAL,
     StalenessMonitor,
     WorkerId,
@@ -29,9 +29,6 @@ _SEARCH_ATTRIBUTE = "searching"
 _SETTLE_TIME = 0.5  # seconds after which of two that come at once both see the later one
 
 _POLL_INTERVAL = 1.0  # seconds between two looks at a search of another host
-
-# Errors of a heartbeat: the storage cannot be reached, or the study was deleted (KeyError).
-_HEARTBEAT_ERRORS = (StorageError, OptunaError, SQLAlchemyError, OSError, KeyError)
 
 
 @contextmanager
@@ -84,7 +81,7 @@ def single_search_lock(
         beat = 0
         while not stop.wait(interval):
             # An error here also happens in the calls of the search, which report it.
-            with suppress(*_HEARTBEAT_ERRORS):
+            with suppress(*HEARTBEAT_ERRORS):
                 beat += 1
                 if is_held():
                     write(beat)
@@ -105,7 +102,7 @@ def single_search_lock(
         finally:
             stop.set()
             thread.join(timeout=interval)
-            with suppress(*_HEARTBEAT_ERRORS):
+            with suppress(*HEARTBEAT_ERRORS):
                 if is_held():
                     storage.set_study_system_attr(study_id, _SEARCH_ATTRIBUTE, None)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoprune.errors import DataError, format_count, join_names, quote
+from autoprune.tasks.table import TEXT_SPELLINGS
 from autoprune.tasks.task import CleaningReport, LabelledRows, RawLabel, RawSplit, RowKey
 
 # The body of MahaNews repeats its header as `Text,Label` even where the columns are `text,labels`.
@@ -66,14 +67,16 @@ def clean_split(
 def find_scorable_rows(raw: RawSplit) -> tuple[list[int], int, int]:
     """Return the numbers of rows with a text and a label, and the counts of headers and empty rows.
 
-    A stray header has the label `label` or `labels` (in any case), or the column names as text and
-    label: a label that equals its column's name alone may be a real one (`spam`).
+    A stray header has a common name of a column of texts (in any case) as its text, and `label` or
+    `labels` as its label; or the names of both columns. One alone may be a real text or label.
     """
     scorable, headers, empty = [], 0, 0
     names = (raw.text_column.strip().casefold(), raw.label_column.strip().casefold())
     for index, (text, label) in enumerate(zip(raw.texts, raw.labels, strict=True)):
         name = label.casefold() if isinstance(label, str) else ""
-        if name in _HEADER_LABELS or (text.casefold(), name) == names:
+        word = text.strip("\ufeff ").casefold()  # with a mark where files were joined
+        is_header = name in _HEADER_LABELS and word in {*TEXT_SPELLINGS, names[0]}
+        if is_header or (word, name) == names:
             headers += 1
         elif not text or label == "":
             empty += 1

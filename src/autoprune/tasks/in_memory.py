@@ -59,6 +59,8 @@ def save_rows(
     digest = hashlib.sha256()
     for split, table in stored.items():
         digest.update(f"{split} {table.schema.to_string()} {table.to_pylist()!r}".encode())
+        # The names of classes, also within lists, which the schema's text leaves out.
+        digest.update((table.schema.metadata or {}).get(b"huggingface", b""))
     task = folder / f"{name}-{digest.hexdigest()[:8]}"
     if not task.is_dir():
         try:

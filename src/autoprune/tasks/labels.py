@@ -221,7 +221,9 @@ def _rename(splits: dict[str, RawSplit], changed: Mapping[str, str]) -> dict[str
     def new_name(label: RawLabel) -> RawLabel:
         if isinstance(label, str):
             return changed.get(label, label)
-        return tuple(changed.get(name, name) for name in label)
+        names = [changed.get(name, name) for name in label]
+        kept = tuple(new for new, name in zip(names, label, strict=True) if new or not name)
+        return kept or ("" if label else label)
 
     return {
         name: replace(

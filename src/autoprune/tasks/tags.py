@@ -1,11 +1,12 @@
 """Tags of words (token classification): CoNLL files, and every known scheme read as IOB2."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autoprune.errors import DataError, format_path, quote
+from autoprune.errors import DataError, format_count, format_path, join_names, quote
 from autoprune.tasks.table import TAG_SPELLINGS, WORD_SPELLINGS, DataTable, Row
 from autoprune.tasks.task import RawLabel, RawSplit
 from autoprune.tasks.text_lines import read_lines
@@ -53,10 +54,9 @@ def _sentences(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     for number, line in enumerate(read_lines(path), start=1):
         content = line.strip("\r\n ")
         cells = content.split("\t") if "\t" in content else content.split()
-        is_comment = content.startswith("# ") and len(cells) != (columns[3] if columns else 2)
-        if is_comment:
+        if _is_comment(content, cells, bool(words), columns and columns[3]):
             continue
-        if cells and columns is None:
+        if cells and columns is None and cells[0] != _DOCUMENT:
             columns, is_header = _find_columns(cells)
             if is_header:
                 continue
@@ -83,10 +83,27 @@ def _sentences(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield f"line {number}", words, tags
 
 
+def _is_comment(content: str, cells: Sequence[str], within: bool, width: int | None) -> bool:
+    """Tell whether a line is a comment, by the number of cells and whether a sentence is open.
+
+    A word may be `#` too: then its line has all cells, and the last of them is a tag.
+    """
+    if not content.startswith("# ") and content != "#":
+        return False
+    if width is not None and len(cells) != width:
+        return True
+    return not within and not _is_tag(cells[-1])
+
+
+def _is_tag(cell: str) -> bool:
+    return cell == OUTSIDE or _MARKED.fullmatch(cell) is not None
+
+
 def _find_columns(cells: Sequence[str]) -> tuple[tuple[int, int, int | None, int], bool]:
     """Return the places of word, tag and sentence, the number of cells, and whether it is a header.
 
-    Without a header the word is the first cell and the tag the last.
+    Without a header the word is the first cell and the tag the last; in files of Universal NER
+    (`1 Name B-PER - -`) the word is the second, and its tag the third.
     """
     names = [cell.strip().casefold() for cell in cells]
 
@@ -94,6 +111,8 @@ def _find_columns(cells: Sequence[str]) -> tuple[tuple[int, int, int | None, int
         return next((names.index(name) for name in spellings if name in names), None)
 
     word, tag = place((*WORD_SPELLINGS, "text")), place(_LABEL_SPELLINGS)
+    if len(cells) == 5 and cells[0] == "1" and cells[4] == "-" and _is_tag(cells[2]):
+        return (1, 2, None, 5), False
     if word is None or tag is None:
         return (0, len(cells) - 1, None, len(cells)), False
     return (word, tag, place(_SENTENCE_SPELLINGS), len(cells)), True
@@ -108,6 +127,7 @@ def unify_tags(splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
     """
     found = {tag for raw in splits.values() for label in raw.labels for tag in label}
     found -= {OUTSIDE, ""}
+    _check_marked(splits, found)
     scheme, split_tag = _find_scheme(found)
     unified = {}
     for name, raw in splits.items():
@@ -121,6 +141,27 @@ def unify_tags(splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
             note += f"; of {begun:,} of the entities the first tag is no B"
         unified[name] = replace(raw, labels=tuple(labels), notes=(*raw.notes, note))
     return unified
+
+
+def _check_marked(splits: dict[str, RawSplit], found: set[str]) -> None:
+    """Raise `DataError` where a few tags have no B or I and all others have.
+
+    Read as entity types alone, all would become types of their own: `B-B-PER`, `I-I-PER`.
+    """
+    marked = {tag for tag in found if tag[:2] in ("B-", "I-", "B_", "I_") and tag[2:]}
+    odd = found - {tag for tag in found if _MARKED.fullmatch(tag)}
+    begun = {tag[2:] for tag in marked if tag[0] == "B"}
+    if not odd or not begun & {tag[2:] for tag in marked if tag[0] == "I"}:
+        return
+    counts = Counter(
+        tag for raw in splits.values() for label in raw.labels for tag in label if tag in found
+    )
+    words = sum(counts[tag] for tag in odd)
+    if 2 * words < counts.total():
+        raise DataError(
+            f"tags are such as {quote(min(marked))}, but {join_names(sorted(odd), 3)} "
+            f"({format_count(words, 'word')}) has no B- or I-: correct it, or write O for no entity"
+        )
 
 
 _BARE = "entity types alone"

@@ -164,6 +164,10 @@ class UnlabelledTexts:
         return hashlib.sha256(content).hexdigest() if self.texts else ""
 
 
+def _words_of(text: str) -> str:
+    return " ".join(text.split())
+
+
 def read_unlabelled(path: Path, splits: Splits, test: TestSplit) -> UnlabelledTexts:
     """Read the texts of a file for training without labels, a text a line.
 
@@ -174,17 +178,17 @@ def read_unlabelled(path: Path, splits: Splits, test: TestSplit) -> UnlabelledTe
         raise DataError(
             f"{format_path(path)} has one text a row, the task has two: leave --unlabelled out"
         )
-    rows = {*splits.validation.texts, *test.rows.texts}
-    train, seen = set(splits.train.texts), set[str]()
+    # A line has no line breaks: texts are the same where their words are.
+    rows = set(map(_words_of, (*splits.validation.texts, *test.rows.texts)))
+    train, seen = set(map(_words_of, splits.train.texts)), set[str]()
     read = held_out = labelled = 0
     for line in read_corpus(path):
-        # Words with labels are what is between spaces: as rows, these lines are the same.
-        text = " ".join(line.split()) if splits.train.by_word else line
+        words = _words_of(line)
         read += 1
-        held_out += text in rows
-        labelled += text in train and text not in rows
-        if text not in rows and text not in train:
-            seen.add(text)
+        held_out += words in rows
+        labelled += words in train and words not in rows
+        if words not in rows and words not in train:
+            seen.add(words if splits.train.by_word else line)
         if len(seen) > MAX_UNLABELLED:
             raise DataError(
                 f"{format_path(path)} has more than {MAX_UNLABELLED:,} different texts: give a "

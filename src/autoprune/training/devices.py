@@ -47,17 +47,25 @@ def limited_threads(threads: int) -> Iterator[None]:
 
 @contextmanager
 def mixed_precision(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Let `model` compute in bfloat16 inside the block, where this is faster than fp32.
+    """Let `model` compute in bfloat16 inside the block, where this is faster and precise enough.
 
     On a processor with `FastOperations`.
     """
-    # DeBERTa fills masked scores with the lowest number of fp32, which bfloat16 cannot hold.
-    enabled = fast_in_bfloat16(device) and model.config.model_type != "deberta"
+    enabled = uses_bfloat16(device, model.config.problem_type) and bfloat16_holds(model)
     with (
         torch.autocast(device.type, torch.bfloat16, enabled=enabled),
         FastOperations() if device.type == "cpu" else nullcontext(),
     ):
         yield
+
+
+def bfloat16_holds(model: nn.Module) -> bool:
+    """Tell whether `model` can compute in bfloat16.
+
+    DeBERTa fills masked scores with the lowest number of fp32, which bfloat16 lacks; X-MOD writes
+    numbers of one format into a tensor of the other.
+    """
+    return model.config.model_type not in ("deberta", "xmod")
 
 
 class FastOperations(TorchFunctionMode):  # type: ignore[misc]  # torch has no types here
@@ -125,6 +133,14 @@ _FASTER = {
 }
 
 
+def uses_bfloat16(device: torch.device, problem_type: str | None) -> bool:
+    """Tell whether models of this problem type are trained and scored in bfloat16 on `device`.
+
+    Numbers are not: bfloat16 has 8 bits, so that from 2,048 on it knows each sixteenth number only.
+    """
+    return problem_type != "regression" and fast_in_bfloat16(device)
+
+
 def fast_in_bfloat16(device: torch.device) -> bool:
     """Tell whether bfloat16 is faster on `device` than fp32; where it is emulated, it is slower.
 
@@ -159,9 +175,9 @@ def _gain() -> float:
     return best[torch.float32] / best[torch.bfloat16]
 
 
-def describe_device(device: torch.device) -> str:
+def describe_device(device: torch.device, problem_type: str | None = None) -> str:
     """Return the device's name with what its speed depends on, for records and reports."""
-    precision = "bf16" if fast_in_bfloat16(device) else "fp32"
+    precision = "bf16" if uses_bfloat16(device, problem_type) else "fp32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
     name = platform.machine()

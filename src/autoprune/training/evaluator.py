@@ -24,7 +24,7 @@ from autoprune.tasks.tokenization import EncodedSplit
 from autoprune.training.activation_cache import cached_activations
 from autoprune.training.budget import DRAWN_HEAD, Budget
 from autoprune.training.checkpoint import CheckpointFile, TrainingCheckpoint, data_fingerprint
-from autoprune.training.devices import fast_in_bfloat16
+from autoprune.training.devices import uses_bfloat16
 from autoprune.training.distillation import (
     TeacherTargets,
     distillation_loss,
@@ -44,7 +44,13 @@ from autoprune.training.loop import (
     predict_logits,
     train,
 )
-from autoprune.training.methods import CACHES_ACTIVATIONS, METHODS, fit_head, merge_adapters
+from autoprune.training.methods import (
+    CACHES_ACTIVATIONS,
+    METHODS,
+    center_head,
+    fit_head,
+    merge_adapters,
+)
 from autoprune.training.metrics import Score
 from autoprune.training.problem_types import SINGLE_LABEL, ProblemType
 
@@ -199,8 +205,10 @@ class LayoutEvaluator:
         budget = budget or self.budget
         started = time.perf_counter()
         pruned = self.untrained(layout, seed)
-        if budget.head != DRAWN_HEAD:
-            labelled = np.arange(len(self.rows) if self.targets is None else self.targets.labelled)
+        labelled = np.arange(len(self.rows) if self.targets is None else self.targets.labelled)
+        if budget.head == DRAWN_HEAD:
+            center_head(pruned, self.rows.labels[labelled], self.problem_type)
+        else:
             fit_head(pruned, self.rows, labelled, self.problem_type, seed, self.device)
         torch.manual_seed(seed)  # adapters are drawn at random
         model = METHODS[budget.method](pruned)
@@ -213,7 +221,7 @@ class LayoutEvaluator:
     ) -> TrainingCheckpoint:
         """Bring `state` to where an earlier process left it; return what saves it from now on."""
         data = data_fingerprint((self.rows, self.validation))
-        fast = fast_in_bfloat16(self.device)
+        fast = uses_bfloat16(self.device, self.problem_type.name)
         if self.targets is not None:
             data += self.targets.fingerprint
         identity = (layout, seed, self.budget.whole(), self.metric, self.device.type, fast, data)

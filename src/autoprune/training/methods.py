@@ -18,8 +18,8 @@ from autoprune.errors import missing_package
 from autoprune.tasks.tokenization import EncodedSplit, length_sorted_batches, take_rows
 from autoprune.training.activation_cache import cached_activations
 from autoprune.training.loop import TrainingClock, forward, load_batch, output_shape
-from autoprune.training.metrics import NO_WORD
-from autoprune.training.problem_types import ProblemType
+from autoprune.training.metrics import NO_WORD, Labels
+from autoprune.training.problem_types import REGRESSION, ProblemType
 
 
 def _train_head(model: PreTrainedModel) -> nn.Module:
@@ -134,6 +134,17 @@ def fit_head(
         if fitted is not None:
             maps[-1].weight.copy_(torch.from_numpy(fitted[0]))
             maps[-1].bias.copy_(torch.from_numpy(fitted[1]))
+
+
+def center_head(model: PreTrainedModel, labels: Labels, problem_type: ProblemType) -> None:
+    """Let a head drawn at random begin at the mean of numbers; others stay as they are, in place.
+
+    A training of a few passes may end before the head has come from 0 to a year or a price.
+    """
+    maps = _head_maps(model)
+    if problem_type is REGRESSION and maps:
+        with torch.no_grad():
+            maps[-1].bias.fill_(float(labels.mean()))
 
 
 def _head_maps(model: PreTrainedModel) -> list[nn.Linear]:
