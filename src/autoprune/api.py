@@ -211,6 +211,7 @@ def export_model(
         chosen = replace(chosen, command=f"autoprune.export_model({finished.name!r}, 'DIR')")
     if not isinstance(out, Path | str):
         raise OptionError(f"out must be the path of a folder, got {out!r:.60}")
+    chosen.check()
     exported = export_study(finished, expand_home(str(out)), chosen, _progress(progress).say)
     if chosen.push and not exported.result.refused:
         push_export(expand_home(str(out)), chosen)

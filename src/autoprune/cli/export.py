@@ -119,6 +119,7 @@ def export(
         command=command_line(sys.argv[1:]),
         force=force,
     )
+    chosen.check()  # before the study, so that a wrong option is named first
     finished = read_study(find_study(study, RunOptions().studies))
     exported = export_study(finished, out, chosen, ProgressDisplay().say)
     _print(exported, out)

@@ -73,7 +73,7 @@ class ExportOptions:
     command: str = ""
     force: bool = False
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Raise `OptionError` for options that do not go together, before anything is loaded."""
         check_names("format", self.formats, FORMAT_NAMES)
         if not self.formats:
@@ -116,8 +116,8 @@ class StudyExport:
 def export_study(study: FinishedStudy, out: Path, options: ExportOptions, say: _Say) -> StudyExport:
     """Fine-tune a layout of a study on fresh seeds, and write the best run to `out`.
 
-    `out` is written completely or not at all. `say` gets a line for each step. Raises
-    `AutopruneError`.
+    `out` is written completely or not at all. `say` gets a line for each step. Options were
+    checked, by `ExportOptions.check`. Raises `AutopruneError`.
     """
     check_new_folder(out)
     layout, origin = choose_layout(study, options.layout)
