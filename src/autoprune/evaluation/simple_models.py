@@ -74,7 +74,7 @@ def _fit_majority(splits: Splits, test: TestSplit, metric: str) -> SimpleModel:
         answer, named = 0, splits.names[0]
     elif isinstance(labels[0], float):
         answer = float(np.mean(label_array(labels)))
-        named = f"{answer:.3g}, the mean"
+        named = f"{answer:.4g}, the mean"
     else:
         answer = max(Counter(sorted(labels)).items(), key=lambda item: item[1])[0]
         named = _names_of(answer, splits.names)
