@@ -404,6 +404,17 @@ def test_predict_reads_lists_of_words_and_refuses_what_is_none(run, folder):
     assert "must hold texts, line 1 has int '5'" in run("predict", folder, "rows.jsonl").refusal()
 
 
+def test_predict_reads_sentences_of_a_conll_file_and_of_lists_of_words(run, folder):
+    write(Path("lines.txt"), "एक दोन\nतीन\n")
+    expected = run("predict", folder, "lines.txt").out
+    write(Path("rows.conll"), "एक B-X\nदोन O\n\nतीन O\n")
+    write(Path("rows.jsonl"), '{"tokens": ["एक", "दोन"], "id": 1}\n{"tokens": ["तीन"], "id": 2}\n')
+    for file in ("rows.conll", "rows.jsonl"):
+        answer = run("predict", folder, file)
+        assert (answer.code, answer.out) == (0, expected), answer.err
+        assert answer.err == f"{file}: text from column 'tokens'\n"
+
+
 @pytest.mark.parametrize("name", ["LABEL_1", "PER", "B-", "S-PER"])
 def test_tagger_with_names_that_are_no_tags_is_refused(run, folder, tmp_path, name):
     model_folder = save_tagger(folder, tmp_path / "tagger", ["O", name])

@@ -12,6 +12,7 @@ from autoprune.tasks.parquet_files import open_parquet
 from autoprune.tasks.table import (
     MISSING,
     DataTable,
+    MissingColumnError,
     Row,
     check_column_names,
     find_texts,
@@ -107,7 +108,7 @@ StreamedRow = tuple[str, str | None]  # a text, and the second text where a row 
 def stream_file(
     path: Path, text: str | None, pair: str | None
 ) -> tuple[Iterator[StreamedRow], tuple[str, ...]]:
-    """Return the texts of a CSV, TSV, JSON-lines or Parquet file, and how they are read.
+    """Return the texts of a CSV, TSV, JSON-lines, Parquet or CoNLL file, and how they are read.
 
     In another file each line is a text. `text` and `pair` name columns; without `text` the known
     spellings are tried, and a file of one column has it as text. White space around a text is
@@ -125,7 +126,11 @@ def stream_file(
     table = open_table(path)
     is_only = text is None and len(table.names) == 1 and not _is_text(table.names[0])
     only = table.names[0] if is_only else None
-    column, second = find_texts(table, Columns(text=only or text, pair=pair))
+    columns = Columns(text=only or text, pair=pair)
+    try:
+        column, second = find_texts(table, columns)
+    except MissingColumnError:  # then that of words, as in files with a tag for each
+        column, second = find_texts(table, columns, "token_classification")
     selected = [column] if second is None else [column, second]
     chosen = (f"{table.origin}: text from column {quote(column)}",) if text is None else ()
     subjects = [f"column {quote(name)} of {table.origin}" for name in selected]
