@@ -1,5 +1,7 @@
 """Fine-tuning methods and the start of the head; what methods train is tested elsewhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,15 @@ def test_drawn_head_begins_at_the_mean_of_numbers(family, pretrained, fp32):
         before = predict_logits(model, drawn.rows, CPU, MicroBatcher(8))
         center_head(model, years, problem_type)
         moved = predict_logits(model, drawn.rows, CPU, MicroBatcher(8)) - before
+        np.testing.assert_allclose(moved, offset, rtol=1e-3, atol=1e-6)
+        run = replace(
+            drawn,
+            rows=replace(drawn.rows, labels=years),
+            problem_type=problem_type,
+            budget=replace(drawn.budget, head="drawn"),
+        )
+        started = run._start(Layout(DEPTH, (0, 1, 3)), 0).model
+        moved = predict_logits(started, drawn.rows, CPU, MicroBatcher(8)) - before
         np.testing.assert_allclose(moved, offset, rtol=1e-3, atol=1e-6)
 
 
