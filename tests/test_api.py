@@ -204,6 +204,18 @@ def test_model_is_exported_and_its_cost_measured(searched, tmp_path, monkeypatch
     assert cost.costs[0].name == "full"
 
 
+def test_export_options_that_do_not_go_together_are_refused_first(searched, tmp_path):
+    result, *_ = searched
+    for options, words in (
+        (api.ExportOptions(public=True), "give --push"),
+        (api.ExportOptions(corpus=(tmp_path / "texts.txt",)), "give --trim-vocabulary"),
+        (api.ExportOptions(formats=("onxx",)), "did you mean 'onnx'"),
+    ):
+        with pytest.raises(autoprune.AutopruneError, match=words):
+            autoprune.export_model(result, tmp_path / "model", options)
+    assert not (tmp_path / "model").exists()
+
+
 def test_result_of_a_baseline_is_not_the_search_beside_it(searched, model, monkeypatch):
     result, root, _ = searched
     given = OF_BASELINE | {"strategies": ("top",), "task": str(next((root / "data").iterdir()))}
