@@ -190,3 +190,10 @@ def test_settings_that_differ_are_named(tmp_path):
     check_settings(tmp_path, {"--seed": 0, "--layers": 2})
     with pytest.raises(OptionError, match="--layers was 2 and is 3: give the same again"):
         check_settings(tmp_path, {"--seed": 0, "--layers": 3})
+
+
+@pytest.mark.parametrize("content", ["", "3", "{"])
+def test_damaged_settings_are_one_line_that_says_what_to_remove(tmp_path, content):
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(OptionError, match=r"settings.json is damaged: remove .* to begin anew"):
+        check_settings(tmp_path, {"--seed": 0})

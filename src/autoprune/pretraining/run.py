@@ -204,8 +204,9 @@ def _prepare(
     work: Path,
     progress: PretrainingProgress,
 ) -> PreparedCorpus:
-    """Return the prepared corpus in the work folder. A refused one leaves no work folder
-    behind, unless steps of the training are in it.
+    """Return the prepared corpus in the work folder.
+
+    A refused one leaves no work folder behind, unless steps of the training are in it.
     """
     folder = work / "prepared"
     model = base.checkpoint.versioned if base else None
