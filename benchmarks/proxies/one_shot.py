@@ -14,20 +14,35 @@ import json
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from autoprune.encoders.layerwise import run_as_pruned
+from autoprune.encoders.layerwise import replace_layers
+from autoprune.encoders.pruning import encoder_layers
 from autoprune.evaluation.statistics import rank_correlation
 from autoprune.experiment.setup import Experiment
 from autoprune.layouts.layout import Layout, all_layouts
 from autoprune.tasks.tokenization import collate, length_sorted_batches
 from autoprune.training.one_shot import build_trie, count_layer_passes, inference, walk_trie
 from experiments import build_default_experiment
+
+
+@contextmanager
+def run_as_pruned(model: PreTrainedModel, layout: Layout) -> Iterator[None]:
+    """Let `model` run inside the block as if `keep_layers` had pruned it to `layout`.
+
+    The layers are the model's own, so gradients reach them.
+    """
+    layers = encoder_layers(model)
+    with replace_layers(model, layers, [layers[layer] for layer in layout.keep]):
+        yield
 
 
 def compare_speed(experiment: Experiment, batches: int) -> dict[str, float | bool]:

@@ -32,7 +32,6 @@ from transformers import PreTrainedModel
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from autoprune.encoders.layerwise import run_as_pruned
 from autoprune.encoders.pruning import encoder_layers
 from autoprune.evaluation.statistics import rank_correlation
 from autoprune.layouts.layout import Layout, all_layouts
@@ -50,7 +49,7 @@ from autoprune.training.loop import (
 )
 from autoprune.training.one_shot import sample_rows, score_all
 from experiments import build_default_experiment
-from one_shot import read_trained_scores
+from one_shot import read_trained_scores, run_as_pruned
 
 SEED = 0
 SHOWN = 160  # validation rows that a supernet's weights are scored on

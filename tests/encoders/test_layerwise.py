@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from autoprune.encoders.layerwise import LayerStack, first_token_only, run_as_pruned
+from autoprune.encoders.layerwise import LayerStack, first_token_only
 from autoprune.encoders.loading import load_classifier
 from autoprune.encoders.pruning import check_layout, encoder_layers, keep_layers
 from autoprune.encoders.registry import Encoder, EncoderFiles
@@ -78,32 +78,6 @@ def test_layer_stack_gives_the_logits_of_the_pruned_model(family, whole, jitter,
             torch.testing.assert_close(stack.logits(state), wanted, atol=tolerance, rtol=0)
 
 
-def test_run_as_pruned_gives_the_pruned_logits_and_restores_the_model(
-    family, whole, jitter, inputs
-):
-    model = whole(family, jitter)
-    layers = encoder_layers(model)
-    names = list(model.state_dict())
-    tolerance = 1e-6 if family in ROUNDED else 0.0
-    with torch.inference_mode():
-        for layout in layouts_for(model):
-            with run_as_pruned(model, layout):
-                found = model(**inputs).logits
-            wanted = pruned_logits(model, layout, inputs)
-            torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
-    assert encoder_layers(model) is layers
-    assert list(model.state_dict()) == names
-
-
-def test_run_as_pruned_gives_gradients_to_the_kept_layers_only(whole, jitter, inputs):
-    model = copy.deepcopy(whole("bert", jitter))
-    with run_as_pruned(model, Layout(DEPTH, (0, 2))):
-        logits = model(**inputs).logits
-    logits.sum().backward()
-    reached = [any(w.grad is not None for w in part.parameters()) for part in encoder_layers(model)]
-    assert reached == [True, False, True, False]
-
-
 def test_layer_stack_restores_the_model_after_an_error(whole, jitter, inputs):
     model = whole("bert", jitter)
     layers = encoder_layers(model)
@@ -116,15 +90,6 @@ def test_layer_stack_restores_the_model_after_an_error(whole, jitter, inputs):
         assert torch.equal(model(**inputs).logits, before)
         shorter = {name: part[:, :4] for name, part in inputs.items()}
         assert not torch.equal(model(**shorter).logits, before)
-
-
-def test_run_as_pruned_refuses_an_impossible_layout(whole, jitter):
-    model = whole("modernbert", jitter)
-    with (
-        pytest.raises(LayoutError, match="layer 0 of ModernBERT"),
-        run_as_pruned(model, Layout(4, (1, 2))),
-    ):
-        pass
 
 
 SHORT = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie")

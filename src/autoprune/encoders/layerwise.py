@@ -14,8 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autoprune.encoders.pruning import check_layout, encoder_layers
-from autoprune.layouts.layout import Layout
+from autoprune.encoders.pruning import encoder_layers
 
 _TOLERANCE = 1e-4  # between logits in fp32 that differ by rounding alone
 
@@ -114,18 +113,6 @@ class LayerStub(nn.Module):  # type: ignore[misc]  # torch has no types here
     def forward(self, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns for the hidden state and the other arguments."""
         return self._function(hidden, args, kwargs)
-
-
-@contextmanager
-def run_as_pruned(model: PreTrainedModel, layout: Layout) -> Iterator[None]:
-    """Let `model` run inside the block as if `keep_layers` had pruned it to `layout`.
-
-    The layers are the model's own, so gradients reach them. Raises as `keep_layers` does.
-    """
-    check_layout(model, layout)
-    layers = encoder_layers(model)
-    with replace_layers(model, layers, [layers[layer] for layer in layout.keep]):
-        yield
 
 
 @contextmanager
