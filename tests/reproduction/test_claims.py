@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from autoprune.evaluation.permutation_test import PairedDifference
 from autoprune.reproduction.claims import judge_claims
-from made_cells import make_cell
+from made_cells import ROWS, cell_of, make_cell, predictions_with
 
 
 def judge(*cells, multilingual=()):
@@ -90,6 +91,20 @@ def test_claim_d_one_winner_of_all_cells_contradicts():
 
 def test_claim_d_two_equal_leaders_are_undecided():
     assert judge_shc_and_lpc(top=78, middle=78)["d"].verdict == "undecided"
+
+
+def test_claims_c_and_d_rank_an_entrant_that_stopped_early_on_its_own_seeds():
+    def right(*counts):
+        return predictions_with(np.array([np.arange(ROWS) < count for count in counts]))
+
+    def cell(task):  # the first seed is easy for all, and the only one of bottom
+        made = {"found": right(900, 700, 700), "full": right(900, 700, 700)}
+        made |= {"top": right(900, 700, 700), "middle": right(910, 710, 710)}
+        return cell_of({**made, "bottom": right(850)}, task)
+
+    claims = judge(cell("shc"), cell("lpc"))
+    assert claims["c"].reason.startswith("the best on test in 2 of 2 cells")
+    assert claims["d"].effect_of == "middle − top"
 
 
 def test_claim_d_on_one_model_and_task_is_untested():

@@ -188,8 +188,8 @@ def judge_no_winner(cells: Sequence[CellResult]) -> Claim:
     if len({(cell.model, cell.task) for cell in cells}) < 2 or len(names) < 2:
         reason = "it takes two strategies, and two models or tasks"
         return _untested("d", statement, method, reason)
-    means = {name: fmean(cell.rows[name].test_mean for cell in cells) for name in names}
-    leader, *rest = sorted(names, key=lambda name: -means[name])
+    leads = {name: fmean(cell.test_lead(name) for cell in cells) for name in names}
+    leader, *rest = sorted(names, key=lambda name: -leads[name])
     tests = run_paired_tests(
         [paired_test(cell, *pair) for cell in cells for pair in combinations(names, 2)]
     )

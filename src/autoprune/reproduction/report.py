@@ -219,8 +219,8 @@ def oracle_table(cells: Sequence[CellResult]) -> Table:
     rows = []
     for cell in cells:
         best = cell.best_on_test(cell.strategies)
-        means = sorted((cell.rows[origin].test_mean for origin in cell.strategies), reverse=True)
-        lead = f" {cell.metric.format_difference(means[0] - means[1])}" if len(means) > 1 else ""
+        leads = sorted(map(cell.test_lead, cell.strategies), reverse=True)
+        lead = f" {cell.metric.format_difference(leads[0] - leads[1])}" if len(leads) > 1 else ""
         shown = (
             f"{name} {_quality(cell, name)}" for name in (cell.recommended, cell.reference, best)
         )
