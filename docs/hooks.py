@@ -13,6 +13,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+# Settings of a file that are written otherwise than the options that set them.
+SETTINGS = {
+    "keep": 'How many layers stay; in a file for `search` also `"2-8"` or `"2,4,6"`: a study '
+    "for each number, and what each costs.",
+    "labels": 'Columns of 0 and 1, one for each label a row may have, such as `["a", "b", "c"]`.',
+    "learning_rates": "Peak rates such as `[2e-5, 5e-5]`: each entrant of the comparison takes the "
+    "one that is best on validation.",
+    "temperatures": "Temperatures of distillation; of several such as `[1.0, 2.0]` each entrant of "
+    "the comparison takes the one that is best on validation.",
+    "distill_weights": "The teacher's share of the loss of a labelled row; several as with "
+    "`temperatures`.",
+    "race": "An entrant that is surely behind on validation gets no further seed; `false` trains "
+    "every entrant with every seed.",
+    "strategies": 'Fixed strategies to compare with, such as `["top", "middle"]`; left out: all.',
+    "rivals": 'Small pre-trained models to compare with, such as `["mahabert-small"]`.',
+}
+
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs/reference"
 REPOSITORY = "https://github.com/autoprune/autoprune/blob/main/"
@@ -90,8 +107,8 @@ def _command(command: Any) -> str:
         command.help.strip(),
     ]
     if arguments:
-        rows = [(f"`{_metavar(each)}`", _help(each)) for each in arguments]
-        parts.append(_table(("argument", "meaning"), rows))
+        rows = [(f"`{_metavar(each)}`", _help(each), _default(each)) for each in arguments]
+        parts.append(_table(("argument", "meaning", "default"), rows))
     for name, panel in panels.items():
         rows = [
             (
@@ -127,7 +144,8 @@ def _default(option: Any) -> str:
     if option.required:
         return "required"
     value = option.default
-    return "" if value in (None, False, True, ()) or callable(value) else f"`{value}`"
+    hidden = value is None or value == () or isinstance(value, bool) or callable(value)
+    return "" if hidden else f"`{value}`"
 
 
 def configuration_reference() -> str:
@@ -159,18 +177,15 @@ def _option_helps() -> dict[str, str]:
     from autoprune.cli.app import app
 
     group: Any = typer.main.get_command(app)
-    helps = {}
-    for option in group.commands["search"].params:
-        name = {"temperature": "temperatures", "distill_weight": "distill_weights"}.get(option.name)
-        helps[name or option.name] = _help(option)
-    return helps
+    return {option.name: _help(option) for option in group.commands["search"].params} | SETTINGS
 
 
 def _field_default(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    return "" if value in (None, ()) else f"`{value}`"
+    value = list(value) if isinstance(value, tuple) else value
+    return "" if value in (None, []) else f"`{value}`"
 
 
 def _type_name(annotation: Any) -> str:

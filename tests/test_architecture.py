@@ -1,4 +1,4 @@
-"""The rooms: who may import whom, who may import what, and what stays out of sight."""
+"""The subpackages: who may import whom, who may import what, and what stays out of sight."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ import autoprune
 from autoprune.cli.app import app
 
 ROOT = Path(autoprune.__file__).parent
-ROOMS = [
+SUBPACKAGES = [
     "errors",
     "choices",
     "files",
@@ -42,9 +42,9 @@ MODULES = {
 }
 # What `autoprune --help` must not import, to answer in less than half a second.
 HEAVY = {"torch", "transformers", "optuna", "pandas", "sklearn", "scipy", "numpy", "pydantic"}
-# Which rooms may import a package; what is not named here is the standard library's or forbidden.
+# Which subpackages may import a package; what is not named is the standard library's or forbidden.
 THIRD_PARTY = {
-    "numpy": {*ROOMS[ROOMS.index("encoders") :]},
+    "numpy": {*SUBPACKAGES[SUBPACKAGES.index("encoders") :]},
     "torch": {"encoders", "tasks", "training", "export", "experiment", "pretraining", "cli"},
     "transformers": {"encoders", "tasks", "training", "export", "experiment", "pretraining", "cli"},
     "huggingface_hub": {"encoders", "tasks", "export", "pretraining"},
@@ -108,14 +108,18 @@ def own_imports(path: Path) -> set[str]:
     return {name for name in mine if name in MODULES}
 
 
-def room_of(module: str) -> str:
+def subpackage_of(module: str) -> str:
     return module.split(".")[0].replace("__main__", "cli")
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])
-def test_a_room_imports_only_from_rooms_above(module):
-    own = ROOMS.index(room_of(module))
-    below = {name for name in own_imports(MODULES[module]) if ROOMS.index(room_of(name)) > own}
+def test_a_subpackage_imports_only_from_those_above(module):
+    own = SUBPACKAGES.index(subpackage_of(module))
+    below = {
+        name
+        for name in own_imports(MODULES[module])
+        if SUBPACKAGES.index(subpackage_of(name)) > own
+    }
     assert not below
 
 
@@ -127,16 +131,16 @@ def test_modules_import_each_other_in_one_direction():
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])
-def test_third_parties_stay_in_their_rooms(module):
+def test_third_parties_stay_in_their_subpackages(module):
     packages = {name.split(".")[0] for name in imports_of(MODULES[module])}
     foreign = packages - set(sys.stdlib_module_names) - {"autoprune"}
-    assert {p for p in foreign if room_of(module) not in THIRD_PARTY.get(p, set())} == set()
+    assert {p for p in foreign if subpackage_of(module) not in THIRD_PARTY.get(p, set())} == set()
 
 
-@pytest.mark.parametrize("room", ["encoders", "storage", "training", "search"])
-def test_test_split_is_out_of_reach_of_the_search(room):
+@pytest.mark.parametrize("subpackage", ["encoders", "storage", "training", "search"])
+def test_test_split_is_out_of_reach_of_the_search(subpackage):
     for module, path in MODULES.items():
-        text = path.read_text() if room_of(module) == room else ""
+        text = path.read_text() if subpackage_of(module) == subpackage else ""
         assert "read_test" not in text and "test_split" not in text, module
 
 
@@ -147,8 +151,8 @@ def test_the_command_line_answers_without_heavy_imports():
 
 
 def test_finished_studies_are_read_without_torch():
-    rooms = "autoprune.experiment.study_store, autoprune.evaluation.study_comparison"
-    code = f"import sys, {rooms}; print({{'torch', 'transformers', 'sklearn'}} & set(sys.modules))"
+    names = "autoprune.experiment.study_store, autoprune.evaluation.study_comparison"
+    code = f"import sys, {names}; print({{'torch', 'transformers', 'sklearn'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -172,13 +176,13 @@ def test_public_name_is_defined_once():
         name
         for module in MODULES
         for name in public_names(module)
-        if not name.startswith("_") and not (room_of(module) == "cli" and name in COMMANDS)
+        if not name.startswith("_") and not (subpackage_of(module) == "cli" and name in COMMANDS)
     )
     assert [name for name, count in counts.items() if count > 1] == []
 
 
 # What is imported: not the command line, nor export/reload.py, which is a program.
-LIBRARY = [name for name in MODULES if room_of(name) != "cli" and name != "export.reload"]
+LIBRARY = [name for name in MODULES if subpackage_of(name) != "cli" and name != "export.reload"]
 
 
 def functions(module):
@@ -212,7 +216,7 @@ def test_no_options_travel_as_a_dict(module):
 
 
 @pytest.mark.parametrize("module", LIBRARY)
-def test_library_room_does_not_print_exit_or_read_arguments(module):
+def test_library_subpackage_does_not_print_exit_or_read_arguments(module):
     tree = ast.parse(MODULES[module].read_text())
     used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -232,7 +236,7 @@ DISPLAYS = {"experiment.progress", "terminal"}  # an object that the caller hand
 
 
 @pytest.mark.parametrize("module", LIBRARY)
-def test_library_room_names_no_folder_of_studies(module):
+def test_library_subpackage_names_no_folder_of_studies(module):
     named = [
         node.args[0].value
         for node in ast.walk(ast.parse(MODULES[module].read_text()))
@@ -247,8 +251,8 @@ def test_library_room_names_no_folder_of_studies(module):
 @pytest.mark.parametrize("module", [name for name in MODULES if "." in name])
 def test_module_docstring_begins_with_its_term(module):
     first = ast.get_docstring(ast.parse(MODULES[module].read_text())).splitlines()[0]
-    is_room = MODULES[module].name == "__init__.py"
-    assert is_room or re.match(r"[A-Z][\w ,.()'-]*: \w", first), first
+    is_subpackage = MODULES[module].name == "__init__.py"
+    assert is_subpackage or re.match(r"[A-Z][\w ,.()'-]*: \w", first), first
 
 
 def test_modules_are_neither_fragments_nor_heaps():
@@ -260,7 +264,7 @@ def test_modules_are_neither_fragments_nor_heaps():
         for name, size in sizes.items()
         if size < 40 and importers[name] == 1 and MODULES[name].name != "__init__.py"
     ]
-    assert [name for name in fragments if room_of(name) != "cli"] == []
+    assert [name for name in fragments if subpackage_of(name) != "cli"] == []
 
 
 @pytest.mark.parametrize(

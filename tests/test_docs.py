@@ -17,7 +17,7 @@ from autoprune import api
 from autoprune.cli.app import app
 from autoprune.experiment.config import SECTIONS, StudyConfig, read_toml
 from autoprune.reproduction.plan import read_plan
-from test_architecture import ROOMS
+from test_architecture import SUBPACKAGES
 from tiny_models import NUMBERS, save_model
 
 PACKAGE = Path(autoprune.__file__).parent
@@ -65,15 +65,17 @@ def test_documents_mention_names_that_exist(document):
 
 
 def test_architecture_lists_the_rooms_in_their_order():
-    table = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").partition("| room |")[2]
+    table = (
+        (ROOT / "docs/architecture.md").read_text(encoding="utf-8").partition("| subpackage |")[2]
+    )
     rows = table.partition("```")[0].splitlines()[2:]
-    rooms = [
+    subpackages = [
         name.removesuffix("/").removesuffix(".py")
         for row in rows
         if row
         for name in re.findall(r"`([\w./]+)`", row.split("|")[1])
     ]
-    assert rooms == ROOMS
+    assert subpackages == SUBPACKAGES
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
@@ -181,6 +183,15 @@ def load_hooks():
     hooks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hooks)
     return hooks
+
+
+def test_reference_has_the_defaults_0_and_1_and_no_setting_that_is_none():
+    hooks = load_hooks()
+    commands = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
+    assert "| `--parts` | Parts a batch is computed in, to save memory. | `1` |" in commands
+    assert "| `--seed` | Seed of the search. | `0` |" in commands
+    fields = set().union(StudyConfig.model_fields, *(s.model_fields for s in SECTIONS.values()))
+    assert set(hooks.SETTINGS) <= fields
 
 
 def test_reference_pages_say_what_the_code_says():

@@ -94,7 +94,7 @@ def test_search_without_the_dashboard_writes_no_notes(run, own, monkeypatch):
 )
 def test_demo_that_is_not_installed_is_one_line(run, own, no_demo, arguments, option):
     line = run(*arguments).refusal()
-    assert f'{option} needs a package that is not installed: pip install "autoprune-demo"' in line
+    assert f"{option} needs the package autoprune-demo: pip install ./demo in the folder" in line
 
 
 def test_workflows_call_targets_that_exist():

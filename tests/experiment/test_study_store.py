@@ -134,6 +134,12 @@ def test_find_study_of_an_impossible_name_is_an_error_of_one_line(copy, name):
     assert "\n" not in str(raised.value)
 
 
+def test_find_study_of_a_folder_of_studies_names_one_of_them(copy):
+    ROOT.rename("grid")
+    with pytest.raises(StudyError, match="'grid' is a folder of studies: name one, such as grid/"):
+        find_study("grid", ROOT)
+
+
 def test_finished_studies_leaves_out_an_unfinished_study(copy):
     (STUDY / "study.json").unlink()
     assert all_studies(ROOT) == [STUDY]

@@ -31,7 +31,7 @@ def cost(
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Texts in a batch.")] = 32,
     device: options.DeviceOption = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="[default: the cores]")
+        int | None, typer.Option(min=1, max=1024, help="Processor threads. [default: the cores]")
     ] = None,
     rounds: Annotated[
         int, typer.Option(min=6, max=10000, help="How often each model is measured, in turns.")

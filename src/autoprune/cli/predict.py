@@ -115,7 +115,7 @@ def serve(
         int, typer.Option(min=1, max=4096, help="Waiting texts that run together.")
     ] = 32,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="[default: the cores]")
+        int | None, typer.Option(min=1, max=1024, help="Processor threads. [default: the cores]")
     ] = None,
     max_body: Annotated[
         int, typer.Option(min=1, max=1 << 20, help="Largest body of a request, in KiB.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from autoprune.errors import ModelError, OptionError, UnknownNameError, missing_package
+from autoprune.errors import ModelError, OptionError, UnknownNameError
 from autoprune.files import expand_home, path_exists
 
 
@@ -132,7 +132,10 @@ def package_folder(kind: str, name: str) -> Path:
     spec = find_spec("autoprune_demo")
     if spec is None or not spec.submodule_search_locations:
         option = {"models": "--model", "tasks": "--task"}[kind]
-        raise missing_package(f"{option} {name}", "autoprune-demo")
+        raise OptionError(
+            f"{option} {name} needs the package autoprune-demo: pip install ./demo in the folder "
+            "of autoprune's source"
+        )
     return Path(spec.submodule_search_locations[0]) / kind / name
 
 

@@ -40,6 +40,9 @@ def find_study(name: str, root: Path) -> Path:
     for folder in (path, below) if name.startswith((".", "/", "~")) else (below, path):
         if path_exists(folder) and any(path_exists(folder / file) for file in _FILES):
             return folder if folder.name not in ("", "..") else folder.resolve()
+    for folder in (below, path):
+        if name and path_exists(folder) and (inside := all_studies(folder)):
+            raise StudyError(f"{quote(name)} is a folder of studies: name one, such as {inside[0]}")
     known = [folder.name for folder in all_studies(root)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {quote(near[0])}?" if near else f"known: {', '.join(known) or 'none'}"

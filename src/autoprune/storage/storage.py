@@ -20,7 +20,7 @@ from autoprune.storage.rdb import BatchedRDBStorage
 from autoprune.storage.retry import RETRY_DELAYS, RetryStorage
 
 Storage = BaseStorage
-"""An open storage, for rooms that do not import Optuna."""
+"""An open storage, for subpackages that do not import Optuna."""
 
 JOURNAL = "journal.log"
 """Name of the journal file in a study's folder."""

@@ -103,6 +103,9 @@ def find_task(
             "--labels and --label-separator are for multi_label_classification, got "
             f"{problem_type}: leave them or --problem-type out"
         )
+    folder = None if data_dir is None else data_dir.expanduser()
+    if folder is not None and not is_folder(folder):
+        raise DataError(f"--data-dir must be a folder, there is none at {format_path(folder)}")
     known = TASKS.get(text)
     if known is not None:
         columns = known.columns if columns == _ANY_COLUMNS else columns
@@ -114,10 +117,7 @@ def find_task(
     own = Task("", "", columns, metric=metric or "", problem_type=problem_type)
     path = expand_home(text)
     is_path = text.startswith(_PATH_STARTS) or text.lower().endswith(tuple(READERS))
-    if data_dir is not None and (is_path or path_exists(path)):
-        folder = data_dir.expanduser()
-        if not is_folder(folder):
-            raise DataError(f"--data-dir must be a folder, there is none at {format_path(folder)}")
+    if folder is not None and (is_path or path_exists(path)):
         path = folder / path.name if path_exists(folder / path.name) else path
     if text and path_exists(path):
         resolved = path.resolve()
