@@ -124,7 +124,7 @@ def _next_steps(study: FinishedStudy, measured: bool) -> list[Code | Text]:
                 "test rows make it narrower, and so do more seeds. Plan these before you look: "
                 "in another study (--study, --seed) --seeds 3-10 adds seeds until the difference "
                 "is clear. Seeds added to this one, after a look at its result, make chance look "
-                "like a finding up to twice as often."
+                "like a finding more often."
             )
         steps.append(Text(more))
     return steps
