@@ -20,7 +20,8 @@ def reproduce(
     plan: Annotated[
         str,
         typer.Argument(
-            help="demo, real, monolingual, mini, paper, or a TOML file; see studies/README.md."
+            help="demo, real, real-distilled, monolingual, mini, paper, or a TOML file; see "
+            "studies/README.md."
         ),
     ] = "demo",
     dry_run: Annotated[
