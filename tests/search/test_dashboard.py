@@ -5,6 +5,8 @@ import inspect
 import json
 import random
 import socket
+import subprocess
+import sys
 import threading
 
 import optuna
@@ -13,6 +15,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna_dashboard import get_note
 
 from autoprune.layouts.layout import Layout
+from autoprune.search import dashboard
 from autoprune.search.dashboard import LOOPBACK, layer_importances, serve
 from autoprune.search.trial import distributions, flag_names, flag_params
 from autoprune.storage.combined import CombinedStorage
@@ -41,7 +44,7 @@ def storages(tmp_path):
 
 
 @pytest.fixture
-def start():
+def start(monkeypatch):
     """Serve `storages` in a thread; return (port, ask)."""
 
     def start(storages, port=0, writable=False):
@@ -56,6 +59,8 @@ def start():
                 free.bind((LOOPBACK, 0))
                 port = free.getsockname()[1]
         arguments = {"writable": writable, "ready": ready, "browser": False}
+        # Only the main thread hears of Ctrl-C.
+        monkeypatch.setattr(dashboard, "_wait_for_interrupt", threading.Event().wait)
         threading.Thread(target=serve, args=(storages, port), kwargs=arguments, daemon=True).start()
         assert up.wait(30)
         port = int(address[0].rpartition(":")[2].partition("/")[0])
@@ -268,3 +273,18 @@ def test_dashboard_shows_the_importances_of_other_studies(storages, start):
     code, body = ask("GET", "/api/studies/0/param_importances")
     [[only]] = json.loads(body)["param_importances"]
     assert (code, only["name"], only["importance"]) == (200, "layer_00", 1.0)
+
+
+def test_interrupt_that_python_forgets_ends_the_dashboard():
+    code = """
+import os, signal, threading
+from autoprune.search.dashboard import _wait_for_interrupt
+signal.signal(signal.SIGINT, lambda *_: None)  # Python raises nothing
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    _wait_for_interrupt()
+except KeyboardInterrupt:
+    print("ended")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "ended\n", done.stderr
