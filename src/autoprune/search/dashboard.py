@@ -130,7 +130,7 @@ def _wait_for_interrupt() -> None:
     """Wait for Ctrl-C in the main thread; raises KeyboardInterrupt.
 
     Where other threads are busy, CPython may forget a signal that it would tell the main thread of
-    later: one in some tens did not stop the dashboard. The byte of `set_wakeup_fd` is not lost.
+    later, and the dashboard goes on. The byte of `set_wakeup_fd` is not lost.
     """
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
