@@ -198,7 +198,11 @@ class StudyArguments(Arguments):
     allow_unknown_tokens: options.AllowUnknownTokensOption = False
     epochs: Annotated[
         int,
-        typer.Option(min=1, max=MAX_EPOCHS, help="Quick budget: passes a trial may make."),
+        typer.Option(
+            min=1,
+            max=MAX_EPOCHS,
+            help="Quick budget: passes of a trial, no more than --full-epochs.",
+        ),
     ] = 3
     full_epochs: Annotated[
         int | None,

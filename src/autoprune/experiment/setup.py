@@ -406,21 +406,22 @@ def build_experiments(configs: Sequence[StudyConfig], options: RunOptions) -> li
 def _budgets(
     config: StudyConfig, task: Task, checkpoint: EncoderFiles, train_rows: int
 ) -> tuple[Budget, Budget]:
-    """Return the quick and the full budget."""
+    """Return the quick and the full budget; a quick run makes no more passes than a full one."""
     asked = config.budget
     steps = math.ceil(train_rows / asked.batch)  # of one epoch
+    epochs = asked.full_epochs or task.full_epochs
+    quick_epochs = min(asked.epochs, epochs)
     quick = Budget(
-        steps=asked.epochs * steps,
+        steps=quick_epochs * steps,
         batch=asked.batch,
         tokens=max_input_length(checkpoint, asked.tokens or task.tokens),
         learning_rate=asked.learning_rate
         or default_learning_rate(hidden_size(checkpoint), asked.method),
-        checks=asked.epochs,
+        checks=quick_epochs,
         method=asked.method,
         parts=asked.parts,
         head=asked.head,
     )
-    epochs = asked.full_epochs or task.full_epochs
     full = replace(quick, steps=epochs * steps, checks=epochs)
     if config.search.promote:
         if asked.epochs >= epochs:

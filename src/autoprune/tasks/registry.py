@@ -34,7 +34,7 @@ TASKS: dict[str, Task] = {
         labels=_MAHANEWS_LABELS,
         metric="accuracy",
         tokens=32,
-        full_epochs=3,
+        full_epochs=2,
         title="the headlines of autoprune-demo",
     ),
     "maha-emotions": Task(
