@@ -106,7 +106,7 @@ def _terms(plan: Plan, studies: Sequence[FinishedStudy]) -> list[str]:
     """Say how the figures were made, a sentence each."""
     first = studies[0].setting
     metric = METRICS[first.metric]
-    margin = f"{metric.threshold(plan.margin):g}"
+    margin = round(metric.threshold(plan.margin), 6)  # 1.0, as "1.0 points"
     versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
     by_task = {study.setting.task: study.setting for study in studies}
     distilled = any(study.setting.distillation for study in studies)
