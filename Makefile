@@ -33,8 +33,9 @@ lint: $(DEV_STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-# A test process uses one thread, so each core gets one; a file stays in one process, with its fixtures. Files come in
-# their own order: by their number of tests, the few long ones would come last, and one process wait for the other.
+# A test process uses one thread and often waits for a command, so there is one more than cores (tests/conftest.py); a file
+# stays in one process, with its fixtures. Files come in their own order: by their number of tests, the few long ones would
+# come last, and one process wait for the other.
 test: lint
 	$(VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 

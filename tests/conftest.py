@@ -29,6 +29,12 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))
 NO_BROWSER = "no Chromium on this machine, so no page was looked at: apt-get install chromium"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Return one test process more than there are cores: many tests wait for a command."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(config, items):
     """Leave out the tests that need a browser where there is none."""
     if CHROMIUM is not None:

@@ -27,6 +27,7 @@ def test_report_takes_all_finished_studies_by_default(run, copy, task):
     assert "Test texts that one model has wrong" in text
 
 
+@pytest.mark.slow
 def test_report_prints_only_its_files(start, copy):
     with start("report", NAME, folder=copy) as process:
         out, err = process.communicate(timeout=60)

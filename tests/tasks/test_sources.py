@@ -123,6 +123,7 @@ def refusal(child, task="org/news", **settings):
     return message
 
 
+@pytest.mark.slow
 def test_missing_hub_data_set_is_an_error_of_one_line(child):
     assert "has no data set org/news, or it is private: check the name" in refusal(child)
     assert "unset HF_HUB_OFFLINE once" in refusal(child, HF_HUB_OFFLINE="1")
