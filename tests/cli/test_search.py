@@ -161,7 +161,6 @@ def others(tmp_path_factory, task):
 OTHERS = {
     "learning rate": (["--learning-rate", "0.01"], ["learning_rate 0.02, got 0.01"]),
     "epochs": (["--epochs", "1"], ["steps 16, got 4"]),
-    "full epochs below epochs": (["--full-epochs", "1"], ["steps 16, got 4"]),
     "batch": (["--batch", "4"], ["batch 16, got 4"]),
     "seed": (["--seed", "7"], ["seed 0, got 7"]),
     "keep": (["--keep", "3"], ["keep 2, got 3"]),

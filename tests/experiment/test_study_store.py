@@ -9,6 +9,7 @@ import pytest
 from autoprune.errors import StudyError
 from autoprune.evaluation.study_files import read_study, with_test_texts
 from autoprune.experiment.config import RunOptions
+from autoprune.experiment.setup import build_experiment
 from autoprune.experiment.study_store import (
     all_studies,
     find_study,
@@ -51,6 +52,14 @@ def test_reload_experiment_gives_the_same_data_and_budgets(copy):
     assert studied.test.rows.texts == experiment.test.rows.texts
     assert (experiment.full, experiment.quick) == (studied.setting.full, studied.setting.quick)
     assert experiment.config == study_config(studied)
+
+
+def test_trial_makes_no_more_passes_than_a_run_of_the_comparison(copy):
+    config = reload_experiment(read_study(STUDY), RunOptions(workers=1)).config
+    budget = config.budget.model_copy(update={"epochs": 4, "full_epochs": 1})
+    short = build_experiment(config.model_copy(update={"budget": budget}), RunOptions(workers=1))
+    assert (short.quick.steps, short.quick.checks) == (4, 1)
+    assert short.full.steps == 4
 
 
 def test_paths_of_a_study_are_those_beside_studies(copy, tmp_path, monkeypatch):
