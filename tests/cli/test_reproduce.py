@@ -118,6 +118,7 @@ def test_reproduce_prints_a_verdict_for_each_cell_and_a_summary(reproduced):
     words = {"supported", "contradicted", "undecided", "untested"}
     assert {word for row in rows for word in row} <= words
     text = (reproduced.folder / "reports/little.md").read_text()
+    assert "- comparable means at most 1.0 points below\n" in text
     assert (
         "| b1 | Pruned models consistently beat small models pre-trained from scratch | reco"
         in text
